@@ -1,0 +1,118 @@
+/** Writes protobuf wire bytes into one growing buffer. The counterpart of wire.ts. */
+import { wireBytes, wireFixed32, wireFixed64, wireVarint } from "./wire.ts";
+
+export class WireWriter {
+  #buf: Buffer;
+  #pos = 0;
+
+  constructor(sizeHintBytes = 1024) {
+    this.#buf = Buffer.allocUnsafe(Math.max(64, sizeHintBytes));
+  }
+
+  /** Bytes written so far. */
+  get sizeBytes(): number {
+    return this.#pos;
+  }
+
+  /** A view of what was written; valid until the next write. */
+  bytes(): Uint8Array {
+    return this.#buf.subarray(0, this.#pos);
+  }
+
+  #reserve(sizeBytes: number): void {
+    if (this.#pos + sizeBytes <= this.#buf.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(this.#buf.length * 2, this.#pos + sizeBytes));
+    this.#buf.copy(grown, 0, 0, this.#pos);
+    this.#buf = grown;
+  }
+
+  #varint(value: number): void {
+    let rest = value;
+    while (rest > 0x7f) {
+      this.#buf[this.#pos++] = (rest % 128) | 0x80;
+      rest = Math.floor(rest / 128);
+    }
+    this.#buf[this.#pos++] = rest;
+  }
+
+  /** A varint field. `value` is an unsigned integer up to 2^53. */
+  uint(field: number, value: number): void {
+    this.#reserve(20);
+    this.#varint(field * 8 + wireVarint);
+    this.#varint(value);
+  }
+
+  /** A varint field of a 64-bit value, signed or unsigned, as two's complement. */
+  int64(field: number, value: bigint): void {
+    this.#reserve(20);
+    this.#varint(field * 8 + wireVarint);
+    let rest = BigInt.asUintN(64, value);
+    while (rest > 0x7fn) {
+      this.#buf[this.#pos++] = Number(rest & 0x7fn) | 0x80;
+      rest >>= 7n;
+    }
+    this.#buf[this.#pos++] = Number(rest);
+  }
+
+  fixed64(field: number, value: bigint): void {
+    this.#reserve(20);
+    this.#varint(field * 8 + wireFixed64);
+    this.#pos = this.#buf.writeBigUInt64LE(BigInt.asUintN(64, value), this.#pos);
+  }
+
+  double(field: number, value: number): void {
+    this.#reserve(20);
+    this.#varint(field * 8 + wireFixed64);
+    this.#pos = this.#buf.writeDoubleLE(value, this.#pos);
+  }
+
+  fixed32(field: number, value: number): void {
+    this.#reserve(20);
+    this.#varint(field * 8 + wireFixed32);
+    this.#pos = this.#buf.writeUInt32LE(value >>> 0, this.#pos);
+  }
+
+  string(field: number, value: string): void {
+    this.bytesField(field, Buffer.from(value, "utf8"));
+  }
+
+  bytesField(field: number, value: Uint8Array): void {
+    this.#reserve(20 + value.length);
+    this.#varint(field * 8 + wireBytes);
+    this.#varint(value.length);
+    this.#buf.set(value, this.#pos);
+    this.#pos += value.length;
+  }
+
+  /** A nested message; `write` fills it. Its length is patched in afterwards. */
+  message(field: number, write: (writer: WireWriter) => void): void {
+    this.#reserve(20);
+    this.#varint(field * 8 + wireBytes);
+    const start = this.#pos;
+    this.#pos += 1;
+    write(this);
+    const length = this.#pos - start - 1;
+    const extra = varintSize(length) - 1;
+    if (extra > 0) {
+      this.#reserve(extra);
+      this.#buf.copyWithin(start + 1 + extra, start + 1, start + 1 + length);
+    }
+    this.#pos = start;
+    this.#varint(length);
+    this.#pos += length;
+  }
+
+  /** Bytes that are already encoded fields. */
+  raw(value: Uint8Array): void {
+    this.#reserve(value.length);
+    this.#buf.set(value, this.#pos);
+    this.#pos += value.length;
+  }
+}
+
+/** How many bytes `value` takes as a varint. */
+export function varintSize(value: number): number {
+  let size = 1;
+  for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 128)) size++;
+  return size;
+}

@@ -1,0 +1,65 @@
+/**
+ * The one storage interface: a bucket. Everything Spoor keeps goes through it, so that files,
+ * memory, S3 and GCS are the same to all other code. `contract.ts` is the suite that every
+ * implementation passes; behaviours (retry, cache, count) are wrappers of this interface.
+ *
+ * Keys are relative, `/`-separated, UTF-8, without `.`/`..` segments; there are no folders.
+ */
+
+export interface ObjectInfo {
+  key: string;
+  sizeBytes: number;
+  /** Last modification, milliseconds since the epoch. */
+  modifiedMs: number;
+}
+
+export interface ReadOptions {
+  signal?: AbortSignal;
+}
+
+export interface ListOptions {
+  /** Only keys strictly greater than this one, in UTF-8 byte order. */
+  startAfter?: string;
+  signal?: AbortSignal;
+}
+
+export interface ObjectStore {
+  /** For messages and metrics: "fs", "memory", "s3", "gcs". */
+  readonly kind: string;
+
+  /**
+   * Writes a whole object, replacing what was there. After it resolves the object is durable and a
+   * reader sees all of it; before, a reader sees the old object or none, never a part.
+   */
+  put(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<void>;
+
+  /**
+   * Creates an object only if the key is free: exactly one of any number of racing callers gets
+   * `true`, the others `false`. Durable and atomic like `put`.
+   */
+  putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean>;
+
+  /** Reads a whole object. The caller owns the bytes. NotFound if there is none. */
+  get(key: string, options?: ReadOptions): Promise<Uint8Array>;
+
+  /**
+   * Reads bytes [start, end) of an object. NotFound if there is none; InvalidInput for a negative
+   * or empty range; Corrupt if the object ends before `end`.
+   */
+  getRange(key: string, start: number, end: number, options?: ReadOptions): Promise<Uint8Array>;
+
+  /** Size and time of an object. NotFound if there is none. */
+  head(key: string, options?: ReadOptions): Promise<ObjectInfo>;
+
+  /** Objects whose key starts with `prefix`, in UTF-8 byte order of their keys. */
+  list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
+
+  /**
+   * The names directly below `prefix` that have keys below them, like folders ("a/b/c" has "a"
+   * below ""), in byte order and without the trailing slash. `prefix` is "" or ends with "/".
+   */
+  listFolders(prefix: string, options?: ReadOptions): Promise<string[]>;
+
+  /** Removes an object. A key that is not there is not an error. */
+  delete(key: string, options?: ReadOptions): Promise<void>;
+}
