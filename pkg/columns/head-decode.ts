@@ -1,0 +1,413 @@
+// HOT: decodes every ingested span; measured by `npm run bench` (decode).
+/**
+ * Decodes one record (an OTLP ExportTraceServiceRequest) straight from the wire into a head: no
+ * object per span, no string per attribute. Field numbers: opentelemetry-proto
+ * trace/v1/trace.proto. The distributor has validated the bytes; a record that still does not parse
+ * throws InvalidInput and leaves the head as it was.
+ */
+import { WireReader } from "#pkg/bytes/wire.ts";
+import { type Head, sparseBool, sparseDouble, sparseInt, sparseString } from "./head.ts";
+
+const tagBytes1 = (1 << 3) | 2;
+const tagBytes2 = (2 << 3) | 2;
+const tagBytes3 = (3 << 3) | 2;
+const keyValueTag: Uint8Array = Uint8Array.of(tagBytes1);
+const noBytes: Uint8Array = new Uint8Array(0);
+
+export class HeadDecoder {
+  readonly #head: Head;
+  readonly #reader = new WireReader(noBytes);
+  #scratch: Buffer = Buffer.alloc(1024);
+  #scratchLength = 0;
+
+  constructor(head: Head) {
+    this.#head = head;
+  }
+
+  /** Appends all spans of `record`; returns how many. */
+  decode(record: Uint8Array): number {
+    const head = this.#head;
+    const rows = head.rows;
+    const reader = this.#reader;
+    reader.reset(record, 0, record.length);
+    try {
+      while (reader.pos < reader.end) {
+        const tag = reader.tag();
+        if (tag === tagBytes1) {
+          const end = reader.lengthEnd();
+          this.#resourceSpans(reader.pos, end);
+          reader.reset(record, end, record.length);
+        } else reader.skip(tag);
+      }
+    } catch (error) {
+      head.rollback(rows);
+      throw error;
+    }
+    return head.rows - rows;
+  }
+
+  #resourceSpans(pos: number, end: number): void {
+    const reader = this.#reader;
+    const { buf } = reader;
+    const { dictionaries } = this.#head;
+    // First the envelope's own fields, which may come after the spans; then the scopes.
+    reader.reset(buf, pos, end);
+    this.#scratchLength = 0;
+    let schema = 0;
+    while (reader.pos < end) {
+      const tag = reader.tag();
+      if (tag === tagBytes1) this.#keepField(reader.lengthEnd());
+      else if (tag === tagBytes3) {
+        const fieldEnd = reader.lengthEnd();
+        schema = dictionaries.schemaUrl.internText(buf, reader.pos, fieldEnd);
+        reader.pos = fieldEnd;
+      } else reader.skip(tag);
+    }
+    const resource = dictionaries.resource.intern(this.#scratch, 0, this.#scratchLength);
+    reader.reset(buf, pos, end);
+    while (reader.pos < end) {
+      const tag = reader.tag();
+      if (tag === tagBytes2) {
+        const fieldEnd = reader.lengthEnd();
+        this.#scopeSpans(reader.pos, fieldEnd, resource, schema);
+        reader.reset(buf, fieldEnd, end);
+      } else reader.skip(tag);
+    }
+  }
+
+  /** Adds a sub-message's bytes to the scratch: concatenation is protobuf's merge. */
+  #keepField(end: number): void {
+    this.#keepRange(this.#reader.buf, this.#reader.pos, end);
+    this.#reader.pos = end;
+  }
+
+  /** Adds a KeyValue field to the scratch as field 1, so that the scratch is a KeyValueList. */
+  #keepAttribute(tag: number): void {
+    const reader = this.#reader;
+    const start = reader.pos;
+    reader.skip(tag);
+    this.#keepRange(keyValueTag, 0, 1);
+    this.#keepRange(reader.buf, start, reader.pos);
+  }
+
+  #keepRange(src: Uint8Array, start: number, end: number): void {
+    const size = end - start;
+    if (this.#scratchLength + size > this.#scratch.length) {
+      const grown = Buffer.alloc((this.#scratchLength + size) * 2);
+      this.#scratch.copy(grown, 0, 0, this.#scratchLength);
+      this.#scratch = grown;
+    }
+    this.#scratch.set(src.subarray(start, end), this.#scratchLength);
+    this.#scratchLength += size;
+  }
+
+  #scopeSpans(pos: number, end: number, resource: number, resourceSchema: number): void {
+    const reader = this.#reader;
+    const { buf } = reader;
+    const { dictionaries } = this.#head;
+    reader.reset(buf, pos, end);
+    this.#scratchLength = 0;
+    let schema = 0;
+    while (reader.pos < end) {
+      const tag = reader.tag();
+      if (tag === tagBytes1) this.#keepField(reader.lengthEnd());
+      else if (tag === tagBytes3) {
+        const fieldEnd = reader.lengthEnd();
+        schema = dictionaries.schemaUrl.internText(buf, reader.pos, fieldEnd);
+        reader.pos = fieldEnd;
+      } else reader.skip(tag);
+    }
+    const scope = dictionaries.scope.intern(this.#scratch, 0, this.#scratchLength);
+    const envelope = this.#head.envelope(resource, resourceSchema, scope, schema);
+    reader.reset(buf, pos, end);
+    while (reader.pos < end) {
+      const tag = reader.tag();
+      if (tag === tagBytes2) {
+        const fieldEnd = reader.lengthEnd();
+        this.#span(reader.pos, fieldEnd, envelope);
+        reader.reset(buf, fieldEnd, end);
+      } else reader.skip(tag);
+    }
+  }
+
+  #span(pos: number, end: number, envelope: number): void {
+    const head = this.#head;
+    const reader = this.#reader;
+    const { buf } = reader;
+    const { dictionaries, rowArrays } = head;
+    const row = head.rows;
+    let trace = -1;
+    let spanHi = 0, spanLo = 0, parentHi = 0, parentLo = 0;
+    let startLo = 0, startHi = 0, endLo = 0, endHi = 0;
+    let nameStart = 0, nameEnd = 0;
+    let kind = 0, flags = 0, traceState = 0;
+    let droppedAttributes = 0, droppedEvents = 0, droppedLinks = 0;
+    let status = 0, statusMessage = 0;
+    reader.reset(buf, pos, end);
+    while (reader.pos < end) {
+      const tag = reader.tag();
+      switch (tag) {
+        case 10:
+        case 18:
+        case 34: {
+          const fieldEnd = reader.lengthEnd();
+          const size = fieldEnd - reader.pos;
+          if (tag === 10) {
+            if (size !== 16) reader.fail(`trace id of ${size} bytes`);
+            trace = head.traceIds.intern(buf, reader.pos);
+          } else if (tag === 18) {
+            if (size !== 8) reader.fail(`span id of ${size} bytes`);
+            spanHi = bigEndian(buf, reader.pos);
+            spanLo = bigEndian(buf, reader.pos + 4);
+          } else {
+            if (size !== 8 && size !== 0) reader.fail(`parent span id of ${size} bytes`);
+            parentHi = size === 0 ? 0 : bigEndian(buf, reader.pos);
+            parentLo = size === 0 ? 0 : bigEndian(buf, reader.pos + 4);
+          }
+          reader.pos = fieldEnd;
+          break;
+        }
+        case 26: {
+          const fieldEnd = reader.lengthEnd();
+          traceState = dictionaries.traceState.internText(buf, reader.pos, fieldEnd);
+          reader.pos = fieldEnd;
+          break;
+        }
+        case 42:
+          nameEnd = reader.lengthEnd();
+          nameStart = reader.pos;
+          reader.pos = nameEnd;
+          break;
+        case 48:
+          kind = reader.varint32();
+          break;
+        case 57:
+          reader.fixed64();
+          startLo = reader.lo;
+          startHi = reader.hi;
+          break;
+        case 65:
+          reader.fixed64();
+          endLo = reader.lo;
+          endHi = reader.hi;
+          break;
+        case 74: {
+          const fieldEnd = reader.lengthEnd();
+          this.#attribute(reader.pos, fieldEnd, row);
+          reader.reset(buf, fieldEnd, end);
+          break;
+        }
+        case 80:
+          droppedAttributes = reader.varint32();
+          break;
+        case 90: {
+          const fieldEnd = reader.lengthEnd();
+          this.#event(reader.pos, fieldEnd, row);
+          reader.reset(buf, fieldEnd, end);
+          break;
+        }
+        case 96:
+          droppedEvents = reader.varint32();
+          break;
+        case 106: {
+          const fieldEnd = reader.lengthEnd();
+          this.#link(reader.pos, fieldEnd, row);
+          reader.reset(buf, fieldEnd, end);
+          break;
+        }
+        case 112:
+          droppedLinks = reader.varint32();
+          break;
+        case 122: {
+          const fieldEnd = reader.lengthEnd();
+          reader.end = fieldEnd;
+          while (reader.pos < fieldEnd) {
+            const inner = reader.tag();
+            if (inner === 18) {
+              const textEnd = reader.lengthEnd();
+              statusMessage = dictionaries.statusMessage.internText(buf, reader.pos, textEnd);
+              reader.pos = textEnd;
+            } else if (inner === 24) status = reader.varint32();
+            else reader.skip(inner);
+          }
+          reader.end = end;
+          break;
+        }
+        case 133:
+          flags = reader.fixed32();
+          break;
+        default:
+          reader.skip(tag);
+      }
+    }
+    if (trace < 0) reader.fail("span without trace id");
+    rowArrays.trace.push(trace);
+    rowArrays.spanId.push2(spanHi, spanLo);
+    rowArrays.parentId.push2(parentHi, parentLo);
+    rowArrays.start.push2(startLo, startHi);
+    rowArrays.end.push2(endLo, endHi);
+    rowArrays.name.push(dictionaries.name.internText(buf, nameStart, nameEnd));
+    rowArrays.kind.push(kind);
+    rowArrays.status.push(status);
+    rowArrays.statusMessage.push(statusMessage);
+    rowArrays.traceState.push(traceState);
+    rowArrays.flags.push(flags);
+    rowArrays.droppedAttributes.push(droppedAttributes);
+    rowArrays.droppedEvents.push(droppedEvents);
+    rowArrays.droppedLinks.push(droppedLinks);
+    rowArrays.envelope.push(envelope);
+    head.rows = row + 1;
+  }
+
+  /** One KeyValue of a span. The usual shape (key, then one scalar) is read without the cursor. */
+  #attribute(pos: number, end: number, row: number): void {
+    const { buf } = this.#reader;
+    if (end - pos < 4 || buf[pos] !== 0x0a || buf[pos + 1] >= 0x80) {
+      this.#attributeSlow(pos, end, row);
+      return;
+    }
+    const keyEnd = pos + 2 + buf[pos + 1];
+    const valueStart = keyEnd + 2;
+    if (valueStart > end || buf[keyEnd] !== 0x12 || buf[keyEnd + 1] !== end - valueStart) {
+      this.#attributeSlow(pos, end, row);
+      return;
+    }
+    const key = this.#head.dictionaries.key.internText(buf, pos + 2, keyEnd);
+    this.#value(key, valueStart, end, row);
+  }
+
+  #attributeSlow(pos: number, end: number, row: number): void {
+    const reader = this.#reader;
+    reader.reset(reader.buf, pos, end);
+    let keyStart = 0, keyEnd = 0, valueStart = 0, valueEnd = 0;
+    let values = 0;
+    this.#scratchLength = 0;
+    while (reader.pos < end) {
+      const tag = reader.tag();
+      if (tag === tagBytes1) {
+        keyEnd = reader.lengthEnd();
+        keyStart = reader.pos;
+        reader.pos = keyEnd;
+      } else if (tag === tagBytes2) {
+        valueEnd = reader.lengthEnd();
+        valueStart = reader.pos;
+        this.#keepField(valueEnd);
+        values++;
+      } else reader.skip(tag);
+    }
+    const { dictionaries } = this.#head;
+    const key = dictionaries.key.internText(reader.buf, keyStart, keyEnd);
+    if (values === 1) this.#value(key, valueStart, valueEnd, row);
+    else this.#rest(key, dictionaries.restValue.intern(this.#scratch, 0, this.#scratchLength), row);
+  }
+
+  /** An AnyValue at [pos, end): a scalar goes to its sparse column, all else to the rest list. */
+  #value(key: number, pos: number, end: number, row: number): void {
+    if (pos < end && this.#scalar(key, pos, end, row)) return;
+    const { restValue } = this.#head.dictionaries;
+    this.#rest(key, restValue.intern(this.#reader.buf, pos, end), row);
+  }
+
+  #rest(key: number, value: number, row: number): void {
+    const { rest } = this.#head;
+    rest.row.push(row);
+    rest.key.push(key);
+    rest.value.push(value);
+  }
+
+  /** True if the AnyValue is one scalar field and was stored. */
+  #scalar(key: number, pos: number, end: number, row: number): boolean {
+    const head = this.#head;
+    const reader = this.#reader;
+    const { buf } = reader;
+    const tag = buf[pos];
+    let type = 0;
+    reader.reset(buf, pos + 1, end);
+    if (tag === 0x0a) {
+      type = sparseString;
+      if (reader.lengthEnd() !== end) return false;
+    } else if (tag === 0x10 || tag === 0x18) {
+      type = tag === 0x10 ? sparseBool : sparseInt;
+      reader.varint64();
+      if (reader.pos !== end) return false;
+    } else if (tag === 0x21) {
+      type = sparseDouble;
+      if (end - reader.pos !== 8) return false;
+      reader.fixed64();
+    } else return false;
+    const column = head.sparseColumn(key, type);
+    if (column === undefined || column.has(row)) return false;
+    if (type === sparseString) {
+      column.values.push(column.dictionary!.internText(buf, reader.pos, end));
+    } else if (type === sparseBool) column.values.push((reader.lo | reader.hi) === 0 ? 0 : 1);
+    else column.values.push2(reader.lo, reader.hi);
+    column.rows.push(row);
+    return true;
+  }
+
+  #event(pos: number, end: number, row: number): void {
+    const reader = this.#reader;
+    const { buf } = reader;
+    const { dictionaries, events } = this.#head;
+    let timeLo = 0, timeHi = 0, nameStart = 0, nameEnd = 0, dropped = 0;
+    reader.reset(buf, pos, end);
+    this.#scratchLength = 0;
+    while (reader.pos < end) {
+      const tag = reader.tag();
+      if (tag === 9) {
+        reader.fixed64();
+        timeLo = reader.lo;
+        timeHi = reader.hi;
+      } else if (tag === 18) {
+        nameEnd = reader.lengthEnd();
+        nameStart = reader.pos;
+        reader.pos = nameEnd;
+      } else if (tag === 26) this.#keepAttribute(tag);
+       else if (tag === 32) dropped = reader.varint32();
+      else reader.skip(tag);
+    }
+    events.row.push(row);
+    events.time.push2(timeLo, timeHi);
+    events.name.push(dictionaries.name.internText(buf, nameStart, nameEnd));
+    events.attributes.push(dictionaries.attributes.intern(this.#scratch, 0, this.#scratchLength));
+    events.dropped.push(dropped);
+  }
+
+  #link(pos: number, end: number, row: number): void {
+    const reader = this.#reader;
+    const { buf } = reader;
+    const { dictionaries, links } = this.#head;
+    let traceStart = 0, traceEnd = 0, spanStart = 0, spanEnd = 0;
+    let traceState = 0, dropped = 0, flags = 0;
+    reader.reset(buf, pos, end);
+    this.#scratchLength = 0;
+    while (reader.pos < end) {
+      const tag = reader.tag();
+      if (tag === 10 || tag === 18 || tag === 26) {
+        const fieldEnd = reader.lengthEnd();
+        if (tag === 10) {
+          traceStart = reader.pos;
+          traceEnd = fieldEnd;
+        } else if (tag === 18) {
+          spanStart = reader.pos;
+          spanEnd = fieldEnd;
+        } else traceState = dictionaries.traceState.internText(buf, reader.pos, fieldEnd);
+        reader.pos = fieldEnd;
+      } else if (tag === 34) this.#keepAttribute(tag);
+       else if (tag === 40) dropped = reader.varint32();
+      else if (tag === 53) flags = reader.fixed32();
+      else reader.skip(tag);
+    }
+    links.row.push(row);
+    links.traceId.push(dictionaries.linkId.intern(buf, traceStart, traceEnd));
+    links.spanId.push(dictionaries.linkId.intern(buf, spanStart, spanEnd));
+    links.traceState.push(traceState);
+    links.attributes.push(dictionaries.attributes.intern(this.#scratch, 0, this.#scratchLength));
+    links.dropped.push(dropped);
+    links.flags.push(flags);
+  }
+}
+
+function bigEndian(src: Uint8Array, pos: number): number {
+  return ((src[pos] << 24) | (src[pos + 1] << 16) | (src[pos + 2] << 8) | src[pos + 3]) >>> 0;
+}

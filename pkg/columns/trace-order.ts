@@ -1,0 +1,142 @@
+// HOT: runs per span at each cut; measured by `npm run bench` (cut).
+/**
+ * The order of spans in a block: the spans of a trace are contiguous and ordered by start, traces are
+ * ordered by their earliest start, and traces with a span far from the time of ingest (bad clocks)
+ * come last, in row groups of their own, so that they do not spoil the others' time ranges.
+ */
+import type { HeadData } from "./head.ts";
+
+export interface OrderOptions {
+  /** A row group ends with the trace that reaches this many spans. */
+  rowGroupSpans: number;
+  /** Starts outside [from, to) are bad clocks; nanoseconds since the epoch. */
+  plausibleFromNano: bigint;
+  plausibleToNano: bigint;
+}
+
+export interface SpanOrder {
+  /** Rows of the head in the block's order. */
+  rowIds: Uint32Array;
+  /** Where each trace begins in `rowIds`, and the total at the end: trace count + 1 values. */
+  traceStarts: Uint32Array;
+  /** Row groups as [first trace, trace after the last), in order. */
+  rowGroups: { firstTrace: number; endTrace: number }[];
+}
+
+/** Orders the rows `keep` (all rows of the head if undefined) of a frozen head. */
+export function orderSpans(data: HeadData, options: OrderOptions, keep?: Uint8Array): SpanOrder {
+  const traceCount = data.traceIds.length >>> 2;
+  const { rows, starts } = groupByTrace(data, traceCount, keep);
+  const { start } = data.perRow;
+  for (let trace = 0; trace < traceCount; trace++) {
+    sortByStart(rows, starts[trace], starts[trace + 1], start);
+  }
+  const outlier = findOutliers(rows, starts, start, options);
+  const order = new Uint32Array(traceCount);
+  let traces = 0;
+  for (let trace = 0; trace < traceCount; trace++) {
+    if (starts[trace + 1] > starts[trace]) order[traces++] = trace;
+  }
+  const sorted = order.subarray(0, traces).sort((a, b) => {
+    if (outlier[a] !== outlier[b]) return outlier[a] - outlier[b];
+    const rowA = rows[starts[a]] * 2;
+    const rowB = rows[starts[b]] * 2;
+    return start[rowA + 1] - start[rowB + 1] || start[rowA] - start[rowB] || a - b;
+  });
+  return assemble(sorted, rows, starts, outlier, options.rowGroupSpans);
+}
+
+function groupByTrace(
+  data: HeadData,
+  traceCount: number,
+  keep: Uint8Array | undefined,
+): { rows: Uint32Array; starts: Uint32Array } {
+  const { trace } = data.perRow;
+  const starts = new Uint32Array(traceCount + 1);
+  for (let row = 0; row < data.rows; row++) {
+    if (keep === undefined || keep[row] !== 0) starts[trace[row] + 1]++;
+  }
+  for (let i = 0; i < traceCount; i++) starts[i + 1] += starts[i];
+  const next = starts.slice(0, traceCount);
+  const rows = new Uint32Array(starts[traceCount]);
+  for (let row = 0; row < data.rows; row++) {
+    if (keep === undefined || keep[row] !== 0) rows[next[trace[row]]++] = row;
+  }
+  return { rows, starts };
+}
+
+/** Sorts rows[from, to) by start time, then by row (arrival). */
+function sortByStart(rows: Uint32Array, from: number, to: number, start: Uint32Array): void {
+  if (to - from > 24) {
+    rows.subarray(from, to).sort((a, b) => {
+      return start[a * 2 + 1] - start[b * 2 + 1] || start[a * 2] - start[b * 2] || a - b;
+    });
+    return;
+  }
+  for (let i = from + 1; i < to; i++) {
+    const row = rows[i];
+    const high = start[row * 2 + 1];
+    const low = start[row * 2];
+    let j = i - 1;
+    for (; j >= from; j--) {
+      const other = rows[j] * 2;
+      if (start[other + 1] < high || (start[other + 1] === high && start[other] <= low)) break;
+      rows[j + 1] = rows[j];
+    }
+    rows[j + 1] = row;
+  }
+}
+
+/** 1 for each trace whose first or last start is implausible. */
+function findOutliers(
+  rows: Uint32Array,
+  starts: Uint32Array,
+  start: Uint32Array,
+  options: OrderOptions,
+): Uint8Array {
+  const from = Number(options.plausibleFromNano);
+  const to = Number(options.plausibleToNano);
+  const outlier = new Uint8Array(starts.length - 1);
+  for (let trace = 0; trace < outlier.length; trace++) {
+    if (starts[trace + 1] === starts[trace]) continue;
+    const first = rows[starts[trace]] * 2;
+    const last = rows[starts[trace + 1] - 1] * 2;
+    // Doubles are exact to 256 ns at today's epoch, which is enough for a bound of minutes.
+    const firstNano = start[first + 1] * 4294967296 + start[first];
+    const lastNano = start[last + 1] * 4294967296 + start[last];
+    outlier[trace] = firstNano < from || lastNano >= to ? 1 : 0;
+  }
+  return outlier;
+}
+
+function assemble(
+  sorted: Uint32Array,
+  rows: Uint32Array,
+  starts: Uint32Array,
+  outlier: Uint8Array,
+  rowGroupSpans: number,
+): SpanOrder {
+  const rowIds = new Uint32Array(rows.length);
+  const traceStarts = new Uint32Array(sorted.length + 1);
+  const rowGroups: SpanOrder["rowGroups"] = [];
+  let at = 0;
+  let firstTrace = 0;
+  let firstRow = 0;
+  for (let i = 0; i < sorted.length; i++) {
+    const trace = sorted[i];
+    const size = starts[trace + 1] - starts[trace];
+    const full = at - firstRow > 0 && at - firstRow + size > rowGroupSpans;
+    const kindChanges = i > firstTrace && outlier[trace] !== outlier[sorted[i - 1]];
+    if (full || kindChanges) {
+      rowGroups.push({ firstTrace, endTrace: i });
+      firstTrace = i;
+      firstRow = at;
+    }
+    traceStarts[i] = at;
+    rowIds.set(rows.subarray(starts[trace], starts[trace + 1]), at);
+    at += size;
+  }
+  traceStarts[sorted.length] = at;
+  if (sorted.length > firstTrace) rowGroups.push({ firstTrace, endTrace: sorted.length });
+  return { rowIds, traceStarts, rowGroups };
+}
