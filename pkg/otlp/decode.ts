@@ -59,7 +59,7 @@ class Decoder extends WireReader {
   #counts: DecodeCounts;
 
   constructor(bytes: Uint8Array, counts: DecodeCounts = { repairedStrings: 0 }) {
-    super(bytes);
+    super(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
     this.#counts = counts;
   }
 

@@ -74,7 +74,8 @@ const tagThree = (3 << 3) | wireBytes;
  */
 export function splitRequest(body: Uint8Array, options: SplitOptions): SplitResult {
   const { partitionCount, scratch = new SplitScratch() } = options;
-  if (!(partitionCount <= partitionCountMax) || (partitionCount & (partitionCount - 1)) !== 0) {
+  const isPower = (partitionCount & (partitionCount - 1)) === 0;
+  if (!(partitionCount >= 1 && partitionCount <= partitionCountMax && isPower)) {
     throw new SpoorError("Internal", `split into ${partitionCount} partitions`);
   }
   scratch.clear();
