@@ -1,0 +1,36 @@
+/** The contract between receivers (which speak protocols) and the distributor (which stores). */
+
+export interface PushRequest {
+  /**
+   * All values of the tenant header (X-Scope-OrgID) as they were sent, in order. Usually none or
+   * one. The sink decides: equal duplicates are one tenant, differing ones are refused.
+   */
+  tenantHeaders: readonly string[];
+  /**
+   * An ExportTraceServiceRequest as protobuf, already inflated, not checked. The sink may keep it
+   * until the promise settles or longer: the receiver does not write to it again.
+   */
+  body: Uint8Array;
+  /** Who received it, for metrics: "otlp_http", "otlp_grpc", "zipkin" ... */
+  protocol: string;
+  /** Aborts when the client went away or its deadline passed. What is stored stays stored. */
+  signal: AbortSignal;
+}
+
+export interface PushResult {
+  /** Spans that are durable now. */
+  acceptedSpans: number;
+  /** Spans that were refused one by one; the client must not send them again. */
+  rejectedSpans: number;
+  /** English, for people; "" if there is nothing to say. May be a warning without rejections. */
+  rejectedMessage: string;
+}
+
+export interface SpanSink {
+  /**
+   * Resolves when the accepted spans are durable. Throws SpoorError: InvalidInput (does not parse),
+   * Unauthenticated (no tenant), TooLarge, LimitExceeded and Unavailable (try again after
+   * `retryAfterMs`), Timeout, Canceled. After an error the client may send the same bytes again.
+   */
+  push(request: PushRequest): Promise<PushResult>;
+}
