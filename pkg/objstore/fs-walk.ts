@@ -14,6 +14,8 @@ export interface Walk {
   signal: AbortSignal | undefined;
   /** For messages. */
   attempt: string;
+  /** Reads one folder: `readFolder`, or a test that watches which folders are read. */
+  read(path: string): Promise<Dirent[]>;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface Walk {
  */
 export async function* walkFolder(walk: Walk, folder: string): AsyncGenerator<ObjectInfo> {
   const { root, prefix, startAfter } = walk;
-  for (const name of await sortedNames(root, folder)) {
+  for (const name of sortNames(folder, await walk.read(join(root, folder)))) {
     checkSignal(walk.signal, walk.attempt);
     const key = folder + name;
     if (name.endsWith("/")) {
@@ -39,23 +41,23 @@ export async function* walkFolder(walk: Walk, folder: string): AsyncGenerator<Ob
 /** Names of the folders directly below `prefix` that hold a file at any depth. */
 export async function foldersWithFiles(root: string, prefix: string): Promise<string[]> {
   const found: string[] = [];
-  for (const name of await sortedNames(root, prefix)) {
+  for (const name of sortNames(prefix, await readFolder(join(root, prefix)))) {
     if (name.endsWith("/") && (await hasFile(root, prefix + name))) found.push(name.slice(0, -1));
   }
   return found.sort(compareKeys);
 }
 
 async function hasFile(root: string, folder: string): Promise<boolean> {
-  for (const name of await sortedNames(root, folder)) {
+  for (const name of sortNames(folder, await readFolder(join(root, folder)))) {
     if (!name.endsWith("/") || (await hasFile(root, folder + name))) return true;
   }
   return false;
 }
 
 /** Files as "name" and folders as "name/", so that their order is that of the keys below. */
-async function sortedNames(root: string, folder: string): Promise<string[]> {
+function sortNames(folder: string, entries: Dirent[]): string[] {
   const names: string[] = [];
-  for (const entry of await readFolder(join(root, folder))) {
+  for (const entry of entries) {
     if (entry.isFile()) names.push(entry.name);
     else if (entry.isDirectory() && !(folder === "" && entry.name === reservedFolder)) {
       names.push(`${entry.name}/`);
@@ -65,7 +67,7 @@ async function sortedNames(root: string, folder: string): Promise<string[]> {
 }
 
 /** A folder that does not exist, or was removed since it was listed, is empty. */
-async function readFolder(path: string): Promise<Dirent[]> {
+export async function readFolder(path: string): Promise<Dirent[]> {
   try {
     return await readdir(path, { withFileTypes: true });
   } catch (error) {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import { describeObjectStore } from "./contract.ts";
 import { fsError } from "./fs-errors.ts";
+import { readFolder, walkFolder } from "./fs-walk.ts";
 import { openFsStore } from "./fs.ts";
 
 let base = "";
@@ -94,11 +95,21 @@ test("list does not read folders that lie before startAfter", async () => {
   const root = freshRoot();
   const store = await openFsStore(root);
   for (const key of ["2026/01/a", "2026/02/a", "2026/03/a"]) await store.put(key, content);
-  const walked: string[] = [];
-  for await (const info of store.list("2026/", { startAfter: "2026/02/a" })) {
-    walked.push(info.key);
-  }
-  expect(walked).toEqual(["2026/03/a"]);
+  const foldersRead: string[] = [];
+  const walk = {
+    root,
+    prefix: "2026/",
+    startAfter: "2026/02/a",
+    signal: undefined,
+    attempt: "test",
+    read: async (path: string) => {
+      foldersRead.push(path.slice(root.length));
+      return await readFolder(path);
+    },
+  };
+  const walked = await Array.fromAsync(walkFolder(walk, "2026/"));
+  expect(walked.map((info) => info.key)).toEqual(["2026/03/a"]);
+  expect(foldersRead).toEqual(["/2026/", "/2026/02/", "/2026/03/"]);
   // A folder that is read late shows what was put there after the walk began: the walk is lazy.
   const lazy: string[] = [];
   for await (const info of store.list("2026/")) {

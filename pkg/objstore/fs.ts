@@ -18,7 +18,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { checkRange, checkSignal, notFound, objectTooLarge, readBytesMax } from "./checks.ts";
 import { shortObject } from "./checks.ts";
 import { errnoOf, fsError } from "./fs-errors.ts";
-import { foldersWithFiles, walkFolder } from "./fs-walk.ts";
+import { foldersWithFiles, readFolder, walkFolder } from "./fs-walk.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, folderOf, reservedFolder } from "./keys.ts";
 import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
 
@@ -106,7 +106,7 @@ class FsStore implements ObjectStore {
     const { startAfter = "", signal } = options;
     const attempt = `list objects ${prefix}`;
     checkSignal(signal, attempt);
-    const walk = { root: this.#root, prefix, startAfter, signal, attempt };
+    const walk = { root: this.#root, prefix, startAfter, signal, attempt, read: readFolder };
     try {
       yield* walkFolder(walk, folderOf(prefix));
     } catch (error) {
