@@ -3,7 +3,14 @@
  * memory, S3 and GCS are the same to all other code. `contract.ts` is the suite that every
  * implementation passes; behaviours (retry, cache, count) are wrappers of this interface.
  *
- * Keys are relative, `/`-separated, UTF-8, without `.`/`..` segments; there are no folders.
+ * Keys are relative, `/`-separated, well-formed Unicode of at most 1,024 UTF-8 bytes, each segment
+ * 1 to 255 bytes, none of them `.` or `..`, no NUL, the first not `.tmp` (`keys.ts`). There are no
+ * folders; but as a disk cannot hold both, no key may be another key followed by `/...`: the write
+ * that would make it so is refused (InvalidInput, "key_is_folder") by stores that can tell.
+ *
+ * All calls throw InvalidInput for a bad key, Canceled or Timeout when `signal` aborts before the
+ * effect, and Unavailable (with a reason, "disk_full" for example) when the store cannot do it now.
+ * A write that throws Unavailable or Timeout may still have happened.
  */
 
 export interface ObjectInfo {
@@ -35,11 +42,15 @@ export interface ObjectStore {
 
   /**
    * Creates an object only if the key is free: exactly one of any number of racing callers gets
-   * `true`, the others `false`. Durable and atomic like `put`.
+   * `true`, the others `false`. Durable and atomic like `put`; after `false` the other's object is
+   * durable too.
    */
   putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean>;
 
-  /** Reads a whole object. The caller owns the bytes. NotFound if there is none. */
+  /**
+   * Reads a whole object. The caller owns the bytes. NotFound if there is none; TooLarge beyond
+   * `readBytesMax`.
+   */
   get(key: string, options?: ReadOptions): Promise<Uint8Array>;
 
   /**
@@ -51,7 +62,10 @@ export interface ObjectStore {
   /** Size and time of an object. NotFound if there is none. */
   head(key: string, options?: ReadOptions): Promise<ObjectInfo>;
 
-  /** Objects whose key starts with `prefix`, in UTF-8 byte order of their keys. */
+  /**
+   * Objects whose key starts with `prefix`, in UTF-8 byte order of their keys. Objects that are
+   * written or deleted while the consumer goes through the list may be in it or not.
+   */
   list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
 
   /**

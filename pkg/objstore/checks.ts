@@ -1,0 +1,42 @@
+/** Checks of arguments and answers that every store makes alike. */
+import { SpoorError } from "#pkg/errors/errors.ts";
+
+/** Most bytes that one read returns; larger objects are read in ranges. 1 GiB. */
+export const readBytesMax: number = 2 ** 30;
+
+/** Throws InvalidInput unless [start, end) is a range of bytes that may be read at once. */
+export function checkRange(key: string, start: number, end: number): void {
+  const sane = Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0;
+  if (sane && end > start && end - start <= readBytesMax) return;
+  throw new SpoorError("InvalidInput", `invalid range [${start}, ${end}) of object ${key}`, {
+    reason: "invalid_range",
+  });
+}
+
+/** Throws Canceled (or Timeout) if `signal` has aborted. Stores call it before each step. */
+export function checkSignal(signal: AbortSignal | undefined, attempt: string): void {
+  if (!signal?.aborted) return;
+  const cause: unknown = signal.reason;
+  const timedOut = cause instanceof Error && cause.name === "TimeoutError";
+  throw new SpoorError(timedOut ? "Timeout" : "Canceled", `${attempt}: aborted`, { cause });
+}
+
+export function notFound(key: string, cause?: unknown): SpoorError {
+  return new SpoorError("NotFound", `object ${key} does not exist`, { cause });
+}
+
+export function shortObject(key: string, end: number, sizeBytes: number): SpoorError {
+  const message = `object ${key} ends at byte ${sizeBytes}, expected at least ${end}`;
+  return new SpoorError("Corrupt", message, { reason: "short_object" });
+}
+
+export function objectTooLarge(key: string, sizeBytes: number): SpoorError {
+  const message = `read object ${key}: ${sizeBytes} bytes are over ${readBytesMax} at once`;
+  return new SpoorError("TooLarge", message, { reason: "object_too_large" });
+}
+
+/** On a disk a name is a file or a folder, so "a" and "a/b" cannot both be objects, anywhere. */
+export function keyIsFolder(key: string, cause?: unknown): SpoorError {
+  const message = `write object ${key}: it, or a part of it before a /, is taken by another key`;
+  return new SpoorError("InvalidInput", message, { reason: "key_is_folder", cause });
+}

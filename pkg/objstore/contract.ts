@@ -1,0 +1,345 @@
+/** The contract of ObjectStore as tests: every implementation runs `describeObjectStore`. */
+import { describe, expect, test } from "vitest";
+import { hasCode } from "#pkg/errors/errors.ts";
+import { compareKeys } from "./keys.ts";
+import type { ListOptions, ObjectInfo, ObjectStore } from "./objstore.ts";
+
+/** Makes an empty store. Called once for each test. */
+export type MakeStore = () => Promise<ObjectStore>;
+
+export function describeObjectStore(name: string, makeStore: MakeStore): void {
+  describe(`object store contract: ${name}`, () => {
+    describeReads(makeStore);
+    describeWrites(makeStore);
+    describeLists(makeStore);
+    describeRefusals(makeStore);
+  });
+}
+
+/** Names whose UTF-8 order differs from UTF-16 order, from locale order, and around the slash. */
+const oddKeys = [
+  "a",
+  "a b",
+  "a-b",
+  "a.json",
+  "a0/x",
+  "ab",
+  "B",
+  "dir!/x",
+  "dir/!",
+  "dir/sub/z",
+  "dir/sub-1/z",
+  "dir/sub0",
+  "dir0",
+  "%41",
+  "back\\slash",
+  "new\nline",
+  "quote\"'",
+  "...",
+  ".hidden",
+  "-dash",
+  "e\u0301",
+  "\u00e9",
+  "\uffee",
+  "\u{1f600}",
+  "\u{1f600}-/x",
+  "\ue000",
+  "\ud7ff",
+];
+
+function describeReads(makeStore: MakeStore): void {
+  test("get returns what put wrote, and the caller owns both", async () => {
+    const store = await makeStore();
+    const written = bytesOf("hello");
+    await store.put("a/b/c", written);
+    written[0] = 0;
+    const read = await store.get("a/b/c");
+    expect(textOf(read)).toBe("hello");
+    read[0] = 0;
+    expect(textOf(await store.get("a/b/c"))).toBe("hello");
+  });
+
+  test("an empty object is an object", async () => {
+    const store = await makeStore();
+    await store.put("empty", new Uint8Array(0));
+    expect(await store.get("empty")).toHaveLength(0);
+    expect((await store.head("empty")).sizeBytes).toBe(0);
+    expect(await keysOf(store, "")).toEqual(["empty"]);
+    await expectCode(store.getRange("empty", 0, 1), "Corrupt");
+  });
+
+  test("getRange reads exactly the range, or says Corrupt", async () => {
+    const store = await makeStore();
+    await store.put("k", bytesOf("0123456789"));
+    expect(textOf(await store.getRange("k", 0, 10))).toBe("0123456789");
+    expect(textOf(await store.getRange("k", 3, 4))).toBe("3");
+    expect(textOf(await store.getRange("k", 9, 10))).toBe("9");
+    await expectCode(store.getRange("k", 9, 11), "Corrupt");
+    await expectCode(store.getRange("k", 10, 11), "Corrupt");
+    await expectCode(store.getRange("k", 1000, 2000), "Corrupt");
+    for (const [start, end] of [
+      [0, 0],
+      [-1, 1],
+      [5, 4],
+      [0.5, 2],
+      [0, Number.NaN],
+      [0, Infinity],
+      [0, 2 ** 40],
+    ]) {
+      await expectCode(store.getRange("k", start, end), "InvalidInput");
+    }
+  });
+
+  test("reads of a missing object are NotFound, a folder is no object", async () => {
+    const store = await makeStore();
+    await store.put("a/b", bytesOf("x"));
+    for (const key of ["missing", "missing/deeper", "a", "a/b/c"]) {
+      await expectCode(store.get(key), "NotFound");
+      await expectCode(store.getRange(key, 0, 1), "NotFound");
+      await expectCode(store.head(key), "NotFound");
+    }
+  });
+
+  test("head tells key, size and time", async () => {
+    const store = await makeStore();
+    await store.put("a/b", bytesOf("four"));
+    const info = await store.head("a/b");
+    expect(info).toEqual({ key: "a/b", sizeBytes: 4, modifiedMs: expect.any(Number) });
+    expect(Number.isSafeInteger(info.modifiedMs)).toBe(true);
+    expect(await listOf(store, "")).toEqual([info]);
+  });
+}
+
+function describeWrites(makeStore: MakeStore): void {
+  test("put replaces, with longer and with shorter bytes", async () => {
+    const store = await makeStore();
+    for (const text of ["first", "a longer second", "3"]) {
+      await store.put("k", bytesOf(text));
+      expect(textOf(await store.get("k"))).toBe(text);
+    }
+    expect(await keysOf(store, "")).toEqual(["k"]);
+  });
+
+  test("a reader beside writers sees one whole object or another", async () => {
+    const store = await makeStore();
+    const sizes = [70_000, 130_000, 1];
+    const contents = sizes.map((size, index) => new Uint8Array(size).fill(index + 1));
+    await store.put("k", contents[0]);
+    const writes = contents.flatMap((bytes) => [store.put("k", bytes), store.put("k", bytes)]);
+    for (let round = 0; round < 20; round++) {
+      const read = await store.get("k");
+      expect(read).toHaveLength(sizes[read[0] - 1]);
+      expect(read.every((byte) => byte === read[0])).toBe(true);
+    }
+    await Promise.all(writes);
+  });
+
+  test("putIfAbsent: one of ten racers wins, and its bytes stay", async () => {
+    const store = await makeStore();
+    for (let round = 0; round < 10; round++) {
+      const key = `log/${round}.json`;
+      const racers = Array.from({ length: 10 }, (_, index) => `racer ${index} of ${round}`);
+      const won = await Promise.all(
+        racers.map(async (text) => await store.putIfAbsent(key, bytesOf(text))),
+      );
+      expect(won.filter(Boolean)).toHaveLength(1);
+      expect(textOf(await store.get(key))).toBe(racers[won.indexOf(true)]);
+      expect(await store.putIfAbsent(key, bytesOf("late"))).toBe(false);
+    }
+    expect(await keysOf(store, "log/")).toHaveLength(10);
+  });
+
+  test("putIfAbsent: put counts as taken, delete frees", async () => {
+    const store = await makeStore();
+    await store.put("k", bytesOf("put"));
+    expect(await store.putIfAbsent("k", bytesOf("x"))).toBe(false);
+    expect(textOf(await store.get("k"))).toBe("put");
+    await store.delete("k");
+    expect(await store.putIfAbsent("k", new Uint8Array(0))).toBe(true);
+    expect(await store.putIfAbsent("k", bytesOf("x"))).toBe(false);
+  });
+
+  test("delete is idempotent and takes only its key", async () => {
+    const store = await makeStore();
+    for (const key of ["a/b/c", "a/b/d", "a-b"]) await store.put(key, bytesOf(key));
+    for (const key of ["a/b/c", "a/b/c", "never", "never/was", "a", "a/b", "a-b/c"]) {
+      await store.delete(key);
+    }
+    expect(await keysOf(store, "")).toEqual(["a-b", "a/b/d"]);
+    await store.delete("a/b/d");
+    await store.put("a/b", bytesOf("a folder's name is free when the folder is empty"));
+    expect(await keysOf(store, "a/")).toEqual(["a/b"]);
+  });
+
+  test("writes and deletes that race for one folder all succeed", async () => {
+    const store = await makeStore();
+    const churn = Array.from({ length: 8 }, async (_, index) => {
+      for (let round = 0; round < 25; round++) {
+        const key = `deep/er/folder/${index}`;
+        if (index % 2 === 0) await store.put(key, bytesOf("x"));
+        else expect(await store.putIfAbsent(key, bytesOf("x"))).toBe(true);
+        if (round < 24) await store.delete(key);
+      }
+    });
+    await Promise.all(churn);
+    expect(await keysOf(store, "deep/")).toHaveLength(8);
+  });
+}
+
+function describeLists(makeStore: MakeStore): void {
+  test("list goes in UTF-8 byte order, whatever is in the names", async () => {
+    const store = await makeStore();
+    for (const key of oddKeys) await store.put(key, bytesOf(key));
+    const sorted = [...oddKeys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    expect(await keysOf(store, "")).toEqual(sorted);
+    for (const key of oddKeys) expect(textOf(await store.get(key))).toBe(key);
+    const cursors = [...sorted, "", "dir/", "dir", "dir/sub/", "e", "\u{10ffff}", "dir/sub/zz"];
+    for (const startAfter of cursors) {
+      const expected = sorted.filter((key) => compareKeys(key, startAfter) > 0);
+      expect(await keysOf(store, "", { startAfter }), startAfter).toEqual(expected);
+    }
+    for (const prefix of ["a", "dir", "dir/", "dir/s", "dir/sub/", "\u{1f600}", "zzz", "."]) {
+      const expected = sorted.filter((key) => key.startsWith(prefix));
+      expect(await keysOf(store, prefix), prefix).toEqual(expected);
+    }
+    expect(await keysOf(store, "dir/", { startAfter: "dir/sub-1/z" })).toEqual([
+      "dir/sub/z",
+      "dir/sub0",
+    ]);
+  });
+
+  test("list of 1,000 objects is whole and can be left early", async () => {
+    const store = await makeStore();
+    const keys = Array.from(
+      { length: 1000 },
+      (_, index) => `log/${String(index).padStart(4, "0")}`,
+    );
+    for (let start = 0; start < keys.length; start += 50) {
+      const some = keys.slice(start, start + 50);
+      await Promise.all(some.map(async (key) => await store.put(key, bytesOf(key))));
+    }
+    expect(await keysOf(store, "log/")).toEqual(keys);
+    expect(await keysOf(store, "log/", { startAfter: keys[997] })).toEqual(keys.slice(998));
+    for await (const info of store.list("")) {
+      expect(info.key).toBe(keys[0]);
+      break;
+    }
+  });
+
+  test("list of nothing is empty, deleted objects are gone", async () => {
+    const store = await makeStore();
+    expect(await keysOf(store, "")).toEqual([]);
+    expect(await keysOf(store, "no/such/")).toEqual([]);
+    await store.put("a/b", bytesOf("x"));
+    await store.delete("a/b");
+    expect(await keysOf(store, "")).toEqual([]);
+    expect(await store.listFolders("")).toEqual([]);
+  });
+
+  test("listFolders names the folders directly below", async () => {
+    const store = await makeStore();
+    for (const key of ["t1/x/1", "t1/y", "t0/x", "t/x", "file", "\u{1f600}/x", "\uffee/x"]) {
+      await store.put(key, bytesOf("x"));
+    }
+    expect(await store.listFolders("")).toEqual(["t", "t0", "t1", "\uffee", "\u{1f600}"]);
+    expect(await store.listFolders("t1/")).toEqual(["x"]);
+    expect(await store.listFolders("t/")).toEqual([]);
+    expect(await store.listFolders("none/")).toEqual([]);
+    await expectCode(store.listFolders("t1"), "InvalidInput");
+  });
+}
+
+function describeRefusals(makeStore: MakeStore): void {
+  test("keys that could leave the store or that another store cannot hold", async () => {
+    const store = await makeStore();
+    const long = "x".repeat(256);
+    const deep = `${"x/".repeat(512)}x`;
+    const bad = ["", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/.", "a\0b", "\ud800"];
+    for (const key of [...bad, long, `a/${"é".repeat(128)}`, deep, ".tmp/x", ".tmp"]) {
+      await expectCode(store.put(key, bytesOf("x")), "InvalidInput");
+      await expectCode(store.putIfAbsent(key, bytesOf("x")), "InvalidInput");
+      await expectCode(store.get(key), "InvalidInput");
+      await expectCode(store.getRange(key, 0, 1), "InvalidInput");
+      await expectCode(store.head(key), "InvalidInput");
+      await expectCode(store.delete(key), "InvalidInput");
+    }
+    for (const prefix of ["/", "a//", "../", "./", "a/../", "a\0", "\udc00"]) {
+      await expectCode(keysOf(store, prefix), "InvalidInput");
+      await expectCode(store.listFolders(prefix), "InvalidInput");
+    }
+    expect(await keysOf(store, "")).toEqual([]);
+  });
+
+  test("the longest allowed keys work", async () => {
+    const store = await makeStore();
+    const keys = ["x".repeat(255), `${"y/".repeat(511)}yy`, "é".repeat(127)];
+    for (const key of keys) await store.put(key, bytesOf(key));
+    expect(await keysOf(store, "")).toEqual(keys);
+    for (const key of keys) expect(textOf(await store.get(key))).toBe(key);
+  });
+
+  test("an aborted signal stops every call before its effect", async () => {
+    const store = await makeStore();
+    await store.put("k", bytesOf("old"));
+    const signal = AbortSignal.abort();
+    await expectCode(store.put("k", bytesOf("new"), { signal }), "Canceled");
+    await expectCode(store.putIfAbsent("free", bytesOf("new"), { signal }), "Canceled");
+    await expectCode(store.get("k", { signal }), "Canceled");
+    await expectCode(store.getRange("k", 0, 1, { signal }), "Canceled");
+    await expectCode(store.head("k", { signal }), "Canceled");
+    await expectCode(store.delete("k", { signal }), "Canceled");
+    await expectCode(store.listFolders("", { signal }), "Canceled");
+    await expectCode(keysOf(store, "", { signal }), "Canceled");
+    expect(await keysOf(store, "")).toEqual(["k"]);
+    expect(textOf(await store.get("k"))).toBe("old");
+    const late = AbortSignal.abort(new DOMException("too late", "TimeoutError"));
+    await expectCode(store.get("k", { signal: late }), "Timeout");
+  });
+
+  test("a signal that aborts during a list stops it", async () => {
+    const store = await makeStore();
+    for (const key of ["a", "b", "c"]) await store.put(key, bytesOf(key));
+    const abort = new AbortController();
+    const seen: string[] = [];
+    const walk = async (): Promise<void> => {
+      for await (const info of store.list("", { signal: abort.signal })) {
+        seen.push(info.key);
+        if (info.key === "b") abort.abort();
+      }
+    };
+    await expectCode(walk(), "Canceled");
+    expect(seen).toEqual(["a", "b"]);
+  });
+}
+
+async function listOf(store: ObjectStore, prefix: string): Promise<ObjectInfo[]> {
+  return await Array.fromAsync(store.list(prefix));
+}
+
+async function keysOf(
+  store: ObjectStore,
+  prefix: string,
+  options?: ListOptions,
+): Promise<string[]> {
+  const infos = await Array.fromAsync(store.list(prefix, options));
+  return infos.map((info) => info.key);
+}
+
+async function expectCode(
+  call: Promise<unknown>,
+  code: Parameters<typeof hasCode>[1],
+): Promise<void> {
+  const error: unknown = await call.then(
+    () => "no error",
+    (thrown: unknown) => thrown,
+  );
+  expect(hasCode(error, code), `expected ${code}, got ${String(error)}`).toBe(true);
+}
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+}

@@ -1,0 +1,48 @@
+/** Errors of the operating system -> SpoorError. */
+import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { keyIsFolder } from "./checks.ts";
+
+const answers: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  ENOSPC: ["Unavailable", "disk_full"],
+  EDQUOT: ["Unavailable", "disk_full"],
+  EROFS: ["Unavailable", "read_only"],
+  EACCES: ["Unavailable", "access_denied"],
+  EPERM: ["Unavailable", "access_denied"],
+  EMFILE: ["Unavailable", "too_many_files"],
+  ENFILE: ["Unavailable", "too_many_files"],
+  ENOMEM: ["Unavailable", "out_of_memory"],
+  EAGAIN: ["Unavailable", "busy"],
+  EBUSY: ["Unavailable", "busy"],
+  ESTALE: ["Unavailable", "stale_handle"],
+  EIO: ["Unavailable", "io_error"],
+  ENODEV: ["Unavailable", "io_error"],
+  ENXIO: ["Unavailable", "io_error"],
+  ETIMEDOUT: ["Timeout", "io_timeout"],
+  // Reads answer NotFound before they come here; a write misses the store's own folders.
+  ENOENT: ["Unavailable", "folder_missing"],
+  EMLINK: ["Unavailable", "too_many_links"],
+  EFBIG: ["TooLarge", "object_too_large"],
+  ENAMETOOLONG: ["InvalidInput", "key_too_long"],
+  EILSEQ: ["InvalidInput", "invalid_key"],
+};
+
+/** "ENOENT" and the like, or undefined if `error` does not come from the operating system. */
+export function errnoOf(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
+/**
+ * The SpoorError of what was thrown during `attempt`. `writtenKey` is the key if it was a write:
+ * then a folder where the file should be, or a file where a folder should be, is the key's fault.
+ */
+export function fsError(error: unknown, attempt: string, writtenKey?: string): SpoorError {
+  if (error instanceof SpoorError) return error;
+  const errno = errnoOf(error);
+  if (errno === undefined) return toSpoorError(error);
+  if (writtenKey !== undefined && (errno === "EISDIR" || errno === "ENOTDIR")) {
+    return keyIsFolder(writtenKey, error);
+  }
+  const [code, reason] = answers[errno] ?? ["Internal", errno.toLowerCase()];
+  return new SpoorError(code, `${attempt}: ${errno}`, { cause: error, reason });
+}

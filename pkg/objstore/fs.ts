@@ -1,0 +1,339 @@
+/**
+ * A store in a folder of a local disk.
+ *
+ *     <root>/.tmp/<uuid>     unfinished writes; never listed; the old ones are removed at open
+ *     <root>/a/b/c           object "a/b/c"
+ *
+ * A write goes to a temporary file, is fsynced, and gets its name by `rename` (put) or by `link`
+ * (putIfAbsent: link fails if the name is taken, so exactly one of several racers wins, also
+ * between processes). Then the folders from the file up to the root are fsynced, because a name is
+ * durable only when all folders above it are.
+ */
+import { randomUUID } from "node:crypto";
+import { constants, type FileHandle, link, mkdir, open, readdir } from "node:fs/promises";
+import { lstat, rename, rmdir, unlink } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { type Clock, systemClock } from "#pkg/clock/clock.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { checkRange, checkSignal, notFound, objectTooLarge, readBytesMax } from "./checks.ts";
+import { shortObject } from "./checks.ts";
+import { errnoOf, fsError } from "./fs-errors.ts";
+import { foldersWithFiles, readFolder, walkFolder } from "./fs-walk.ts";
+import { checkFolderPrefix, checkKey, checkPrefix, folderOf, reservedFolder } from "./keys.ts";
+import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+
+/** Temporary files older than this belong to no living writer. One hour. */
+const tmpAgeMaxMs = 3_600_000;
+/** How often a write makes its folder again when racing deletes keep removing it. */
+const placeAttemptsMax = 64;
+
+export interface FsStoreOptions {
+  /** Tells the age of left-over temporary files. The system's clock unless given. */
+  clock?: Clock;
+}
+
+/**
+ * Opens the store in `rootDir`, creating the folder if it is missing, and removes old temporary
+ * files. Refuses (Unavailable, "no_conditional_create") a file system without hard links.
+ */
+export async function openFsStore(
+  rootDir: string,
+  options: FsStoreOptions = {},
+): Promise<ObjectStore> {
+  const root = resolve(rootDir);
+  const tmpDir = join(root, reservedFolder);
+  try {
+    const made = await mkdir(tmpDir, { recursive: true });
+    if (made !== undefined) await syncUpwards(tmpDir, dirname(made));
+    await removeOldTmp(tmpDir, (options.clock ?? systemClock).nowMs());
+    await probeLink(tmpDir);
+  } catch (error) {
+    throw fsError(error, `open store ${root}`);
+  }
+  return new FsStore(root);
+}
+
+class FsStore implements ObjectStore {
+  readonly kind = "fs";
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  async put(key: string, bytes: Uint8Array, options: ReadOptions = {}): Promise<void> {
+    const place = async (tmp: string, path: string): Promise<true> => {
+      await rename(tmp, path);
+      return true;
+    };
+    await this.#write({ key, bytes, signal: options.signal, place });
+  }
+
+  async putIfAbsent(key: string, bytes: Uint8Array, options: ReadOptions = {}): Promise<boolean> {
+    return await this.#write({ key, bytes, signal: options.signal, place: linkIfFree });
+  }
+
+  async get(key: string, options: ReadOptions = {}): Promise<Uint8Array> {
+    return await this.#read(key, options, async (file, sizeBytes) => {
+      if (sizeBytes > readBytesMax) throw objectTooLarge(key, sizeBytes);
+      return await readExactly(file, { key, start: 0, end: sizeBytes });
+    });
+  }
+
+  async getRange(
+    key: string,
+    start: number,
+    end: number,
+    options: ReadOptions = {},
+  ): Promise<Uint8Array> {
+    checkRange(key, start, end);
+    return await this.#read(key, options, async (file, sizeBytes) => {
+      if (sizeBytes < end) throw shortObject(key, end, sizeBytes);
+      return await readExactly(file, { key, start, end });
+    });
+  }
+
+  async head(key: string, options: ReadOptions = {}): Promise<ObjectInfo> {
+    return await this.#attempt("head", key, options, async (path) => {
+      const stats = await lstat(path);
+      if (!stats.isFile()) throw notFound(key);
+      return { key, sizeBytes: stats.size, modifiedMs: Math.floor(stats.mtimeMs) };
+    });
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
+    checkPrefix(prefix);
+    const { startAfter = "", signal } = options;
+    const attempt = `list objects ${prefix}`;
+    checkSignal(signal, attempt);
+    const walk = { root: this.#root, prefix, startAfter, signal, attempt, read: readFolder };
+    try {
+      yield* walkFolder(walk, folderOf(prefix));
+    } catch (error) {
+      throw fsError(error, attempt);
+    }
+  }
+
+  async listFolders(prefix: string, options: ReadOptions = {}): Promise<string[]> {
+    checkFolderPrefix(prefix);
+    const attempt = `list folders ${prefix}`;
+    checkSignal(options.signal, attempt);
+    try {
+      return await foldersWithFiles(this.#root, prefix);
+    } catch (error) {
+      throw fsError(error, attempt);
+    }
+  }
+
+  async delete(key: string, options: ReadOptions = {}): Promise<void> {
+    await this.#attempt("delete", key, options, async (path) => {
+      try {
+        await unlink(path);
+      } catch (error) {
+        const code = errnoOf(error);
+        if (code === "ENOENT" || code === "ENOTDIR") return;
+        // A folder is not an object. Linux says EISDIR, POSIX says EPERM.
+        if ((code === "EISDIR" || code === "EPERM") && (await lstat(path)).isDirectory()) return;
+        throw error;
+      }
+      await this.#removeEmptyFolders(dirname(path));
+    });
+  }
+
+  /** Checks key and signal, runs `run` on the object's path, and maps what it throws. */
+  async #attempt<T>(
+    verb: string,
+    key: string,
+    options: ReadOptions,
+    run: (path: string) => Promise<T>,
+  ): Promise<T> {
+    checkKey(key);
+    const attempt = `${verb} object ${key}`;
+    checkSignal(options.signal, attempt);
+    try {
+      return await run(join(this.#root, key));
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === "ENOENT" || code === "ENOTDIR") throw notFound(key, error);
+      throw fsError(error, attempt);
+    }
+  }
+
+  /** Opens an object and gives `run` its handle and size: later writes to the key do not show. */
+  async #read(
+    key: string,
+    options: ReadOptions,
+    run: (file: FileHandle, sizeBytes: number) => Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
+    return await this.#attempt("read", key, options, async (path) => {
+      await using file = await open(path, constants.O_RDONLY);
+      const stats = await file.stat();
+      if (!stats.isFile()) throw notFound(key);
+      return await run(file, stats.size);
+    });
+  }
+
+  async #write(write: Write): Promise<boolean> {
+    const { key, bytes, signal } = write;
+    checkKey(key);
+    const attempt = `write object ${key} of ${bytes.length} bytes`;
+    checkSignal(signal, attempt);
+    const tmp = join(this.#root, reservedFolder, randomUUID());
+    try {
+      await writeDurably(tmp, bytes);
+      checkSignal(signal, attempt);
+      const path = join(this.#root, key);
+      const placed = await this.#place(write, tmp, path);
+      await syncUpwards(dirname(path), this.#root);
+      return placed;
+    } catch (error) {
+      throw fsError(error, attempt, key);
+    } finally {
+      await removeTmp(tmp);
+    }
+  }
+
+  /** Gives the temporary file its name, making its folder as often as a delete removes that. */
+  async #place(write: Write, tmp: string, path: string): Promise<boolean> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        if (attempt > 1) await this.#makeFolders(folderOf(write.key));
+        return await write.place(tmp, path);
+      } catch (error) {
+        if (errnoOf(error) !== "ENOENT" || attempt === placeAttemptsMax) throw error;
+      }
+    }
+  }
+
+  /** Not mkdir's `recursive`, whose error is misleading when a delete removes a part meanwhile. */
+  async #makeFolders(folder: string): Promise<void> {
+    for (let end = folder.indexOf("/"); end >= 0; end = folder.indexOf("/", end + 1)) {
+      try {
+        await mkdir(join(this.#root, folder.slice(0, end)));
+      } catch (error) {
+        if (errnoOf(error) !== "EEXIST") throw error;
+      }
+    }
+  }
+
+  /** Removes `folder` and those above it while they are empty; writers make theirs again. */
+  async #removeEmptyFolders(folder: string): Promise<void> {
+    for (let path = folder; path !== this.#root; path = dirname(path)) {
+      try {
+        await rmdir(path);
+      } catch (error) {
+        const code = errnoOf(error);
+        if (code === "ENOENT") continue;
+        if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "EBUSY") throw error;
+        await syncFolder(path);
+        return;
+      }
+    }
+    await syncFolder(this.#root);
+  }
+}
+
+interface Write {
+  key: string;
+  bytes: Uint8Array;
+  signal: AbortSignal | undefined;
+  /** Gives `tmp` the name `path`; false if the name is taken. */
+  place(tmp: string, path: string): Promise<boolean>;
+}
+
+async function linkIfFree(tmp: string, path: string): Promise<boolean> {
+  try {
+    await link(tmp, path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) !== "EEXIST") throw error;
+    // A folder of that name is no object: nobody won, and the key can never be written.
+    if ((await lstat(path)).isDirectory()) throw new FolderInTheWay(path);
+    return false;
+  }
+}
+
+/** Looks like the error that `rename` gives when a folder has the name. */
+class FolderInTheWay extends Error {
+  readonly code = "EISDIR";
+
+  constructor(path: string) {
+    super(`${path} is a folder`);
+  }
+}
+
+async function readExactly(
+  file: FileHandle,
+  range: { key: string; start: number; end: number },
+): Promise<Uint8Array> {
+  const { key, start, end } = range;
+  const bytes = new Uint8Array(end - start);
+  for (let filled = 0; filled < bytes.length;) {
+    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled);
+    if (bytesRead === 0) throw shortObject(key, end, start + filled);
+    filled += bytesRead;
+  }
+  return bytes;
+}
+
+async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  await using file = await open(path, "wx");
+  await file.writeFile(bytes);
+  await file.sync();
+}
+
+/** Fsyncs `folder` and those above it up to and with `top`. */
+async function syncUpwards(folder: string, top: string): Promise<void> {
+  for (let path = folder; ; path = dirname(path)) {
+    await syncFolder(path);
+    if (path === top) return;
+  }
+}
+
+/** Fsyncs a folder. One that is gone holds nothing that could be lost. */
+async function syncFolder(path: string): Promise<void> {
+  try {
+    await using folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    await folder.sync();
+  } catch (error) {
+    if (errnoOf(error) !== "ENOENT") throw error;
+  }
+}
+
+/** A temporary file that cannot be removed now goes at a later open; the write stands. */
+async function removeTmp(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+  }
+}
+
+async function removeOldTmp(tmpDir: string, nowMs: number): Promise<void> {
+  for (const name of await readdir(tmpDir)) {
+    const path = join(tmpDir, name);
+    try {
+      const stats = await lstat(path);
+      if (stats.isFile() && nowMs - stats.mtimeMs > tmpAgeMaxMs) await unlink(path);
+    } catch (error) {
+      if (errnoOf(error) !== "ENOENT") throw error;
+    }
+  }
+}
+
+async function probeLink(tmpDir: string): Promise<void> {
+  const from = join(tmpDir, randomUUID());
+  const to = join(tmpDir, randomUUID());
+  try {
+    await writeDurably(from, new Uint8Array(0));
+    await link(from, to);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code !== "EPERM" && code !== "ENOTSUP" && code !== "EOPNOTSUPP") throw error;
+    const message = `${tmpDir} is on a file system without hard links, which commits need`;
+    throw new SpoorError("Unavailable", message, { reason: "no_conditional_create", cause: error });
+  } finally {
+    await removeTmp(from);
+    await removeTmp(to);
+  }
+}

@@ -1,0 +1,64 @@
+/** A part of a store as a store of its own: key "k" is "<prefix>k" below. */
+import { checkFolderPrefix } from "./keys.ts";
+import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+
+/** `prefix` is "" or ends with "/". InvalidInput if it cannot begin a key. */
+export function prefixStore(store: ObjectStore, prefix: string): ObjectStore {
+  checkFolderPrefix(prefix);
+  return prefix === "" ? store : new PrefixStore(store, prefix);
+}
+
+class PrefixStore implements ObjectStore {
+  readonly kind: string;
+  readonly #store: ObjectStore;
+  readonly #prefix: string;
+
+  constructor(store: ObjectStore, prefix: string) {
+    this.kind = store.kind;
+    this.#store = store;
+    this.#prefix = prefix;
+  }
+
+  async put(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<void> {
+    await this.#store.put(this.#prefix + key, bytes, options);
+  }
+
+  async putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean> {
+    return await this.#store.putIfAbsent(this.#prefix + key, bytes, options);
+  }
+
+  async get(key: string, options?: ReadOptions): Promise<Uint8Array> {
+    return await this.#store.get(this.#prefix + key, options);
+  }
+
+  async getRange(
+    key: string,
+    start: number,
+    end: number,
+    options?: ReadOptions,
+  ): Promise<Uint8Array> {
+    return await this.#store.getRange(this.#prefix + key, start, end, options);
+  }
+
+  async head(key: string, options?: ReadOptions): Promise<ObjectInfo> {
+    return this.#strip(await this.#store.head(this.#prefix + key, options));
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
+    const startAfter = this.#prefix + (options.startAfter ?? "");
+    const below = this.#store.list(this.#prefix + prefix, { ...options, startAfter });
+    for await (const info of below) yield this.#strip(info);
+  }
+
+  async listFolders(prefix: string, options?: ReadOptions): Promise<string[]> {
+    return await this.#store.listFolders(this.#prefix + prefix, options);
+  }
+
+  async delete(key: string, options?: ReadOptions): Promise<void> {
+    await this.#store.delete(this.#prefix + key, options);
+  }
+
+  #strip(info: ObjectInfo): ObjectInfo {
+    return { ...info, key: info.key.slice(this.#prefix.length) };
+  }
+}

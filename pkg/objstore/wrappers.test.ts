@@ -1,0 +1,121 @@
+import { expect, test } from "vitest";
+import { describeObjectStore } from "./contract.ts";
+import { countStore } from "./count.ts";
+import { failNth, failSeeded, faultStore } from "./fault.ts";
+import { MemoryStore } from "./memory.ts";
+import type { ObjectStore } from "./objstore.ts";
+import { prefixStore } from "./prefix.ts";
+
+const content = new Uint8Array([1, 2, 3]);
+
+describeObjectStore("count", async () => countStore(new MemoryStore()));
+describeObjectStore("fault without faults", async () =>
+  faultStore(new MemoryStore(), () => "none"),
+);
+
+test("prefix: keys live below the prefix and nothing else shows", async () => {
+  const below = new MemoryStore();
+  for (const key of ["t", "t-/k", "t0/k", "s/k"]) await below.put(key === "t" ? "a" : key, content);
+  const store = prefixStore(below, "t/");
+  await store.put("a/b", content);
+  expect(await store.putIfAbsent("a/b", content)).toBe(false);
+  expect(await store.putIfAbsent("c", content)).toBe(true);
+  expect(await below.get("t/a/b")).toEqual(content);
+  expect((await Array.fromAsync(store.list(""))).map((info) => info.key)).toEqual(["a/b", "c"]);
+  const after = await Array.fromAsync(store.list("", { startAfter: "a/b" }));
+  expect(after.map((info) => info.key)).toEqual(["c"]);
+  expect(await store.listFolders("")).toEqual(["a"]);
+  expect((await store.head("c")).key).toBe("c");
+  expect(await store.getRange("c", 1, 2)).toEqual(Uint8Array.of(2));
+  await store.delete("c");
+  await expect(store.get("c")).rejects.toMatchObject({ code: "NotFound" });
+  for (const key of ["", "/x", "../s/k", "..", "a/../../s/k"]) {
+    await expect(store.get(key)).rejects.toMatchObject({ code: "InvalidInput" });
+  }
+  expect(() => prefixStore(below, "t")).toThrow("does not end with a /");
+  expect(() => prefixStore(below, "../")).toThrow(".. segment");
+  expect(prefixStore(below, "")).toBe(below);
+});
+
+test("count: requests, failures and bytes by kind", async () => {
+  const store = countStore(new MemoryStore());
+  await store.put("a", content);
+  await store.putIfAbsent("a", content);
+  await store.get("a");
+  await store.getRange("a", 0, 2);
+  await expect(store.getRange("a", 0, 9)).rejects.toThrow("ends at byte");
+  await expect(store.get("missing")).rejects.toThrow("does not exist");
+  await store.head("a");
+  await Array.fromAsync(store.list(""));
+  await expect(Array.fromAsync(store.list("/"))).rejects.toThrow("invalid object prefix");
+  await store.listFolders("");
+  await store.delete("a");
+  expect(store.counts).toEqual({
+    put: { requests: 1, failures: 0, bytes: 3 },
+    putIfAbsent: { requests: 1, failures: 0, bytes: 3 },
+    get: { requests: 2, failures: 1, bytes: 3 },
+    getRange: { requests: 2, failures: 1, bytes: 2 },
+    head: { requests: 1, failures: 0, bytes: 0 },
+    list: { requests: 2, failures: 1, bytes: 0 },
+    listFolders: { requests: 1, failures: 0, bytes: 0 },
+    delete: { requests: 1, failures: 0, bytes: 0 },
+  });
+});
+
+const everyCall: [string, (store: ObjectStore) => Promise<unknown>][] = [
+  ["put", async (store) => await store.put("new", content)],
+  ["putIfAbsent", async (store) => await store.putIfAbsent("new", content)],
+  ["get", async (store) => await store.get("old")],
+  ["getRange", async (store) => await store.getRange("old", 0, 1)],
+  ["head", async (store) => await store.head("old")],
+  ["list", async (store) => await Array.fromAsync(store.list(""))],
+  ["listFolders", async (store) => await store.listFolders("")],
+  ["delete", async (store) => await store.delete("old")],
+];
+
+test.each(everyCall)("fault: %s fails before or after its effect, once", async (kind, call) => {
+  for (const fault of ["before", "after"] as const) {
+    const below = new MemoryStore();
+    await below.put("old", content);
+    const untouched = new MemoryStore();
+    await untouched.put("old", content);
+    const store = faultStore(below, failNth(2, fault));
+    await store.head("old");
+    await expect(call(store)).rejects.toMatchObject({
+      code: "Unavailable",
+      reason: "injected",
+      message: expect.stringContaining(kind),
+    });
+    if (fault === "after") await call(untouched);
+    expect(await keysOf(below)).toEqual(await keysOf(untouched));
+    await call(store);
+    expect({ calls: store.calls, faults: store.faults }).toEqual({ calls: 3, faults: 1 });
+  }
+});
+
+test("fault: a seed gives the same faults again, another seed gives others", () => {
+  const run = (seed: number): string => {
+    const plan = failSeeded(seed, 300);
+    const calls = Array.from({ length: 1000 }, (_, index) =>
+      plan({ index: index + 1, kind: "get", key: "k" }),
+    );
+    return calls.map((fault) => fault[0]).join("");
+  };
+  expect(run(1)).toBe(run(1));
+  expect(run(1)).not.toBe(run(2));
+  const faults = run(3).replaceAll("n", "");
+  expect(faults.length).toBeGreaterThan(240);
+  expect(faults.length).toBeLessThan(360);
+  expect(faults).toMatch(/a.*b.*a/);
+});
+
+test("fault: the error can be chosen, for a timeout for example", async () => {
+  const error = new DOMException("slow", "TimeoutError");
+  const store = faultStore(new MemoryStore(), failNth(1, "after"), { error: () => error });
+  await expect(store.put("k", content)).rejects.toBe(error);
+  expect(await store.get("k")).toEqual(content);
+});
+
+async function keysOf(store: ObjectStore): Promise<string[]> {
+  return (await Array.fromAsync(store.list(""))).map((info) => info.key);
+}
