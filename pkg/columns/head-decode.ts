@@ -136,13 +136,26 @@ export class HeadDecoder {
     const { buf } = reader;
     const { dictionaries, rowArrays } = head;
     const row = head.rows;
-    let trace = -1;
-    let spanHi = 0, spanLo = 0, parentHi = 0, parentLo = 0;
-    let startLo = 0, startHi = 0, endLo = 0, endHi = 0;
-    let nameStart = 0, nameEnd = 0;
-    let kind = 0, flags = 0, traceState = 0;
-    let droppedAttributes = 0, droppedEvents = 0, droppedLinks = 0;
-    let status = 0, statusMessage = 0;
+    let traceAt = 0,
+      traceSize = 0,
+      spanAt = 0,
+      spanSize = 0,
+      parentAt = 0,
+      parentSize = 0;
+    let startLo = 0,
+      startHi = 0,
+      endLo = 0,
+      endHi = 0;
+    let nameStart = 0,
+      nameEnd = 0;
+    let kind = 0,
+      flags = 0,
+      traceState = 0;
+    let droppedAttributes = 0,
+      droppedEvents = 0,
+      droppedLinks = 0;
+    let status = 0,
+      statusMessage = 0;
     reader.reset(buf, pos, end);
     while (reader.pos < end) {
       const tag = reader.tag();
@@ -152,17 +165,16 @@ export class HeadDecoder {
         case 34: {
           const fieldEnd = reader.lengthEnd();
           const size = fieldEnd - reader.pos;
+          // The last occurrence of a field counts, so sizes are checked after all fields.
           if (tag === 10) {
-            if (size !== 16) reader.fail(`trace id of ${size} bytes`);
-            trace = head.traceIds.intern(buf, reader.pos);
+            traceAt = reader.pos;
+            traceSize = size;
           } else if (tag === 18) {
-            if (size !== 8) reader.fail(`span id of ${size} bytes`);
-            spanHi = bigEndian(buf, reader.pos);
-            spanLo = bigEndian(buf, reader.pos + 4);
+            spanAt = reader.pos;
+            spanSize = size;
           } else {
-            if (size !== 8 && size !== 0) reader.fail(`parent span id of ${size} bytes`);
-            parentHi = size === 0 ? 0 : bigEndian(buf, reader.pos);
-            parentLo = size === 0 ? 0 : bigEndian(buf, reader.pos + 4);
+            parentAt = reader.pos;
+            parentSize = size;
           }
           reader.pos = fieldEnd;
           break;
@@ -240,10 +252,13 @@ export class HeadDecoder {
           reader.skip(tag);
       }
     }
-    if (trace < 0) reader.fail("span without trace id");
-    rowArrays.trace.push(trace);
-    rowArrays.spanId.push2(spanHi, spanLo);
-    rowArrays.parentId.push2(parentHi, parentLo);
+    if (traceSize !== 16) reader.fail(`trace id of ${traceSize} bytes`);
+    if (spanSize !== 8) reader.fail(`span id of ${spanSize} bytes`);
+    if (parentSize !== 8 && parentSize !== 0) reader.fail(`parent span id of ${parentSize} bytes`);
+    rowArrays.trace.push(head.traceIds.intern(buf, traceAt));
+    rowArrays.spanId.push2(bigEndian(buf, spanAt), bigEndian(buf, spanAt + 4));
+    if (parentSize === 0) rowArrays.parentId.push2(0, 0);
+    else rowArrays.parentId.push2(bigEndian(buf, parentAt), bigEndian(buf, parentAt + 4));
     rowArrays.start.push2(startLo, startHi);
     rowArrays.end.push2(endLo, endHi);
     rowArrays.name.push(dictionaries.name.internText(buf, nameStart, nameEnd));
@@ -279,7 +294,10 @@ export class HeadDecoder {
   #attributeSlow(pos: number, end: number, row: number): void {
     const reader = this.#reader;
     reader.reset(reader.buf, pos, end);
-    let keyStart = 0, keyEnd = 0, valueStart = 0, valueEnd = 0;
+    let keyStart = 0,
+      keyEnd = 0,
+      valueStart = 0,
+      valueEnd = 0;
     let values = 0;
     this.#scratchLength = 0;
     while (reader.pos < end) {
@@ -349,7 +367,11 @@ export class HeadDecoder {
     const reader = this.#reader;
     const { buf } = reader;
     const { dictionaries, events } = this.#head;
-    let timeLo = 0, timeHi = 0, nameStart = 0, nameEnd = 0, dropped = 0;
+    let timeLo = 0,
+      timeHi = 0,
+      nameStart = 0,
+      nameEnd = 0,
+      dropped = 0;
     reader.reset(buf, pos, end);
     this.#scratchLength = 0;
     while (reader.pos < end) {
@@ -363,7 +385,7 @@ export class HeadDecoder {
         nameStart = reader.pos;
         reader.pos = nameEnd;
       } else if (tag === 26) this.#keepAttribute(tag);
-       else if (tag === 32) dropped = reader.varint32();
+      else if (tag === 32) dropped = reader.varint32();
       else reader.skip(tag);
     }
     events.row.push(row);
@@ -377,8 +399,13 @@ export class HeadDecoder {
     const reader = this.#reader;
     const { buf } = reader;
     const { dictionaries, links } = this.#head;
-    let traceStart = 0, traceEnd = 0, spanStart = 0, spanEnd = 0;
-    let traceState = 0, dropped = 0, flags = 0;
+    let traceStart = 0,
+      traceEnd = 0,
+      spanStart = 0,
+      spanEnd = 0;
+    let traceState = 0,
+      dropped = 0,
+      flags = 0;
     reader.reset(buf, pos, end);
     this.#scratchLength = 0;
     while (reader.pos < end) {
@@ -394,7 +421,7 @@ export class HeadDecoder {
         } else traceState = dictionaries.traceState.internText(buf, reader.pos, fieldEnd);
         reader.pos = fieldEnd;
       } else if (tag === 34) this.#keepAttribute(tag);
-       else if (tag === 40) dropped = reader.varint32();
+      else if (tag === 40) dropped = reader.varint32();
       else if (tag === 53) flags = reader.fixed32();
       else reader.skip(tag);
     }

@@ -1,6 +1,6 @@
 /** List columns of a head: events, links, and attributes that have no column of their own. */
 import { decodeAnyValue, decodeKeyValueList } from "#pkg/otlp/decode.ts";
-import { formatAttributesJson } from "#pkg/otlp/attributes-json.ts";
+import { formatAttributesJson } from "#pkg/otlp/json-encode.ts";
 import {
   type ByteValues,
   type Column,
@@ -215,4 +215,3 @@ export class RestColumns {
     }
   }
 }
-

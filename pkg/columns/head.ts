@@ -176,7 +176,11 @@ export class Head {
     if (known !== undefined) return known === 1;
     while (this.#keyAllowed.length < keyCode) this.#keyAllowed.push(0);
     const { bytes, offsets } = this.dictionaries.key.values();
-    const key = Buffer.from(bytes.buffer, offsets[keyCode], offsets[keyCode + 1] - offsets[keyCode]);
+    const key = Buffer.from(
+      bytes.buffer,
+      offsets[keyCode],
+      offsets[keyCode + 1] - offsets[keyCode],
+    );
     const allowed = columnKeyPattern.test(key.toString("utf8"));
     this.#keyAllowed[keyCode] = allowed ? 1 : 0;
     return allowed;
@@ -288,7 +292,10 @@ function used(array: GrowU32): Uint32Array {
   return array.values.subarray(0, array.length);
 }
 
-function mapValues<K extends string, A, B>(source: Record<K, A>, map: (value: A) => B): Record<K, B> {
+function mapValues<K extends string, A, B>(
+  source: Record<K, A>,
+  map: (value: A) => B,
+): Record<K, B> {
   return Object.fromEntries(
     (Object.keys(source) as K[]).map((key) => [key, map(source[key])]),
   ) as Record<K, B>;

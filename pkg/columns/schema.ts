@@ -101,9 +101,7 @@ export function parseAttributeColumn(name: string): AttributeColumn | undefined 
 
 /** The type of any column by its name; undefined for a name that no version of Spoor writes. */
 export function columnType(name: string): ColumnType | undefined {
-  return Object.hasOwn(fixedColumns, name)
-    ? fixedColumns[name]
-    : parseAttributeColumn(name)?.type;
+  return Object.hasOwn(fixedColumns, name) ? fixedColumns[name] : parseAttributeColumn(name)?.type;
 }
 
 /** OTLP span kinds by number, as the words stored in the column `kind`. */

@@ -3,7 +3,7 @@
  * with few rows; a search never builds these.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { parseAttributesJson } from "#pkg/otlp/attributes-json.ts";
+import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
 import type {
   AnyValue,
   EntityRef,
@@ -52,6 +52,16 @@ export function readSpans(batch: ColumnBatch, rows: ArrayLike<number>): TraceDat
     scopeSpans.spans.push(reader.span(row));
   }
   return out;
+}
+
+/** Per row a text that is equal for two spans exactly if every field of them is. */
+export function spanKeys(batch: ColumnBatch): string[] {
+  const columns = batch.names.map((name) => batch.column(name)!);
+  const keys: string[] = [];
+  for (let row = 0; row < batch.rows; row++) {
+    keys.push(columns.map((column) => cellKey(column, row)).join(";"));
+  }
+  return keys;
 }
 
 interface NamedColumn {

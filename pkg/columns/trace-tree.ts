@@ -10,7 +10,6 @@
  */
 import { type Column, type ColumnBatch, columnOf, isValid } from "./columns.ts";
 
-
 /**
  * @param batch spans ordered by trace.
  * @param traceStarts where each trace begins, and the row count at the end.

@@ -1,0 +1,147 @@
+/**
+ * Bloom filters over bytes, with the `bloom-filters` package's filter and a hash of our own: its
+ * default hash is 60 times slower and hashes text. Bit positions come from two 32-bit hashes by
+ * double hashing (Kirsch and Mitzenmacher, "Less hashing, same performance", 2006).
+ *
+ * A filter over 16 KiB is cut into shards by a third mix of the two hashes, so that one look-up reads
+ * one shard. FORMAT.md describes the bytes; the hashes are part of the format.
+ */
+import bloomFilters from "bloom-filters";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { bloomHash } from "#pkg/otlp/trace-hash.ts";
+
+const { BloomFilter } = bloomFilters;
+
+const falsePositiveRate = 0.01;
+/** Bits of one shard at the most: 16 KiB. */
+const shardBitsMax = 16 * 1024 * 8;
+
+/** How to read a filter's bytes. */
+export interface BloomShape {
+  shards: number;
+  bitsPerShard: number;
+  hashes: number;
+}
+
+export interface BloomBytes extends BloomShape {
+  /** One byte string per shard, each `bitsPerShard / 8` long. */
+  bytes: Uint8Array[];
+}
+
+/** Two hashes of a value into `out`. */
+export type BloomHasher = (value: Uint8Array, out: Uint32Array) => void;
+
+/** Hashes of a 16-byte trace id. */
+export const traceIdHasher: BloomHasher = (value, out) => bloomHash(value, 0, out);
+
+/** Hashes of any bytes: FNV-1a with two offsets and murmur3's finaliser. */
+export const bytesHasher: BloomHasher = (value, out) => {
+  let a = 0x811c9dc5;
+  let b = 0x2f0b4a27;
+  for (const byte of value) {
+    a = Math.imul(a ^ byte, 0x01000193);
+    b = Math.imul(b ^ byte, 0x01000193) + 0x5bd1e995;
+  }
+  out[0] = finish(a);
+  out[1] = finish(b);
+};
+
+function finish(value: number): number {
+  let hash = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** A filter of `values`, 1 % false positives. */
+export function buildBloom(
+  values: Iterable<Uint8Array>,
+  count: number,
+  hasher: BloomHasher,
+): BloomBytes {
+  const ideal = BloomFilter.create(Math.max(1, count), falsePositiveRate);
+  const shards = Math.max(1, Math.ceil(ideal.size / shardBitsMax));
+  // Shards fill unevenly: 3 % more bits keep the fullest of them at the asked rate.
+  const slack = shards === 1 ? 1 : 1.03;
+  const bitsPerShard = Math.min(shardBitsMax, Math.ceil((ideal.size * slack) / shards / 8) * 8);
+  const hashes = Math.max(1, Math.round((bitsPerShard * shards * Math.LN2) / Math.max(1, count)));
+  const shape = { shards, bitsPerShard, hashes: Math.min(hashes, 16) };
+  const filters = Array.from({ length: shards }, () => openFilter(shape));
+  const pair = new Uint32Array(2);
+  for (const value of values) {
+    hasher(value, pair);
+    filters[shardOf(pair, shards)].filter.add(value as Buffer, pair);
+  }
+  return { ...shape, bytes: filters.map(({ filter }) => filter.bytes()) };
+}
+
+/** Which shard holds a value: the only one that a look-up reads. */
+export function bloomShard(shape: BloomShape, value: Uint8Array, hasher: BloomHasher): number {
+  const pair = new Uint32Array(2);
+  hasher(value, pair);
+  return shardOf(pair, shape.shards);
+}
+
+/** Whether the shard's filter may hold the value. Throws Corrupt if the shard has the wrong size. */
+export function bloomMayHold(
+  shape: BloomShape,
+  shard: Uint8Array,
+  value: Uint8Array,
+  hasher: BloomHasher,
+): boolean {
+  if (shard.length * 8 !== shape.bitsPerShard) {
+    throw new SpoorError(
+      "Corrupt",
+      `bloom shard of ${shard.length} bytes, expected ${shape.bitsPerShard / 8}`,
+    );
+  }
+  const pair = new Uint32Array(2);
+  hasher(value, pair);
+  const { filter } = openFilter(shape, shard);
+  return filter.hasPair(pair);
+}
+
+/** The package's filter with positions from a given pair of hashes. */
+class PairFilter extends BloomFilter {
+  #pair: Uint32Array = new Uint32Array(2);
+
+  constructor(shape: BloomShape, bytes?: Uint8Array) {
+    super(shape.bitsPerShard, shape.hashes);
+    if (bytes !== undefined) this._filter.array = Uint8Array.from(bytes);
+    this._hashing.getIndexes = (_element, size, count): number[] =>
+      positions(this.#pair, size, count);
+  }
+
+  override add(element: Buffer, pair?: Uint32Array): void {
+    if (pair !== undefined) this.#pair = pair;
+    super.add(element);
+  }
+
+  hasPair(pair: Uint32Array): boolean {
+    this.#pair = pair;
+    return super.has("");
+  }
+
+  bytes(): Uint8Array {
+    return this._filter.array;
+  }
+}
+
+function openFilter(shape: BloomShape, bytes?: Uint8Array): { filter: PairFilter } {
+  return { filter: new PairFilter(shape, bytes) };
+}
+
+function positions(pair: Uint32Array, size: number, count: number): number[] {
+  const out: number[] = [];
+  const step = pair[1] | 1;
+  let at = pair[0];
+  for (let i = 0; i < count; i++) {
+    out.push((at >>> 0) % size);
+    at = (at + step) | 0;
+  }
+  return out;
+}
+
+function shardOf(pair: Uint32Array, shards: number): number {
+  if (shards === 1) return 0;
+  return (Math.imul(pair[0] ^ (pair[1] >>> 13), 0x9e3779b1) >>> 0) % shards;
+}

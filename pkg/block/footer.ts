@@ -1,0 +1,130 @@
+/**
+ * The parts of a Parquet footer that Spoor looks at or changes, over the generic thrift tree. Field
+ * ids: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+ */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import {
+  decodeThrift,
+  type ThriftStruct,
+  type ThriftValue,
+  typeBinary,
+  typeI64,
+  typeList,
+  typeStruct,
+} from "./thrift.ts";
+
+export const parquetMagic = "PAR1";
+/** Footer length and magic at the end of every Parquet file. */
+export const parquetTailBytes = 8;
+
+/** One column of one row group. Offsets are absolute in the file. */
+export interface ColumnChunk {
+  /** The top-level column's name. */
+  name: string;
+  start: number;
+  sizeBytes: number;
+  uncompressedBytes: number;
+  valueCount: number;
+  offsetIndexOffset: number;
+  offsetIndexBytes: number;
+  encodings: number[];
+  codec: number;
+}
+
+export interface RowGroupInfo {
+  rows: number;
+  columns: ColumnChunk[];
+}
+
+/** The footer of a whole Parquet file in memory, and where it starts. Throws Corrupt. */
+export function readFooter(file: Uint8Array): { footer: ThriftStruct; footerStart: number } {
+  const size = file.length;
+  const tail = Buffer.from(file.buffer, file.byteOffset, size);
+  if (size < 12 || tail.toString("latin1", size - 4) !== parquetMagic) {
+    throw new SpoorError("Corrupt", `not a Parquet file: ${size} bytes without ${parquetMagic}`);
+  }
+  const footerStart = size - parquetTailBytes - tail.readUInt32LE(size - parquetTailBytes);
+  if (footerStart < 4) throw new SpoorError("Corrupt", "Parquet footer is longer than its file");
+  const { value } = decodeThrift(file.subarray(0, size - parquetTailBytes), footerStart);
+  return { footer: value, footerStart };
+}
+
+/** Row groups of a footer. Throws Corrupt if a field is missing or not of its type. */
+export function footerRowGroups(footer: ThriftStruct): RowGroupInfo[] {
+  return structList(footer, 4).map((rowGroup) => ({
+    rows: intField(rowGroup, 3),
+    columns: structList(rowGroup, 1).map(readChunk),
+  }));
+}
+
+function readChunk(chunk: ThriftStruct): ColumnChunk {
+  const meta = structField(chunk, 3);
+  const path = meta.get(3);
+  if (path?.type !== typeList) throw missing(3);
+  const first = (path as Extract<ThriftValue, { value: { items: ThriftValue[] } }>).value.items[0];
+  if (!(first?.value instanceof Uint8Array)) throw missing(3);
+  const dataPage = intField(meta, 9);
+  const dictionaryPage = meta.has(11) ? intField(meta, 11) : dataPage;
+  const encodings = meta.get(2)?.value as { items?: ThriftValue[] } | undefined;
+  return {
+    name: Buffer.from(first.value).toString("utf8"),
+    start: Math.min(dataPage, dictionaryPage),
+    sizeBytes: intField(meta, 7),
+    uncompressedBytes: intField(meta, 6),
+    valueCount: intField(meta, 5),
+    offsetIndexOffset: intField(chunk, 4),
+    offsetIndexBytes: intField(chunk, 5),
+    encodings: (encodings?.items ?? []).map((item) => Number(item.value)),
+    codec: intField(meta, 4),
+  };
+}
+
+/** A struct field. */
+export function structField(struct: ThriftStruct, id: number): ThriftStruct {
+  const field = struct.get(id);
+  if (field?.value instanceof Map) return field.value;
+  throw missing(id);
+}
+
+/** A list-of-structs field. */
+export function structList(struct: ThriftStruct, id: number): ThriftStruct[] {
+  const field = struct.get(id);
+  if (field?.type !== typeList) throw missing(id);
+  const { items } = field.value as { items: ThriftValue[] };
+  return items.map((item) => {
+    if (item.value instanceof Map) return item.value;
+    throw missing(id);
+  });
+}
+
+/** An integer field, as a number. */
+export function intField(struct: ThriftStruct, id: number): number {
+  const field = struct.get(id);
+  if (typeof field?.value !== "bigint") throw missing(id);
+  const value = Number(field.value);
+  if (!Number.isSafeInteger(value)) throw missing(id);
+  return value;
+}
+
+/** Adds `shift` to an integer field if it is there. */
+export function shiftField(struct: ThriftStruct, id: number, shift: number): void {
+  const field = struct.get(id);
+  if (typeof field?.value === "bigint") field.value += BigInt(shift);
+}
+
+export function setInt64(struct: ThriftStruct, id: number, value: number): void {
+  struct.set(id, { type: typeI64, value: BigInt(value) });
+}
+
+export function setText(struct: ThriftStruct, id: number, text: string): void {
+  struct.set(id, { type: typeBinary, value: Buffer.from(text, "utf8") });
+}
+
+export function setStructList(struct: ThriftStruct, id: number, items: ThriftStruct[]): void {
+  const values = items.map((value): ThriftValue => ({ type: typeStruct, value }));
+  struct.set(id, { type: typeList, value: { elementType: typeStruct, items: values } });
+}
+
+function missing(id: number): SpoorError {
+  return new SpoorError("Corrupt", `Parquet footer lacks field ${id} or it has another type`);
+}

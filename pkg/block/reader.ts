@@ -1,0 +1,267 @@
+/**
+ * Opens a block: one ranged read gets its index section and footer; column chunks follow on demand.
+ * Every byte is checked against its CRC-32 before anything parses it.
+ */
+import { crc32 } from "node:zlib";
+import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
+import { decodeArrow } from "./arrow-read.ts";
+import { footerRowGroups, parquetMagic, parquetTailBytes, type RowGroupInfo } from "./footer.ts";
+import {
+  checkPart,
+  decodeDirectory,
+  decodeSegments,
+  decodeTags,
+  decodeTrailer,
+  type Directory,
+  type Place,
+  trailerBytes,
+} from "./index-section.ts";
+import { ParquetReader, type RangeSource } from "./parquet.ts";
+import type { Segment } from "./stitch.ts";
+import type { TagIndex } from "./tag-index.ts";
+import { decodeThrift } from "./thrift.ts";
+
+/** Where a block is. Without `indexOffset` one more read finds it from the end of the file. */
+export interface BlockPlace {
+  store: ObjectStore;
+  key: string;
+  sizeBytes: number;
+  indexOffset?: number;
+}
+
+/** Index section and footer larger than this are refused. */
+const tailBytesMax = 256 * 1024 * 1024;
+
+export class BlockReader {
+  readonly key: string;
+  readonly directory: Directory;
+  readonly rowGroups: readonly RowGroupInfo[];
+  readonly columnNames: readonly string[];
+  /** Bytes of index section and footer that opening has read. */
+  readonly tailBytes: number;
+  readonly #source: VerifiedSource;
+  #parquet: ParquetReader | undefined;
+
+  constructor(
+    key: string,
+    directory: Directory,
+    groups: readonly RowGroupInfo[],
+    source: VerifiedSource,
+  ) {
+    this.key = key;
+    this.directory = directory;
+    this.rowGroups = groups;
+    this.columnNames = [...new Set(groups[0].columns.map(({ name }) => name))];
+    this.tailBytes = source.sizeBytes - source.bodyBytes;
+    this.#source = source;
+  }
+
+  /** Bytes of the store that were read for columns so far. */
+  get readBytes(): number {
+    return this.#source.readBytes;
+  }
+
+  /** The named columns of one row group; names that the block lacks are left out. */
+  async readRowGroup(rowGroup: number, names?: readonly string[]): Promise<ColumnBatch> {
+    const { rows } = this.rowGroups[rowGroup];
+    const columns = (names ?? this.columnNames).filter((name) => this.columnNames.includes(name));
+    if (columns.length === 0) return batchOf(rows, new Map<string, Column>());
+    this.#parquet ??= await ParquetReader.open(this.#source);
+    const ipc = await this.#parquet.read({ rowGroup, columns, rows });
+    return batchOf(rows, decodeArrow(ipc, rows));
+  }
+
+  /** The tag index of one row group, or of the whole block. */
+  tags(rowGroup?: number): TagIndex {
+    const { directory } = this;
+    const place = rowGroup === undefined ? directory.tags : directory.rowGroups[rowGroup].tags;
+    return decodeTags(this.#source.part(place, "tag index"));
+  }
+
+  /** One shard of the trace bloom. */
+  bloomShard(shard: number): Uint8Array {
+    return this.#source.part(this.directory.bloom.places[shard], `bloom shard ${shard}`);
+  }
+
+  /** The segments that the checksums cover, from the start of the file. */
+  get segments(): readonly Segment[] {
+    return this.#source.segments;
+  }
+
+  close(): void {
+    this.#parquet?.close();
+    this.#parquet = undefined;
+  }
+}
+
+/** Opens a block. Throws Corrupt naming the block, NotFound, or what the store throws. */
+export async function openBlock(place: BlockPlace, options?: ReadOptions): Promise<BlockReader> {
+  try {
+    return await open(place, options);
+  } catch (error) {
+    throw blockError(error, place.key);
+  }
+}
+
+/** Puts the block's name into an error about its content. */
+export function blockError(error: unknown, key: string): unknown {
+  if (!(error instanceof SpoorError) || error.message.startsWith("block ")) return error;
+  if (error.code !== "Corrupt" && error.code !== "InvalidInput") return error;
+  const { code, message, reason } = error;
+  return new SpoorError(code, `block ${key}: ${message}`, { cause: error, reason });
+}
+
+async function open(place: BlockPlace, options: ReadOptions | undefined): Promise<BlockReader> {
+  const { store, key, sizeBytes } = place;
+  const indexOffset = place.indexOffset ?? (await findIndex(place, options));
+  const tailBytes = sizeBytes - indexOffset;
+  if (tailBytes > tailBytesMax || tailBytes < trailerBytes + parquetTailBytes || indexOffset < 4) {
+    throw new SpoorError("Corrupt", `index section at byte ${indexOffset} of ${sizeBytes}`);
+  }
+  const tail = await store.getRange(key, indexOffset, sizeBytes, options);
+  const { trailer, footer } = readTail(tail);
+  if (trailer.sectionOffset !== indexOffset) {
+    throw new SpoorError(
+      "Corrupt",
+      `index section at ${indexOffset}, not ${trailer.sectionOffset}`,
+    );
+  }
+  const at = (part: Place, what: string): Uint8Array => partOf(tail, indexOffset, part, what);
+  const directory = decodeDirectory(at(trailer.directory, "index directory"));
+  const segments = decodeSegments(at(directory.segments, "segment list"));
+  const source = new VerifiedSource(place, segments, tail, indexOffset);
+  const groups = footerRowGroups(decodeThrift(footer).value);
+  checkAgreement(directory, groups);
+  return new BlockReader(key, directory, groups, source);
+}
+
+/** The start of the index section, from the end of the file. */
+async function findIndex(
+  { store, key, sizeBytes }: BlockPlace,
+  options: ReadOptions | undefined,
+): Promise<number> {
+  if (sizeBytes < trailerBytes + parquetTailBytes + 4) {
+    throw new SpoorError("Corrupt", `file of ${sizeBytes} bytes is too short for a block`);
+  }
+  const end = await store.getRange(key, sizeBytes - parquetTailBytes, sizeBytes, options);
+  const footerOffset = sizeBytes - parquetTailBytes - footerLength(end);
+  if (footerOffset < trailerBytes) throw new SpoorError("Corrupt", "footer longer than its file");
+  const trailer = await store.getRange(key, footerOffset - trailerBytes, footerOffset, options);
+  return decodeTrailer(trailer).sectionOffset;
+}
+
+function footerLength(end: Uint8Array): number {
+  const view = Buffer.from(end.buffer, end.byteOffset, end.length);
+  if (view.toString("latin1", 4) !== parquetMagic) {
+    throw new SpoorError("Corrupt", `file does not end with ${parquetMagic}`);
+  }
+  return view.readUInt32LE(0);
+}
+
+function readTail(tail: Uint8Array): {
+  trailer: ReturnType<typeof decodeTrailer>;
+  footer: Uint8Array;
+} {
+  const footerEnd = tail.length - parquetTailBytes;
+  const footerStart = footerEnd - footerLength(tail.subarray(footerEnd));
+  if (footerStart < trailerBytes) {
+    throw new SpoorError("Corrupt", "Parquet footer overlaps the index section");
+  }
+  const trailer = decodeTrailer(tail.subarray(footerStart - trailerBytes, footerStart));
+  const footer = tail.subarray(footerStart, footerEnd);
+  const { footerBytes: sizeBytes, footerCrc: crc } = trailer;
+  checkPart(footer, { offset: 0, sizeBytes, crc }, "the Parquet footer");
+  return { trailer, footer };
+}
+
+function partOf(tail: Uint8Array, tailOffset: number, part: Place, what: string): Uint8Array {
+  const start = part.offset - tailOffset;
+  const end = start + part.sizeBytes;
+  if (start < 0 || end > tail.length) {
+    throw new SpoorError("Corrupt", `${what} lies outside the index section`);
+  }
+  const bytes = tail.subarray(start, end);
+  checkPart(bytes, part, what);
+  return bytes;
+}
+
+function checkAgreement(directory: Directory, groups: readonly RowGroupInfo[]): void {
+  const same =
+    groups.length === directory.rowGroups.length &&
+    groups.every(({ rows }, i) => rows === directory.rowGroups[i].rows);
+  if (!same) throw new SpoorError("Corrupt", "index and footer disagree about the row groups");
+}
+
+/** Reads of a block's body, whole segments at a time, each checked; the tail is in memory. */
+export class VerifiedSource implements RangeSource {
+  readonly sizeBytes: number;
+  readonly bodyBytes: number;
+  readonly segments: readonly Segment[];
+  readBytes = 0;
+  readonly #place: BlockPlace;
+  readonly #tail: Uint8Array;
+  readonly #ends: number[] = [];
+
+  constructor(
+    place: BlockPlace,
+    segments: readonly Segment[],
+    tail: Uint8Array,
+    indexOffset: number,
+  ) {
+    this.#place = place;
+    this.sizeBytes = place.sizeBytes;
+    this.bodyBytes = indexOffset;
+    this.segments = segments;
+    this.#tail = tail;
+    let end = 0;
+    for (const { sizeBytes } of segments) this.#ends.push((end += sizeBytes));
+    if (end !== indexOffset) {
+      throw new SpoorError("Corrupt", `segments cover ${end} bytes, the body has ${indexOffset}`);
+    }
+  }
+
+  /** A part of the index section, checked. */
+  part(place: Place, what: string): Uint8Array {
+    return partOf(this.#tail, this.bodyBytes, place, what);
+  }
+
+  async read(start: number, end: number): Promise<Uint8Array> {
+    if (start < 0 || end > this.sizeBytes || start >= end) {
+      throw new SpoorError("Corrupt", `read of bytes ${start} to ${end} of ${this.sizeBytes}`);
+    }
+    if (start >= this.bodyBytes) {
+      return this.#tail.subarray(start - this.bodyBytes, end - this.bodyBytes);
+    }
+    const first = this.#segmentAt(start);
+    const last = this.#segmentAt(Math.min(end, this.bodyBytes) - 1);
+    const from = first === 0 ? 0 : this.#ends[first - 1];
+    const to = this.#ends[last];
+    const { store, key } = this.#place;
+    const bytes = await store.getRange(key, from, to);
+    this.readBytes += bytes.length;
+    for (let i = first, at = 0; i <= last; i++) {
+      const { sizeBytes, crc } = this.segments[i];
+      if (crc32(bytes.subarray(at, at + sizeBytes)) !== crc) {
+        const message = `checksum of bytes ${from + at} to ${from + at + sizeBytes} does not match`;
+        throw new SpoorError("Corrupt", `block ${key}: ${message}`);
+      }
+      at += sizeBytes;
+    }
+    if (end <= to) return bytes.subarray(start - from, end - from);
+    return Buffer.concat([bytes.subarray(start - from), this.#tail.subarray(0, end - to)]);
+  }
+
+  /** Index of the segment that holds byte `at`. */
+  #segmentAt(at: number): number {
+    let low = 0;
+    let high = this.#ends.length - 1;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#ends[middle] <= at) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
