@@ -300,6 +300,7 @@ class Converter {
 /** An integer in any JSON notation ("5", "5.0", "5e3"), exactly. Undefined if it is not one. */
 function parseInteger(text: string): bigint | undefined {
   if (text.length > integerCharsMax) return undefined;
+  if (/^\d+$/.test(text)) return BigInt(text);
   const match = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d{1,3}))?$/.exec(text);
   if (match === null) return undefined;
   const [, sign, whole, fraction = "", exponent = "0"] = match;

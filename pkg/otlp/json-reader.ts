@@ -8,6 +8,9 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 /** Objects and arrays inside each other, read or skipped. */
 export const jsonDepthMax = 400;
 
+/** Keys remembered, a power of two. */
+const keySlots = 128;
+
 const quote = 0x22;
 const backslash = 0x5c;
 const comma = 0x2c;
@@ -34,6 +37,7 @@ export class JsonReader {
   #pos: number;
   #path: (string | number)[] = [];
   #what: string;
+  #keys: (string | undefined)[] = Array.from({ length: keySlots });
 
   /** `what` names the text in errors: "invalid <what> at ...". A byte order mark is skipped. */
   constructor(bytes: Uint8Array, what: string) {
@@ -48,8 +52,7 @@ export class JsonReader {
     if (this.#take(closeBrace)) return;
     const level = this.#path.length;
     for (;;) {
-      if (this.#peek() !== quote) this.fail("expected a key");
-      const key = this.string().toString("utf8");
+      const key = this.#key();
       if (!this.#take(colon)) this.fail(`expected ":" after key ${shorten(key)}`);
       this.#path.push(key);
       this.#checkDepth();
@@ -182,11 +185,34 @@ export class JsonReader {
   }
 
   #word(word: string): boolean {
-    this.#peek();
-    const end = this.#pos + word.length;
-    if (this.#buf.toString("latin1", this.#pos, end) !== word) return false;
-    this.#pos = end;
+    if (this.#peek() !== word.charCodeAt(0)) return false;
+    for (let i = 1; i < word.length; i++) {
+      if (this.#buf[this.#pos + i] !== word.charCodeAt(i)) return false;
+    }
+    this.#pos += word.length;
     return true;
+  }
+
+  /** A key. The few that a text repeats are remembered by their bytes, at the cost of a compare. */
+  #key(): string {
+    if (this.#peek() !== quote) this.fail("expected a key");
+    const buf = this.#buf;
+    const start = this.#pos + 1;
+    const end = buf.indexOf(quote, start);
+    const length = end - start;
+    const slot = (buf[start] + length * 7 + (buf[start + 3] ?? 0) * 31) & (keySlots - 1);
+    const known = this.#keys[slot];
+    if (known !== undefined && known.length === length) {
+      let i = 0;
+      while (i < length && buf[start + i] === known.charCodeAt(i)) i++;
+      if (i === length) {
+        this.#pos = end + 1;
+        return known;
+      }
+    }
+    const key = this.string().toString("utf8");
+    if (this.#pos === end + 1 && /^\w+$/.test(key)) this.#keys[slot] = key;
+    return key;
   }
 
   #checkDepth(): void {
