@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";

@@ -160,7 +160,7 @@ class OddWriter {
       }
       case "bytes":
         return [...this.#decoy(), ...this.#bytes(7, value.value).bytes];
-      case "empty":
+      default:
         return this.#unknown();
     }
   }

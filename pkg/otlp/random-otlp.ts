@@ -1,5 +1,5 @@
 /** Test data: random traces, and random but valid wire bytes of them (odd-wire.ts). */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { oddWire } from "./odd-wire.ts";
 import type { AnyValue, KeyValue, Resource, ScopeSpans, Span, TraceData } from "./otlp.ts";
 
