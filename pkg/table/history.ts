@@ -18,6 +18,8 @@ export interface ReadForward {
   tenant: string;
   /** The snapshot to start from. */
   base: Snapshot;
+  /** Gets the commits that could be read before one could not: the next try goes on from there. */
+  keep(partial: Snapshot): void;
 }
 
 interface Listing {
@@ -49,20 +51,34 @@ export async function readForward(request: ReadForward): Promise<Snapshot> {
   if (target < 0 && listing.hasCheckpoint) throw missing(request, listing, 0);
   if (target === base.version) return base;
   const builder = new SnapshotBuilder(base);
-  for (let start = base.version + 1; start <= target; start += parallelReads) {
-    const versions: number[] = [];
-    for (let version = start; version <= target && version < start + parallelReads; version++) {
-      versions.push(version);
+  try {
+    for (let start = base.version + 1; start <= target; start += parallelReads) {
+      await applyBatch(request, builder, { listing, start, target });
     }
-    const commits = await Promise.all(
-      versions.map(async (version) => await readCommit(request, listing, version)),
-    );
-    for (const [index, commit] of commits.entries()) {
-      if (commit === undefined) throw missing(request, listing, versions[index]);
-      builder.apply(commit, commitKey(request.tenant, versions[index]));
-    }
+  } catch (error) {
+    const partial = builder.finish();
+    if (partial.version > base.version) request.keep(partial);
+    throw error;
   }
   return builder.finish();
+}
+
+async function applyBatch(
+  request: ReadForward,
+  builder: SnapshotBuilder,
+  batch: { listing: Listing; start: number; target: number },
+): Promise<void> {
+  const { listing, start, target } = batch;
+  const reads: Promise<Commit | undefined>[] = [];
+  for (let version = start; version <= target && version < start + parallelReads; version++) {
+    reads.push(readCommit(request, listing, version));
+  }
+  for (const [index, read] of (await Promise.allSettled(reads)).entries()) {
+    const version = start + index;
+    if (read.status === "rejected") throw read.reason;
+    if (read.value === undefined) throw missing(request, listing, version);
+    builder.apply(read.value, commitKey(request.tenant, version));
+  }
 }
 
 async function listCommits(request: ReadForward): Promise<Listing> {

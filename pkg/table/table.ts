@@ -270,7 +270,10 @@ export class Table {
 
   async #read(): Promise<void> {
     const [store, tenant, base] = [this.#store, this.tenant, this.#snapshot];
-    this.#keep(await readForward({ store, tenant, base }));
+    const keep = (snapshot: Snapshot): void => {
+      this.#keep(snapshot);
+    };
+    keep(await readForward({ store, tenant, base, keep }));
   }
 }
 
