@@ -1,0 +1,79 @@
+/** The `protocol` and `metaData` actions: which readers may read the table, and its schema. */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { decodeSchema, encodeSchema, type Field } from "./columns.ts";
+import { corrupt, type JsonObject, optionalObject, own, printObject } from "./json.ts";
+import { stringField, stringMap, uintField } from "./json.ts";
+
+/** Version of what Spoor itself puts into the table: paths, tags, columns. See FORMAT.md. */
+export const formatVersion = 1;
+/** Where `formatVersion` stands in the table's configuration. */
+export const formatVersionKey = "spoor.formatVersion";
+/** Delta Lake protocol versions. No features that come with later ones are used. */
+export const readerVersion = 1;
+export const writerVersion = 2;
+
+export interface MetaData {
+  readonly fields: readonly Field[];
+  /** Column name -> type; made from `fields`. */
+  readonly columns: ReadonlyMap<string, string>;
+  /** The action as it stands in the log, with what others put there; `schemaString` is ignored. */
+  readonly json: JsonObject;
+}
+
+/** The metadata of a new table. `id` is a UUID, `createdMs` milliseconds since the epoch. */
+export function newMetaData(id: string, createdMs: number, fields: readonly Field[]): MetaData {
+  const json = {
+    id,
+    format: { provider: "parquet", options: {} },
+    partitionColumns: [],
+    configuration: { [formatVersionKey]: String(formatVersion) },
+    createdTime: createdMs,
+  };
+  return withFields({ fields: [], columns: new Map(), json }, fields);
+}
+
+export function withFields(metaData: MetaData, fields: readonly Field[]): MetaData {
+  const columns = new Map(fields.map(({ name, type }) => [name, type]));
+  return { fields, columns, json: metaData.json };
+}
+
+export function encodeMetaData(metaData: MetaData): JsonObject {
+  return { ...metaData.json, schemaString: encodeSchema(metaData.fields) };
+}
+
+export function decodeMetaData(json: JsonObject, where: string): MetaData {
+  printObject(json, where);
+  const fields = decodeSchema(stringField(json, "schemaString", where), where);
+  const partitionColumns = own(json, "partitionColumns") ?? [];
+  if (!Array.isArray(partitionColumns) || partitionColumns.length > 0) {
+    throw corrupt(where, "the table has partition columns, which Spoor does not write");
+  }
+  const provider = stringField(optionalObject(json, "format", where) ?? {}, "provider", where);
+  if (provider !== "parquet") throw corrupt(where, `the table's format is ${provider}`);
+  checkFormatVersion(stringMap(json, "configuration", where), where);
+  const { schemaString: _encodedAnew, ...rest } = json;
+  return withFields({ fields: [], columns: new Map(), json: rest }, fields);
+}
+
+/** Refuses tables that need a newer reader or writer (Corrupt, "newer_format"). */
+export function checkProtocol(json: JsonObject, where: string): void {
+  const reader = uintField(json, "minReaderVersion", where);
+  const writer = uintField(json, "minWriterVersion", where);
+  if (reader > readerVersion || writer > writerVersion) {
+    const known = `reader ${readerVersion} and writer ${writerVersion} are known`;
+    throw newer(where, `it needs Delta Lake reader ${reader} and writer ${writer}; ${known}`);
+  }
+}
+
+function checkFormatVersion(configuration: Readonly<Record<string, string>>, where: string): void {
+  const text = configuration[formatVersionKey];
+  if (text === undefined) throw corrupt(where, `${formatVersionKey} is missing: not our table`);
+  if (!/^[1-9]\d{0,8}$/u.test(text)) throw corrupt(where, `${formatVersionKey} is no version`);
+  if (Number(text) > formatVersion) {
+    throw newer(where, `${formatVersionKey} is ${text}; ${formatVersion} is the newest known`);
+  }
+}
+
+function newer(where: string, what: string): SpoorError {
+  return new SpoorError("Corrupt", `read ${where}: ${what}`, { reason: "newer_format" });
+}

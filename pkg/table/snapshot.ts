@@ -1,0 +1,66 @@
+/** Replays commits: snapshot + commits -> the next snapshot. */
+import { corrupt } from "./json.ts";
+import type { Commit } from "./commit.ts";
+import type { MetaData } from "./metadata.ts";
+import type { BlockFile, Snapshot, Tombstone } from "./table.ts";
+
+/** Before the first commit. */
+export function emptySnapshot(): Snapshot {
+  return {
+    version: -1,
+    files: new Map(),
+    transactions: new Map(),
+    columns: new Map(),
+    tombstones: new Map(),
+    metaData: undefined,
+  };
+}
+
+/**
+ * Copies a snapshot's maps once and then applies any number of commits to the copies. `finish`
+ * hands the copies over; the builder is of no use afterwards.
+ */
+export class SnapshotBuilder {
+  #version: number;
+  #metaData: MetaData | undefined;
+  readonly #files: Map<string, BlockFile>;
+  readonly #transactions: Map<string, number>;
+  readonly #tombstones: Map<string, Tombstone>;
+
+  constructor(base: Snapshot) {
+    this.#version = base.version;
+    this.#metaData = base.metaData;
+    this.#files = new Map(base.files);
+    this.#transactions = new Map(base.transactions);
+    this.#tombstones = new Map(base.tombstones);
+  }
+
+  /** Applies the commit of the next version; `key` is for messages. */
+  apply(commit: Commit, key: string): void {
+    if (this.#version < 0 && !(commit.hasProtocol && commit.metaData)) {
+      throw corrupt(`commit ${key}`, "the first commit has no protocol and metaData");
+    }
+    this.#version++;
+    this.#metaData = commit.metaData ?? this.#metaData;
+    for (const tombstone of commit.remove) {
+      this.#files.delete(tombstone.path);
+      this.#tombstones.set(tombstone.path, tombstone);
+    }
+    for (const file of commit.add) {
+      this.#files.set(file.path, file);
+      this.#tombstones.delete(file.path);
+    }
+    for (const [appId, version] of commit.transactions) this.#transactions.set(appId, version);
+  }
+
+  finish(): Snapshot {
+    return {
+      version: this.#version,
+      files: this.#files,
+      transactions: this.#transactions,
+      columns: this.#metaData?.columns ?? new Map(),
+      tombstones: this.#tombstones,
+      metaData: this.#metaData,
+    };
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * The statistics of an `add` action: a JSON text within the JSON of the commit.
+ *
+ *     {"numRecords":3,"minValues":{"start_unix_nano":1700000000000000001},"maxValues":{...},"nullCount":{}}
+ *
+ * 64-bit integers are raw JSON integers, beyond what a JavaScript number holds. So the text is
+ * written by hand, and read with the source text of each number. A double always has a point or an
+ * exponent, an integer never: the type of a value survives without the schema.
+ */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { corrupt, isObject, type JsonObject, optionalObject, own, uintField } from "./json.ts";
+import type { BlockStats, StatValue } from "./table.ts";
+
+/** Longest statistics text of one block, UTF-16 units. 64 Ki. */
+export const statsLengthMax = 65_536;
+
+export function encodeStats(stats: BlockStats): string {
+  const min = encodeValues(stats.min);
+  const max = encodeValues(stats.max);
+  const text = `{"numRecords":${stats.rows},"minValues":${min},"maxValues":${max},"nullCount":{}}`;
+  if (text.length <= statsLengthMax) return text;
+  const message = `encode stats: ${text.length} characters are over ${statsLengthMax}`;
+  throw new SpoorError("InvalidInput", message, { reason: "invalid_change" });
+}
+
+/** Values of nested columns and nulls, which Spoor does not write, are left out. */
+export function decodeStats(text: string, where: string): BlockStats {
+  if (text.length > statsLengthMax) {
+    throw corrupt(where, `stats of ${text.length} characters are over ${statsLengthMax}`);
+  }
+  let stats: unknown;
+  try {
+    stats = JSON.parse(text, reviveNumber);
+  } catch (error) {
+    throw corrupt(where, "stats is not JSON", error);
+  }
+  if (!isObject(stats)) throw corrupt(where, "stats is not a JSON object");
+  const records = own(stats, "numRecords");
+  const rows = { numRecords: typeof records === "bigint" ? Number(records) : records };
+  return {
+    rows: uintField(rows, "numRecords", where),
+    min: decodeValues(optionalObject(stats, "minValues", where)),
+    max: decodeValues(optionalObject(stats, "maxValues", where)),
+  };
+}
+
+function encodeValues(values: Readonly<Record<string, StatValue>>): string {
+  const members: string[] = [];
+  for (const [column, value] of Object.entries(values)) {
+    members.push(`${JSON.stringify(column)}:${encodeValue(column, value)}`);
+  }
+  return `{${members.join(",")}}`;
+}
+
+function encodeValue(column: string, value: StatValue): string {
+  if (typeof value === "bigint") {
+    if (BigInt.asIntN(64, value) !== value) throw invalid(column, "is beyond 64 bits");
+    return value.toString();
+  }
+  if (typeof value !== "number") {
+    if (typeof value === "string" && !value.isWellFormed()) throw invalid(column, "is not Unicode");
+    return JSON.stringify(value);
+  }
+  if (!Number.isFinite(value)) throw invalid(column, "is not a finite number");
+  const text = Object.is(value, -0) ? "-0" : String(value);
+  return /[.e]/u.test(text) ? text : `${text}.0`;
+}
+
+function decodeValues(values: JsonObject | undefined): Readonly<Record<string, StatValue>> {
+  const entries: [string, StatValue][] = [];
+  for (const [column, value] of Object.entries(values ?? {})) {
+    if (isStatValue(value)) entries.push([column, value]);
+  }
+  return Object.fromEntries(entries);
+}
+
+function isStatValue(value: unknown): value is StatValue {
+  return ["bigint", "number", "string", "boolean"].includes(typeof value);
+}
+
+/** Whole numbers beyond 64 bits (decimals of others) stay approximate. */
+function reviveNumber(_key: string, value: unknown, context?: { source?: string }): unknown {
+  const source = context?.source;
+  if (typeof value !== "number" || source === undefined || !/^-?\d{1,19}$/u.test(source)) {
+    return value;
+  }
+  const whole = BigInt(source);
+  return BigInt.asIntN(64, whole) === whole ? whole : value;
+}
+
+function invalid(column: string, why: string): SpoorError {
+  const message = `encode stats: the value of column ${column} ${why}`;
+  return new SpoorError("InvalidInput", message, { reason: "invalid_change" });
+}

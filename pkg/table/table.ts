@@ -1,0 +1,316 @@
+/**
+ * A tenant's set of blocks, as a log of atomic commits in the Delta Lake format (FORMAT.md).
+ *
+ *     <tenant>/_delta_log/00000000000000000000.json   commit 0: protocol, metaData, add, txn
+ *     <tenant>/_delta_log/00000000000000000001.json   commit 1: add, txn
+ *     <tenant>/<path of a block>                      exists if and only if a commit says so
+ *
+ * Readers take a Snapshot, which never changes, and refresh to get a later one. Writers commit
+ * adds, removes, new columns and the log offset that they reach in one conditional create.
+ */
+import { randomUUID } from "node:crypto";
+import type { Clock } from "#pkg/clock/clock.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Log } from "#pkg/log/log.ts";
+import { checkSignal } from "#pkg/objstore/checks.ts";
+import { checkKey } from "#pkg/objstore/keys.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { type Attempt, checkChange, type Plan, planCommit } from "./change.ts";
+import { commitKey, readForward } from "./history.ts";
+import type { MetaData } from "./metadata.ts";
+import { placeCommit } from "./place.ts";
+import { emptySnapshot, SnapshotBuilder } from "./snapshot.ts";
+
+type ScalarType =
+  | "string"
+  | "long"
+  | "integer"
+  | "short"
+  | "byte"
+  | "float"
+  | "double"
+  | "boolean"
+  | "binary"
+  | "date"
+  | "timestamp";
+/** A column's type in Delta Lake's words. Arrays may hold nulls, as all columns may. */
+export type ColumnType = ScalarType | `array<${ScalarType}>` | `array<array<${ScalarType}>>`;
+
+export interface ColumnDef {
+  /** `[A-Za-z0-9_./:-]{1,160}`; one spelling per table, whatever the case. */
+  name: string;
+  type: ColumnType;
+}
+
+/** Integer columns have bigint (64 bits), doubles number (finite), all others text or boolean. */
+export type StatValue = bigint | number | string | boolean;
+
+export interface BlockStats {
+  readonly rows: number;
+  /** Column -> a value that none of the block is below; absent if not known. */
+  readonly min: Readonly<Record<string, StatValue>>;
+  /** Column -> a value that none of the block is above. */
+  readonly max: Readonly<Record<string, StatValue>>;
+}
+
+/** One block of the table. */
+export interface BlockFile {
+  /** Key of the object below "<tenant>/". Never used again once it was in the table. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Milliseconds since the epoch. */
+  readonly modifiedMs: number;
+  readonly stats: BlockStats;
+  /** Spoor's own facts about the block. */
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** A block that was removed; its object may be read by older snapshots for a while. */
+export interface Tombstone {
+  readonly path: string;
+  /** When it was removed, by the remover's clock, milliseconds since the epoch. */
+  readonly deletedMs: number;
+  /** Undefined if a foreign writer did not say. */
+  readonly sizeBytes: number | undefined;
+}
+
+/** The table as of one version. Immutable: all readers may share it. */
+export interface Snapshot {
+  /** -1 before the first commit. */
+  readonly version: number;
+  /** Path -> block. */
+  readonly files: ReadonlyMap<string, BlockFile>;
+  /** appId -> version that it has reached (for a log's partition: the next offset). */
+  readonly transactions: ReadonlyMap<string, number>;
+  /** Column -> type: a ColumnType, or the JSON of a type that a foreign writer used. */
+  readonly columns: ReadonlyMap<string, string>;
+  /** Path -> removed block. */
+  readonly tombstones: ReadonlyMap<string, Tombstone>;
+  /** Undefined before the first commit. */
+  readonly metaData: MetaData | undefined;
+}
+
+/** How far a writer has come, committed together with what it wrote. */
+export interface Transaction {
+  appId: string;
+  /** What the writer started from; undefined if the table had nothing of this appId. */
+  expectedVersion: number | undefined;
+  /** What it has reached: greater than `expectedVersion`. */
+  version: number;
+}
+
+export interface Change {
+  add?: readonly BlockFile[];
+  /** Paths of blocks that must be in the table and will not be. */
+  remove?: readonly string[];
+  transaction?: Transaction;
+  /** Columns of the added blocks; those that the table lacks are added to its schema. */
+  columns?: readonly ColumnDef[];
+  /** For people who read the log: "WRITE", "OPTIMIZE", "DELETE". */
+  operation: string;
+  /** False if the same rows are only arranged anew (compaction). */
+  dataChange: boolean;
+}
+
+export interface CommitResult {
+  version: number;
+  /** A snapshot that has the commit. */
+  snapshot: Snapshot;
+}
+
+export interface TableOptions {
+  store: ObjectStore;
+  /** One segment of a key. */
+  tenant: string;
+  clock: Clock;
+  log: Log;
+}
+
+export interface RefreshOptions {
+  /** No request is made if the known snapshot has this version. */
+  minVersion?: number;
+  signal?: AbortSignal;
+}
+
+export interface CommitOptions {
+  signal?: AbortSignal;
+}
+
+/** Most versions that one commit tries. Each one lost was won by another writer. */
+const versionsTriedMax = 256;
+
+/** Makes no request: the table may not exist yet, its first commit creates it. */
+export function openTable(options: TableOptions): Table {
+  const { tenant } = options;
+  checkKey(tenant);
+  if (tenant.includes("/")) {
+    throw new SpoorError("InvalidInput", `open table ${tenant}: a tenant's name has no slash`);
+  }
+  return new Table(options);
+}
+
+/** One process's view of one table. Any number of them, anywhere, may read and commit. */
+export class Table {
+  readonly tenant: string;
+  readonly #store: ObjectStore;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #snapshot: Snapshot = emptySnapshot();
+  #running: Promise<void> | undefined;
+  #waiting: Promise<void> | undefined;
+
+  constructor(options: TableOptions) {
+    this.tenant = options.tenant;
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#log = options.log.child({ tenant: options.tenant });
+  }
+
+  /** The latest snapshot that is known here; makes no request. */
+  get snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  /**
+   * A snapshot with all commits that were in the store when this was called, or at least with
+   * `minVersion`. One list request if nothing is new. Calls at the same time share requests.
+   *
+   * Corrupt, naming key and line, if a commit cannot be read, is missing, or needs a newer Spoor
+   * ("newer_format"); Unavailable, "snapshot_behind", if `minVersion` is not there yet.
+   */
+  async refresh(options: RefreshOptions = {}): Promise<Snapshot> {
+    const { minVersion, signal } = options;
+    if (minVersion !== undefined && this.#snapshot.version >= minVersion) return this.#snapshot;
+    checkSignal(signal, `refresh table ${this.tenant}`);
+    await abortable(this.#sharedRead(), signal, `refresh table ${this.tenant}`);
+    const { version } = this.#snapshot;
+    if (minVersion !== undefined && version < minVersion) {
+      const message = `refresh table ${this.tenant}: it is at ${version}, not at ${minVersion} yet`;
+      throw new SpoorError("Unavailable", message, { reason: "snapshot_behind" });
+    }
+    return this.#snapshot;
+  }
+
+  /**
+   * Commits a change, at whatever version is free, as long as it does not contradict what others
+   * committed meanwhile. One PUT if the snapshot was up to date.
+   *
+   * These errors mean that nothing was committed: InvalidInput, TooLarge, LimitExceeded, Corrupt,
+   * and Conflict with the reason "transaction_changed", "input_gone", "path_exists",
+   * "schema_conflict" or "too_many_columns". Conflict "already_committed": an earlier call with
+   * the same transaction and blocks did it. After all others, above all "commit_outcome_unknown",
+   * the change may be in the table: call again with the same change, or read the table, and never
+   * delete its blocks.
+   */
+  async commit(change: Change, options: CommitOptions = {}): Promise<CommitResult> {
+    const { tenant } = this;
+    const { signal } = options;
+    checkChange(tenant, change);
+    const attempt = { tenant, id: randomUUID(), nowMs: Math.trunc(this.#clock.nowMs()) };
+    let isFresh = this.#snapshot.version < 0;
+    if (isFresh) await this.refresh({ signal });
+    for (let tried = 0; tried < versionsTriedMax;) {
+      const base = this.#snapshot;
+      const plan = tryPlan(base, change, attempt, isFresh);
+      if (plan === undefined) {
+        isFresh = true;
+        await this.refresh({ signal });
+        continue;
+      }
+      if ((await this.#place(base, plan, signal)) === "won") return this.#advance(base, plan);
+      tried++;
+      isFresh = true;
+      await this.refresh({ minVersion: base.version + 1, signal });
+    }
+    const message = `commit to table ${tenant}: ${versionsTriedMax} versions were taken by others`;
+    throw new SpoorError("Unavailable", message, { reason: "commit_contention" });
+  }
+
+  async #place(base: Snapshot, plan: Plan, signal?: AbortSignal): Promise<"won" | "lost"> {
+    const key = commitKey(this.tenant, base.version + 1);
+    const [store, clock, log] = [this.#store, this.#clock, this.#log];
+    const outcome = await placeCommit({ store, clock, log, key, bytes: plan.bytes, signal });
+    if (outcome === "lost") log.debug({ key }, "another commit was first, trying the next version");
+    return outcome;
+  }
+
+  #advance(base: Snapshot, plan: Plan): CommitResult {
+    const version = base.version + 1;
+    const builder = new SnapshotBuilder(base);
+    builder.apply(plan.commit, commitKey(this.tenant, version));
+    const snapshot = builder.finish();
+    this.#keep(snapshot);
+    return { version, snapshot };
+  }
+
+  /** Requests end in any order: an older snapshot never replaces a newer one. */
+  #keep(snapshot: Snapshot): void {
+    if (snapshot.version > this.#snapshot.version) this.#snapshot = snapshot;
+  }
+
+  /**
+   * Whoever comes while a read is under way waits for the next one, which all such callers share:
+   * the one under way may have listed the log before what they want to see was committed.
+   */
+  async #sharedRead(): Promise<void> {
+    if (this.#running === undefined) {
+      this.#running = this.#read().finally(() => {
+        this.#running = undefined;
+      });
+      return await this.#running;
+    }
+    this.#waiting ??= this.#running
+      .catch(() => "its own callers get the error")
+      .then(async () => {
+        this.#waiting = undefined;
+        await this.#sharedRead();
+      });
+    return await this.#waiting;
+  }
+
+  async #read(): Promise<void> {
+    const [store, tenant, base] = [this.#store, this.tenant, this.#snapshot];
+    const keep = (snapshot: Snapshot): void => {
+      this.#keep(snapshot);
+    };
+    keep(await readForward({ store, tenant, base, keep }));
+  }
+}
+
+/** Undefined if the change does not fit a snapshot that may be out of date. */
+function tryPlan(
+  base: Snapshot,
+  change: Change,
+  attempt: Attempt,
+  isFresh: boolean,
+): Plan | undefined {
+  try {
+    return planCommit(base, change, attempt);
+  } catch (error) {
+    if (isFresh) throw error;
+    return undefined;
+  }
+}
+
+/** Waits for work that others share: an abort ends the waiting, not the work. */
+async function abortable<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  attempt: string,
+): Promise<T> {
+  if (signal === undefined) return await work;
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => {
+    try {
+      checkSignal(signal, attempt);
+    } catch (error) {
+      aborted.reject(error);
+    }
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,62 @@
+/** What the tests of this folder share: tables over one store, blocks, a clock that never waits. */
+import type { Clock } from "#pkg/clock/clock.ts";
+import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
+import { openLog } from "#pkg/log/log.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { type BlockFile, type Change, type ColumnDef, openTable, type Table } from "./table.ts";
+
+export const nowMs = 1_763_800_000_000;
+/** Sleeps are over at once, so that pauses between attempts take no time. */
+export const testClock: Clock = {
+  nowMs: () => nowMs,
+  sleep: async (_ms, signal) => {
+    signal?.throwIfAborted();
+  },
+};
+
+export const coreColumns: readonly ColumnDef[] = [
+  { name: "start_unix_nano", type: "long" },
+  { name: "name", type: "string" },
+  { name: "event_name", type: "array<string>" },
+];
+
+export function tableOf(store: ObjectStore, tenant = "t1"): Table {
+  return openTable({ store, tenant, clock: testClock, log: openLog("silent") });
+}
+
+export function blockOf(name: string, sizeBytes = 1000): BlockFile {
+  return {
+    path: `blocks/2025/11/22/${name}.parquet`,
+    sizeBytes,
+    modifiedMs: nowMs - 5,
+    stats: {
+      rows: 3,
+      min: { start_unix_nano: 1_763_800_000_000_000_001n, name: "a" },
+      max: { start_unix_nano: 1_763_800_000_000_000_003n, name: "z" },
+    },
+    tags: { "spoor.partition": "0/4" },
+  };
+}
+
+/** A change that adds the named blocks and brings the core columns along. */
+export function addOf(...names: string[]): Change {
+  return {
+    add: names.map((name) => blockOf(name)),
+    columns: coreColumns,
+    operation: "WRITE",
+    dataChange: true,
+  };
+}
+
+/** What `call` throws, which must be a SpoorError with this code. */
+export async function thrownBy(
+  call: Promise<unknown>,
+  code: SpoorError["code"],
+): Promise<SpoorError> {
+  const error: unknown = await call.then(
+    (value) => new Error(`expected ${code}, got the value ${String(value)}`),
+    (thrown: unknown) => thrown,
+  );
+  if (!hasCode(error, code)) throw error;
+  return error;
+}
