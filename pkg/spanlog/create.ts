@@ -1,0 +1,81 @@
+/** Making a log, and changing its number of partitions. */
+import { stat } from "node:fs/promises";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { SEGMENT_HEADER_BYTES, segmentName } from "./format.ts";
+import { partitionFolder, type LogContext } from "./log-context.ts";
+import { makeFolderDurably } from "./log-fs.ts";
+import { recoverPartition, segmentFirsts } from "./recover.ts";
+import { SegmentWriter } from "./segment-writer.ts";
+import { LOG_STATE_NAME, writeLogState, writeTrimState, type TrimState } from "./state-file.ts";
+
+/** Makes every partition's first segment, then `log.json`: before that there is no log. */
+export async function createLog(context: LogContext, partitionCount: number): Promise<void> {
+  const { dir, fs, logId } = context;
+  await makeFolderDurably(fs, dir);
+  for (const name of await fs.readdir(dir)) {
+    if (/^p\d+$/.test(name)) await refuseRecords(context, `${dir}/${name}`);
+  }
+  for (let i = 0; i < partitionCount; i++) await createPartition(context, i);
+  await writeLogState(fs, dir, { logId, partitionCount });
+  context.log.info({ dir, logId, partitionCount }, "new log");
+}
+
+/**
+ * Another number of partitions sends a trace elsewhere, and the table counts each number's offsets
+ * apart. So it is taken only when every record is trimmed, that is, in the table: else InvalidInput.
+ * Folders beyond a smaller number stay: should it grow again, their offsets go on.
+ */
+export async function repartitionLog(
+  context: LogContext,
+  fromCount: number,
+  toCount: number,
+): Promise<void> {
+  const { dir, fs, logId } = context;
+  const states: TrimState[] = [];
+  for (let i = 0; i < fromCount; i++) {
+    const { writer, durableEnd, trim } = await recoverPartition(context, i);
+    await writer.close();
+    states.push(trim.state);
+    if (trim.state.trimmedTo === durableEnd) continue;
+    const left = durableEnd - trim.state.trimmedTo;
+    throw new SpoorError(
+      "InvalidInput",
+      `open log ${dir} with ${toCount} partitions: it has ${fromCount}, and partition ${i} holds ` +
+        `${left} records that are not committed; run with ${fromCount} until they are`,
+      { reason: "partition_count_changed" },
+    );
+  }
+  // The committed offsets were those of other appIds.
+  for (const [i, { trimmedTo }] of states.entries()) {
+    await writeTrimState(fs, partitionFolder(dir, i), { trimmedTo, committed: new Map() });
+  }
+  for (let i = fromCount; i < toCount; i++) {
+    const folder = partitionFolder(dir, i);
+    await makeFolderDurably(fs, folder);
+    if (segmentFirsts(await fs.readdir(folder)).length === 0) await createPartition(context, i);
+  }
+  await writeLogState(fs, dir, { logId, partitionCount: toCount });
+  context.counters.bytes = 0;
+  context.log.info({ dir, fromCount, toCount }, "number of log partitions changed");
+}
+
+async function createPartition(context: LogContext, partition: number): Promise<void> {
+  await makeFolderDurably(context.fs, partitionFolder(context.dir, partition));
+  const writer = new SegmentWriter(context, partition, [], undefined);
+  await writer.startSegment(0);
+  await writer.close();
+  context.counters.bytes = 0;
+}
+
+/** A `log.json` that was lost must not become a new log over the records of the old one. */
+async function refuseRecords(context: LogContext, folder: string): Promise<void> {
+  for (const first of segmentFirsts(await context.fs.readdir(folder))) {
+    const { size } = await stat(`${folder}/${segmentName(first)}`);
+    if (first === 0 && size <= SEGMENT_HEADER_BYTES) continue;
+    throw new SpoorError(
+      "Corrupt",
+      `open log ${context.dir}: ${LOG_STATE_NAME} is missing but ${folder} holds records`,
+      { reason: "log_state_missing" },
+    );
+  }
+}

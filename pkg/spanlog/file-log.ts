@@ -1,0 +1,247 @@
+/** The span log on local files. One process may have it open: the data folder is locked elsewhere. */
+import { randomBytes } from "node:crypto";
+import { resolve } from "node:path";
+import type { Clock } from "#pkg/clock/clock.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Log } from "#pkg/log/log.ts";
+import { Admission } from "./admission.ts";
+import { createLog, repartitionLog } from "./create.ts";
+import { LOG_ID_BYTES, RECORD_BYTES_MAX, TENANT_BYTES_MAX } from "./format.ts";
+import { newCounters, writeFailed, type LogBounds, type LogContext } from "./log-context.ts";
+import { nodeLogFs, type LogFs } from "./log-fs.ts";
+import { PartitionLog } from "./partition-log.ts";
+import { PartitionTrim } from "./partition-trim.ts";
+import { recoverPartition, type RecoveredPartition } from "./recover.ts";
+import type { AppendOptions, AppendResult, LogDamage, SpanLog, SpanLogStats } from "./spanlog.ts";
+import { isOffset, isPartitionCount, readLogState } from "./state-file.ts";
+
+export interface FileLogOptions {
+  clock: Clock;
+  log: Log;
+  /** N, a power of two, default 4. Another N than the log has is taken only if all is trimmed. */
+  partitionCount?: number;
+  /** Default 64 MiB. */
+  segmentBytesMax?: number;
+  /** Of all partitions' segments together, default 8 GiB. */
+  bytesMax?: number;
+  /** Of records waiting in memory, default 256 MiB. */
+  pendingBytesMax?: number;
+  /** Refuses appends when the disk has less free than this, default 1 GiB. */
+  freeBytesMin?: number;
+  /** Of one write, default 8 MiB. */
+  groupBytesMax?: number;
+  /** How long repeats are recognised, default 10 minutes. */
+  retryWindowMs?: number;
+  /** How many records are remembered for that, over all partitions, default 1,048,576 (44 MiB). */
+  retryRecordsMax?: number;
+  /** The disk; tests pass one that fails. */
+  fs?: LogFs;
+}
+
+const MIB = 1024 * 1024;
+
+/**
+ * Opens the log in a folder, or makes it. Errors: Corrupt if the log's identity or used offsets
+ * are unknown; InvalidInput for a newer format or another number of partitions; Unavailable.
+ * Lost or damaged records do not keep it from opening: see `damage`.
+ */
+export async function openFileLog(dir: string, options: FileLogOptions): Promise<SpanLog> {
+  const partitionCount = options.partitionCount ?? 4;
+  if (!isPartitionCount(partitionCount)) {
+    throw new SpoorError(
+      "InvalidInput",
+      `open log with ${partitionCount} partitions: not 1, 2, 4 .. 1024`,
+    );
+  }
+  const context: LogContext = {
+    dir: resolve(dir),
+    logId: "",
+    fs: options.fs ?? nodeLogFs,
+    clock: options.clock,
+    log: options.log,
+    bounds: boundsOf(options, partitionCount),
+    counters: newCounters(),
+    damage: [],
+  };
+  try {
+    return await open(context, partitionCount);
+  } catch (error) {
+    if (error instanceof SpoorError) throw error;
+    throw writeFailed(`open log ${context.dir}`, error);
+  }
+}
+
+async function open(context: LogContext, partitionCount: number): Promise<SpanLog> {
+  const state = readLogState(context.dir);
+  context.logId = state?.logId ?? randomBytes(LOG_ID_BYTES).toString("hex");
+  if (state === undefined) await createLog(context, partitionCount);
+  else if (state.partitionCount !== partitionCount) {
+    await repartitionLog(context, state.partitionCount, partitionCount);
+  }
+  const admission = new Admission(context, await context.fs.freeBytes(context.dir));
+  const partitions: Partition[] = [];
+  try {
+    for (let i = 0; i < partitionCount; i++) {
+      partitions.push(openPartition(context, admission, i, await recoverPartition(context, i)));
+    }
+  } catch (error) {
+    for (const { log } of partitions) await log.close();
+    throw error;
+  }
+  return new FileLog(context, admission, partitions);
+}
+
+interface Partition {
+  log: PartitionLog;
+  trim: PartitionTrim;
+}
+
+function openPartition(
+  context: LogContext,
+  admission: Admission,
+  partition: number,
+  recovered: RecoveredPartition,
+): Partition {
+  const { writer, memory, durableEnd, trim } = recovered;
+  const log = new PartitionLog(context, partition, { admission, writer, memory, durableEnd });
+  return { log, trim: new PartitionTrim(context, log, writer, trim) };
+}
+
+function boundsOf(options: FileLogOptions, partitionCount: number): LogBounds {
+  const bytesMax = options.bytesMax ?? 8192 * MIB;
+  const pendingBytesMax = options.pendingBytesMax ?? 256 * MIB;
+  const retryRecordsMax = options.retryRecordsMax ?? 1_048_576;
+  return {
+    segmentBytesMax: options.segmentBytesMax ?? 64 * MIB,
+    groupBytesMax: options.groupBytesMax ?? 8 * MIB,
+    // Small enough that what trimming leaves behind can not fill the log.
+    trimRotateBytes: Math.min(MIB, Math.floor(bytesMax / (4 * partitionCount))),
+    bytesMax,
+    pendingBytesMax,
+    freeBytesMin: options.freeBytesMin ?? 1024 * MIB,
+    recordBytesMax: Math.min(RECORD_BYTES_MAX, pendingBytesMax >> 1, Math.floor(bytesMax / 2)),
+    retryWindowMs: options.retryWindowMs ?? 600_000,
+    retryEntriesMax: Math.max(1, Math.floor(retryRecordsMax / partitionCount)),
+  };
+}
+
+class FileLog implements SpanLog {
+  readonly id: string;
+  readonly partitionCount: number;
+  readonly damage: readonly LogDamage[];
+  readonly #context: LogContext;
+  readonly #admission: Admission;
+  readonly #partitions: readonly Partition[];
+  #isClosed = false;
+
+  constructor(context: LogContext, admission: Admission, partitions: readonly Partition[]) {
+    this.id = context.logId;
+    this.partitionCount = partitions.length;
+    this.damage = context.damage;
+    this.#context = context;
+    this.#admission = admission;
+    this.#partitions = partitions;
+  }
+
+  async append(
+    partition: number,
+    tenant: string,
+    parts: Uint8Array | readonly Uint8Array[],
+    options: AppendOptions = {},
+  ): Promise<AppendResult> {
+    const { log } = this.#partition(partition);
+    const tenantBytes = encodeTenant(tenant);
+    const list = parts instanceof Uint8Array ? [parts] : parts;
+    let bytesLength = 0;
+    for (const part of list) bytesLength += part.byteLength;
+    const { recordBytesMax } = this.#context.bounds;
+    if (bytesLength > recordBytesMax) {
+      const text = `append a record of ${bytesLength} bytes: more than ${recordBytesMax}`;
+      throw new SpoorError("TooLarge", text, { reason: "record_too_large" });
+    }
+    return log.append({ tenant, tenantBytes, parts: list, bytesLength, signal: options.signal });
+  }
+
+  firstOffset(partition: number): number {
+    return this.#partition(partition).trim.state.trimmedTo;
+  }
+
+  durableEnd(partition: number): number {
+    return this.#partition(partition).log.durableEnd;
+  }
+
+  subscribe(partition: number, onDurable: (endOffset: number) => void): () => void {
+    return this.#partition(partition).log.subscribe(onDurable);
+  }
+
+  async trim(partition: number, upTo: number, committed: Record<string, number>): Promise<void> {
+    const { trim } = this.#partition(partition);
+    this.#refuseClosed("trim");
+    await trim.trim(upTo, committed);
+  }
+
+  committed(partition: number): ReadonlyMap<string, number> {
+    return this.#partition(partition).trim.state.committed;
+  }
+
+  async advance(partition: number, offset: number): Promise<void> {
+    const { log } = this.#partition(partition);
+    this.#refuseClosed("advance");
+    if (!isOffset(offset)) throw new SpoorError("InvalidInput", `advance the log to ${offset}`);
+    try {
+      await log.advance(offset);
+    } catch (error) {
+      throw writeFailed(`advance partition ${partition} to ${offset}`, error);
+    }
+  }
+
+  stats(): SpanLogStats {
+    const stats: SpanLogStats = {
+      ...this.#context.counters,
+      refusedTotal: { ...this.#context.counters.refusedTotal },
+      records: 0,
+      segments: 0,
+      retryMemoryRecords: 0,
+      retryMemoryEvictedTotal: 0,
+    };
+    for (const { log, trim } of this.#partitions) {
+      stats.records += log.durableEnd - trim.state.trimmedTo;
+      stats.segments += log.segmentCount;
+      stats.retryMemoryRecords += log.memory.count;
+      stats.retryMemoryEvictedTotal += log.memory.evicted;
+    }
+    return stats;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const { log, trim } of this.#partitions) {
+      await trim.idle();
+      await log.close();
+    }
+    await this.#admission.idle();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #partition(partition: number): Partition {
+    const found = this.#partitions[partition];
+    if (found !== undefined) return found;
+    const text = `partition ${partition} of a log with ${this.partitionCount}`;
+    throw new SpoorError("InvalidInput", text, { reason: "no_such_partition" });
+  }
+
+  #refuseClosed(what: string): void {
+    if (!this.#isClosed) return;
+    throw new SpoorError("Unavailable", `${what} the log: it is closed`, { reason: "log_closed" });
+  }
+}
+
+function encodeTenant(tenant: string): Uint8Array {
+  const bytes = Buffer.from(tenant);
+  if (bytes.length > 0 && bytes.length <= TENANT_BYTES_MAX && tenant.isWellFormed()) return bytes;
+  const text = `append for tenant ${JSON.stringify(tenant)}: not 1 to ${TENANT_BYTES_MAX} bytes of UTF-8`;
+  throw new SpoorError("InvalidInput", text, { reason: "bad_tenant" });
+}

@@ -1,0 +1,164 @@
+/**
+ * The bytes of a segment file (FORMAT.md): its header and the header before each record.
+ * Hot: runs per record; benchmark `file-log.bench.ts`.
+ */
+import { crc32 } from "node:zlib";
+import { SpoorError } from "#pkg/errors/errors.ts";
+
+/** Version of everything in the log's folder. A newer one is refused. */
+export const FORMAT_VERSION = 1;
+export const SEGMENT_HEADER_BYTES = 64;
+export const RECORD_HEADER_BYTES = 52;
+export const HASH_BYTES = 16;
+export const LOG_ID_BYTES = 16;
+export const TENANT_BYTES_MAX = 255;
+/** The largest record of the format, so that a reader can bound its buffer. */
+export const RECORD_BYTES_MAX: number = 128 * 1024 * 1024;
+
+const TWO_32 = 4294967296;
+const SEGMENT_MAGIC = "SPOORSEG";
+/** First bytes of every record. 0xF5 does not occur in UTF-8, so text does not look like one. */
+export const RECORD_MARKER: Buffer = Buffer.from([0xf5, 0x53, 0x50, 0x52]);
+const RECORD_MARKER_WORD = 0x525053f5;
+const SEGMENT_NAME = /^(\d{20})\.seg$/;
+
+export interface SegmentHeader {
+  logId: string;
+  partition: number;
+  firstOffset: number;
+  createdMs: number;
+}
+
+export interface RecordHeader {
+  bodyCrc: number;
+  /** Length of the record's bytes, without header and tenant. */
+  bytesLength: number;
+  offset: number;
+  appendedMs: number;
+  hash: Uint8Array;
+  tenantLength: number;
+}
+
+export function segmentName(firstOffset: number): string {
+  return `${String(firstOffset).padStart(20, "0")}.seg`;
+}
+
+/** The first offset that a file name tells, or -1 if it is not a segment's name. */
+export function parseSegmentName(name: string): number {
+  const match = SEGMENT_NAME.exec(name);
+  if (match === null) return -1;
+  const first = Number(match[1]);
+  return Number.isSafeInteger(first) ? first : -1;
+}
+
+/**
+ * Where the CRC of this segment's record headers starts from: a record is valid only in the
+ * segment that it was written to, so old disk blocks and bytes inside of spans do not pass.
+ */
+export function segmentSeed(logId: string, partition: number, firstOffset: number): number {
+  return crc32(`${logId}/${partition}/${firstOffset}`);
+}
+
+export function encodeSegmentHeader(header: SegmentHeader): Buffer {
+  const out = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  out.write(SEGMENT_MAGIC, 0, "latin1");
+  out.writeUInt32LE(FORMAT_VERSION, 8);
+  out.writeUInt32LE(header.partition, 12);
+  out.write(header.logId, 16, "hex");
+  writeUint64(out, 32, header.firstOffset);
+  writeUint64(out, 40, header.createdMs);
+  out.writeUInt32LE(crc32(out.subarray(0, 60)), 60);
+  return out;
+}
+
+/** Undefined if the bytes are not a segment header; InvalidInput if it is one of a newer format. */
+export function decodeSegmentHeader(bytes: Buffer, path: string): SegmentHeader | undefined {
+  if (bytes.length < SEGMENT_HEADER_BYTES) return undefined;
+  if (bytes.toString("latin1", 0, 8) !== SEGMENT_MAGIC) return undefined;
+  if (crc32(bytes.subarray(0, 60)) !== bytes.readUInt32LE(60)) return undefined;
+  refuseNewer(bytes.readUInt32LE(8), path);
+  return {
+    partition: bytes.readUInt32LE(12),
+    logId: bytes.toString("hex", 16, 32),
+    firstOffset: readUint64(bytes, 32),
+    createdMs: readUint64(bytes, 40),
+  };
+}
+
+/** Throws InvalidInput `log_format_newer` for a version that this code does not know. */
+export function refuseNewer(version: number, path: string): void {
+  if (version === FORMAT_VERSION) return;
+  throw new SpoorError(
+    "InvalidInput",
+    `open ${path}: log format ${version} is not the known format ${FORMAT_VERSION}`,
+    { reason: "log_format_newer" },
+  );
+}
+
+/** Writes a record's header at `pos`; `seed` is the segment's. Returns the position after it. */
+export function encodeRecordHeader(
+  out: Buffer,
+  pos: number,
+  seed: number,
+  header: RecordHeader,
+): number {
+  out.writeUInt32LE(RECORD_MARKER_WORD, pos);
+  out.writeUInt32LE(header.bodyCrc, pos + 8);
+  out.writeUInt32LE(header.bytesLength, pos + 12);
+  writeUint64(out, pos + 16, header.offset);
+  writeUint64(out, pos + 24, header.appendedMs);
+  out.set(header.hash, pos + 32);
+  out.writeUInt16LE(header.tenantLength, pos + 48);
+  out.writeUInt16LE(0, pos + 50);
+  const end = pos + RECORD_HEADER_BYTES;
+  out.writeUInt32LE(crc32(out.subarray(pos + 8, end), seed), pos + 4);
+  return end;
+}
+
+/** Whether a record header of this segment stands at `pos`. At least its bytes must be there. */
+export function isRecordHeader(bytes: Buffer, pos: number, seed: number): boolean {
+  if (bytes.readUInt32LE(pos) !== RECORD_MARKER_WORD) return false;
+  const end = pos + RECORD_HEADER_BYTES;
+  if (crc32(bytes.subarray(pos + 8, end), seed) !== bytes.readUInt32LE(pos + 4)) return false;
+  return bytes.readUInt32LE(pos + 12) <= RECORD_BYTES_MAX && bytes.readUInt16LE(pos + 50) === 0;
+}
+
+/** Length of the whole record whose valid header stands at `pos`. */
+export function recordLength(bytes: Buffer, pos: number): number {
+  return RECORD_HEADER_BYTES + bytes.readUInt16LE(pos + 48) + bytes.readUInt32LE(pos + 12);
+}
+
+/** Whether tenant and bytes of the record at `pos` are as written. All of it must be there. */
+export function isRecordBody(bytes: Buffer, pos: number): boolean {
+  const body = bytes.subarray(pos + RECORD_HEADER_BYTES, pos + recordLength(bytes, pos));
+  return crc32(body) === bytes.readUInt32LE(pos + 8);
+}
+
+export function recordOffset(bytes: Buffer, pos: number): number {
+  return readUint64(bytes, pos + 16);
+}
+
+export function recordAppendedMs(bytes: Buffer, pos: number): number {
+  return readUint64(bytes, pos + 24);
+}
+
+/** A view of the record's retry hash. */
+export function recordHash(bytes: Buffer, pos: number): Buffer {
+  return bytes.subarray(pos + 32, pos + 32 + HASH_BYTES);
+}
+
+/** Where the record's own bytes begin; its tenant stands between the header and here. */
+export function recordBytesStart(bytes: Buffer, pos: number): number {
+  return pos + RECORD_HEADER_BYTES + bytes.readUInt16LE(pos + 48);
+}
+
+/** `value` must be an integer from 0 to 2^53 - 1. */
+export function writeUint64(out: Buffer, pos: number, value: number): void {
+  out.writeUInt32LE(value % TWO_32, pos);
+  out.writeUInt32LE(Math.floor(value / TWO_32), pos + 4);
+}
+
+/** Above 2^53 the result is inexact: the callers compare it with a bound. */
+export function readUint64(bytes: Buffer, pos: number): number {
+  return bytes.readUInt32LE(pos + 4) * TWO_32 + bytes.readUInt32LE(pos);
+}

@@ -1,0 +1,96 @@
+/** What the parts of one open file log share: its identity, its bounds, its counters. */
+import type { Clock } from "#pkg/clock/clock.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Log } from "#pkg/log/log.ts";
+import type { LogFs } from "./log-fs.ts";
+import type { LogDamage, RefusedReason } from "./spanlog.ts";
+
+export interface LogBounds {
+  /** A segment that reached this size is followed by a new one. */
+  segmentBytesMax: number;
+  /** At most so many bytes of records in one write. */
+  groupBytesMax: number;
+  /** A fully trimmed active segment larger than this is given up, so that a quiet log gets small. */
+  trimRotateBytes: number;
+  /** Of records in files, trimmed or not as long as their segment is there. */
+  bytesMax: number;
+  /** Of records that wait in memory to be durable. */
+  pendingBytesMax: number;
+  /** Free bytes on the disk below which appends are refused. */
+  freeBytesMin: number;
+  recordBytesMax: number;
+  retryWindowMs: number;
+  /** Entries of the retry memory per partition. */
+  retryEntriesMax: number;
+}
+
+/** Plain numbers, added to where the thing happens; `SpanLogStats` says what they mean. */
+export interface LogCounters {
+  bytes: number;
+  pendingBytes: number;
+  pendingRecords: number;
+  appendedRecordsTotal: number;
+  appendedBytesTotal: number;
+  groupsTotal: number;
+  fsyncsTotal: number;
+  duplicatesTotal: number;
+  writeFailuresTotal: number;
+  truncatedTailsTotal: number;
+  damagesTotal: number;
+  refusedTotal: Record<RefusedReason, number>;
+}
+
+export interface LogContext {
+  dir: string;
+  logId: string;
+  fs: LogFs;
+  clock: Clock;
+  log: Log;
+  bounds: LogBounds;
+  counters: LogCounters;
+  damage: LogDamage[];
+}
+
+const DAMAGE_ENTRIES_MAX = 1000;
+
+/** Damage is never silent: a log line, a count, and an entry in the list. */
+export function reportDamage(context: LogContext, damage: LogDamage): void {
+  context.counters.damagesTotal++;
+  if (context.damage.length >= DAMAGE_ENTRIES_MAX) return;
+  context.damage.push(damage);
+  context.log.error({ ...damage }, "log is damaged");
+}
+
+export function newCounters(): LogCounters {
+  return {
+    bytes: 0,
+    pendingBytes: 0,
+    pendingRecords: 0,
+    appendedRecordsTotal: 0,
+    appendedBytesTotal: 0,
+    groupsTotal: 0,
+    fsyncsTotal: 0,
+    duplicatesTotal: 0,
+    writeFailuresTotal: 0,
+    truncatedTailsTotal: 0,
+    damagesTotal: 0,
+    refusedTotal: { log_full: 0, log_busy: 0, disk_space_low: 0 },
+  };
+}
+
+export function partitionFolder(dir: string, partition: number): string {
+  return `${dir}/p${partition}`;
+}
+
+/** A disk operation failed; the client may send the same again. */
+export function writeFailed(what: string, cause: unknown): SpoorError {
+  return new SpoorError("Unavailable", `${what}: ${errorText(cause)}`, {
+    cause,
+    reason: "log_write_failed",
+    retryAfterMs: 1000,
+  });
+}
+
+export function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,368 @@
+/**
+ * The appending side of one partition: repeats, waiting records, group commit.
+ * Hot: runs per record; benchmark `file-log.bench.ts`.
+ *
+ *     append -> known? -> room? -> queue -> | group: header+tenant, parts, ... | -> durable -> answer
+ *
+ * One write and one fdatasync are under way at a time; what arrives meanwhile is the next group.
+ */
+import { crc32 } from "node:zlib";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Admission } from "./admission.ts";
+import { encodeRecordHeader, RECORD_HEADER_BYTES } from "./format.ts";
+import { errorText, writeFailed, type LogContext } from "./log-context.ts";
+import { hashRecord, type RetryMemory } from "./retry-memory.ts";
+import type { SegmentWriter } from "./segment-writer.ts";
+import type { AppendResult } from "./spanlog.ts";
+
+/** What a partition starts from. */
+export interface PartitionParts {
+  admission: Admission;
+  writer: SegmentWriter;
+  memory: RetryMemory;
+  durableEnd: number;
+}
+
+export interface RecordInput {
+  tenant: string;
+  tenantBytes: Uint8Array;
+  parts: readonly Uint8Array[];
+  bytesLength: number;
+  signal: AbortSignal | undefined;
+}
+
+interface Waiter {
+  resolve(result: AppendResult): void;
+  reject(error: unknown): void;
+  duplicate: boolean;
+  signal: AbortSignal | undefined;
+  onAbort: (() => void) | undefined;
+}
+
+/** A record between `append` and its durability. */
+interface PendingRecord {
+  key: string;
+  hash: Buffer;
+  tenantBytes: Uint8Array;
+  parts: readonly Uint8Array[];
+  bytesLength: number;
+  sizeBytes: number;
+  bodyCrc: number;
+  appendedMs: number;
+  waiters: Waiter[];
+  writing: boolean;
+}
+
+/** More records in one write make its list of buffers long and save nothing. */
+const GROUP_RECORDS_MAX = 1024;
+
+export class PartitionLog {
+  readonly partition: number;
+  readonly memory: RetryMemory;
+
+  readonly #context: LogContext;
+  readonly #admission: Admission;
+  readonly #writer: SegmentWriter;
+  readonly #subscribers = new Set<(endOffset: number) => void>();
+  readonly #inFlight = new Map<string, PendingRecord>();
+  #queue: PendingRecord[] = [];
+  #durableEnd: number;
+  #scratch: Buffer = Buffer.allocUnsafeSlow(16 * 1024);
+  #isRunning = false;
+  readonly #whenIdle: (() => void)[] = [];
+  #isClosed = false;
+  #isFailing = false;
+  /** Settles when the last exclusive job is done; never rejects. */
+  #lastJob: Promise<unknown> = Promise.resolve();
+
+  constructor(context: LogContext, partition: number, parts: PartitionParts) {
+    this.partition = partition;
+    this.memory = parts.memory;
+    this.#context = context;
+    this.#admission = parts.admission;
+    this.#writer = parts.writer;
+    this.#durableEnd = parts.durableEnd;
+  }
+
+  get segmentCount(): number {
+    return this.#writer.segments.length;
+  }
+
+  get durableEnd(): number {
+    return this.#durableEnd;
+  }
+
+  subscribe(onDurable: (endOffset: number) => void): () => void {
+    this.#subscribers.add(onDurable);
+    return () => this.#subscribers.delete(onDurable);
+  }
+
+  async append(input: RecordInput): Promise<AppendResult> {
+    this.#refuseClosedOrAborted(input.signal);
+    const hash = hashRecord(this.partition, input.tenant, input.parts);
+    const key = hash.toString("latin1");
+    const known = this.#findKnown(key, hash, input.signal);
+    if (known !== undefined) return known;
+    const sizeBytes = RECORD_HEADER_BYTES + input.tenantBytes.length + input.bytesLength;
+    const freeSpaceKnown = this.#admission.refresh(sizeBytes);
+    if (freeSpaceKnown !== undefined) {
+      await freeSpaceKnown;
+      this.#refuseClosedOrAborted(input.signal);
+      const nowKnown = this.#findKnown(key, hash, input.signal);
+      if (nowKnown !== undefined) return nowKnown;
+    }
+    this.#admission.check(sizeBytes);
+    return this.#enqueue(key, hash, sizeBytes, input);
+  }
+
+  /** Begins a new segment if all records are below `upTo` and take more than a little space. */
+  sealTrimmed(upTo: number): Promise<void> {
+    return this.#exclusive(async () => {
+      const active = this.#writer.segments.at(-1);
+      const isLarge = active !== undefined && active.bytes > this.#context.bounds.trimRotateBytes;
+      if (upTo >= this.#durableEnd && isLarge) await this.#writer.startSegment(this.#durableEnd);
+    });
+  }
+
+  /** Makes the next offset at least `offset`. */
+  advance(offset: number): Promise<void> {
+    return this.#exclusive(async () => {
+      if (offset <= this.#durableEnd) return;
+      // First, so that after a failure no record gets an offset that the new segment shadows.
+      this.#durableEnd = offset;
+      await this.#writer.startSegment(offset);
+      this.#notify();
+    });
+  }
+
+  /** Refuses new records, waits for those that were taken, closes the file. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#isRunning) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+    await this.#exclusive(() => this.#writer.close());
+  }
+
+  #refuseClosedOrAborted(signal: AbortSignal | undefined): void {
+    if (this.#isClosed) {
+      throw new SpoorError("Unavailable", "append to the log: it is closed", {
+        reason: "log_closed",
+        retryAfterMs: 1000,
+      });
+    }
+    if (signal?.aborted === true) throw canceled(signal);
+  }
+
+  #findKnown(
+    key: string,
+    hash: Buffer,
+    signal: AbortSignal | undefined,
+  ): Promise<AppendResult> | undefined {
+    const { clock, counters } = this.#context;
+    const inFlight = this.#inFlight.get(key);
+    if (inFlight !== undefined) {
+      counters.duplicatesTotal++;
+      return this.#wait(inFlight, true, signal);
+    }
+    const offset = this.memory.find(hash, clock.nowMs());
+    if (offset < 0) return undefined;
+    counters.duplicatesTotal++;
+    return Promise.resolve({ offset, duplicate: true });
+  }
+
+  #enqueue(
+    key: string,
+    hash: Buffer,
+    sizeBytes: number,
+    input: RecordInput,
+  ): Promise<AppendResult> {
+    let bodyCrc = crc32(input.tenantBytes);
+    for (const part of input.parts) bodyCrc = crc32(part, bodyCrc);
+    const record: PendingRecord = {
+      key,
+      hash,
+      tenantBytes: input.tenantBytes,
+      parts: input.parts,
+      bytesLength: input.bytesLength,
+      sizeBytes,
+      bodyCrc,
+      appendedMs: Math.max(0, Math.floor(this.#context.clock.nowMs())),
+      waiters: [],
+      writing: false,
+    };
+    const { counters } = this.#context;
+    counters.pendingBytes += sizeBytes;
+    counters.pendingRecords++;
+    this.#inFlight.set(key, record);
+    this.#queue.push(record);
+    this.#startRunning();
+    return this.#wait(record, false, input.signal);
+  }
+
+  #wait(
+    record: PendingRecord,
+    duplicate: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<AppendResult> {
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = { resolve, reject, duplicate, signal, onAbort: undefined };
+      record.waiters.push(waiter);
+      if (signal === undefined) return;
+      waiter.onAbort = () => this.#abort(record, waiter, signal);
+      signal.addEventListener("abort", waiter.onAbort, { once: true });
+    });
+  }
+
+  #abort(record: PendingRecord, waiter: Waiter, signal: AbortSignal): void {
+    record.waiters.splice(record.waiters.indexOf(waiter), 1);
+    waiter.reject(canceled(signal));
+    // Nobody waits for it and no byte of it was written: it need not be appended at all.
+    if (record.waiters.length > 0 || record.writing) return;
+    this.#queue.splice(this.#queue.indexOf(record), 1);
+    this.#forget(record);
+  }
+
+  #startRunning(): void {
+    if (this.#isRunning || this.#queue.length === 0) return;
+    this.#isRunning = true;
+    // After this turn's input, so that requests that arrive together share the first group.
+    setImmediate(() => void this.#run());
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) await this.#exclusive(() => this.#writeNextGroup());
+    this.#isRunning = false;
+    for (const resolve of this.#whenIdle.splice(0)) resolve();
+  }
+
+  async #writeNextGroup(): Promise<void> {
+    const group = this.#takeGroup();
+    if (group.length === 0) return;
+    let groupBytes = 0;
+    for (const record of group) groupBytes += record.sizeBytes;
+    try {
+      await this.#writer.prepare(groupBytes, this.#durableEnd);
+      await this.#writer.write(this.#encode(group), groupBytes);
+    } catch (error) {
+      this.#rejectAll(group, error);
+      return;
+    }
+    this.#acknowledge(group, groupBytes);
+  }
+
+  #takeGroup(): PendingRecord[] {
+    const { groupBytesMax } = this.#context.bounds;
+    let count = 0;
+    let bytes = 0;
+    for (const record of this.#queue) {
+      if (count === GROUP_RECORDS_MAX || (count > 0 && bytes + record.sizeBytes > groupBytesMax)) {
+        break;
+      }
+      record.writing = true;
+      bytes += record.sizeBytes;
+      count++;
+    }
+    if (count < this.#queue.length) return this.#queue.splice(0, count);
+    const group = this.#queue;
+    this.#queue = [];
+    return group;
+  }
+
+  /** The buffers to write: each record's header and tenant from `scratch`, then its own parts. */
+  #encode(group: readonly PendingRecord[]): Uint8Array[] {
+    let headerBytes = 0;
+    for (const record of group) headerBytes += RECORD_HEADER_BYTES + record.tenantBytes.length;
+    if (this.#scratch.length < headerBytes) {
+      this.#scratch = Buffer.allocUnsafeSlow(headerBytes * 2);
+    }
+    const out = this.#scratch;
+    const buffers: Uint8Array[] = [];
+    let pos = 0;
+    let offset = this.#durableEnd;
+    for (const record of group) {
+      const { appendedMs, bodyCrc, bytesLength, hash, tenantBytes } = record;
+      const tenantLength = tenantBytes.length;
+      const header = { bodyCrc, bytesLength, offset, appendedMs, hash, tenantLength };
+      const tenantPos = encodeRecordHeader(out, pos, this.#writer.seed, header);
+      out.set(tenantBytes, tenantPos);
+      buffers.push(out.subarray(pos, tenantPos + tenantLength));
+      for (const part of record.parts) if (part.byteLength > 0) buffers.push(part);
+      pos = tenantPos + tenantLength;
+      offset++;
+    }
+    return buffers;
+  }
+
+  #acknowledge(group: readonly PendingRecord[], groupBytes: number): void {
+    const { clock, counters, log } = this.#context;
+    const nowMs = clock.nowMs();
+    let offset = this.#durableEnd;
+    this.#durableEnd += group.length;
+    counters.groupsTotal++;
+    counters.appendedRecordsTotal += group.length;
+    counters.appendedBytesTotal += groupBytes;
+    for (const record of group) {
+      this.memory.add(record.hash, offset, record.appendedMs, nowMs);
+      this.#forget(record);
+      for (const waiter of record.waiters) {
+        releaseSignal(waiter);
+        waiter.resolve({ offset, duplicate: waiter.duplicate });
+      }
+      offset++;
+    }
+    if (this.#isFailing) log.info({ folder: this.#writer.folder }, "log can be written again");
+    this.#isFailing = false;
+    this.#notify();
+  }
+
+  #rejectAll(group: readonly PendingRecord[], cause: unknown): void {
+    const { counters, log } = this.#context;
+    const waiting = this.#queue;
+    this.#queue = [];
+    counters.writeFailuresTotal++;
+    if (!this.#isFailing) {
+      log.error({ folder: this.#writer.folder, error: errorText(cause) }, "log can not be written");
+    }
+    this.#isFailing = true;
+    const error = writeFailed(`append to ${this.#writer.folder}`, cause);
+    for (const record of [...group, ...waiting]) {
+      this.#forget(record);
+      for (const waiter of record.waiters) {
+        releaseSignal(waiter);
+        waiter.reject(error);
+      }
+    }
+  }
+
+  #forget(record: PendingRecord): void {
+    const { counters } = this.#context;
+    counters.pendingBytes -= record.sizeBytes;
+    counters.pendingRecords--;
+    this.#inFlight.delete(record.key);
+  }
+
+  #notify(): void {
+    for (const onDurable of this.#subscribers) {
+      try {
+        onDurable(this.#durableEnd);
+      } catch (error) {
+        const fields = { folder: this.#writer.folder, error: errorText(error) };
+        this.#context.log.error(fields, "subscriber of the log failed");
+      }
+    }
+  }
+
+  /** Runs jobs that touch the active segment one after the other. */
+  #exclusive<T>(job: () => Promise<T>): Promise<T> {
+    const result = this.#lastJob.then(job);
+    this.#lastJob = result.catch(() => undefined);
+    return result;
+  }
+}
+
+function releaseSignal(waiter: Waiter): void {
+  if (waiter.onAbort !== undefined) waiter.signal?.removeEventListener("abort", waiter.onAbort);
+}
+
+function canceled(signal: AbortSignal): SpoorError {
+  return new SpoorError("Canceled", "append to the log was canceled", { cause: signal.reason });
+}

@@ -1,0 +1,129 @@
+/** Forgetting the records of one partition that every table has committed. */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { segmentName } from "./format.ts";
+import { writeFailed, type LogContext } from "./log-context.ts";
+import type { PartitionLog } from "./partition-log.ts";
+import { writeSidecar, type Sidecar } from "./retry-sidecar.ts";
+import type { Segment, SegmentWriter } from "./segment-writer.ts";
+import { isOffset, writeTrimState, type TrimState } from "./state-file.ts";
+
+export class PartitionTrim {
+  readonly #context: LogContext;
+  readonly #log: PartitionLog;
+  readonly #writer: SegmentWriter;
+  #state: TrimState;
+  #sidecars: Sidecar[];
+  /** Settles when the last trim is done; never rejects. */
+  #lastTrim: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    context: LogContext,
+    log: PartitionLog,
+    writer: SegmentWriter,
+    start: { state: TrimState; sidecars: Sidecar[] },
+  ) {
+    this.#context = context;
+    this.#log = log;
+    this.#writer = writer;
+    this.#state = start.state;
+    this.#sidecars = start.sidecars;
+  }
+
+  /** What is durable about trimming. */
+  get state(): TrimState {
+    return this.#state;
+  }
+
+  trim(upTo: number, committed: Record<string, number>): Promise<void> {
+    const result = this.#lastTrim.then(() => this.#trim(upTo, committed));
+    this.#lastTrim = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Waits for trims under way. */
+  async idle(): Promise<void> {
+    await this.#lastTrim;
+  }
+
+  async #trim(upTo: number, committed: Record<string, number>): Promise<void> {
+    const { folder } = this.#writer;
+    const map = new Map(Object.entries(committed));
+    if (!isOffset(upTo) || upTo > this.#log.durableEnd) {
+      throw new SpoorError(
+        "InvalidInput",
+        `trim ${folder} to ${upTo}: not an offset up to its end ${this.#log.durableEnd}`,
+      );
+    }
+    for (const [tenant, offset] of map) {
+      if (isOffset(offset) && offset <= this.#log.durableEnd) continue;
+      throw new SpoorError("InvalidInput", `trim ${folder}: ${tenant} committed to ${offset}`);
+    }
+    try {
+      await this.#log.sealTrimmed(upTo);
+      await this.#persist(Math.max(upTo, this.#state.trimmedTo), map);
+      await this.#removeSegments();
+      await this.#removeOldSidecars();
+    } catch (error) {
+      throw writeFailed(`trim ${folder} to ${upTo}`, error);
+    }
+  }
+
+  /** Everything that must outlive the segments is durable before one of them goes. */
+  async #persist(trimmedTo: number, committed: Map<string, number>): Promise<void> {
+    const { clock, counters, fs } = this.#context;
+    const { folder } = this.#writer;
+    const gone = this.#removable(trimmedTo);
+    if (gone.length > 0) {
+      const from = gone[0].firstOffset;
+      const to = this.#writer.segments[gone.length].firstOffset;
+      const entries = this.#log.memory.encodeRange(from, to, clock.nowMs());
+      if (entries.length > 0) {
+        const sidecar = await writeSidecar(fs, folder, from, entries);
+        this.#sidecars = this.#sidecars.filter((known) => known.name !== sidecar.name);
+        this.#sidecars.push(sidecar);
+        counters.fsyncsTotal += 2;
+      }
+    }
+    const state = { trimmedTo, committed };
+    await writeTrimState(fs, folder, state);
+    counters.fsyncsTotal += 2;
+    this.#state = state;
+  }
+
+  /** The leading segments that hold no record at or above `trimmedTo`; never the last one. */
+  #removable(trimmedTo: number): Segment[] {
+    const { segments } = this.#writer;
+    let count = 0;
+    while (count + 1 < segments.length && segments[count + 1].firstOffset <= trimmedTo) count++;
+    return segments.slice(0, count);
+  }
+
+  /** Oldest first, so that a crash in between leaves no hole. */
+  async #removeSegments(): Promise<void> {
+    const { counters, fs } = this.#context;
+    for (const segment of this.#removable(this.#state.trimmedTo)) {
+      await removeFile(fs.unlink, `${this.#writer.folder}/${segmentName(segment.firstOffset)}`);
+      this.#writer.segments.shift();
+      counters.bytes -= segment.bytes;
+    }
+  }
+
+  async #removeOldSidecars(): Promise<void> {
+    const { bounds, clock, fs } = this.#context;
+    const nowMs = clock.nowMs();
+    for (const sidecar of [...this.#sidecars]) {
+      if (Math.abs(nowMs - sidecar.newestMs) < bounds.retryWindowMs) continue;
+      await removeFile(fs.unlink, `${this.#writer.folder}/${sidecar.name}`);
+      this.#sidecars = this.#sidecars.filter((other) => other !== sidecar);
+    }
+  }
+}
+
+/** A file that is gone already is what was wanted. */
+async function removeFile(unlink: (path: string) => Promise<void>, path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * The span log: the write-ahead log of Spoor and the hand-over between the thread that appends and
+ * the worker threads that read. A span is acknowledged when its record is durable here.
+ *
+ * A log has N partitions. A record belongs to one tenant and one partition and has an offset that
+ * is dense in its partition (0, 1, 2, ...) and never used twice in the life of the log.
+ * `file-log.ts` and `file-log-reader.ts` keep it on local files (drawings in FORMAT.md).
+ */
+
+export interface AppendOptions {
+  /** Stops waiting (Canceled). The record may be durable all the same if it was being written. */
+  signal?: AbortSignal;
+}
+
+export interface AppendResult {
+  /** Where the record stands in its partition. */
+  offset: number;
+  /** True if an equal record of the same tenant and partition was already appended lately. */
+  duplicate: boolean;
+}
+
+/** Records that should be in the log and are not readable, or a file that could not be trusted. */
+export interface LogDamage {
+  partition: number;
+  /** `lost_records`: the offsets [fromOffset, toOffset) are gone. Else no record is missing. */
+  kind: "lost_records" | "segment_header" | "trim_state" | "retry_memory";
+  fromOffset: number;
+  toOffset: number;
+  message: string;
+}
+
+/** Why appends were refused, by the `reason` of the error. */
+export type RefusedReason = "log_full" | "log_busy" | "disk_space_low";
+
+/** Numbers for metrics. Those named `...Total` only grow; the others are the state of now. */
+export interface SpanLogStats {
+  bytes: number;
+  records: number;
+  segments: number;
+  pendingBytes: number;
+  pendingRecords: number;
+  retryMemoryRecords: number;
+  appendedRecordsTotal: number;
+  appendedBytesTotal: number;
+  groupsTotal: number;
+  fsyncsTotal: number;
+  duplicatesTotal: number;
+  retryMemoryEvictedTotal: number;
+  writeFailuresTotal: number;
+  truncatedTailsTotal: number;
+  damagesTotal: number;
+  refusedTotal: Record<RefusedReason, number>;
+}
+
+/** The appender's side. One object per log, on one thread. */
+export interface SpanLog extends AsyncDisposable {
+  /** Random, made once with the log: a wiped disk is a new log, not old offsets again. 32 hex digits. */
+  readonly id: string;
+  /** N, a power of two. */
+  readonly partitionCount: number;
+  /** What was found damaged when the log was opened, oldest first, at most 1,000 entries. */
+  readonly damage: readonly LogDamage[];
+
+  /**
+   * Appends one record and resolves when it is durable. `parts` are the record's bytes in pieces;
+   * they must not be changed until the promise settles (they are written without a copy).
+   *
+   * A record equal to one of the last 10 minutes (tenant, partition, bytes) is not appended again:
+   * the answer is that one's offset and `duplicate: true`, after it is durable.
+   *
+   * Errors: LimitExceeded `log_full` and `log_busy`, Unavailable `disk_space_low`,
+   * `log_write_failed` and `log_closed` (all retryable; the record is not in the log), TooLarge,
+   * InvalidInput, Canceled.
+   */
+  append(
+    partition: number,
+    tenant: string,
+    parts: Uint8Array | readonly Uint8Array[],
+    options?: AppendOptions,
+  ): Promise<AppendResult>;
+
+  /** The oldest offset that was not given up by `trim`. */
+  firstOffset(partition: number): number;
+
+  /** The durable end: every record below this offset may be read. */
+  durableEnd(partition: number): number;
+
+  /**
+   * Calls `onDurable` with the new durable end after every group of records, until the returned
+   * function is called. The present end is not reported: ask `durableEnd`.
+   */
+  subscribe(partition: number, onDurable: (endOffset: number) => void): () => void;
+
+  /**
+   * Lets the log forget the records below `upTo`. `committed` says up to which offset (exclusive)
+   * each tenant's table has committed; it replaces what was handed over before and is durable with
+   * the trim, so that a table that lost commits can be noticed after a restart.
+   */
+  trim(partition: number, upTo: number, committed: Record<string, number>): Promise<void>;
+
+  /** What the last `trim` of this partition was handed, also after a restart. */
+  committed(partition: number): ReadonlyMap<string, number>;
+
+  /**
+   * Makes the next record's offset at least `offset`. For a log whose end was lost (restored from
+   * an old copy) while a table has committed beyond it: without this, new records would get
+   * offsets that the table takes for already stored. Readers see a gap.
+   */
+  advance(partition: number, offset: number): Promise<void>;
+
+  stats(): SpanLogStats;
+
+  /** Writes what is waiting, then closes. Later appends get Unavailable `log_closed`. */
+  close(): Promise<void>;
+}
+
+export interface LogRecord {
+  offset: number;
+  tenant: string;
+  /** When it was appended, milliseconds since the epoch, by the appender's clock. */
+  appendedMs: number;
+  /** An OTLP ExportTraceServiceRequest. Belongs to the reader: valid until its next `read`. */
+  bytes: Uint8Array;
+}
+
+/** The offsets [fromOffset, toOffset) can not be read. */
+export interface LogGap {
+  fromOffset: number;
+  toOffset: number;
+  /** `trimmed`: the appender was told that they are not needed any more. `lost`: damage. */
+  reason: "trimmed" | "lost";
+}
+
+export interface LogBatch {
+  /** In the order of their offsets. */
+  records: LogRecord[];
+  /** Every offset of [from, nextOffset) that is not among the records is in one of these. */
+  gaps: LogGap[];
+  /** Where to read on. Equal to the `fromOffset` asked for only if that was the durable end. */
+  nextOffset: number;
+}
+
+export interface LogReadOptions {
+  /** About how many bytes to return. One record is returned even if it is larger. */
+  bytesMax: number;
+}
+
+/** One partition's reader, on the partition's worker thread. Shares nothing with the appender. */
+export interface LogReader extends Disposable {
+  /**
+   * Reads records from `fromOffset`, never at or past `durableTo` (a durable end that the appender
+   * told). Errors: Unavailable when the log can not be read, InvalidInput for bad arguments.
+   */
+  read(
+    fromOffset: number,
+    durableTo: number,
+    options: LogReadOptions,
+  ): LogBatch | Promise<LogBatch>;
+  close(): void;
+}

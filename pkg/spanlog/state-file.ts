@@ -1,0 +1,97 @@
+/** The log's two small JSON files, each with its own CRC: `log.json` and `p<i>/trimmed.json`. */
+import { readFileSync } from "node:fs";
+import { crc32 } from "node:zlib";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { FORMAT_VERSION, LOG_ID_BYTES, refuseNewer } from "./format.ts";
+import { writeFileDurably, type LogFs } from "./log-fs.ts";
+
+export const LOG_STATE_NAME = "log.json";
+export const TRIM_STATE_NAME = "trimmed.json";
+
+export interface LogState {
+  /** 32 hex digits. */
+  logId: string;
+  partitionCount: number;
+}
+
+export interface TrimState {
+  /** Records below were given up by `trim`. */
+  trimmedTo: number;
+  /** Tenant -> the offset (exclusive) that its table had committed at that time. */
+  committed: Map<string, number>;
+}
+
+/** Undefined if there is none; Corrupt if it can not be trusted; InvalidInput if newer. */
+export function readLogState(dir: string): LogState | undefined {
+  const body = readChecked(`${dir}/${LOG_STATE_NAME}`);
+  if (body === undefined) return undefined;
+  const { logId, partitionCount } = body;
+  const isId = typeof logId === "string" && /^[0-9a-f]+$/.test(logId);
+  if (!isId || logId.length !== LOG_ID_BYTES * 2 || !isPartitionCount(partitionCount)) {
+    throw new SpoorError("Corrupt", `read ${dir}/${LOG_STATE_NAME}: its fields make no sense`);
+  }
+  return { logId, partitionCount };
+}
+
+export async function writeLogState(fs: LogFs, dir: string, state: LogState): Promise<void> {
+  await writeFileDurably(fs, dir, LOG_STATE_NAME, encodeChecked({ ...state }));
+}
+
+/** Undefined if there is none; Corrupt if it can not be trusted; InvalidInput if newer. */
+export function readTrimState(folder: string): TrimState | undefined {
+  const path = `${folder}/${TRIM_STATE_NAME}`;
+  const body = readChecked(path);
+  if (body === undefined) return undefined;
+  const { trimmedTo, committed } = body;
+  if (!isOffset(trimmedTo) || typeof committed !== "object" || committed === null) {
+    throw new SpoorError("Corrupt", `read ${path}: its fields make no sense`);
+  }
+  const entries = Object.entries(committed as Record<string, unknown>);
+  const map = new Map<string, number>();
+  for (const [tenant, offset] of entries) {
+    if (!isOffset(offset)) {
+      throw new SpoorError("Corrupt", `read ${path}: committed offset of ${tenant} makes no sense`);
+    }
+    map.set(tenant, offset);
+  }
+  return { trimmedTo, committed: map };
+}
+
+export async function writeTrimState(fs: LogFs, folder: string, state: TrimState): Promise<void> {
+  const body = { trimmedTo: state.trimmedTo, committed: Object.fromEntries(state.committed) };
+  await writeFileDurably(fs, folder, TRIM_STATE_NAME, encodeChecked(body));
+}
+
+/** A power of two from 1 to 1,024. */
+export function isPartitionCount(value: unknown): value is number {
+  return isOffset(value) && value >= 1 && value <= 1024 && (value & (value - 1)) === 0;
+}
+
+export function isOffset(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function encodeChecked(body: Record<string, unknown>): Buffer {
+  const text = JSON.stringify({ format: FORMAT_VERSION, ...body });
+  return Buffer.from(`${text}\n${crc32(text).toString(16).padStart(8, "0")}\n`);
+}
+
+function readChecked(path: string): Record<string, unknown> | undefined {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new SpoorError("Unavailable", `read ${path}`, { cause: error });
+  }
+  // Bytes, not text: a flipped bit must not hide behind a replacement character.
+  const split = bytes.indexOf(0x0a);
+  const crc = split < 0 ? "" : bytes.toString("latin1", split + 1);
+  const text = bytes.subarray(0, Math.max(split, 0));
+  if (crc !== `${crc32(text).toString(16).padStart(8, "0")}\n`) {
+    throw new SpoorError("Corrupt", `read ${path}: checksum does not match`);
+  }
+  const body = JSON.parse(text.toString()) as Record<string, unknown>;
+  refuseNewer(Number(body.format), path);
+  return body;
+}
