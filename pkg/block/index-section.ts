@@ -101,7 +101,7 @@ export interface IndexInput {
 export interface EncodedIndex {
   bytes: Uint8Array;
   /** Bloom shards, for the commit: shape and where the first shard starts (they are contiguous). */
-  bloom: BloomShape & { offset: number };
+  bloom: BloomShape & { offset: number; crcs: number[] };
 }
 
 /** The index section for a block whose body ends at `offset`. */
@@ -134,10 +134,11 @@ export function encodeIndex(input: IndexInput, offset: number): EncodedIndex {
     tags: place(packJson(input.tags)),
     segments: place(packSegments(input.segments)),
   };
+  const crcs = bloom.places.map(({ crc }) => crc);
   const directoryBytes = packJson(directory);
   const directoryPlace = place(directoryBytes);
   parts.push(encodeTrailer(offset, directoryPlace, input.footer));
-  return { bytes: Buffer.concat(parts), bloom: { ...shape, offset: bloomOffset } };
+  return { bytes: Buffer.concat(parts), bloom: { ...shape, offset: bloomOffset, crcs } };
 }
 
 export interface Trailer {

@@ -33,7 +33,15 @@ export interface WrittenBlock {
   /** Where the index section and the Parquet footer start. */
   indexOffset: number;
   footerOffset: number;
-  bloom: BloomShape & { offset: number };
+  /** The trace bloom: shards one after another from `offset`, each with its CRC-32. */
+  bloom: BloomShape & { offset: number; crcs: number[] };
+  rowGroups: {
+    rows: number;
+    traces: number;
+    minStartNano: bigint;
+    maxStartNano: bigint;
+    maxEndNano: bigint;
+  }[];
   /** Names of the columns in the file. */
   columns: readonly string[];
 }
@@ -95,6 +103,7 @@ function assemble(
     indexOffset: bodyBytes,
     footerOffset: bodyBytes + index.bytes.length,
     bloom: index.bloom,
+    rowGroups: rowGroups.map(({ tags: _tags, ...times }) => times),
     columns: columns.map(({ name }) => name),
   };
 }

@@ -48,7 +48,9 @@ function sorted(attributes: readonly KeyValue[]): KeyValue[] {
       typeof inner === "bigint"
         ? `${inner}n`
         : typeof inner === "number"
-          ? Object.is(inner, -0) ? "-0" : String(inner)
+          ? Object.is(inner, -0)
+            ? "-0"
+            : String(inner)
           : inner,
     );
   return [...attributes].sort((a, b) => (text(a) < text(b) ? -1 : 1));

@@ -1,0 +1,132 @@
+/**
+ * The contract of a query: what the frontend needs of everything that holds spans. A shard is a live
+ * head or one row group of a block; both answer the same questions, because both are a ColumnBatch
+ * to pkg/engine.
+ *
+ * A search without conditions asks a shard twice: first which traces it has, newest first, as ids
+ * and starts only; then the details of the few traces that make the answer. Times are nanoseconds
+ * since the epoch; a range is [startNano, endNano) and holds the spans that overlap it.
+ */
+
+export interface TimeRange {
+  startNano: bigint;
+  endNano: bigint;
+}
+
+/** Traces of one shard with a span in the range, newest start first (ties: by id, ascending). */
+export interface TraceList {
+  /** 16 bytes per trace. */
+  ids: Uint8Array;
+  /** Earliest start of the trace's spans in this shard and range. */
+  startNanos: BigInt64Array;
+  /** True if there were more traces than asked for: all of them start at or before the last one. */
+  truncated: boolean;
+  /** Spans that were looked at. */
+  inspectedSpans: number;
+}
+
+export interface SpanSummary {
+  /** 16 hex digits. */
+  spanId: string;
+  name: string;
+  startNano: bigint;
+  durationNano: bigint;
+}
+
+export interface RootSummary {
+  service: string;
+  name: string;
+  startNano: bigint;
+}
+
+/** What one shard knows of one trace within the range. */
+export interface TraceDetails {
+  /** 32 hex digits. */
+  traceId: string;
+  startNano: bigint;
+  endNano: bigint;
+  /** The earliest span without a parent, if it is here. */
+  root: RootSummary | undefined;
+  /** The earliest spans, at most as many as asked for (ties: by span id). */
+  spans: SpanSummary[];
+  matchedSpans: number;
+  services: Record<string, { spanCount: number; errorCount: number }>;
+}
+
+export interface ListTracesRequest extends TimeRange {
+  /** How many traces to return at the most. */
+  limit: number;
+}
+
+export interface TraceDetailsRequest extends TimeRange {
+  /** 16 bytes per trace. */
+  ids: Uint8Array;
+  spansPerTrace: number;
+}
+
+/** Something that holds spans of one partition. Errors: Corrupt, NotFound, Unavailable, Canceled. */
+export interface Shard {
+  /** For messages: a block's path and row group, or a head's partition. */
+  readonly name: string;
+  readonly partition: { index: number; count: number };
+  readonly minStartNano: bigint;
+  readonly maxStartNano: bigint;
+  readonly maxEndNano: bigint;
+  readonly spans: number;
+  /** Whether it may hold spans of a trace (16 bytes); false is certain. */
+  mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean>;
+  listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList>;
+  traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<TraceDetails[]>;
+  /** All spans of a trace as protobuf TracesData; undefined if it has none. */
+  findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined>;
+}
+
+/** The heads of one tenant, pinned: they stay as they were until `release`. */
+export interface PinnedHeads {
+  heads: PinnedHead[];
+  /** The table version that the ingester has committed, -1 before the first commit. */
+  tableVersion: number;
+  /** Reasons why the heads may not hold all acknowledged spans; empty if they do. */
+  incomplete: string[];
+  release(): void;
+}
+
+export interface PinnedHead extends Shard {
+  /** Which log it reads: the `txn` appId of its commits. */
+  readonly appId: string;
+  /**
+   * The head holds its tenant's records of the log with offsets below this one, as far as the
+   * table's transaction `appId` has not reached them.
+   */
+  readonly toOffset: number;
+}
+
+/** What the frontend needs of the ingester. */
+export interface LiveSpans {
+  pin(tenant: string, signal: AbortSignal): Promise<PinnedHeads>;
+}
+
+/** What the frontend needs of the queriers: a tenant's blocks. */
+export interface StoredSpans {
+  /** The blocks of the table at `minVersion` or later. */
+  snapshot(tenant: string, minVersion: number, signal: AbortSignal): Promise<StoredSnapshot>;
+}
+
+export interface StoredBlock {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly partition: { index: number; count: number };
+  readonly minStartNano: bigint;
+  readonly maxEndNano: bigint;
+  mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean>;
+  findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined>;
+  /** One shard per row group. */
+  readonly shards: readonly Shard[];
+}
+
+export interface StoredSnapshot {
+  readonly version: number;
+  readonly blocks: readonly StoredBlock[];
+  /** appId -> log offset that the table has reached. */
+  readonly transactions: ReadonlyMap<string, number>;
+}
