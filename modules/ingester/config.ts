@@ -1,0 +1,42 @@
+/** Settings of the ingester. */
+import { z } from "zod";
+
+export interface IngesterConfig {
+  cutSpans: number;
+  cutBytes: number;
+  cutAgeMs: number;
+  rowGroupSpans: number;
+  headBytesMax: number;
+  closedHeadsMax: number;
+  cutThreads: number;
+  readBytes: number;
+  pinMs: number;
+}
+
+const positive: z.ZodNumber = z.number().int().positive();
+
+export const ingesterConfig: z.ZodType<IngesterConfig, Partial<IngesterConfig>> = z.strictObject({
+  cutSpans: positive
+    .default(500_000)
+    .describe("A head is cut into a block when it holds this many spans."),
+  cutBytes: positive
+    .default(512 * 1024 * 1024)
+    .describe("A head is cut when it takes this much memory, bytes (about 8 times its block)."),
+  cutAgeMs: positive
+    .default(5 * 60_000)
+    .describe("A head is cut when its first span is this old, milliseconds."),
+  rowGroupSpans: positive.default(100_000).describe("Spans per row group of a block."),
+  headBytesMax: positive
+    .default(2 * 1024 * 1024 * 1024)
+    .describe("Memory of all heads of all partitions and tenants, bytes; beyond it the log waits."),
+  closedHeadsMax: positive
+    .default(2)
+    .describe("Heads of one tenant and partition that may wait for their block to be stored."),
+  cutThreads: positive.default(1).describe("Threads that encode blocks."),
+  readBytes: positive
+    .default(512 * 1024)
+    .describe("Bytes of the log that are decoded before live queries get their turn."),
+  pinMs: positive
+    .default(120_000)
+    .describe("How long a query may hold on to heads that were already stored, milliseconds."),
+});

@@ -1,0 +1,124 @@
+/**
+ * Calls between a thread and its worker over a message port: requests with answers, and notices
+ * without. Errors cross as data (structured clone would lose their code).
+ */
+import type { MessagePort, TransferListItem, Worker } from "node:worker_threads";
+import { type ErrorData, errorFromData, errorToData, SpoorError } from "#pkg/errors/errors.ts";
+
+/** A worker, or the port to one's parent. */
+export type Port = Pick<Worker | MessagePort, "postMessage" | "on">;
+
+type Message =
+  | { kind: "call"; id: number; method: string; args: unknown }
+  | { kind: "notice"; method: string; args: unknown }
+  | { kind: "answer"; id: number; value: unknown }
+  | { kind: "failure"; id: number; error: ErrorData };
+
+/** An answer with buffers that move to the caller instead of being copied. */
+export class Transferred {
+  readonly value: unknown;
+  readonly transfer: readonly TransferListItem[];
+
+  constructor(value: unknown, transfer: readonly TransferListItem[]) {
+    this.value = value;
+    this.transfer = transfer;
+  }
+}
+
+export type Handlers = Record<string, (args: never) => unknown>;
+
+interface Waiting {
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
+export class Rpc {
+  readonly #port: Port;
+  readonly #handlers: Handlers;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 0;
+  #closed: SpoorError | undefined;
+
+  /** `handlers` answer the other side's calls and notices; what they throw goes back to the caller. */
+  constructor(port: Port, handlers: Handlers) {
+    this.#port = port;
+    this.#handlers = handlers;
+    port.on("message", (message: Message) => this.#receive(message));
+  }
+
+  /** Calls a method of the other side. */
+  call(method: string, args: unknown, signal?: AbortSignal): Promise<unknown> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    if (signal?.aborted) return Promise.reject(canceled(method));
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const onAbort = (): void => {
+      this.#waiting.delete(id);
+      reject(canceled(method));
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const settled = (): void => signal?.removeEventListener("abort", onAbort);
+    this.#waiting.set(id, {
+      resolve: (value) => {
+        settled();
+        resolve(value);
+      },
+      reject: (error) => {
+        settled();
+        reject(error);
+      },
+    });
+    this.#port.postMessage({ kind: "call", id, method, args } satisfies Message);
+    return promise;
+  }
+
+  /** Tells the other side something; no answer comes. */
+  notify(method: string, args: unknown): void {
+    if (this.#closed === undefined) {
+      this.#port.postMessage({ kind: "notice", method, args } satisfies Message);
+    }
+  }
+
+  /** Fails all waiting and later calls: the other side is gone. */
+  close(error: SpoorError): void {
+    this.#closed = error;
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+
+  #receive(message: Message): void {
+    switch (message.kind) {
+      case "call":
+        void this.#answer(message.id, message.method, message.args);
+        return;
+      case "notice":
+        this.#handlers[message.method]?.(message.args as never);
+        return;
+      default: {
+        const waiting = this.#waiting.get(message.id);
+        this.#waiting.delete(message.id);
+        if (message.kind === "answer") waiting?.resolve(message.value);
+        else waiting?.reject(errorFromData(message.error));
+      }
+    }
+  }
+
+  async #answer(id: number, method: string, args: unknown): Promise<void> {
+    try {
+      const handler = this.#handlers[method];
+      if (handler === undefined) throw new SpoorError("Internal", `no method ${method}`);
+      const value = await handler(args as never);
+      if (value instanceof Transferred) {
+        const answer: Message = { kind: "answer", id, value: value.value };
+        this.#port.postMessage(answer, [...value.transfer]);
+      } else this.#port.postMessage({ kind: "answer", id, value } satisfies Message);
+    } catch (error) {
+      const failure: Message = { kind: "failure", id, error: errorToData(error) };
+      this.#port.postMessage(failure);
+    }
+  }
+}
+
+function canceled(method: string): SpoorError {
+  return new SpoorError("Canceled", `call of ${method} was canceled`);
+}
