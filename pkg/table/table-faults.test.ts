@@ -267,3 +267,19 @@ test("an abort between puts: Canceled, and the outcome is unknown", async () => 
   expect((await thrownBy(commit, "Canceled")).reason).toBe("commit_outcome_unknown");
   expect((await history(below)).adds).toEqual([pathOf("a")]);
 });
+
+test("a refresh that fails keeps what it could read, the next one reads only the rest", async () => {
+  const below = new MemoryStore();
+  const writer = tableOf(below);
+  for (let at = 0; at < 40; at++) await writer.commit(addOf(`n${at}`));
+  const broken = commitKey("t1", 35);
+  const store = faultStore(below, (call) =>
+    call.key === broken && call.index <= 41 ? "before" : "none",
+  );
+  const table = tableOf(store);
+  await thrownBy(table.refresh(), "Unavailable");
+  expect(table.snapshot.version).toBe(34);
+  const callsBefore = store.calls;
+  expect(await table.refresh()).toEqual(writer.snapshot);
+  expect(store.calls - callsBefore).toBe(1 + 5);
+});

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { countStore } from "#pkg/objstore/count.ts";
+import { faultStore } from "#pkg/objstore/fault.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { commitKey } from "./history.ts";
@@ -129,6 +130,29 @@ describe("commit and refresh", () => {
     for (const snapshot of later) expect(snapshot.version).toBe(1);
     expect(counted - before).toBeLessThanOrEqual(3);
     expect(store.counts.list.requests - counted).toBeLessThanOrEqual(2);
+  });
+
+  test("a refresh does not make do with one that listed the log before", async () => {
+    const below = new MemoryStore();
+    await tableOf(below).commit(addOf("a"));
+    const listed = Promise.withResolvers<void>();
+    const release = Promise.withResolvers<void>();
+    const store = faultStore(below, () => "none");
+    const get = store.get.bind(store);
+    store.get = async (key) => {
+      listed.resolve();
+      await release.promise;
+      return await get(key);
+    };
+    const reader = tableOf(store);
+    const first = reader.refresh();
+    await listed.promise;
+    await tableOf(below).commit(addOf("b"));
+    const later = [reader.refresh(), reader.refresh({ minVersion: 1 })];
+    release.resolve();
+    await first;
+    for (const refresh of later) expect((await refresh).version).toBe(1);
+    expect(store.calls, "two lists, two gets").toBe(4);
   });
 
   test("an abort ends the waiting of its caller only", async () => {
