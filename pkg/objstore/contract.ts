@@ -11,6 +11,7 @@ export function describeObjectStore(name: string, makeStore: MakeStore): void {
   describe(`object store contract: ${name}`, () => {
     describeReads(makeStore);
     describeWrites(makeStore);
+    describeRaces(makeStore);
     describeLists(makeStore);
     describeRefusals(makeStore);
   });
@@ -133,7 +134,9 @@ function describeWrites(makeStore: MakeStore): void {
     }
     await Promise.all(writes);
   });
+}
 
+function describeRaces(makeStore: MakeStore): void {
   test("putIfAbsent: one of ten racers wins, and its bytes stay", async () => {
     const store = await makeStore();
     for (let round = 0; round < 10; round++) {

@@ -117,7 +117,7 @@ export class MemoryStore implements ObjectStore {
     if (old === undefined && this.#isFolderOrBelowObject(key)) throw keyIsFolder(key);
     const sizeBytes = this.#sizeBytes + bytes.length - (old?.bytes.length ?? 0);
     if (sizeBytes > this.#bytesMax) {
-      const message = `write object ${key}: ${sizeBytes} bytes in memory are over ${this.#bytesMax}`;
+      const message = `write object ${key}: ${sizeBytes} bytes are over ${this.#bytesMax}`;
       throw new SpoorError("Unavailable", message, { reason: "disk_full" });
     }
     this.#sizeBytes = sizeBytes;

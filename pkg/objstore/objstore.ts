@@ -8,9 +8,10 @@
  * folders; but as a disk cannot hold both, no key may be another key followed by `/...`: the write
  * that would make it so is refused (InvalidInput, "key_is_folder") by stores that can tell.
  *
- * All calls throw InvalidInput for a bad key, Canceled or Timeout when `signal` aborts before the
- * effect, and Unavailable (with a reason, "disk_full" for example) when the store cannot do it now.
- * A write that throws Unavailable or Timeout may still have happened.
+ * All calls throw InvalidInput for a bad key, Canceled or Timeout when `signal` aborts, and
+ * Unavailable (with a reason, "disk_full" for example) when the store cannot do it now. A signal
+ * that has aborted before the call stops it before any effect. A write that throws anything but
+ * InvalidInput may still have happened.
  */
 
 export interface ObjectInfo {

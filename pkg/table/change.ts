@@ -67,7 +67,7 @@ export function planCommit(snapshot: Snapshot, change: Change, attempt: Attempt)
   const { operation, dataChange } = change;
   const bytes = encodeCommit(commit, { timestampMs: attempt.nowMs, operation, dataChange });
   if (bytes.length > commitBytesMax) {
-    const message = `commit to table ${attempt.tenant}: ${bytes.length} bytes over ${commitBytesMax}`;
+    const message = `commit to table ${attempt.tenant}: ${bytes.length} bytes are too many`;
     throw new SpoorError("TooLarge", message, { reason: "commit_too_large" });
   }
   return { commit, bytes };
@@ -103,8 +103,9 @@ function checkTransactionUnchanged(
   const { files, tombstones } = snapshot;
   const isThere = (file: BlockFile): boolean => files.has(file.path) || tombstones.has(file.path);
   const same = known === version && (change.add ?? []).every(isThere);
-  const found = `transaction ${appId} is at ${known ?? "none"}, expected ${expectedVersion ?? "none"}`;
-  throw conflict(of.tenant, same ? "already_committed" : "transaction_changed", found);
+  const found = `at ${known ?? "none"}, expected ${expectedVersion ?? "none"}`;
+  const reason = same ? "already_committed" : "transaction_changed";
+  throw conflict(of.tenant, reason, `transaction ${appId} is ${found}`);
 }
 
 /** The metaData action that the commit needs, if any: the first one, or one with more columns. */

@@ -14,8 +14,19 @@ export const columnsMax = 2000;
 /** Most fields that are read from a schema: more is no table that anyone can use. */
 const fieldsReadMax = 20_000;
 const namePattern = /^[A-Za-z0-9_./:-]{1,160}$/u;
-const typePattern =
-  /^(?:array<){0,2}(?:string|long|integer|short|byte|float|double|boolean|binary|date|timestamp)>{0,2}$/u;
+const scalarTypes: readonly string[] = [
+  "string",
+  "long",
+  "integer",
+  "short",
+  "byte",
+  "float",
+  "double",
+  "boolean",
+  "binary",
+  "date",
+  "timestamp",
+];
 
 /** One column, with the field's own JSON. */
 export interface Field {
@@ -57,9 +68,7 @@ export function checkColumns(columns: readonly ColumnDef[]): void {
     }
     known.set(name.toLowerCase(), column);
     if (!namePattern.test(name)) throw invalid(column, "its name has other characters or length");
-    if (!typePattern.test(type) || count(type, "<") !== count(type, ">")) {
-      throw invalid(column, "its type is unknown");
-    }
+    if (!isColumnType(type)) throw invalid(column, "its type is unknown");
   }
   if (known.size > columnsMax) {
     const message = `${known.size} columns in one change are over ${columnsMax}`;
@@ -70,7 +79,8 @@ export function checkColumns(columns: readonly ColumnDef[]): void {
 /**
  * The fields with the columns that were missing, or the same array if none was. Conflict,
  * "schema_conflict" or "too_many_columns", if the table has a column with another type or another
- * spelling (DuckDB ignores case), or no room: another writer was first, the block must be rewritten.
+ * spelling (DuckDB ignores case), or no room: another writer was first, the block must be written
+ * anew.
  */
 export function mergeColumns(
   fields: readonly Field[],
@@ -114,8 +124,13 @@ function decodeType(type: unknown, where: string, depth = 0): string {
   return `array<${decodeType(own(type, "elementType"), where, depth + 1)}>`;
 }
 
-function count(text: string, letter: string): number {
-  return text.split(letter).length - 1;
+/** What TypeScript checks as ColumnType: arrays of arrays of scalars at most. */
+function isColumnType(type: string): boolean {
+  let element = type;
+  for (let depth = 0; depth < 2; depth++) {
+    if (element.startsWith("array<") && element.endsWith(">")) element = element.slice(6, -1);
+  }
+  return scalarTypes.includes(element);
 }
 
 function invalid(column: ColumnDef, why: string): SpoorError {

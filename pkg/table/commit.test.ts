@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { type Commit, type CommitInfo, decodeCommit, decodePath } from "./commit.ts";
 import { commitBytesMax, encodeCommit, encodePath } from "./commit.ts";
@@ -90,196 +90,186 @@ function decodeText(text: string): Commit {
   return decodeCommit(new TextEncoder().encode(text), "t/_delta_log/7.json");
 }
 
-describe("round trips", () => {
-  test("a commit comes back whole, with odd names and 64-bit extremes", () => {
-    fc.assert(
-      fc.property(commit, (original) => {
-        const decoded = decodeCommit(encodeCommit(original, info), "k");
-        expect(plain(decoded)).toEqual(original);
-      }),
-      { numRuns: 500 },
-    );
-  });
-
-  test("every line is JSON that a plain parser reads", () => {
-    fc.assert(
-      fc.property(commit, (original) => {
-        const lines = textOf(encodeCommit(original, info)).trimEnd().split("\n");
-        for (const line of lines) expect(Object.keys(JSON.parse(line) as object)).toHaveLength(1);
-      }),
-    );
-  });
-
-  test("64-bit statistics are raw integers, doubles never look like integers", () => {
-    const stats = {
-      rows: 1,
-      min: { long: -9_223_372_036_854_775_808n, double: 3, negativeZero: -0, tiny: 5e-324 },
-      max: { long: 9_223_372_036_854_775_807n, double: 1e21, big: 1e20, flag: true },
-    };
-    const encoded = encodeStats(stats);
-    expect(encoded).toBe(
-      '{"numRecords":1,' +
-        '"minValues":{"long":-9223372036854775808,"double":3.0,"negativeZero":-0.0,"tiny":5e-324},' +
-        '"maxValues":{"long":9223372036854775807,"double":1e+21,"big":100000000000000000000.0,' +
-        '"flag":true},"nullCount":{}}',
-    );
-    expect(decodeStats(encoded, "here")).toEqual(stats);
-  });
-
-  test("statistics that JSON or 64 bits cannot hold are refused", () => {
-    const bad = [Number.NaN, Infinity, 2n ** 63n, -(2n ** 63n) - 1n, "\ud800", "x".repeat(70_000)];
-    for (const value of bad) {
-      const encode = (): string => encodeStats({ rows: 1, min: { c: value }, max: {} });
-      expect(encode).toThrow(expect.objectContaining({ code: "InvalidInput" }));
-    }
-  });
-
-  test("paths: percent-encoded in the log, plain outside", () => {
-    fc.assert(
-      fc.property(path, (original) => {
-        const encoded = encodePath(original);
-        expect(encoded).toMatch(/^[A-Za-z0-9\-_.!~*'()%/]+$/u);
-        expect(decodePath(encoded, "here")).toBe(original);
-      }),
-      { numRuns: 500 },
-    );
-    expect(encodePath("a b/ü%41/c:d")).toBe("a%20b/%C3%BC%2541/c%3Ad");
-  });
+test("a commit comes back whole, with odd names and 64-bit extremes", () => {
+  fc.assert(
+    fc.property(commit, (original) => {
+      const decoded = decodeCommit(encodeCommit(original, info), "k");
+      expect(plain(decoded)).toEqual(original);
+    }),
+    { numRuns: 500 },
+  );
 });
 
-describe("broken bytes", () => {
-  const original: Commit = {
-    id: "0d5c1c5e-0000-4000-8000-000000000000",
-    hasProtocol: true,
-    metaData: newMetaData("id", nowMs, fieldsOf(coreColumns)),
-    add: [blockOf("one"), blockOf("two ü")],
-    remove: [{ path: "blocks/old", deletedMs: nowMs, sizeBytes: 5 }],
-    transactions: new Map([["log/4/0", 17]]),
+test("every line is JSON that a plain parser reads", () => {
+  fc.assert(
+    fc.property(commit, (original) => {
+      const lines = textOf(encodeCommit(original, info)).trimEnd().split("\n");
+      for (const line of lines) expect(Object.keys(JSON.parse(line) as object)).toHaveLength(1);
+    }),
+  );
+});
+
+test("64-bit statistics are raw integers, doubles never look like integers", () => {
+  const stats = {
+    rows: 1,
+    min: { long: -9_223_372_036_854_775_808n, double: 3, negativeZero: -0, tiny: 5e-324 },
+    max: { long: 9_223_372_036_854_775_807n, double: 1e21, big: 1e20, flag: true },
   };
-  const bytes = encodeCommit(original, info);
+  const encoded = encodeStats(stats);
+  expect(encoded).toBe(
+    '{"numRecords":1,' +
+      '"minValues":{"long":-9223372036854775808,"double":3.0,"negativeZero":-0.0,"tiny":5e-324},' +
+      '"maxValues":{"long":9223372036854775807,"double":1e+21,"big":100000000000000000000.0,' +
+      '"flag":true},"nullCount":{}}',
+  );
+  expect(decodeStats(encoded, "here")).toEqual(stats);
+});
 
-  test("truncation at every byte is Corrupt, apart from the last newline", () => {
-    for (let end = 0; end < bytes.length - 1; end++) {
-      const thrown = corruptOf(() => decodeCommit(bytes.subarray(0, end), "t/log/7.json"));
-      expect(thrown, `${end} bytes`).toContain("t/log/7.json");
-    }
-    expect(plain(decodeCommit(bytes.subarray(0, -1), "k"))).toEqual(original);
-  });
+test("statistics that JSON or 64 bits cannot hold are refused", () => {
+  const bad = [Number.NaN, Infinity, 2n ** 63n, -(2n ** 63n) - 1n, "\ud800", "x".repeat(70_000)];
+  for (const value of bad) {
+    const encode = (): string => encodeStats({ rows: 1, min: { c: value }, max: {} });
+    expect(encode).toThrow(expect.objectContaining({ code: "InvalidInput" }));
+  }
+});
 
-  test("flipped bits are Corrupt or another well-formed commit, never another error", () => {
-    fc.assert(
-      fc.property(
-        fc.nat({ max: bytes.length - 1 }),
-        fc.integer({ min: 1, max: 255 }),
-        (at, bits) => {
-          const broken = bytes.slice();
-          broken[at] ^= bits;
-          decodeOrCorrupt(broken);
-        },
+test("paths: percent-encoded in the log, plain outside", () => {
+  fc.assert(
+    fc.property(path, (original) => {
+      const encoded = encodePath(original);
+      expect(encoded).toMatch(/^[A-Za-z0-9\-_.!~*'()%/]+$/u);
+      expect(decodePath(encoded, "here")).toBe(original);
+    }),
+    { numRuns: 500 },
+  );
+  expect(encodePath("a b/ü%41/c:d")).toBe("a%20b/%C3%BC%2541/c%3Ad");
+});
+
+const original: Commit = {
+  id: "0d5c1c5e-0000-4000-8000-000000000000",
+  hasProtocol: true,
+  metaData: newMetaData("id", nowMs, fieldsOf(coreColumns)),
+  add: [blockOf("one"), blockOf("two ü")],
+  remove: [{ path: "blocks/old", deletedMs: nowMs, sizeBytes: 5 }],
+  transactions: new Map([["log/4/0", 17]]),
+};
+const bytes = encodeCommit(original, info);
+
+test("truncation at every byte is Corrupt, apart from the last newline", () => {
+  for (let end = 0; end < bytes.length - 1; end++) {
+    const thrown = corruptOf(() => decodeCommit(bytes.subarray(0, end), "t/log/7.json"));
+    expect(thrown, `${end} bytes`).toContain("t/log/7.json");
+  }
+  expect(plain(decodeCommit(bytes.subarray(0, -1), "k"))).toEqual(original);
+});
+
+test("flipped bits are Corrupt or another well-formed commit, never another error", () => {
+  fc.assert(
+    fc.property(fc.nat({ max: bytes.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, bits) => {
+      const broken = bytes.slice();
+      broken[at] ^= bits;
+      decodeOrCorrupt(broken);
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test("random bytes and random JSON are Corrupt or a commit", () => {
+  const json = fc.json().map((line) => new TextEncoder().encode(line));
+  const action = fc
+    .tuple(
+      fc.constantFrom("add", "remove", "txn", "metaData", "protocol", "commitInfo", "cdc"),
+      fc.dictionary(
+        fc.constantFrom("path", "size", "stats", "tags", "appId", "version", "schemaString"),
+        fc.jsonValue(),
       ),
-      { numRuns: 3000 },
-    );
-  });
+    )
+    .map(([name, value]) => new TextEncoder().encode(JSON.stringify({ [name]: value })));
+  fc.assert(
+    fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), json, action), decodeOrCorrupt),
+    { numRuns: 3000 },
+  );
+});
 
-  test("random bytes and random JSON are Corrupt or a commit", () => {
-    const json = fc.json().map((line) => new TextEncoder().encode(line));
-    const action = fc
-      .tuple(
-        fc.constantFrom("add", "remove", "txn", "metaData", "protocol", "commitInfo", "cdc"),
-        fc.dictionary(
-          fc.constantFrom("path", "size", "stats", "tags", "appId", "version", "schemaString"),
-          fc.jsonValue(),
-        ),
-      )
-      .map(([name, value]) => new TextEncoder().encode(JSON.stringify({ [name]: value })));
-    fc.assert(
-      fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }), json, action), decodeOrCorrupt),
-      { numRuns: 3000 },
-    );
-  });
+const add = '"partitionValues":{},"size":1,"modificationTime":2,"dataChange":true';
+const stats = '"stats":"{\\"numRecords\\":1}"';
+const goodAdd = `{"add":{"path":"p",${add},${stats}}}`;
+const cases: [string, string, RegExp][] = [
+  ["no bytes", "", /it is empty/u],
+  ["blank lines", "\n \n", /it is empty/u],
+  ["no JSON", `${goodAdd}\n{"add":`, /line 2: it is not JSON/u],
+  ["no object", "[]", /line 1: it is not a JSON object/u],
+  ["an action that is no object", '{"add":[]}', /add is not an object/u],
+  ["add without path", `{"add":{${add},${stats}}}`, /path is not a string/u],
+  ["add without size", `{"add":{"path":"p","modificationTime":1,${stats}}}`, /size is not/u],
+  ["add without stats", `{"add":{"path":"p",${add}}}`, /stats is not a string/u],
+  ["negative size", '{"add":{"path":"p","size":-1}}', /size is not a whole number/u],
+  ["size over 2^53", '{"add":{"path":"p","size":9007199254740993}}', /size is not a whole/u],
+  ["stats no JSON", `{"add":{"path":"p",${add},"stats":"{"}}`, /stats is not JSON/u],
+  ["stats no object", `{"add":{"path":"p",${add},"stats":"3"}}`, /stats is not a JSON obj/u],
+  ["no numRecords", `{"add":{"path":"p",${add},"stats":"{}"}}`, /numRecords is not/u],
+  ["tags no strings", `{"add":{"path":"p",${add},${stats},"tags":{"a":1}}}`, /tags\.a is not/u],
+  ["path up", goodAdd.replace('"p"', '"../p"'), /\.\. segment/u],
+  ["path up, encoded", goodAdd.replace('"p"', '"a/%2E%2E/p"'), /\.\. segment/u],
+  ["absolute path", goodAdd.replace('"p"', '"/p"'), /empty segment/u],
+  ["path elsewhere", goodAdd.replace('"p"', '"s3://bucket/p"'), /not in the table/u],
+  ["path half encoded", goodAdd.replace('"p"', '"a%2"'), /not percent-encoded/u],
+  ["path twice", `${goodAdd}\n${goodAdd}`, /line 2: it has path p a second time/u],
+  ["remove without time", '{"remove":{"path":"p"}}', /deletionTimestamp is not/u],
+  ["txn without version", '{"txn":{"appId":"a"}}', /version is not/u],
+  [
+    "txn twice",
+    '{"txn":{"appId":"a","version":1}}\n{"txn":{"appId":"a","version":2}}',
+    /line 2: it has txn of a a second time/u,
+  ],
+  ["lost lines", '{"commitInfo":{"spoor.lines":3}}', /it has 1 lines, expected 3/u],
+  ["metaData without schema", '{"metaData":{"id":"x"}}', /schemaString is not a string/u],
+  ["too many lines", "{}\n".repeat(200_001), /over 200000 lines/u],
+];
+test.each(cases)("%s", (_name, broken, message) => {
+  expect(corruptOf(() => decodeText(broken))).toMatch(message);
+});
 
-  const add = '"partitionValues":{},"size":1,"modificationTime":2,"dataChange":true';
-  const stats = '"stats":"{\\"numRecords\\":1}"';
-  const goodAdd = `{"add":{"path":"p",${add},${stats}}}`;
-  const cases: [string, string, RegExp][] = [
-    ["no bytes", "", /it is empty/u],
-    ["blank lines", "\n \n", /it is empty/u],
-    ["no JSON", `${goodAdd}\n{"add":`, /line 2: it is not JSON/u],
-    ["no object", "[]", /line 1: it is not a JSON object/u],
-    ["an action that is no object", '{"add":[]}', /add is not an object/u],
-    ["add without path", `{"add":{${add},${stats}}}`, /path is not a string/u],
-    ["add without size", `{"add":{"path":"p","modificationTime":1,${stats}}}`, /size is not/u],
-    ["add without stats", `{"add":{"path":"p",${add}}}`, /stats is not a string/u],
-    ["negative size", '{"add":{"path":"p","size":-1}}', /size is not a whole number/u],
-    ["size over 2^53", '{"add":{"path":"p","size":9007199254740993}}', /size is not a whole/u],
-    ["stats no JSON", `{"add":{"path":"p",${add},"stats":"{"}}`, /stats is not JSON/u],
-    ["stats no object", `{"add":{"path":"p",${add},"stats":"3"}}`, /stats is not a JSON obj/u],
-    ["no numRecords", `{"add":{"path":"p",${add},"stats":"{}"}}`, /numRecords is not/u],
-    ["tags no strings", `{"add":{"path":"p",${add},${stats},"tags":{"a":1}}}`, /tags\.a is not/u],
-    ["path up", goodAdd.replace('"p"', '"../p"'), /\.\. segment/u],
-    ["path up, encoded", goodAdd.replace('"p"', '"a/%2E%2E/p"'), /\.\. segment/u],
-    ["absolute path", goodAdd.replace('"p"', '"/p"'), /empty segment/u],
-    ["path elsewhere", goodAdd.replace('"p"', '"s3://bucket/p"'), /not in the table/u],
-    ["path half encoded", goodAdd.replace('"p"', '"a%2"'), /not percent-encoded/u],
-    ["path twice", `${goodAdd}\n${goodAdd}`, /line 2: it has path p a second time/u],
-    ["remove without time", '{"remove":{"path":"p"}}', /deletionTimestamp is not/u],
-    ["txn without version", '{"txn":{"appId":"a"}}', /version is not/u],
+test("bytes that are not UTF-8 name their line", () => {
+  const broken = Buffer.concat([Buffer.from("{}\n{}\n"), Buffer.from([0xff]), Buffer.from("\n")]);
+  expect(corruptOf(() => decodeCommit(broken, "k"))).toBe("read commit k line 3: it is not UTF-8");
+  const withMark = Buffer.from(`\ufeff${goodAdd}`);
+  expect(corruptOf(() => decodeCommit(withMark, "k"))).toMatch(/line 1: it is not JSON/u);
+});
+
+test("too large, and nested too deep", () => {
+  const large = Buffer.alloc(commitBytesMax + 1, " ");
+  expect(corruptOf(() => decodeCommit(large, "k"))).toMatch(/bytes are over 16777216/u);
+  const deep = "[".repeat(30_000) + "]".repeat(30_000);
+  const deepStats = goodAdd.replace(stats, `"stats":${JSON.stringify(`{"a":${deep}}`)}`);
+  decodeOrCorrupt(Buffer.from(deepStats));
+  const veryDeep = "[".repeat(2_000_000) + "]".repeat(2_000_000);
+  decodeOrCorrupt(Buffer.from(`{"metaData":{"schemaString":"{}","x":${veryDeep}}}`));
+});
+
+test("what others may write is read: unknown actions and fields, nulls, CRLF", () => {
+  const decoded = decodeText(
     [
-      "txn twice",
-      '{"txn":{"appId":"a","version":1}}\n{"txn":{"appId":"a","version":2}}',
-      /line 2: it has txn of a a second time/u,
-    ],
-    ["lost lines", '{"commitInfo":{"spoor.lines":3}}', /it has 1 lines, expected 3/u],
-    ["metaData without schema", '{"metaData":{"id":"x"}}', /schemaString is not a string/u],
-    ["too many lines", "{}\n".repeat(200_001), /over 200000 lines/u],
-  ];
-  test.each(cases)("%s", (_name, broken, message) => {
-    expect(corruptOf(() => decodeText(broken))).toMatch(message);
-  });
-
-  test("bytes that are not UTF-8 name their line", () => {
-    const broken = Buffer.concat([Buffer.from("{}\n{}\n"), Buffer.from([0xff]), Buffer.from("\n")]);
-    expect(corruptOf(() => decodeCommit(broken, "k"))).toBe(
-      "read commit k line 3: it is not UTF-8",
-    );
-    const withMark = Buffer.from(`\ufeff${goodAdd}`);
-    expect(corruptOf(() => decodeCommit(withMark, "k"))).toMatch(/line 1: it is not JSON/u);
-  });
-
-  test("too large, and nested too deep", () => {
-    const large = Buffer.alloc(commitBytesMax + 1, " ");
-    expect(corruptOf(() => decodeCommit(large, "k"))).toMatch(/bytes are over 16777216/u);
-    const deep = "[".repeat(30_000) + "]".repeat(30_000);
-    const deepStats = goodAdd.replace(stats, `"stats":${JSON.stringify(`{"a":${deep}}`)}`);
-    decodeOrCorrupt(Buffer.from(deepStats));
-    const veryDeep = "[".repeat(2_000_000) + "]".repeat(2_000_000);
-    decodeOrCorrupt(Buffer.from(`{"metaData":{"schemaString":"{}","x":${veryDeep}}}`));
-  });
-
-  test("what others may write is read: unknown actions and fields, nulls, CRLF", () => {
-    const decoded = decodeText(
-      [
-        '{"commitInfo":{"timestamp":1,"new":{}}}',
-        '{"cdc":{"path":"c"},"add":null}',
-        '{"someday":[1,2]}',
-        `{"add":{"path":"a%20b",${add},"stats":${JSON.stringify(
-          '{"numRecords":2,"minValues":{"s":{"nested":1},"n":null,"i":1,"d":1.5},"nullCount":{"i":0}}',
-        )},"tags":{"x":null,"y":"1"},"deletionVector":null,"baseRowId":4}}`,
-        '{"remove":{"path":"old","deletionTimestamp":5,"dataChange":true}}',
-      ].join("\r\n"),
-    );
-    expect(decoded.add).toEqual([
-      {
-        path: "a b",
-        sizeBytes: 1,
-        modifiedMs: 2,
-        stats: { rows: 2, min: { i: 1n, d: 1.5 }, max: {} },
-        tags: { y: "1" },
-      },
-    ]);
-    expect(decoded.remove).toEqual([{ path: "old", deletedMs: 5, sizeBytes: undefined }]);
-    expect(decoded.id).toBeUndefined();
-  });
+      '{"commitInfo":{"timestamp":1,"new":{}}}',
+      '{"cdc":{"path":"c"},"add":null}',
+      '{"someday":[1,2]}',
+      `{"add":{"path":"a%20b",${add},"stats":${JSON.stringify(
+        '{"numRecords":2,"minValues":{"s":{"nested":1},"n":null,"i":1,"d":1.5},"nullCount":{}}',
+      )},"tags":{"x":null,"y":"1"},"deletionVector":null,"baseRowId":4}}`,
+      '{"remove":{"path":"old","deletionTimestamp":5,"dataChange":true}}',
+    ].join("\r\n"),
+  );
+  expect(decoded.add).toEqual([
+    {
+      path: "a b",
+      sizeBytes: 1,
+      modifiedMs: 2,
+      stats: { rows: 2, min: { i: 1n, d: 1.5 }, max: {} },
+      tags: { y: "1" },
+    },
+  ]);
+  expect(decoded.remove).toEqual([{ path: "old", deletedMs: 5, sizeBytes: undefined }]);
+  expect(decoded.id).toBeUndefined();
 });
 
 function decodeOrCorrupt(bytes: Uint8Array): void {

@@ -106,13 +106,13 @@ function decodeText(bytes: Uint8Array, key: string): string {
   }
 }
 
-/** The first line that does not decode alone. A newline byte is never part of a longer character. */
+/** The first line that does not decode alone. No longer character has a newline byte in it. */
 function lineOfBrokenText(bytes: Uint8Array): number {
   let line = 1;
   for (let start = 0; start < bytes.length; line++) {
     const newline = bytes.indexOf(0x0a, start);
     const end = newline < 0 ? bytes.length : newline;
-    const text = new TextDecoder("utf-8").decode(bytes.subarray(start, end));
+    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(start, end));
     const again = new TextEncoder().encode(text);
     if (Buffer.compare(again, bytes.subarray(start, end)) !== 0) return line;
     start = end + 1;

@@ -20,7 +20,7 @@ export function parseObject(text: string, where: string): JsonObject {
   return value;
 }
 
-/** The text of parsed JSON. Printing recurses where parsing does not: nested too deep is Corrupt. */
+/** The text of parsed JSON. Printing recurses where parsing does not: too deep is Corrupt. */
 export function printObject(value: JsonObject, where: string): string {
   try {
     return JSON.stringify(value);

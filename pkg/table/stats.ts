@@ -1,7 +1,8 @@
 /**
  * The statistics of an `add` action: a JSON text within the JSON of the commit.
  *
- *     {"numRecords":3,"minValues":{"start_unix_nano":1700000000000000001},"maxValues":{...},"nullCount":{}}
+ *     {"numRecords":3,"minValues":{"start_unix_nano":1700000000000000001},"maxValues":{...},
+ *      "nullCount":{}}
  *
  * 64-bit integers are raw JSON integers, beyond what a JavaScript number holds. So the text is
  * written by hand, and read with the source text of each number. A double always has a point or an

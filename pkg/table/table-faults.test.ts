@@ -12,9 +12,7 @@ import { decodeCommit } from "./commit.ts";
 import { commitKey } from "./history.ts";
 import { putsMax } from "./place.ts";
 import type { Change, CommitResult, Snapshot, Table } from "./table.ts";
-import { addOf, blockOf, tableOf, thrownBy } from "./testing.ts";
-
-const pathOf = (name: string): string => blockOf(name).path;
+import { addOf, pathOf, tableOf, thrownBy } from "./testing.ts";
 
 /** How often each path is added, and each version of each appId is reached, in the whole log. */
 async function history(store: ObjectStore): Promise<{ adds: string[]; txns: string[] }> {
@@ -58,7 +56,7 @@ async function raceWriters(store: ObjectStore, writers: number, rounds: number):
   expect(snapshot.columns.size).toBe(3 + writers);
 }
 
-test("ten writers, each its own table over one memory store: every block exactly once", async () => {
+test("ten writers with a table each over one store: every block exactly once", async () => {
   await raceWriters(new MemoryStore(), 10, 12);
 });
 
@@ -195,7 +193,7 @@ test("racing writers through failing stores: every block exactly once", async ()
   }
 });
 
-test("an answer that was lost: the commit is found by its own bytes, one version is used", async () => {
+test("a lost answer: the commit is found by its own bytes, one version is used", async () => {
   const below = new MemoryStore();
   const store = faultStore(below, (call) =>
     call.kind === "putIfAbsent" && call.index === 2 ? "after" : "none",
@@ -205,7 +203,7 @@ test("an answer that was lost: the commit is found by its own bytes, one version
   expect((await history(below)).adds).toEqual([pathOf("a")]);
 });
 
-test("a put that arrives late, after the version was read as absent, is still one commit", async () => {
+test("a put that arrives after the version was read as absent is one commit", async () => {
   const below = new MemoryStore();
   let late: (() => Promise<unknown>) | undefined;
   const store: ObjectStore = faultStore(below, () => "none");
@@ -266,4 +264,20 @@ test("an abort between puts: Canceled, and the outcome is unknown", async () => 
   const commit = tableOf(store).commit(addOf("a"), { signal: abort.signal });
   expect((await thrownBy(commit, "Canceled")).reason).toBe("commit_outcome_unknown");
   expect((await history(below)).adds).toEqual([pathOf("a")]);
+});
+
+test("a refresh that fails keeps what it read, the next one reads the rest", async () => {
+  const below = new MemoryStore();
+  const writer = tableOf(below);
+  for (let at = 0; at < 40; at++) await writer.commit(addOf(`n${at}`));
+  const broken = commitKey("t1", 35);
+  const store = faultStore(below, (call) =>
+    call.key === broken && call.index <= 41 ? "before" : "none",
+  );
+  const table = tableOf(store);
+  await thrownBy(table.refresh(), "Unavailable");
+  expect(table.snapshot.version).toBe(34);
+  const callsBefore = store.calls;
+  expect(await table.refresh()).toEqual(writer.snapshot);
+  expect(store.calls - callsBefore).toBe(1 + 5);
 });

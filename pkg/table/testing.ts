@@ -3,7 +3,9 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
 import { openLog } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { type BlockFile, type Change, type ColumnDef, openTable, type Table } from "./table.ts";
+import { commitKey } from "./history.ts";
+import { type BlockFile, type Change, type ColumnDef, openTable } from "./table.ts";
+import type { Snapshot, Table } from "./table.ts";
 
 export const nowMs = 1_763_800_000_000;
 /** Sleeps are over at once, so that pauses between attempts take no time. */
@@ -36,6 +38,24 @@ export function blockOf(name: string, sizeBytes = 1000): BlockFile {
     },
     tags: { "spoor.partition": "0/4" },
   };
+}
+
+export function pathOf(name: string): string {
+  return blockOf(name).path;
+}
+
+export function pathsOf(snapshot: Snapshot): string[] {
+  return [...snapshot.files.keys()].sort();
+}
+
+/** The text of a commit of table t1. */
+export async function textAt(store: ObjectStore, version: number): Promise<string> {
+  return new TextDecoder().decode(await store.get(commitKey("t1", version)));
+}
+
+/** Overwrites a commit of table t1. */
+export async function putText(store: ObjectStore, version: number, text: string): Promise<void> {
+  await store.put(commitKey("t1", version), new TextEncoder().encode(text));
 }
 
 /** A change that adds the named blocks and brings the core columns along. */
