@@ -8,7 +8,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { SEGMENT_HEADER_BYTES } from "./format.ts";

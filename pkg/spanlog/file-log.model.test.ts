@@ -1,5 +1,5 @@
 /** Random operations, restarts and failing disks against a trivial model in memory. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { FaultyFs, HandClock, openTestLog, readAll, TempDir, type Failure } from "./log-testing.ts";
