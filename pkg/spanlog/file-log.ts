@@ -7,7 +7,13 @@ import type { Log } from "#pkg/log/log.ts";
 import { Admission } from "./admission.ts";
 import { createLog, repartitionLog } from "./create.ts";
 import { LOG_ID_BYTES, RECORD_BYTES_MAX, TENANT_BYTES_MAX } from "./format.ts";
-import { newCounters, writeFailed, type LogBounds, type LogContext } from "./log-context.ts";
+import {
+  logClosed,
+  newCounters,
+  writeFailed,
+  type LogBounds,
+  type LogContext,
+} from "./log-context.ts";
 import { nodeLogFs, type LogFs } from "./log-fs.ts";
 import { PartitionLog } from "./partition-log.ts";
 import { PartitionTrim } from "./partition-trim.ts";
@@ -50,7 +56,7 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
   if (!isPartitionCount(partitionCount)) {
     throw new SpoorError(
       "InvalidInput",
-      `open log with ${partitionCount} partitions: not 1, 2, 4 .. 1024`,
+      `open log with ${String(partitionCount)} partitions: not 1, 2, 4 .. 1024`,
     );
   }
   const context: LogContext = {
@@ -150,6 +156,7 @@ class FileLog implements SpanLog {
     options: AppendOptions = {},
   ): Promise<AppendResult> {
     const { log } = this.#partition(partition);
+    this.#refuseClosed("append to");
     const tenantBytes = encodeTenant(tenant);
     const list = parts instanceof Uint8Array ? [parts] : parts;
     let bytesLength = 0;
@@ -187,7 +194,8 @@ class FileLog implements SpanLog {
   async advance(partition: number, offset: number): Promise<void> {
     const { log } = this.#partition(partition);
     this.#refuseClosed("advance");
-    if (!isOffset(offset)) throw new SpoorError("InvalidInput", `advance the log to ${offset}`);
+    if (!isOffset(offset))
+      throw new SpoorError("InvalidInput", `advance the log to ${String(offset)}`);
     try {
       await log.advance(offset);
     } catch (error) {
@@ -234,8 +242,7 @@ class FileLog implements SpanLog {
   }
 
   #refuseClosed(what: string): void {
-    if (!this.#isClosed) return;
-    throw new SpoorError("Unavailable", `${what} the log: it is closed`, { reason: "log_closed" });
+    if (this.#isClosed) throw logClosed(what);
   }
 }
 

@@ -91,6 +91,13 @@ export function writeFailed(what: string, cause: unknown): SpoorError {
   });
 }
 
+export function logClosed(what: string): SpoorError {
+  return new SpoorError("Unavailable", `${what} the log: it is closed`, {
+    reason: "log_closed",
+    retryAfterMs: 1000,
+  });
+}
+
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

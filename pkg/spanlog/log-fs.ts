@@ -1,6 +1,14 @@
 /** The few things that the log does to a disk, as a seam where tests let the Nth call fail. */
 import { open, fdatasync, ftruncate, close, writev } from "node:fs";
-import { mkdir, open as openHandle, readdir, rename, statfs, unlink } from "node:fs/promises";
+import {
+  copyFile,
+  mkdir,
+  open as openHandle,
+  readdir,
+  rename,
+  statfs,
+  unlink,
+} from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** A file open for writing. All methods reject with Node's errors. */
@@ -22,6 +30,8 @@ export interface LogFs {
   readdir(path: string): Promise<string[]>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
+  /** Copies a file; not durable. */
+  copy(from: string, to: string): Promise<void>;
   /** The names in the folder survive a power cut once this resolves. */
   syncDir(path: string): Promise<void>;
   /** Bytes that this process may still write to the disk that holds `path`. */
@@ -40,6 +50,7 @@ export const nodeLogFs: LogFs = {
   readdir: (path) => readdir(path),
   rename,
   unlink,
+  copy: (from, to) => copyFile(from, to),
   syncDir: async (path) => {
     const handle = await openHandle(path, "r");
     try {

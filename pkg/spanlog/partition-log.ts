@@ -10,7 +10,7 @@ import { crc32 } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Admission } from "./admission.ts";
 import { encodeRecordHeader, RECORD_HEADER_BYTES } from "./format.ts";
-import { errorText, writeFailed, type LogContext } from "./log-context.ts";
+import { errorText, logClosed, writeFailed, type LogContext } from "./log-context.ts";
 import { hashRecord, type RetryMemory } from "./retry-memory.ts";
 import type { SegmentWriter } from "./segment-writer.ts";
 import type { AppendResult } from "./spanlog.ts";
@@ -143,12 +143,7 @@ export class PartitionLog {
   }
 
   #refuseClosedOrAborted(signal: AbortSignal | undefined): void {
-    if (this.#isClosed) {
-      throw new SpoorError("Unavailable", "append to the log: it is closed", {
-        reason: "log_closed",
-        retryAfterMs: 1000,
-      });
-    }
+    if (this.#isClosed) throw logClosed("append to");
     if (signal?.aborted === true) throw canceled(signal);
   }
 

@@ -2,6 +2,7 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { segmentName } from "./format.ts";
 import { writeFailed, type LogContext } from "./log-context.ts";
+import type { LogFs } from "./log-fs.ts";
 import type { PartitionLog } from "./partition-log.ts";
 import { writeSidecar, type Sidecar } from "./retry-sidecar.ts";
 import type { Segment, SegmentWriter } from "./segment-writer.ts";
@@ -60,8 +61,10 @@ export class PartitionTrim {
     }
     try {
       await this.#log.sealTrimmed(upTo);
-      await this.#persist(Math.max(upTo, this.#state.trimmedTo), map);
-      await this.#removeSegments();
+      const trimmedTo = Math.max(upTo, this.#state.trimmedTo);
+      const gone = this.#removable(trimmedTo);
+      await this.#persist({ trimmedTo, committed: map }, gone);
+      await this.#removeSegments(gone);
       await this.#removeOldSidecars();
     } catch (error) {
       throw writeFailed(`trim ${folder} to ${upTo}`, error);
@@ -69,10 +72,9 @@ export class PartitionTrim {
   }
 
   /** Everything that must outlive the segments is durable before one of them goes. */
-  async #persist(trimmedTo: number, committed: Map<string, number>): Promise<void> {
+  async #persist(state: TrimState, gone: readonly Segment[]): Promise<void> {
     const { clock, counters, fs } = this.#context;
     const { folder } = this.#writer;
-    const gone = this.#removable(trimmedTo);
     if (gone.length > 0) {
       const from = gone[0].firstOffset;
       const to = this.#writer.segments[gone.length].firstOffset;
@@ -84,7 +86,6 @@ export class PartitionTrim {
         counters.fsyncsTotal += 2;
       }
     }
-    const state = { trimmedTo, committed };
     await writeTrimState(fs, folder, state);
     counters.fsyncsTotal += 2;
     this.#state = state;
@@ -99,10 +100,10 @@ export class PartitionTrim {
   }
 
   /** Oldest first, so that a crash in between leaves no hole. */
-  async #removeSegments(): Promise<void> {
+  async #removeSegments(gone: readonly Segment[]): Promise<void> {
     const { counters, fs } = this.#context;
-    for (const segment of this.#removable(this.#state.trimmedTo)) {
-      await removeFile(fs.unlink, `${this.#writer.folder}/${segmentName(segment.firstOffset)}`);
+    for (const segment of gone) {
+      await removeFile(fs, `${this.#writer.folder}/${segmentName(segment.firstOffset)}`);
       this.#writer.segments.shift();
       counters.bytes -= segment.bytes;
     }
@@ -111,18 +112,19 @@ export class PartitionTrim {
   async #removeOldSidecars(): Promise<void> {
     const { bounds, clock, fs } = this.#context;
     const nowMs = clock.nowMs();
-    for (const sidecar of [...this.#sidecars]) {
-      if (Math.abs(nowMs - sidecar.newestMs) < bounds.retryWindowMs) continue;
-      await removeFile(fs.unlink, `${this.#writer.folder}/${sidecar.name}`);
+    const isOld = (sidecar: Sidecar): boolean =>
+      Math.abs(nowMs - sidecar.newestMs) >= bounds.retryWindowMs;
+    for (const sidecar of this.#sidecars.filter(isOld)) {
+      await removeFile(fs, `${this.#writer.folder}/${sidecar.name}`);
       this.#sidecars = this.#sidecars.filter((other) => other !== sidecar);
     }
   }
 }
 
 /** A file that is gone already is what was wanted. */
-async function removeFile(unlink: (path: string) => Promise<void>, path: string): Promise<void> {
+async function removeFile(fs: LogFs, path: string): Promise<void> {
   try {
-    await unlink(path);
+    await fs.unlink(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }

@@ -138,7 +138,7 @@ async function scanSegments(
   let lastScan: Scan = { header: "short", endOffset: 0, cleanBytes: 0, fileBytes: 0 };
   let expected = recovery.trim.trimmedTo;
   for (const [index, first] of firsts.entries()) {
-    if (first > expected) reportLost(recovery, expected, first, "segments are missing");
+    if (first > expected) reportLost(recovery, expected, first, "a segment is missing or damaged");
     const limit = firsts[index + 1] ?? Number.MAX_SAFE_INTEGER;
     lastScan = await scanSegment(recovery, walker, first, limit);
     expected = Math.max(first, lastScan.endOffset);
@@ -274,5 +274,5 @@ async function replaceEmptySegment(recovery: Recovery, last: Segment, scan: Scan
   if (scan.header === "short") {
     context.log.warn({ path }, "unfinished segment at the end of the log was replaced");
     context.counters.truncatedTailsTotal++;
-  } else await context.fs.rename(path, `${path}.damaged`);
+  } else await context.fs.copy(path, `${path}.damaged`);
 }

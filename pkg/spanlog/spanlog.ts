@@ -69,8 +69,9 @@ export interface SpanLog extends AsyncDisposable {
    * the answer is that one's offset and `duplicate: true`, after it is durable.
    *
    * Errors: LimitExceeded `log_full` and `log_busy`, Unavailable `disk_space_low`,
-   * `log_write_failed` and `log_closed` (all retryable; the record is not in the log), TooLarge,
-   * InvalidInput, Canceled.
+   * `log_write_failed` and `log_closed` (all retryable), TooLarge, InvalidInput, Canceled. After
+   * `log_write_failed` the record is not in the log, except that it may be found there after a
+   * restart if the disk refused to cut it off; then a retry is recognised as a repeat.
    */
   append(
     partition: number,

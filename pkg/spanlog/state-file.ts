@@ -91,7 +91,17 @@ function readChecked(path: string): Record<string, unknown> | undefined {
   if (crc !== `${crc32(text).toString(16).padStart(8, "0")}\n`) {
     throw new SpoorError("Corrupt", `read ${path}: checksum does not match`);
   }
-  const body = JSON.parse(text.toString()) as Record<string, unknown>;
+  const body = parseObject(text.toString(), path);
   refuseNewer(Number(body.format), path);
   return body;
+}
+
+function parseObject(text: string, path: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+  } catch (error) {
+    throw new SpoorError("Corrupt", `read ${path}: not JSON`, { cause: error });
+  }
+  throw new SpoorError("Corrupt", `read ${path}: not an object`);
 }

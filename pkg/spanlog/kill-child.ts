@@ -1,0 +1,43 @@
+/**
+ * The process that `kill.test.ts` kills: appends records 0, 1, 2, ... of a round until it dies, some
+ * of them twice, trims now and then, and tells what was acknowledged, one line each.
+ *
+ *     node kill-child.ts <dir> <round> <first key to send>
+ */
+import { writeSync } from "node:fs";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { openLog } from "#pkg/log/log.ts";
+import { openFileLog } from "./file-log.ts";
+import { KILL_LOG_OPTIONS, killPartition, killText } from "./kill-record.ts";
+
+const [dir, round, firstKey] = process.argv.slice(2);
+const log = await openFileLog(dir, {
+  clock: systemClock,
+  log: openLog("error"),
+  ...KILL_LOG_OPTIONS,
+});
+if (log.damage.length > 0) throw new Error(JSON.stringify(log.damage));
+
+let next = Number(firstKey);
+await Promise.all(Array.from({ length: 8 }, sendAll));
+
+async function sendAll(): Promise<void> {
+  for (;;) {
+    const key = next++;
+    await send(key);
+    if (key % 7 === 0) await send(key);
+    if (key % 50 === 49) await trim(killPartition(key));
+  }
+}
+
+async function send(key: number): Promise<void> {
+  const partition = killPartition(key);
+  const { offset, duplicate } = await log.append(partition, "acme", killText(key));
+  writeSync(1, `ack ${key} ${offset} ${duplicate ? "again" : "new"} ${round}\n`);
+}
+
+async function trim(partition: number): Promise<void> {
+  const upTo = Math.max(0, log.durableEnd(partition) - 40);
+  writeSync(1, `trim ${partition} ${upTo}\n`);
+  await log.trim(partition, upTo, { acme: upTo });
+}

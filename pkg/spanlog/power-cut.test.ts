@@ -1,0 +1,223 @@
+/**
+ * A power cut after any step: only what was synced is there, and names only if their folder was
+ * synced. Everything acknowledged must be found, nothing else invented.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { HandClock, KeptLog, readAll, TempDir } from "./log-testing.ts";
+import { openFileLog } from "./file-log.ts";
+import { nodeLogFs, type LogFile, type LogFs } from "./log-fs.ts";
+import type { SpanLog } from "./spanlog.ts";
+
+/** A file's identity, which outlives its names. */
+interface Inode {
+  /** Undefined for a folder. */
+  content: () => Buffer;
+  durable: Buffer;
+  isFolder: boolean;
+}
+
+/** The real disk, with a shadow of what would be left of it. */
+class ShadowFs implements LogFs {
+  readonly #now = new Map<string, Inode>();
+  /** Folder -> name -> inode, as of the last sync of the folder. */
+  readonly #durable = new Map<string, Map<string, Inode>>();
+
+  async open(path: string, create: boolean): Promise<LogFile> {
+    const file = await nodeLogFs.open(path, create);
+    const known = this.#now.get(path);
+    const inode = known ?? newFile(path);
+    this.#now.set(path, inode);
+    return new ShadowFile(file, inode);
+  }
+  async mkdir(path: string): Promise<string | undefined> {
+    const top = await nodeLogFs.mkdir(path);
+    if (!this.#now.has(path)) {
+      this.#now.set(path, {
+        content: () => Buffer.alloc(0),
+        durable: Buffer.alloc(0),
+        isFolder: true,
+      });
+    }
+    return top;
+  }
+  readdir(path: string): Promise<string[]> {
+    return nodeLogFs.readdir(path);
+  }
+  async rename(from: string, to: string): Promise<void> {
+    await nodeLogFs.rename(from, to);
+    const inode = this.#now.get(from)!;
+    inode.content = () => readFileSync(to);
+    this.#now.delete(from);
+    this.#now.set(to, inode);
+  }
+  async unlink(path: string): Promise<void> {
+    await nodeLogFs.unlink(path);
+    this.#now.delete(path);
+  }
+  copy(from: string, to: string): Promise<void> {
+    return nodeLogFs.copy(from, to);
+  }
+  syncDir(path: string): Promise<void> {
+    const names = new Map<string, Inode>();
+    for (const [child, inode] of this.#now) if (dirname(child) === path) names.set(child, inode);
+    this.#durable.set(path, names);
+    return Promise.resolve();
+  }
+  freeBytes(): Promise<number> {
+    return Promise.resolve(Number.MAX_SAFE_INTEGER);
+  }
+
+  /** Writes what is left of `root` into `target`. `share` of unsynced bytes made it all the same. */
+  cut(root: string, target: string, share: number): void {
+    const folders = [root];
+    for (const folder of folders) {
+      mkdirSync(join(target, relative(root, folder)), { recursive: true });
+      for (const [path, inode] of this.#durable.get(folder) ?? []) {
+        if (inode.isFolder) folders.push(path);
+        else writeFileSync(join(target, relative(root, path)), this.#left(path, inode, share));
+      }
+    }
+  }
+
+  #left(path: string, inode: Inode, share: number): Buffer {
+    const { durable } = inode;
+    if (this.#now.get(path) !== inode) return durable;
+    const extra = inode.content().subarray(durable.length);
+    return Buffer.concat([durable, extra.subarray(0, Math.floor(extra.length * share))]);
+  }
+}
+
+class ShadowFile implements LogFile {
+  readonly #file: LogFile;
+  readonly #inode: Inode;
+
+  constructor(file: LogFile, inode: Inode) {
+    this.#file = file;
+    this.#inode = inode;
+  }
+  writev(buffers: readonly Uint8Array[], position: number): Promise<number> {
+    return this.#file.writev(buffers, position);
+  }
+  datasync(): Promise<void> {
+    this.#inode.durable = this.#inode.content();
+    return Promise.resolve();
+  }
+  truncate(sizeBytes: number): Promise<void> {
+    return this.#file.truncate(sizeBytes);
+  }
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}
+
+function newFile(path: string): Inode {
+  return { content: () => readFileSync(path), durable: Buffer.alloc(0), isFolder: false };
+}
+
+type Step =
+  | { op: "append"; partition: number; sizes: number[] }
+  | { op: "trim"; partition: number; share: number }
+  | { op: "reopen" };
+
+const partition = fc.nat(1);
+const steps: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      op: fc.constant("append" as const),
+      partition,
+      sizes: fc.array(fc.nat(300), { minLength: 1, maxLength: 6 }),
+    }),
+  },
+  fc.record({ op: fc.constant("trim" as const), partition, share: fc.nat(10) }),
+  fc.record({ op: fc.constant("reopen" as const) }),
+);
+
+class Run {
+  readonly fs = new ShadowFs();
+  readonly clock = new HandClock();
+  readonly dir: string;
+  readonly acknowledged: string[][] = [[], []];
+  readonly trimmedTo = [0, 0];
+  log: SpanLog | undefined;
+  #serial = 0;
+
+  constructor(dir: string) {
+    this.dir = resolve(dir);
+  }
+
+  async open(dir: string, fs: LogFs): Promise<SpanLog> {
+    const { clock } = this;
+    const bounds = { partitionCount: 2, segmentBytesMax: 800, freeBytesMin: 0, bytesMax: 8000 };
+    return openFileLog(dir, { clock, log: new KeptLog(), fs, ...bounds });
+  }
+
+  async step(step: Step): Promise<void> {
+    if (step.op === "reopen") {
+      await this.log!.close();
+      this.log = await this.open(this.dir, this.fs);
+    } else if (step.op === "trim") {
+      const { partition, share } = step;
+      const upTo = Math.floor((this.acknowledged[partition].length * share) / 10);
+      await this.log!.trim(partition, upTo, { acme: upTo });
+      this.trimmedTo[partition] = Math.max(this.trimmedTo[partition], upTo);
+    } else {
+      const texts = step.sizes.map((size) => `${this.#serial++}/`.padEnd(size, "."));
+      const append = (text: string): Promise<void> =>
+        this.log!.append(step.partition, "acme", Buffer.from(text)).then(
+          ({ offset }) => void (this.acknowledged[step.partition][offset] = text),
+          (error: unknown) => expect(error).toMatchObject({ reason: "log_full" }),
+        );
+      await Promise.all(texts.map(append));
+    }
+  }
+
+  /** Opens what a power cut would leave, looks, appends and trims there. */
+  async checkCut(share: number): Promise<void> {
+    using left = new TempDir();
+    this.fs.cut(this.dir, left.path, share);
+    await using log = await this.open(left.path, nodeLogFs);
+    expect(log.damage).toEqual([]);
+    for (const p of [0, 1]) {
+      const known = this.acknowledged[p];
+      expect(log.durableEnd(p)).toBe(known.length);
+      expect(log.firstOffset(p)).toBe(this.trimmedTo[p]);
+      const { gaps, records } = readAll(left.path, p, { from: 0, to: known.length });
+      for (const { offset, text } of records) expect(text).toBe(known[offset]);
+      const from = gaps[0]?.toOffset ?? 0;
+      expect(records).toHaveLength(known.length - from);
+      expect(from).toBeLessThanOrEqual(this.trimmedTo[p]);
+      // Retries of everything acknowledged are recognised, also of what was trimmed.
+      for (const [offset, text] of known.entries()) {
+        const answer = await log.append(p, "acme", Buffer.from(text));
+        expect(answer).toEqual({ offset, duplicate: true });
+      }
+    }
+  }
+}
+
+describe("power cut", () => {
+  it("after any step leaves all that was acknowledged", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(steps, { maxLength: 15 }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        async (list, share) => {
+          using dir = new TempDir();
+          const run = new Run(dir.path);
+          run.log = await run.open(run.dir, run.fs);
+          await run.checkCut(share);
+          for (const step of list) {
+            await run.step(step);
+            await run.checkCut(share);
+          }
+          await run.log.close();
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+});
