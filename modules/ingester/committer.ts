@@ -7,9 +7,10 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import type { Log } from "#pkg/log/log.ts";
+import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { Change, CommitResult, Table } from "#pkg/table/table.ts";
 import type { Cutter } from "./cutter.ts";
-import type { ClosedHead, CutResult, StoreConfig } from "./messages.ts";
+import type { ClosedHead, CutResult } from "./messages.ts";
 import type { IngesterMetrics } from "./metrics.ts";
 import { quarantine } from "./quarantine.ts";
 

@@ -7,7 +7,7 @@ import { ulid } from "ulid";
 import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
 import { cutHead } from "#pkg/block/cut.ts";
 import { errorToData } from "#pkg/errors/errors.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openStore } from "#pkg/objstore/store-config.ts";
 import { version } from "#pkg/version/version.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 
@@ -27,7 +27,7 @@ async function run(task: CutTask): Promise<CutResult> {
     tableColumns: task.tableColumns,
   });
   const encodedMs = performance.now();
-  const store = await openFsStore(task.store.root);
+  const store = await openStore(task.store);
   const path = blockPath(ulid(task.nowMs), task.nowMs);
   await store.put(`${task.tenant}/${path}`, block.bytes);
   const place = { path, sizeBytes: block.bytes.length, modifiedMs: task.nowMs };

@@ -9,11 +9,12 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
 import type { IngesterConfig } from "./config.ts";
 import { Cutter } from "./cutter.ts";
-import type { PartitionState, StoreConfig } from "./messages.ts";
+import type { PartitionState } from "./messages.ts";
 import { type IngesterMetrics, ingesterMetrics } from "./metrics.ts";
 import { PartitionHost } from "./partition-host.ts";
 
