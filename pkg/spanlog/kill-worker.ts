@@ -1,5 +1,5 @@
 /**
- * The process that `kill.test.ts` kills: appends records 0, 1, 2, ... of a round until it dies, some
+ * The process that `kill.test.ts` kills: appends records one after the other until it dies, some
  * of them twice, trims now and then, and tells what was acknowledged, one line each.
  *
  *     node kill-worker.ts <dir> <round> <first key to send>

@@ -19,7 +19,7 @@ interface Told {
   trims: number[];
 }
 
-/** Runs the child until it said `linesMax` lines, then kills it. Lines that came later count too. */
+/** Runs the child until it said `linesMax` lines, then kills it. Later lines count too. */
 async function runAndKill(args: string[], linesMax: number, told: Told): Promise<void> {
   const child = spawn(process.execPath, [CHILD, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise<string | null>((resolve) =>
