@@ -208,11 +208,12 @@ export class OtlpGrpcServer {
     const { requestTimeoutMs } = this.#parts.config;
     const deadline = abortAfter(abort, timeoutMs, "deadline passed", "deadline");
     const slow = abortAfter(abort, requestTimeoutMs, "request not sent in time", "request_timeout");
-    stream.once("close", () => {
-      if (!stream.writableFinished) {
-        abort.abort(new SpoorError("Canceled", "client went away", { reason: "client_gone" }));
-      }
-    });
+    // A reset stream emits "aborted", then "end" as if its body were complete, then "close".
+    const onGone = (): void => {
+      if (!stream.writableFinished) abort.abort(clientGone());
+    };
+    stream.once("aborted", onGone);
+    stream.once("close", onGone);
     const run = async (): Promise<T> => {
       try {
         const message = await readMessage(stream, new MessageReader(bytesMax, lease), signal);
@@ -229,6 +230,10 @@ export class OtlpGrpcServer {
       clearTimeout(deadline);
     }
   }
+}
+
+function clientGone(): SpoorError {
+  return new SpoorError("Canceled", "client went away", { reason: "client_gone" });
 }
 
 function abortAfter(
