@@ -72,3 +72,9 @@ export interface RefuseInput {
   signal: AbortSignal;
   startedMs: number;
 }
+
+/** The last resort: even the answer of an error failed. The connection is then closed. */
+export function logUnanswered(log: Log, protocol: string, thrown: unknown): void {
+  const { message, stack } = toSpoorError(thrown);
+  log.error({ protocol, error: message, stack }, "request could not be answered");
+}

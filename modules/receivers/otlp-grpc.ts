@@ -26,7 +26,7 @@ import {
 } from "./grpc-frame.ts";
 import type { Lease } from "./in-flight.ts";
 import { encodingNames, parseEncoding } from "./inflate.ts";
-import { ingest, type ReceiverParts, refuse } from "./ingest.ts";
+import { ingest, logUnanswered, type ReceiverParts, refuse } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
 
 const protocol = "otlp_grpc";
@@ -84,7 +84,11 @@ export class OtlpGrpcServer {
       stream.on("error", () => undefined);
       const abort = new AbortController();
       const tenantHeaders = tenantValues(rawHeaders as unknown as string[]);
-      void this.#handle({ stream, headers, tenantHeaders, startedMs: performance.now(), abort });
+      const call = { stream, headers, tenantHeaders, startedMs: performance.now(), abort };
+      this.#handle(call).catch((error: unknown) => {
+        logUnanswered(parts.log, protocol, error);
+        stream.destroy();
+      });
     });
   }
 
