@@ -1,6 +1,8 @@
 /** The whole config of a Spoor process: what `spoor config reference` documents. */
 import { z } from "zod";
 import { distributorConfig, type DistributorConfig } from "#modules/distributor/config.ts";
+import { frontendConfig, type FrontendConfig } from "#modules/frontend/config.ts";
+import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { ingesterConfig, type IngesterConfig } from "#modules/ingester/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
 import type { LogLevel } from "#pkg/log/log.ts";
@@ -9,7 +11,6 @@ const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
 export interface ServerConfig {
-  host: string;
   multitenancy: boolean;
   logLevel: LogLevel;
   shutdownMs: number;
@@ -34,16 +35,13 @@ export interface StorageConfig {
   path: string;
 }
 
-export interface FrontendConfig {
-  httpPort: number;
-}
-
 export interface SpoorConfig {
   server: ServerConfig;
   receivers: OtlpReceiverConfig;
   distributor: DistributorConfig;
   log: SpanLogConfig;
   ingester: IngesterConfig;
+  querier: QuerierConfig;
   frontend: FrontendConfig;
   storage: StorageConfig;
 }
@@ -53,11 +51,6 @@ const positive: z.ZodInt = z.int().positive();
 
 const serverConfig: z.ZodType<ServerConfig> = z
   .strictObject({
-    host: z
-      .string()
-      .min(1)
-      .default("127.0.0.1")
-      .describe("Address that the HTTP API listens on; 0.0.0.0 is all of the machine's"),
     multitenancy: z
       .boolean()
       .default(false)
@@ -109,12 +102,6 @@ const spanLogConfig: z.ZodType<SpanLogConfig> = z
   })
   .describe("The span log: what was received and is not in a block yet.");
 
-const frontendConfig: z.ZodType<FrontendConfig> = z
-  .strictObject({
-    httpPort: port.default(3200).describe("Port of the HTTP API; 0 takes a free one"),
-  })
-  .describe("The query API.");
-
 const storageConfig: z.ZodType<StorageConfig> = z
   .strictObject({
     backend: z.enum(["fs"]).default("fs").describe("Where blocks are kept; fs is a folder"),
@@ -132,6 +119,7 @@ export const spoorConfig: z.ZodType<SpoorConfig> = z.strictObject({
   distributor: distributorConfig,
   log: spanLogConfig,
   ingester: ingesterConfig,
+  querier: querierConfig,
   frontend: frontendConfig,
   storage: storageConfig,
 });

@@ -41,7 +41,7 @@ const overrideFlags: readonly OverrideFlag[] = [
     value: "ADDRESS",
     help: "address to listen on (default 127.0.0.1; 0.0.0.0 for all)",
     paths: [
-      ["server", "host"],
+      ["frontend", "host"],
       ["receivers", "host"],
     ],
   },
@@ -49,7 +49,7 @@ const overrideFlags: readonly OverrideFlag[] = [
     name: "--http-port",
     value: "PORT",
     help: "port of the query API (default 3200)",
-    paths: [["frontend", "httpPort"]],
+    paths: [["frontend", "port"]],
   },
   {
     name: "--otlp-http-port",
