@@ -176,7 +176,8 @@ async function stopParts(parts: Part[], deadlineMs: number, log: Log): Promise<v
       const timeout = setTimeout(() => timer.resolve(late), leftMs);
       const result = await Promise.race([stop(leftMs), timer.promise]);
       clearTimeout(timeout);
-      if (result === late) log.warn({ part: name, waitedMs: Math.round(leftMs) }, "part did not stop in time");
+      if (result === late)
+        log.warn({ part: name, waitedMs: Math.round(leftMs) }, "part did not stop in time");
     } catch (error) {
       log.error({ part: name, error: String(error) }, "part failed to stop");
     }
@@ -233,7 +234,11 @@ async function statusOf(
   ingester: Ingester,
   spanLog: SpanLog,
   tableOf: (tenant: string) => Table,
-): Promise<{ tenants: { name: string; blocks: number; spans: number; sizeBytes: number }[]; partitions: object[]; log: object }> {
+): Promise<{
+  tenants: { name: string; blocks: number; spans: number; sizeBytes: number }[];
+  partitions: object[];
+  log: object;
+}> {
   const tenants = [];
   for (const name of await store.listFolders("")) {
     if (name.startsWith("_") || name.startsWith(".")) continue;

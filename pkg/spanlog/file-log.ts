@@ -1,4 +1,4 @@
-/** The span log on local files. One process may have it open: the data folder is locked elsewhere. */
+/** The span log on local files. Only one process may have it open; `--data-dir` is locked. */
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import type { Clock } from "#pkg/clock/clock.ts";
@@ -249,6 +249,7 @@ class FileLog implements SpanLog {
 function encodeTenant(tenant: string): Uint8Array {
   const bytes = Buffer.from(tenant);
   if (bytes.length > 0 && bytes.length <= TENANT_BYTES_MAX && tenant.isWellFormed()) return bytes;
-  const text = `append for tenant ${JSON.stringify(tenant)}: not 1 to ${TENANT_BYTES_MAX} bytes of UTF-8`;
+  const name = JSON.stringify(tenant);
+  const text = `append for tenant ${name}: not 1 to ${TENANT_BYTES_MAX} bytes of UTF-8`;
   throw new SpoorError("InvalidInput", text, { reason: "bad_tenant" });
 }

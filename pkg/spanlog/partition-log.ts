@@ -2,7 +2,7 @@
  * The appending side of one partition: repeats, waiting records, group commit.
  * Hot: runs per record; benchmark `file-log.bench.ts`.
  *
- *     append -> known? -> room? -> queue -> | group: header+tenant, parts, ... | -> durable -> answer
+ *     append -> known? -> room? -> queue -> [ header, parts, header, parts ] -> durable -> answer
  *
  * One write and one fdatasync are under way at a time; what arrives meanwhile is the next group.
  */
