@@ -1,7 +1,9 @@
 /** The whole config of a Spoor process: what `spoor config reference` documents. */
 import { z } from "zod";
 import { distributorConfig, type DistributorConfig } from "#modules/distributor/config.ts";
+import { frontendConfig, type FrontendConfig } from "#modules/frontend/config.ts";
 import { ingesterConfig, type IngesterConfig } from "#modules/ingester/config.ts";
+import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
 import type { LogLevel } from "#pkg/log/log.ts";
 
@@ -34,21 +36,17 @@ export interface StorageConfig {
   path: string;
 }
 
-export interface FrontendConfig {
-  httpPort: number;
-}
-
 export interface SpoorConfig {
   server: ServerConfig;
   receivers: OtlpReceiverConfig;
   distributor: DistributorConfig;
   log: SpanLogConfig;
   ingester: IngesterConfig;
+  querier: QuerierConfig;
   frontend: FrontendConfig;
   storage: StorageConfig;
 }
 
-const port: z.ZodInt = z.int().min(0).max(65_535);
 const positive: z.ZodInt = z.int().positive();
 
 const serverConfig: z.ZodType<ServerConfig> = z
@@ -109,12 +107,6 @@ const spanLogConfig: z.ZodType<SpanLogConfig> = z
   })
   .describe("The span log: what was received and is not in a block yet.");
 
-const frontendConfig: z.ZodType<FrontendConfig> = z
-  .strictObject({
-    httpPort: port.default(3200).describe("Port of the HTTP API; 0 takes a free one"),
-  })
-  .describe("The query API.");
-
 const storageConfig: z.ZodType<StorageConfig> = z
   .strictObject({
     backend: z.enum(["fs"]).default("fs").describe("Where blocks are kept; fs is a folder"),
@@ -132,6 +124,7 @@ export const spoorConfig: z.ZodType<SpoorConfig> = z.strictObject({
   distributor: distributorConfig,
   log: spanLogConfig,
   ingester: ingesterConfig,
+  querier: querierConfig,
   frontend: frontendConfig,
   storage: storageConfig,
 });

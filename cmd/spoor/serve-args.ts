@@ -43,13 +43,14 @@ const overrideFlags: readonly OverrideFlag[] = [
     paths: [
       ["server", "host"],
       ["receivers", "host"],
+      ["frontend", "host"],
     ],
   },
   {
     name: "--http-port",
     value: "PORT",
     help: "port of the query API (default 3200)",
-    paths: [["frontend", "httpPort"]],
+    paths: [["frontend", "port"]],
   },
   {
     name: "--otlp-http-port",
