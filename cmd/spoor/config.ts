@@ -2,8 +2,8 @@
 import { z } from "zod";
 import { distributorConfig, type DistributorConfig } from "#modules/distributor/config.ts";
 import { frontendConfig, type FrontendConfig } from "#modules/frontend/config.ts";
-import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { ingesterConfig, type IngesterConfig } from "#modules/ingester/config.ts";
+import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
 import type { LogLevel } from "#pkg/log/log.ts";
 
@@ -46,7 +46,6 @@ export interface SpoorConfig {
   storage: StorageConfig;
 }
 
-const port: z.ZodInt = z.int().min(0).max(65_535);
 const positive: z.ZodInt = z.int().positive();
 
 const serverConfig: z.ZodType<ServerConfig> = z

@@ -7,11 +7,11 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 export interface CommandIo {
   env: Environment;
   /** Writes to stdout; resolves when it is written, or when nobody reads stdout any more. */
-  out(text: string): Promise<void>;
+  out: (text: string) => Promise<void>;
   /** Writes to stderr. */
-  err(text: string): void;
+  err: (text: string) => void;
   /** A text file of at most 1 MiB. Errors: NotFound, InvalidInput, TooLarge, Unavailable. */
-  readFile(path: string): string;
+  readFile: (path: string) => string;
 }
 
 /** The real process. A reader that goes away (`spoor trace ... | head`) is no error. */
@@ -24,7 +24,10 @@ export function processIo(): CommandIo {
     env: process.env,
     out: (text) =>
       new Promise((resolve, reject) => {
-        if (stdout.destroyed) return void resolve();
+        if (stdout.destroyed) {
+          resolve();
+          return;
+        }
         stdout.write(text, (error) => {
           if (!error || isClosedPipe(error)) resolve();
           else reject(new SpoorError("Unavailable", `write to stdout: ${error.message}`));

@@ -43,6 +43,7 @@ const overrideFlags: readonly OverrideFlag[] = [
     paths: [
       ["frontend", "host"],
       ["receivers", "host"],
+      ["frontend", "host"],
     ],
   },
   {

@@ -6,7 +6,7 @@ var required = 24;
 var major = parseInt(process.versions.node, 10);
 
 if (major >= required) {
-  import("./main.ts");
+  void import("./main.ts");
 } else {
   var lines = [
     "needs Node " + required + " or newer, this is Node " + process.versions.node + ".",

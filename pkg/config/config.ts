@@ -82,7 +82,9 @@ class Reading {
       seen: (path, node) => this.#places.set(pathId(path), placeOf(offsetOf(node))),
     };
     const value = readNode(context, this.#root, file.root, []);
-    return value === unreadable ? {} : (value as Record<string, unknown>);
+    const isNothingRead = file.root === undefined && this.#problems.length > 0;
+    if (value === unreadable || isNothingRead) throw new ConfigError(this.#problems);
+    return value as Record<string, unknown>;
   }
 
   override(input: Record<string, unknown>, { path, text, flag }: ConfigOverride): void {

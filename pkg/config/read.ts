@@ -5,7 +5,6 @@ import type { ConfigNode, ListNode, MapNode, ScalarNode, SectionNode } from "./c
 import { durationExample, parseDuration } from "./duration.ts";
 import { expandVariables, hasVariables, type Environment } from "./interpolate.ts";
 import { didYouMean } from "./nearest.ts";
-import { offsetOf, type ReportAt } from "./yaml-file.ts";
 import { parseSize, sizeExample } from "./size.ts";
 
 /** What a print has in place of a secret. */
@@ -32,16 +31,10 @@ export function readNode(
 ): unknown {
   if (yaml === undefined) return emptyValue(context, node, path);
   context.seen(path, yaml);
-  switch (node.kind) {
-    case "section":
-      return readSection(context, node, yaml, path);
-    case "map":
-      return readMap(context, node, yaml, path);
-    case "list":
-      return readList(context, node, yaml, path);
-    case "scalar":
-      return readScalar(context, node, yaml, path);
-  }
+  if (node.kind === "section") return readSection(context, node, yaml, path);
+  if (node.kind === "map") return readMap(context, node, yaml, path);
+  if (node.kind === "list") return readList(context, node, yaml, path);
+  return readScalar(context, node, yaml, path);
 }
 
 /** Required sections are read even where the file does not have them, for their defaults. */
@@ -162,7 +155,8 @@ function readScalar(
   if (node.type === "duration") return value === 0 ? 0 : wrong(`${shown(yaml)} without a unit`);
   if (typeof value === "boolean" && node.type === "boolean") return value;
   if (typeof value === "number" && isNumeric(node)) {
-    return node.type === "number" || Number.isSafeInteger(value) ? value : wrong(shown(yaml));
+    const isWhole = Number.isSafeInteger(value) && (node.type !== "size" || value >= 0);
+    return node.type === "number" || isWhole ? value : wrong(shown(yaml));
   }
   return wrong(shown(yaml));
 }
@@ -196,24 +190,19 @@ export function scalarFromText(node: ScalarNode, text: string): unknown {
   throw invalid(`expected ${expectedText(node)}, got ${got}${hint}`);
 }
 
+const expectedTexts: Record<Exclude<ScalarNode["type"], "choice">, string> = {
+  text: "text",
+  boolean: "true or false",
+  duration: durationExample,
+  size: sizeExample,
+  integer: "a whole number",
+  number: "a number",
+};
+
 /** What a scalar may be, for messages. */
-export function expectedText(node: ScalarNode): string {
-  switch (node.type) {
-    case "text":
-      return "text";
-    case "choice":
-      return node.choices.length === 1 ? node.choices[0] : `one of ${node.choices.join(", ")}`;
-    case "boolean":
-      return "true or false";
-    case "duration":
-      return durationExample;
-    case "size":
-      return sizeExample;
-    case "integer":
-      return "a whole number";
-    case "number":
-      return "a number";
-  }
+function expectedText(node: ScalarNode): string {
+  if (node.type !== "choice") return expectedTexts[node.type];
+  return node.choices.length === 1 ? node.choices[0] : `one of ${node.choices.join(", ")}`;
 }
 
 function isPlainOnly(node: ScalarNode): boolean {
@@ -243,10 +232,10 @@ function invalid(message: string): SpoorError {
 function shown(yaml: Node): string {
   if (isMap(yaml)) return "a section";
   if (isSeq(yaml)) return "a list";
-  const { value } = yaml as Scalar;
+  const value = isScalar(yaml) ? yaml.value : undefined;
   if (value === null || value === undefined) return "nothing";
   if (typeof value === "string") return `the text ${JSON.stringify(value.slice(0, shownCharsMax))}`;
-  return `${typeof value} ${String(value)}`;
+  return typeof value === "number" ? `the number ${String(value)}` : JSON.stringify(value);
 }
 
 /** Sets a key that comes from outside, `__proto__` too. Undefined is left out. */

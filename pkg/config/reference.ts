@@ -46,16 +46,9 @@ function row(key: string, node: ConfigNode): string {
 }
 
 function typeText(node: ConfigNode): string {
-  switch (node.kind) {
-    case "section":
-      return "section";
-    case "map":
-      return `keys with values of type ${typeText(node.value)}`;
-    case "list":
-      return `list of ${typeText(node.item)}`;
-    case "scalar":
-      return scalarTypeText(node);
-  }
+  if (node.kind === "section") return "section";
+  if (node.kind === "map") return `keys with values of type ${typeText(node.value)}`;
+  return node.kind === "list" ? `list of ${typeText(node.item)}` : scalarTypeText(node);
 }
 
 function scalarTypeText(node: ScalarNode): string {

@@ -1,14 +1,5 @@
 /** A YAML text as nodes with places, within bounds: size, depth, no anchors, one document. */
-import {
-  Composer,
-  LineCounter,
-  Parser,
-  visit,
-  type CST,
-  type Document,
-  type Node,
-  type ParsedNode,
-} from "yaml";
+import { Composer, LineCounter, Parser, visit, type CST, type Document, type Node } from "yaml";
 
 export const configBytesMax: number = 1024 * 1024;
 const depthMax = 32;
@@ -47,7 +38,7 @@ export function parseYamlFile(
     return { root: undefined, place };
   }
   // Duplicate keys are found by the reader: the library's own check is quadratic.
-  const composer = new Composer<ParsedNode>({ uniqueKeys: false, lineCounter: lines });
+  const composer = new Composer({ uniqueKeys: false, lineCounter: lines });
   const documents = [...composer.compose(tokens, false, text.length)] as Document.Parsed[];
   for (const document of documents) checkDocument(document, reportAt);
   if (documents.length > 1) {
