@@ -11,7 +11,6 @@ const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
 export interface ServerConfig {
-  host: string;
   multitenancy: boolean;
   logLevel: LogLevel;
   shutdownMs: number;
@@ -51,11 +50,6 @@ const positive: z.ZodInt = z.int().positive();
 
 const serverConfig: z.ZodType<ServerConfig> = z
   .strictObject({
-    host: z
-      .string()
-      .min(1)
-      .default("127.0.0.1")
-      .describe("Address that the HTTP API listens on; 0.0.0.0 is all of the machine's"),
     multitenancy: z
       .boolean()
       .default(false)

@@ -6,7 +6,6 @@ import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { lock } from "proper-lockfile";
 import { collectDefaultMetrics, Registry } from "prom-client";
-import { Compactor } from "#modules/compactor/compactor.ts";
 import { Distributor } from "#modules/distributor/distributor.ts";
 import { Frontend } from "#modules/frontend/frontend.ts";
 import { Ingester, quarantineFolder } from "#modules/ingester/ingester.ts";
@@ -18,10 +17,11 @@ import type { Log } from "#pkg/log/log.ts";
 import { type CountedStore, countStore } from "#pkg/objstore/count.ts";
 import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
-import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
+import { version } from "#pkg/version/version.ts";
 import type { SpoorConfig } from "./config.ts";
 import { observeSpanLog, observeStore } from "./metrics.ts";
+import { statusPage } from "./status.ts";
 
 export interface SpoorOptions {
   config: SpoorConfig;
@@ -64,6 +64,7 @@ export async function startSpoor(options: SpoorOptions): Promise<RunningSpoor> {
 
 async function startParts(options: SpoorOptions, parts: Part[]): Promise<RunningSpoor> {
   const { config, clock, log } = options;
+  const startedMs = clock.nowMs();
   const dataDir = resolve(config.server.dataDir);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: "spoor_" });
@@ -71,7 +72,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
 
   const storeConfig: StoreConfig = {
     kind: "fs",
-    root: config.storage.path === "" ? join(dataDir, "bucket") : resolve(config.storage.path),
+    root: config.storage.path ? resolve(config.storage.path) : join(dataDir, "bucket"),
   };
   const store = countStore(await openStore(storeConfig));
   observeStore(registry, store);
@@ -98,16 +99,6 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
   parts.push({ name: "ingester", stop: () => ingester.stop() });
   await ingester.start();
 
-  const compactor = new Compactor({
-    config: config.compactor,
-    log: log.child({ module: "compactor" }),
-    registry,
-    clock,
-    store,
-    tableOf,
-  });
-  parts.push({ name: "compactor", stop: () => compactor.stop() });
-
   const querier = new Querier({
     config: config.querier,
     log: log.child({ module: "querier" }),
@@ -120,8 +111,9 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
   parts.push({ name: "querier", stop: () => querier.stop() });
 
   const frontend = new Frontend({
-    config: { ...config.frontend, host: config.server.host },
+    config: config.frontend,
     multiTenancy: config.server.multitenancy,
+    version,
     log: log.child({ module: "frontend" }),
     registry,
     clock,
@@ -129,10 +121,10 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     stored: querier,
     readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
     configText: () => options.configText,
-    status: () => statusOf(store, ingester, spanLog, tableOf),
+    status: () => statusPage({ store, ingester, spanLog, tableOf, startedMs, version }),
   });
   const { port: httpPort } = await frontend.start();
-  parts.push({ name: "frontend", stop: (deadlineMs) => frontend.stop(deadlineMs) });
+  parts.push({ name: "frontend", stop: () => frontend.stop() });
 
   const distributor = new Distributor({
     config: config.distributor,
@@ -142,7 +134,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
   });
   const receiver = new OtlpReceiver({
-    config: { ...config.receivers, host: config.server.host },
+    config: config.receivers,
     sink: distributor,
     log: log.child({ module: "receivers" }),
     registry,
@@ -152,7 +144,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
   parts.push({ name: "heads", stop: async () => (flushed = await flush(ingester, log)) });
   parts.push({ name: "receivers", stop: (deadlineMs) => receiver.stop(deadlineMs) });
 
-  const ready = ingester.caughtUp().then(() => compactor.start());
+  const ready = ingester.caughtUp();
   return {
     httpPort,
     otlpHttpPort: ports.httpPort,
@@ -204,7 +196,7 @@ async function lockFolder(dataDir: string, { onFatal }: SpoorOptions): Promise<P
         onFatal(new SpoorError("Internal", `lost the lock of ${dataDir}`, { cause }));
       },
     });
-    return { name: "data folder lock", stop: release };
+    return { name: "data folder lock", stop: () => release() };
   } catch (cause) {
     const isLocked = cause instanceof Error && "code" in cause && cause.code === "ELOCKED";
     const why = isLocked ? "another spoor process uses it" : String(cause);
@@ -226,30 +218,4 @@ function tableCache(store: CountedStore, clock: Clock, log: Log): (tenant: strin
     }
     return table;
   };
-}
-
-/** What the status page shows. */
-async function statusOf(
-  store: CountedStore,
-  ingester: Ingester,
-  spanLog: SpanLog,
-  tableOf: (tenant: string) => Table,
-): Promise<{
-  tenants: { name: string; blocks: number; spans: number; sizeBytes: number }[];
-  partitions: object[];
-  log: object;
-}> {
-  const tenants = [];
-  for (const name of await store.listFolders("")) {
-    if (name.startsWith("_") || name.startsWith(".")) continue;
-    const { files } = tableOf(name).snapshot;
-    let spans = 0;
-    let sizeBytes = 0;
-    for (const file of files.values()) {
-      spans += file.stats.rows;
-      sizeBytes += file.sizeBytes;
-    }
-    tenants.push({ name, blocks: files.size, spans, sizeBytes });
-  }
-  return { tenants, partitions: await ingester.states(), log: spanLog.stats() };
 }

@@ -41,7 +41,7 @@ const overrideFlags: readonly OverrideFlag[] = [
     value: "ADDRESS",
     help: "address to listen on (default 127.0.0.1; 0.0.0.0 for all)",
     paths: [
-      ["server", "host"],
+      ["frontend", "host"],
       ["receivers", "host"],
       ["frontend", "host"],
     ],

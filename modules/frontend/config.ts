@@ -4,7 +4,6 @@ import { z } from "zod";
 export interface FrontendConfig {
   host: string;
   port: number;
-  multiTenancy: boolean;
   partialResults: "answer" | "error";
   queryTimeoutMs: number;
   queriesMax: number;
@@ -28,10 +27,6 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
     .max(65_535)
     .default(3200)
     .describe("Port of the HTTP API; 0 takes a free one."),
-  multiTenancy: z
-    .boolean()
-    .default(false)
-    .describe("Whether requests must name their tenant in the header X-Scope-OrgID."),
   partialResults: z
     .enum(["answer", "error"])
     .default("answer")

@@ -28,6 +28,7 @@ beforeAll(async () => {
     config: frontendConfig.parse({ port: 0 }),
     live: spans,
     stored: spans,
+    multiTenancy: false,
     version: "0.1.0",
     readiness: () => undefined,
     configText: () => "a: 1\n",

@@ -16,6 +16,8 @@ import type { StatusPage } from "./status-page.ts";
 
 export interface FrontendOptions {
   config: FrontendConfig;
+  /** Whether requests must name their tenant in X-Scope-OrgID. */
+  multiTenancy: boolean;
   live: LiveSpans;
   stored: StoredSpans;
   /** This program's own version. */

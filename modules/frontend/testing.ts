@@ -61,7 +61,7 @@ export class TestSpans implements LiveSpans, StoredSpans {
   readonly store: ObjectStore = new MemoryStore();
   heads: PinnedHead[] = [];
   blocks: StoredBlock[] = [];
-  transactions = new Map<string, number>();
+  transactions: Map<string, number> = new Map();
   incomplete: string[] = [];
   failed: { path: string; message: string }[] = [];
   /** Thrown by `pin` and `snapshot` if set. */
@@ -71,6 +71,10 @@ export class TestSpans implements LiveSpans, StoredSpans {
   pins = 0;
   /** Every call, in order, for tests of the order of things. */
   readonly calls: string[] = [];
+
+  get both(): { live: LiveSpans; stored: StoredSpans } {
+    return { live: this, stored: this };
+  }
 
   async pin(): Promise<PinnedHeads> {
     this.calls.push("pin");

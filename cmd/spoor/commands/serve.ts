@@ -77,16 +77,16 @@ async function announceReady(spoor: RunningSpoor, io: CommandIo, log: Log): Prom
 }
 
 function banner({ config }: ServeArgs, spoor: RunningSpoor): string {
-  const { host, dataDir } = config.server;
-  const shown = host === "0.0.0.0" || host === "::" ? "localhost" : host;
-  const url = (port: number): string =>
-    `http://${shown.includes(":") ? `[${shown}]` : shown}:${port}`;
+  const url = (host: string, port: number): string => {
+    const shown = host === "0.0.0.0" || host === "::" ? "localhost" : host;
+    return `http://${shown.includes(":") ? `[${shown}]` : shown}:${port}`;
+  };
   return [
     `spoor ${version}`,
-    `  page and API  ${url(spoor.httpPort)}`,
-    `  OTLP/HTTP     ${url(spoor.otlpHttpPort)}`,
-    `  OTLP/gRPC     ${url(spoor.otlpGrpcPort)}`,
-    `  data          ${dataDir}`,
+    `  page and API  ${url(config.frontend.host, spoor.httpPort)}`,
+    `  OTLP/HTTP     ${url(config.receivers.host, spoor.otlpHttpPort)}`,
+    `  OTLP/gRPC     ${url(config.receivers.host, spoor.otlpGrpcPort)}`,
+    `  data          ${config.server.dataDir}`,
     "",
   ].join("\n");
 }
