@@ -1,8 +1,9 @@
 /**
  * parquet-wasm, wrapped: Arrow IPC to a Parquet file of one row group, and column chunks back.
  *
- * A panic inside WASM leaves its instance unusable, and WASM memory never shrinks: this module is
- * loaded only in worker threads that are replaced after a failure (and inline in tests).
+ * A panic inside WASM is an uncaught error of the thread: the promise of the call never settles, no
+ * catch sees it, and the instance is unusable. WASM memory never shrinks. So this module is loaded
+ * only in worker threads that are replaced after an error (and inline in tests).
  */
 import {
   Compression,

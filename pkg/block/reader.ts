@@ -25,7 +25,7 @@ import { decodeThrift } from "./thrift.ts";
 
 /** Where a block is. Without `indexOffset` one more read finds it from the end of the file. */
 export interface BlockPlace {
-  store: ObjectStore;
+  store: Pick<ObjectStore, "getRange">;
   key: string;
   sizeBytes: number;
   indexOffset?: number;
@@ -42,7 +42,7 @@ export class BlockReader {
   /** Bytes of index section and footer that opening has read. */
   readonly tailBytes: number;
   readonly #source: VerifiedSource;
-  #parquet: ParquetReader | undefined;
+  #parquet: Promise<ParquetReader> | undefined;
 
   constructor(
     key: string,
@@ -63,26 +63,43 @@ export class BlockReader {
     return this.#source.readBytes;
   }
 
-  /** The named columns of one row group; names that the block lacks are left out. */
+  /**
+   * The named columns of one row group; names that the block lacks are left out. Throws Corrupt
+   * naming the block, or what the store throws. A panic of the Parquet reader is thrown past every
+   * caller (see parquet.ts).
+   */
   async readRowGroup(rowGroup: number, names?: readonly string[]): Promise<ColumnBatch> {
     const { rows } = this.rowGroups[rowGroup];
     const columns = (names ?? this.columnNames).filter((name) => this.columnNames.includes(name));
     if (columns.length === 0) return batchOf(rows, new Map<string, Column>());
-    this.#parquet ??= await ParquetReader.open(this.#source);
-    const ipc = await this.#parquet.read({ rowGroup, columns, rows });
-    return batchOf(rows, decodeArrow(ipc, rows));
+    try {
+      this.#parquet ??= ParquetReader.open(this.#source);
+      const parquet = await this.#parquet;
+      return batchOf(rows, decodeArrow(await parquet.read({ rowGroup, columns, rows }), rows));
+    } catch (error) {
+      throw blockError(error, this.key);
+    }
   }
 
-  /** The tag index of one row group, or of the whole block. */
+  /** The tag index of one row group, or of the whole block. Throws Corrupt. */
   tags(rowGroup?: number): TagIndex {
     const { directory } = this;
     const place = rowGroup === undefined ? directory.tags : directory.rowGroups[rowGroup].tags;
-    return decodeTags(this.#source.part(place, "tag index"));
+    const what = rowGroup === undefined ? "tag index" : `tag index of row group ${rowGroup}`;
+    try {
+      return decodeTags(this.#source.part(place, what));
+    } catch (error) {
+      throw blockError(error, this.key);
+    }
   }
 
-  /** One shard of the trace bloom. */
+  /** One shard of the trace bloom. Throws Corrupt. */
   bloomShard(shard: number): Uint8Array {
-    return this.#source.part(this.directory.bloom.places[shard], `bloom shard ${shard}`);
+    try {
+      return this.#source.part(this.directory.bloom.places[shard], `bloom shard ${shard}`);
+    } catch (error) {
+      throw blockError(error, this.key);
+    }
   }
 
   /** The segments that the checksums cover, from the start of the file. */
@@ -90,8 +107,12 @@ export class BlockReader {
     return this.#source.segments;
   }
 
+  /** Frees memory of the Parquet reader. Call it when no read is under way. */
   close(): void {
-    this.#parquet?.close();
+    this.#parquet?.then(
+      (parquet) => parquet.close(),
+      () => "it never opened, which its reads have reported",
+    );
     this.#parquet = undefined;
   }
 }
