@@ -1,10 +1,8 @@
 /** What the ingester's main thread, its partition workers and its cutter threads tell each other. */
 import type { HeadData } from "#pkg/columns/head.ts";
+import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { BlockFile, ColumnDef } from "#pkg/table/table.ts";
 import type { IngesterConfig } from "./config.ts";
-
-/** How a thread opens the bucket; plain data. */
-export type StoreConfig = { kind: "fs"; root: string };
 
 export interface PartitionWorkerData {
   logDir: string;

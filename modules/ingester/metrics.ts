@@ -1,0 +1,73 @@
+/** Metrics of the ingester. */
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+
+export interface IngesterMetrics {
+  blocks: Counter;
+  blockBytes: Counter;
+  blockSpans: Counter;
+  duplicateSpans: Counter;
+  quarantinedRecords: Counter;
+  commitFailures: Counter<"reason">;
+  cutSeconds: Histogram;
+  storeSeconds: Histogram;
+  commitSeconds: Histogram;
+  workerRestarts: Counter;
+  headSpans: Gauge<"partition">;
+  headBytes: Gauge<"partition">;
+  decodedSpans: Gauge<"partition">;
+  behindRecords: Gauge<"partition">;
+  lostRecords: Gauge<"partition">;
+  undecodableRecords: Gauge<"partition">;
+  repairedStrings: Gauge<"partition">;
+}
+
+export function ingesterMetrics(registry: Registry): IngesterMetrics {
+  const registers = [registry];
+  const counter = (name: string, help: string): Counter =>
+    new Counter({ name: `spoor_ingester_${name}`, help, registers });
+  const seconds = (name: string, help: string): Histogram =>
+    new Histogram({
+      name: `spoor_ingester_${name}`,
+      help,
+      registers,
+      buckets: [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30],
+    });
+  const gauge = (name: string, help: string): Gauge<"partition"> =>
+    new Gauge({ name: `spoor_ingester_${name}`, help, registers, labelNames: ["partition"] });
+  return {
+    blocks: counter("blocks_total", "Blocks committed to tables."),
+    blockBytes: counter("block_bytes_total", "Bytes of the blocks committed to tables."),
+    blockSpans: counter("block_spans_total", "Spans of the blocks committed to tables."),
+    duplicateSpans: counter(
+      "duplicate_spans_total",
+      "Spans left out of a block because an equal span was in it already.",
+    ),
+    quarantinedRecords: counter(
+      "quarantined_records_total",
+      "Log records that could not become a block and were set aside as files.",
+    ),
+    commitFailures: new Counter({
+      name: "spoor_ingester_store_failures_total",
+      help: "Failed tries to store or commit a head, by reason.",
+      registers,
+      labelNames: ["reason"],
+    }),
+    cutSeconds: seconds("cut_seconds", "Time to encode a head as a block."),
+    storeSeconds: seconds("store_seconds", "Time to put a block into the bucket."),
+    commitSeconds: seconds("commit_seconds", "Time to commit a block to its table."),
+    workerRestarts: counter(
+      "worker_restarts_total",
+      "Partition workers that died and were restarted.",
+    ),
+    headSpans: gauge("head_spans", "Spans in heads, that is, in no block yet."),
+    headBytes: gauge("head_bytes", "Memory of heads, bytes."),
+    decodedSpans: gauge(
+      "decoded_spans_total",
+      "Spans decoded from the log since the worker started.",
+    ),
+    behindRecords: gauge("behind_records", "Durable log records that are in no head yet."),
+    lostRecords: gauge("lost_records", "Log records that are damaged and can not be read."),
+    undecodableRecords: gauge("undecodable_records", "Log records that do not decode."),
+    repairedStrings: gauge("repaired_strings", "Strings that were not UTF-8 and were repaired."),
+  };
+}

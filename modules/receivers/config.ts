@@ -1,0 +1,92 @@
+/** Settings of the OTLP receivers. Sizes are bytes, durations milliseconds. */
+import { z } from "zod";
+
+const mebibyte = 1024 * 1024;
+
+export interface OtlpReceiverConfig {
+  host: string;
+  httpPort: number;
+  grpcPort: number;
+  bodyBytesMax: number;
+  requestsMax: number;
+  bytesMax: number;
+  connectionsMax: number;
+  headersTimeoutMs: number;
+  requestTimeoutMs: number;
+  idleTimeoutMs: number;
+  retryAfterMs: number;
+  jsonThreads: number;
+  corsAllowedOrigins: string[];
+}
+
+export const otlpReceiverConfigSchema: z.ZodType<OtlpReceiverConfig> = z
+  .strictObject({
+    host: z.string().default("127.0.0.1").describe("Address that both OTLP servers listen on"),
+    httpPort: z
+      .int()
+      .min(0)
+      .max(65_535)
+      .default(4318)
+      .describe("Port of OTLP/HTTP; 0 takes a free one"),
+    grpcPort: z
+      .int()
+      .min(0)
+      .max(65_535)
+      .default(4317)
+      .describe("Port of OTLP/gRPC; 0 takes a free one"),
+    bodyBytesMax: z
+      .int()
+      .min(1024)
+      .max(1024 * mebibyte)
+      .default(64 * mebibyte)
+      .describe("Largest request after decompression, bytes"),
+    requestsMax: z
+      .int()
+      .min(1)
+      .default(4096)
+      .describe("Requests in flight, over both protocols; more are told to retry"),
+    bytesMax: z
+      .int()
+      .min(mebibyte)
+      .default(256 * mebibyte)
+      .describe("Bytes of request bodies in memory, over both protocols; more are told to retry"),
+    connectionsMax: z
+      .int()
+      .min(1)
+      .default(10_000)
+      .describe("Open connections per server; more are closed at once"),
+    headersTimeoutMs: z
+      .int()
+      .min(1)
+      .default(10_000)
+      .describe("Time for a client to send its request's headers, ms"),
+    requestTimeoutMs: z
+      .int()
+      .min(1)
+      .default(30_000)
+      .describe("Time for a client to send its whole request, ms"),
+    idleTimeoutMs: z
+      .int()
+      .min(1)
+      .default(300_000)
+      .describe("Time after which a connection without traffic is closed, ms"),
+    retryAfterMs: z
+      .int()
+      .min(1)
+      .default(5000)
+      .describe("How long clients are told to wait where the refusal does not say it, ms"),
+    jsonThreads: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(1)
+      .describe("Worker threads that convert large JSON bodies"),
+    corsAllowedOrigins: z
+      .array(z.string())
+      .default(["*"])
+      .describe('Origins whose pages may send spans; "*" is any, an empty list is none'),
+  })
+  .refine((config) => config.bytesMax >= 2 * config.bodyBytesMax, {
+    path: ["bytesMax"],
+    error: "must be at least twice bodyBytesMax, or no request of that size could be inflated",
+  });

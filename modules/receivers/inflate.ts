@@ -1,0 +1,140 @@
+// HOT: runs per request; measured by `npm run bench` (receive).
+/**
+ * Decompresses request bodies, never past a limit: a bomb costs the limit, not its full size.
+ *
+ * Measured (Node 24, bodies of spans): sync calls with an output buffer of the right size take 26 µs
+ * for 35 KB and 280 µs for 512 KB; async ones 120-190 µs and 490-1,400 µs. So what may become
+ * at most 1 MiB is inflated in place, and only what turns out larger goes to Node's thread pool.
+ */
+import { promisify } from "node:util";
+import {
+  constants,
+  gunzip,
+  gunzipSync,
+  inflate as zlibInflate,
+  inflateRaw,
+  inflateRawSync,
+  inflateSync,
+  zstdDecompress,
+  zstdDecompressSync,
+  type ZlibOptions,
+  type ZstdOptions,
+} from "node:zlib";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Lease } from "./in-flight.ts";
+
+export type Encoding = "identity" | "gzip" | "zstd" | "deflate";
+
+/** For Accept-Encoding and grpc-accept-encoding. */
+export const encodingNames: readonly Encoding[] = ["identity", "gzip", "zstd", "deflate"];
+
+export interface InflateOptions {
+  encoding: Encoding;
+  bytesMax: number;
+  /** Holds the compressed bytes; is made to hold the output too. */
+  lease: Lease;
+}
+
+const syncBytesMax = 1024 * 1024;
+/** Bodies of spans shrink 8 to 12 times. */
+const usualRatio = 12;
+/** 32 MiB: what senders' highest levels use. The library's default is 128 MiB per request. */
+const zstdWindowLogMax = 25;
+
+const asyncInflaters = {
+  gzip: promisify<Uint8Array, ZlibOptions, Buffer>(gunzip),
+  zlib: promisify<Uint8Array, ZlibOptions, Buffer>(zlibInflate),
+  deflateRaw: promisify<Uint8Array, ZlibOptions, Buffer>(inflateRaw),
+  zstd: promisify<Uint8Array, ZstdOptions, Buffer>(zstdDecompress),
+};
+const syncInflaters = {
+  gzip: gunzipSync,
+  zlib: inflateSync,
+  deflateRaw: inflateRawSync,
+  zstd: zstdDecompressSync,
+};
+
+/** The name in a Content-Encoding or grpc-encoding header; undefined if we do not know it. */
+export function parseEncoding(header: string | undefined): Encoding | undefined {
+  switch (header?.trim().toLowerCase()) {
+    case undefined:
+    case "":
+    case "none":
+    case "identity":
+      return "identity";
+    case "gzip":
+    case "x-gzip":
+      return "gzip";
+    case "zstd":
+      return "zstd";
+    case "deflate":
+    case "zlib":
+      return "deflate";
+    default:
+      return undefined;
+  }
+}
+
+/**
+ * Decompresses `body`. Throws TooLarge above `bytesMax`, LimitExceeded if the memory for it is in
+ * use, InvalidInput if it is not of this encoding. Holds on to no memory when it throws.
+ */
+export async function inflate(body: Uint8Array, options: InflateOptions): Promise<Uint8Array> {
+  const { encoding, bytesMax, lease } = options;
+  if (encoding === "identity") return body;
+  const format = encoding === "deflate" ? deflateFormat(body) : encoding;
+  const held = lease.bytes;
+  const syncMax = Math.min(bytesMax, syncBytesMax);
+  const limits = [syncMax, Math.min(bytesMax, Math.max(syncMax, body.length * 20)), bytesMax];
+  for (const [attempt, limit] of limits.entries()) {
+    lease.resize(held + limit);
+    try {
+      const zlib = zlibOptions(encoding, limit, guessBytes(body, encoding));
+      const inflated =
+        attempt === 0
+          ? syncInflaters[format](body, zlib)
+          : await asyncInflaters[format](body, zlib);
+      lease.resize(held + inflated.length);
+      return inflated;
+    } catch (error) {
+      if (!isOverLimit(error)) throw inflateError(error, encoding);
+    }
+  }
+  throw new SpoorError("TooLarge", `request over ${bytesMax} bytes after decompression`, {
+    reason: "body_too_large",
+  });
+}
+
+/** Options for at most `limit` bytes; the output buffer is as large as we think they will be. */
+function zlibOptions(encoding: Encoding, limit: number, guess: number): ZlibOptions & ZstdOptions {
+  const chunkSize = Math.max(64, Math.min(guess, limit + 1, syncBytesMax));
+  if (encoding !== "zstd") return { maxOutputLength: limit, chunkSize };
+  const params = { [constants.ZSTD_d_windowLogMax]: zstdWindowLogMax };
+  return { maxOutputLength: limit, chunkSize, params };
+}
+
+/** How large the output may be: a gzip body ends with its size modulo 4 GiB. Only a hint. */
+function guessBytes(body: Uint8Array, encoding: Encoding): number {
+  const end = body.length;
+  if (encoding !== "gzip" || end < 18) return end * usualRatio;
+  const size = body[end - 4] | (body[end - 3] << 8) | (body[end - 2] << 16) | (body[end - 1] << 24);
+  return (size >>> 0) + 1;
+}
+
+/** HTTP's "deflate" is the zlib format, but some clients send it without the zlib header. */
+function deflateFormat(body: Uint8Array): "zlib" | "deflateRaw" {
+  const hasHeader = (body[0] & 0x0f) === 8 && ((body[0] << 8) | body[1]) % 31 === 0;
+  return hasHeader ? "zlib" : "deflateRaw";
+}
+
+function isOverLimit(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE";
+}
+
+function inflateError(error: unknown, encoding: Encoding): SpoorError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new SpoorError("InvalidInput", `body is not ${encoding}: ${why}`, {
+    cause: error,
+    reason: "invalid_compression",
+  });
+}

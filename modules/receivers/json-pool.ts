@@ -1,0 +1,51 @@
+/** Converts OTLP/JSON bodies to protobuf: small ones in place, others on worker threads. */
+import { Piscina } from "piscina";
+import { errorFromData, SpoorError } from "#pkg/errors/errors.ts";
+import { jsonToWire } from "#pkg/otlp/json-decode.ts";
+import type { JsonJobResult } from "./json-worker.ts";
+
+/** About one millisecond of work. */
+const inPlaceBytesMax = 48 * 1024;
+/** Jobs that may wait per thread; their bodies are bounded by InFlight too. */
+const queuePerThread = 64;
+const idleTimeoutMs = 60_000;
+
+export class JsonPool {
+  #threads: number;
+  #pool: Piscina<Uint8Array, JsonJobResult> | undefined;
+
+  /** Starts no thread until a large body comes. */
+  constructor(threads: number) {
+    this.#threads = threads;
+  }
+
+  /**
+   * The request as protobuf. `json` may be moved away: the caller must not use it again. Throws
+   * InvalidInput, LimitExceeded (too many waiting), Canceled (aborted).
+   */
+  async toWire(json: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    if (json.length <= inPlaceBytesMax) return jsonToWire(json);
+    this.#pool ??= new Piscina<Uint8Array, JsonJobResult>({
+      filename: new URL("./json-worker.ts", import.meta.url).href,
+      minThreads: 0,
+      maxThreads: this.#threads,
+      maxQueue: this.#threads * queuePerThread,
+      idleTimeout: idleTimeoutMs,
+    });
+    if (this.#pool.queueSize >= this.#threads * queuePerThread) {
+      throw new SpoorError("LimitExceeded", "too many JSON bodies waiting for conversion", {
+        reason: "json_queue_full",
+      });
+    }
+    // Only a buffer that is all ours can be moved; parts of shared ones are copied.
+    const owned = json.byteLength === json.buffer.byteLength ? json : new Uint8Array(json);
+    const transferList = [owned.buffer as ArrayBuffer];
+    const result = await this.#pool.run(owned, { transferList, signal });
+    if ("error" in result) throw errorFromData(result.error);
+    return result;
+  }
+
+  async close(): Promise<void> {
+    await this.#pool?.destroy();
+  }
+}

@@ -1,0 +1,330 @@
+// HOT: runs per request; measured by `npm run bench` (receive).
+/**
+ * OTLP/gRPC on node:http2: `TraceService/Export` and the health check, unary calls only.
+ *
+ * Flow-control windows are megabytes (the default 64 KiB costs a round trip per two frames). What
+ * a client may then send unread is bounded by InFlight, not by the window.
+ */
+import {
+  constants,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import type { AddressInfo } from "node:net";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { WireReader } from "#pkg/bytes/wire.ts";
+import { encodeResponse, type Status, statusOf } from "./answers.ts";
+import {
+  frameMessage,
+  type GrpcMessage,
+  MessageReader,
+  parseTimeout,
+  statusTrailers,
+} from "./grpc-frame.ts";
+import type { Lease } from "./in-flight.ts";
+import { encodingNames, parseEncoding } from "./inflate.ts";
+import { ingest, type ReceiverParts, refuse } from "./ingest.ts";
+import type { ProtocolMetrics } from "./metrics.ts";
+
+const protocol = "otlp_grpc";
+const traceService = "opentelemetry.proto.collector.trace.v1.TraceService";
+const exportPath = `/${traceService}/Export`;
+const healthPath = "/grpc.health.v1.Health/Check";
+
+const streamWindowBytes = 4 * 1024 * 1024;
+const sessionWindowBytes = 16 * 1024 * 1024;
+const streamsPerSessionMax = 256;
+/** Frames up to this size: fewer events per body than with the default 16 KiB. */
+const frameBytesMax = 256 * 1024;
+/** A health request has one short string. */
+const healthBytesMax = 4096;
+/** Longest that setTimeout can wait. */
+const timerMsMax = 2 ** 31 - 1;
+
+const statusUnimplemented = 12;
+const healthServing = 1;
+const healthNotServing = 2;
+
+/** One call, from its headers to its trailers. */
+interface Call {
+  stream: ServerHttp2Stream;
+  headers: IncomingHttpHeaders;
+  tenantHeaders: string[];
+  startedMs: number;
+  abort: AbortController;
+}
+
+export class OtlpGrpcServer {
+  #parts: ReceiverParts;
+  #metrics: ProtocolMetrics;
+  #server: Http2Server;
+  #sessions: Set<ServerHttp2Session> = new Set();
+  #isStopping = false;
+
+  constructor(parts: ReceiverParts) {
+    this.#parts = parts;
+    this.#metrics = parts.metrics.forProtocol(protocol);
+    this.#server = createServer({
+      maxSessionMemory: 64,
+      settings: {
+        initialWindowSize: streamWindowBytes,
+        maxConcurrentStreams: streamsPerSessionMax,
+        maxFrameSize: frameBytesMax,
+        enablePush: false,
+      },
+    });
+    this.#server.maxConnections = parts.config.connectionsMax;
+    this.#server.on("session", (session) => this.#openSession(session));
+    this.#server.on("sessionError", () => this.#metrics.malformed("invalid_http2"));
+    this.#server.on("stream", (stream, headers, _flags, rawHeaders) => {
+      // A reset stream closes after its error; the call sees the close.
+      stream.on("error", () => undefined);
+      const abort = new AbortController();
+      const tenantHeaders = tenantValues(rawHeaders as unknown as string[]);
+      void this.#handle({ stream, headers, tenantHeaders, startedMs: performance.now(), abort });
+    });
+  }
+
+  /** Listens; resolves with the port. */
+  async start(): Promise<number> {
+    const { host, grpcPort } = this.#parts.config;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(grpcPort, host, () => resolve());
+    });
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Accepts no more calls (GOAWAY); resolves when the last one is answered. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    for (const session of this.#sessions) session.close();
+    await closed;
+  }
+
+  /** Closes connections without an answer. */
+  kill(): void {
+    for (const session of this.#sessions) session.destroy();
+  }
+
+  #openSession(session: ServerHttp2Session): void {
+    this.#sessions.add(session);
+    session.once("close", () => this.#sessions.delete(session));
+    session.setLocalWindowSize(sessionWindowBytes);
+    session.setTimeout(this.#parts.config.idleTimeoutMs, () => session.close());
+  }
+
+  async #handle(call: Call): Promise<void> {
+    const { stream, headers } = call;
+    const isPost = headers[":method"] === "POST";
+    if (!isPost || !isGrpc(headers["content-type"])) {
+      this.#metrics.malformed(isPost ? "content_type" : "method_not_allowed");
+      stream.respond({ ":status": isPost ? 415 : 405 }, { endStream: true });
+      stream.close(constants.NGHTTP2_NO_ERROR);
+      return;
+    }
+    const path = headers[":path"];
+    if (path === exportPath) await this.#export(call);
+    else if (path === healthPath) await this.#health(call);
+    else {
+      this.#metrics.malformed("unimplemented");
+      answerStatus(stream, { code: statusUnimplemented, message: `unknown method ${path}` });
+    }
+  }
+
+  async #export(call: Call): Promise<void> {
+    const { stream, tenantHeaders, startedMs, abort } = call;
+    const { signal } = abort;
+    const encoding = parseEncoding(call.headers["grpc-encoding"] as string | undefined);
+    if (encoding === undefined) {
+      this.#metrics.malformed("content_encoding");
+      const message = `unknown grpc-encoding ${String(call.headers["grpc-encoding"])}`;
+      const known = { "grpc-accept-encoding": encodingNames.join(",") };
+      answerStatus(stream, { code: statusUnimplemented, message }, known);
+      return;
+    }
+    const metrics = this.#metrics;
+    try {
+      const result = await this.#withLease(
+        call,
+        this.#parts.config.bodyBytesMax,
+        (message, lease) => {
+          if (message.isCompressed && encoding === "identity") {
+            throw new SpoorError("InvalidInput", "compressed message without grpc-encoding", {
+              reason: "grpc_flag",
+            });
+          }
+          const { bytes: body, isCompressed } = message;
+          const input = { body, tenantHeaders, protocol, metrics, lease, signal };
+          const used = isCompressed ? encoding : "identity";
+          return ingest(this.#parts, { ...input, encoding: used, format: "protobuf" });
+        },
+      );
+      metrics.stored(result, (performance.now() - startedMs) / 1000);
+      answerMessage(stream, encodeResponse(result, "protobuf") as Uint8Array);
+    } catch (thrown) {
+      const error = refuse(this.#parts, thrown, { metrics, protocol, signal, startedMs });
+      answerStatus(stream, statusOf(error));
+    }
+  }
+
+  async #health(call: Call): Promise<void> {
+    const { stream, startedMs, abort } = call;
+    try {
+      const service = await this.#withLease(call, healthBytesMax, ({ bytes }) =>
+        Promise.resolve(readHealthService(bytes)),
+      );
+      if (service !== "" && service !== traceService) {
+        answerStatus(stream, { code: 5, message: `unknown service ${service}` });
+        return;
+      }
+      const status = this.#isStopping ? healthNotServing : healthServing;
+      answerMessage(stream, Uint8Array.from([0x08, status]));
+    } catch (thrown) {
+      const context = { metrics: this.#metrics, protocol, signal: abort.signal, startedMs };
+      answerStatus(stream, statusOf(refuse(this.#parts, thrown, context)));
+    }
+  }
+
+  /**
+   * Reads the call's message within its time and runs `work` on it. Rejects at the client's
+   * deadline or when it goes away; the lease is held until `work` itself has ended.
+   */
+  async #withLease<T>(
+    call: Call,
+    bytesMax: number,
+    work: (message: GrpcMessage, lease: Lease) => Promise<T>,
+  ): Promise<T> {
+    const { stream, headers, abort } = call;
+    const { signal } = abort;
+    const timeoutMs = parseTimeout(headers["grpc-timeout"] as string | undefined);
+    const lease = this.#parts.inFlight.admit();
+    const { requestTimeoutMs } = this.#parts.config;
+    const deadline = abortAfter(abort, timeoutMs, "deadline passed", "deadline");
+    const slow = abortAfter(abort, requestTimeoutMs, "request not sent in time", "request_timeout");
+    stream.once("close", () => {
+      if (!stream.writableFinished) {
+        abort.abort(new SpoorError("Canceled", "client went away", { reason: "client_gone" }));
+      }
+    });
+    const run = async (): Promise<T> => {
+      try {
+        const message = await readMessage(stream, new MessageReader(bytesMax, lease), signal);
+        clearTimeout(slow);
+        return await work(message, lease);
+      } finally {
+        lease.release();
+      }
+    };
+    try {
+      return await orAborted(run(), signal);
+    } finally {
+      clearTimeout(slow);
+      clearTimeout(deadline);
+    }
+  }
+}
+
+function abortAfter(
+  abort: AbortController,
+  timeoutMs: number,
+  what: string,
+  reason: string,
+): NodeJS.Timeout | undefined {
+  if (timeoutMs > timerMsMax) return undefined;
+  return setTimeout(() => abort.abort(new SpoorError("Timeout", what, { reason })), timeoutMs);
+}
+
+/** The result of `running`, or the reason of the abort if that comes first. */
+async function orAborted<T>(running: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_resolve, reject) => {
+    onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([running, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort!);
+  }
+}
+
+async function readMessage(
+  stream: ServerHttp2Stream,
+  reader: MessageReader,
+  signal: AbortSignal,
+): Promise<GrpcMessage> {
+  await new Promise<void>((resolve, reject) => {
+    const onData = (chunk: Buffer): void => {
+      try {
+        reader.push(chunk);
+      } catch (error) {
+        stream.off("data", onData);
+        stream.resume();
+        reject(error as Error);
+      }
+    };
+    stream.on("data", onData);
+    stream.once("end", resolve);
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+  });
+  if (signal.aborted) throw signal.reason as Error;
+  return reader.finish();
+}
+
+/** HealthCheckRequest { 1 string service }. */
+function readHealthService(bytes: Uint8Array): string {
+  const reader = new WireReader(bytes);
+  let service = "";
+  while (reader.pos < reader.end) {
+    const tag = reader.tag();
+    if (tag === 0x0a) {
+      const end = reader.lengthEnd();
+      service = Buffer.from(bytes.subarray(reader.pos, end)).toString("utf8");
+      reader.pos = end;
+    } else reader.skip(tag);
+  }
+  return service;
+}
+
+function isGrpc(contentType: string | undefined): boolean {
+  const [type] = (contentType ?? "").toLowerCase().split(";", 1);
+  return type.trim() === "application/grpc" || type.trim() === "application/grpc+proto";
+}
+
+/** All values of x-scope-orgid: node:http2 joins duplicates with ", ". */
+function tenantValues(rawHeaders: string[]): string[] {
+  const values: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i] === "x-scope-orgid") values.push(rawHeaders[i + 1]);
+  }
+  return values;
+}
+
+function answerMessage(stream: ServerHttp2Stream, message: Uint8Array): void {
+  if (stream.closed || stream.destroyed) return;
+  stream.respond(
+    { ":status": 200, "content-type": "application/grpc+proto" },
+    { waitForTrailers: true },
+  );
+  stream.once("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+  stream.end(frameMessage(message));
+}
+
+/** A "trailers-only" answer. If the client is still sending, it is told to stop. */
+function answerStatus(
+  stream: ServerHttp2Stream,
+  status: Status,
+  headers: Record<string, string> = {},
+): void {
+  if (stream.closed || stream.destroyed) return;
+  const head = { ":status": 200, "content-type": "application/grpc+proto" };
+  stream.respond({ ...head, ...headers, ...statusTrailers(status) }, { endStream: true });
+  if (!stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+}

@@ -1,0 +1,268 @@
+// HOT: runs per request; measured by `npm run bench` (receive).
+/**
+ * OTLP/HTTP on node:http: `POST /v1/traces` with protobuf or JSON, plain or compressed.
+ *
+ * Everything is refused as early as it can be: path, method, type and encoding before the body,
+ * size while it is read or inflated. Errors are a google.rpc.Status in the request's own format.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { errorTable, SpoorError } from "#pkg/errors/errors.ts";
+import { type BodyFormat, encodeResponse, encodeStatus, statusOf } from "./answers.ts";
+import { preflightHeaders, responseHeaders } from "./cors.ts";
+import type { Lease } from "./in-flight.ts";
+import { type Encoding, encodingNames, parseEncoding } from "./inflate.ts";
+import { ingest, type ReceiverParts, refuse } from "./ingest.ts";
+import type { ProtocolMetrics } from "./metrics.ts";
+
+const protocol = "otlp_http";
+const tracesPath = "/v1/traces";
+const contentTypes: Record<BodyFormat, string> = {
+  protobuf: "application/x-protobuf",
+  json: "application/json",
+};
+
+/** A request that is not for us, before its body is read. */
+interface RouteRefusal {
+  httpStatus: number;
+  /** gRPC status for the body. */
+  code: number;
+  reason: string;
+  message: string;
+  headers?: Record<string, string>;
+}
+
+interface Accepted {
+  format: BodyFormat;
+  encoding: Encoding;
+}
+
+export class OtlpHttpServer {
+  #parts: ReceiverParts;
+  #metrics: ProtocolMetrics;
+  #server: Server;
+  #isStopping = false;
+
+  constructor(parts: ReceiverParts) {
+    const { config } = parts;
+    this.#parts = parts;
+    this.#metrics = parts.metrics.forProtocol(protocol);
+    const { headersTimeoutMs, requestTimeoutMs } = config;
+    this.#server = createServer(
+      {
+        headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
+        requestTimeout: requestTimeoutMs,
+        keepAliveTimeout: config.idleTimeoutMs,
+        connectionsCheckingInterval: Math.max(
+          50,
+          Math.min(headersTimeoutMs, requestTimeoutMs, 10_000) / 4,
+        ),
+      },
+      (req, res) => void this.#handle(req, res),
+    );
+    this.#server.maxConnections = config.connectionsMax;
+    this.#server.on("clientError", (error, socket) => this.#refuseBytes(error, socket as Socket));
+  }
+
+  /** Listens; resolves with the port. */
+  async start(): Promise<number> {
+    const { host, httpPort } = this.#parts.config;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(httpPort, host, () => resolve());
+    });
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Accepts no more connections; resolves when the last request is answered. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+  }
+
+  /** Closes connections without an answer. */
+  kill(): void {
+    this.#server.closeAllConnections();
+  }
+
+  async #handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const startedMs = performance.now();
+    for (const [name, value] of responseHeaders(req, this.#parts.config.corsAllowedOrigins)) {
+      res.setHeader(name, value);
+    }
+    if (this.#isStopping) res.setHeader("Connection", "close");
+    const route = acceptRequest(req, this.#parts.config.bodyBytesMax);
+    if (!("format" in route)) {
+      this.#refuseRoute(req, res, route);
+      return;
+    }
+    const gone = new AbortController();
+    res.once("close", () => {
+      if (!res.writableFinished) {
+        gone.abort(new SpoorError("Canceled", "client went away", { reason: "client_gone" }));
+      }
+    });
+    const { signal } = gone;
+    let lease: Lease | undefined;
+    try {
+      lease = this.#parts.inFlight.admit();
+      const body = await readBody(req, lease, this.#parts.config.bodyBytesMax);
+      const metrics = this.#metrics;
+      const tenantHeaders = tenantValues(req);
+      const input = { ...route, body, tenantHeaders, protocol, metrics, lease, signal };
+      const result = await ingest(this.#parts, input);
+      this.#metrics.stored(result, (performance.now() - startedMs) / 1000);
+      answer(res, 200, route.format, encodeResponse(result, route.format));
+    } catch (thrown) {
+      const context = { metrics: this.#metrics, protocol, signal, startedMs };
+      const error = refuse(this.#parts, thrown, context);
+      if (error.retryAfterMs !== undefined) {
+        res.setHeader("Retry-After", Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
+      }
+      const { httpStatus } = errorTable[error.code];
+      answer(res, httpStatus, route.format, encodeStatus(statusOf(error), route.format));
+    } finally {
+      lease?.release();
+    }
+  }
+
+  #refuseRoute(req: IncomingMessage, res: ServerResponse, refusal: RouteRefusal): void {
+    for (const [name, value] of Object.entries(refusal.headers ?? {})) res.setHeader(name, value);
+    if (refusal.httpStatus === 204) {
+      const { corsAllowedOrigins } = this.#parts.config;
+      for (const [name, value] of preflightHeaders(req, corsAllowedOrigins)) {
+        res.setHeader(name, value);
+      }
+      res.writeHead(204).end();
+      return;
+    }
+    this.#metrics.malformed(refusal.reason);
+    const format = bodyFormat(req.headers["content-type"]) ?? "json";
+    answer(res, refusal.httpStatus, format, encodeStatus(refusal, format));
+  }
+
+  /** Answers bytes that node:http could not read as a request, or that came too slowly. */
+  #refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
+    const isTimeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+    this.#metrics.malformed(isTimeout ? "request_timeout" : "invalid_http");
+    const isUsable = socket.writable && error.code !== "ECONNRESET";
+    if (!isUsable || socket.bytesWritten > 0) {
+      socket.destroy();
+      return;
+    }
+    const status = isTimeout ? "408 Request Timeout" : "400 Bad Request";
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  }
+}
+
+/** Decides by the head of a request alone. */
+function acceptRequest(req: IncomingMessage, bytesMax: number): Accepted | RouteRefusal {
+  const url = req.url ?? "";
+  const query = url.indexOf("?");
+  const path = query === -1 ? url : url.slice(0, query);
+  if (path !== tracesPath) {
+    const message = `no such path: only ${tracesPath} takes data here`;
+    return { httpStatus: 404, code: 5, reason: "not_found", message };
+  }
+  if (req.method !== "POST") {
+    const isPreflight = req.method === "OPTIONS";
+    return {
+      httpStatus: isPreflight ? 204 : 405,
+      code: 12,
+      reason: "method_not_allowed",
+      message: `${tracesPath} takes POST, not ${req.method}`,
+      headers: { Allow: "POST, OPTIONS" },
+    };
+  }
+  const format = bodyFormat(req.headers["content-type"]);
+  if (format === undefined) {
+    const got = req.headers["content-type"] ?? "none";
+    return {
+      httpStatus: 415,
+      code: 3,
+      reason: "content_type",
+      message: `content type must be application/x-protobuf or application/json, not ${got}`,
+    };
+  }
+  const encoding = parseEncoding(req.headers["content-encoding"]);
+  if (encoding === undefined) {
+    const known = encodingNames.join(", ");
+    return {
+      httpStatus: 415,
+      code: 3,
+      reason: "content_encoding",
+      message: `content encoding must be ${known}, not ${req.headers["content-encoding"]}`,
+      headers: { "Accept-Encoding": known },
+    };
+  }
+  if (Number(req.headers["content-length"] ?? 0) > bytesMax) {
+    const message = `request over ${bytesMax} bytes`;
+    return { httpStatus: 413, code: 8, reason: "body_too_large", message };
+  }
+  return { format, encoding };
+}
+
+function bodyFormat(contentType: string | undefined): BodyFormat | undefined {
+  const [type] = (contentType ?? "").split(";", 1);
+  switch (type.trim().toLowerCase()) {
+    case "application/x-protobuf":
+      return "protobuf";
+    case "application/json":
+      return "json";
+    default:
+      return undefined;
+  }
+}
+
+/** All values of X-Scope-OrgID: node:http joins duplicates with ", ". */
+function tenantValues(req: IncomingMessage): string[] {
+  const joined = req.headers["x-scope-orgid"] as string | undefined;
+  if (joined === undefined) return [];
+  return joined.includes(",") ? (req.headersDistinct["x-scope-orgid"] ?? []) : [joined];
+}
+
+/** Reads a body, counting what came on the lease. Throws TooLarge, LimitExceeded, Canceled. */
+async function readBody(req: IncomingMessage, lease: Lease, bytesMax: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  await new Promise<void>((resolve, reject) => {
+    const onData = (chunk: Buffer): void => {
+      size += chunk.length;
+      try {
+        if (size > bytesMax) {
+          throw new SpoorError("TooLarge", `request over ${bytesMax} bytes`, {
+            reason: "body_too_large",
+          });
+        }
+        lease.resize(size);
+        chunks.push(chunk);
+      } catch (error) {
+        // Whatever else comes is read and thrown away, so that the client sees the answer.
+        req.off("data", onData);
+        req.resume();
+        reject(error as Error);
+      }
+    };
+    req.on("data", onData);
+    req.once("end", resolve);
+    req.once("error", () => undefined);
+    req.once("close", () => {
+      reject(new SpoorError("Canceled", "client went away", { reason: "client_gone" }));
+    });
+  });
+  return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size);
+}
+
+function answer(
+  res: ServerResponse,
+  httpStatus: number,
+  format: BodyFormat,
+  body: Uint8Array | string,
+): void {
+  if (res.destroyed) return;
+  const size = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+  res.writeHead(httpStatus, { "Content-Type": contentTypes[format], "Content-Length": size });
+  res.end(body);
+}

@@ -1,0 +1,80 @@
+/**
+ * Receives OpenTelemetry traces over HTTP and gRPC and hands them to a SpanSink. An answer is sent
+ * when the sink has made the spans durable; until then they are held here and counted.
+ */
+import type { Registry } from "prom-client";
+import type { SpanSink } from "#pkg/api/ingest.ts";
+import type { Log } from "#pkg/log/log.ts";
+import type { OtlpReceiverConfig } from "./config.ts";
+import { InFlight } from "./in-flight.ts";
+import { JsonPool } from "./json-pool.ts";
+import { ReceiverMetrics } from "./metrics.ts";
+import { OtlpGrpcServer } from "./otlp-grpc.ts";
+import { OtlpHttpServer } from "./otlp-http.ts";
+
+export interface OtlpReceiverOptions {
+  config: OtlpReceiverConfig;
+  sink: SpanSink;
+  log: Log;
+  registry: Registry;
+}
+
+export class OtlpReceiver {
+  #log: Log;
+  #inFlight: InFlight;
+  #jsonPool: JsonPool;
+  #http: OtlpHttpServer;
+  #grpc: OtlpGrpcServer;
+
+  constructor({ config, sink, log, registry }: OtlpReceiverOptions) {
+    this.#log = log;
+    this.#inFlight = new InFlight(config.requestsMax, config.bytesMax);
+    this.#jsonPool = new JsonPool(config.jsonThreads);
+    const metrics = new ReceiverMetrics(registry, this.#inFlight);
+    const inFlight = this.#inFlight;
+    const parts = { config, sink, log, metrics, inFlight, jsonPool: this.#jsonPool };
+    this.#http = new OtlpHttpServer(parts);
+    this.#grpc = new OtlpGrpcServer(parts);
+  }
+
+  /** Listens on both ports. Throws (EADDRINUSE ...) if one is taken, and then holds neither. */
+  async start(): Promise<{ httpPort: number; grpcPort: number }> {
+    const httpPort = await this.#http.start();
+    try {
+      const grpcPort = await this.#grpc.start();
+      this.#log.info({ httpPort, grpcPort }, "receiving OTLP");
+      return { httpPort, grpcPort };
+    } catch (error) {
+      await this.stop(0);
+      throw error;
+    }
+  }
+
+  /**
+   * Accepts nothing new and waits until what is in flight is answered, but not longer than
+   * `deadlineMs`; then closes connections without an answer: clients send those spans again.
+   */
+  async stop(deadlineMs: number): Promise<void> {
+    const finished = Promise.all([this.#http.stop(), this.#grpc.stop(), this.#inFlight.idle()]);
+    const isFinished = await within(finished, deadlineMs);
+    if (!isFinished) {
+      this.#log.warn({ requests: this.#inFlight.requests }, "closed with requests in flight");
+      this.#http.kill();
+      this.#grpc.kill();
+    }
+    await this.#jsonPool.close();
+  }
+}
+
+/** Whether `promise` settles within `timeoutMs`. */
+async function within(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
