@@ -95,15 +95,32 @@ export function bloomMayHold(
   value: Uint8Array,
   hasher: BloomHasher,
 ): boolean {
-  if (shard.length * 8 !== shape.bitsPerShard) {
-    throw new SpoorError(
-      "Corrupt",
-      `bloom shard of ${shard.length} bytes, expected ${shape.bitsPerShard / 8}`,
-    );
+  return new BloomShard(shape, shard, hasher).mayHold(value);
+}
+
+/** One shard, opened for many look-ups. */
+export class BloomShard {
+  readonly #filter: PairFilter;
+  readonly #hasher: BloomHasher;
+  readonly #pair = new Uint32Array(2);
+
+  /** Throws Corrupt if the shard has the wrong size. */
+  constructor(shape: BloomShape, shard: Uint8Array, hasher: BloomHasher) {
+    if (shard.length * 8 !== shape.bitsPerShard) {
+      throw new SpoorError(
+        "Corrupt",
+        `bloom shard of ${shard.length} bytes, expected ${shape.bitsPerShard / 8}`,
+      );
+    }
+    this.#filter = new PairFilter(shape, shard);
+    this.#hasher = hasher;
   }
-  const pair = new Uint32Array(2);
-  hasher(value, pair);
-  return new PairFilter(shape, shard).hasPair(pair);
+
+  /** Whether the filter may hold the value; this must be the value's shard. */
+  mayHold(value: Uint8Array): boolean {
+    this.#hasher(value, this.#pair);
+    return this.#filter.hasPair(this.#pair);
+  }
 }
 
 /** The package's filter with positions from a given pair of hashes. */

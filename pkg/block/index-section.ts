@@ -203,7 +203,10 @@ export function checkPart(bytes: Uint8Array, place: Place, what: string): void {
 export function decodeDirectory(bytes: Uint8Array): Directory {
   const parsed = directorySchema.safeParse(unpackJson(bytes, "directory"));
   if (!parsed.success) {
-    throw new SpoorError("Corrupt", `index directory is not valid: ${parsed.error.message.slice(0, 300)}`);
+    throw new SpoorError(
+      "Corrupt",
+      `index directory is not valid: ${parsed.error.message.slice(0, 300)}`,
+    );
   }
   const { shards, places } = parsed.data.bloom;
   if (places.length !== shards) {

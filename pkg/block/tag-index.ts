@@ -9,13 +9,7 @@
  */
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import {
-  bloomMayHold,
-  type BloomShape,
-  bloomShapeSchema,
-  bloomShard,
-  bytesHasher,
-} from "./bloom.ts";
+import { BloomShard, bloomShard, type BloomShape, bloomShapeSchema, bytesHasher } from "./bloom.ts";
 
 /** Most values listed per key. */
 export const valuesMax = 1000;
@@ -86,18 +80,34 @@ export function parseTagIndex(value: unknown): TagIndex {
 /** Whether a row group with this index can hold `key` = `text` of that type. */
 export function mayHoldValue(index: TagIndex, key: string, type: TagType, text: string): boolean {
   const entry = index.entries.find((e) => e.key === key && e.type === type);
-  return entry === undefined ? index.truncated : entryMayHold(entry, text);
+  return entry === undefined ? index.truncated : new TagValues(entry).mayHold(text);
 }
 
-/** Whether a key's values can include `text`. */
-export function entryMayHold(entry: TagEntry, text: string): boolean {
-  if (entry.values.some(([value]) => value === text)) return true;
-  if (!entry.truncated) return false;
-  if (entry.bloom === undefined) return true;
-  const { shape, shards } = entry.bloom;
-  const bytes = Buffer.from(text, "utf8");
-  const shard = Buffer.from(shards[bloomShard(shape, bytes, bytesHasher)], "base64");
-  return bloomMayHold(shape, shard, bytes, bytesHasher);
+/** The values of one key, opened for look-ups. */
+export class TagValues {
+  readonly #entry: TagEntry;
+  readonly #values: ReadonlySet<string>;
+  readonly #shards = new Map<number, BloomShard>();
+
+  constructor(entry: TagEntry) {
+    this.#entry = entry;
+    this.#values = new Set(entry.values.map(([text]) => text));
+  }
+
+  /** Whether the key can have this value, given as text. Throws Corrupt for a damaged filter. */
+  mayHold(text: string): boolean {
+    if (this.#values.has(text)) return true;
+    const { truncated, bloom } = this.#entry;
+    if (!truncated || bloom === undefined) return truncated;
+    const bytes = Buffer.from(text, "utf8");
+    const index = bloomShard(bloom.shape, bytes, bytesHasher);
+    let shard = this.#shards.get(index);
+    if (shard === undefined) {
+      shard = new BloomShard(bloom.shape, Buffer.from(bloom.shards[index], "base64"), bytesHasher);
+      this.#shards.set(index, shard);
+    }
+    return shard.mayHold(bytes);
+  }
 }
 
 /** The index of a block from those of its row groups; without filters, which stay per row group. */
