@@ -199,6 +199,23 @@ export function checkPart(bytes: Uint8Array, place: Place, what: string): void {
   }
 }
 
+/** A part out of the file's tail from `tailOffset` on, checked. Throws Corrupt naming the part. */
+export function partOf(
+  tail: Uint8Array,
+  tailOffset: number,
+  part: Place,
+  what: string,
+): Uint8Array {
+  const start = part.offset - tailOffset;
+  const end = start + part.sizeBytes;
+  if (start < 0 || end > tail.length) {
+    throw new SpoorError("Corrupt", `${what} lies outside the index section`);
+  }
+  const bytes = tail.subarray(start, end);
+  checkPart(bytes, part, what);
+  return bytes;
+}
+
 /** Reads a directory. Throws Corrupt. */
 export function decodeDirectory(bytes: Uint8Array): Directory {
   const parsed = directorySchema.safeParse(unpackJson(bytes, "directory"));
