@@ -50,7 +50,8 @@ function chunks(blocks: fc.Arbitrary<boolean>): fc.Arbitrary<Chunk[]> {
   const repeat = fc.record({ from: fc.nat(), to: fc.nat(), isSame: fc.boolean() });
   return fc
     .tuple(fc.array(chunk(blocks), { maxLength: 5 }), fc.array(repeat, { maxLength: 6 }))
-    .map(([all, repeats]) => {
+    .map(([fresh, repeats]) => {
+      const all = fresh.map((one) => ({ ...one, specs: [...one.specs] }));
       const specs = all.flatMap((one) => one.specs);
       for (const { from, to, isSame } of specs.length === 0 ? [] : repeats) {
         const again = specs[from % specs.length];
