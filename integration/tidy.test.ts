@@ -133,6 +133,24 @@ function whyNot(file: SourceFile, target: string): string | undefined {
   return allowed.includes(toName) ? undefined : `${from} may not import ${to}`;
 }
 
+test("imports of every form are seen", () => {
+  const name = '"#pkg/x/x.ts"';
+  const text = [
+    `import { a } from ${name};`,
+    `import type { B } from ${name};`,
+    `import {\n  type C,\n  d,\n} from ${name};`,
+    `import * as e from ${name};`,
+    `export { f } from ${name};`,
+    `export * from ${name};`,
+    `import ${name};`,
+    `const g = await import(${name});`,
+    `const h = import(\n  ${name},\n);`,
+    `const i = new URL("./x-worker.ts", import.meta.url);`,
+  ];
+  for (const line of text) expect(importsOf(`"a";\n${line}\n"b";\n`), line).toHaveLength(1);
+  expect(importsOf(text.join("\n"))).toHaveLength(text.length);
+});
+
 describe("imports", () => {
   test("go down only, along the edges in the tables", () => {
     const wrong: string[] = [];
