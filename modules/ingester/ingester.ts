@@ -43,7 +43,7 @@ export class Ingester implements LiveSpans {
 
   constructor(options: IngesterOptions) {
     this.#options = options;
-    this.#metrics = ingesterMetrics(options.registry);
+    this.#metrics = ingesterMetrics(options.registry, () => this.#refreshGauges());
     this.#cutter = new Cutter({
       threadsMax: options.config.cutThreads,
       idleMs: options.config.cutIdleMs,
@@ -109,10 +109,17 @@ export class Ingester implements LiveSpans {
     };
   }
 
-  /** State of all partitions; also refreshes the gauges. */
-  async states(): Promise<PartitionState[]> {
-    const states = await Promise.all(this.#hosts.map((host) => host.state()));
-    states.forEach((state, index) => {
+  /** State of all partitions. Throws Unavailable while a worker is being restarted. */
+  states(): Promise<PartitionState[]> {
+    return Promise.all(this.#hosts.map((host) => host.state()));
+  }
+
+  /** A partition whose worker is being restarted keeps its last numbers. */
+  async #refreshGauges(): Promise<void> {
+    const settled = await Promise.allSettled(this.#hosts.map((host) => host.state()));
+    settled.forEach((one, index) => {
+      if (one.status === "rejected") return;
+      const state = one.value;
       const labels = { partition: String(index) };
       const { headSpans, headBytes, decodedSpans, behindRecords, lostRecords } = this.#metrics;
       headSpans.set(labels, state.headSpans);
@@ -123,7 +130,6 @@ export class Ingester implements LiveSpans {
       this.#metrics.undecodableRecords.set(labels, state.undecodableRecordsTotal);
       this.#metrics.repairedStrings.set(labels, state.repairedStringsTotal);
     });
-    return states;
   }
 
   /** Makes blocks of everything in the log now; rejects only if a worker dies. */

@@ -21,7 +21,8 @@ export interface IngesterMetrics {
   repairedStrings: Gauge<"partition">;
 }
 
-export function ingesterMetrics(registry: Registry): IngesterMetrics {
+/** @param collect refreshes the gauges; awaited when metrics are asked for. */
+export function ingesterMetrics(registry: Registry, collect: () => Promise<void>): IngesterMetrics {
   const registers = [registry];
   const counter = (name: string, help: string): Counter =>
     new Counter({ name: `spoor_ingester_${name}`, help, registers });
@@ -59,7 +60,13 @@ export function ingesterMetrics(registry: Registry): IngesterMetrics {
       "worker_restarts_total",
       "Partition workers that died and were restarted.",
     ),
-    headSpans: gauge("head_spans", "Spans in heads, that is, in no block yet."),
+    headSpans: new Gauge({
+      name: "spoor_ingester_head_spans",
+      help: "Spans in heads, that is, in no block yet.",
+      registers,
+      labelNames: ["partition"],
+      collect,
+    }),
     headBytes: gauge("head_bytes", "Memory of heads, bytes."),
     decodedSpans: gauge(
       "decoded_spans_total",
