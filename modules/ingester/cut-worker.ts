@@ -1,13 +1,15 @@
 /**
- * Entry of a cutter thread: encodes one closed head from shared memory, stores the block, answers,
- * ends. One thread per block: WASM memory goes back with the thread, and a panic harms nothing else.
+ * Entry of a cutter thread: encodes closed heads from shared memory, one at a time, and stores the
+ * blocks. The thread stays, because compiled code is what makes a cut cheap; it is replaced after a
+ * failure of its own and when its WASM memory, which never shrinks, has grown too large.
  */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { ulid } from "ulid";
 import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
 import { cutHead } from "#pkg/block/cut.ts";
-import { errorToData } from "#pkg/errors/errors.ts";
+import { wasmMemoryBytes } from "#pkg/block/parquet.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
+import { Rpc } from "#pkg/rpc/rpc.ts";
 import { version } from "#pkg/version/version.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 
@@ -15,7 +17,7 @@ import type { CutResult, CutTask } from "./messages.ts";
 const pastNano = 24n * 3600n * 1_000_000_000n;
 const futureNano = 600n * 1_000_000_000n;
 
-async function run(task: CutTask): Promise<CutResult> {
+async function cut(task: CutTask): Promise<CutResult> {
   const startMs = performance.now();
   const nano = (ms: number): bigint => BigInt(Math.round(ms)) * 1_000_000n;
   const block = cutHead(task.data, {
@@ -37,11 +39,8 @@ async function run(task: CutTask): Promise<CutResult> {
     duplicateSpans: block.duplicateSpans,
     encodeMs: encodedMs - startMs,
     storeMs: performance.now() - encodedMs,
+    wasmBytes: wasmMemoryBytes(),
   };
 }
 
-try {
-  parentPort!.postMessage({ result: await run(workerData as CutTask) });
-} catch (error) {
-  parentPort!.postMessage({ error: errorToData(error) });
-}
+void new Rpc(parentPort!, { cut });

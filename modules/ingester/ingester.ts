@@ -44,7 +44,11 @@ export class Ingester implements LiveSpans {
   constructor(options: IngesterOptions) {
     this.#options = options;
     this.#metrics = ingesterMetrics(options.registry);
-    this.#cutter = new Cutter(options.config.cutThreads);
+    this.#cutter = new Cutter({
+      threadsMax: options.config.cutThreads,
+      idleMs: options.config.cutIdleMs,
+      wasmBytesMax: options.config.cutWasmBytesMax,
+    });
   }
 
   /** Reads where each tenant's table stands and starts the workers; `caughtUp` follows. */

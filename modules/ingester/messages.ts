@@ -10,6 +10,8 @@ export interface PartitionWorkerData {
   /** Where to start reading and how far the log is durable now. */
   fromOffset: number;
   durableEnd: number;
+  /** Buffer of a SharedNumber: the durable end as it moves on. */
+  durable: SharedArrayBuffer;
   /** Tenant -> offset that its table has reached: records below it are stored already. */
   committed: ReadonlyMap<string, number>;
   config: IngesterConfig;
@@ -85,4 +87,6 @@ export interface CutResult {
   /** CPU and wall time of encoding and of storing, milliseconds. */
   encodeMs: number;
   storeMs: number;
+  /** WASM memory of the cutter thread after the cut. */
+  wasmBytes: number;
 }

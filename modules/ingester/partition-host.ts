@@ -14,6 +14,7 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
+import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { Committer, type CommitterOptions, type LogRange, type RebuiltHead } from "./committer.ts";
 import type { IngesterConfig } from "./config.ts";
@@ -47,6 +48,7 @@ export class PartitionHost {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #unsubscribe: () => void;
+  readonly #durable = new SharedNumber();
   /** Tenant -> offset that its table has reached. */
   readonly #committed: Map<string, number>;
   #committer: Committer;
@@ -66,9 +68,8 @@ export class PartitionHost {
     this.#committed = new Map(committed);
     this.#committer = this.#makeCommitter();
     this.#startWorker();
-    this.#unsubscribe = options.spanLog.subscribe(this.index, (end) => {
-      this.#rpc?.notify("durable", end);
-    });
+    this.#unsubscribe = options.spanLog.subscribe(this.index, (end) => this.#durable.set(end));
+    this.#durable.set(options.spanLog.durableEnd(this.index));
   }
 
   get isCaughtUp(): boolean {
@@ -149,6 +150,7 @@ export class PartitionHost {
       partition: this.index,
       fromOffset: spanLog.firstOffset(this.index),
       durableEnd: spanLog.durableEnd(this.index),
+      durable: this.#durable.buffer,
       committed: this.#committed,
       config,
       headBytesMax,
@@ -168,8 +170,6 @@ export class PartitionHost {
         this.#caughtUp.resolve();
       },
     });
-    // Records that became durable between reading the end above and subscribing are told now.
-    this.#rpc.notify("durable", spanLog.durableEnd(this.index));
     worker.once("error", (error) => {
       this.#log.error({ error: error.message }, "partition worker failed");
     });

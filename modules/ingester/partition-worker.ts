@@ -5,12 +5,20 @@ import type { ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
+import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import type { PartitionWorkerData } from "./messages.ts";
 import { Partition } from "./partition.ts";
 
 /** How long the loop sleeps at the most when nobody wakes it: heads must also close by age. */
 const idleMs = 500;
+
+/**
+ * While spans come, the log is looked at this often: being woken for every group of records would
+ * cost the main thread more than appending them. After so many looks in vain it waits to be woken.
+ */
+const pollMs = 10;
+const emptyPollsMax = 20;
 
 interface HeadCall<T> {
   pinId: number;
@@ -19,7 +27,7 @@ interface HeadCall<T> {
 }
 
 function start(data: PartitionWorkerData): void {
-  let wake = new AbortController();
+  const durable = new SharedNumber(data.durable);
   let flushTo = -1;
   const { promise: flushed, resolve: onFlushed } = Promise.withResolvers<void>();
   const partition = new Partition({
@@ -30,10 +38,6 @@ function start(data: PartitionWorkerData): void {
     onUndecodable: (record) => rpc.notify("undecodable", record),
   });
   const rpc = new Rpc(parentPort!, {
-    durable: (end: number) => {
-      partition.setDurableEnd(end);
-      wake.abort();
-    },
     pin: (tenant: string) => partition.pin(tenant),
     release: (pinId: number) => partition.release(pinId),
     listTraces: ({ pinId, headId, request }: HeadCall<ListTracesRequest>) =>
@@ -46,22 +50,24 @@ function start(data: PartitionWorkerData): void {
       partition.rebuild(range),
     committed: (head: { tenant: string; headId: number }) => {
       const state = partition.committed(head);
-      wake.abort();
+      durable.touch();
       return state;
     },
     state: () => partition.state(),
     /** Reads up to `end` and closes all heads; resolves when all of them were announced. */
     flush: async (end: number) => {
       flushTo = end;
-      partition.setDurableEnd(end);
-      wake.abort();
+      durable.touch();
       await flushed;
     },
   });
 
   async function run(): Promise<never> {
     let announced = false;
+    let emptyPolls = 0;
     for (;;) {
+      const { version } = durable;
+      partition.setDurableEnd(durable.value);
       let progressed = false;
       try {
         progressed = await partition.readSome();
@@ -70,7 +76,7 @@ function start(data: PartitionWorkerData): void {
         rpc.notify("readFailed", error.message);
         await sleep(idleMs);
       }
-      const { nextOffset } = partition.state();
+      const { nextOffset } = partition;
       if (!announced && nextOffset >= data.durableEnd) {
         announced = true;
         rpc.notify("caughtUp", nextOffset);
@@ -79,18 +85,11 @@ function start(data: PartitionWorkerData): void {
         partition.closeAll();
         onFlushed();
       }
-      if (progressed) await yieldToEvents();
-      else await waitForWake();
-    }
-  }
-
-  /** Sleeps until something happens. Wakes that come while reading are not lost. */
-  async function waitForWake(): Promise<void> {
-    try {
-      await sleep(idleMs, undefined, { signal: wake.signal });
-    } catch (error) {
-      if (!(error instanceof Error) || error.name !== "AbortError") throw error;
-      wake = new AbortController();
+      if (progressed) {
+        emptyPolls = 0;
+        await yieldToEvents();
+      } else if (++emptyPolls <= emptyPollsMax) await sleep(pollMs);
+      else await durable.changed(version, idleMs);
     }
   }
 

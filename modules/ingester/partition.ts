@@ -32,6 +32,9 @@ interface Pin {
   expiresMs: number;
 }
 
+/** How often ages of heads and pins are looked at. */
+const ageCheckMs = 100;
+
 /** Pins at the same time; a query that comes on top is refused. */
 const pinsMax = 1000;
 
@@ -41,6 +44,7 @@ export class Partition {
   readonly #pins = new Map<number, Pin>();
   #nextOffset: number;
   #durableEnd: number;
+  #nextAgeCheckMs = 0;
   #nextHeadId = 0;
   #nextPinId = 0;
   #lostRecords = 0;
@@ -53,6 +57,11 @@ export class Partition {
     this.#options = options;
     this.#nextOffset = options.fromOffset;
     this.#durableEnd = options.durableEnd;
+  }
+
+  /** The first offset that was not read yet. */
+  get nextOffset(): number {
+    return this.#nextOffset;
   }
 
   /** Records below this offset may be read. */
@@ -114,6 +123,8 @@ export class Partition {
 
   #closeAged(): void {
     const { clock, config } = this.#options;
+    if (clock.nowMs() < this.#nextAgeCheckMs) return;
+    this.#nextAgeCheckMs = clock.nowMs() + ageCheckMs;
     const before = clock.nowMs() - config.cutAgeMs;
     for (const heads of this.#tenants.values()) {
       const { open, closed } = heads;

@@ -23,6 +23,8 @@ export interface TraceList {
   truncated: boolean;
   /** Spans that were looked at. */
   inspectedSpans: number;
+  /** Bytes that were read from the store for it; 0 for spans in memory. */
+  inspectedBytes: number;
 }
 
 export interface SpanSummary {
@@ -34,6 +36,8 @@ export interface SpanSummary {
 }
 
 export interface RootSummary {
+  /** 16 hex digits. */
+  spanId: string;
   service: string;
   name: string;
   startNano: bigint;
@@ -45,11 +49,16 @@ export interface TraceDetails {
   traceId: string;
   startNano: bigint;
   endNano: bigint;
-  /** The earliest span without a parent, if it is here. */
+  /** The earliest span without a parent (ties: `compareRoots` of pkg/engine), if it is here. */
   root: RootSummary | undefined;
-  /** The earliest spans, at most as many as asked for (ties: by span id). */
+  /** The earliest spans, at most as many as asked for (ties: `compareSpans` of pkg/engine). */
   spans: SpanSummary[];
   matchedSpans: number;
+  /**
+   * One number per matched span, equal for spans that are equal in every field. A number that comes
+   * twice, in one shard or in two, may be a span that a client sent twice: it must count once.
+   */
+  fingerprints: BigUint64Array;
   services: Record<string, { spanCount: number; errorCount: number }>;
 }
 
@@ -124,9 +133,17 @@ export interface StoredBlock {
   readonly shards: readonly Shard[];
 }
 
+export interface FailedBlock {
+  readonly path: string;
+  /** Why, in words that name the block. */
+  readonly message: string;
+}
+
 export interface StoredSnapshot {
   readonly version: number;
   readonly blocks: readonly StoredBlock[];
+  /** Blocks whose commit cannot be read: every answer must say that it may lack their spans. */
+  readonly failed: readonly FailedBlock[];
   /** appId -> log offset that the table has reached. */
   readonly transactions: ReadonlyMap<string, number>;
 }

@@ -11,11 +11,17 @@ import {
   EnabledStatistics,
   ParquetFile,
   Table,
+  wasmMemory,
   type WriterProperties,
   WriterPropertiesBuilder,
   writeParquet,
 } from "parquet-wasm";
 import { SpoorError } from "#pkg/errors/errors.ts";
+
+/** Memory of this thread's WASM instance, bytes; it never shrinks. */
+export function wasmMemoryBytes(): number {
+  return wasmMemory().buffer.byteLength;
+}
 
 /** How a column is encoded; `auto` lets the writer use a dictionary and fall back. */
 export type ColumnEncoding = "auto" | "delta" | "plain";

@@ -4,14 +4,18 @@
  */
 import type {
   ListTracesRequest,
+  RootSummary,
+  SpanSummary,
   TraceDetails,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
 import {
+  type ByteValues,
   type ColumnBatch,
   columnOf,
   type DictColumn,
+  type Int64Column,
   isValid,
   valueBytes,
   valueText,
@@ -19,18 +23,20 @@ import {
 import { readSpans } from "#pkg/columns/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import { Fingerprints } from "./fingerprints.ts";
+import { serviceColumn, serviceColumnName } from "./service.ts";
 
 /** Columns that `listTraces` reads. */
 export const listColumns: readonly string[] = ["trace_id", "start_unix_nano", "duration_nano"];
 
-/** Columns that `traceDetails` reads. */
+/** Columns that `traceDetails` reads; `serviceRestColumns` too where the last one is missing. */
 export const detailColumns: readonly string[] = [
   ...listColumns,
   "span_id",
   "parent_span_id",
   "name",
   "status",
-  "resource.service.name",
+  serviceColumnName,
 ];
 
 /** Traces of the batch with a span in the range, newest start first. */
@@ -57,6 +63,7 @@ export function listTraces(batch: ColumnBatch, request: ListTracesRequest): Trac
     startNanos: BigInt64Array.from(kept, (code) => first[code]),
     truncated: kept.length < found.length,
     inspectedSpans: batch.rows,
+    inspectedBytes: 0,
   };
 }
 
@@ -64,9 +71,14 @@ export function listTraces(batch: ColumnBatch, request: ListTracesRequest): Trac
 export function traceDetails(batch: ColumnBatch, request: TraceDetailsRequest): TraceDetails[] {
   const spans = new SpanTimes(batch);
   const rowsOf = rowsByTrace(spans, request);
+  const readers = {
+    times: spans,
+    details: new DetailReader(batch, spans),
+    fingerprints: new Fingerprints(batch),
+  };
   return [...rowsOf].map(([code, rows]) => {
     const traceId = Buffer.from(valueBytes(spans.traces.dictionary, code)).toString("hex");
-    return detailsOf(batch, spans, traceId, rows, request.spansPerTrace);
+    return detailsOf(readers, { traceId, rows }, request.spansPerTrace);
   });
 }
 
@@ -76,19 +88,38 @@ export function findTrace(batch: ColumnBatch, traceId: Uint8Array): Uint8Array |
   return rows.length === 0 ? undefined : encodeTraceData(readSpans(batch, rows));
 }
 
+/** Whether the batch, of which only `trace_id` is read, has any of these traces (16 bytes each). */
+export function hasTrace(batch: ColumnBatch, ids: Uint8Array): boolean {
+  const traces = columnOf(batch, "trace_id", "dict");
+  if (traces === undefined) return false;
+  const { codes, dictionary } = traces;
+  const wanted = wantedCodes(dictionary, ids);
+  return codes.some((code) => wanted[code] === 1);
+}
+
 /** Rows of a trace, ascending. */
 export function traceRows(batch: ColumnBatch, traceId: Uint8Array): number[] {
   const traces = columnOf(batch, "trace_id", "dict");
-  if (traces === undefined) return [];
-  const { codes, dictionary } = traces;
-  const wanted = new Set<number>();
-  for (let code = 0; code < dictionary.length; code++) {
-    if (Buffer.compare(valueBytes(dictionary, code), traceId) === 0) wanted.add(code);
-  }
   const rows: number[] = [];
-  if (wanted.size === 0) return rows;
-  for (let row = 0; row < batch.rows; row++) if (wanted.has(codes[row])) rows.push(row);
+  if (traces === undefined) return rows;
+  const { codes, dictionary } = traces;
+  const wanted = wantedCodes(dictionary, traceId);
+  for (let row = 0; row < batch.rows; row++) if (wanted[codes[row]] === 1) rows.push(row);
   return rows;
+}
+
+/** 1 for each dictionary entry that is one of these ids (16 bytes each). */
+function wantedCodes(dictionary: ByteValues, ids: Uint8Array): Uint8Array {
+  const asked = new Set<string>();
+  const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("latin1");
+  for (let at = 0; at + 16 <= text.length; at += 16) asked.add(text.slice(at, at + 16));
+  const { bytes, offsets } = dictionary;
+  const values = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const wanted = new Uint8Array(dictionary.length);
+  for (let code = 0; code < dictionary.length; code++) {
+    if (asked.has(values.toString("latin1", offsets[code], offsets[code + 1]))) wanted[code] = 1;
+  }
+  return wanted;
 }
 
 class SpanTimes {
@@ -117,21 +148,37 @@ class SpanTimes {
   }
 }
 
+/** Order of a trace's spans in answers. */
+export function compareSpans(a: SpanSummary, b: SpanSummary): number {
+  return (
+    compareNano(a.startNano, b.startNano) ||
+    compareText(a.spanId, b.spanId) ||
+    compareText(a.name, b.name) ||
+    compareNano(a.durationNano, b.durationNano)
+  );
+}
+
+/** Which of several roots of a trace is shown: the first in this order. */
+export function compareRoots(a: RootSummary, b: RootSummary): number {
+  return (
+    compareNano(a.startNano, b.startNano) ||
+    compareText(a.spanId, b.spanId) ||
+    compareText(a.service, b.service) ||
+    compareText(a.name, b.name)
+  );
+}
+
 function compareNano(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function rowsByTrace(spans: SpanTimes, request: TraceDetailsRequest): Map<number, number[]> {
   const { codes, dictionary } = spans.traces;
-  const asked = new Set<string>();
-  for (let at = 0; at + 16 <= request.ids.length; at += 16) {
-    asked.add(Buffer.from(request.ids.subarray(at, at + 16)).toString("latin1"));
-  }
-  const wanted = new Uint8Array(dictionary.length);
-  for (let code = 0; code < dictionary.length; code++) {
-    const key = Buffer.from(valueBytes(dictionary, code)).toString("latin1");
-    if (asked.has(key)) wanted[code] = 1;
-  }
+  const wanted = wantedCodes(dictionary, request.ids);
   const rowsOf = new Map<number, number[]>();
   for (let row = 0; row < codes.length; row++) {
     if (wanted[codes[row]] === 0 || !spans.overlaps(row, request)) continue;
@@ -142,60 +189,112 @@ function rowsByTrace(spans: SpanTimes, request: TraceDetailsRequest): Map<number
   return rowsOf;
 }
 
+interface Readers {
+  times: SpanTimes;
+  details: DetailReader;
+  fingerprints: Fingerprints;
+}
+
 function detailsOf(
-  batch: ColumnBatch,
-  spans: SpanTimes,
-  traceId: string,
-  rows: readonly number[],
+  readers: Readers,
+  { traceId, rows }: { traceId: string; rows: readonly number[] },
   spansPerTrace: number,
 ): TraceDetails {
-  const ids = columnOf(batch, "span_id", "int64")!;
-  const parents = columnOf(batch, "parent_span_id", "int64");
-  const text = (name: string, row: number): string => {
-    const column = columnOf(batch, name, "dict");
-    const code = column?.codes[row] ?? -1;
-    return code < 0 ? "" : valueText(column!.dictionary, code);
-  };
-  const out: TraceDetails = {
-    traceId,
-    startNano: spans.start[rows[0]],
-    endNano: spans.end(rows[0]),
-    root: undefined,
-    spans: [],
-    matchedSpans: rows.length,
-    services: {},
-  };
+  const { times, details } = readers;
   const services = new Map<string, { spanCount: number; errorCount: number }>();
-  let rootRow = -1;
-  const byStart = [...rows].sort(
-    (a, b) =>
-      compareNano(spans.start[a], spans.start[b]) ||
-      compareNano(BigInt.asUintN(64, ids.values[a]), BigInt.asUintN(64, ids.values[b])),
-  );
-  for (const row of byStart) {
-    if (spans.start[row] < out.startNano) out.startNano = spans.start[row];
-    if (spans.end(row) > out.endNano) out.endNano = spans.end(row);
-    const service = text("resource.service.name", row);
+  let startNano = times.start[rows[0]];
+  let endNano = times.end(rows[0]);
+  let root: RootSummary | undefined;
+  for (const row of rows) {
+    if (times.start[row] < startNano) startNano = times.start[row];
+    if (times.end(row) > endNano) endNano = times.end(row);
+    const service = details.service(row);
     const stats = services.get(service) ?? { spanCount: 0, errorCount: 0 };
     stats.spanCount++;
-    if (text("status", row) === "error") stats.errorCount++;
+    if (details.isError(row)) stats.errorCount++;
     services.set(service, stats);
-    const isRoot = parents === undefined || !isValid(parents.valid, row);
-    if (isRoot && rootRow < 0) rootRow = row;
+    if (!details.isRoot(row)) continue;
+    if (root !== undefined && times.start[row] > root.startNano) continue;
+    const candidate = details.root(row);
+    if (root === undefined || compareRoots(candidate, root) < 0) root = candidate;
   }
-  if (rootRow >= 0) {
-    out.root = {
-      service: text("resource.service.name", rootRow),
-      name: text("name", rootRow),
-      startNano: spans.start[rootRow],
+  return {
+    traceId,
+    startNano,
+    endNano,
+    root,
+    spans: firstSpans(readers, rows, spansPerTrace),
+    matchedSpans: rows.length,
+    fingerprints: readers.fingerprints.ofRows(rows),
+    services: Object.fromEntries(services),
+  };
+}
+
+function firstSpans(
+  { times, details }: Readers,
+  rows: readonly number[],
+  count: number,
+): SpanSummary[] {
+  if (count === 0) return [];
+  const byStart = [...rows].sort((a, b) => compareNano(times.start[a], times.start[b]));
+  // Those that start with the last one wanted are in the race too: ids decide.
+  const last = times.start[byStart[Math.min(count, byStart.length) - 1]];
+  const race = byStart.filter((row) => times.start[row] <= last);
+  return race
+    .map((row) => details.summary(row))
+    .sort(compareSpans)
+    .slice(0, count);
+}
+
+/** The columns of `detailColumns`, by row. */
+class DetailReader {
+  readonly #ids: Int64Column;
+  readonly #parents: Int64Column | undefined;
+  readonly #names: DictColumn | undefined;
+  readonly #statuses: DictColumn | undefined;
+  readonly #services: DictColumn | undefined;
+  readonly #times: SpanTimes;
+
+  constructor(batch: ColumnBatch, times: SpanTimes) {
+    const ids = columnOf(batch, "span_id", "int64");
+    if (ids === undefined) throw new SpoorError("Corrupt", "a batch lacks span_id");
+    this.#ids = ids;
+    this.#parents = columnOf(batch, "parent_span_id", "int64");
+    this.#names = columnOf(batch, "name", "dict");
+    this.#statuses = columnOf(batch, "status", "dict");
+    this.#services = serviceColumn(batch);
+    this.#times = times;
+  }
+
+  service(row: number): string {
+    return textAt(this.#services, row);
+  }
+
+  isError(row: number): boolean {
+    return textAt(this.#statuses, row) === "error";
+  }
+
+  isRoot(row: number): boolean {
+    return this.#parents === undefined || !isValid(this.#parents.valid, row);
+  }
+
+  root(row: number): RootSummary {
+    const { spanId, name, startNano } = this.summary(row);
+    return { spanId, service: this.service(row), name, startNano };
+  }
+
+  summary(row: number): SpanSummary {
+    const { start } = this.#times;
+    return {
+      spanId: BigInt.asUintN(64, this.#ids.values[row]).toString(16).padStart(16, "0"),
+      name: textAt(this.#names, row),
+      startNano: start[row],
+      durationNano: this.#times.end(row) - start[row],
     };
   }
-  out.services = Object.fromEntries(services);
-  out.spans = byStart.slice(0, spansPerTrace).map((row) => ({
-    spanId: BigInt.asUintN(64, ids.values[row]).toString(16).padStart(16, "0"),
-    name: text("name", row),
-    startNano: spans.start[row],
-    durationNano: spans.duration[row] > 0n ? spans.duration[row] : 0n,
-  }));
-  return out;
+}
+
+function textAt(column: DictColumn | undefined, row: number): string {
+  const code = column?.codes[row] ?? -1;
+  return code < 0 ? "" : valueText(column!.dictionary, code);
 }

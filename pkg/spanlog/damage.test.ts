@@ -19,7 +19,7 @@ import type { SpanLog } from "./spanlog.ts";
 const RECORDS = 30;
 const textOf = (i: number): string => `record ${i} `.padEnd(60 + ((i * 37) % 90), "abc");
 
-/** A closed log with `RECORDS` records in partition 0, in several segments; a copy of it for each test. */
+/** A closed log with `RECORDS` records in several segments of partition 0; tests copy it. */
 let golden: TempDir;
 beforeAll(async () => {
   golden = new TempDir();
@@ -45,7 +45,7 @@ function segmentsOf(dir: TempDir): { path: string; first: number; end: number; b
   });
 }
 
-/** Opens, checks that what is readable is right and what is not is reported. Returns lost offsets. */
+/** Opens; what is readable is right, what is not is reported. Returns the lost offsets. */
 async function openAndCheck(dir: TempDir): Promise<{ log: SpanLog; lost: number[] }> {
   const log = await openTestLog(dir.path);
   const end = log.durableEnd(0);

@@ -68,7 +68,7 @@ class ShadowFs implements LogFs {
     return Promise.resolve(Number.MAX_SAFE_INTEGER);
   }
 
-  /** Writes what is left of `root` into `target`. `share` of unsynced bytes made it all the same. */
+  /** Writes what is left of `root` into `target`, with a `share` of the unsynced bytes. */
   cut(root: string, target: string, share: number): void {
     const folders = [root];
     for (const folder of folders) {

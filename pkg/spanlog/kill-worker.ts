@@ -1,8 +1,8 @@
 /**
- * The process that `kill.test.ts` kills: appends records 0, 1, 2, ... of a round until it dies, some
+ * The process that `kill.test.ts` kills: appends records one after the other until it dies, some
  * of them twice, trims now and then, and tells what was acknowledged, one line each.
  *
- *     node kill-child.ts <dir> <round> <first key to send>
+ *     node kill-worker.ts <dir> <round> <first key to send>
  */
 import { writeSync } from "node:fs";
 import { systemClock } from "#pkg/clock/clock.ts";

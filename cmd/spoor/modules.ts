@@ -1,0 +1,221 @@
+/**
+ * The running system as one table: which modules there are, in the order in which they start. They
+ * stop in reverse. This is the only place that constructs modules and hands them to each other.
+ */
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { lock } from "proper-lockfile";
+import { collectDefaultMetrics, Registry } from "prom-client";
+import { Distributor } from "#modules/distributor/distributor.ts";
+import { Frontend } from "#modules/frontend/frontend.ts";
+import { Ingester, quarantineFolder } from "#modules/ingester/ingester.ts";
+import { Querier } from "#modules/querier/querier.ts";
+import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
+import type { Clock } from "#pkg/clock/clock.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Log } from "#pkg/log/log.ts";
+import { type CountedStore, countStore } from "#pkg/objstore/count.ts";
+import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
+import { openFileLog } from "#pkg/spanlog/file-log.ts";
+import { openTable, type Table } from "#pkg/table/table.ts";
+import { version } from "#pkg/version/version.ts";
+import type { SpoorConfig } from "./config.ts";
+import { observeSpanLog, observeStore } from "./metrics.ts";
+import { statusPage } from "./status.ts";
+
+export interface SpoorOptions {
+  config: SpoorConfig;
+  /** The effective configuration as YAML, secrets redacted, for `/config`. */
+  configText: string;
+  clock: Clock;
+  log: Log;
+  /** Something broke that this process cannot mend: it must end. */
+  onFatal: (error: SpoorError) => void;
+}
+
+export interface RunningSpoor {
+  httpPort: number;
+  otlpHttpPort: number;
+  otlpGrpcPort: number;
+  /** Resolves when the log has been read again and queries see everything acknowledged. */
+  ready: Promise<void>;
+  /**
+   * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is in
+   * blocks, false if some of it stayed in the log (until the next start).
+   */
+  stop(deadlineMs: number): Promise<boolean>;
+}
+
+interface Part {
+  name: string;
+  stop(deadlineMs: number): Promise<unknown>;
+}
+
+/** Starts everything; what was started before a failure is stopped again. */
+export async function startSpoor(options: SpoorOptions): Promise<RunningSpoor> {
+  const parts: Part[] = [];
+  try {
+    return await startParts(options, parts);
+  } catch (error) {
+    await stopParts(parts, 5000, options.log);
+    throw error;
+  }
+}
+
+async function startParts(options: SpoorOptions, parts: Part[]): Promise<RunningSpoor> {
+  const { config, clock, log } = options;
+  const startedMs = clock.nowMs();
+  const dataDir = resolve(config.server.dataDir);
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, prefix: "spoor_" });
+  parts.push(await lockFolder(dataDir, options));
+
+  const storeConfig: StoreConfig = {
+    kind: "fs",
+    root: config.storage.path ? resolve(config.storage.path) : join(dataDir, "bucket"),
+  };
+  const store = countStore(await openStore(storeConfig));
+  observeStore(registry, store);
+  const tableOf = tableCache(store, clock, log);
+
+  const logDir = join(dataDir, "log");
+  const spanLog = await openFileLog(logDir, { clock, log, ...config.log });
+  parts.push({ name: "span log", stop: () => spanLog.close() });
+  observeSpanLog(registry, spanLog);
+
+  const ingester = new Ingester({
+    config: config.ingester,
+    spanLog,
+    logDir,
+    quarantineDir: quarantineFolder(dataDir),
+    store,
+    storeConfig,
+    tableOf,
+    clock,
+    log: log.child({ module: "ingester" }),
+    registry,
+    onFatal: options.onFatal,
+  });
+  parts.push({ name: "ingester", stop: () => ingester.stop() });
+  await ingester.start();
+
+  const querier = new Querier({
+    config: config.querier,
+    log: log.child({ module: "querier" }),
+    registry,
+    clock,
+    store,
+    storeConfig,
+    tableOf,
+  });
+  parts.push({ name: "querier", stop: () => querier.stop() });
+
+  const frontend = new Frontend({
+    config: config.frontend,
+    multiTenancy: config.server.multitenancy,
+    version,
+    log: log.child({ module: "frontend" }),
+    registry,
+    clock,
+    live: ingester,
+    stored: querier,
+    readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
+    configText: () => options.configText,
+    status: () => statusPage({ store, ingester, spanLog, tableOf, startedMs, version }),
+  });
+  const { port: httpPort } = await frontend.start();
+  parts.push({ name: "frontend", stop: () => frontend.stop() });
+
+  const distributor = new Distributor({
+    config: config.distributor,
+    multiTenancy: config.server.multitenancy,
+    spanLog,
+    registry,
+    isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
+  });
+  const receiver = new OtlpReceiver({
+    config: config.receivers,
+    sink: distributor,
+    log: log.child({ module: "receivers" }),
+    registry,
+  });
+  const ports = await receiver.start();
+  let flushed = false;
+  parts.push({ name: "heads", stop: async () => (flushed = await flush(ingester, log)) });
+  parts.push({ name: "receivers", stop: (deadlineMs) => receiver.stop(deadlineMs) });
+
+  const ready = ingester.caughtUp();
+  return {
+    httpPort,
+    otlpHttpPort: ports.httpPort,
+    otlpGrpcPort: ports.grpcPort,
+    ready,
+    stop: async (deadlineMs) => {
+      await stopParts(parts, deadlineMs, log);
+      return flushed;
+    },
+  };
+}
+
+/** Stops the parts, last first, each within what is left of the deadline. */
+async function stopParts(parts: Part[], deadlineMs: number, log: Log): Promise<void> {
+  const endMs = performance.now() + deadlineMs;
+  for (const { name, stop } of parts.splice(0).reverse()) {
+    const leftMs = Math.max(100, endMs - performance.now());
+    try {
+      const late = Symbol("late");
+      const timer = Promise.withResolvers<typeof late>();
+      const timeout = setTimeout(() => timer.resolve(late), leftMs);
+      const result = await Promise.race([stop(leftMs), timer.promise]);
+      clearTimeout(timeout);
+      if (result === late)
+        log.warn({ part: name, waitedMs: Math.round(leftMs) }, "part did not stop in time");
+    } catch (error) {
+      log.error({ part: name, error: String(error) }, "part failed to stop");
+    }
+  }
+}
+
+async function flush(ingester: Ingester, log: Log): Promise<boolean> {
+  try {
+    await ingester.flush();
+    return true;
+  } catch (error) {
+    log.error({ error: String(error) }, "heads could not be stored, they stay in the log");
+    return false;
+  }
+}
+
+/** Keeps a second process out of the data folder. */
+async function lockFolder(dataDir: string, { onFatal }: SpoorOptions): Promise<Part> {
+  await mkdir(dataDir, { recursive: true });
+  try {
+    const release = await lock(dataDir, {
+      stale: 10_000,
+      onCompromised: (cause) => {
+        onFatal(new SpoorError("Internal", `lost the lock of ${dataDir}`, { cause }));
+      },
+    });
+    return { name: "data folder lock", stop: () => release() };
+  } catch (cause) {
+    const isLocked = cause instanceof Error && "code" in cause && cause.code === "ELOCKED";
+    const why = isLocked ? "another spoor process uses it" : String(cause);
+    throw new SpoorError("Unavailable", `cannot lock the data folder ${dataDir}: ${why}`, {
+      cause,
+      reason: "data_dir_locked",
+    });
+  }
+}
+
+/** One Table per tenant: ingester, querier and compactor share what they know of it. */
+function tableCache(store: CountedStore, clock: Clock, log: Log): (tenant: string) => Table {
+  const tables = new Map<string, Table>();
+  return (tenant) => {
+    let table = tables.get(tenant);
+    if (table === undefined) {
+      table = openTable({ store, tenant, clock, log });
+      tables.set(tenant, table);
+    }
+    return table;
+  };
+}

@@ -1,0 +1,56 @@
+/** Settings of the frontend. Sizes are bytes, durations milliseconds. */
+import { z } from "zod";
+
+export interface FrontendConfig {
+  host: string;
+  port: number;
+  partialResults: "answer" | "error";
+  queryTimeoutMs: number;
+  queriesMax: number;
+  concurrency: number;
+  searchLimitMax: number;
+  spansPerTraceMax: number;
+  connectionsMax: number;
+  headersTimeoutMs: number;
+  requestTimeoutMs: number;
+  idleTimeoutMs: number;
+}
+
+const positive: z.ZodNumber = z.number().int().positive();
+
+export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> = z.strictObject({
+  host: z.string().default("127.0.0.1").describe("Address that the API listens on."),
+  port: z
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(3200)
+    .describe("Port of the HTTP API; 0 takes a free one."),
+  partialResults: z
+    .enum(["answer", "error"])
+    .default("answer")
+    .describe(
+      "What a query gets when something could not be read: what there is, marked as partial, or 503.",
+    ),
+  queryTimeoutMs: positive.default(60_000).describe("How long a query may take, milliseconds."),
+  queriesMax: positive.default(256).describe("Queries at a time; more are told to retry."),
+  concurrency: positive
+    .max(1024)
+    .default(16)
+    .describe("Heads, blocks and row groups that one query asks at a time."),
+  searchLimitMax: positive.default(262_144).describe("Most traces that one search may ask for."),
+  spansPerTraceMax: positive
+    .default(100)
+    .describe("Most spans per trace that one search may ask for."),
+  connectionsMax: positive.default(10_000).describe("Open connections; more are closed at once."),
+  headersTimeoutMs: positive
+    .default(10_000)
+    .describe("Time for a client to send its request's headers, milliseconds."),
+  requestTimeoutMs: positive
+    .default(30_000)
+    .describe("Time for a client to send its whole request, milliseconds."),
+  idleTimeoutMs: positive
+    .default(75_000)
+    .describe("Time after which a connection without requests is closed, milliseconds."),
+});

@@ -1,0 +1,78 @@
+/** Details of a trace from its whole spans: for traces with spans that came twice. */
+import type { RootSummary, SpanSummary, TimeRange } from "#pkg/api/query.ts";
+import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
+import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import type { Resource, Span } from "#pkg/otlp/otlp.ts";
+import type { MergedTrace } from "./merge-details.ts";
+import { mergeTraces } from "./merge-trace.ts";
+
+/** The spans of the pieces (protobuf TracesData) that overlap the range; undefined if none does. */
+export function detailsOfTrace(
+  pieces: readonly Uint8Array[],
+  range: TimeRange,
+  spansPerTrace: number,
+): MergedTrace | undefined {
+  const merged = mergeTraces(pieces.map((piece) => decodeTraceData(piece)));
+  const services = new Map<string, { spanCount: number; errorCount: number }>();
+  const spans: SpanSummary[] = [];
+  let out: MergedTrace | undefined;
+  for (const { resource, scopeSpans } of merged.resourceSpans) {
+    const service = serviceOf(resource);
+    for (const span of scopeSpans.flatMap((scope) => scope.spans)) {
+      const summary = summaryOf(span);
+      const { startNano } = summary;
+      const endNano = startNano + summary.durationNano;
+      if (startNano >= range.endNano || endNano < range.startNano) continue;
+      out ??= emptyTrace(span, startNano, endNano);
+      if (startNano < out.startNano) out.startNano = startNano;
+      if (endNano > out.endNano) out.endNano = endNano;
+      spans.push(summary);
+      const stats = services.get(service) ?? { spanCount: 0, errorCount: 0 };
+      stats.spanCount++;
+      if (span.status.code === errorCode) stats.errorCount++;
+      services.set(service, stats);
+      if (span.parentSpanId.some((byte) => byte !== 0)) continue;
+      const root: RootSummary = { spanId: summary.spanId, service, name: span.name, startNano };
+      if (out.root === undefined || compareRoots(root, out.root) < 0) out.root = root;
+    }
+  }
+  if (out === undefined) return undefined;
+  out.matchedSpans = spans.length;
+  out.spans = spans.sort(compareSpans).slice(0, spansPerTrace);
+  out.services = Object.fromEntries(services);
+  return out;
+}
+
+/** STATUS_CODE_ERROR. */
+const errorCode = 2;
+
+function emptyTrace({ traceId }: Span, startNano: bigint, endNano: bigint): MergedTrace {
+  return {
+    traceId: Buffer.from(traceId).toString("hex"),
+    startNano,
+    endNano,
+    root: undefined,
+    spans: [],
+    matchedSpans: 0,
+    services: {},
+  };
+}
+
+/** Times as the columns have them: signed, and a span that ends before it starts has no duration. */
+function summaryOf(span: Span): SpanSummary {
+  const startNano = BigInt.asIntN(64, span.startTimeUnixNano);
+  const durationNano = BigInt.asIntN(64, span.endTimeUnixNano - span.startTimeUnixNano);
+  return {
+    spanId: Buffer.from(span.spanId).toString("hex"),
+    name: span.name,
+    startNano,
+    durationNano: durationNano > 0n ? durationNano : 0n,
+  };
+}
+
+function serviceOf({ attributes }: Resource): string {
+  for (const { key, value } of attributes) {
+    if (key === "service.name" && value.kind === "string") return value.value;
+  }
+  return "";
+}

@@ -1,0 +1,101 @@
+/**
+ * What several shards know of one trace, as one. A span that came twice (a client that sent again)
+ * counts once: where two fingerprints are equal, the trace's spans are fetched whole and compared.
+ */
+import type { Shard, SpanSummary, TimeRange, TraceDetails } from "#pkg/api/query.ts";
+import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
+import { detailsOfTrace } from "./details-of-trace.ts";
+import { failureOf } from "./trace-by-id.ts";
+import { type Failure, throwIfEnded } from "./view.ts";
+
+export type MergedTrace = Omit<TraceDetails, "fingerprints">;
+
+/** Starts with nothing; `add` what each shard knows, then `finish`. */
+export function mergeDetails(traceId: string, spansPerTrace: number): DetailsMerge {
+  return new DetailsMerge(traceId, spansPerTrace);
+}
+
+export class DetailsMerge {
+  readonly #traceId: string;
+  readonly #spansPerTrace: number;
+  readonly #parts: { details: TraceDetails; shard: Shard }[] = [];
+
+  constructor(traceId: string, spansPerTrace: number) {
+    this.#traceId = traceId;
+    this.#spansPerTrace = spansPerTrace;
+  }
+
+  add(details: TraceDetails, shard: Shard): void {
+    this.#parts.push({ details, shard });
+  }
+
+  /**
+   * Undefined if no shard knew the trace. Where the spans could not be compared, `fail` is told and
+   * repeated spans count as often as they came.
+   */
+  async finish(
+    query: TimeRange & { signal: AbortSignal },
+    fail: (failure: Failure) => void,
+  ): Promise<MergedTrace | undefined> {
+    if (this.#parts.length === 0) return undefined;
+    const all = this.#parts.map(({ details }) => details);
+    if (!hasRepeats(all)) return joined(all, this.#spansPerTrace);
+    const id = Buffer.from(this.#traceId, "hex");
+    const pieces: Uint8Array[] = [];
+    let isWhole = true;
+    for (const { shard } of this.#parts) {
+      try {
+        const piece = await shard.findTrace(id, query.signal);
+        if (piece !== undefined) pieces.push(piece);
+      } catch (error) {
+        throwIfEnded(query.signal);
+        isWhole = false;
+        fail(failureOf(error, shard.name));
+      }
+    }
+    const exact = isWhole ? detailsOfTrace(pieces, query, this.#spansPerTrace) : undefined;
+    return exact ?? joined(all, this.#spansPerTrace);
+  }
+}
+
+function hasRepeats(all: readonly TraceDetails[]): boolean {
+  const seen = new Set<bigint>();
+  let count = 0;
+  for (const { fingerprints } of all) {
+    count += fingerprints.length;
+    for (const fingerprint of fingerprints) seen.add(fingerprint);
+  }
+  return seen.size < count;
+}
+
+function joined(all: readonly TraceDetails[], spansPerTrace: number): MergedTrace {
+  const { traceId, startNano, endNano, root } = all[0];
+  const out: MergedTrace = {
+    traceId,
+    startNano,
+    endNano,
+    root,
+    spans: [],
+    matchedSpans: 0,
+    services: {},
+  };
+  const spans: SpanSummary[] = [];
+  const services = new Map<string, { spanCount: number; errorCount: number }>();
+  for (const one of all) {
+    if (one.startNano < out.startNano) out.startNano = one.startNano;
+    if (one.endNano > out.endNano) out.endNano = one.endNano;
+    out.matchedSpans += one.matchedSpans;
+    spans.push(...one.spans);
+    const isEarlier = out.root === undefined || (one.root && compareRoots(one.root, out.root) < 0);
+    if (isEarlier) out.root = one.root;
+    for (const [service, stats] of Object.entries(one.services)) {
+      const sum = services.get(service) ?? { spanCount: 0, errorCount: 0 };
+      sum.spanCount += stats.spanCount;
+      sum.errorCount += stats.errorCount;
+      services.set(service, sum);
+    }
+  }
+  out.spans = spans.sort(compareSpans).slice(0, spansPerTrace);
+  out.services = Object.fromEntries(services);
+  return out;
+}

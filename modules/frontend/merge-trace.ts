@@ -1,0 +1,152 @@
+/**
+ * Joins the pieces of one trace from heads and blocks. Spans equal in every field are one span; the
+ * same id with other content is kept. The result does not depend on how the pieces were cut:
+ * resources, scopes, spans and attributes come in an order that only their content decides.
+ */
+import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import type { KeyValue, ResourceSpans, ScopeSpans, Span, TraceData } from "#pkg/otlp/otlp.ts";
+
+/** A span with what stands around it. */
+interface FlatSpan {
+  span: Span;
+  resource: Envelope<ResourceSpans>;
+  scope: Envelope<ScopeSpans>;
+  /** Content as text, made when two spans must be told apart. */
+  content: string | undefined;
+}
+
+/** A resource or scope without its spans, and a text that is equal for equal ones. */
+interface Envelope<T> {
+  value: T;
+  key: string;
+}
+
+/** Merges pieces; does not change them. */
+export function mergeTraces(pieces: readonly TraceData[]): TraceData {
+  const spans = withoutRepeats(pieces.flatMap(flatten));
+  spans.sort(compareFlat);
+  const out: TraceData = { resourceSpans: [] };
+  const resources = new Map<string, ResourceSpans>();
+  const scopes = new Map<string, ScopeSpans>();
+  for (const { span, resource, scope } of spans) {
+    let resourceSpans = resources.get(resource.key);
+    if (resourceSpans === undefined) {
+      resourceSpans = { ...resource.value, scopeSpans: [] };
+      resources.set(resource.key, resourceSpans);
+      out.resourceSpans.push(resourceSpans);
+    }
+    const scopeKey = `${resource.key}\n${scope.key}`;
+    let scopeSpans = scopes.get(scopeKey);
+    if (scopeSpans === undefined) {
+      scopeSpans = { ...scope.value, spans: [] };
+      scopes.set(scopeKey, scopeSpans);
+      resourceSpans.scopeSpans.push(scopeSpans);
+    }
+    scopeSpans.spans.push(span);
+  }
+  return out;
+}
+
+function flatten(piece: TraceData): FlatSpan[] {
+  const out: FlatSpan[] = [];
+  for (const resourceSpans of piece.resourceSpans) {
+    const resource = resourceEnvelope(resourceSpans);
+    for (const scopeSpans of resourceSpans.scopeSpans) {
+      const scope = scopeEnvelope(scopeSpans);
+      for (const one of scopeSpans.spans) {
+        const span = { ...one, attributes: sortedAttributes(one.attributes) };
+        out.push({ span, resource, scope, content: undefined });
+      }
+    }
+  }
+  return out;
+}
+
+function resourceEnvelope({ resource, schemaUrl }: ResourceSpans): Envelope<ResourceSpans> {
+  const value: ResourceSpans = {
+    resource: { ...resource, attributes: sortedAttributes(resource.attributes) },
+    scopeSpans: [],
+    schemaUrl,
+  };
+  return { value, key: contentText({ resourceSpans: [value] }) };
+}
+
+function scopeEnvelope({ scope, schemaUrl }: ScopeSpans): Envelope<ScopeSpans> {
+  const value: ScopeSpans = {
+    scope: { ...scope, attributes: sortedAttributes(scope.attributes) },
+    spans: [],
+    schemaUrl,
+  };
+  return {
+    value,
+    key: contentText({ resourceSpans: [{ ...emptyResource(), scopeSpans: [value] }] }),
+  };
+}
+
+function emptyResource(): ResourceSpans {
+  return {
+    resource: { attributes: [], droppedAttributesCount: 0, entityRefs: [] },
+    scopeSpans: [],
+    schemaUrl: "",
+  };
+}
+
+/**
+ * By key, then by kind of value: heads and blocks hand them over in different orders. Values of one
+ * key and kind keep their order, which both preserve.
+ */
+function sortedAttributes(attributes: readonly KeyValue[]): KeyValue[] {
+  return [...attributes].sort(
+    (a, b) => compareText(a.key, b.key) || compareText(a.value.kind, b.value.kind),
+  );
+}
+
+/** Protobuf bytes as text: equal exactly for equal content. */
+function contentText(data: TraceData): string {
+  return Buffer.from(encodeTraceData(data)).toString("latin1");
+}
+
+function contentOf(flat: FlatSpan): string {
+  flat.content ??= contentText({
+    resourceSpans: [
+      {
+        ...flat.resource.value,
+        scopeSpans: [{ ...flat.scope.value, spans: [flat.span] }],
+      },
+    ],
+  });
+  return flat.content;
+}
+
+/** Only spans that share their ids can be equal: the content of others is never made. */
+function withoutRepeats(spans: readonly FlatSpan[]): FlatSpan[] {
+  const firstOf = new Map<string, FlatSpan>();
+  const contentsOf = new Map<string, Set<string>>();
+  return spans.filter((flat) => {
+    const id = idText(flat.span);
+    const first = firstOf.get(id);
+    if (first === undefined) {
+      firstOf.set(id, flat);
+      return true;
+    }
+    const contents = contentsOf.get(id) ?? new Set([contentOf(first)]);
+    contentsOf.set(id, contents);
+    const { size } = contents;
+    return contents.add(contentOf(flat)).size > size;
+  });
+}
+
+function idText({ traceId, spanId }: Span): string {
+  return Buffer.concat([traceId, spanId]).toString("latin1");
+}
+
+function compareFlat(a: FlatSpan, b: FlatSpan): number {
+  const startA = a.span.startTimeUnixNano;
+  const startB = b.span.startTimeUnixNano;
+  if (startA !== startB) return startA < startB ? -1 : 1;
+  return Buffer.compare(a.span.spanId, b.span.spanId) || compareText(contentOf(a), contentOf(b));
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,59 @@
+/** Metrics of the frontend. Every request is counted once, by its route and status. */
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+
+export interface FrontendMetrics {
+  requests: Counter<"route" | "status">;
+  seconds: Histogram<"route">;
+  partial: Counter<"route" | "reason">;
+  inspectedSpans: Counter;
+  inspectedBytes: Counter;
+  answerBytes: Counter<"route">;
+  inFlight: Gauge;
+}
+
+/** Registers them. */
+export function frontendMetrics(registry: Registry): FrontendMetrics {
+  const registers = [registry];
+  return {
+    requests: new Counter({
+      name: "spoor_frontend_requests_total",
+      help: "Requests by route and HTTP status",
+      labelNames: ["route", "status"],
+      registers,
+    }),
+    seconds: new Histogram({
+      name: "spoor_frontend_request_duration_seconds",
+      help: "Time from a request's headers to its answer",
+      labelNames: ["route"],
+      buckets: [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60],
+      registers,
+    }),
+    partial: new Counter({
+      name: "spoor_frontend_partial_answers_total",
+      help: "Answers that lack what could not be read, once per reason",
+      labelNames: ["route", "reason"],
+      registers,
+    }),
+    inspectedSpans: new Counter({
+      name: "spoor_frontend_inspected_spans_total",
+      help: "Spans that searches looked at",
+      registers,
+    }),
+    inspectedBytes: new Counter({
+      name: "spoor_frontend_inspected_bytes_total",
+      help: "Bytes that searches read from the store",
+      registers,
+    }),
+    answerBytes: new Counter({
+      name: "spoor_frontend_answer_bytes_total",
+      help: "Bytes of answers before compression",
+      labelNames: ["route"],
+      registers,
+    }),
+    inFlight: new Gauge({
+      name: "spoor_frontend_in_flight_queries",
+      help: "Queries under way now",
+      registers,
+    }),
+  };
+}

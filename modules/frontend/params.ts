@@ -1,0 +1,132 @@
+/** Parameters of requests, checked. All errors are InvalidInput with a text for people. */
+import type { TimeRange } from "#pkg/api/query.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+
+const nanosPerSecond = 1_000_000_000n;
+const uint32Max = 4_294_967_295;
+/** Longest query text, bytes. */
+const queryBytesMax = 128 * 1024;
+const defaultRangeMs = 15 * 60 * 1000;
+const defaultLimit = 20;
+const defaultSpansPerTrace = 3;
+
+export interface SearchParams extends TimeRange {
+  limit: number;
+  spansPerTrace: number;
+}
+
+export interface SearchBounds {
+  nowMs: number;
+  limitMax: number;
+  spansPerTraceMax: number;
+}
+
+/** A trace id of 1 to 32 hex digits as 16 bytes, padded with zeros on the left. */
+export function parseTraceId(text: string): Uint8Array {
+  const bad = /[^0-9a-fA-F]/u.exec(text);
+  if (bad !== null) {
+    const position = `invalid character '${bad[0]}' at position ${bad.index + 1}`;
+    throw invalid(`trace IDs can only contain hex characters: ${position}`);
+  }
+  if (text.length > 32) throw invalid("trace IDs can't be larger than 128 bits");
+  if (text.length === 0) throw invalid("trace ID is missing");
+  return Buffer.from(text.padStart(32, "0"), "hex");
+}
+
+/** `start` and `end` of a look-up by trace id: both or neither, unix seconds. */
+export function parseTraceRange(params: URLSearchParams): TimeRange | undefined {
+  const mode = valueOf(params, "mode") ?? "all";
+  if (mode !== "all") {
+    const isKnown = ["ingesters", "blocks", "external"].includes(mode);
+    throw invalid(isKnown ? `mode ${mode} is not supported` : `invalid value for mode ${mode}`);
+  }
+  if (valueOf(params, "q")?.trim()) throw invalid("q is not supported yet for a trace by its id");
+  return parseRange(params);
+}
+
+/** Parameters of /api/search. */
+export function parseSearch(params: URLSearchParams, bounds: SearchBounds): SearchParams {
+  checkConditions(params);
+  const limit = parseUint(params, "limit") ?? defaultLimit;
+  if (limit === 0) throw invalid("invalid limit: must be a positive number");
+  if (limit > bounds.limitMax)
+    throw invalid(`limit ${limit} exceeds the maximum of ${bounds.limitMax}`);
+  const spss = parseUint(params, "spss") ?? defaultSpansPerTrace;
+  if (spss > bounds.spansPerTraceMax) {
+    throw invalid(`spss ${spss} exceeds the maximum of ${bounds.spansPerTraceMax}`);
+  }
+  const range = parseRange(params) ?? defaultRange(bounds.nowMs);
+  return { ...range, limit, spansPerTrace: spss === 0 ? bounds.spansPerTraceMax : spss };
+}
+
+const knownParams = new Set(["q", "tags", "start", "end", "limit", "spss"]);
+const conditions = ["tags", "minDuration", "maxDuration", "since"];
+
+/** Refuses what would change the answer and is not evaluated: to ignore it would be a wrong answer. */
+function checkConditions(params: URLSearchParams): void {
+  const q = valueOf(params, "q");
+  const tags = valueOf(params, "tags");
+  if (q !== undefined && tags !== undefined)
+    throw invalid("invalid request: can't specify tags and q");
+  for (const text of [q, tags]) {
+    if (text !== undefined && Buffer.byteLength(text) > queryBytesMax) {
+      throw invalid(`query exceeds the maximum size of ${queryBytesMax} bytes`);
+    }
+  }
+  if (q !== undefined && !matchesAll(q)) {
+    const shown = q.length > 200 ? `${q.slice(0, 200)}...` : q;
+    throw invalid(`q=${shown} is not supported yet: only {}, which matches every span`);
+  }
+  for (const name of conditions) {
+    if (valueOf(params, name) !== undefined) throw invalid(`${name} is not supported yet`);
+  }
+  if (["q", "tags", "start", "end"].some((name) => valueOf(params, name) !== undefined)) return;
+  // Without these, old clients send tags as parameters of their own.
+  const other = [...params.keys()].find((name) => !knownParams.has(name));
+  if (other !== undefined) throw invalid(`tags as parameters (${other}) are not supported yet`);
+}
+
+/** `{}`, `{ true }` or nothing, with any white space. */
+function matchesAll(q: string): boolean {
+  const text = q.trim();
+  if (text === "") return true;
+  if (!text.startsWith("{") || !text.endsWith("}") || text.length < 2) return false;
+  return ["", "true"].includes(text.slice(1, -1).trim());
+}
+
+function parseRange(params: URLSearchParams): TimeRange | undefined {
+  const start = parseUint(params, "start");
+  const end = parseUint(params, "end");
+  if (start === undefined && end === undefined) return undefined;
+  if (start === undefined || end === undefined) {
+    throw invalid("only one of start and end provided: must provide both or neither");
+  }
+  if (end <= start) {
+    throw invalid(`http parameter start must be before end. received start=${start} end=${end}`);
+  }
+  return { startNano: BigInt(start) * nanosPerSecond, endNano: BigInt(end) * nanosPerSecond };
+}
+
+function defaultRange(nowMs: number): TimeRange {
+  const nano = (ms: number): bigint => BigInt(Math.trunc(ms)) * 1_000_000n;
+  return { startNano: nano(nowMs - defaultRangeMs), endNano: nano(nowMs) };
+}
+
+function parseUint(params: URLSearchParams, name: string): number | undefined {
+  const text = valueOf(params, name);
+  if (text === undefined) return undefined;
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+  if (value <= uint32Max) return value;
+  const unit = name === "start" || name === "end" ? "unix seconds" : "a number";
+  const shown = JSON.stringify(text.slice(0, 100));
+  throw invalid(`invalid ${name}: must be ${unit} from 0 to ${uint32Max}, not ${shown}`);
+}
+
+/** An empty value is as good as none. */
+function valueOf(params: URLSearchParams, name: string): string | undefined {
+  return params.get(name) || undefined;
+}
+
+function invalid(message: string): SpoorError {
+  return new SpoorError("InvalidInput", message, { reason: "invalid_parameter" });
+}

@@ -1,0 +1,172 @@
+/**
+ * Test support: live and stored spans for the frontend, made of real heads and real blocks that are
+ * read in this thread. The ingester and the querier answer the same questions on threads of theirs.
+ */
+import type {
+  LiveSpans,
+  PinnedHead,
+  PinnedHeads,
+  Shard,
+  StoredBlock,
+  StoredSnapshot,
+  StoredSpans,
+} from "#pkg/api/query.ts";
+import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
+import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
+import type { HeadData } from "#pkg/columns/head.ts";
+import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
+import { findTrace, listTraces, traceDetails } from "#pkg/engine/traces.ts";
+import { MemoryStore } from "#pkg/objstore/memory.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+
+export const tenant = "single-tenant";
+
+interface Times {
+  minStartNano: bigint;
+  maxStartNano: bigint;
+  maxEndNano: bigint;
+}
+
+function timesOf(specs: readonly SpanSpec[]): Times {
+  const starts = specs.map(({ startNano }) => startNano);
+  const ends = specs.map(({ startNano, endNano }) => (endNano > startNano ? endNano : startNano));
+  const least = (values: bigint[]): bigint => values.reduce((a, b) => (b < a ? b : a));
+  const most = (values: bigint[]): bigint => values.reduce((a, b) => (b > a ? b : a));
+  return { minStartNano: least(starts), maxStartNano: most(starts), maxEndNano: most(ends) };
+}
+
+/** One partition's head, pinned. */
+export function headShard(
+  specs: readonly SpanSpec[],
+  place: { partition: Shard["partition"]; appId: string; toOffset: number },
+): PinnedHead {
+  const data: HeadData = headOf(specs);
+  const batch = batchOfHead(data);
+  const ids = new Set(specs.map(({ traceId }) => traceId));
+  return {
+    ...place,
+    ...timesOf(specs),
+    name: `head ${place.appId}`,
+    spans: specs.length,
+    mayHoldTrace: async (traceId) => ids.has(Buffer.from(traceId).toString("hex")),
+    listTraces: async (request) => listTraces(batch, request),
+    traceDetails: async (request) => traceDetails(batch, request),
+    findTrace: async (traceId) => findTrace(batch, traceId),
+  };
+}
+
+/** Heads and blocks that a test fills, and switches to break them. */
+export class TestSpans implements LiveSpans, StoredSpans {
+  readonly store: ObjectStore = new MemoryStore();
+  heads: PinnedHead[] = [];
+  blocks: StoredBlock[] = [];
+  transactions: Map<string, number> = new Map();
+  incomplete: string[] = [];
+  failed: { path: string; message: string }[] = [];
+  /** Thrown by `pin` and `snapshot` if set. */
+  liveError: Error | undefined;
+  storedError: Error | undefined;
+  /** How many pins are not released. */
+  pins = 0;
+  /** Every call, in order, for tests of the order of things. */
+  readonly calls: string[] = [];
+
+  get both(): { live: LiveSpans; stored: StoredSpans } {
+    return { live: this, stored: this };
+  }
+
+  async pin(): Promise<PinnedHeads> {
+    this.calls.push("pin");
+    if (this.liveError !== undefined) throw this.liveError;
+    this.pins++;
+    const release = (): void => {
+      this.pins--;
+    };
+    return { heads: [...this.heads], tableVersion: 7, incomplete: this.incomplete, release };
+  }
+
+  async snapshot(_tenant: string, minVersion: number): Promise<StoredSnapshot> {
+    this.calls.push(`snapshot ${minVersion}`);
+    if (this.storedError !== undefined) throw this.storedError;
+    const { blocks, failed, transactions } = this;
+    return { version: 7, blocks, failed, transactions };
+  }
+
+  async addBlock(
+    name: string,
+    specs: readonly SpanSpec[],
+    { partition, rowGroupSpans }: { partition: Shard["partition"]; rowGroupSpans: number },
+  ): Promise<StoredBlock> {
+    const path = `blocks/2023/11/14/${name}.parquet`;
+    const head = headOf(specs);
+    const file = await putBlock(this.store, { tenant, path, head, partition, rowGroupSpans });
+    const tags = parseBlockTags(file);
+    const reader = await openBlock({
+      store: this.store,
+      key: `${tenant}/${path}`,
+      sizeBytes: file.sizeBytes,
+      indexOffset: tags.indexOffset,
+    });
+    const block = inlineBlock(path, file.sizeBytes, { reader, tags });
+    this.blocks.push(block);
+    return block;
+  }
+}
+
+interface OpenBlock {
+  reader: BlockReader;
+  tags: BlockTags;
+}
+
+function inlineBlock(path: string, sizeBytes: number, { reader, tags }: OpenBlock): StoredBlock {
+  const shards = tags.rowGroups.map((times, rowGroup): Shard => {
+    const read = async (): ReturnType<BlockReader["readRowGroup"]> =>
+      await reader.readRowGroup(rowGroup);
+    return {
+      name: `block ${path} row group ${rowGroup}`,
+      partition: tags.partition,
+      minStartNano: times.minStartNano,
+      maxStartNano: times.maxStartNano,
+      maxEndNano: times.maxEndNano,
+      spans: times.rows,
+      mayHoldTrace: async (traceId) => mayHold(traceId, tags),
+      listTraces: async (request) => listTraces(await read(), request),
+      traceDetails: async (request) => traceDetails(await read(), request),
+      findTrace: async (traceId) => findTrace(await read(), traceId),
+    };
+  });
+  return {
+    path,
+    sizeBytes,
+    partition: tags.partition,
+    minStartNano: shards.map((shard) => shard.minStartNano).reduce((a, b) => (b < a ? b : a)),
+    maxEndNano: shards.map((shard) => shard.maxEndNano).reduce((a, b) => (b > a ? b : a)),
+    shards,
+    mayHoldTrace: async (traceId) => mayHold(traceId, tags),
+    findTrace: async (traceId, signal) => {
+      const pieces: Uint8Array[] = [];
+      for (const shard of shards) {
+        const piece = await shard.findTrace(traceId, signal);
+        if (piece !== undefined) pieces.push(piece);
+      }
+      return pieces.length === 0 ? undefined : Buffer.concat(pieces);
+    },
+  };
+}
+
+function mayHold(traceId: Uint8Array, { partition }: BlockTags): boolean {
+  return partitionOf(traceId, 0, partition.count) === partition.index;
+}
+
+/** A shard or block whose reads all fail. */
+export function broken<T extends Shard | StoredBlock>(what: T, error: Error): T {
+  const fail = async (): Promise<never> => {
+    throw error;
+  };
+  if (!("shards" in what)) {
+    return { ...what, listTraces: fail, traceDetails: fail, findTrace: fail };
+  }
+  const shards = what.shards.map((shard) => broken(shard, error));
+  return { ...what, shards, findTrace: fail };
+}

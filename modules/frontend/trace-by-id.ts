@@ -1,0 +1,103 @@
+/** Finds all spans of one trace in heads and blocks. */
+import type { PinnedHead, StoredBlock, TimeRange } from "#pkg/api/query.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import { type Failure, forEachBounded, openView, type Spans, throwIfEnded } from "./view.ts";
+
+export interface TraceQuery {
+  tenant: string;
+  /** 16 bytes. */
+  traceId: Uint8Array;
+  /** Narrows which blocks and heads are looked at, as in Tempo; it does not filter spans. */
+  range: TimeRange | undefined;
+  signal: AbortSignal;
+}
+
+export interface FoundTrace {
+  /** Protobuf TracesData, one per place that has spans of the trace; not merged yet. */
+  pieces: Uint8Array[];
+  /** What could not be read. Empty: the trace is whole. */
+  failures: Failure[];
+}
+
+/** Something that may have spans of the trace. */
+interface Candidate {
+  name: string;
+  mayHoldTrace: StoredBlock["mayHoldTrace"];
+  findTrace: StoredBlock["findTrace"];
+}
+
+/**
+ * Asks everything that may hold the trace, `concurrency` at a time. Throws NotFound only if nothing
+ * failed: as long as something could not be read, nobody knows that a trace does not exist.
+ */
+export async function findTrace(
+  spans: Spans,
+  query: TraceQuery,
+  concurrency: number,
+): Promise<FoundTrace> {
+  const { tenant, traceId, range, signal } = query;
+  const view = await openView(spans, tenant, signal);
+  try {
+    const candidates = [
+      ...view.heads.filter((head) => isWorthAsking(head, query)),
+      ...view.blocks.filter((block) => overlaps(block, range)).map(blockCandidate),
+    ];
+    const found: FoundTrace = { pieces: [], failures: [...view.failures] };
+    await forEachBounded(candidates, concurrency, async (candidate) => {
+      await ask(candidate, query, found);
+    });
+    throwIfEnded(signal);
+    if (found.pieces.length === 0 && found.failures.length === 0) {
+      const id = Buffer.from(traceId).toString("hex");
+      throw new SpoorError("NotFound", `trace ${id} not found`, { reason: "no_trace" });
+    }
+    return found;
+  } finally {
+    view.release();
+  }
+}
+
+function isWorthAsking(head: PinnedHead, { traceId, range }: TraceQuery): boolean {
+  const { index, count } = head.partition;
+  return partitionOf(traceId, 0, count) === index && overlaps(head, range);
+}
+
+function overlaps(
+  times: { minStartNano: bigint; maxEndNano: bigint },
+  range: TimeRange | undefined,
+): boolean {
+  if (range === undefined) return true;
+  return times.minStartNano < range.endNano && times.maxEndNano >= range.startNano;
+}
+
+function blockCandidate(block: StoredBlock): Candidate {
+  return {
+    name: `block ${block.path}`,
+    mayHoldTrace: (traceId, signal) => block.mayHoldTrace(traceId, signal),
+    findTrace: (traceId, signal) => block.findTrace(traceId, signal),
+  };
+}
+
+async function ask(
+  candidate: Candidate,
+  { traceId, signal }: TraceQuery,
+  found: FoundTrace,
+): Promise<void> {
+  if (signal.aborted) return;
+  try {
+    if (!(await candidate.mayHoldTrace(traceId, signal))) return;
+    const piece = await candidate.findTrace(traceId, signal);
+    if (piece !== undefined) found.pieces.push(piece);
+  } catch (error) {
+    throwIfEnded(signal);
+    found.failures.push(failureOf(error, candidate.name));
+  }
+}
+
+/** Why something could not be read, in words that name it. */
+export function failureOf(error: unknown, name: string): Failure {
+  const { message, reason } = toSpoorError(error);
+  const named = message.includes(name) ? message : `${name}: ${message}`;
+  return { reason, message: named };
+}

@@ -1,0 +1,185 @@
+/**
+ * What a worker thread does with blocks: opens them, keeps a bounded number of them open, and
+ * answers one job at a time from their columns. Jobs and answers are plain data.
+ */
+import { LRUCache } from "lru-cache";
+import type {
+  ListTracesRequest,
+  TraceDetails,
+  TraceDetailsRequest,
+  TraceList,
+} from "#pkg/api/query.ts";
+import { blockError, type BlockReader, openBlock } from "#pkg/block/reader.ts";
+import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import {
+  detailColumns,
+  findTrace,
+  hasTrace,
+  listColumns,
+  listTraces,
+  traceDetails,
+} from "#pkg/engine/traces.ts";
+import { serviceColumnName, serviceRestColumns } from "#pkg/engine/service.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { openStore, type StoreConfig } from "./store-config.ts";
+
+interface BlockJobBase {
+  /** Where the block is, and its place in the store. */
+  store: StoreConfig;
+  key: string;
+  sizeBytes: number;
+  indexOffset: number;
+}
+
+export interface ListJob extends BlockJobBase {
+  kind: "list";
+  rowGroup: number;
+  request: ListTracesRequest;
+}
+
+export interface DetailsJob extends BlockJobBase {
+  kind: "details";
+  rowGroup: number;
+  request: TraceDetailsRequest;
+}
+
+export interface FindJob extends BlockJobBase {
+  kind: "find";
+  /** Undefined: all row groups of the block. */
+  rowGroup: number | undefined;
+  /** 16 bytes. */
+  traceId: Uint8Array;
+}
+
+export type BlockJob = ListJob | DetailsJob | FindJob;
+
+/** The answer of each kind of job. */
+export interface BlockJobAnswers {
+  list: TraceList;
+  details: TraceDetails[];
+  /** Protobuf TracesData. */
+  find: Uint8Array | undefined;
+}
+
+export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
+
+export interface BlockJobsOptions {
+  openBlocksMax: number;
+}
+
+export class BlockJobs {
+  readonly #stores = new Map<string, Promise<ObjectStore>>();
+  readonly #open: LRUCache<string, BlockReader>;
+
+  constructor({ openBlocksMax }: BlockJobsOptions) {
+    this.#open = new LRUCache({
+      max: openBlocksMax,
+      dispose: (reader) => {
+        reader.close();
+      },
+    });
+  }
+
+  /** One job at a time. Throws Corrupt naming the block, NotFound, or what the store throws. */
+  async run(job: BlockJob): Promise<BlockJobAnswer> {
+    const reader = await this.#reader(job);
+    try {
+      switch (job.kind) {
+        case "list":
+          return await list(reader, job);
+        case "details":
+          return await details(reader, job);
+        default:
+          return await find(reader, job);
+      }
+    } catch (error) {
+      // What was open may be what is broken: the next job starts afresh.
+      this.#open.delete(readerKey(job));
+      throw named(error, job.key);
+    }
+  }
+
+  /** Closes all blocks. */
+  close(): void {
+    this.#open.clear();
+  }
+
+  async #reader(job: BlockJob): Promise<BlockReader> {
+    const known = this.#open.get(readerKey(job));
+    if (known !== undefined) return known;
+    const { key, sizeBytes, indexOffset } = job;
+    const store = await this.#store(job.store);
+    const reader = await openBlock({ store, key, sizeBytes, indexOffset });
+    this.#open.set(readerKey(job), reader);
+    return reader;
+  }
+
+  async #store(config: StoreConfig): Promise<ObjectStore> {
+    const key = JSON.stringify(config);
+    let store = this.#stores.get(key);
+    if (store === undefined) {
+      store = openStore(config);
+      this.#stores.set(key, store);
+      store.catch(() => this.#stores.delete(key));
+    }
+    return await store;
+  }
+}
+
+/** An error that names its block. */
+function named(error: unknown, key: string): unknown {
+  if (error instanceof SpoorError) return blockError(error, key);
+  const { message } = toSpoorError(error);
+  return new SpoorError("Internal", `read block ${key}: ${message}`, { cause: error });
+}
+
+function readerKey({ store, key }: BlockJob): string {
+  return `${store.root}\n${key}`;
+}
+
+async function list(reader: BlockReader, job: ListJob): Promise<TraceList> {
+  const before = reader.readBytes;
+  const batch = await reader.readRowGroup(job.rowGroup, listColumns);
+  const found = listTraces(batch, job.request);
+  return { ...found, inspectedBytes: reader.readBytes - before };
+}
+
+async function details(reader: BlockReader, job: DetailsJob): Promise<TraceDetails[]> {
+  const ids = await reader.readRowGroup(job.rowGroup, idColumn);
+  if (!hasTrace(ids, job.request.ids)) return [];
+  const hasService = reader.columnNames.includes(serviceColumnName);
+  const names = hasService ? detailColumns : [...detailColumns, ...serviceRestColumns];
+  const rest = await reader.readRowGroup(job.rowGroup, without(names, idColumn));
+  return traceDetails(joined(ids, rest), job.request);
+}
+
+async function find(reader: BlockReader, job: FindJob): Promise<Uint8Array | undefined> {
+  const groups = job.rowGroup === undefined ? reader.rowGroups.keys() : [job.rowGroup];
+  const parts: Uint8Array[] = [];
+  for (const group of groups) {
+    const ids = await reader.readRowGroup(group, idColumn);
+    if (!hasTrace(ids, job.traceId)) continue;
+    const rest = await reader.readRowGroup(group, without(reader.columnNames, idColumn));
+    const found = findTrace(joined(ids, rest), job.traceId);
+    if (found !== undefined) parts.push(new Uint8Array(found));
+  }
+  if (parts.length < 2) return parts[0];
+  // Protobuf messages laid one after another are merged: lists are appended.
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+const idColumn: readonly string[] = ["trace_id"];
+
+function without(names: readonly string[], left: readonly string[]): string[] {
+  return names.filter((name) => !left.includes(name));
+}
+
+/** Two batches of the same rows as one. */
+function joined(a: ColumnBatch, b: ColumnBatch): ColumnBatch {
+  return {
+    rows: a.rows,
+    names: [...a.names, ...b.names],
+    column: (name) => a.column(name) ?? b.column(name),
+  };
+}

@@ -1,0 +1,60 @@
+/**
+ * Entry of a worker thread: runs jobs over blocks, one at a time. After a panic of parquet-wasm, or
+ * when its memory has grown too far, the thread must take no other job: it leaves its answer with
+ * the main thread and ends itself, and the pool starts another one.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { wasmMemory } from "parquet-wasm";
+import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
+import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
+
+export interface WorkerOptions {
+  openBlocksMax: number;
+  memoryBytesMax: number;
+}
+
+export interface WorkerTask {
+  id: number;
+  job: BlockJob;
+}
+
+export type WorkerAnswer = { answer: BlockJobAnswer } | { error: ErrorData };
+
+/** What a thread posts before it ends itself. */
+export interface LastWords {
+  lastWordsOf: number;
+  reason: "panic" | "memory";
+  answer: WorkerAnswer;
+}
+
+const options = workerData as WorkerOptions;
+const jobs = new BlockJobs(options);
+
+export default async function run({ id, job }: WorkerTask): Promise<WorkerAnswer> {
+  try {
+    const answer: WorkerAnswer = { answer: await jobs.run(job) };
+    const memory = wasmMemory() as { buffer: ArrayBuffer };
+    if (memory.buffer.byteLength > options.memoryBytesMax) end(id, "memory", answer);
+    return answer;
+  } catch (error) {
+    const answer: WorkerAnswer = { error: errorToData(error) };
+    if (isPanic(error)) end(id, "panic", answer);
+    return answer;
+  }
+}
+
+function end(id: number, reason: LastWords["reason"], answer: WorkerAnswer): never {
+  const words: LastWords = { lastWordsOf: id, reason, answer };
+  // oxlint-disable-next-line require-post-message-target-origin -- not a window
+  parentPort!.postMessage(words);
+  // In a worker this ends the thread; what was posted arrives before its "exit" event.
+  return process.exit(0);
+}
+
+/** Whether WASM trapped somewhere below: its memory may be in any state. */
+function isPanic(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (at.name === "RuntimeError") return true;
+  }
+  return false;
+}

@@ -1,0 +1,42 @@
+/** Settings of the querier. Sizes are bytes, durations milliseconds. */
+import { z } from "zod";
+
+export interface QuerierConfig {
+  threads: number;
+  jobsQueuedMax: number;
+  jobTimeoutMs: number;
+  openBlocksMax: number;
+  threadMemoryBytesMax: number;
+  bloomCacheBytes: number;
+  snapshotAgeMaxMs: number;
+}
+
+const positive: z.ZodNumber = z.number().int().positive();
+const mebibyte = 1024 * 1024;
+
+export const querierConfig: z.ZodType<QuerierConfig, Partial<QuerierConfig>> = z.strictObject({
+  threads: positive.max(64).default(2).describe("Worker threads that read blocks."),
+  jobsQueuedMax: positive
+    .max(1_000_000)
+    .default(10_000)
+    .describe("Jobs that may wait for a thread; more are refused."),
+  jobTimeoutMs: positive
+    .default(30_000)
+    .describe("How long one job may run, milliseconds; its thread is replaced then."),
+  openBlocksMax: positive
+    .max(10_000)
+    .default(64)
+    .describe("Blocks that each thread keeps open (their index sections and footers)."),
+  threadMemoryBytesMax: positive
+    .default(512 * mebibyte)
+    .describe("WASM memory, which never shrinks, at which a thread is replaced, bytes."),
+  bloomCacheBytes: positive
+    .default(64 * mebibyte)
+    .describe("Memory for bloom filters of blocks, bytes."),
+  snapshotAgeMaxMs: z
+    .number()
+    .int()
+    .nonnegative()
+    .default(5000)
+    .describe("How long commits of other processes may go unseen, milliseconds."),
+});

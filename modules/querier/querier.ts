@@ -1,0 +1,108 @@
+/**
+ * The querier: a tenant's blocks as the frontend asks them. It takes snapshots of the table, looks
+ * into bloom filters on the main thread, and reads blocks on disposable worker threads (README.md).
+ */
+import type { Registry } from "prom-client";
+import type { FailedBlock, StoredBlock, StoredSnapshot, StoredSpans } from "#pkg/api/query.ts";
+import type { Clock } from "#pkg/clock/clock.ts";
+import { toSpoorError } from "#pkg/errors/errors.ts";
+import type { Log } from "#pkg/log/log.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { BlockFile, Snapshot, Table } from "#pkg/table/table.ts";
+import type { QuerierConfig } from "./config.ts";
+import { JobPool } from "./job-pool.ts";
+import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
+import type { StoreConfig } from "./store-config.ts";
+import { type BlockContext, storedBlock } from "./stored-block.ts";
+import { TraceBlooms } from "./trace-blooms.ts";
+
+export interface QuerierOptions {
+  config: QuerierConfig;
+  /** For bloom filters, on this thread. */
+  store: ObjectStore;
+  /** How worker threads open the same store. */
+  storeConfig: StoreConfig;
+  /** Ingester and querier of one process share their tables. */
+  tableOf: (tenant: string) => Table;
+  clock: Clock;
+  log: Log;
+  registry: Registry;
+}
+
+type ParsedBlock = { block: StoredBlock } | { failed: FailedBlock };
+
+export class Querier implements StoredSpans {
+  readonly #options: QuerierOptions;
+  readonly #metrics: QuerierMetrics;
+  readonly #pool: JobPool;
+  readonly #context: BlockContext;
+  /** Snapshots share the objects of the blocks that they share. */
+  readonly #parsed = new WeakMap<BlockFile, ParsedBlock>();
+  readonly #refreshedMs = new WeakMap<Table, number>();
+
+  constructor(options: QuerierOptions) {
+    const { config, store, storeConfig, log } = options;
+    this.#options = options;
+    this.#metrics = querierMetrics(options.registry);
+    const metrics = this.#metrics;
+    this.#pool = new JobPool({
+      threads: config.threads,
+      queuedMax: config.jobsQueuedMax,
+      jobTimeoutMs: config.jobTimeoutMs,
+      worker: { openBlocksMax: config.openBlocksMax, memoryBytesMax: config.threadMemoryBytesMax },
+      metrics,
+      log,
+    });
+    const blooms = new TraceBlooms({ store, cacheBytes: config.bloomCacheBytes, metrics, log });
+    this.#context = { store: storeConfig, pool: this.#pool, blooms };
+  }
+
+  /** Ends the worker threads; questions under way fail with Unavailable. */
+  async stop(): Promise<void> {
+    await this.#pool.close();
+  }
+
+  async snapshot(tenant: string, minVersion: number, signal: AbortSignal): Promise<StoredSnapshot> {
+    const table = this.#options.tableOf(tenant);
+    const snapshot = await this.#refreshed(table, minVersion, signal);
+    const blocks: StoredBlock[] = [];
+    const failed: FailedBlock[] = [];
+    for (const file of snapshot.files.values()) {
+      const parsed = this.#parse(tenant, file);
+      if ("block" in parsed) blocks.push(parsed.block);
+      else failed.push(parsed.failed);
+    }
+    return { version: snapshot.version, blocks, failed, transactions: snapshot.transactions };
+  }
+
+  /** Other processes commit too: a known version is good for `snapshotAgeMaxMs` only. */
+  async #refreshed(table: Table, minVersion: number, signal: AbortSignal): Promise<Snapshot> {
+    const { clock, config } = this.#options;
+    const nowMs = clock.nowMs();
+    const ageMs = nowMs - (this.#refreshedMs.get(table) ?? Number.NEGATIVE_INFINITY);
+    const isFresh = ageMs >= 0 && ageMs < config.snapshotAgeMaxMs;
+    if (isFresh) return await table.refresh({ minVersion, signal });
+    await table.refresh({ signal });
+    this.#refreshedMs.set(table, nowMs);
+    return await table.refresh({ minVersion, signal });
+  }
+
+  #parse(tenant: string, file: BlockFile): ParsedBlock {
+    const known = this.#parsed.get(file);
+    if (known !== undefined) return known;
+    const parsed = this.#tryParse(tenant, file);
+    this.#parsed.set(file, parsed);
+    return parsed;
+  }
+
+  #tryParse(tenant: string, file: BlockFile): ParsedBlock {
+    try {
+      return { block: storedBlock(this.#context, tenant, file) };
+    } catch (error) {
+      const { message, code, reason } = toSpoorError(error);
+      this.#metrics.failedBlocks.inc({ reason });
+      this.#options.log.error({ tenant, block: file.path, code, error: message }, "block unusable");
+      return { failed: { path: file.path, message } };
+    }
+  }
+}

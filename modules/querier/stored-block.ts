@@ -1,0 +1,139 @@
+/** Blocks of a snapshot as what the frontend asks: each question becomes a job on a worker thread. */
+import type {
+  ListTracesRequest,
+  Shard,
+  StoredBlock,
+  TraceDetails,
+  TraceDetailsRequest,
+  TraceList,
+} from "#pkg/api/query.ts";
+import { type BlockTags, parseBlockTags, type RowGroupTimes } from "#pkg/block/block-file.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import type { BlockFile } from "#pkg/table/table.ts";
+import type { JobPool } from "./job-pool.ts";
+import type { StoreConfig } from "./store-config.ts";
+import type { TraceBlooms } from "./trace-blooms.ts";
+
+/** What all blocks share. */
+export interface BlockContext {
+  store: StoreConfig;
+  pool: JobPool;
+  blooms: TraceBlooms;
+}
+
+/** Throws Corrupt, or InvalidInput for a newer format, if the commit's tags cannot be read. */
+export function storedBlock(context: BlockContext, tenant: string, file: BlockFile): StoredBlock {
+  const tags = parseBlockTags(file);
+  checkTags(file.path, tags);
+  return new BucketBlock(context, `${tenant}/${file.path}`, file, tags);
+}
+
+/** Most bits of one bloom shard that are read: 128 KiB. */
+const shardBitsMax = 2 ** 20;
+
+/** A wrong partition would hide spans, a wrong size would fill memory: neither is taken on trust. */
+function checkTags(path: string, { partition, bloom, rowGroups }: BlockTags): void {
+  const { index, count } = partition;
+  const isPowerOfTwo = count >= 1 && count <= 2 ** 30 && (count & (count - 1)) === 0;
+  if (!isPowerOfTwo || index < 0 || index >= count) {
+    throw new SpoorError("Corrupt", `block ${path}: its commit has partition ${index} of ${count}`);
+  }
+  const { offset, shards, bitsPerShard, hashes } = bloom;
+  const hasBloom = offset >= 0 && shards >= 1 && hashes >= 1 && hashes <= 64;
+  if (!hasBloom || bitsPerShard < 8 || bitsPerShard % 8 !== 0 || bitsPerShard > shardBitsMax) {
+    throw new SpoorError("Corrupt", `block ${path}: its commit has an impossible bloom filter`);
+  }
+  if (rowGroups.some(({ rows }) => rows < 0)) {
+    throw new SpoorError("Corrupt", `block ${path}: its commit has a row group of negative size`);
+  }
+}
+
+class BucketBlock implements StoredBlock {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly partition: { index: number; count: number };
+  readonly minStartNano: bigint;
+  readonly maxEndNano: bigint;
+  readonly shards: readonly Shard[];
+  readonly #context: BlockContext;
+  readonly #key: string;
+  readonly #tags: BlockTags;
+
+  constructor(context: BlockContext, key: string, file: BlockFile, tags: BlockTags) {
+    this.#context = context;
+    this.#key = key;
+    this.#tags = tags;
+    this.path = file.path;
+    this.sizeBytes = file.sizeBytes;
+    this.partition = tags.partition;
+    const groups = tags.rowGroups;
+    this.minStartNano = groups.reduce((a, b) =>
+      b.minStartNano < a.minStartNano ? b : a,
+    ).minStartNano;
+    this.maxEndNano = groups.reduce((a, b) => (b.maxEndNano > a.maxEndNano ? b : a)).maxEndNano;
+    this.shards = groups.map(
+      (times, rowGroup) => new RowGroupShard(this, context, times, rowGroup),
+    );
+  }
+
+  get place(): { store: StoreConfig; key: string; sizeBytes: number; indexOffset: number } {
+    const { sizeBytes } = this;
+    const { indexOffset } = this.#tags;
+    return { store: this.#context.store, key: this.#key, sizeBytes, indexOffset };
+  }
+
+  async mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean> {
+    const { index, count } = this.partition;
+    if (partitionOf(traceId, 0, count) !== index) return false;
+    return await this.#context.blooms.mayHold(this.#key, this.#tags.bloom, traceId, signal);
+  }
+
+  async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const job = { kind: "find" as const, ...this.place, rowGroup: undefined, traceId };
+    return await this.#context.pool.run<"find">(job, signal);
+  }
+}
+
+class RowGroupShard implements Shard {
+  readonly name: string;
+  readonly partition: { index: number; count: number };
+  readonly minStartNano: bigint;
+  readonly maxStartNano: bigint;
+  readonly maxEndNano: bigint;
+  readonly spans: number;
+  readonly #block: BucketBlock;
+  readonly #pool: JobPool;
+  readonly #rowGroup: number;
+
+  constructor(block: BucketBlock, { pool }: BlockContext, times: RowGroupTimes, rowGroup: number) {
+    this.name = `block ${block.path} row group ${rowGroup}`;
+    this.partition = block.partition;
+    this.minStartNano = times.minStartNano;
+    this.maxStartNano = times.maxStartNano;
+    this.maxEndNano = times.maxEndNano;
+    this.spans = times.rows;
+    this.#block = block;
+    this.#pool = pool;
+    this.#rowGroup = rowGroup;
+  }
+
+  async mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean> {
+    return await this.#block.mayHoldTrace(traceId, signal);
+  }
+
+  async listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList> {
+    const job = { kind: "list" as const, ...this.#block.place, rowGroup: this.#rowGroup, request };
+    return await this.#pool.run<"list">(job, signal);
+  }
+
+  async traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<TraceDetails[]> {
+    const place = { ...this.#block.place, rowGroup: this.#rowGroup };
+    return await this.#pool.run<"details">({ kind: "details", ...place, request }, signal);
+  }
+
+  async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const place = { ...this.#block.place, rowGroup: this.#rowGroup };
+    return await this.#pool.run<"find">({ kind: "find", ...place, traceId }, signal);
+  }
+}

@@ -1,0 +1,45 @@
+/** The service of each span: its resource's `service.name`, wherever a batch keeps it. */
+import {
+  type ColumnBatch,
+  columnOf,
+  type DictColumn,
+  type ListColumn,
+  valueText,
+} from "#pkg/columns/columns.ts";
+import { DictBuilder } from "#pkg/columns/dict-builder.ts";
+import { parseRestValue } from "#pkg/columns/rest-value.ts";
+
+export const serviceColumnName = "resource.service.name";
+
+/** Where a block without a column `resource.service.name` may have it: among the rare attributes. */
+export const serviceRestColumns: readonly string[] = ["resource_rest_key", "resource_rest_value"];
+
+/** Undefined if no span of the batch has a service. */
+export function serviceColumn(batch: ColumnBatch): DictColumn | undefined {
+  const column = columnOf(batch, serviceColumnName, "dict");
+  if (column !== undefined) return column;
+  const keys = columnOf(batch, serviceRestColumns[0], "list");
+  const values = columnOf(batch, serviceRestColumns[1], "list");
+  if (keys === undefined || values === undefined) return undefined;
+  return fromRest(batch.rows, keys, values);
+}
+
+function fromRest(rows: number, keys: ListColumn, values: ListColumn): DictColumn | undefined {
+  if (keys.child.kind !== "dict" || values.child.kind !== "dict") return undefined;
+  const { dictionary } = keys.child;
+  const wanted = new Set<number>();
+  for (let code = 0; code < dictionary.length; code++) {
+    if (valueText(dictionary, code) === "service.name") wanted.add(code);
+  }
+  if (wanted.size === 0) return undefined;
+  const builder = new DictBuilder();
+  const codes = new Int32Array(rows).fill(-1);
+  for (let row = 0; row < rows; row++) {
+    for (let i = keys.offsets[row]; i < keys.offsets[row + 1] && codes[row] < 0; i++) {
+      if (!wanted.has(keys.child.codes[i])) continue;
+      const value = parseRestValue(valueText(values.child.dictionary, values.child.codes[i]));
+      if (value.kind === "string") codes[row] = builder.code(value.value);
+    }
+  }
+  return builder.column(codes);
+}

@@ -1,0 +1,112 @@
+/** Test support: spans in few words, and real heads and real blocks made of them. */
+import { toBlockFile } from "#pkg/block/block-file.ts";
+import { cutHead } from "#pkg/block/cut.ts";
+import { Head, type HeadData } from "#pkg/columns/head.ts";
+import { HeadBatch } from "#pkg/columns/head-batch.ts";
+import { HeadDecoder } from "#pkg/columns/head-decode.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import type { KeyValue, TraceData } from "#pkg/otlp/otlp.ts";
+import type { BlockFile } from "#pkg/table/table.ts";
+
+export interface SpanSpec {
+  /** 32 hex digits. */
+  traceId: string;
+  /** 16 hex digits. */
+  spanId: string;
+  /** 16 hex digits; a root without. */
+  parentId?: string;
+  service?: string;
+  name?: string;
+  startNano: bigint;
+  endNano: bigint;
+  isError?: boolean;
+  /** String attributes of the span. */
+  attributes?: Record<string, string>;
+}
+
+/** One resource per span, in order. */
+export function traceDataOf(specs: readonly SpanSpec[]): TraceData {
+  return {
+    resourceSpans: specs.map((spec) => ({
+      resource: {
+        attributes: spec.service === undefined ? [] : [text("service.name", spec.service)],
+        droppedAttributesCount: 0,
+        entityRefs: [],
+      },
+      schemaUrl: "",
+      scopeSpans: [
+        {
+          scope: { name: "", version: "", attributes: [], droppedAttributesCount: 0 },
+          schemaUrl: "",
+          spans: [
+            {
+              traceId: Buffer.from(spec.traceId, "hex"),
+              spanId: Buffer.from(spec.spanId, "hex"),
+              traceState: "",
+              parentSpanId: Buffer.from(spec.parentId ?? "", "hex"),
+              name: spec.name ?? "",
+              kind: 0,
+              startTimeUnixNano: spec.startNano,
+              endTimeUnixNano: spec.endNano,
+              attributes: Object.entries(spec.attributes ?? {}).map(([k, v]) => text(k, v)),
+              droppedAttributesCount: 0,
+              events: [],
+              droppedEventsCount: 0,
+              links: [],
+              droppedLinksCount: 0,
+              status: { message: "", code: spec.isError === true ? 2 : 0 },
+              flags: 0,
+            },
+          ],
+        },
+      ],
+    })),
+  };
+}
+
+function text(key: string, value: string): KeyValue {
+  return { key, value: { kind: "string", value } };
+}
+
+/** A frozen head of these spans. */
+export function headOf(specs: readonly SpanSpec[]): HeadData {
+  return headOfRecord(encodeTraceData(traceDataOf(specs)));
+}
+
+/** A frozen head of an ExportTraceServiceRequest. */
+export function headOfRecord(record: Uint8Array): HeadData {
+  const head = new Head(7);
+  new HeadDecoder(head).decode(record);
+  return head.freeze();
+}
+
+export function batchOfHead(data: HeadData): HeadBatch {
+  const rows = Uint32Array.from({ length: data.rows }, (_, row) => row);
+  return new HeadBatch(data, rows);
+}
+
+export interface TestBlock {
+  tenant: string;
+  /** Below the tenant. */
+  path: string;
+  head: HeadData;
+  partition: { index: number; count: number };
+  rowGroupSpans: number;
+}
+
+/** Cuts a head and stores the block; returns what its commit would say. */
+export async function putBlock(store: ObjectStore, block: TestBlock): Promise<BlockFile> {
+  const { tenant, path, head, partition, rowGroupSpans } = block;
+  const written = cutHead(head, {
+    rowGroupSpans,
+    plausibleFromNano: 0n,
+    plausibleToNano: 2n ** 63n - 1n,
+    partition,
+    createdBy: "spoor test",
+    tableColumns: [],
+  });
+  await store.put(`${tenant}/${path}`, written.bytes);
+  const sizeBytes = written.bytes.length;
+  return toBlockFile(written, { path, sizeBytes, modifiedMs: 0, partition });
+}
