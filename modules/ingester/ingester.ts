@@ -1,6 +1,6 @@
 /**
- * The ingester: reads the span log into heads, answers live queries from them, cuts heads into blocks
- * and commits them to the tenants' tables. One worker thread per partition; see README.md.
+ * The ingester: reads the span log into heads, answers live queries from them, cuts heads into
+ * blocks and commits them to the tenants' tables. One worker thread per partition; see README.md.
  */
 import { join } from "node:path";
 import type { Registry } from "prom-client";
@@ -90,7 +90,9 @@ export class Ingester implements LiveSpans {
     return this.#hosts.length > 0 && this.#hosts.every((host) => host.isCaughtUp);
   }
 
-  /** Tenants whose heads cannot be stored now: taking more of their spans would only fill memory. */
+  /**
+   * Tenants whose heads cannot be stored now: taking more of their spans would only fill memory.
+   */
   isTenantFailing(tenant: string): boolean {
     return this.#hosts.some((host) => host.failingTenants.has(tenant));
   }

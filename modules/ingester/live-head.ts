@@ -1,4 +1,6 @@
-/** One tenant's head in one partition: spans, the log range that they came from, their time range. */
+/**
+ * One tenant's head in one partition: spans, the log range that they came from, their time range.
+ */
 import { Head, type HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
@@ -27,7 +29,10 @@ export class LiveHead {
     this.#decoder = new HeadDecoder(this.head);
   }
 
-  /** Appends a record's spans; returns how many. Throws InvalidInput and leaves the head as it was. */
+  /**
+   * Appends a record's spans; returns how many. Throws InvalidInput and leaves the head as it
+   * was.
+   */
   append(record: Uint8Array, offset: number, appendedMs: number): number {
     const before = this.head.rows;
     const spans = this.#decoder.decode(record);

@@ -168,7 +168,9 @@ export class Partition {
     return this.state();
   }
 
-  /** The tenant's records of [fromOffset, toOffset) decoded anew, for bisecting a head that fails. */
+  /**
+   * The tenant's records of [fromOffset, toOffset) decoded anew, for bisecting a head that fails.
+   */
   async rebuild(range: {
     tenant: string;
     fromOffset: number;

@@ -8,9 +8,9 @@ import { systemClock } from "#pkg/clock/clock.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import { type Log, openLog } from "#pkg/log/log.ts";
 import { version } from "#pkg/version/version.ts";
-import type { CommandIo } from "../io.ts";
-import { type RunningSpoor, startSpoor } from "../modules.ts";
-import { parseServeArgs, type ServeArgs } from "../serve-args.ts";
+import type { CommandIo } from "#cmd/spoor/io.ts";
+import { type RunningSpoor, startSpoor } from "#cmd/spoor/modules.ts";
+import { parseServeArgs, type ServeArgs } from "#cmd/spoor/serve-args.ts";
 
 const exitBroken = 1;
 const exitInLogOnly = 3;
