@@ -184,7 +184,7 @@ async function strayObjects(store: ObjectStore): Promise<number> {
   await compactor.runOnce();
   const { files } = await table.refresh();
   let stray = 0;
-  for await (const { key } of store.list("")) {
+  for await (const { key } of store.list(`${singleTenant}/`)) {
     const path = key.slice(singleTenant.length + 1);
     if (!path.startsWith("_delta_log/") && !files.has(path)) stray++;
   }
