@@ -5,31 +5,27 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { ulid } from "ulid";
 import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
-import { cutHead } from "#pkg/block/cut.ts";
-import { errorToData } from "#pkg/errors/errors.ts";
+import { type CutBlock, cutHead } from "#pkg/block/cut.ts";
+import { errorToData, SpoorError } from "#pkg/errors/errors.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
 import { version } from "#pkg/version/version.ts";
+import { type CutAnswer, encodeFailed } from "./cutter.ts";
 import type { CutResult, CutTask } from "./messages.ts";
+import { rebuildHead } from "./rebuild.ts";
 
 /** Starts further than this from the time of ingest are bad clocks (decided). */
 const pastNano = 24n * 3600n * 1_000_000_000n;
 const futureNano = 600n * 1_000_000_000n;
 
-async function run(task: CutTask): Promise<CutResult> {
+async function run(task: CutTask): Promise<CutResult | undefined> {
   const startMs = performance.now();
-  const nano = (ms: number): bigint => BigInt(Math.round(ms)) * 1_000_000n;
-  const block = cutHead(task.data, {
-    rowGroupSpans: task.rowGroupSpans,
-    plausibleFromNano: nano(task.firstAppendedMs) - pastNano,
-    plausibleToNano: nano(task.lastAppendedMs) + futureNano,
-    partition: task.partition,
-    createdBy: `spoor ${version}`,
-    tableColumns: task.tableColumns,
-  });
+  const head = task.head ?? rebuildHead(task.logDir, task.partition.index, task.range);
+  if (head.data.rows === 0) return undefined;
+  const block = encode(head, task);
   const encodedMs = performance.now();
   const store = await openStore(task.store);
   const path = blockPath(ulid(task.nowMs), task.nowMs);
-  await store.put(`${task.tenant}/${path}`, block.bytes);
+  await store.put(`${task.range.tenant}/${path}`, block.bytes);
   const place = { path, sizeBytes: block.bytes.length, modifiedMs: task.nowMs };
   return {
     file: toBlockFile(block, { ...place, partition: task.partition }),
@@ -40,8 +36,32 @@ async function run(task: CutTask): Promise<CutResult> {
   };
 }
 
-try {
-  parentPort!.postMessage({ result: await run(workerData as CutTask) });
-} catch (error) {
-  parentPort!.postMessage({ error: errorToData(error) });
+function encode(head: NonNullable<CutTask["head"]>, task: CutTask): CutBlock {
+  const nano = (ms: number): bigint => BigInt(Math.round(ms)) * 1_000_000n;
+  try {
+    return cutHead(head.data, {
+      rowGroupSpans: task.rowGroupSpans,
+      plausibleFromNano: nano(head.firstAppendedMs) - pastNano,
+      plausibleToNano: nano(head.lastAppendedMs) + futureNano,
+      partition: task.partition,
+      createdBy: `spoor ${version}`,
+      tableColumns: task.tableColumns,
+    });
+  } catch (cause) {
+    const { tenant, fromOffset, toOffset } = task.range;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `encode records ${fromOffset} to ${toOffset} of tenant ${tenant}: ${why}`;
+    throw new SpoorError("Internal", message, { reason: encodeFailed, cause });
+  }
 }
+
+async function answer(task: CutTask): Promise<CutAnswer> {
+  try {
+    return { cut: await run(task) };
+  } catch (error) {
+    return { error: errorToData(error) };
+  }
+}
+
+const last: CutAnswer = await answer(workerData as CutTask);
+parentPort!.postMessage({ ...last });
