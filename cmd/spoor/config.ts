@@ -25,6 +25,7 @@ export interface SpanLogConfig {
   freeBytesMin: number;
   pendingBytesMax: number;
   groupBytesMax: number;
+  groupLingerMs: number;
   retryWindowMs: number;
   retryRecordsMax: number;
 }
@@ -92,6 +93,12 @@ const spanLogConfig: z.ZodType<SpanLogConfig> = z
       .default(256 * MIB)
       .describe("Bytes that wait in memory to be written; beyond it clients are told to retry"),
     groupBytesMax: positive.default(8 * MIB).describe("Bytes of one write to the disk"),
+    groupLingerMs: z
+      .int()
+      .min(0)
+      .max(1000)
+      .default(1)
+      .describe("How long the first span of a write waits for others to share its fsync"),
     retryWindowMs: positive
       .default(600_000)
       .describe("How long a request that is sent again is recognised"),

@@ -59,7 +59,7 @@ export function parseArgs(args: readonly string[], flags: readonly FlagSpec[]): 
       continue;
     }
     const value = equalsAt < 0 ? args[++i] : arg.slice(equalsAt + 1);
-    if (value === undefined || (equalsAt < 0 && value.startsWith("--"))) {
+    if (value === undefined || value === "" || (equalsAt < 0 && value.startsWith("--"))) {
       throw usageError(`${name} needs a value: ${name} ${flag.value}`);
     }
     parsed.set(name, value);

@@ -2,9 +2,7 @@
  * The running system as one table: which modules there are, in the order in which they start. They
  * stop in reverse. This is the only place that constructs modules and hands them to each other.
  */
-import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { lock } from "proper-lockfile";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { Distributor } from "#modules/distributor/distributor.ts";
 import { Frontend } from "#modules/frontend/frontend.ts";
@@ -20,6 +18,7 @@ import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
 import { version } from "#pkg/version/version.ts";
 import type { SpoorConfig } from "./config.ts";
+import { lockDataFolder } from "./data-lock.ts";
 import { observeSpanLog, observeStore } from "./metrics.ts";
 import { statusPage } from "./status.ts";
 
@@ -68,7 +67,8 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
   const dataDir = resolve(config.server.dataDir);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: "spoor_" });
-  parts.push(await lockFolder(dataDir, options));
+  const unlock = await lockDataFolder(dataDir, options.onFatal);
+  parts.push({ name: "data folder lock", stop: unlock });
 
   const storeConfig: StoreConfig = {
     kind: "fs",
@@ -184,27 +184,6 @@ async function flush(ingester: Ingester, log: Log): Promise<boolean> {
   } catch (error) {
     log.error({ error: String(error) }, "heads could not be stored, they stay in the log");
     return false;
-  }
-}
-
-/** Keeps a second process out of the data folder. */
-async function lockFolder(dataDir: string, { onFatal }: SpoorOptions): Promise<Part> {
-  await mkdir(dataDir, { recursive: true });
-  try {
-    const release = await lock(dataDir, {
-      stale: 10_000,
-      onCompromised: (cause) => {
-        onFatal(new SpoorError("Internal", `lost the lock of ${dataDir}`, { cause }));
-      },
-    });
-    return { name: "data folder lock", stop: () => release() };
-  } catch (cause) {
-    const isLocked = cause instanceof Error && "code" in cause && cause.code === "ELOCKED";
-    const why = isLocked ? "another spoor process uses it" : String(cause);
-    throw new SpoorError("Unavailable", `cannot lock the data folder ${dataDir}: ${why}`, {
-      cause,
-      reason: "data_dir_locked",
-    });
   }
 }
 

@@ -43,7 +43,6 @@ const overrideFlags: readonly OverrideFlag[] = [
     paths: [
       ["frontend", "host"],
       ["receivers", "host"],
-      ["frontend", "host"],
     ],
   },
   {

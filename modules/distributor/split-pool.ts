@@ -5,7 +5,7 @@ import { SplitScratch } from "#pkg/otlp/split-scratch.ts";
 import { splitRequest, type SplitResult } from "#pkg/otlp/split.ts";
 import type { SplitJob, SplitJobResult } from "./split-worker.ts";
 
-/** A larger body takes the main thread for more than about 3 ms (measured: 2.2 to 2.8 ms/MiB). */
+/** Measured: in place 1.5 ms of the main thread per MiB; moved to a thread 0.15 ms per body. */
 const inPlaceBytesMax = 1024 * 1024;
 /** Bodies that may wait per thread; they are bounded by the receivers' bytes in flight too. */
 const queuePerThread = 64;

@@ -1,5 +1,5 @@
 /** Worker thread: splits a large request. Buffers are moved in and out, not copied. */
-import { move } from "piscina";
+import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { splitRequest, type SplitResult } from "#pkg/otlp/split.ts";
 
@@ -10,18 +10,14 @@ export interface SplitJob {
 
 export type SplitJobResult = { split: SplitResult } | { error: ErrorData };
 
-const transferable = Symbol.for("Piscina.transferable");
-const valueOf = Symbol.for("Piscina.valueOf");
-
 /** Errors go back as data: structured clone would drop their code. */
 export default function split({ body, partitionCount }: SplitJob): SplitJobResult {
   try {
     // Fresh scratch each time: what is kept between large requests is large.
     const result = splitRequest(body, { partitionCount });
     const buffers = result.parts.map(({ record }) => record.buffer as ArrayBuffer);
-    return move({ [transferable]: buffers, [valueOf]: { split: result } }) as unknown as {
-      split: SplitResult;
-    };
+    const moved = { [transferableSymbol]: buffers, [valueSymbol]: { split: result } };
+    return move(moved as unknown as ArrayBuffer) as unknown as SplitJobResult;
   } catch (error) {
     return { error: errorToData(error) };
   }

@@ -45,6 +45,23 @@ interface Chunk {
   isBlock: boolean;
 }
 
+/** Chunks, and spans of theirs that were sent again, some with another tag. */
+function chunks(blocks: fc.Arbitrary<boolean>): fc.Arbitrary<Chunk[]> {
+  const repeat = fc.record({ from: fc.nat(), to: fc.nat(), isSame: fc.boolean() });
+  return fc
+    .tuple(fc.array(chunk(blocks), { maxLength: 5 }), fc.array(repeat, { maxLength: 6 }))
+    .map(([fresh, repeats]) => {
+      const all = fresh.map((one) => ({ ...one, specs: [...one.specs] }));
+      const specs = all.flatMap((one) => one.specs);
+      for (const { from, to, isSame } of specs.length === 0 ? [] : repeats) {
+        const again = specs[from % specs.length];
+        const attributes = isSame ? again.attributes : { tag: "again" };
+        all[to % all.length].specs.push({ ...again, attributes });
+      }
+      return all;
+    });
+}
+
 function chunk(blocks: fc.Arbitrary<boolean>): fc.Arbitrary<Chunk> {
   return fc.record({
     specs: fc.array(spanSpec, { minLength: 1, maxLength: 25 }),
@@ -54,9 +71,9 @@ function chunk(blocks: fc.Arbitrary<boolean>): fc.Arbitrary<Chunk> {
   });
 }
 
-async function build(chunks: readonly Chunk[]): Promise<TestSpans> {
+async function build(all: readonly Chunk[]): Promise<TestSpans> {
   const spans = new TestSpans();
-  for (const [number, { specs, partitions, rowGroupSpans, isBlock }] of chunks.entries()) {
+  for (const [number, { specs, partitions, rowGroupSpans, isBlock }] of all.entries()) {
     for (let index = 0; index < partitions; index++) {
       const mine = specs.filter(
         ({ traceId }) => partitionOf(Buffer.from(traceId, "hex"), 0, partitions) === index,
@@ -91,15 +108,15 @@ describe("searchNewest", () => {
   ])("gives the oracle's answer however spans are cut: %s", async (_, blocks, numRuns) => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(chunk(blocks), { maxLength: 5 }),
+        chunks(blocks),
         queryOf,
-        async (chunks, { start, length, limit, spansPerTrace, concurrency }) => {
-          const spans = await build(chunks);
+        async (all, { start, length, limit, spansPerTrace, concurrency }) => {
+          const spans = await build(all);
           const range = { startNano: BigInt(start), endNano: BigInt(start + length) };
           const query = { tenant, ...range, limit, spansPerTrace, signal };
           const result = await searchNewest(spans.both, query, { concurrency });
-          const all = chunks.flatMap(({ specs }) => specs);
-          expect(result.traces).toEqual(oracleSearch(all, range, { limit, spansPerTrace }));
+          const specs = all.flatMap((one) => one.specs);
+          expect(result.traces).toEqual(oracleSearch(specs, range, { limit, spansPerTrace }));
           expect(result.failures).toEqual([]);
           expect(result.stats.completedJobs).toBe(result.stats.totalJobs);
           expect(spans.pins).toBe(0);

@@ -9,7 +9,7 @@ import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
 import { type Cutter, cutterDied, encodeFailed } from "./cutter.ts";
-import type { ClosedHead, CutResult, CutTask, LogRange } from "./messages.ts";
+import type { ClosedHead, CutTask, LogRange, StoredCut } from "./messages.ts";
 import type { IngesterMetrics } from "./metrics.ts";
 import { quarantine } from "./quarantine.ts";
 import { readRecord } from "./rebuild.ts";
@@ -48,7 +48,7 @@ interface Attempt {
   /** Threads that died over the next range. */
   deaths: number;
   /** Blocks that are in the store. */
-  cuts: CutResult[];
+  cuts: StoredCut[];
   change: Change | undefined;
 }
 
@@ -200,7 +200,7 @@ export class Committer {
   }
 
   /** The commit starts from what this writer knows, not from what the table says by now. */
-  #planChange({ tenant, fromOffset, toOffset }: LogRange, cuts: readonly CutResult[]): Change {
+  #planChange({ tenant, fromOffset, toOffset }: LogRange, cuts: readonly StoredCut[]): Change {
     const { appId, committed } = this.#options;
     const expectedVersion = committed.get(tenant);
     if (fromOffset < (expectedVersion ?? 0)) {
@@ -244,8 +244,8 @@ export class Committer {
   async #cut(
     range: LogRange,
     head: CutTask["head"],
-    { table, cuts }: { table: Table; cuts: readonly CutResult[] },
-  ): Promise<CutResult | undefined> {
+    { table, cuts }: { table: Table; cuts: readonly StoredCut[] },
+  ): Promise<StoredCut | undefined> {
     const { store, logDir, partition, rowGroupSpans, cutter, clock, metrics } = this.#options;
     const tableColumns = [
       ...table.snapshot.columns.keys(),
@@ -253,11 +253,12 @@ export class Committer {
     ];
     const nowMs = clock.nowMs();
     const places = { store, logDir, partition };
-    const cut = await cutter.cut({ ...places, range, head, rowGroupSpans, tableColumns, nowMs });
-    if (cut === undefined) return undefined;
-    metrics.cutSeconds.observe(cut.encodeMs / 1000);
-    metrics.storeSeconds.observe(cut.storeMs / 1000);
-    return cut;
+    const task = { ...places, range, head, rowGroupSpans, tableColumns, nowMs };
+    const { stored } = await cutter.cut(task);
+    if (stored === undefined) return undefined;
+    metrics.cutSeconds.observe(stored.encodeMs / 1000);
+    metrics.storeSeconds.observe(stored.storeMs / 1000);
+    return stored;
   }
 
   async #quarantineUndecodable({ tenant, fromOffset, toOffset }: LogRange): Promise<void> {
@@ -297,7 +298,7 @@ function halves({ tenant, fromOffset, toOffset }: LogRange): Attempt["todo"] {
   ];
 }
 
-function columnsOf(cuts: readonly CutResult[]): ColumnDef[] {
+function columnsOf(cuts: readonly StoredCut[]): ColumnDef[] {
   const byName = new Map(cuts.flatMap(({ columns }) => columns).map((c) => [c.name, c]));
   return [...byName.values()];
 }

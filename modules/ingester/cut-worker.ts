@@ -1,31 +1,38 @@
 /**
- * Entry of a cutter thread: encodes one closed head from shared memory, stores the block, answers,
- * ends. One thread per block: WASM memory goes back with the thread, and a panic harms nothing else.
+ * Entry of a cutter thread: encodes closed heads from shared memory, one at a time, and stores the
+ * blocks. The thread stays, because compiled code is what makes a cut cheap; it is replaced after a
+ * failure of its own and when its WASM memory, which never shrinks, has grown too large.
  */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { ulid } from "ulid";
 import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
 import { type CutBlock, cutHead } from "#pkg/block/cut.ts";
-import { errorToData, SpoorError } from "#pkg/errors/errors.ts";
+import { wasmMemoryBytes } from "#pkg/block/parquet.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
+import { Rpc } from "#pkg/rpc/rpc.ts";
 import { version } from "#pkg/version/version.ts";
-import { type CutAnswer, encodeFailed } from "./cutter.ts";
-import type { CutResult, CutTask } from "./messages.ts";
+import { encodeFailed } from "./cutter.ts";
+import type { CutResult, CutTask, StoredCut } from "./messages.ts";
 import { rebuildHead } from "./rebuild.ts";
 
 /** Starts further than this from the time of ingest are bad clocks (decided). */
 const pastNano = 24n * 3600n * 1_000_000_000n;
 const futureNano = 600n * 1_000_000_000n;
 
-async function run(task: CutTask): Promise<CutResult | undefined> {
-  const startMs = performance.now();
+async function cut(task: CutTask): Promise<CutResult> {
   const head = task.head ?? rebuildHead(task.logDir, task.partition.index, task.range);
-  if (head.data.rows === 0) return undefined;
+  const stored = head.data.rows === 0 ? undefined : await store(head, task);
+  return { stored, wasmBytes: wasmMemoryBytes() };
+}
+
+async function store(head: NonNullable<CutTask["head"]>, task: CutTask): Promise<StoredCut> {
+  const startMs = performance.now();
   const block = encode(head, task);
   const encodedMs = performance.now();
-  const store = await openStore(task.store);
+  const bucket = await openStore(task.store);
   const path = blockPath(ulid(task.nowMs), task.nowMs);
-  await store.put(`${task.range.tenant}/${path}`, block.bytes);
+  await bucket.put(`${task.range.tenant}/${path}`, block.bytes);
   const place = { path, sizeBytes: block.bytes.length, modifiedMs: task.nowMs };
   return {
     file: toBlockFile(block, { ...place, partition: task.partition }),
@@ -55,13 +62,4 @@ function encode(head: NonNullable<CutTask["head"]>, task: CutTask): CutBlock {
   }
 }
 
-async function answer(task: CutTask): Promise<CutAnswer> {
-  try {
-    return { cut: await run(task) };
-  } catch (error) {
-    return { error: errorToData(error) };
-  }
-}
-
-const last: CutAnswer = await answer(workerData as CutTask);
-parentPort!.postMessage({ ...last });
+void new Rpc(parentPort!, { cut });

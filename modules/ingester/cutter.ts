@@ -1,10 +1,22 @@
 /** Runs cuts on threads of their own, a bounded number at a time. */
 import { Worker } from "node:worker_threads";
-import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { Rpc } from "#pkg/rpc/rpc.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 
-/** A cutter thread's last word. `cut` is undefined if the range has no spans. */
-export type CutAnswer = { cut: CutResult | undefined } | { error: ErrorData };
+export interface CutterOptions {
+  threadsMax: number;
+  /** A thread without work for this long ends and gives its memory back. */
+  idleMs: number;
+  /** A thread whose WASM memory is larger than this after a cut is replaced. */
+  wasmBytesMax: number;
+}
+
+interface Thread {
+  worker: Worker;
+  rpc: Rpc;
+  idleTimer: NodeJS.Timeout | undefined;
+}
 
 /** The reason of errors that the spans themselves cause: the same cut would fail again. */
 export const encodeFailed = "encode_failed";
@@ -12,28 +24,29 @@ export const encodeFailed = "encode_failed";
 export const cutterDied = "cutter_died";
 
 export class Cutter {
-  readonly #threadsMax: number;
+  readonly #options: CutterOptions;
   readonly #waiting: (() => void)[] = [];
-  readonly #workers = new Set<Worker>();
+  readonly #idle: Thread[] = [];
+  readonly #threads = new Set<Thread>();
   #running = 0;
   #isStopped = false;
 
-  constructor(threadsMax: number) {
-    this.#threadsMax = threadsMax;
+  constructor(options: CutterOptions) {
+    this.#options = options;
   }
 
   /**
-   * Encodes the spans of a range of the log and stores them as one block; undefined if there are
-   * none. Errors: Internal `encode_failed`; Unavailable `cutter_died`; what the store and the log
-   * throw; Canceled after `stop`.
+   * Encodes the spans of a range of the log and stores them as one block; `stored` is
+   * undefined if there are none. Errors: Internal `encode_failed`; Unavailable `cutter_died`; what the store and
+   * the log throw; Canceled after `stop`.
    */
-  async cut(task: CutTask): Promise<CutResult | undefined> {
-    if (this.#running >= this.#threadsMax) {
+  async cut(task: CutTask): Promise<CutResult> {
+    if (this.#running >= this.#options.threadsMax) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     } else this.#running++;
     try {
       if (this.#isStopped) throw stopped();
-      return await this.#runThread(task);
+      return await this.#run(this.#takeThread(), task);
     } finally {
       // The place goes to the one who waits longest; nobody can come between.
       const next = this.#waiting.shift();
@@ -45,29 +58,62 @@ export class Cutter {
   /** Ends all threads now; their cuts, and later ones, fail. */
   async stop(): Promise<void> {
     this.#isStopped = true;
-    await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+    await Promise.all([...this.#threads].map((thread) => this.#end(thread)));
   }
 
-  /** Resolves when the thread has ended, so that its memory is back before the next one starts. */
-  async #runThread(task: CutTask): Promise<CutResult | undefined> {
-    const worker = new Worker(new URL("cut-worker.ts", import.meta.url), { workerData: task });
-    this.#workers.add(worker);
-    let answer: CutAnswer | undefined;
-    let failure: Error | undefined;
-    worker.once("message", (message: CutAnswer) => (answer = message));
-    worker.once("error", (error: Error) => (failure = error));
-    const exitCode = await new Promise<number>((resolve) => worker.once("exit", resolve));
-    this.#workers.delete(worker);
-    if (answer !== undefined) {
-      if ("error" in answer) throw errorFromData(answer.error);
-      return answer.cut;
+  async #run(thread: Thread, task: CutTask): Promise<CutResult> {
+    let keep = false;
+    try {
+      const result = (await thread.rpc.call("cut", task)) as CutResult;
+      keep = result.wasmBytes <= this.#options.wasmBytesMax;
+      return result;
+    } catch (cause) {
+      if (this.#isStopped) throw stopped();
+      const error = toSpoorError(cause);
+      // A store that fails says nothing about the thread; anything else may have broken its WASM.
+      keep = error.code === "Unavailable" || error.code === "Timeout";
+      throw error;
+    } finally {
+      if (keep && this.#threads.has(thread)) this.#park(thread);
+      else await this.#end(thread);
     }
-    if (this.#isStopped) throw stopped();
-    const why = failure?.message ?? `it ended with code ${exitCode}`;
-    throw new SpoorError("Unavailable", `cutter thread died: ${why}`, {
-      reason: cutterDied,
-      cause: failure,
-    });
+  }
+
+  #takeThread(): Thread {
+    const parked = this.#idle.pop();
+    if (parked !== undefined) {
+      clearTimeout(parked.idleTimer);
+      return parked;
+    }
+    const worker = new Worker(new URL("cut-worker.ts", import.meta.url));
+    const thread: Thread = { worker, rpc: new Rpc(worker, {}), idleTimer: undefined };
+    this.#threads.add(thread);
+    const died = (why: string, cause?: Error): void => {
+      this.#forget(thread);
+      const details = { reason: cutterDied, cause };
+      thread.rpc.close(new SpoorError("Unavailable", `cutter thread died: ${why}`, details));
+    };
+    worker.once("error", (error: Error) => died(error.message, error));
+    worker.once("exit", (code) => died(`it ended with code ${code}`));
+    return thread;
+  }
+
+  #park(thread: Thread): void {
+    this.#idle.push(thread);
+    thread.idleTimer = setTimeout(() => void this.#end(thread), this.#options.idleMs);
+    thread.idleTimer.unref();
+  }
+
+  #forget(thread: Thread): void {
+    clearTimeout(thread.idleTimer);
+    this.#threads.delete(thread);
+    const index = this.#idle.indexOf(thread);
+    if (index >= 0) this.#idle.splice(index, 1);
+  }
+
+  async #end(thread: Thread): Promise<void> {
+    this.#forget(thread);
+    await thread.worker.terminate();
   }
 }
 

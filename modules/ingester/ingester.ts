@@ -48,7 +48,7 @@ export class Ingester implements LiveSpans {
   constructor(options: IngesterOptions) {
     this.#options = options;
     this.#metrics = ingesterMetrics(options.registry, () => this.#refreshGauges());
-    this.#cutter = options.cutter ?? new Cutter(options.config.cutThreads);
+    this.#cutter = options.cutter ?? makeCutter(options.config);
   }
 
   /** Reads where each tenant's table stands and starts the workers; `caughtUp` follows. */
@@ -199,6 +199,12 @@ export class Ingester implements LiveSpans {
     );
     await spanLog.advance(index, furthest);
   }
+}
+
+/** The cutter of a config. */
+export function makeCutter(config: IngesterConfig): Cutter {
+  const { cutThreads, cutIdleMs, cutWasmBytesMax } = config;
+  return new Cutter({ threadsMax: cutThreads, idleMs: cutIdleMs, wasmBytesMax: cutWasmBytesMax });
 }
 
 /** Where records that cannot become a block go, below the data folder. */

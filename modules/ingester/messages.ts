@@ -10,6 +10,8 @@ export interface PartitionWorkerData {
   /** Where to start reading and how far the log is durable now. */
   fromOffset: number;
   durableEnd: number;
+  /** Buffer of a SharedNumber: the durable end as it moves on. */
+  durable: SharedArrayBuffer;
   /** Tenant -> offset that its table has reached: records below it are stored already. */
   committed: ReadonlyMap<string, number>;
   config: IngesterConfig;
@@ -89,6 +91,14 @@ export interface CutTask {
 }
 
 export interface CutResult {
+  /** Undefined if the range has no spans. */
+  stored: StoredCut | undefined;
+  /** WASM memory of the cutter thread after the cut. */
+  wasmBytes: number;
+}
+
+/** A block that is in the store, and in no commit yet. */
+export interface StoredCut {
   file: BlockFile;
   columns: ColumnDef[];
   duplicateSpans: number;

@@ -7,6 +7,7 @@ import type { PinnedHead } from "#pkg/api/query.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
+import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { Committer, type CommitterOptions } from "./committer.ts";
 import type { IngesterConfig } from "./config.ts";
@@ -38,6 +39,7 @@ export class PartitionHost {
   readonly #log: Log;
   readonly #committer: Committer;
   readonly #unsubscribe: () => void;
+  readonly #durable: SharedNumber = new SharedNumber();
   readonly #caughtUp: PromiseWithResolvers<void> = Promise.withResolvers<void>();
   readonly #stopping: AbortController = new AbortController();
   /** Tenant -> offset that its table had reached, as told to the log; never goes back. */
@@ -61,8 +63,9 @@ export class PartitionHost {
       log: this.#log,
       onCommitted: (head) => this.#afterCommit(head),
     });
+    this.#unsubscribe = spanLog.subscribe(this.index, (end) => this.#durable.set(end));
+    this.#durable.set(spanLog.durableEnd(this.index));
     this.#startWorker();
-    this.#unsubscribe = spanLog.subscribe(this.index, (end) => this.#rpc?.notify("durable", end));
   }
 
   get isCaughtUp(): boolean {
@@ -146,6 +149,7 @@ export class PartitionHost {
       partition: this.index,
       fromOffset: spanLog.firstOffset(this.index),
       durableEnd: spanLog.durableEnd(this.index),
+      durable: this.#durable.buffer,
       committed,
       config,
       headBytesMax,

@@ -5,12 +5,20 @@ import type { ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { type Handlers, Rpc } from "#pkg/rpc/rpc.ts";
+import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import type { PartitionWorkerData } from "./messages.ts";
 import { Partition } from "./partition.ts";
 
 /** How long the loop sleeps at the most when nobody wakes it: heads must also close by age. */
 const idleMs = 500;
+
+/**
+ * While spans come, the log is looked at this often: being woken for every group of records would
+ * cost the main thread more than appending them. After so many looks in vain it waits to be woken.
+ */
+const pollMs = 10;
+const emptyPollsMax = 20;
 
 interface HeadCall<T> {
   pinId: number;
@@ -24,11 +32,12 @@ class PartitionWorker {
   /** The log as it was at the start ends here. */
   readonly #startEnd: number;
   #flushes: { end: number; resolve: () => void }[] = [];
-  #wake: AbortController = new AbortController();
+  readonly #durable: SharedNumber;
   #isReadFailing = false;
 
   constructor(data: PartitionWorkerData) {
     this.#startEnd = data.durableEnd;
+    this.#durable = new SharedNumber(data.durable);
     this.#partition = new Partition({
       ...data,
       reader: openFileLogReader(data.logDir, data.partition),
@@ -43,11 +52,8 @@ class PartitionWorker {
   #handlers(): Handlers {
     const partition = this.#partition;
     return {
-      durable: (end: number) => {
-        partition.setDurableEnd(end);
-        this.#wake.abort();
-      },
       pin: (tenant: string) => {
+        partition.setDurableEnd(this.#durable.value);
         const answer = partition.pin(tenant);
         return { ...answer, stalled: answer.stalled || this.#isReadFailing };
       },
@@ -60,42 +66,55 @@ class PartitionWorker {
         partition.findTrace(pinId, headId, request),
       committed: (head: { tenant: string; headId: number }) => {
         const state = partition.committed(head);
-        this.#wake.abort();
+        this.#durable.touch();
         return state;
       },
-      state: () => partition.state(),
+      state: () => {
+        partition.setDurableEnd(this.#durable.value);
+        return partition.state();
+      },
       flush: (end: number) => this.#flush(end),
     };
   }
 
   /** Reads up to `end` and closes all heads; resolves when all of them were announced. */
   async #flush(end: number): Promise<void> {
-    this.#partition.setDurableEnd(end);
     await new Promise<void>((resolve) => {
       this.#flushes.push({ end, resolve });
-      this.#wake.abort();
+      this.#durable.touch();
     });
   }
 
   /** An error that it throws ends the thread; the main thread starts another one. */
   async run(): Promise<never> {
     let isAnnounced = false;
+    let emptyPolls = 0;
     for (;;) {
+      // Taken before looking: what changes after that ends the wait below at once.
+      const { version } = this.#durable;
+      this.#partition.setDurableEnd(this.#durable.value);
       const progressed = await this.#readSome();
       const { nextOffset } = this.#partition;
       if (!isAnnounced && nextOffset >= this.#startEnd) {
         isAnnounced = true;
         this.#rpc.notify("caughtUp", nextOffset);
       }
-      const flushed = this.#flushes.filter(({ end }) => nextOffset >= end);
-      if (flushed.length > 0) {
-        this.#partition.closeAll();
-        this.#flushes = this.#flushes.filter((flush) => !flushed.includes(flush));
-        for (const { resolve } of flushed) resolve();
-      }
-      if (progressed) await yieldToEvents();
-      else await this.#waitForWake();
+      this.#answerFlushes();
+      if (progressed) {
+        emptyPolls = 0;
+        await yieldToEvents();
+      } else if (++emptyPolls <= emptyPollsMax) await sleep(pollMs);
+      else await this.#durable.changed(version, idleMs);
     }
+  }
+
+  #answerFlushes(): void {
+    const { nextOffset } = this.#partition;
+    const flushed = this.#flushes.filter(({ end }) => nextOffset >= end);
+    if (flushed.length === 0) return;
+    this.#partition.closeAll();
+    this.#flushes = this.#flushes.filter((flush) => !flushed.includes(flush));
+    for (const { resolve } of flushed) resolve();
   }
 
   async #readSome(): Promise<boolean> {
@@ -109,20 +128,6 @@ class PartitionWorker {
       this.#isReadFailing = true;
       await sleep(idleMs);
       return false;
-    }
-  }
-
-  /**
-   * Sleeps until something happens. A wake that comes while the loop reads has aborted the signal
-   * already, so that this returns at once.
-   */
-  async #waitForWake(): Promise<void> {
-    const { signal } = this.#wake;
-    try {
-      await sleep(idleMs, undefined, { signal });
-    } catch (error) {
-      if (!signal.aborted) throw error;
-      this.#wake = new AbortController();
     }
   }
 }

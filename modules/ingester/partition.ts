@@ -33,6 +33,8 @@ interface TenantHeads {
   closed: LiveHead[];
 }
 
+/** How often ages of heads and pins are looked at. */
+const checkMs = 100;
 /** Out of memory, at most one head is closed before its bounds in this time. */
 const earlyCloseMs = 1000;
 
@@ -44,6 +46,7 @@ export class Partition {
   #durableEnd: number;
   #nextHeadId = 0;
   #isStalled = false;
+  #nextCheckMs = 0;
   #earlyCloseAfterMs = 0;
   #lostRecords = 0;
   #decodedSpans = 0;
@@ -71,7 +74,6 @@ export class Partition {
   async readSome(): Promise<boolean> {
     const { reader, config, clock, onLost } = this.#options;
     const nowMs = clock.nowMs();
-    this.#pins.dropExpired(nowMs);
     this.#closeAged(nowMs);
     this.#limitMemory(nowMs);
     if (this.#nextOffset >= this.#durableEnd || this.#isStalled) return false;
@@ -126,6 +128,9 @@ export class Partition {
   }
 
   #closeAged(nowMs: number): void {
+    if (nowMs < this.#nextCheckMs) return;
+    this.#nextCheckMs = nowMs + checkMs;
+    this.#pins.dropExpired(nowMs);
     const before = nowMs - this.#options.config.cutAgeMs;
     for (const heads of this.#tenants.values()) {
       const { open } = heads;

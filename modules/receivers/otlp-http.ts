@@ -254,6 +254,8 @@ async function readBody(req: IncomingMessage, lease: Lease, bytesMax: number): P
     req.once("end", resolve);
     req.once("error", () => undefined);
     req.once("close", () => {
+      // Every request closes: an error object (with its stack) only for those that did not end.
+      if (req.readableEnded) return;
       reject(new SpoorError("Canceled", "client went away", { reason: "client_gone" }));
     });
   });

@@ -49,6 +49,9 @@ export function treeColumns(batch: ColumnBatch, traceStarts: Uint32Array): Map<s
   ]);
 }
 
+/** A trace of longer times than fit the column is this long. */
+const int64Max = 2n ** 63n - 1n;
+
 function int32(values: Int32Array): Column {
   return { kind: "int32", values, valid: undefined };
 }
@@ -218,7 +221,8 @@ function fillTimes(
     if (end > last) last = end;
   }
   traceStart.fill(first, from, to);
-  traceDuration.fill(last - first, from, to);
+  const length = last - first;
+  traceDuration.fill(length > int64Max ? int64Max : length, from, to);
 }
 
 function rootColumns(batch: ColumnBatch, rootRow: Int32Array): [string, Column][] {

@@ -362,6 +362,15 @@ describe("flags", () => {
     expect(problemsOf("server: 5", {}, [flag("server.port", "1")])).toHaveLength(1);
   });
 
+  test("of several keys are told of once", () => {
+    const wrong = ["port", "ratio"].map((name) => ({
+      path: ["server", name],
+      text: "-1",
+      flag: "--x",
+    }));
+    expect(failureOf("", {}, wrong).message).toBe("--x: must be at least 0");
+  });
+
   test("mend a value that is out of bounds in the file", () => {
     expect(parse("server: { port: 70000 }", {}, [flag("server.port", "1")]).server.port).toBe(1);
   });

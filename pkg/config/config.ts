@@ -116,9 +116,11 @@ class Reading {
   report(path: readonly string[], place: Place, message: string): void {
     this.#reported.add(pathId(path));
     if (this.#problems.length >= problemsMax) return;
-    // A flag names itself.
+    // A flag names itself, and may stand for several keys.
     const isFlag = place.line === 0 && place.source !== this.#fileName;
-    this.#problems.push({ path: isFlag ? "" : yamlPath(this.#root, path), ...place, message });
+    const problem = { path: isFlag ? "" : yamlPath(this.#root, path), ...place, message };
+    const isTold = this.#problems.some((other) => isFlag && isSame(other, problem));
+    if (!isTold) this.#problems.push(problem);
   }
 
   throwProblems(): void {
@@ -141,6 +143,10 @@ class Reading {
     }
     return { source: this.#fileName, line: 0, column: 0 };
   }
+}
+
+function isSame(a: ConfigProblem, b: ConfigProblem): boolean {
+  return a.source === b.source && a.message === b.message;
 }
 
 function pathId(path: readonly string[]): string {

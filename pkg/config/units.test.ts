@@ -130,7 +130,10 @@ test("sizes: each whole number of bytes comes back, in a text that is no longer 
 });
 
 test("any text is a number or a typed error", () => {
-  const likely = fc.string({ unit: fc.constantFrom(...Array.from("0159.dhmsKMGTiB -+eE")), maxLength: 80 });
+  const likely = fc.string({
+    unit: fc.constantFrom(...Array.from("0159.dhmsKMGTiB -+eE")),
+    maxLength: 80,
+  });
   fc.assert(
     fc.property(fc.oneof(fc.string(), likely), (text) => {
       for (const parse of [parseDuration, parseSize]) {

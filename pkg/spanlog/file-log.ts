@@ -36,6 +36,8 @@ export interface FileLogOptions {
   freeBytesMin?: number;
   /** Of one write, default 8 MiB. */
   groupBytesMax?: number;
+  /** How long a record that finds no write under way waits for others to share one; default 0. */
+  groupLingerMs?: number;
   /** How long repeats are recognised, default 10 minutes. */
   retryWindowMs?: number;
   /** How many records are remembered for that, over all partitions, default 1,048,576 (44 MiB). */
@@ -120,6 +122,7 @@ function boundsOf(options: FileLogOptions, partitionCount: number): LogBounds {
   return {
     segmentBytesMax: options.segmentBytesMax ?? 64 * MIB,
     groupBytesMax: options.groupBytesMax ?? 8 * MIB,
+    groupLingerMs: options.groupLingerMs ?? 0,
     // Small enough that what trimming leaves behind can not fill the log.
     trimRotateBytes: Math.min(MIB, Math.floor(bytesMax / (4 * partitionCount))),
     bytesMax,
