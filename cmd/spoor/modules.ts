@@ -81,6 +81,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     registry,
     isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
   });
+  parts.push({ name: "distributor", stop: () => distributor.stop() });
   const receiver = new OtlpReceiver({
     config: config.receivers,
     sink: distributor,
