@@ -4,7 +4,7 @@ import { checkKey } from "#pkg/objstore/keys.ts";
 import { checkColumns, type Field, mergeColumns } from "./columns.ts";
 import { type Commit, commitBytesMax, encodeCommit } from "./commit.ts";
 import { type MetaData, newMetaData, withFields } from "./metadata.ts";
-import type { BlockFile, Change, Snapshot, StatValue, Transaction } from "./table.ts";
+import type { BlockFile, Change, Snapshot, StatValue, Transaction } from "./model.ts";
 
 /** Most blocks of one table. */
 export const filesMax = 1_000_000;

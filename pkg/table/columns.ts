@@ -7,7 +7,7 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { corrupt, isObject, type JsonObject, own, parseObject, printObject } from "./json.ts";
 import { stringField } from "./json.ts";
-import type { ColumnDef } from "./table.ts";
+import type { ColumnDef } from "./model.ts";
 
 /** Most columns of one table (decisions 20). */
 export const columnsMax = 2000;

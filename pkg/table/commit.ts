@@ -9,7 +9,7 @@ import { stringField, stringMap, uintField } from "./json.ts";
 import { checkProtocol, decodeMetaData, encodeMetaData, type MetaData } from "./metadata.ts";
 import { readerVersion, writerVersion } from "./metadata.ts";
 import { decodeStats, encodeStats } from "./stats.ts";
-import type { BlockFile, Tombstone } from "./table.ts";
+import type { BlockFile, Tombstone } from "./model.ts";
 
 /** Largest commit, in bytes. 16 MiB: about 10,000 blocks. */
 export const commitBytesMax: number = 16 * 2 ** 20;

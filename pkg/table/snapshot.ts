@@ -2,7 +2,7 @@
 import { corrupt } from "./json.ts";
 import type { Commit } from "./commit.ts";
 import type { MetaData } from "./metadata.ts";
-import type { BlockFile, Snapshot, Tombstone } from "./table.ts";
+import type { BlockFile, Snapshot, Tombstone } from "./model.ts";
 
 /** Before the first commit. */
 export function emptySnapshot(): Snapshot {
