@@ -1,5 +1,20 @@
 /** What a table is made of and what is asked of it: the types that its parts share. */
-import type { MetaData } from "./metadata.ts";
+import type { JsonObject } from "./json.ts";
+
+/** One column, with the field's own JSON. */
+export interface Field {
+  readonly name: string;
+  readonly type: string;
+  readonly json: JsonObject;
+}
+
+export interface MetaData {
+  readonly fields: readonly Field[];
+  /** Column name -> type; made from `fields`. */
+  readonly columns: ReadonlyMap<string, string>;
+  /** The action as it stands in the log, with what others put there; `schemaString` is ignored. */
+  readonly json: JsonObject;
+}
 
 type ScalarType =
   | "string"
