@@ -13,7 +13,7 @@ import {
   valueText,
 } from "#pkg/columns/columns.ts";
 import { parseAttributeColumn } from "#pkg/columns/schema.ts";
-import { buildBloom, bytesHasher } from "./bloom.ts";
+import { bloomRate, bloomRateOf, buildBloom, bytesHasher } from "./bloom.ts";
 import { type Draft, restCounts } from "./tag-rest.ts";
 import {
   boundIndex,
@@ -74,19 +74,21 @@ export function buildTagIndex(batch: ColumnBatch, bloomBytesMax: number): TagInd
   return boundIndex(mergeEntries(found.map(({ entry }) => entry)), false);
 }
 
-/** Bits per value of a filter with 1 % false positives, over 8; times 4/3 for base64. */
-const filterBytesPerValue = 1.2;
+/** A filter with more false positives than this is not worth its bytes. */
+const filterRateMax = 0.1;
 
+/** Where there is not room for all, the largest filter is less exact. */
 function addFilters(drafts: readonly Draft[], bytesMax: number): void {
   const wanted = drafts.filter(({ entry, texts }) => entry.truncated && texts !== undefined);
   const rank = ({ entry }: Draft): number => (entry.type === "string" ? 0 : 1);
   wanted.sort((a, b) => rank(a) - rank(b) || a.distinct - b.distinct);
   let left = bytesMax;
   for (const { entry, distinct, texts } of wanted) {
-    left -= distinct * filterBytesPerValue;
-    if (left < 0) return;
-    const { bytes, ...shape } = buildBloom(texts!(), distinct, bytesHasher);
+    const rate = Math.max(bloomRate, bloomRateOf((left * 8) / distinct));
+    if (rate > filterRateMax) continue;
+    const { bytes, ...shape } = buildBloom(texts!(), distinct, bytesHasher, rate);
     entry.bloom = { shape, shards: bytes.map((shard) => Buffer.from(shard).toString("base64")) };
+    left -= (shape.shards * shape.bitsPerShard) / 8;
   }
 }
 

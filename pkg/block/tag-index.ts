@@ -4,7 +4,7 @@
  *
  * For each key and type: how many values there are, minimum and maximum of numbers, and the
  * distinct values with their counts if they are few, else the most frequent ones and, in a row
- * group, a bloom filter of all (1 % false positives). Attributes in the rest lists appear under the
+ * group, a bloom filter of all. Attributes in the rest lists appear under the
  * same names as columns do. tag-build.ts makes it.
  */
 import { z } from "zod";
