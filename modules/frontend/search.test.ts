@@ -197,8 +197,9 @@ describe("searchNewest", () => {
     const bad = await spans.addBlock("bad", [spanOf(1, 10), spanOf(2, 20)], place);
     await spans.addBlock("good", [{ ...spanOf(2, 25), spanId: "00000000000000aa" }], place);
     const [shard] = bad.shards;
-    const traceDetails = broken(shard, new Error("gone")).traceDetails;
-    spans.blocks[0] = { ...bad, shards: [{ ...shard, traceDetails }] };
+    const unreadable = broken(shard, new Error("gone"));
+    const listTraces: typeof shard.listTraces = (...args) => shard.listTraces(...args);
+    spans.blocks[0] = { ...bad, shards: [{ ...unreadable, listTraces }] };
     const { traces, failures } = await search(spans);
     expect(traces).toMatchObject([{ traceId: idOf(2), startNano: 25n, matchedSpans: 1 }]);
     expect(failures).toHaveLength(1);

@@ -55,8 +55,8 @@ const resourceSpansJson = {
 
 /** ResourceSpans of the span above with other resource attributes, as protobuf: tag by tag. */
 function resourceSpansHex(attribute: string): string {
-  const id = "0a10000102030405060708090a0b0c0d0e0f" + "12081011121314151617";
-  const times = "39" + "00002a36fe9c9717" + "41" + "01002a36fe9c9717";
+  const id = "0a10000102030405060708090a0b0c0d0e0f12081011121314151617";
+  const times = "3900002a36fe9c97174101002a36fe9c9717";
   const fields = `${id}2a05474554202f${times}7a021802`;
   const spanField = `12${length(fields)}${fields}`;
   const scopeSpans = `0a00${spanField}`;
@@ -109,9 +109,7 @@ describe("encodeTraceAnswer", () => {
     const list = `0a${length(message)}${message}`;
     const hex = answer([{ ...span, service: undefined }], "v2-protobuf").toString("hex");
     expect(hex).toBe(`0a${length(list)}${list}1200`);
-    expect(answer([], "v2-protobuf", "why").toString("hex")).toBe(
-      "0a00" + "1200" + "1801" + "2203776879",
-    );
+    expect(answer([], "v2-protobuf", "why").toString("hex")).toBe("0a00120018012203776879");
     expect(answer([], "v2-protobuf").toString("hex")).toBe("0a001200");
   });
 
