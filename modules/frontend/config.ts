@@ -4,7 +4,6 @@ import { z } from "zod";
 export interface FrontendConfig {
   host: string;
   port: number;
-  multiTenancy: boolean;
   partialResults: "answer" | "error";
   queryTimeoutMs: number;
   queriesMax: number;
@@ -28,15 +27,11 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
     .max(65_535)
     .default(3200)
     .describe("Port of the HTTP API; 0 takes a free one."),
-  multiTenancy: z
-    .boolean()
-    .default(false)
-    .describe("Whether requests must name their tenant in the header X-Scope-OrgID."),
   partialResults: z
     .enum(["answer", "error"])
     .default("answer")
     .describe(
-      "What a query gets when something could not be read: what there is, marked as partial, or 503.",
+      "What a query gets when something could not be read: the rest, marked as partial, or 503.",
     ),
   queryTimeoutMs: positive.default(60_000).describe("How long a query may take, milliseconds."),
   queriesMax: positive.default(256).describe("Queries at a time; more are told to retry."),

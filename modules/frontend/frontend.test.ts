@@ -24,7 +24,7 @@ describe("tenants", () => {
   });
 
   it("wants one name while it is on", async () => {
-    await using rig = await filled({ multiTenancy: true });
+    await using rig = await filled({}, { multiTenancy: true });
     const seen = tenantsOf(rig);
     const status = async (header: string | string[] | undefined): Promise<number> => {
       const headers: Ask["headers"] = header === undefined ? {} : { "X-Scope-OrgID": header };

@@ -1,4 +1,6 @@
-/** The frontend: the HTTP API that Grafana and people use, over live and stored spans (README.md). */
+/**
+ * The frontend: the HTTP API that Grafana and people use, over live and stored spans (README.md).
+ */
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
@@ -16,6 +18,8 @@ import type { StatusPage } from "./status-page.ts";
 
 export interface FrontendOptions {
   config: FrontendConfig;
+  /** Whether requests must name their tenant in X-Scope-OrgID. */
+  multiTenancy: boolean;
   live: LiveSpans;
   stored: StoredSpans;
   /** This program's own version. */

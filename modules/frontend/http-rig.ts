@@ -58,6 +58,7 @@ export class Rig {
       config: frontendConfig.parse({ port: 0, ...config }),
       live: this.spans,
       stored: this.spans,
+      multiTenancy: false,
       version: "0.1.0",
       readiness: () => undefined,
       configText: () => "secret: <redacted>\n",
@@ -103,8 +104,11 @@ export class Rig {
 }
 
 /** A root in a block, its child in a head. */
-export async function filled(config: Partial<FrontendConfig> = {}): Promise<Rig> {
-  const rig = new Rig(config);
+export async function filled(
+  config: Partial<FrontendConfig> = {},
+  options: Partial<FrontendOptions> = {},
+): Promise<Rig> {
+  const rig = new Rig(config, options);
   await rig.spans.addBlock("a", [root], place);
   rig.spans.heads = [headShard([child], { ...place, appId: "log/1/0", toOffset: 5 })];
   rig.spans.transactions.set("log/1/0", 3);

@@ -17,6 +17,8 @@ import { throwIfEnded } from "./view.ts";
 export interface HttpParts {
   config: FrontendConfig;
   queries: Queries;
+  /** Whether requests must name their tenant in X-Scope-OrgID. */
+  multiTenancy: boolean;
   metrics: FrontendMetrics;
   registry: Registry;
   clock: Clock;
@@ -122,9 +124,9 @@ type QueryHandler = (c: Context<Env>, question: Question) => Promise<Answer>;
 
 /** Bounds the number of queries and their time, and finds the tenant. */
 async function asQuery(parts: HttpParts, c: Context<Env>, handler: QueryHandler): Promise<Answer> {
-  const { config, queries } = parts;
+  const { config, multiTenancy, queries } = parts;
   const headers = c.env.incoming.headersDistinct["x-scope-orgid"] ?? [];
-  const tenant = resolveTenant(headers, config.multiTenancy);
+  const tenant = resolveTenant(headers, multiTenancy);
   const signal = AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(config.queryTimeoutMs)]);
   return await queries.admitted(async () => {
     try {

@@ -10,12 +10,13 @@
  *     known:   t1 ✓ | t2 ✓ | t3 ? | t4 ...      ✓ resolved   ? may still move to the right
  *     shards:            ^frontier of A   ^frontier of B
  *
- * First shards are listed until the first `limit` known traces are before every frontier; then those
- * of them that are not resolved are; if one has moved, it starts again.
+ * First shards are listed until the first `limit` known traces are before every frontier; then
+ * those of them that are not resolved are; if one has moved, it starts again.
  */
 import type { Shard, TimeRange } from "#pkg/api/query.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import { type MergedTrace, mergeDetails } from "./merge-details.ts";
+import type { MergedTrace } from "./details-of-trace.ts";
+import { mergeDetails } from "./merge-details.ts";
 import { failureOf } from "./trace-by-id.ts";
 import { type Failure, forEachBounded, openView, type Spans, throwIfEnded } from "./view.ts";
 

@@ -9,6 +9,8 @@ export interface IngesterConfig {
   headBytesMax: number;
   closedHeadsMax: number;
   cutThreads: number;
+  cutIdleMs: number;
+  cutWasmBytesMax: number;
   readBytes: number;
   pinMs: number;
 }
@@ -33,6 +35,12 @@ export const ingesterConfig: z.ZodType<IngesterConfig, Partial<IngesterConfig>> 
     .default(2)
     .describe("Heads of one tenant and partition that may wait for their block to be stored."),
   cutThreads: positive.default(1).describe("Threads that encode blocks."),
+  cutIdleMs: positive
+    .default(60_000)
+    .describe("After so long without a cut a cutter thread ends and gives its memory back."),
+  cutWasmBytesMax: positive
+    .default(1024 * 1024 * 1024)
+    .describe("WASM memory at which a cutter thread is replaced, bytes."),
   readBytes: positive
     .default(512 * 1024)
     .describe("Bytes of the log that are decoded before live queries get their turn."),

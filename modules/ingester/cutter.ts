@@ -1,55 +1,122 @@
 /** Runs cuts on threads of their own, a bounded number at a time. */
 import { Worker } from "node:worker_threads";
-import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { Rpc } from "#pkg/rpc/rpc.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 
-export class Cutter {
-  readonly #threadsMax: number;
-  readonly #waiting: (() => void)[] = [];
-  readonly #workers = new Set<Worker>();
-  #running = 0;
+export interface CutterOptions {
+  threadsMax: number;
+  /** A thread without work for this long ends and gives its memory back. */
+  idleMs: number;
+  /** A thread whose WASM memory is larger than this after a cut is replaced. */
+  wasmBytesMax: number;
+}
 
-  constructor(threadsMax: number) {
-    this.#threadsMax = threadsMax;
+interface Thread {
+  worker: Worker;
+  rpc: Rpc;
+  idleTimer: NodeJS.Timeout | undefined;
+}
+
+/** The reason of errors that the spans themselves cause: the same cut would fail again. */
+export const encodeFailed = "encode_failed";
+/** The reason when a thread ended without an answer: its content's fault, or the machine's. */
+export const cutterDied = "cutter_died";
+
+export class Cutter {
+  readonly #options: CutterOptions;
+  readonly #waiting: (() => void)[] = [];
+  readonly #idle: Thread[] = [];
+  readonly #threads = new Set<Thread>();
+  #running = 0;
+  #isStopped = false;
+
+  constructor(options: CutterOptions) {
+    this.#options = options;
   }
 
   /**
-   * Encodes and stores a head. Errors: what the store throws; Internal when the thread died or the
-   * head could not be encoded.
+   * Encodes the spans of a range of the log and stores them as one block; `stored` is
+   * undefined if there are none. Errors: Internal `encode_failed`; Unavailable `cutter_died`; what
+   * the store and the log throw; Canceled after `stop`.
    */
   async cut(task: CutTask): Promise<CutResult> {
-    if (this.#running >= this.#threadsMax) {
+    if (this.#running >= this.#options.threadsMax) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    this.#running++;
+    } else this.#running++;
     try {
-      return await this.#runThread(task);
+      if (this.#isStopped) throw stopped();
+      return await this.#run(this.#takeThread(), task);
     } finally {
-      this.#running--;
-      this.#waiting.shift()?.();
+      // The place goes to the one who waits longest; nobody can come between.
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#running--;
+      else next();
     }
   }
 
-  /** Ends all threads now; their cuts fail. */
+  /** Ends all threads now; their cuts, and later ones, fail. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#workers].map((worker) => worker.terminate()));
+    this.#isStopped = true;
+    await Promise.all([...this.#threads].map((thread) => this.#end(thread)));
   }
 
-  #runThread(task: CutTask): Promise<CutResult> {
-    const worker = new Worker(new URL("cut-worker.ts", import.meta.url), { workerData: task });
-    this.#workers.add(worker);
-    return new Promise<CutResult>((resolve, reject) => {
-      worker.once("message", (message: { result?: CutResult; error?: ErrorData }) => {
-        if (message.result === undefined) reject(errorFromData(message.error!));
-        else resolve(message.result);
-      });
-      worker.once("error", (cause) => {
-        reject(new SpoorError("Internal", `cutter thread failed: ${cause.message}`, { cause }));
-      });
-      worker.once("exit", (code) => {
-        this.#workers.delete(worker);
-        reject(new SpoorError("Internal", `cutter thread ended with code ${code}`));
-      });
-    });
+  async #run(thread: Thread, task: CutTask): Promise<CutResult> {
+    let keep = false;
+    try {
+      const result = (await thread.rpc.call("cut", task)) as CutResult;
+      keep = result.wasmBytes <= this.#options.wasmBytesMax;
+      return result;
+    } catch (cause) {
+      if (this.#isStopped) throw stopped();
+      const error = toSpoorError(cause);
+      // A store that fails says nothing about the thread; anything else may have broken its WASM.
+      keep = error.code === "Unavailable" || error.code === "Timeout";
+      throw error;
+    } finally {
+      if (keep && this.#threads.has(thread)) this.#park(thread);
+      else await this.#end(thread);
+    }
   }
+
+  #takeThread(): Thread {
+    const parked = this.#idle.pop();
+    if (parked !== undefined) {
+      clearTimeout(parked.idleTimer);
+      return parked;
+    }
+    const worker = new Worker(new URL("cut-worker.ts", import.meta.url));
+    const thread: Thread = { worker, rpc: new Rpc(worker, {}), idleTimer: undefined };
+    this.#threads.add(thread);
+    const died = (why: string, cause?: Error): void => {
+      this.#forget(thread);
+      const details = { reason: cutterDied, cause };
+      thread.rpc.close(new SpoorError("Unavailable", `cutter thread died: ${why}`, details));
+    };
+    worker.once("error", (error: Error) => died(error.message, error));
+    worker.once("exit", (code) => died(`it ended with code ${code}`));
+    return thread;
+  }
+
+  #park(thread: Thread): void {
+    this.#idle.push(thread);
+    thread.idleTimer = setTimeout(() => void this.#end(thread), this.#options.idleMs);
+    thread.idleTimer.unref();
+  }
+
+  #forget(thread: Thread): void {
+    clearTimeout(thread.idleTimer);
+    this.#threads.delete(thread);
+    const index = this.#idle.indexOf(thread);
+    if (index >= 0) this.#idle.splice(index, 1);
+  }
+
+  async #end(thread: Thread): Promise<void> {
+    this.#forget(thread);
+    await thread.worker.terminate();
+  }
+}
+
+function stopped(): SpoorError {
+  return new SpoorError("Canceled", "the cutter was stopped");
 }

@@ -72,9 +72,9 @@ export class JobPool {
   }
 
   /**
-   * Runs a job. When `signal` aborts, a waiting job is dropped; a running one goes on unheard for at
-   * most `jobTimeoutMs`. Errors: those of the job; Canceled, Timeout; LimitExceeded ("queue_full");
-   * Corrupt after a panic; Unavailable when the thread died.
+   * Runs a job. When `signal` aborts, a waiting job is dropped; a running one goes on unheard for
+   * at most `jobTimeoutMs`. Errors: those of the job; Canceled, Timeout; LimitExceeded
+   * ("queue_full"); Corrupt after a panic; Unavailable when the thread died.
    */
   async run<K extends BlockJob["kind"]>(
     job: Extract<BlockJob, { kind: K }>,

@@ -1,7 +1,6 @@
 /** The way of every OTLP request after its bytes are read: inflate, JSON to protobuf, sink. */
-import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
-import { errorTable } from "#pkg/errors/errors.ts";
 import type { PushResult, SpanSink } from "#pkg/api/ingest.ts";
 import { answerFor, type BodyFormat } from "./answers.ts";
 import type { OtlpReceiverConfig } from "./config.ts";
@@ -39,8 +38,9 @@ export async function ingest(parts: ReceiverParts, input: IngestInput): Promise<
   let wire = inflated;
   if (format === "json") {
     lease.resize(lease.bytes + inflated.length);
-    wire = await parts.jsonPool.toWire(inflated, signal);
+    wire = await parts.jsonPool.toWire(inflated);
   }
+  signal.throwIfAborted();
   lease.resize(wire.length);
   input.metrics.received(body.length, wire.length);
   const { tenantHeaders, protocol } = input;
@@ -71,4 +71,10 @@ export interface RefuseInput {
   protocol: string;
   signal: AbortSignal;
   startedMs: number;
+}
+
+/** The last resort: even the answer of an error failed. The connection is then closed. */
+export function logUnanswered(log: Log, protocol: string, thrown: unknown): void {
+  const { message, stack } = toSpoorError(thrown);
+  log.error({ protocol, error: message, stack }, "request could not be answered");
 }

@@ -21,9 +21,10 @@ export class JsonPool {
 
   /**
    * The request as protobuf. `json` may be moved away: the caller must not use it again. Throws
-   * InvalidInput, LimitExceeded (too many waiting), Canceled (aborted).
+   * InvalidInput, LimitExceeded (too many waiting). Takes no AbortSignal: piscina would end the
+   * whole thread to cancel one job.
    */
-  async toWire(json: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  async toWire(json: Uint8Array): Promise<Uint8Array> {
     if (json.length <= inPlaceBytesMax) return jsonToWire(json);
     this.#pool ??= new Piscina<Uint8Array, JsonJobResult>({
       filename: new URL("./json-worker.ts", import.meta.url).href,
@@ -40,7 +41,7 @@ export class JsonPool {
     // Only a buffer that is all ours can be moved; parts of shared ones are copied.
     const owned = json.byteLength === json.buffer.byteLength ? json : new Uint8Array(json);
     const transferList = [owned.buffer as ArrayBuffer];
-    const result = await this.#pool.run(owned, { transferList, signal });
+    const result = await this.#pool.run(owned, { transferList });
     if ("error" in result) throw errorFromData(result.error);
     return result;
   }

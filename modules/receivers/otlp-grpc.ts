@@ -26,7 +26,7 @@ import {
 } from "./grpc-frame.ts";
 import type { Lease } from "./in-flight.ts";
 import { encodingNames, parseEncoding } from "./inflate.ts";
-import { ingest, type ReceiverParts, refuse } from "./ingest.ts";
+import { ingest, logUnanswered, type ReceiverParts, refuse } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
 
 const protocol = "otlp_grpc";
@@ -84,7 +84,11 @@ export class OtlpGrpcServer {
       stream.on("error", () => undefined);
       const abort = new AbortController();
       const tenantHeaders = tenantValues(rawHeaders as unknown as string[]);
-      void this.#handle({ stream, headers, tenantHeaders, startedMs: performance.now(), abort });
+      const call = { stream, headers, tenantHeaders, startedMs: performance.now(), abort };
+      this.#handle(call).catch((error: unknown) => {
+        logUnanswered(parts.log, protocol, error);
+        stream.destroy();
+      });
     });
   }
 
@@ -208,11 +212,12 @@ export class OtlpGrpcServer {
     const { requestTimeoutMs } = this.#parts.config;
     const deadline = abortAfter(abort, timeoutMs, "deadline passed", "deadline");
     const slow = abortAfter(abort, requestTimeoutMs, "request not sent in time", "request_timeout");
-    stream.once("close", () => {
-      if (!stream.writableFinished) {
-        abort.abort(new SpoorError("Canceled", "client went away", { reason: "client_gone" }));
-      }
-    });
+    // A reset stream emits "aborted", then "end" as if its body were complete, then "close".
+    const onGone = (): void => {
+      if (!stream.writableFinished) abort.abort(clientGone());
+    };
+    stream.once("aborted", onGone);
+    stream.once("close", onGone);
     const run = async (): Promise<T> => {
       try {
         const message = await readMessage(stream, new MessageReader(bytesMax, lease), signal);
@@ -229,6 +234,10 @@ export class OtlpGrpcServer {
       clearTimeout(deadline);
     }
   }
+}
+
+function clientGone(): SpoorError {
+  return new SpoorError("Canceled", "client went away", { reason: "client_gone" });
 }
 
 function abortAfter(

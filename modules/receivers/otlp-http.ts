@@ -12,7 +12,7 @@ import { type BodyFormat, encodeResponse, encodeStatus, statusOf } from "./answe
 import { preflightHeaders, responseHeaders } from "./cors.ts";
 import type { Lease } from "./in-flight.ts";
 import { type Encoding, encodingNames, parseEncoding } from "./inflate.ts";
-import { ingest, type ReceiverParts, refuse } from "./ingest.ts";
+import { ingest, logUnanswered, type ReceiverParts, refuse } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
 
 const protocol = "otlp_http";
@@ -58,7 +58,12 @@ export class OtlpHttpServer {
           Math.min(headersTimeoutMs, requestTimeoutMs, 10_000) / 4,
         ),
       },
-      (req, res) => void this.#handle(req, res),
+      (req, res) => {
+        this.#handle(req, res).catch((error: unknown) => {
+          logUnanswered(parts.log, protocol, error);
+          res.destroy();
+        });
+      },
     );
     this.#server.maxConnections = config.connectionsMax;
     this.#server.on("clientError", (error, socket) => this.#refuseBytes(error, socket as Socket));
@@ -249,6 +254,8 @@ async function readBody(req: IncomingMessage, lease: Lease, bytesMax: number): P
     req.once("end", resolve);
     req.once("error", () => undefined);
     req.once("close", () => {
+      // Every request closes: an error object (with its stack) only for those that did not end.
+      if (req.readableEnded) return;
       reject(new SpoorError("Canceled", "client went away", { reason: "client_gone" }));
     });
   });

@@ -1,5 +1,5 @@
 /** Arrow record batches, as parquet-wasm reads them, as columns of a ColumnBatch. */
-import { type Data, DataType, type Table, tableFromIPC } from "apache-arrow";
+import { type Data, DataType, type Table, tableFromIPC, Type } from "apache-arrow";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ByteValues, Column, DictColumn, ListColumn } from "#pkg/columns/columns.ts";
 
@@ -48,7 +48,10 @@ function columnOfData(data: Data, name: string): Column {
       child: child as ListColumn["child"],
     };
   }
-  throw new SpoorError("Corrupt", `column ${name} has the unexpected type ${String(type)}`);
+  throw new SpoorError(
+    "Corrupt",
+    `column ${name} has the unexpected Arrow type ${Type[data.typeId]}`,
+  );
 }
 
 function dictColumn(data: Data, name: string): DictColumn {

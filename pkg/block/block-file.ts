@@ -1,9 +1,10 @@
-/** A block as its table names it: what the commit says, so that a planner need not open the block. */
-import { z } from "zod";
+/**
+ * A block as its table names it: what the commit says, so that a planner need not open the block.
+ */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { BlockFile, ColumnDef, ColumnType as TableType } from "#pkg/table/table.ts";
 import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
-import type { BloomShape } from "./bloom.ts";
+import { type BloomShape, bloomShapeSchema } from "./bloom.ts";
 import type { WrittenBlock } from "./writer.ts";
 
 /** Version of the tags that this code writes; newer ones are refused. */
@@ -41,7 +42,8 @@ export function blockTimeMs(path: string): number | undefined {
   const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
   let timeMs = 0;
   for (const letter of match[1]) timeMs = timeMs * 32 + alphabet.indexOf(letter);
-  return timeMs;
+  // A ULID's time has 48 bits; its ten letters could hold more.
+  return timeMs < 2 ** 48 ? timeMs : undefined;
 }
 
 /** What a commit says of a block. */
@@ -78,18 +80,12 @@ export function toBlockFile(
   };
 }
 
-const integer: z.ZodType<bigint> = z
-  .string()
-  .regex(/^-?\d{1,20}$/)
-  .transform((text) => BigInt(text));
-
-/** Reads a block's tags. Throws Corrupt, or InvalidInput for a version newer than this code knows. */
+/**
+ * Reads a block's tags. Throws Corrupt, or InvalidInput for a version newer than this code knows.
+ */
 export function parseBlockTags(file: BlockFile): BlockTags {
-  const fail = (what: string): never => {
-    throw new SpoorError("Corrupt", `block ${file.path}: its commit has ${what}`);
-  };
-  const version = Number(file.tags["spoor.version"] ?? Number.NaN);
-  if (Number.isNaN(version)) fail("no tag spoor.version: not written by Spoor");
+  const read = new TagReader(file);
+  const [version] = read.naturals("spoor.version", "/", 1);
   if (version > tagsVersion) {
     throw new SpoorError(
       "InvalidInput",
@@ -97,32 +93,60 @@ export function parseBlockTags(file: BlockFile): BlockTags {
       { reason: "format_too_new" },
     );
   }
-  const numbers = (name: string, separator: RegExp | string): bigint[] =>
-    (file.tags[name] ?? "").split(separator).map((text) => {
-      const parsed = integer.safeParse(text);
-      return parsed.success ? parsed.data : fail(`an unreadable tag ${name}`);
-    });
-  const [index, count] = numbers("spoor.partition", "/").map(Number);
-  const [indexOffset, footerOffset] = numbers("spoor.index", ",").map(Number);
-  const [offset, shards, bitsPerShard, hashes, ...crcs] = numbers("spoor.bloom", ",").map(Number);
-  if (crcs.length !== shards) fail("a tag spoor.bloom without a checksum per shard");
-  const rowGroups = (file.tags["spoor.row_groups"] ?? "").split(";").map((text) => {
-    const parts = text.split(",").map((part) => integer.safeParse(part));
-    if (parts.length !== 5 || parts.some(({ success }) => !success)) {
-      fail("an unreadable tag spoor.row_groups");
-    }
-    const [rows, traces, minStartNano, maxStartNano, maxEndNano] = parts.map(({ data }) => data!);
-    return { rows: Number(rows), traces: Number(traces), minStartNano, maxStartNano, maxEndNano };
-  });
+  const [index, count] = read.naturals("spoor.partition", "/", 2);
+  if (index >= count || (count & (count - 1)) !== 0) read.fail("spoor.partition");
+  const [indexOffset, footerOffset] = read.naturals("spoor.index", ",", 2);
+  if (indexOffset >= footerOffset || footerOffset >= file.sizeBytes) read.fail("spoor.index");
+  const [traces] = read.naturals("spoor.traces", ",", 1);
   return {
     partition: { index, count },
     spans: file.stats.rows,
-    traces: Number(numbers("spoor.traces", ",")[0]),
+    traces,
     indexOffset,
     footerOffset,
-    bloom: { offset, shards, bitsPerShard, hashes, crcs },
-    rowGroups,
+    bloom: readBloom(read, indexOffset, footerOffset),
+    rowGroups: (file.tags["spoor.row_groups"] ?? "").split(";").map((text) => {
+      const [rows, traces, ...times] = read.integers("spoor.row_groups", text.split(","), 5);
+      const [minStartNano, maxStartNano, maxEndNano] = times;
+      return { rows: Number(rows), traces: Number(traces), minStartNano, maxStartNano, maxEndNano };
+    }),
   };
+}
+
+function readBloom(read: TagReader, indexOffset: number, footerOffset: number): BlockTags["bloom"] {
+  const [offset, shards, bitsPerShard, hashes, ...crcs] = read.naturals("spoor.bloom", ",");
+  const shape = bloomShapeSchema.safeParse({ shards, bitsPerShard, hashes });
+  if (!shape.success || crcs.length !== shards) return read.fail("spoor.bloom");
+  const end = offset + (shards * bitsPerShard) / 8;
+  if (offset < indexOffset || end > footerOffset) read.fail("spoor.bloom");
+  return { ...shape.data, offset, crcs };
+}
+
+/** Lists of numbers in a block's tags. */
+class TagReader {
+  readonly #file: BlockFile;
+
+  constructor(file: BlockFile) {
+    this.#file = file;
+  }
+
+  fail(name: string): never {
+    const shown = JSON.stringify((this.#file.tags[name] ?? "").slice(0, 80));
+    const message = `block ${this.#file.path}: tag ${name} of its commit is ${shown}`;
+    throw new SpoorError("Corrupt", message);
+  }
+
+  integers(name: string, parts: readonly string[], count?: number): bigint[] {
+    if (count !== undefined && parts.length !== count) this.fail(name);
+    return parts.map((part) => (/^-?\d{1,20}$/.test(part) ? BigInt(part) : this.fail(name)));
+  }
+
+  naturals(name: string, separator: string, count?: number): number[] {
+    const parts = (this.#file.tags[name] ?? "").split(separator);
+    return this.integers(name, parts, count).map((value) =>
+      value >= 0n && value <= Number.MAX_SAFE_INTEGER ? Number(value) : this.fail(name),
+    );
+  }
 }
 
 const tableTypes: Record<ColumnType, TableType> = {

@@ -3,16 +3,18 @@
  * default hash is 60 times slower and hashes text. Bit positions come from two 32-bit hashes by
  * double hashing (Kirsch and Mitzenmacher, "Less hashing, same performance", 2006).
  *
- * A filter over 16 KiB is cut into shards by a third mix of the two hashes, so that one look-up reads
- * one shard. FORMAT.md describes the bytes; the hashes are part of the format.
+ * A filter over 16 KiB is cut into shards by a third mix of the two hashes, so that one look-up
+ * reads one shard. FORMAT.md describes the bytes; the hashes are part of the format.
  */
 import bloomFilters from "bloom-filters";
+import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { bloomHash } from "#pkg/otlp/trace-hash.ts";
 
 const { BloomFilter } = bloomFilters;
 
-const falsePositiveRate = 0.01;
+/** False positives of a filter that has all the room it wants. */
+export const bloomRate = 0.01;
 /** Bits of one shard at the most: 16 KiB. */
 const shardBitsMax = 16 * 1024 * 8;
 
@@ -22,6 +24,12 @@ export interface BloomShape {
   bitsPerShard: number;
   hashes: number;
 }
+
+export const bloomShapeSchema: z.ZodType<BloomShape> = z.object({
+  shards: z.number().int().positive().max(1_000_000),
+  bitsPerShard: z.number().int().positive().max(shardBitsMax).multipleOf(8),
+  hashes: z.number().int().min(1).max(16),
+});
 
 export interface BloomBytes extends BloomShape {
   /** One byte string per shard, each `bitsPerShard / 8` long. */
@@ -52,26 +60,32 @@ function finish(value: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** A filter of `values`, 1 % false positives. */
+/** A filter of `count` values with this share of false positives, 0 to 1. */
 export function buildBloom(
   values: Iterable<Uint8Array>,
   count: number,
   hasher: BloomHasher,
+  rate: number = bloomRate,
 ): BloomBytes {
-  const ideal = BloomFilter.create(Math.max(1, count), falsePositiveRate);
+  const ideal = BloomFilter.create(Math.max(1, count), rate);
   const shards = Math.max(1, Math.ceil(ideal.size / shardBitsMax));
   // Shards fill unevenly: 3 % more bits keep the fullest of them at the asked rate.
   const slack = shards === 1 ? 1 : 1.03;
   const bitsPerShard = Math.min(shardBitsMax, Math.ceil((ideal.size * slack) / shards / 8) * 8);
   const hashes = Math.max(1, Math.round((bitsPerShard * shards * Math.LN2) / Math.max(1, count)));
   const shape = { shards, bitsPerShard, hashes: Math.min(hashes, 16) };
-  const filters = Array.from({ length: shards }, () => openFilter(shape));
+  const filters = Array.from({ length: shards }, () => new PairFilter(shape));
   const pair = new Uint32Array(2);
   for (const value of values) {
     hasher(value, pair);
-    filters[shardOf(pair, shards)].filter.add(value as Buffer, pair);
+    filters[shardOf(pair, shards)].addPair(pair);
   }
-  return { ...shape, bytes: filters.map(({ filter }) => filter.bytes()) };
+  return { ...shape, bytes: filters.map((filter) => filter.bytes()) };
+}
+
+/** Share of false positives that a filter of so many bits per value has. */
+export function bloomRateOf(bitsPerValue: number): number {
+  return Math.exp(-bitsPerValue * Math.LN2 ** 2);
 }
 
 /** Which shard holds a value: the only one that a look-up reads. */
@@ -81,23 +95,41 @@ export function bloomShard(shape: BloomShape, value: Uint8Array, hasher: BloomHa
   return shardOf(pair, shape.shards);
 }
 
-/** Whether the shard's filter may hold the value. Throws Corrupt if the shard has the wrong size. */
+/**
+ * Whether the shard's filter may hold the value. Throws Corrupt if the shard has the wrong size.
+ */
 export function bloomMayHold(
   shape: BloomShape,
   shard: Uint8Array,
   value: Uint8Array,
   hasher: BloomHasher,
 ): boolean {
-  if (shard.length * 8 !== shape.bitsPerShard) {
-    throw new SpoorError(
-      "Corrupt",
-      `bloom shard of ${shard.length} bytes, expected ${shape.bitsPerShard / 8}`,
-    );
+  return new BloomShard(shape, shard, hasher).mayHold(value);
+}
+
+/** One shard, opened for many look-ups. */
+export class BloomShard {
+  readonly #filter: PairFilter;
+  readonly #hasher: BloomHasher;
+  readonly #pair = new Uint32Array(2);
+
+  /** Throws Corrupt if the shard has the wrong size. */
+  constructor(shape: BloomShape, shard: Uint8Array, hasher: BloomHasher) {
+    if (shard.length * 8 !== shape.bitsPerShard) {
+      throw new SpoorError(
+        "Corrupt",
+        `bloom shard of ${shard.length} bytes, expected ${shape.bitsPerShard / 8}`,
+      );
+    }
+    this.#filter = new PairFilter(shape, shard);
+    this.#hasher = hasher;
   }
-  const pair = new Uint32Array(2);
-  hasher(value, pair);
-  const { filter } = openFilter(shape, shard);
-  return filter.hasPair(pair);
+
+  /** Whether the filter may hold the value; this must be the value's shard. */
+  mayHold(value: Uint8Array): boolean {
+    this.#hasher(value, this.#pair);
+    return this.#filter.hasPair(this.#pair);
+  }
 }
 
 /** The package's filter with positions from a given pair of hashes. */
@@ -107,18 +139,21 @@ class PairFilter extends BloomFilter {
   constructor(shape: BloomShape, bytes?: Uint8Array) {
     super(shape.bitsPerShard, shape.hashes);
     if (bytes !== undefined) this._filter.array = Uint8Array.from(bytes);
-    this._hashing.getIndexes = (_element, size, count): number[] =>
-      positions(this.#pair, size, count);
+    const positions: number[] = Array.from({ length: shape.hashes }, () => 0);
+    this._hashing.getIndexes = (_element, size): number[] => {
+      fillPositions(this.#pair[0], this.#pair[1], size, positions);
+      return positions;
+    };
   }
 
-  override add(element: Buffer, pair?: Uint32Array): void {
-    if (pair !== undefined) this.#pair = pair;
-    super.add(element);
+  addPair(pair: Uint32Array): void {
+    this.#pair = pair;
+    this.add("");
   }
 
   hasPair(pair: Uint32Array): boolean {
     this.#pair = pair;
-    return super.has("");
+    return this.has("");
   }
 
   bytes(): Uint8Array {
@@ -126,19 +161,14 @@ class PairFilter extends BloomFilter {
   }
 }
 
-function openFilter(shape: BloomShape, bytes?: Uint8Array): { filter: PairFilter } {
-  return { filter: new PairFilter(shape, bytes) };
-}
-
-function positions(pair: Uint32Array, size: number, count: number): number[] {
-  const out: number[] = [];
-  const step = pair[1] | 1;
-  let at = pair[0];
-  for (let i = 0; i < count; i++) {
-    out.push((at >>> 0) % size);
+/** Position i is (first + i * (second | 1)) mod 2^32 mod size. */
+function fillPositions(first: number, second: number, size: number, out: number[]): void {
+  const step = second | 1;
+  let at = first | 0;
+  for (let i = 0; i < out.length; i++) {
+    out[i] = (at >>> 0) % size;
     at = (at + step) | 0;
   }
-  return out;
 }
 
 function shardOf(pair: Uint32Array, shards: number): number {

@@ -1,12 +1,12 @@
 /**
- * Cuts a frozen head into a block: orders the spans, drops exact duplicates, chooses which attributes
- * get a column, computes the tree columns and encodes. Pure: memory in, bytes out.
+ * Cuts a frozen head into a block: orders the spans, drops exact duplicates, chooses which
+ * attributes get a column, computes the tree columns and encodes. Pure: memory in, bytes out.
  */
 import { type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { findDuplicates } from "#pkg/columns/duplicates.ts";
-import { columnType } from "#pkg/columns/schema.ts";
+import { columnType, fixedColumns } from "#pkg/columns/schema.ts";
 import { orderSpans, type OrderOptions, type SpanOrder } from "#pkg/columns/trace-order.ts";
 import { treeColumns } from "#pkg/columns/trace-tree.ts";
 import { type WrittenBlock, writeBlock } from "./writer.ts";
@@ -27,7 +27,7 @@ export interface CutBlock extends WrittenBlock {
 const columnShare = 0.05;
 /** Attribute columns per block at the most. */
 const columnsMax = 64;
-/** Columns per table at the most. */
+/** Columns per table at the most, the fixed ones among them. */
 const tableColumnsMax = 2000;
 
 /** Encodes a head as a block. The head must hold at least one span. */
@@ -78,7 +78,8 @@ export function chooseColumns(
   rows: number,
   tableColumns: readonly string[],
 ): Set<string> {
-  const spelling = new Map(tableColumns.map((name) => [name.toLowerCase(), name]));
+  const taken = [...Object.keys(fixedColumns), ...tableColumns];
+  const spelling = new Map(taken.map((name) => [name.toLowerCase(), name]));
   const always = "resource.service.name";
   const ranked = [...attributeRows]
     .filter(([name, count]) => count >= rows * columnShare || name === always)

@@ -22,6 +22,8 @@ export interface ColumnChunk {
   /** The top-level column's name. */
   name: string;
   start: number;
+  /** Where the data pages start, after the dictionary page if there is one. */
+  dataStart: number;
   sizeBytes: number;
   uncompressedBytes: number;
   valueCount: number;
@@ -69,6 +71,7 @@ function readChunk(chunk: ThriftStruct): ColumnChunk {
   return {
     name: Buffer.from(first.value).toString("utf8"),
     start: Math.min(dataPage, dictionaryPage),
+    dataStart: Math.max(dataPage, dictionaryPage),
     sizeBytes: intField(meta, 7),
     uncompressedBytes: intField(meta, 6),
     valueCount: intField(meta, 5),

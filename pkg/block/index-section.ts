@@ -10,16 +10,18 @@
 import { crc32, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { BloomBytes, BloomShape } from "./bloom.ts";
+import { type BloomBytes, type BloomShape, bloomShapeSchema } from "./bloom.ts";
 import type { Segment } from "./stitch.ts";
-import type { TagIndex } from "./tag-index.ts";
+import { parseTagIndex, type TagIndex } from "./tag-index.ts";
 
 /** Version of the index section that this code writes; newer ones are refused. */
 export const indexVersion = 1;
 export const trailerBytes = 48;
 const trailerMagic = "SPOORIDX";
 /** Decompressed size of one part at the most. */
-const partBytesMax = 64 * 1024 * 1024;
+const partBytesMax = 32 * 1024 * 1024;
+/** JSON of a part nests this deep at the most; ours has 6 levels. */
+const jsonDepthMax = 16;
 
 /** A part of the index section: where it is, and the CRC-32 of its bytes. */
 export interface Place {
@@ -67,16 +69,7 @@ const directorySchema: z.ZodType<Directory> = z.object({
   rows: count,
   traces: count,
   rowGroups: z.array(rowGroupSchema).min(1).max(10_000),
-  bloom: z.object({
-    shards: z.number().int().positive(),
-    bitsPerShard: z
-      .number()
-      .int()
-      .positive()
-      .max(16 * 1024 * 8),
-    hashes: z.number().int().min(1).max(16),
-    places: z.array(placeSchema),
-  }),
+  bloom: bloomShapeSchema.and(z.object({ places: z.array(placeSchema).max(1_000_000) })),
   segments: placeSchema,
   tags: placeSchema,
 });
@@ -206,16 +199,42 @@ export function checkPart(bytes: Uint8Array, place: Place, what: string): void {
   }
 }
 
+/** A part out of the file's tail from `tailOffset` on, checked. Throws Corrupt naming the part. */
+export function partOf(
+  tail: Uint8Array,
+  tailOffset: number,
+  part: Place,
+  what: string,
+): Uint8Array {
+  const start = part.offset - tailOffset;
+  const end = start + part.sizeBytes;
+  if (start < 0 || end > tail.length) {
+    throw new SpoorError("Corrupt", `${what} lies outside the index section`);
+  }
+  const bytes = tail.subarray(start, end);
+  checkPart(bytes, part, what);
+  return bytes;
+}
+
+/** Reads a directory. Throws Corrupt. */
 export function decodeDirectory(bytes: Uint8Array): Directory {
   const parsed = directorySchema.safeParse(unpackJson(bytes, "directory"));
   if (!parsed.success) {
-    throw new SpoorError("Corrupt", `index directory is not valid: ${parsed.error.message}`);
+    throw new SpoorError(
+      "Corrupt",
+      `index directory is not valid: ${parsed.error.message.slice(0, 300)}`,
+    );
+  }
+  const { shards, places } = parsed.data.bloom;
+  if (places.length !== shards) {
+    throw new SpoorError("Corrupt", `index directory has ${places.length} of ${shards} shards`);
   }
   return parsed.data;
 }
 
+/** Reads a tag index. Throws Corrupt. */
 export function decodeTags(bytes: Uint8Array): TagIndex {
-  return unpackJson(bytes, "tag index") as TagIndex;
+  return parseTagIndex(unpackJson(bytes, "tag index"));
 }
 
 function packSegments(segments: readonly Segment[]): Uint8Array {
@@ -227,24 +246,49 @@ function packSegments(segments: readonly Segment[]): Uint8Array {
   return out;
 }
 
+/** Reads the segment list. Throws Corrupt. */
 export function decodeSegments(bytes: Uint8Array): Segment[] {
+  if (bytes.length % 8 !== 0) {
+    throw new SpoorError("Corrupt", `segment list of ${bytes.length} bytes, not 8 for each`);
+  }
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const out: Segment[] = [];
-  for (let at = 0; at + 8 <= view.length; at += 8) {
+  for (let at = 0; at < view.length; at += 8) {
     out.push({ sizeBytes: view.readUInt32LE(at), crc: view.readUInt32LE(at + 4) });
   }
   return out;
 }
 
 function packJson(value: unknown): Uint8Array {
-  return zstdCompressSync(Buffer.from(JSON.stringify(value), "utf8"));
+  const json = Buffer.from(JSON.stringify(value), "utf8");
+  if (json.length > partBytesMax) {
+    throw new SpoorError("Internal", `part of the index section has ${json.length} bytes`);
+  }
+  return zstdCompressSync(json);
 }
 
 function unpackJson(bytes: Uint8Array, what: string): unknown {
   try {
     const json = zstdDecompressSync(bytes, { maxOutputLength: partBytesMax });
+    checkDepth(json);
     return JSON.parse(json.toString("utf8")) as unknown;
   } catch (cause) {
     throw new SpoorError("Corrupt", `${what} of the index section cannot be read`, { cause });
+  }
+}
+
+/** A few megabytes of brackets would become gigabytes of arrays. */
+function checkDepth(json: Uint8Array): void {
+  let depth = 0;
+  let inText = false;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at];
+    if (inText) {
+      if (byte === 0x5c) at++;
+      else if (byte === 0x22) inText = false;
+    } else if (byte === 0x22) inText = true;
+    else if (byte === 0x5b || byte === 0x7b) {
+      if (++depth > jsonDepthMax) throw new SpoorError("Corrupt", "JSON nested too deeply");
+    } else if (byte === 0x5d || byte === 0x7d) depth--;
   }
 }

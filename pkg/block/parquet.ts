@@ -1,8 +1,9 @@
 /**
  * parquet-wasm, wrapped: Arrow IPC to a Parquet file of one row group, and column chunks back.
  *
- * A panic inside WASM leaves its instance unusable, and WASM memory never shrinks: this module is
- * loaded only in worker threads that are replaced after a failure (and inline in tests).
+ * A panic inside WASM is an uncaught error of the thread: the promise of the call never settles, no
+ * catch sees it, and the instance is unusable. WASM memory never shrinks. So this module is loaded
+ * only in worker threads that are replaced after an error (and inline in tests).
  */
 import {
   Compression,
@@ -10,11 +11,17 @@ import {
   EnabledStatistics,
   ParquetFile,
   Table,
+  wasmMemory,
   type WriterProperties,
   WriterPropertiesBuilder,
   writeParquet,
 } from "parquet-wasm";
 import { SpoorError } from "#pkg/errors/errors.ts";
+
+/** Memory of this thread's WASM instance, bytes; it never shrinks. */
+export function wasmMemoryBytes(): number {
+  return wasmMemory().buffer.byteLength;
+}
 
 /** How a column is encoded; `auto` lets the writer use a dictionary and fall back. */
 export type ColumnEncoding = "auto" | "delta" | "plain";
@@ -50,11 +57,11 @@ function writerProperties(
   return builder.build();
 }
 
-/** A file as parquet-wasm wants it: a Blob of which only these are used. */
+/** A file's bytes in memory, as far as they are needed. */
 export interface RangeSource {
   readonly sizeBytes: number;
-  /** Bytes [start, end), already checked. */
-  read(start: number, end: number): Promise<Uint8Array>;
+  /** Bytes [start, end), already checked. Throws Corrupt for bytes that nothing should ask for. */
+  read(start: number, end: number): Uint8Array;
 }
 
 export interface ReadRequest {
@@ -68,36 +75,34 @@ export interface ReadRequest {
 /** An open Parquet file. Call `close` when done. */
 export class ParquetReader {
   readonly #file: ParquetFile;
-  readonly #failure: { error: unknown };
+  readonly #failure: ReadFailure;
 
-  private constructor(file: ParquetFile, failure: { error: unknown }) {
+  private constructor(file: ParquetFile, failure: ReadFailure) {
     this.#file = file;
     this.#failure = failure;
   }
 
   /** Opens a file: parses its footer and offset indexes. */
   static async open(source: RangeSource): Promise<ParquetReader> {
-    const failure: { error: unknown } = { error: undefined };
+    const failure = new ReadFailure();
+    // Of a Blob only these are used.
     const slice = (start: number, end: number): Pick<Blob, "arrayBuffer"> => ({
-      arrayBuffer: () => readSlice(source, start, end, failure),
+      arrayBuffer: async () => readSlice(source, start, end, failure),
     });
     const handle = {
       size: source.sizeBytes,
       type: "",
       slice,
-      arrayBuffer: () => readSlice(source, 0, source.sizeBytes, failure),
+      arrayBuffer: async () => readSlice(source, 0, source.sizeBytes, failure),
     };
-    return new ParquetReader(
-      await guard(() => ParquetFile.fromFile(handle as unknown as Blob), failure),
-      failure,
-    );
+    const file = await failure.guard(() => ParquetFile.fromFile(handle as unknown as Blob));
+    return new ParquetReader(file, failure);
   }
 
   /** Reads columns of one row group as an Arrow IPC stream with one record batch. */
   async read({ rowGroup, columns, rows }: ReadRequest): Promise<Uint8Array> {
-    const table = await guard(
-      () => this.#file.read({ rowGroups: [rowGroup], columns: [...columns], batchSize: rows }),
-      this.#failure,
+    const table = await this.#failure.guard(() =>
+      this.#file.read({ rowGroups: [rowGroup], columns: [...columns], batchSize: rows }),
     );
     return table.intoIPCStream();
   }
@@ -107,31 +112,42 @@ export class ParquetReader {
   }
 }
 
-async function readSlice(
+function readSlice(
   source: RangeSource,
   start: number,
   end: number,
-  failure: { error: unknown },
-): Promise<ArrayBuffer> {
+  failure: ReadFailure,
+): ArrayBuffer {
   try {
-    const bytes = await source.read(start, end);
-    return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer;
+    const { buffer, byteOffset, length } = source.read(start, end);
+    return buffer.slice(byteOffset, byteOffset + length) as ArrayBuffer;
   } catch (error) {
-    failure.error = error;
+    failure.set(error);
     throw error;
   }
 }
 
-/** WASM hides why a read of ours failed: the remembered error is thrown instead of its own. */
-async function guard<T>(run: () => Promise<T>, failure: { error: unknown }): Promise<T> {
-  try {
-    return await run();
-  } catch (error) {
-    const { error: own } = failure;
-    failure.error = undefined;
-    if (own !== undefined) throw own;
-    throw new SpoorError("Corrupt", `Parquet reader refused the data: ${String(error)}`, {
-      cause: error,
+/**
+ * When a read of ours fails, WASM hides why, or panics: then its promise never settles. The error
+ * that was thrown reaches the caller beside it.
+ */
+class ReadFailure {
+  readonly #failed = Promise.withResolvers<never>();
+
+  constructor() {
+    this.#failed.promise.catch(() => "whoever waits has it from guard");
+  }
+
+  set(error: unknown): void {
+    this.#failed.reject(error);
+  }
+
+  async guard<T>(run: () => Promise<T>): Promise<T> {
+    const work = run().catch((error: unknown) => {
+      throw new SpoorError("Corrupt", `Parquet reader refused the data: ${String(error)}`, {
+        cause: error,
+      });
     });
+    return await Promise.race([this.#failed.promise, work]);
   }
 }

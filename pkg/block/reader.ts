@@ -2,11 +2,11 @@
  * Opens a block: one ranged read gets its index section and footer; column chunks follow on demand.
  * Every byte is checked against its CRC-32 before anything parses it.
  */
-import { crc32 } from "node:zlib";
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
+import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { decodeArrow } from "./arrow-read.ts";
+import { type BlockPlace, BlockSource, type ByteRange } from "./block-source.ts";
 import { footerRowGroups, parquetMagic, parquetTailBytes, type RowGroupInfo } from "./footer.ts";
 import {
   checkPart,
@@ -15,24 +15,27 @@ import {
   decodeTags,
   decodeTrailer,
   type Directory,
+  partOf,
   type Place,
   trailerBytes,
 } from "./index-section.ts";
-import { ParquetReader, type RangeSource } from "./parquet.ts";
+import { ParquetReader } from "./parquet.ts";
 import type { Segment } from "./stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { decodeThrift } from "./thrift.ts";
 
-/** Where a block is. Without `indexOffset` one more read finds it from the end of the file. */
-export interface BlockPlace {
-  store: ObjectStore;
-  key: string;
-  sizeBytes: number;
-  indexOffset?: number;
-}
+export type { BlockPlace } from "./block-source.ts";
 
 /** Index section and footer larger than this are refused. */
 const tailBytesMax = 256 * 1024 * 1024;
+
+/** What opening a block has found. */
+export interface BlockContent {
+  directory: Directory;
+  rowGroups: readonly RowGroupInfo[];
+  footerBytes: number;
+  source: BlockSource;
+}
 
 export class BlockReader {
   readonly key: string;
@@ -41,20 +44,20 @@ export class BlockReader {
   readonly columnNames: readonly string[];
   /** Bytes of index section and footer that opening has read. */
   readonly tailBytes: number;
-  readonly #source: VerifiedSource;
-  #parquet: ParquetReader | undefined;
+  /** Bytes of the index section, with its trailer. */
+  readonly indexBytes: number;
+  readonly #source: BlockSource;
+  #parquet: Promise<ParquetReader> | undefined;
 
-  constructor(
-    key: string,
-    directory: Directory,
-    groups: readonly RowGroupInfo[],
-    source: VerifiedSource,
-  ) {
+  /** Made by `openBlock`. */
+  constructor(key: string, content: BlockContent) {
+    const { directory, rowGroups, source } = content;
     this.key = key;
     this.directory = directory;
-    this.rowGroups = groups;
-    this.columnNames = [...new Set(groups[0].columns.map(({ name }) => name))];
+    this.rowGroups = rowGroups;
+    this.columnNames = [...new Set(rowGroups[0].columns.map(({ name }) => name))];
     this.tailBytes = source.sizeBytes - source.bodyBytes;
+    this.indexBytes = this.tailBytes - content.footerBytes - parquetTailBytes;
     this.#source = source;
   }
 
@@ -63,26 +66,81 @@ export class BlockReader {
     return this.#source.readBytes;
   }
 
-  /** The named columns of one row group; names that the block lacks are left out. */
-  async readRowGroup(rowGroup: number, names?: readonly string[]): Promise<ColumnBatch> {
-    const { rows } = this.rowGroups[rowGroup];
-    const columns = (names ?? this.columnNames).filter((name) => this.columnNames.includes(name));
+  /**
+   * The named columns of one row group; names that the block lacks are left out. Throws Corrupt
+   * naming the block, or what the store throws. If a block is corrupt although its checksums are
+   * right, the Parquet reader may panic past every caller (see parquet.ts).
+   */
+  async readRowGroup(
+    rowGroup: number,
+    names?: readonly string[],
+    options?: ReadOptions,
+  ): Promise<ColumnBatch> {
+    const { rows, columns: chunks } = this.rowGroups[rowGroup];
+    const wanted = chunks.filter(({ name }) => names === undefined || names.includes(name));
+    const columns = [...new Set(wanted.map(({ name }) => name))];
     if (columns.length === 0) return batchOf(rows, new Map<string, Column>());
-    this.#parquet ??= await ParquetReader.open(this.#source);
-    const ipc = await this.#parquet.read({ rowGroup, columns, rows });
-    return batchOf(rows, decodeArrow(ipc, rows));
+    try {
+      const parquet = await this.#openParquet(options);
+      const ranges = wanted.map(({ start, sizeBytes }) => ({ start, end: start + sizeBytes }));
+      const release = await this.#source.hold(ranges, options);
+      try {
+        return batchOf(rows, decodeArrow(await parquet.read({ rowGroup, columns, rows }), rows));
+      } finally {
+        release();
+      }
+    } catch (error) {
+      throw blockError(error, this.key);
+    }
   }
 
-  /** The tag index of one row group, or of the whole block. */
+  async #openParquet(options: ReadOptions | undefined): Promise<ParquetReader> {
+    if (this.#parquet === undefined) {
+      const opening = this.#openOffsetIndexes(options);
+      this.#parquet = opening;
+      // A store that could not answer may answer the next time.
+      opening.catch(() => {
+        if (this.#parquet === opening) this.#parquet = undefined;
+      });
+    }
+    return await this.#parquet;
+  }
+
+  /** The Parquet reader reads the offset indexes of all chunks when it opens. */
+  async #openOffsetIndexes(options: ReadOptions | undefined): Promise<ParquetReader> {
+    const ranges = this.rowGroups.flatMap(({ columns }) =>
+      columns.map(({ offsetIndexOffset: start, offsetIndexBytes }): ByteRange => ({
+        start,
+        end: start + offsetIndexBytes,
+      })),
+    );
+    const release = await this.#source.hold(ranges, options);
+    try {
+      return await ParquetReader.open(this.#source);
+    } finally {
+      release();
+    }
+  }
+
+  /** The tag index of one row group, or of the whole block. Throws Corrupt. */
   tags(rowGroup?: number): TagIndex {
     const { directory } = this;
     const place = rowGroup === undefined ? directory.tags : directory.rowGroups[rowGroup].tags;
-    return decodeTags(this.#source.part(place, "tag index"));
+    const what = rowGroup === undefined ? "tag index" : `tag index of row group ${rowGroup}`;
+    try {
+      return decodeTags(this.#source.part(place, what));
+    } catch (error) {
+      throw blockError(error, this.key);
+    }
   }
 
-  /** One shard of the trace bloom. */
+  /** One shard of the trace bloom. Throws Corrupt. */
   bloomShard(shard: number): Uint8Array {
-    return this.#source.part(this.directory.bloom.places[shard], `bloom shard ${shard}`);
+    try {
+      return this.#source.part(this.directory.bloom.places[shard], `bloom shard ${shard}`);
+    } catch (error) {
+      throw blockError(error, this.key);
+    }
   }
 
   /** The segments that the checksums cover, from the start of the file. */
@@ -90,8 +148,12 @@ export class BlockReader {
     return this.#source.segments;
   }
 
+  /** Frees memory of the Parquet reader. Call it when no read is under way. */
   close(): void {
-    this.#parquet?.close();
+    this.#parquet?.then(
+      (parquet) => parquet.close(),
+      () => "it never opened, which its reads have reported",
+    );
     this.#parquet = undefined;
   }
 }
@@ -128,13 +190,21 @@ async function open(place: BlockPlace, options: ReadOptions | undefined): Promis
       `index section at ${indexOffset}, not ${trailer.sectionOffset}`,
     );
   }
+  const { offset, sizeBytes: directoryBytes } = trailer.directory;
+  const trailerOffset = sizeBytes - parquetTailBytes - footer.length - trailerBytes;
+  if (offset + directoryBytes !== trailerOffset) {
+    throw new SpoorError(
+      "Corrupt",
+      `index directory is not before the trailer at ${trailerOffset}`,
+    );
+  }
   const at = (part: Place, what: string): Uint8Array => partOf(tail, indexOffset, part, what);
   const directory = decodeDirectory(at(trailer.directory, "index directory"));
   const segments = decodeSegments(at(directory.segments, "segment list"));
-  const source = new VerifiedSource(place, segments, tail, indexOffset);
-  const groups = footerRowGroups(decodeThrift(footer).value);
-  checkAgreement(directory, groups);
-  return new BlockReader(key, directory, groups, source);
+  const source = new BlockSource(place, segments, tail, indexOffset);
+  const rowGroups = footerRowGroups(decodeThrift(footer).value);
+  checkAgreement(directory, rowGroups);
+  return new BlockReader(key, { directory, rowGroups, footerBytes: footer.length, source });
 }
 
 /** The start of the index section, from the end of the file. */
@@ -176,92 +246,9 @@ function readTail(tail: Uint8Array): {
   return { trailer, footer };
 }
 
-function partOf(tail: Uint8Array, tailOffset: number, part: Place, what: string): Uint8Array {
-  const start = part.offset - tailOffset;
-  const end = start + part.sizeBytes;
-  if (start < 0 || end > tail.length) {
-    throw new SpoorError("Corrupt", `${what} lies outside the index section`);
-  }
-  const bytes = tail.subarray(start, end);
-  checkPart(bytes, part, what);
-  return bytes;
-}
-
 function checkAgreement(directory: Directory, groups: readonly RowGroupInfo[]): void {
   const same =
     groups.length === directory.rowGroups.length &&
     groups.every(({ rows }, i) => rows === directory.rowGroups[i].rows);
   if (!same) throw new SpoorError("Corrupt", "index and footer disagree about the row groups");
-}
-
-/** Reads of a block's body, whole segments at a time, each checked; the tail is in memory. */
-export class VerifiedSource implements RangeSource {
-  readonly sizeBytes: number;
-  readonly bodyBytes: number;
-  readonly segments: readonly Segment[];
-  readBytes = 0;
-  readonly #place: BlockPlace;
-  readonly #tail: Uint8Array;
-  readonly #ends: number[] = [];
-
-  constructor(
-    place: BlockPlace,
-    segments: readonly Segment[],
-    tail: Uint8Array,
-    indexOffset: number,
-  ) {
-    this.#place = place;
-    this.sizeBytes = place.sizeBytes;
-    this.bodyBytes = indexOffset;
-    this.segments = segments;
-    this.#tail = tail;
-    let end = 0;
-    for (const { sizeBytes } of segments) this.#ends.push((end += sizeBytes));
-    if (end !== indexOffset) {
-      throw new SpoorError("Corrupt", `segments cover ${end} bytes, the body has ${indexOffset}`);
-    }
-  }
-
-  /** A part of the index section, checked. */
-  part(place: Place, what: string): Uint8Array {
-    return partOf(this.#tail, this.bodyBytes, place, what);
-  }
-
-  async read(start: number, end: number): Promise<Uint8Array> {
-    if (start < 0 || end > this.sizeBytes || start >= end) {
-      throw new SpoorError("Corrupt", `read of bytes ${start} to ${end} of ${this.sizeBytes}`);
-    }
-    if (start >= this.bodyBytes) {
-      return this.#tail.subarray(start - this.bodyBytes, end - this.bodyBytes);
-    }
-    const first = this.#segmentAt(start);
-    const last = this.#segmentAt(Math.min(end, this.bodyBytes) - 1);
-    const from = first === 0 ? 0 : this.#ends[first - 1];
-    const to = this.#ends[last];
-    const { store, key } = this.#place;
-    const bytes = await store.getRange(key, from, to);
-    this.readBytes += bytes.length;
-    for (let i = first, at = 0; i <= last; i++) {
-      const { sizeBytes, crc } = this.segments[i];
-      if (crc32(bytes.subarray(at, at + sizeBytes)) !== crc) {
-        const message = `checksum of bytes ${from + at} to ${from + at + sizeBytes} does not match`;
-        throw new SpoorError("Corrupt", `block ${key}: ${message}`);
-      }
-      at += sizeBytes;
-    }
-    if (end <= to) return bytes.subarray(start - from, end - from);
-    return Buffer.concat([bytes.subarray(start - from), this.#tail.subarray(0, end - to)]);
-  }
-
-  /** Index of the segment that holds byte `at`. */
-  #segmentAt(at: number): number {
-    let low = 0;
-    let high = this.#ends.length - 1;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#ends[middle] <= at) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
 }

@@ -49,10 +49,10 @@ export function stitch(files: readonly Uint8Array[], createdBy: string): Stitche
   let combined: ThriftStruct | undefined;
   let rows = 0;
   for (const file of files) {
-    const { footer } = readFooter(file);
+    const { footer, footerStart } = readFooter(file);
     rows += intField(footer, 3);
     for (const rowGroup of structList(footer, 4)) {
-      appendRowGroup(out, file, rowGroup, offsetIndexes);
+      appendRowGroup(out, file.subarray(0, footerStart), rowGroup, offsetIndexes);
       rowGroup.set(7, { type: 4, value: BigInt(rowGroups.length) });
       rowGroups.push(rowGroup);
     }
@@ -89,11 +89,18 @@ function appendRowGroup(
     const end = start + intField(meta, 7);
     const shift = out.bodyBytes - start;
     const { value: index } = decodeThrift(file, intField(chunk, 4));
+    if (start < 4 || end > file.length) {
+      throw new SpoorError("Corrupt", `column chunk lies at ${start} to ${end} of ${file.length}`);
+    }
     let at = start;
     for (const page of structList(index, 1)) {
       const pageStart = intField(page, 1);
+      const pageEnd = pageStart + intField(page, 2);
+      if (pageStart < at || pageEnd <= pageStart || pageEnd > end) {
+        throw new SpoorError("Corrupt", `page at bytes ${pageStart} to ${pageEnd} is misplaced`);
+      }
       if (pageStart > at) append(out, file.subarray(at, pageStart));
-      at = pageStart + intField(page, 2);
+      at = pageEnd;
       append(out, file.subarray(pageStart, at));
       shiftField(page, 1, shift);
     }
@@ -107,6 +114,8 @@ function appendRowGroup(
     // Column indexes are not copied: per-page statistics are not written.
     chunk.delete(6);
     chunk.delete(7);
+    // Nor are bloom filters and index pages, whose offsets would be wrong.
+    for (const id of [10, 14, 15]) meta.delete(id);
     offsetIndexes.push({ chunk, index });
   }
 }

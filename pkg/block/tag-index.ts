@@ -2,43 +2,27 @@
  * The tag index: what attribute keys and values a row group (or a whole block) holds, so that a
  * planner can answer "can this hold it?" and auto-completion can answer without reading a row.
  *
- * For each column: how many rows have a value, minimum and maximum of numbers, and the distinct
- * values with their counts if they are few, else a bloom filter of them (1 % false positives) beside
- * the most frequent ones. Attributes in the rest lists appear under the same names as columns do.
+ * For each key and type: how many values there are, minimum and maximum of numbers, and the
+ * distinct values with their counts if they are few, else the most frequent ones and, in a row
+ * group, a bloom filter of all. Attributes in the rest lists appear under the
+ * same names as columns do. tag-build.ts makes it.
  */
-import {
-  type Column,
-  type ColumnBatch,
-  isValid,
-  valueBytes,
-  valueText,
-} from "#pkg/columns/columns.ts";
-import { parseRestValue } from "#pkg/columns/rest-value.ts";
-import { parseAttributeColumn } from "#pkg/columns/schema.ts";
-import { bloomMayHold, type BloomShape, buildBloom, bytesHasher } from "./bloom.ts";
+import { z } from "zod";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { BloomShard, bloomShard, type BloomShape, bloomShapeSchema, bytesHasher } from "./bloom.ts";
 
-/** Most frequent values kept per key. */
-const valuesMax = 1000;
-/** Text of kept values per key, bytes: long values (statements, stack traces) are not listed. */
+/** Most values listed per key. */
+export const valuesMax = 1000;
+/** Of values that occur once, where there are too many to list all: a few as examples. */
+export const examplesMax = 20;
+/** Text of listed values per key, bytes. */
 const valuesBytesMax = 24 * 1024;
+/** Longer values (statements, stack traces) are not listed, bytes. */
+const valueBytesMax = 1024;
 /** Keys per row group; attributes beyond them make `truncated` true: any key may be there. */
-const keysMax = 5000;
-
-/** Columns that are indexed besides attributes. */
-const intrinsicColumns = [
-  "name",
-  "kind",
-  "status",
-  "status_message",
-  "trace_state",
-  "scope_name",
-  "scope_version",
-  "root_name",
-  "root_service",
-  "duration_nano",
-  "trace_duration_nano",
-  "event_name",
-] as const;
+export const keysMax = 5000;
+/** Text of listed values of a whole index, bytes: bounds what a reader has to take. */
+const indexValuesBytesMax = 4 * 1024 * 1024;
 
 export type TagType = "string" | "int64" | "double" | "bool" | "other";
 
@@ -46,67 +30,114 @@ export interface TagEntry {
   /** Column name (`span.http.method`, `name`, ...), without a type suffix. */
   key: string;
   type: TagType;
-  /** How many rows have it. */
+  /** How many values: one per span that has it, more where a span has several (events, repeats). */
   rows: number;
-  /** Numbers only, as decimal text; NaN counts for neither. */
+  /** Numbers only, as decimal text; NaN counts for neither. Absent: not known. */
   min?: string;
   max?: string;
-  /** Values as text with their row counts, most frequent first. */
+  /**
+   * Values as text with how often they occur, most frequent first. If truncated: at least so
+   * often.
+   */
   values: [text: string, rows: number][];
   /** True if `values` is not all of them. */
   truncated: boolean;
-  /** Filter of all values' UTF-8 text, when truncated. */
+  /** Filter of all values' UTF-8 text, when truncated; shards as base64. */
   bloom?: { shape: BloomShape; shards: string[] };
 }
 
 export interface TagIndex {
+  /** Most frequent keys first. */
   entries: TagEntry[];
   /** True if there were more keys than are listed. */
   truncated: boolean;
 }
 
+const count: z.ZodType<number> = z.number().int().nonnegative();
+const entrySchema: z.ZodType<TagEntry> = z.object({
+  key: z.string(),
+  type: z.enum(["string", "int64", "double", "bool", "other"]),
+  rows: count,
+  min: z.string().max(40).optional(),
+  max: z.string().max(40).optional(),
+  values: z.array(z.tuple([z.string(), count])).max(valuesMax),
+  truncated: z.boolean(),
+  bloom: z.object({ shape: bloomShapeSchema, shards: z.array(z.base64()) }).optional(),
+});
+const indexSchema: z.ZodType<TagIndex> = z.object({
+  entries: z.array(entrySchema).max(keysMax),
+  truncated: z.boolean(),
+});
+
+/** Checks what was read from a block. Throws Corrupt. */
+export function parseTagIndex(value: unknown): TagIndex {
+  const parsed = indexSchema.safeParse(value);
+  const wrong = parsed.success
+    ? parsed.data.entries.find(({ bloom }) => bloom && bloom.shards.length !== bloom.shape.shards)
+    : undefined;
+  if (parsed.success && wrong === undefined) return parsed.data;
+  const why = wrong === undefined ? parsed.error!.message : `key ${wrong.key} lacks filter shards`;
+  throw new SpoorError("Corrupt", `tag index is not valid: ${why.slice(0, 300)}`);
+}
+
 /** Whether a row group with this index can hold `key` = `text` of that type. */
 export function mayHoldValue(index: TagIndex, key: string, type: TagType, text: string): boolean {
   const entry = index.entries.find((e) => e.key === key && e.type === type);
-  if (entry === undefined) return index.truncated;
-  if (!entry.truncated) return entry.values.some(([value]) => value === text);
-  if (entry.bloom === undefined) return true;
-  const bytes = Buffer.from(text, "utf8");
-  return entry.bloom.shards.some((shard) =>
-    bloomMayHold(entry.bloom!.shape, Buffer.from(shard, "base64"), bytes, bytesHasher),
-  );
+  return entry === undefined ? index.truncated : new TagValues(entry).mayHold(text);
 }
 
-/** The tag index of the rows of one row group. */
-export function buildTagIndex(batch: ColumnBatch): TagIndex {
-  const entries: TagEntry[] = [];
-  for (const name of batch.names) {
-    const attribute = parseAttributeColumn(name);
-    const column = batch.column(name)!;
-    if (attribute !== undefined) {
-      entries.push(columnEntry(`${attribute.scope}.${attribute.key}`, column, batch.rows));
-    } else if ((intrinsicColumns as readonly string[]).includes(name)) {
-      entries.push(columnEntry(name, column, batch.rows));
-    }
+/** The values of one key, opened for look-ups. */
+export class TagValues {
+  readonly #entry: TagEntry;
+  readonly #values: ReadonlySet<string>;
+  readonly #shards = new Map<number, BloomShard>();
+
+  constructor(entry: TagEntry) {
+    this.#entry = entry;
+    this.#values = new Set(entry.values.map(([text]) => text));
   }
-  const rest = ["span", "resource", "scope"].flatMap((scope) => restEntries(batch, scope));
-  const merged = mergeEntries([...entries, ...rest]);
-  return { entries: merged.slice(0, keysMax), truncated: merged.length > keysMax };
+
+  /** Whether the key can have this value, given as text. Throws Corrupt for a damaged filter. */
+  mayHold(text: string): boolean {
+    if (this.#values.has(text)) return true;
+    const { truncated, bloom } = this.#entry;
+    if (!truncated || bloom === undefined) return truncated;
+    const bytes = Buffer.from(text, "utf8");
+    const index = bloomShard(bloom.shape, bytes, bytesHasher);
+    let shard = this.#shards.get(index);
+    if (shard === undefined) {
+      shard = new BloomShard(bloom.shape, Buffer.from(bloom.shards[index], "base64"), bytesHasher);
+      this.#shards.set(index, shard);
+    }
+    return shard.mayHold(bytes);
+  }
 }
 
 /** The index of a block from those of its row groups; without filters, which stay per row group. */
 export function mergeTagIndexes(indexes: readonly TagIndex[]): TagIndex {
-  const merged = mergeEntries(
-    indexes.flatMap(({ entries }) => entries.map(({ bloom: _bloom, ...entry }) => entry)),
+  const entries = mergeEntries(
+    indexes.flatMap((index) => index.entries.map(({ bloom: _bloom, ...entry }) => entry)),
   );
-  return {
-    entries: merged.slice(0, keysMax),
-    truncated: merged.length > keysMax || indexes.some(({ truncated }) => truncated),
-  };
+  return boundIndex(
+    entries,
+    indexes.some(({ truncated }) => truncated),
+  );
+}
+
+/** Cuts an index to its bounds; entries come most frequent first. */
+export function boundIndex(entries: readonly TagEntry[], truncated: boolean): TagIndex {
+  const kept = entries.slice(0, keysMax);
+  let sizeBytes = 0;
+  const bounded = kept.map((entry) => {
+    for (const [text] of entry.values) sizeBytes += Buffer.byteLength(text) + 8;
+    if (sizeBytes <= indexValuesBytesMax || entry.values.length === 0) return entry;
+    return { ...entry, values: [], truncated: true };
+  });
+  return { entries: bounded, truncated: truncated || kept.length < entries.length };
 }
 
 /** Entries of the same key and type become one; most frequent keys first. */
-function mergeEntries(entries: readonly TagEntry[]): TagEntry[] {
+export function mergeEntries(entries: readonly TagEntry[]): TagEntry[] {
   const byKey = new Map<string, TagEntry[]>();
   for (const entry of entries) {
     const key = `${entry.type}\n${entry.key}`;
@@ -115,23 +146,25 @@ function mergeEntries(entries: readonly TagEntry[]): TagEntry[] {
     else same.push(entry);
   }
   const merged = [...byKey.values()].map((same) => (same.length === 1 ? same[0] : merge(same)));
-  return merged.sort((a, b) => b.rows - a.rows || (a.key < b.key ? -1 : 1));
+  return merged.sort((a, b) => b.rows - a.rows || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
 }
 
+/**
+ * The range of parts is known if each part's is, or the part has only values without an order
+ * (NaN). A filter of one part says nothing about the others: merged entries have none, "may hold
+ * anything".
+ */
 function merge(entries: readonly TagEntry[]): TagEntry {
   const counts = new Map<string, number>();
   for (const { values } of entries) {
     for (const [text, rows] of values) counts.set(text, (counts.get(text) ?? 0) + rows);
   }
-  const { type } = entries[0];
-  const compare = type === "int64" ? compareInts : compareDoubles;
-  const mins = entries.flatMap(({ min }) => min ?? []).sort(compare);
-  const maxs = entries.flatMap(({ max }) => max ?? []).sort(compare);
-  // A filter of one part says nothing about the others, so a merged entry of truncated parts has
-  // none: "may hold anything".
+  const { key, type } = entries[0];
+  const mins = entries.flatMap(({ min }) => min ?? []).sort(comparing(type));
+  const maxs = entries.flatMap(({ max }) => max ?? []).sort(comparing(type));
   const { values, truncated } = mostFrequent([...counts]);
   return {
-    key: entries[0].key,
+    key,
     type,
     rows: entries.reduce((sum, entry) => sum + entry.rows, 0),
     min: mins[0],
@@ -141,210 +174,32 @@ function merge(entries: readonly TagEntry[]): TagEntry {
   };
 }
 
-function compareInts(a: string, b: string): number {
-  const difference = BigInt(a) - BigInt(b);
-  return difference < 0n ? -1 : difference > 0n ? 1 : 0;
+/** Order of two numbers of a type as text. */
+export function comparing(type: TagType): (a: string, b: string) => number {
+  if (type !== "int64") return (a, b) => Number(a) - Number(b);
+  return (a, b) => {
+    const difference = BigInt(a) - BigInt(b);
+    return difference < 0n ? -1 : difference > 0n ? 1 : 0;
+  };
 }
 
-function compareDoubles(a: string, b: string): number {
-  return Number(a) - Number(b);
-}
-
-function mostFrequent(counts: [string, number][]): {
+/** The values to list of all distinct ones. Sorts `counts`. */
+export function mostFrequent(counts: [string, number][]): {
   values: [string, number][];
   truncated: boolean;
 } {
   counts.sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+  const isMany = counts.length > valuesMax;
   const values: [string, number][] = [];
   let sizeBytes = 0;
   for (const pair of counts) {
-    sizeBytes += pair[0].length + 8;
-    if (values.length === valuesMax || sizeBytes > valuesBytesMax) break;
+    if (values.length === valuesMax) break;
+    if (isMany && pair[1] === 1 && values.length >= examplesMax) break;
+    const textBytes = Buffer.byteLength(pair[0]);
+    if (textBytes > valueBytesMax) continue;
+    sizeBytes += textBytes + 8;
+    if (sizeBytes > valuesBytesMax) break;
     values.push(pair);
   }
   return { values, truncated: values.length < counts.length };
-}
-
-function columnEntry(key: string, column: Column, rows: number): TagEntry {
-  switch (column.kind) {
-    case "dict":
-      return dictEntry(key, column.codes, (code) => valueText(column.dictionary, code), {
-        length: column.dictionary.length,
-        bytes: (code) => valueBytes(column.dictionary, code),
-      });
-    case "list":
-      return column.child.kind === "dict"
-        ? columnEntry(key, column.child, column.child.codes.length)
-        : { key, type: "other", rows, values: [], truncated: true };
-    case "bool":
-      return boolEntry(key, column.values, column.valid);
-    default:
-      return numberEntry(key, column, rows);
-  }
-}
-
-function dictEntry(
-  key: string,
-  codes: Int32Array,
-  text: (code: number) => string,
-  dictionary: { length: number; bytes: (code: number) => Uint8Array },
-): TagEntry {
-  const counts = new Uint32Array(dictionary.length);
-  let rows = 0;
-  for (const code of codes) {
-    if (code < 0) continue;
-    counts[code]++;
-    rows++;
-  }
-  let used = [...counts.keys()].filter((code) => counts[code] > 0);
-  const distinct = used.length;
-  if (distinct > valuesMax) {
-    // Only the most frequent codes become text: of many values most occur once.
-    used.sort((a, b) => counts[b] - counts[a]);
-    used = used.slice(0, valuesMax);
-  }
-  const { values, truncated } = mostFrequent(used.map((code) => [text(code), counts[code]]));
-  const entry: TagEntry = {
-    key,
-    type: "string",
-    rows,
-    values,
-    truncated: truncated || distinct > valuesMax,
-  };
-  if (entry.truncated) {
-    entry.bloom = textBloom(bytesOf(counts, dictionary.bytes), distinct);
-  }
-  return entry;
-}
-
-function* bytesOf(counts: Uint32Array, bytes: (code: number) => Uint8Array): Iterable<Uint8Array> {
-  for (let code = 0; code < counts.length; code++) if (counts[code] > 0) yield bytes(code);
-}
-
-function textBloom(values: Iterable<Uint8Array>, count: number): TagEntry["bloom"] {
-  const { bytes, ...shape } = buildBloom(values, count, bytesHasher);
-  return { shape, shards: bytes.map((shard) => Buffer.from(shard).toString("base64")) };
-}
-
-function boolEntry(key: string, values: Uint8Array, valid: Uint8Array | undefined): TagEntry {
-  const counts: [number, number] = [0, 0];
-  for (let row = 0; row < values.length; row++) if (isValid(valid, row)) counts[values[row] & 1]++;
-  const listed: [string, number][] = [];
-  if (counts[1] > 0) listed.push(["true", counts[1]]);
-  if (counts[0] > 0) listed.push(["false", counts[0]]);
-  const rows = counts[0] + counts[1];
-  return { key, type: "bool", rows, values: listed, truncated: false };
-}
-
-function numberEntry(
-  key: string,
-  column: Extract<Column, { kind: "int64" | "int32" | "double" }>,
-  rows: number,
-): TagEntry {
-  const counts = new Map<bigint | number, number>();
-  let min: bigint | number | undefined;
-  let max: bigint | number | undefined;
-  let present = 0;
-  let truncated = false;
-  for (let row = 0; row < rows; row++) {
-    if (!isValid(column.valid, row)) continue;
-    present++;
-    const value = column.values[row];
-    if (Number.isNaN(value)) truncated = true;
-    else {
-      if (min === undefined || value < min) min = value;
-      if (max === undefined || value > max) max = value;
-    }
-    const count = counts.get(value);
-    if (count !== undefined) counts.set(value, count + 1);
-    else if (counts.size < valuesMax) counts.set(value, 1);
-    else truncated = true;
-  }
-  const listed = truncated
-    ? { values: [], truncated }
-    : mostFrequent([...counts].map(([value, count]) => [String(value), count]));
-  return {
-    key,
-    type: column.kind === "double" ? "double" : "int64",
-    rows: present,
-    min: min === undefined ? undefined : String(min),
-    max: max === undefined ? undefined : String(max),
-    ...listed,
-  };
-}
-
-/** Entries for attributes of one scope that are in the rest lists. */
-function restEntries(batch: ColumnBatch, scope: string): TagEntry[] {
-  const keys = batch.column(`${scope}_rest_key`);
-  const values = batch.column(`${scope}_rest_value`);
-  if (keys?.kind !== "list" || keys.child.kind !== "dict") return [];
-  if (values?.kind !== "list" || values.child.kind !== "dict") return [];
-  const pairs = new Map<number, Map<number, number>>();
-  for (let i = 0; i < keys.child.codes.length; i++) {
-    const key = keys.child.codes[i];
-    const value = values.child.codes[i];
-    const counts = pairs.get(key);
-    if (counts === undefined) pairs.set(key, new Map([[value, 1]]));
-    else counts.set(value, (counts.get(value) ?? 0) + 1);
-  }
-  const out: TagEntry[] = [];
-  for (const [key, counts] of pairs) {
-    const name = `${scope}.${valueText(keys.child.dictionary, key)}`;
-    out.push(...restKeyEntries(name, counts, values.child.dictionary));
-  }
-  return out;
-}
-
-function restKeyEntries(
-  key: string,
-  counts: ReadonlyMap<number, number>,
-  dictionary: Parameters<typeof valueText>[0],
-): TagEntry[] {
-  const byType = new Map<TagType, [string, number][]>();
-  for (const [code, rows] of counts) {
-    const value = parseRestValue(valueText(dictionary, code));
-    const [type, text] = restText(value);
-    const list = byType.get(type);
-    if (list === undefined) byType.set(type, [[text, rows]]);
-    else list.push([text, rows]);
-  }
-  return [...byType].map(([type, list]) => {
-    const rows = list.reduce((sum, [, count]) => sum + count, 0);
-    if (type === "other") return { key, type, rows, values: [], truncated: true };
-    const numbers = type === "int64" || type === "double";
-    const sorted = numbers
-      ? list
-          .map(([text]) => text)
-          .filter((text) => text !== "NaN")
-          .sort(type === "int64" ? compareInts : compareDoubles)
-      : [];
-    const distinct = list.map(([text]) => Buffer.from(text, "utf8"));
-    const { values, truncated } = mostFrequent(list);
-    const entry: TagEntry = {
-      key,
-      type,
-      rows,
-      min: sorted[0],
-      max: sorted.at(-1),
-      values,
-      truncated,
-    };
-    if (truncated) entry.bloom = textBloom(distinct, distinct.length);
-    return entry;
-  });
-}
-
-function restText(value: ReturnType<typeof parseRestValue>): [TagType, string] {
-  switch (value.kind) {
-    case "string":
-      return ["string", value.value];
-    case "int":
-      return ["int64", String(value.value)];
-    case "double":
-      return ["double", String(value.value)];
-    case "bool":
-      return ["bool", String(value.value)];
-    default:
-      return ["other", ""];
-  }
 }

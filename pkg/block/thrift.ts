@@ -18,13 +18,15 @@ const typeSet = 10;
 export const typeStruct = 12;
 
 const depthMax = 32;
+/** Values of one struct at the most: about 100,000 column chunks. Bounds memory, not only bytes. */
+const valuesMax = 4_000_000;
 
 export type ThriftValue =
   | { type: typeof typeTrue | typeof typeFalse; value: boolean }
   | { type: number; value: bigint }
   | { type: number; value: number }
   | { type: number; value: Uint8Array }
-  | { type: typeof typeList; value: ThriftList }
+  | { type: typeof typeList | typeof typeSet; value: ThriftList }
   | { type: typeof typeStruct; value: ThriftStruct };
 
 export interface ThriftList {
@@ -45,6 +47,7 @@ export function decodeThrift(bytes: Uint8Array, pos = 0): { value: ThriftStruct;
 class Reader {
   readonly #bytes: Uint8Array;
   pos: number;
+  #values = 0;
 
   constructor(bytes: Uint8Array, pos: number) {
     this.#bytes = bytes;
@@ -52,7 +55,6 @@ class Reader {
   }
 
   struct(depth: number): ThriftStruct {
-    if (depth > depthMax) this.#fail("nested too deeply");
     const fields: ThriftStruct = new Map();
     let id = 0;
     for (;;) {
@@ -65,6 +67,8 @@ class Reader {
   }
 
   #value(type: number, depth: number, inList: boolean): ThriftValue {
+    if (depth > depthMax) this.#fail("nested too deeply");
+    if (++this.#values > valuesMax) this.#fail(`more than ${valuesMax} values`);
     switch (type) {
       case typeTrue:
       case typeFalse:
@@ -86,7 +90,7 @@ class Reader {
         if (count > this.#bytes.length - this.pos) this.#fail(`list of ${count} items`);
         const items: ThriftValue[] = [];
         for (let i = 0; i < count; i++) items.push(this.#value(header & 15, depth + 1, true));
-        return { type: typeList, value: { elementType: header & 15, items } };
+        return { type, value: { elementType: header & 15, items } };
       }
       case typeStruct:
         return { type: typeStruct, value: this.struct(depth + 1) };

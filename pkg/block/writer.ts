@@ -10,7 +10,8 @@ import { type BloomShape, buildBloom, traceIdHasher } from "./bloom.ts";
 import { encodeIndex, type IndexInput } from "./index-section.ts";
 import { type ColumnEncoding, encodeParquet } from "./parquet.ts";
 import { stitch } from "./stitch.ts";
-import { buildTagIndex, mergeTagIndexes, type TagIndex } from "./tag-index.ts";
+import { buildTagIndex } from "./tag-build.ts";
+import { mergeTagIndexes, type TagIndex } from "./tag-index.ts";
 
 export interface BlockInput {
   /** Spans in the block's order: by trace, traces by start. */
@@ -63,15 +64,21 @@ export function writeBlock(input: BlockInput): WrittenBlock {
       name,
       column: sliceColumn(column, fromRow, toRow),
     }));
-    files.push(encodeParquet(encodeArrow(sliced, rows), rows, chooseEncodings(sliced)));
+    const file = encodeParquet(encodeArrow(sliced, rows), rows, chooseEncodings(sliced));
+    files.push(file);
     rowGroups.push({
       rows,
       traces,
       ...timesOf(sliced),
-      tags: buildTagIndex(batchOfSlice(sliced, rows)),
+      tags: buildTagIndex(batchOfSlice(sliced, rows), bloomBytesMax(file.length)),
     });
   }
   return assemble(input, files, rowGroups, columns);
+}
+
+/** Filters of tag values may take 2.5 % of their row group, so that the index stays below 4 %. */
+function bloomBytesMax(rowGroupBytes: number): number {
+  return Math.max(16 * 1024, rowGroupBytes / 40);
 }
 
 function assemble(

@@ -1,13 +1,14 @@
 // HOT: runs per span at each cut; measured by `npm run bench` (cut).
 /**
- * The order of spans in a block: the spans of a trace are contiguous and ordered by start, traces are
- * ordered by their earliest start, and traces with a span far from the time of ingest (bad clocks)
- * come last, in row groups of their own, so that they do not spoil the others' time ranges.
+ * The order of spans in a block: the spans of a trace are contiguous and ordered by start, traces
+ * are ordered by their earliest start, and traces with a span far from the time of ingest (bad
+ * clocks) come last, in row groups of their own, so that they do not spoil the others' time
+ * ranges. Times are compared as the signed 64-bit integers that they are in the column.
  */
 import type { HeadData } from "./head.ts";
 
 export interface OrderOptions {
-  /** A row group ends with the trace that reaches this many spans. */
+  /** A row group takes no trace that would make it longer; a longer trace has one of its own. */
   rowGroupSpans: number;
   /** Starts outside [from, to) are bad clocks; nanoseconds since the epoch. */
   plausibleFromNano: bigint;
@@ -41,7 +42,7 @@ export function orderSpans(data: HeadData, options: OrderOptions, keep?: Uint8Ar
     if (outlier[a] !== outlier[b]) return outlier[a] - outlier[b];
     const rowA = rows[starts[a]] * 2;
     const rowB = rows[starts[b]] * 2;
-    return start[rowA + 1] - start[rowB + 1] || start[rowA] - start[rowB] || a - b;
+    return (start[rowA + 1] | 0) - (start[rowB + 1] | 0) || start[rowA] - start[rowB] || a - b;
   });
   return assemble(sorted, rows, starts, outlier, options.rowGroupSpans);
 }
@@ -69,18 +70,21 @@ function groupByTrace(
 function sortByStart(rows: Uint32Array, from: number, to: number, start: Uint32Array): void {
   if (to - from > 24) {
     rows.subarray(from, to).sort((a, b) => {
-      return start[a * 2 + 1] - start[b * 2 + 1] || start[a * 2] - start[b * 2] || a - b;
+      return (
+        (start[a * 2 + 1] | 0) - (start[b * 2 + 1] | 0) || start[a * 2] - start[b * 2] || a - b
+      );
     });
     return;
   }
   for (let i = from + 1; i < to; i++) {
     const row = rows[i];
-    const high = start[row * 2 + 1];
+    const high = start[row * 2 + 1] | 0;
     const low = start[row * 2];
     let j = i - 1;
     for (; j >= from; j--) {
       const other = rows[j] * 2;
-      if (start[other + 1] < high || (start[other + 1] === high && start[other] <= low)) break;
+      const otherHigh = start[other + 1] | 0;
+      if (otherHigh < high || (otherHigh === high && start[other] <= low)) break;
       rows[j + 1] = rows[j];
     }
     rows[j + 1] = row;
@@ -102,8 +106,8 @@ function findOutliers(
     const first = rows[starts[trace]] * 2;
     const last = rows[starts[trace + 1] - 1] * 2;
     // Doubles are exact to 256 ns at today's epoch, which is enough for a bound of minutes.
-    const firstNano = start[first + 1] * 4294967296 + start[first];
-    const lastNano = start[last + 1] * 4294967296 + start[last];
+    const firstNano = (start[first + 1] | 0) * 4294967296 + start[first];
+    const lastNano = (start[last + 1] | 0) * 4294967296 + start[last];
     outlier[trace] = firstNano < from || lastNano >= to ? 1 : 0;
   }
   return outlier;

@@ -5,8 +5,8 @@
  * and duration, all as known from the spans in this block.
  *
  * Numbering runs depth-first from every span without a parent, children in order of their start;
- * `nested_parent` is the parent's left number, -1 for a root. Spans whose ancestors do not lead to a
- * root here have 0 in all three: they are not connected.
+ * `nested_parent` is the parent's left number, -1 for a root. Spans whose ancestors do not lead to
+ * a root here have 0 in all three: they are not connected.
  */
 import { type Column, type ColumnBatch, columnOf, isValid } from "./columns.ts";
 
@@ -48,6 +48,9 @@ export function treeColumns(batch: ColumnBatch, traceStarts: Uint32Array): Map<s
     ["trace_duration_nano", { kind: "int64", values: traceDuration, valid: undefined }],
   ]);
 }
+
+/** A trace of longer times than fit the column is this long. */
+const int64Max = 2n ** 63n - 1n;
 
 function int32(values: Int32Array): Column {
   return { kind: "int32", values, valid: undefined };
@@ -218,7 +221,8 @@ function fillTimes(
     if (end > last) last = end;
   }
   traceStart.fill(first, from, to);
-  traceDuration.fill(last - first, from, to);
+  const length = last - first;
+  traceDuration.fill(length > int64Max ? int64Max : length, from, to);
 }
 
 function rootColumns(batch: ColumnBatch, rootRow: Int32Array): [string, Column][] {

@@ -17,7 +17,12 @@ export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 /** A log that writes to stderr, synchronously so that a crash loses no line. */
 export function openLog(level: LogLevel): Log {
   return pino(
-    { level, base: null, timestamp: () => `,"time":"${new Date().toISOString()}"` },
+    {
+      level,
+      base: null,
+      formatters: { level: (label) => ({ level: label }) },
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    },
     destination({ fd: 2, sync: true }),
   );
 }

@@ -13,7 +13,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { wireBytes, WireReader } from "#pkg/bytes/wire.ts";
 import { writeRecord } from "./split-record.ts";
 import { SplitScratch } from "./split-scratch.ts";
-import { partitionOf } from "./trace-hash.ts";
+import { partitionOf, traceIdBytes } from "./trace-hash.ts";
 import {
   capturedSlots,
   checkMessage,
@@ -238,8 +238,8 @@ class Scan {
     checkMessage(buf, this.#reader.pos, end, messageSpan, 0, captured, this.#slow);
     this.#reader.pos = end;
     const parentBytes = captured[9];
-    if (captured[3] !== 16 || isZero(buf, captured[2], 16)) {
-      this.#reject("invalid_trace_id", 2, "trace id", 16);
+    if (captured[3] !== traceIdBytes || isZero(buf, captured[2], traceIdBytes)) {
+      this.#reject("invalid_trace_id", 2, "trace id", traceIdBytes);
     } else if (captured[5] !== 8 || isZero(buf, captured[4], 8)) {
       this.#reject("invalid_span_id", 4, "span id", 8);
     } else if (parentBytes !== 0 && parentBytes !== 8) {

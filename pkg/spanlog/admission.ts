@@ -1,4 +1,4 @@
-/** Whether the log takes one more record: the bounds of disk and memory, and the disk's free space. */
+/** Whether the log takes one more record: its bounds of disk and memory, the disk's free space. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { errorText, type LogContext } from "./log-context.ts";
 import type { RefusedReason } from "./spanlog.ts";

@@ -22,7 +22,7 @@ export async function createLog(context: LogContext, partitionCount: number): Pr
 
 /**
  * Another number of partitions sends a trace elsewhere, and the table counts each number's offsets
- * apart. So it is taken only when every record is trimmed, that is, in the table: else InvalidInput.
+ * apart. So it is taken only when every record is trimmed (it is in the table), else InvalidInput.
  * Folders beyond a smaller number stay: should it grow again, their offsets go on.
  */
 export async function repartitionLog(

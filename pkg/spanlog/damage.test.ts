@@ -12,13 +12,14 @@ import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { SEGMENT_HEADER_BYTES } from "./format.ts";
+import { openFileLogReader } from "./file-log-reader.ts";
 import { cutFile, openTestLog, patchFile, readAll, TempDir } from "./log-testing.ts";
 import type { SpanLog } from "./spanlog.ts";
 
 const RECORDS = 30;
 const textOf = (i: number): string => `record ${i} `.padEnd(60 + ((i * 37) % 90), "abc");
 
-/** A closed log with `RECORDS` records in partition 0, in several segments; a copy of it for each test. */
+/** A closed log with `RECORDS` records in several segments of partition 0; tests copy it. */
 let golden: TempDir;
 beforeAll(async () => {
   golden = new TempDir();
@@ -44,7 +45,7 @@ function segmentsOf(dir: TempDir): { path: string; first: number; end: number; b
   });
 }
 
-/** Opens, checks that what is readable is right and what is not is reported. Returns lost offsets. */
+/** Opens; what is readable is right, what is not is reported. Returns the lost offsets. */
 async function openAndCheck(dir: TempDir): Promise<{ log: SpanLog; lost: number[] }> {
   const log = await openTestLog(dir.path);
   const end = log.durableEnd(0);
@@ -184,6 +185,19 @@ describe("damage in the middle", () => {
       expect(gaps[0]).toMatchObject({ fromOffset: first, reason: "lost" });
       expect(records).toHaveLength(RECORDS - (gaps[0].toOffset - first));
     }
+  });
+
+  it("does not read past the durable end because of damage before it", async () => {
+    using dir = copyGolden();
+    const { path, first } = segmentsOf(dir)[1];
+    patchFile(path, SEGMENT_HEADER_BYTES + 52 + 10, Buffer.from("?"));
+    using reader = openFileLogReader(dir.path, 0);
+    const lost = { fromOffset: first, toOffset: first + 1, reason: "lost" };
+    const batch = reader.read(first, first + 1, { bytesMax: 1000 });
+    expect(batch).toEqual({ records: [], gaps: [lost], nextOffset: first + 1 });
+    const next = reader.read(first + 1, first + 2, { bytesMax: 1000 });
+    expect(next.records.map(({ offset }) => offset)).toEqual([first + 1]);
+    expect(next.gaps).toEqual([]);
   });
 
   it("does not take a record inside of a record for one", async () => {

@@ -116,7 +116,7 @@ class Reader implements FileLogReader {
     this.#closeSegment();
   }
 
-  /** Index of the segment that holds an offset, opened if it was not; -1 if none begins so early. */
+  /** Index of the segment that holds an offset, now open; -1 if none begins so early. */
   #findSegment(from: number, durableTo: number): number {
     for (;;) {
       const wasListed = durableTo > this.#listedTo;

@@ -1,4 +1,4 @@
-/** The span log on local files. One process may have it open: the data folder is locked elsewhere. */
+/** The span log on local files. Only one process may have it open; `--data-dir` is locked. */
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import type { Clock } from "#pkg/clock/clock.ts";
@@ -36,6 +36,8 @@ export interface FileLogOptions {
   freeBytesMin?: number;
   /** Of one write, default 8 MiB. */
   groupBytesMax?: number;
+  /** How long a record that finds no write under way waits for others to share one; default 0. */
+  groupLingerMs?: number;
   /** How long repeats are recognised, default 10 minutes. */
   retryWindowMs?: number;
   /** How many records are remembered for that, over all partitions, default 1,048,576 (44 MiB). */
@@ -120,6 +122,7 @@ function boundsOf(options: FileLogOptions, partitionCount: number): LogBounds {
   return {
     segmentBytesMax: options.segmentBytesMax ?? 64 * MIB,
     groupBytesMax: options.groupBytesMax ?? 8 * MIB,
+    groupLingerMs: options.groupLingerMs ?? 0,
     // Small enough that what trimming leaves behind can not fill the log.
     trimRotateBytes: Math.min(MIB, Math.floor(bytesMax / (4 * partitionCount))),
     bytesMax,
@@ -249,6 +252,7 @@ class FileLog implements SpanLog {
 function encodeTenant(tenant: string): Uint8Array {
   const bytes = Buffer.from(tenant);
   if (bytes.length > 0 && bytes.length <= TENANT_BYTES_MAX && tenant.isWellFormed()) return bytes;
-  const text = `append for tenant ${JSON.stringify(tenant)}: not 1 to ${TENANT_BYTES_MAX} bytes of UTF-8`;
+  const name = JSON.stringify(tenant);
+  const text = `append for tenant ${name}: not 1 to ${TENANT_BYTES_MAX} bytes of UTF-8`;
   throw new SpoorError("InvalidInput", text, { reason: "bad_tenant" });
 }

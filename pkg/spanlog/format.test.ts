@@ -137,7 +137,7 @@ describe("state files", () => {
         checkDamage(`${dir.path}/trimmed.json`, at, () => readTrimState(dir.path));
         checkDamage(`${dir.path}/log.json`, at, () => readLogState(dir.path));
       }),
-      { numRuns: 50 },
+      { numRuns: 15 },
     );
   });
 

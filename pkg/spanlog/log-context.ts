@@ -10,7 +10,9 @@ export interface LogBounds {
   segmentBytesMax: number;
   /** At most so many bytes of records in one write. */
   groupBytesMax: number;
-  /** A fully trimmed active segment larger than this is given up, so that a quiet log gets small. */
+  /** How long the first record of a group waits for others; 0: only for those of the same turn. */
+  groupLingerMs: number;
+  /** A fully trimmed active segment larger than this is given up: a quiet log gets small. */
   trimRotateBytes: number;
   /** Of records in files, trimmed or not as long as their segment is there. */
   bytesMax: number;

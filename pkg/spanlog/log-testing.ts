@@ -59,7 +59,7 @@ export type FsCall =
   | "datasync"
   | "truncate";
 
-/** How a call fails: nothing done; half done, then an error; all done, then an error; half taken. */
+/** How a call fails: nothing done; half done; all done, then an error; a write takes half. */
 export type Failure = "before" | "half" | "after" | "short";
 
 /**

@@ -2,7 +2,7 @@
  * The appending side of one partition: repeats, waiting records, group commit.
  * Hot: runs per record; benchmark `file-log.bench.ts`.
  *
- *     append -> known? -> room? -> queue -> | group: header+tenant, parts, ... | -> durable -> answer
+ *     append -> known? -> room? -> queue -> [ header, parts, header, parts ] -> durable -> answer
  *
  * One write and one fdatasync are under way at a time; what arrives meanwhile is the next group.
  */
@@ -219,8 +219,10 @@ export class PartitionLog {
   #startRunning(): void {
     if (this.#isRunning || this.#queue.length === 0) return;
     this.#isRunning = true;
-    // After this turn's input, so that requests that arrive together share the first group.
-    setImmediate(() => void this.#run());
+    // A moment later, so that requests that arrive together share a write and an fsync.
+    const { groupLingerMs } = this.#context.bounds;
+    if (groupLingerMs > 0) setTimeout(() => void this.#run(), groupLingerMs);
+    else setImmediate(() => void this.#run());
   }
 
   async #run(): Promise<void> {

@@ -34,12 +34,10 @@ class ShadowFs implements LogFs {
   }
   async mkdir(path: string): Promise<string | undefined> {
     const top = await nodeLogFs.mkdir(path);
-    if (!this.#now.has(path)) {
-      this.#now.set(path, {
-        content: () => Buffer.alloc(0),
-        durable: Buffer.alloc(0),
-        isFolder: true,
-      });
+    if (top === undefined) return undefined;
+    for (let made = path; made.length >= top.length; made = dirname(made)) {
+      const empty = Buffer.alloc(0);
+      this.#now.set(made, { content: () => empty, durable: empty, isFolder: true });
     }
     return top;
   }
@@ -70,7 +68,7 @@ class ShadowFs implements LogFs {
     return Promise.resolve(Number.MAX_SAFE_INTEGER);
   }
 
-  /** Writes what is left of `root` into `target`. `share` of unsynced bytes made it all the same. */
+  /** Writes what is left of `root` into `target`, with a `share` of the unsynced bytes. */
   cut(root: string, target: string, share: number): void {
     const folders = [root];
     for (const folder of folders) {
@@ -139,14 +137,17 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 class Run {
   readonly fs = new ShadowFs();
   readonly clock = new HandClock();
+  readonly root: string;
+  /** Two folders that opening has to make. */
   readonly dir: string;
   readonly acknowledged: string[][] = [[], []];
   readonly trimmedTo = [0, 0];
   log: SpanLog | undefined;
   #serial = 0;
 
-  constructor(dir: string) {
-    this.dir = resolve(dir);
+  constructor(root: string) {
+    this.root = resolve(root);
+    this.dir = join(this.root, "data", "log");
   }
 
   async open(dir: string, fs: LogFs): Promise<SpanLog> {
@@ -178,14 +179,15 @@ class Run {
   /** Opens what a power cut would leave, looks, appends and trims there. */
   async checkCut(share: number): Promise<void> {
     using left = new TempDir();
-    this.fs.cut(this.dir, left.path, share);
-    await using log = await this.open(left.path, nodeLogFs);
+    this.fs.cut(this.root, left.path, share);
+    const dir = join(left.path, relative(this.root, this.dir));
+    await using log = await this.open(dir, nodeLogFs);
     expect(log.damage).toEqual([]);
     for (const p of [0, 1]) {
       const known = this.acknowledged[p];
       expect(log.durableEnd(p)).toBe(known.length);
       expect(log.firstOffset(p)).toBe(this.trimmedTo[p]);
-      const { gaps, records } = readAll(left.path, p, { from: 0, to: known.length });
+      const { gaps, records } = readAll(dir, p, { from: 0, to: known.length });
       for (const { offset, text } of records) expect(text).toBe(known[offset]);
       const from = gaps[0]?.toOffset ?? 0;
       expect(records).toHaveLength(known.length - from);

@@ -115,7 +115,7 @@ export class RetryMemory {
     while (this.#count > 0 && !this.#isRecent(this.#times[this.#head], nowMs)) this.#dropOldest();
   }
 
-  /** The entries with offsets in [fromOffset, toOffset) that still count, RETRY_ENTRY_BYTES each. */
+  /** The entries of [fromOffset, toOffset) that still count, RETRY_ENTRY_BYTES each. */
   encodeRange(fromOffset: number, toOffset: number, nowMs: number): Buffer {
     const from = this.#lowerBound(fromOffset);
     const to = this.#lowerBound(toOffset);

@@ -111,7 +111,7 @@ export class SegmentWalker {
     return "refill";
   }
 
-  /** A valid header whose offset fits: at most as many records are missing as bytes were skipped for. */
+  /** A valid header whose offset fits: no more are missing than would fill the skipped bytes. */
   #isPlausible(pos: number): boolean {
     if (!isRecordHeader(this.buffer, pos, this.#seed)) return false;
     const missing = recordOffset(this.buffer, pos) - this.expected;

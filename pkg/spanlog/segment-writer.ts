@@ -78,7 +78,7 @@ export class SegmentWriter {
     counters.bytes += groupBytes;
   }
 
-  /** Ends the last segment and begins one at `firstOffset`. After an error the last is ended too. */
+  /** Ends the last segment (also if this fails) and begins one at `firstOffset`. */
   async startSegment(firstOffset: number): Promise<void> {
     const { clock, counters, fs, logId } = this.#context;
     const header = encodeSegmentHeader({

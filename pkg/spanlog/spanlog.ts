@@ -54,7 +54,7 @@ export interface SpanLogStats {
 
 /** The appender's side. One object per log, on one thread. */
 export interface SpanLog extends AsyncDisposable {
-  /** Random, made once with the log: a wiped disk is a new log, not old offsets again. 32 hex digits. */
+  /** 32 hex digits, random, made once: a wiped disk is a new log, not old offsets again. */
   readonly id: string;
   /** N, a power of two. */
   readonly partitionCount: number;

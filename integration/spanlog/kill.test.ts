@@ -4,13 +4,13 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openFileLog } from "./file-log.ts";
+import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import { KILL_LOG_OPTIONS, killPartition, killText } from "./kill-record.ts";
-import { KeptLog, readAll, TempDir } from "./log-testing.ts";
+import { KeptLog, readAll, TempDir } from "#pkg/spanlog/log-testing.ts";
 
-const CHILD = fileURLToPath(new URL("kill-child.ts", import.meta.url));
-const ROUNDS = Number(process.env.SPOOR_ROUNDS ?? 6);
-const SEED = Number(process.env.SPOOR_SEED ?? 1);
+const CHILD = fileURLToPath(new URL("kill-worker.ts", import.meta.url));
+const ROUNDS = 6;
+const SEED = 1;
 
 interface Told {
   /** Key -> offset, as acknowledged. */
@@ -19,7 +19,7 @@ interface Told {
   trims: number[];
 }
 
-/** Runs the child until it said `linesMax` lines, then kills it. Lines that came later count too. */
+/** Runs the child until it said `linesMax` lines, then kills it. Later lines count too. */
 async function runAndKill(args: string[], linesMax: number, told: Told): Promise<void> {
   const child = spawn(process.execPath, [CHILD, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise<string | null>((resolve) =>

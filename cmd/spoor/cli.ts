@@ -1,0 +1,141 @@
+/**
+ * The command line: finds the command, runs it, prints what failed as `spoor: ...`.
+ * Exit codes: 0 ok; 1 it failed; 2 the command line or the config is wrong.
+ */
+import { didYouMean } from "#pkg/config/nearest.ts";
+import { ConfigError } from "#pkg/config/problems.ts";
+import { toSpoorError } from "#pkg/errors/errors.ts";
+import { version } from "#pkg/version/version.ts";
+import { helpText, usageError, type CommandHelp } from "./flags.ts";
+import type { CommandIo } from "./io.ts";
+
+export type Command = (args: string[], io: CommandIo) => Promise<number>;
+
+interface CommandRow {
+  name: string;
+  summary: string;
+  /** Loaded when the command runs: `spoor version` needs no database. */
+  load: () => Promise<Command>;
+  help?: () => Promise<CommandHelp>;
+}
+
+const commands: readonly CommandRow[] = [
+  {
+    name: "serve",
+    summary: "receive spans, keep them, answer queries",
+    load: async () => (await import("#cmd/spoor/commands/serve.ts")).serveCommand,
+    help: async () => (await import("./serve-args.ts")).serveHelp,
+  },
+  {
+    name: "trace",
+    summary: "show a trace as a tree",
+    load: async () => (await import("#cmd/spoor/commands/trace.ts")).traceCommand,
+    help: async () => (await import("#cmd/spoor/commands/trace.ts")).traceHelp,
+  },
+  {
+    name: "block",
+    summary: "look into a block file",
+    load: async () => (await import("#cmd/spoor/commands/block.ts")).blockCommand,
+  },
+  {
+    name: "config",
+    summary: "print, check or document the config",
+    load: async () => (await import("#cmd/spoor/commands/config.ts")).configCommand,
+    help: async () => (await import("#cmd/spoor/commands/config.ts")).configHelp,
+  },
+  { name: "version", summary: "print the version", load: async () => versionCommand },
+  { name: "help", summary: "show this text, or that of a command", load: async () => helpCommand },
+];
+
+/** Runs one command; resolves to the exit code and never rejects. */
+export async function runCli(args: readonly string[], io: CommandIo): Promise<number> {
+  try {
+    return await dispatch(args, io);
+  } catch (error) {
+    return reportError(error, args, io);
+  }
+}
+
+async function dispatch(args: readonly string[], io: CommandIo): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined) {
+    io.err(overview());
+    return 2;
+  }
+  if (name === "--help" || name === "-h") return await helpCommand([], io);
+  if (name === "--version" || name === "-v") return await versionCommand([], io);
+  const command = findCommand(name);
+  if (command.help !== undefined && asksForHelp(rest)) return await helpCommand([name], io);
+  const run = await command.load();
+  return await run(rest, io);
+}
+
+function findCommand(name: string): CommandRow {
+  const command = commands.find((other) => other.name === name);
+  if (command !== undefined) return command;
+  const names = commands.map((other) => other.name);
+  throw usageError(
+    `unknown command ${JSON.stringify(name)}${didYouMean(name, names)} (spoor help lists them)`,
+  );
+}
+
+function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  const flags = end < 0 ? args : args.slice(0, end);
+  return flags.includes("--help") || flags.includes("-h");
+}
+
+function overview(): string {
+  const width = Math.max(...commands.map(({ name }) => name.length));
+  const lines = commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
+  return (
+    `Spoor ${version}: a tracing backend whose only database is a bucket\n\n` +
+    `usage: spoor COMMAND [flags]\n\ncommands:\n${lines.join("\n")}\n\n` +
+    "`spoor COMMAND --help` tells more. Exit codes: 0 ok, 1 failure, 2 wrong arguments or config.\n"
+  );
+}
+
+async function helpCommand(args: string[], io: CommandIo): Promise<number> {
+  const [name] = args;
+  if (name === undefined) {
+    await io.out(overview());
+    return 0;
+  }
+  const command = findCommand(name);
+  if (command.help === undefined) {
+    await io.out(`usage: spoor ${name}: ${command.summary}\n`);
+    return 0;
+  }
+  await io.out(helpText(await command.help()));
+  return 0;
+}
+
+async function versionCommand(_args: string[], io: CommandIo): Promise<number> {
+  await io.out(`spoor ${version} (node ${process.version}, ${process.platform} ${process.arch})\n`);
+  return 0;
+}
+
+function reportError(thrown: unknown, args: readonly string[], io: CommandIo): number {
+  const error = toSpoorError(thrown);
+  const lines = error.message.split("\n").map((line) => `spoor: ${line}\n`);
+  io.err(lines.join(""));
+  if (isDebug(args)) io.err(stackText(thrown));
+  return error.reason === "usage" || error instanceof ConfigError ? 2 : 1;
+}
+
+function isDebug(args: readonly string[]): boolean {
+  return args.some(
+    (arg, i) => arg === "--log-level=debug" || (arg === "--log-level" && args[i + 1] === "debug"),
+  );
+}
+
+/** Stacks of an error and of what caused it, as deep as that goes within reason. */
+function stackText(thrown: unknown): string {
+  let text = "";
+  let error = thrown;
+  for (let depth = 0; depth < 8 && error instanceof Error; depth++) {
+    text += `${depth === 0 ? "" : "caused by "}${error.stack ?? String(error)}\n`;
+    error = error.cause;
+  }
+  return text;
+}

@@ -1,0 +1,92 @@
+/**
+ * `spoor serve`: runs until SIGTERM or SIGINT, then stops gracefully; a second signal ends it at
+ * once and loses nothing that was acknowledged (it is in the log). Exit codes: 0 every span is in a
+ * block; 1 it failed to start or broke; 2 wrong arguments; 3 it stopped, but some spans are only in
+ * the log and become blocks after the next start.
+ */
+import { systemClock } from "#pkg/clock/clock.ts";
+import type { SpoorError } from "#pkg/errors/errors.ts";
+import { type Log, openLog } from "#pkg/log/log.ts";
+import { version } from "#pkg/version/version.ts";
+import type { CommandIo } from "#cmd/spoor/io.ts";
+import { type RunningSpoor, startSpoor } from "#cmd/spoor/modules.ts";
+import { parseServeArgs, type ServeArgs } from "#cmd/spoor/serve-args.ts";
+
+const exitBroken = 1;
+const exitInLogOnly = 3;
+/** A signal while stopping: shells report 128 + 15 for SIGTERM. */
+const exitSecondSignal = 143;
+/** What of the shutdown time is kept for the last steps after the heads. */
+const reserveMs = 1000;
+
+export async function serveCommand(args: string[], io: CommandIo): Promise<number> {
+  const serveArgs = parseServeArgs(args, io.env, io.readFile);
+  const { config, configText } = serveArgs;
+  const log = openLog(config.server.logLevel);
+  const broken = Promise.withResolvers<SpoorError>();
+  const spoor = await startSpoor({
+    config,
+    configText,
+    clock: systemClock,
+    log,
+    onFatal: (error) => broken.resolve(error),
+  });
+  const signal = nextSignal();
+  await io.out(banner(serveArgs, spoor));
+  void announceReady(spoor, io, log);
+  const end = await Promise.race([signal, broken.promise]);
+  if (typeof end !== "string") {
+    log.error({ error: end.message, reason: end.reason }, "spoor must stop");
+    await spoor.stop(5000);
+    return exitBroken;
+  }
+  return await stopGracefully(spoor, end, config.server.shutdownMs, log);
+}
+
+async function stopGracefully(
+  spoor: RunningSpoor,
+  signal: NodeJS.Signals,
+  shutdownMs: number,
+  log: Log,
+): Promise<number> {
+  log.info({ signal }, "stopping");
+  // Whatever still runs is in the log already: ending now loses nothing.
+  for (const name of ["SIGTERM", "SIGINT"] as const) {
+    process.once(name, () => process.exit(exitSecondSignal));
+  }
+  const inBlocks = await spoor.stop(Math.max(reserveMs, shutdownMs - reserveMs));
+  if (inBlocks) {
+    log.info({}, "stopped, all spans are in blocks");
+    return 0;
+  }
+  log.warn({}, "stopped, some spans are only in the log: the next start makes blocks of them");
+  return exitInLogOnly;
+}
+
+function nextSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+  });
+}
+
+async function announceReady(spoor: RunningSpoor, io: CommandIo, log: Log): Promise<void> {
+  await spoor.ready;
+  log.info({}, "ready");
+  await io.out("ready\n");
+}
+
+function banner({ config }: ServeArgs, spoor: RunningSpoor): string {
+  const url = (host: string, port: number): string => {
+    const shown = host === "0.0.0.0" || host === "::" ? "localhost" : host;
+    return `http://${shown.includes(":") ? `[${shown}]` : shown}:${port}`;
+  };
+  return [
+    `spoor ${version}`,
+    `  page and API  ${url(config.frontend.host, spoor.httpPort)}`,
+    `  OTLP/HTTP     ${url(config.receivers.host, spoor.otlpHttpPort)}`,
+    `  OTLP/gRPC     ${url(config.receivers.host, spoor.otlpGrpcPort)}`,
+    `  data          ${config.server.dataDir}`,
+    "",
+  ].join("\n");
+}

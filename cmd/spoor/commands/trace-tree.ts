@@ -1,0 +1,166 @@
+/**
+ * The spans of a trace as a tree, whatever was sent: several roots, parents that are missing,
+ * parents in a circle, ids used twice. Each span is in the tree exactly once.
+ */
+import type { Span, TraceData } from "#pkg/otlp/otlp.ts";
+
+export interface TreeSpan {
+  /** `service.name` of the resource; empty if there is none. */
+  service: string;
+  span: Span;
+}
+
+export interface TreeNode extends TreeSpan {
+  children: TreeNode[];
+  /** The node above; undefined at the top. */
+  parent: TreeNode | undefined;
+  /**
+   * Why it stands at the top although it names a parent: that one is missing, or its line of
+   * parents comes back to it.
+   */
+  cut: "" | "orphan" | "cycle";
+}
+
+export interface TraceTree {
+  /** True roots first, then orphans and cut cycles, each in order of start. */
+  tops: TreeNode[];
+  spanCount: number;
+  services: Set<string>;
+  /** Nanoseconds since the epoch; 0 if no span has a start. `end` is at or after `start`. */
+  start: bigint;
+  end: bigint;
+}
+
+/** Builds the tree without recursion: a chain of 100,000 spans is as good as any. */
+export function buildTraceTree(data: TraceData): TraceTree {
+  const nodes = nodesOf(data);
+  nodes.sort(byStart);
+  const tops = linkParents(nodes);
+  cutCycles(nodes, tops);
+  const rank = { "": 0, orphan: 1, cycle: 1 };
+  tops.sort((a, b) => rank[a.cut] - rank[b.cut] || byStart(a, b));
+  return {
+    tops,
+    spanCount: nodes.length,
+    services: new Set(nodes.map(({ service }) => service)),
+    ...timesOf(nodes),
+  };
+}
+
+/** Nodes in the order of a depth-first walk, with their depth. */
+function* walkTree(tops: readonly TreeNode[]): Generator<[node: TreeNode, depth: number]> {
+  const stack: [node: TreeNode, depth: number][] = [];
+  pushAll(stack, tops, 0);
+  for (;;) {
+    const entry = stack.pop();
+    if (entry === undefined) return;
+    yield entry;
+    pushAll(stack, entry[0].children, entry[1] + 1);
+  }
+}
+
+function pushAll(
+  stack: [node: TreeNode, depth: number][],
+  nodes: readonly TreeNode[],
+  depth: number,
+): void {
+  for (let i = nodes.length - 1; i >= 0; i--) stack.push([nodes[i], depth]);
+}
+
+function nodesOf(data: TraceData): TreeNode[] {
+  const nodes: TreeNode[] = [];
+  for (const { resource, scopeSpans } of data.resourceSpans) {
+    const name = resource.attributes.find(({ key }) => key === "service.name")?.value;
+    const service = name?.kind === "string" ? name.value : "";
+    for (const { spans } of scopeSpans) {
+      for (const span of spans) {
+        nodes.push({ service, span, children: [], parent: undefined, cut: "" });
+      }
+    }
+  }
+  return nodes;
+}
+
+/** Puts each node under its parent; returns those without one. Children keep the nodes' order. */
+function linkParents(nodes: readonly TreeNode[]): TreeNode[] {
+  const byId = new Map<string, TreeNode[]>();
+  for (const node of nodes) {
+    const id = idText(node.span.spanId);
+    const same = byId.get(id);
+    if (same === undefined) byId.set(id, [node]);
+    else same.push(node);
+  }
+  const tops: TreeNode[] = [];
+  for (const node of nodes) {
+    if (node.span.parentSpanId.every((byte) => byte === 0)) {
+      tops.push(node);
+      continue;
+    }
+    const candidates = byId.get(idText(node.span.parentSpanId));
+    const parent = candidates?.find((candidate) => candidate !== node);
+    if (parent !== undefined) {
+      node.parent = parent;
+      parent.children.push(node);
+      continue;
+    }
+    node.cut = candidates === undefined ? "orphan" : "cycle";
+    tops.push(node);
+  }
+  return tops;
+}
+
+/** What no top leads to is a circle, or hangs on one: its earliest span becomes a top. */
+function cutCycles(nodes: readonly TreeNode[], tops: TreeNode[]): void {
+  const reached = new Set<TreeNode>();
+  for (const [node] of walkTree(tops)) reached.add(node);
+  for (const node of nodes) {
+    if (reached.has(node)) continue;
+    const first = earliestInCycle(node);
+    const { parent } = first;
+    if (parent === undefined) continue;
+    parent.children.splice(parent.children.indexOf(first), 1);
+    first.parent = undefined;
+    first.cut = "cycle";
+    tops.push(first);
+    for (const [below] of walkTree([first])) reached.add(below);
+  }
+}
+
+/** Walks up from a node that no top leads to: that ends in a circle, of which this is the first. */
+function earliestInCycle(node: TreeNode): TreeNode {
+  const seen = new Set<TreeNode>();
+  let at = node;
+  while (!seen.has(at) && at.parent !== undefined) {
+    seen.add(at);
+    at = at.parent;
+  }
+  let earliest = at;
+  for (let other = at.parent; other !== undefined && other !== at; other = other.parent) {
+    if (byStart(other, earliest) < 0) earliest = other;
+  }
+  return earliest;
+}
+
+function byStart(a: TreeNode, b: TreeNode): number {
+  const difference = a.span.startTimeUnixNano - b.span.startTimeUnixNano;
+  if (difference !== 0n) return difference < 0n ? -1 : 1;
+  return Buffer.compare(a.span.spanId, b.span.spanId);
+}
+
+/** Spans without a start do not count: they would make the trace begin in 1970. */
+function timesOf(nodes: readonly TreeNode[]): { start: bigint; end: bigint } {
+  let start = 0n;
+  let end = 0n;
+  for (const { span } of nodes) {
+    const { startTimeUnixNano, endTimeUnixNano } = span;
+    if (startTimeUnixNano === 0n) continue;
+    if (start === 0n || startTimeUnixNano < start) start = startTimeUnixNano;
+    if (startTimeUnixNano > end) end = startTimeUnixNano;
+    if (endTimeUnixNano > end) end = endTimeUnixNano;
+  }
+  return { start, end };
+}
+
+function idText(id: Uint8Array): string {
+  return Buffer.from(id.buffer, id.byteOffset, id.length).toString("latin1");
+}

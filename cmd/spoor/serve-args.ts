@@ -1,0 +1,132 @@
+/** The arguments of `spoor serve`: a config file, and flags that win over it. */
+import { parseConfig, type ConfigOverride } from "#pkg/config/config.ts";
+import type { Environment } from "#pkg/config/interpolate.ts";
+import { printConfig } from "#pkg/config/print.ts";
+import { spoorConfig, type SpoorConfig } from "./config.ts";
+import {
+  flagText,
+  parseArgs,
+  usageError,
+  type CommandHelp,
+  type FlagSpec,
+  type ParsedArgs,
+} from "./flags.ts";
+
+export interface LoadedConfig {
+  config: SpoorConfig;
+  /** The effective config as YAML, secrets redacted. */
+  configText: string;
+  /** As given; undefined when everything comes from defaults and flags. */
+  configFile: string | undefined;
+}
+
+export interface ServeArgs extends LoadedConfig {
+  target: "all";
+}
+
+interface OverrideFlag extends FlagSpec {
+  /** The config keys that the flag sets, in the program's names. */
+  paths: readonly (readonly string[])[];
+}
+
+const overrideFlags: readonly OverrideFlag[] = [
+  {
+    name: "--data-dir",
+    value: "DIR",
+    help: "folder for everything that is kept (default ./data)",
+    paths: [["server", "dataDir"]],
+  },
+  {
+    name: "--host",
+    value: "ADDRESS",
+    help: "address to listen on (default 127.0.0.1; 0.0.0.0 for all)",
+    paths: [
+      ["frontend", "host"],
+      ["receivers", "host"],
+    ],
+  },
+  {
+    name: "--http-port",
+    value: "PORT",
+    help: "port of the query API (default 3200)",
+    paths: [["frontend", "port"]],
+  },
+  {
+    name: "--otlp-http-port",
+    value: "PORT",
+    help: "port that takes OTLP over HTTP (default 4318)",
+    paths: [["receivers", "httpPort"]],
+  },
+  {
+    name: "--otlp-grpc-port",
+    value: "PORT",
+    help: "port that takes OTLP over gRPC (default 4317)",
+    paths: [["receivers", "grpcPort"]],
+  },
+  {
+    name: "--log-level",
+    value: "LEVEL",
+    help: "debug, info, warn, error or silent (default info)",
+    paths: [["server", "logLevel"]],
+  },
+];
+
+/** Flags of every command that works on a config. */
+export const configFlags: readonly FlagSpec[] = [
+  { name: "--config", value: "FILE", help: "config file (YAML); flags win over it" },
+  ...overrideFlags,
+];
+
+export const serveHelp: CommandHelp = {
+  usage: "spoor serve [flags]",
+  about: "Receives spans, keeps them and answers queries, until SIGTERM or SIGINT.",
+  flags: [
+    ...configFlags,
+    { name: "--target", value: "MODULES", help: "modules to run; only `all` for now (default)" },
+  ],
+  notes:
+    "A port of 0 takes a free one. `spoor config print` shows the config that comes out of a\n" +
+    "file and flags, `spoor config reference` describes every key.",
+};
+
+/**
+ * The config of `spoor serve`. Throws a usage error, ConfigError with everything that is wrong in
+ * the file and the flags, or what `readFile` throws.
+ */
+export function parseServeArgs(
+  args: readonly string[],
+  env: Environment,
+  readFile: (path: string) => string,
+): ServeArgs {
+  const parsed = parseArgs(args, serveHelp.flags);
+  if (parsed.positionals.length > 0) {
+    throw usageError(`unexpected argument ${JSON.stringify(parsed.positionals[0])}`);
+  }
+  const target = flagText(parsed, "--target") ?? "all";
+  if (target !== "all") {
+    throw usageError(
+      `--target ${target} is not possible: this version runs all modules in one process, ` +
+        "leave the flag out or use --target all",
+    );
+  }
+  return { ...loadConfig(parsed, env, readFile), target };
+}
+
+/** The config of a file and flags. Throws ConfigError, or what `readFile` throws. */
+export function loadConfig(
+  parsed: ParsedArgs,
+  env: Environment,
+  readFile: (path: string) => string,
+): LoadedConfig {
+  const overrides: ConfigOverride[] = [];
+  for (const { name, paths } of overrideFlags) {
+    const text = flagText(parsed, name);
+    if (text === undefined) continue;
+    for (const path of paths) overrides.push({ path, text, flag: name });
+  }
+  const configFile = flagText(parsed, "--config");
+  const text = configFile === undefined ? "" : readFile(configFile);
+  const source = { text, name: configFile ?? "config", env };
+  const config = parseConfig(spoorConfig, source, overrides);
+  return { config, configText: printConfig(spoorConfig, config), configFile };
+}

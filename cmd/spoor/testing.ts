@@ -1,0 +1,25 @@
+/** A command's process for tests: what it writes is kept, files and variables are given. */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Environment } from "#pkg/config/interpolate.ts";
+import type { CommandIo } from "./io.ts";
+
+export interface RecordedIo extends CommandIo {
+  stdout: string;
+  stderr: string;
+}
+
+export function recordIo(files: Record<string, string> = {}, env: Environment = {}): RecordedIo {
+  const io: RecordedIo = {
+    stdout: "",
+    stderr: "",
+    env,
+    out: async (text) => void (io.stdout += text),
+    err: (text) => void (io.stderr += text),
+    readFile: (path) => {
+      if (!Object.hasOwn(files, path))
+        throw new SpoorError("NotFound", `read ${path}: no such file`);
+      return files[path];
+    },
+  };
+  return io;
+}

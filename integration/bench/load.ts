@@ -1,0 +1,100 @@
+/**
+ * Sends prepared OTLP requests over HTTP or gRPC, a number at a time, and counts
+ * acknowledgements.
+ */
+import { Agent, request as httpRequest } from "node:http";
+import { connect, type ClientHttp2Session } from "node:http2";
+
+export interface LoadResult {
+  seconds: number;
+  requests: number;
+}
+
+/** Runs `lanes` workers over the list; each takes the next body until none is left. */
+async function inLanes(
+  bodies: readonly Uint8Array[],
+  lanes: number,
+  send: (body: Uint8Array) => Promise<void>,
+): Promise<LoadResult> {
+  const startMs = performance.now();
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < bodies.length) await send(bodies[next++]);
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return { seconds: (performance.now() - startMs) / 1000, requests: bodies.length };
+}
+
+export async function sendHttp(
+  address: string,
+  bodies: readonly Uint8Array[],
+  lanes: number,
+): Promise<LoadResult> {
+  const agent = new Agent({ keepAlive: true, maxSockets: lanes });
+  try {
+    return await inLanes(bodies, lanes, (body) => postHttp(agent, address, body));
+  } finally {
+    agent.destroy();
+  }
+}
+
+function postHttp(agent: Agent, address: string, body: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest(
+      `${address}/v1/traces`,
+      {
+        agent,
+        method: "POST",
+        headers: { "content-type": "application/x-protobuf", "content-length": body.length },
+      },
+      (response) => {
+        response.resume();
+        response.once("end", () => {
+          if (response.statusCode === 200) resolve();
+          else reject(new Error(`HTTP ${response.statusCode}`));
+        });
+      },
+    );
+    request.once("error", reject);
+    request.end(body);
+  });
+}
+
+export async function sendGrpc(
+  address: string,
+  bodies: readonly Uint8Array[],
+  lanes: number,
+): Promise<LoadResult> {
+  const session = connect(address, { settings: { initialWindowSize: 1 << 20 } });
+  try {
+    return await inLanes(bodies, lanes, (body) => postGrpc(session, body));
+  } finally {
+    session.close();
+  }
+}
+
+const exportPath = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+function postGrpc(session: ClientHttp2Session, body: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": exportPath,
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    const frame = Buffer.alloc(5 + body.length);
+    frame.writeUInt32BE(body.length, 1);
+    frame.set(body, 5);
+    let status = "none";
+    stream.once("response", (headers) => (status = String(headers["grpc-status"] ?? status)));
+    stream.once("trailers", (trailers) => (status = String(trailers["grpc-status"] ?? status)));
+    stream.once("error", reject);
+    stream.once("close", () => {
+      if (status === "0") resolve();
+      else reject(new Error(`gRPC status ${status}`));
+    });
+    stream.resume();
+    stream.end(frame);
+  });
+}

@@ -1,0 +1,28 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { runCrashRounds } from "./crash.ts";
+
+const seed = Number(process.env.SPOOR_SEED ?? Date.now() % 1_000_000);
+
+it(
+  `loses and doubles nothing over 10 kills (SPOOR_SEED=${seed})`,
+  { timeout: 240_000 },
+  async () => {
+    const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
+    try {
+      const result = await runCrashRounds({ rounds: 10, seed, dir });
+      expect(result.problems).toEqual([]);
+      expect(result.lostSpans).toBe(0);
+      expect(result.doubledSpans).toBe(0);
+      expect(result.strayObjects).toBe(0);
+      expect(result.acknowledgedSpans).toBeGreaterThan(1000);
+      expect(result.blocks).toBeGreaterThan(5);
+      // Everything is in blocks: what the log keeps are its heads and the memory of retries.
+      expect(result.logBytes).toBeLessThan(8 * 1024 * 1024);
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  },
+);

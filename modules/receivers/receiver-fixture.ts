@@ -1,0 +1,95 @@
+/** For tests: a receiver on free ports with a sink that records what it is given. */
+import { Registry } from "prom-client";
+import type { PushRequest, PushResult, SpanSink } from "#pkg/api/ingest.ts";
+import { openLog } from "#pkg/log/log.ts";
+import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import type { Span } from "#pkg/otlp/otlp.ts";
+import { splitRequest } from "#pkg/otlp/split.ts";
+import { type OtlpReceiverConfig, otlpReceiverConfigSchema } from "./config.ts";
+import { OtlpReceiver } from "./otlp-receiver.ts";
+
+/** Keeps every request; answers as `answer` says, by default like a distributor with no limits. */
+export class RecordingSink implements SpanSink {
+  readonly requests: PushRequest[] = [];
+  answer: (request: PushRequest) => Promise<PushResult> = acceptValid;
+  #waiters: (() => void)[] = [];
+
+  push(request: PushRequest): Promise<PushResult> {
+    this.requests.push(request);
+    for (const wake of this.#waiters.splice(0)) wake();
+    return this.answer(request);
+  }
+
+  /** Resolves when `count` requests have come in all. */
+  async received(count: number): Promise<void> {
+    while (this.requests.length < count) {
+      await new Promise<void>((resolve) => {
+        this.#waiters.push(resolve);
+      });
+    }
+  }
+
+  /** The spans of all requests from the one numbered `from`. */
+  spans(from = 0): Span[] {
+    return this.requests
+      .slice(from)
+      .flatMap(({ body }) =>
+        decodeTraceData(body).resourceSpans.flatMap(({ scopeSpans }) =>
+          scopeSpans.flatMap(({ spans }) => spans),
+        ),
+      );
+  }
+}
+
+function acceptValid({ body }: PushRequest): Promise<PushResult> {
+  return new Promise((resolve) => {
+    const { acceptedSpans, rejectedSpans, rejections } = splitRequest(body, { partitionCount: 4 });
+    const rejectedMessage = rejections.map(({ example }) => example).join("; ");
+    resolve({ acceptedSpans, rejectedSpans, rejectedMessage });
+  });
+}
+
+export interface TestReceiver extends AsyncDisposable {
+  sink: RecordingSink;
+  receiver: OtlpReceiver;
+  registry: Registry;
+  httpPort: number;
+  grpcPort: number;
+  /** The value of a metric; `labels` as they are printed, e.g. `protocol="otlp_http"`. */
+  metric(name: string, labels?: string): Promise<number>;
+}
+
+export async function startReceiver(
+  config: Partial<OtlpReceiverConfig> = {},
+): Promise<TestReceiver> {
+  const sink = new RecordingSink();
+  const registry = new Registry();
+  const receiver = new OtlpReceiver({
+    config: otlpReceiverConfigSchema.parse({ httpPort: 0, grpcPort: 0, ...config }),
+    sink,
+    log: openLog("silent"),
+    registry,
+  });
+  const ports = await receiver.start();
+  return {
+    sink,
+    receiver,
+    registry,
+    ...ports,
+    async metric(name, labels) {
+      const key = labels === undefined ? name : `${name}{${labels}}`;
+      const line = (await registry.metrics()).split("\n").find((one) => one.startsWith(`${key} `));
+      return line === undefined ? 0 : Number(line.slice(key.length + 1));
+    },
+    [Symbol.asyncDispose]: () => receiver.stop(0),
+  };
+}
+
+/** Asks again until `holds`; fails the test by its own timeout. For what no event announces. */
+export async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5);
+    });
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * The bytes of a block for the Parquet reader: the tail is in memory, ranges of the body are
+ * fetched before they are needed, whole segments at a time, and checked against their CRC-32.
+ *
+ *     | segment | segment | segment | ... | index section, footer |
+ *         [ held range ]     [ held ]       [ always there       ]
+ *
+ * The Parquet reader panics when a read of it fails, so nothing is read while it runs.
+ */
+import { crc32 } from "node:zlib";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
+import { partOf, type Place } from "./index-section.ts";
+import type { RangeSource } from "./parquet.ts";
+import type { Segment } from "./stitch.ts";
+
+/** Where a block is. Without `indexOffset` one more read finds it from the end of the file. */
+export interface BlockPlace {
+  store: Pick<ObjectStore, "getRange">;
+  key: string;
+  sizeBytes: number;
+  indexOffset?: number;
+}
+
+/** Bytes [start, end) of the file. */
+export interface ByteRange {
+  start: number;
+  end: number;
+}
+
+interface Held extends ByteRange {
+  bytes: Uint8Array;
+}
+
+/** Ranges closer than this are read together: a request costs more than these bytes. 128 KiB. */
+const gapBytesMax = 128 * 1024;
+/** Bytes that are asked for in one request at the most, if segments allow it. 32 MiB. */
+const requestBytesMax = 32 * 1024 * 1024;
+/** Requests at the same time. */
+const requestsMax = 8;
+
+export class BlockSource implements RangeSource {
+  readonly sizeBytes: number;
+  readonly bodyBytes: number;
+  readonly segments: readonly Segment[];
+  /** Bytes of the body that were read so far. */
+  readBytes = 0;
+  readonly #place: BlockPlace;
+  readonly #tail: Uint8Array;
+  readonly #ends: Float64Array;
+  readonly #held = new Set<Held>();
+
+  /** `tail` is the file from `indexOffset` on. Throws Corrupt if the segments do not fit. */
+  constructor(
+    place: BlockPlace,
+    segments: readonly Segment[],
+    tail: Uint8Array,
+    indexOffset: number,
+  ) {
+    this.#place = place;
+    this.sizeBytes = place.sizeBytes;
+    this.bodyBytes = indexOffset;
+    this.segments = segments;
+    this.#tail = tail;
+    this.#ends = new Float64Array(segments.length);
+    let end = 0;
+    segments.forEach(({ sizeBytes }, i) => {
+      end += sizeBytes;
+      this.#ends[i] = end;
+    });
+    if (end !== indexOffset) {
+      throw new SpoorError("Corrupt", `segments cover ${end} bytes, the body has ${indexOffset}`);
+    }
+  }
+
+  /** A part of the index section, checked. */
+  part(place: Place, what: string): Uint8Array {
+    return partOf(this.#tail, this.bodyBytes, place, what);
+  }
+
+  /**
+   * Fetches and checks ranges of the body, so that `read` can give them until the returned function
+   * is called. Throws Corrupt, or what the store throws.
+   */
+  async hold(ranges: readonly ByteRange[], options: ReadOptions = {}): Promise<() => void> {
+    const wanted = this.#coalesce(ranges);
+    const held: Held[] = [];
+    const release = (): void => {
+      for (const one of held) this.#held.delete(one);
+    };
+    let next = 0;
+    const fetchSome = async (): Promise<void> => {
+      while (next < wanted.length) {
+        const one = await this.#fetch(wanted[next++], options);
+        held.push(one);
+        this.#held.add(one);
+      }
+    };
+    const lanes = Array.from({ length: Math.min(requestsMax, wanted.length) }, fetchSome);
+    const results = await Promise.allSettled(lanes);
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed === undefined) return release;
+    release();
+    throw failed.reason;
+  }
+
+  /** Bytes [start, end), which must be held or in the tail. Throws Corrupt. */
+  read(start: number, end: number): Uint8Array {
+    if (!(start >= 0 && start < end && end <= this.sizeBytes)) {
+      throw new SpoorError("Corrupt", `read of bytes ${start} to ${end} of ${this.sizeBytes}`);
+    }
+    if (start >= this.bodyBytes) {
+      return this.#tail.subarray(start - this.bodyBytes, end - this.bodyBytes);
+    }
+    const bodyEnd = Math.min(end, this.bodyBytes);
+    for (const held of this.#held) {
+      if (held.start > start || held.end < bodyEnd) continue;
+      const bytes = held.bytes.subarray(start - held.start, bodyEnd - held.start);
+      if (bodyEnd === end) return bytes;
+      return Buffer.concat([bytes, this.#tail.subarray(0, end - bodyEnd)]);
+    }
+    throw new SpoorError("Corrupt", `bytes ${start} to ${end} belong to no column that was asked`);
+  }
+
+  /** Ranges of whole segments, neighbours joined. Ranges outside the body are left out. */
+  #coalesce(ranges: readonly ByteRange[]): ByteRange[] {
+    const out: ByteRange[] = [];
+    const inside = ranges.filter(({ start, end }) => start >= 0 && start < end);
+    for (const { start, end } of inside.toSorted((a, b) => a.start - b.start)) {
+      if (start >= this.bodyBytes) break;
+      const first = this.#segmentAt(start);
+      const from = first === 0 ? 0 : this.#ends[first - 1];
+      const to = this.#ends[this.#segmentAt(Math.min(end, this.bodyBytes) - 1)];
+      const last = out.at(-1);
+      const joins = last !== undefined && from - last.end <= gapBytesMax;
+      if (joins && Math.max(to, last.end) - last.start <= requestBytesMax) {
+        last.end = Math.max(to, last.end);
+      } else out.push({ start: from, end: to });
+    }
+    return out;
+  }
+
+  async #fetch({ start, end }: ByteRange, options: ReadOptions): Promise<Held> {
+    const { store, key } = this.#place;
+    const bytes = await store.getRange(key, start, end, options);
+    this.readBytes += bytes.length;
+    let at = start;
+    for (let i = this.#segmentAt(start); at < end; i++) {
+      const { sizeBytes, crc } = this.segments[i];
+      if (crc32(bytes.subarray(at - start, at - start + sizeBytes)) !== crc) {
+        const message = `checksum of bytes ${at} to ${at + sizeBytes} does not match`;
+        throw new SpoorError("Corrupt", message);
+      }
+      at += sizeBytes;
+    }
+    return { start, end, bytes };
+  }
+
+  /** Index of the segment that holds byte `at`. */
+  #segmentAt(at: number): number {
+    let low = 0;
+    let high = this.#ends.length - 1;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#ends[middle] <= at) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}

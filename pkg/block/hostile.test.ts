@@ -1,0 +1,231 @@
+/**
+ * Bytes that are damaged by chance or made on purpose: always a typed error that names the block.
+ */
+import { crc32, zstdCompressSync } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import { readSpans } from "#pkg/columns/spans.ts";
+import { parseBlockTags } from "./block-file.ts";
+import { decodeDirectory, decodeTags, decodeTrailer, trailerBytes } from "./index-section.ts";
+import { openBlock } from "./reader.ts";
+import { takeApart } from "./take-apart.ts";
+import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
+
+const small = sampleTraces(1);
+small.resourceSpans[0].scopeSpans[0].spans.length = 2;
+for (const span of small.resourceSpans[0].scopeSpans[0].spans) span.attributes = [];
+/** Two spans: a block of a few kilobytes. */
+const block = cutTraces(small);
+
+/** Everything that a block says, read whole. */
+async function readAll(bytes: Uint8Array, indexOffset?: number): Promise<string> {
+  const store = await storeOf(bytes);
+  const reader = await openBlock({ store, key: testKey, sizeBytes: bytes.length, indexOffset });
+  try {
+    const said: unknown[] = [reader.directory, reader.tags()];
+    reader.directory.bloom.places.forEach((_, i) => said.push([...reader.bloomShard(i)]));
+    for (let i = 0; i < reader.rowGroups.length; i++) {
+      said.push(reader.tags(i));
+      const batch = await reader.readRowGroup(i);
+      said.push(readSpans(batch, Array.from({ length: batch.rows }).keys().toArray()));
+    }
+    return JSON.stringify(said, (_, value: unknown) =>
+      typeof value === "bigint" ? String(value) : value,
+    );
+  } finally {
+    reader.close();
+  }
+}
+
+/** The error that reading gives; undefined if it gives none. */
+async function failure(bytes: Uint8Array, indexOffset?: number): Promise<unknown> {
+  return await readAll(bytes, indexOffset).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+}
+
+function expectNamed(error: unknown): void {
+  expect(hasCode(error, "Corrupt"), String(error)).toBe(true);
+  expect((error as SpoorError).message).toContain(testKey);
+}
+
+describe("a damaged block", () => {
+  it("is noticed at every byte that is used", async () => {
+    const whole = await readAll(block.bytes);
+    for (let at = 0; at < block.bytes.length; at++) {
+      const bytes = Uint8Array.from(block.bytes);
+      bytes[at] ^= 1 << ((at * 5) % 8);
+      // Nothing reads the leading magic.
+      if (at < 4) expect(await readAll(bytes)).toBe(whole);
+      else expectNamed(await failure(bytes, at % 2 === 0 ? block.indexOffset : undefined));
+    }
+  });
+
+  it("is noticed when it is cut at any byte, or longer", async () => {
+    for (let size = 0; size < block.bytes.length; size++) {
+      expectNamed(await failure(block.bytes.subarray(0, size)));
+      if (size > block.indexOffset) {
+        expectNamed(await failure(block.bytes.subarray(0, size), block.indexOffset));
+      }
+    }
+    expectNamed(await failure(Buffer.concat([block.bytes, Buffer.alloc(1)])));
+    expectNamed(await failure(Buffer.concat([block.bytes, block.bytes])));
+  });
+
+  it("is noticed when it is anything else", async () => {
+    const tail = block.bytes.subarray(-trailerBytes);
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 400 }), fc.boolean(), async (random, ends) => {
+        expectNamed(await failure(ends ? Buffer.concat([random, tail]) : random));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+function packed(json: string): Uint8Array {
+  return zstdCompressSync(Buffer.from(json));
+}
+
+function expectCorrupt(run: () => unknown): void {
+  try {
+    run();
+  } catch (error) {
+    expect(hasCode(error, "Corrupt"), String(error)).toBe(true);
+    return;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** The block's trailer with one number replaced and its checksum made right. */
+function withTrailer(at: number, value: bigint, bits: 32 | 64): Uint8Array {
+  const bytes = Buffer.from(block.bytes);
+  const trailer = bytes.subarray(block.footerOffset - trailerBytes, block.footerOffset);
+  if (bits === 64) trailer.writeBigUInt64LE(value, at);
+  else trailer.writeUInt32LE(Number(value), at);
+  trailer.writeUInt32LE(crc32(trailer.subarray(0, 36)), 36);
+  return bytes;
+}
+
+describe("a hostile block", () => {
+  it("cannot point outside of itself", async () => {
+    for (const value of [0n, 1n, 2n ** 31n, 2n ** 53n, 2n ** 64n - 1n]) {
+      expectNamed(await failure(withTrailer(0, value, 64)));
+      expectNamed(await failure(withTrailer(8, value, 64)));
+    }
+    for (const value of [0n, 1n, 2n ** 31n, 2n ** 32n - 1n]) {
+      expectNamed(await failure(withTrailer(16, value, 32)));
+      expectNamed(await failure(withTrailer(24, value, 32)));
+    }
+  });
+
+  it("of a newer version is refused as such", async () => {
+    const error = await failure(withTrailer(32, 2n, 32));
+    expect(hasCode(error, "InvalidInput")).toBe(true);
+    expect((error as SpoorError).reason).toBe("format_too_new");
+    expect((error as SpoorError).message).toContain(testKey);
+  });
+
+  it("cannot grow in memory: bombs and nests are refused", () => {
+    for (const json of [
+      `"${"a".repeat(40_000_000)}"`,
+      "[".repeat(20_000_000),
+      '{"a":'.repeat(1_000_000),
+    ]) {
+      expectCorrupt(() => decodeDirectory(packed(json)));
+      expectCorrupt(() => decodeTags(packed(json)));
+    }
+  });
+
+  it("has no directory of absurd numbers", () => {
+    const { directory } = takeApart(block.bytes);
+    const { bloom, rowGroups } = directory;
+    const wrong: unknown[] = [
+      null,
+      [],
+      {},
+      { ...directory, rows: -1 },
+      { ...directory, rows: 1e300 },
+      { ...directory, rowGroups: [] },
+      { ...directory, rowGroups: Array.from({ length: 10_001 }, () => rowGroups[0]) },
+      { ...directory, rowGroups: [{ ...rowGroups[0], minStartNano: "1e9" }] },
+      { ...directory, rowGroups: [{ ...rowGroups[0], minStartNano: "9".repeat(1000) }] },
+      { ...directory, bloom: { ...bloom, hashes: 2 ** 40 } },
+      { ...directory, bloom: { ...bloom, bitsPerShard: 2 ** 40 } },
+      { ...directory, bloom: { ...bloom, bitsPerShard: 0 } },
+      { ...directory, bloom: { ...bloom, shards: 2 } },
+      { ...directory, bloom: { ...bloom, places: [] } },
+      { ...directory, tags: { offset: -4, sizeBytes: 1, crc: 1 } },
+      { ...directory, tags: { offset: 0.5, sizeBytes: 1, crc: 1 } },
+    ];
+    for (const value of wrong) expectCorrupt(() => decodeDirectory(packed(JSON.stringify(value))));
+    expect(decodeDirectory(packed(JSON.stringify(directory)))).toEqual(directory);
+  });
+
+  it("has no tag index of another form", () => {
+    const { tags } = takeApart(block.bytes);
+    const [entry] = tags.entries;
+    const shape = { shards: 1, bitsPerShard: 8, hashes: 3 };
+    const wrong: unknown[] = [
+      null,
+      [],
+      { entries: {}, truncated: false },
+      { entries: [null], truncated: false },
+      { entries: [{ ...entry, type: "map" }], truncated: false },
+      { entries: [{ ...entry, values: [["a"]] }], truncated: false },
+      { entries: [{ ...entry, values: [["a", -1]] }], truncated: false },
+      { entries: [{ ...entry, bloom: { shape, shards: [] } }], truncated: false },
+      { entries: [{ ...entry, bloom: { shape, shards: [7] } }], truncated: false },
+      {
+        entries: [{ ...entry, bloom: { shape: { ...shape, hashes: 1e9 }, shards: ["AA=="] } }],
+        truncated: false,
+      },
+      { entries: Array.from({ length: 6000 }, () => entry), truncated: false },
+    ];
+    for (const value of wrong) expectCorrupt(() => decodeTags(packed(JSON.stringify(value))));
+    expect(decodeTags(packed(JSON.stringify(tags)))).toEqual(tags);
+  });
+
+  it("has no trailer that is only a checksum away", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 0, maxLength: 60 }), (random) => {
+        expectCorrupt(() => decodeTrailer(random));
+      }),
+    );
+  });
+});
+
+describe("a commit's tags", () => {
+  it("come back as they were written", () => {
+    const tags = parseBlockTags(commitOf(block));
+    const { spans, traces, indexOffset, footerOffset, bloom, rowGroups } = block;
+    const partition = { index: 0, count: 1 };
+    const expected = { partition, spans, traces, indexOffset, footerOffset, bloom, rowGroups };
+    expect(tags).toEqual(expected);
+  });
+
+  it("are refused in any other form", () => {
+    const file = commitOf(block);
+    const wrong: [string, string[]][] = [
+      ["spoor.version", ["", "x", "-1", "1.5", "1/2"]],
+      ["spoor.partition", ["", "0", "0/0", "1/1", "0/3", "-1/4", "0/4/4", "a/b"]],
+      ["spoor.index", ["", "9", "9,8", "4,99999999", `${"9".repeat(30)},3`]],
+      ["spoor.bloom", ["", "1,1", "0,1,8,3,7", `${block.indexOffset},2,8,3,7`]],
+      ["spoor.bloom", [`${block.indexOffset},1,8,99,7`, `${block.indexOffset},1,7,3,7`]],
+      ["spoor.traces", ["", "-1", "1e3", "1,2"]],
+      ["spoor.row_groups", ["", "1", "1,2,3,4", "1,2,3,4,x", "1,1,1,1,1;"]],
+    ];
+    for (const [tag, values] of wrong) {
+      for (const value of values) {
+        const tags = { ...file.tags, [tag]: value };
+        expectCorrupt(() => parseBlockTags({ ...file, tags }));
+      }
+      const { [tag]: _gone, ...tags } = file.tags;
+      expectCorrupt(() => parseBlockTags({ ...file, tags }));
+    }
+    const newer = { ...file, tags: { ...file.tags, "spoor.version": "2" } };
+    expect(() => parseBlockTags(newer)).toThrow(/knows up to 1/);
+  });
+});

@@ -1,0 +1,100 @@
+// HOT: runs per attribute in the rest lists at each cut; measured by `npm run bench` (cut).
+/** Tag index entries for attributes that have no column: the rest lists of one scope. */
+import { type ColumnBatch, type DictColumn, valueText } from "#pkg/columns/columns.ts";
+import { parseRestValue } from "#pkg/columns/rest-value.ts";
+import { comparing, mostFrequent, type TagEntry, type TagType } from "./tag-index.ts";
+
+/** An entry, and what its filter would hold if its values are too many to list. */
+export interface Draft {
+  entry: TagEntry;
+  distinct: number;
+  /** UTF-8 text of each distinct value; undefined if no filter is wanted. */
+  texts: (() => Iterable<Uint8Array>) | undefined;
+}
+
+/** Drafts for all keys in `<scope>_rest_key` and `<scope>_rest_value`. */
+export function restCounts(batch: ColumnBatch, scope: string): Draft[] {
+  const keys = batch.column(`${scope}_rest_key`);
+  const values = batch.column(`${scope}_rest_value`);
+  if (keys?.kind !== "list" || keys.child.kind !== "dict") return [];
+  if (values?.kind !== "list" || values.child.kind !== "dict") return [];
+  const keyDictionary = keys.child.dictionary;
+  const byKey = countPairs(keys.child, values.child);
+  return [...byKey].flatMap(([key, counts]) =>
+    draftKey(`${scope}.${valueText(keyDictionary, key)}`, counts, values.child as DictColumn),
+  );
+}
+
+/** Key code -> value code -> how often. */
+function countPairs(keys: DictColumn, values: DictColumn): Map<number, Map<number, number>> {
+  const width = values.dictionary.length;
+  const counts = new Map<number, number>();
+  for (let i = 0; i < keys.codes.length; i++) {
+    const pair = keys.codes[i] * width + values.codes[i];
+    counts.set(pair, (counts.get(pair) ?? 0) + 1);
+  }
+  const byKey = new Map<number, Map<number, number>>();
+  for (const [pair, count] of counts) {
+    const key = Math.floor(pair / width);
+    let inner = byKey.get(key);
+    if (inner === undefined) {
+      inner = new Map();
+      byKey.set(key, inner);
+    }
+    inner.set(pair % width, count);
+  }
+  return byKey;
+}
+
+function draftKey(key: string, counts: ReadonlyMap<number, number>, values: DictColumn): Draft[] {
+  const byType = new Map<TagType, Map<string, number>>();
+  for (const [code, rows] of counts) {
+    const [type, text] = typedText(valueText(values.dictionary, code));
+    let texts = byType.get(type);
+    if (texts === undefined) {
+      texts = new Map();
+      byType.set(type, texts);
+    }
+    // 0 and -0 are the same text.
+    texts.set(text, (texts.get(text) ?? 0) + rows);
+  }
+  return [...byType].map(([type, texts]) => draftType(key, type, [...texts]));
+}
+
+function draftType(key: string, type: TagType, list: [string, number][]): Draft {
+  const rows = list.reduce((sum, [, count]) => sum + count, 0);
+  if (type === "other") {
+    return {
+      entry: { key, type, rows, values: [], truncated: true },
+      distinct: 0,
+      texts: undefined,
+    };
+  }
+  const entry: TagEntry = { key, type, rows, ...mostFrequent(list) };
+  if (type === "int64" || type === "double") {
+    const compare = comparing(type);
+    const numbers = list.map(([text]) => text).filter((text) => text !== "NaN");
+    if (numbers.length > 0) {
+      entry.min = numbers.reduce((a, b) => (compare(b, a) < 0 ? b : a));
+      entry.max = numbers.reduce((a, b) => (compare(b, a) > 0 ? b : a));
+    }
+  }
+  const texts = (): Uint8Array[] => list.map(([text]) => Buffer.from(text, "utf8"));
+  return { entry, distinct: list.length, texts: type === "double" ? undefined : texts };
+}
+
+/** Type and text of a rest value; its form is described in pkg/columns/rest-value.ts. */
+function typedText(text: string): [TagType, string] {
+  switch (text[0]) {
+    case "s":
+      return ["string", text.slice(1)];
+    case "j":
+      return ["other", ""];
+    default: {
+      const value = parseRestValue(text);
+      if (value.kind === "int") return ["int64", String(value.value)];
+      if (value.kind === "double") return ["double", String(value.value)];
+      return value.kind === "bool" ? ["bool", String(value.value)] : ["other", ""];
+    }
+  }
+}

@@ -1,0 +1,103 @@
+/** Test support: takes a block apart and puts it together again, with right checksums. */
+import { columnOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
+import { parquetTailBytes, readFooter } from "./footer.ts";
+import {
+  decodeDirectory,
+  decodeSegments,
+  decodeTags,
+  decodeTrailer,
+  type Directory,
+  encodeIndex,
+  type Place,
+  trailerBytes,
+} from "./index-section.ts";
+import { openBlock } from "./reader.ts";
+import type { Segment } from "./stitch.ts";
+import { storeOf, testKey } from "./testing.ts";
+import type { TagIndex } from "./tag-index.ts";
+import { encodeThrift, type ThriftStruct } from "./thrift.ts";
+import { type WrittenBlock, writeBlock } from "./writer.ts";
+import { crc32 } from "node:zlib";
+
+/** Everything in a block, to be changed by a test. */
+export interface BlockParts {
+  /** Up to the index section; its length must not change. */
+  body: Buffer;
+  segments: Segment[];
+  directory: Directory;
+  blooms: Buffer[];
+  rowGroupTags: TagIndex[];
+  tags: TagIndex;
+  footer: ThriftStruct;
+  footerOffset: number;
+}
+
+export function takeApart(block: Uint8Array): BlockParts {
+  const bytes = Buffer.from(block);
+  const { footer, footerStart } = readFooter(bytes);
+  const trailer = decodeTrailer(bytes.subarray(footerStart - trailerBytes, footerStart));
+  const part = ({ offset, sizeBytes }: Place): Buffer => bytes.subarray(offset, offset + sizeBytes);
+  const directory = decodeDirectory(part(trailer.directory));
+  return {
+    body: bytes.subarray(0, trailer.sectionOffset),
+    segments: decodeSegments(part(directory.segments)),
+    directory,
+    blooms: directory.bloom.places.map(part),
+    rowGroupTags: directory.rowGroups.map(({ tags }) => decodeTags(part(tags))),
+    tags: decodeTags(part(directory.tags)),
+    footer,
+    footerOffset: footerStart,
+  };
+}
+
+export function putTogether(parts: BlockParts): Uint8Array {
+  const { body, directory, blooms, tags } = parts;
+  let at = 0;
+  const segments = parts.segments.map(({ sizeBytes }) => {
+    at += sizeBytes;
+    return { sizeBytes, crc: crc32(body.subarray(at - sizeBytes, at)) };
+  });
+  const { places: _places, ...shape } = directory.bloom;
+  const footer = encodeThrift(parts.footer);
+  const rowGroups = directory.rowGroups.map((group, i) => ({
+    ...group,
+    minStartNano: BigInt(group.minStartNano),
+    maxStartNano: BigInt(group.maxStartNano),
+    maxEndNano: BigInt(group.maxEndNano),
+    tags: parts.rowGroupTags[i],
+  }));
+  const { partition, traces } = directory;
+  const bloom = { ...shape, bytes: blooms };
+  const input = { partition, traces, rowGroups, bloom, tags, segments, footer };
+  const tail = Buffer.alloc(parquetTailBytes);
+  tail.writeUInt32LE(footer.length, 0);
+  tail.write("PAR1", 4, "latin1");
+  return Buffer.concat([body, encodeIndex(input, body.length).bytes, footer, tail]);
+}
+
+/** Writes a block of one row group anew, with some columns replaced, whatever they say. */
+export async function rewrite(
+  block: Uint8Array,
+  change: (columns: Map<string, Column>) => void,
+): Promise<WrittenBlock> {
+  const store = await storeOf(block);
+  const reader = await openBlock({ store, key: testKey, sizeBytes: block.length });
+  const batch = await reader.readRowGroup(0);
+  const columns = new Map(batch.names.map((name) => [name, batch.column(name)!]));
+  change(columns);
+  const changed: ColumnBatch = {
+    rows: batch.rows,
+    names: [...columns.keys()],
+    column: (name) => columns.get(name),
+  };
+  const { partition, traces } = reader.directory;
+  reader.close();
+  const rowGroups = [{ fromRow: 0, toRow: batch.rows, traces }];
+  return writeBlock({ batch: changed, rowGroups, partition, createdBy: "spoor test" });
+}
+
+/** A copy of an int32 column with one value replaced. */
+export function withInt(columns: Map<string, Column>, name: string, row: number, to: number): void {
+  const column = columnOf({ rows: 0, names: [], column: (n) => columns.get(n) }, name, "int32")!;
+  columns.set(name, { ...column, values: column.values.with(row, to) });
+}

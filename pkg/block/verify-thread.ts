@@ -1,0 +1,95 @@
+/**
+ * The worker thread of verification, seen from its parent: started when needed, replaced after a
+ * panic.
+ */
+import { Worker } from "node:worker_threads";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { Rpc } from "#pkg/rpc/rpc.ts";
+import type { Finding } from "./findings.ts";
+import type { StructureSource } from "./verify-structure.ts";
+
+export interface OpenArgs {
+  key: string;
+  sizeBytes: number;
+}
+
+export interface ReadArgs {
+  start: number;
+  end: number;
+}
+
+export interface RowGroupReport {
+  findings: Finding[];
+  /** 16 bytes for each trace of the row group. */
+  traceIds: Uint8Array;
+}
+
+/** A worker that neither reads nor answers for this long is given up, milliseconds. */
+const silenceMsMax = 300_000;
+
+interface Running {
+  worker: Worker;
+  rpc: Rpc;
+  /** What it has open. */
+  source: StructureSource | undefined;
+}
+
+/** One task at a time. */
+export class VerifyThread {
+  #running: Running | undefined;
+  #silence: NodeJS.Timeout | undefined;
+
+  /**
+   * Reads a row group and checks its rows. Throws Corrupt if it cannot be read ("parquet_panic" if
+   * the Parquet reader panicked), or what the store throws.
+   */
+  async check(source: StructureSource, rowGroup: number): Promise<RowGroupReport> {
+    const running = (this.#running ??= this.#start());
+    this.#watch(running);
+    try {
+      if (running.source !== source) {
+        running.source = source;
+        const { key, sizeBytes } = source;
+        await running.rpc.call("open", { key, sizeBytes } satisfies OpenArgs);
+      }
+      return (await running.rpc.call("check", rowGroup)) as RowGroupReport;
+    } catch (error) {
+      // What failed may have left its worker in any state.
+      await this.close();
+      throw error;
+    } finally {
+      clearTimeout(this.#silence);
+    }
+  }
+
+  /** Ends the worker; the next check starts another. */
+  async close(): Promise<void> {
+    const running = this.#running;
+    this.#running = undefined;
+    await running?.worker.terminate();
+  }
+
+  #start(): Running {
+    const worker = new Worker(new URL("./verify-worker.ts", import.meta.url));
+    const read = async ({ start, end }: ReadArgs): Promise<Uint8Array> => {
+      this.#watch(running);
+      const { store, key, signal } = running.source!;
+      return await store.getRange(key, start, end, { signal });
+    };
+    const running: Running = { worker, rpc: new Rpc(worker, { read }), source: undefined };
+    const fail = (message: string, cause?: unknown): void => {
+      running.rpc.close(new SpoorError("Corrupt", message, { cause, reason: "parquet_panic" }));
+    };
+    worker.on("error", (error) => fail(`the Parquet reader panicked: ${String(error)}`, error));
+    worker.on("exit", (code) => fail(`the verify worker ended with code ${code}`));
+    return running;
+  }
+
+  #watch({ rpc }: Running): void {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      const message = `the verify worker said nothing for ${silenceMsMax} ms`;
+      rpc.close(new SpoorError("Timeout", message, { reason: "verify_silent" }));
+    }, silenceMsMax);
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The deep check of one block: every byte has its checksum and its purpose, every row stands where
+ * it should, and every index tells the truth about the rows. No damage ends the process: the
+ * Parquet reader, whose panics nothing can catch, runs in a worker thread.
+ *
+ *     bytes (verify-structure.ts)  ->  rows, per row group, in a worker (verify-rows.ts,
+ *     verify-tags.ts)  ->  all trace ids together (verify-traces.ts)  ->  the commit
+ */
+import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
+import type { BlockFile } from "#pkg/table/table.ts";
+import { type BlockTags, parseBlockTags } from "./block-file.ts";
+import { type Finding, Findings } from "./findings.ts";
+import type { TagIndex } from "./tag-index.ts";
+import {
+  checkStructure,
+  type RangeStore,
+  type Structure,
+  type StructureSource,
+} from "./verify-structure.ts";
+import { checkMergedTags } from "./verify-tags.ts";
+import { VerifyThread } from "./verify-thread.ts";
+import { TraceCheck } from "./verify-traces.ts";
+
+/** Row groups of one block that may fail to be read before the others are left alone. */
+const failuresMax = 8;
+
+export interface VerifyTarget {
+  store: RangeStore;
+  key: string;
+  /** What the table's commit says of the block, if it is in a table. */
+  file?: BlockFile;
+}
+
+export interface VerifyOptions {
+  signal?: AbortSignal;
+}
+
+/** Checks blocks one after another; keeps its worker thread until `close`. */
+export class BlockVerifier {
+  readonly #thread = new VerifyThread();
+
+  /**
+   * What is wrong with a block; empty if nothing is. Throws only what the store throws: NotFound,
+   * Unavailable, Canceled and the like.
+   */
+  async verify(target: VerifyTarget, options: VerifyOptions = {}): Promise<Finding[]> {
+    const findings = new Findings();
+    const { store, key, file } = target;
+    const { sizeBytes } = await store.head(key, options);
+    if (file !== undefined && file.sizeBytes !== sizeBytes) {
+      const message = `the object has ${sizeBytes} bytes, its commit says ${file.sizeBytes}`;
+      findings.add("size", "file", message);
+    }
+    const source: StructureSource = { store, key, sizeBytes, signal: options.signal };
+    try {
+      const structure = await checkStructure(source, findings);
+      if (structure !== undefined) {
+        if (file !== undefined) checkCommit(structure, file, findings);
+        await this.#checkRowGroups(source, structure, findings);
+      }
+    } catch (error) {
+      // The object became shorter, or was replaced, while it was read.
+      if (!hasCode(error, "Corrupt")) throw error;
+      findings.add("size", "file", error.message);
+    }
+    return findings.list();
+  }
+
+  /** Ends the worker thread. */
+  async close(): Promise<void> {
+    await this.#thread.close();
+  }
+
+  async #checkRowGroups(
+    source: StructureSource,
+    structure: Structure,
+    findings: Findings,
+  ): Promise<void> {
+    const traces = new TraceCheck(structure.directory, structure.blooms, findings);
+    let failures = 0;
+    for (const rowGroup of structure.soundRowGroups) {
+      if (failures === failuresMax) {
+        findings.add("parquet", "file", `row groups from ${rowGroup} on are not looked at`);
+        break;
+      }
+      try {
+        const report = await this.#thread.check(source, rowGroup);
+        findings.addAll(report.findings);
+        traces.add(rowGroup, report.traceIds);
+      } catch (error) {
+        if (!hasCode(error, "Corrupt") && !hasCode(error, "Timeout")) throw error;
+        if (hasCode(error, "Timeout") && error.reason !== "verify_silent") throw error;
+        failures++;
+        // Damaged index parts are reported already.
+        const isKnown = structure.rowGroupTags[rowGroup] === undefined;
+        if (!isKnown || isPanic(error)) {
+          findings.add("parquet", `row group ${rowGroup}`, error.message);
+        }
+      }
+    }
+    const parts = structure.rowGroupTags.filter((tags): tags is TagIndex => tags !== undefined);
+    if (structure.tags !== undefined && parts.length === structure.rowGroupTags.length) {
+      checkMergedTags(structure.tags, parts, findings);
+    }
+  }
+}
+
+/** Checks one block. */
+export async function verifyBlock(
+  target: VerifyTarget,
+  options?: VerifyOptions,
+): Promise<Finding[]> {
+  const verifier = new BlockVerifier();
+  try {
+    return await verifier.verify(target, options);
+  } finally {
+    await verifier.close();
+  }
+}
+
+function isPanic(error: SpoorError): boolean {
+  return error.reason === "parquet_panic" || error.reason === "verify_silent";
+}
+
+/** The commit's tags and statistics against the block's own index section. */
+function checkCommit(structure: Structure, file: BlockFile, findings: Findings): void {
+  let tags: BlockTags;
+  try {
+    tags = parseBlockTags(file);
+  } catch (error) {
+    if (!hasCode(error, "Corrupt") && !hasCode(error, "InvalidInput")) throw error;
+    const cause = error.reason === "format_too_new" ? "version" : "commit";
+    findings.add(cause, "tags", error.message);
+    return;
+  }
+  const { directory, trailer, footerOffset } = structure;
+  const { bloom, partition } = directory;
+  const compare = (what: string, said: unknown, found: unknown): void => {
+    if (String(said) === String(found)) return;
+    findings.add("commit", what, `the commit says ${String(said)}, the block ${String(found)}`);
+  };
+  const of = ({ index, count }: { index: number; count: number }): string => `${index}/${count}`;
+  compare("partition", of(tags.partition), of(partition));
+  compare("spans", tags.spans, directory.rows);
+  compare("traces", tags.traces, directory.traces);
+  compare("index offset", tags.indexOffset, trailer.sectionOffset);
+  compare("footer offset", tags.footerOffset, footerOffset);
+  const { shards, bitsPerShard, hashes, offset, crcs } = tags.bloom;
+  compare("bloom shards", shards, bloom.shards);
+  compare("bloom bits per shard", bitsPerShard, bloom.bitsPerShard);
+  compare("bloom hashes", hashes, bloom.hashes);
+  let at = offset;
+  bloom.places.forEach((place, i) => {
+    compare(`offset of bloom shard ${i}`, at, place.offset);
+    compare(`checksum of bloom shard ${i}`, crcs[i], place.crc);
+    at += place.sizeBytes;
+  });
+  const times = (group: BlockTags["rowGroups"][number] | undefined): string =>
+    group === undefined
+      ? "nothing"
+      : `${group.rows} rows, ${group.traces} traces, starts ${group.minStartNano} to ` +
+        `${group.maxStartNano}, end ${group.maxEndNano}`;
+  compare("row groups", tags.rowGroups.length, directory.rowGroups.length);
+  directory.rowGroups.forEach((group, i) => {
+    const { minStartNano, maxStartNano, maxEndNano } = group;
+    const own = {
+      ...group,
+      minStartNano: BigInt(minStartNano),
+      maxStartNano: BigInt(maxStartNano),
+      maxEndNano: BigInt(maxEndNano),
+    };
+    compare(`row group ${i}`, times(tags.rowGroups[i]), times(own));
+  });
+  const starts = directory.rowGroups.map((group) => BigInt(group.minStartNano));
+  const lasts = directory.rowGroups.map((group) => BigInt(group.maxStartNano));
+  const least = starts.reduce((a, b) => (b < a ? b : a));
+  const greatest = lasts.reduce((a, b) => (b > a ? b : a));
+  compare("statistics, earliest start", file.stats.min["start_unix_nano"], least);
+  compare("statistics, latest start", file.stats.max["start_unix_nano"], greatest);
+}

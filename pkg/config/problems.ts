@@ -1,0 +1,39 @@
+/** What is wrong with a config, all of it at once. */
+import { SpoorError } from "#pkg/errors/errors.ts";
+
+export interface ConfigProblem {
+  /** Key in YAML from the root, e.g. `ingester.cut_age`; empty for the file as a whole. */
+  path: string;
+  /** The file's name or the flag. */
+  source: string;
+  /** 1-based; 0 when the problem has no place in the file. */
+  line: number;
+  column: number;
+  message: string;
+}
+
+const problemsShownMax = 50;
+
+/** InvalidInput with a list. Its message has one line per problem. */
+export class ConfigError extends SpoorError {
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(problems: readonly ConfigProblem[]) {
+    super("InvalidInput", problemsText(problems), { reason: "invalid_config" });
+    this.name = "ConfigError";
+    this.problems = problems;
+  }
+}
+
+function problemsText(problems: readonly ConfigProblem[]): string {
+  const lines = problems.slice(0, problemsShownMax).map(problemText);
+  const hidden = problems.length - lines.length;
+  if (hidden > 0) lines.push(`and ${String(hidden)} more problems`);
+  return lines.join("\n");
+}
+
+function problemText(problem: ConfigProblem): string {
+  const place = problem.line > 0 ? `:${String(problem.line)}:${String(problem.column)}` : "";
+  const path = problem.path === "" ? "" : ` ${problem.path}:`;
+  return `${problem.source}${place}:${path} ${problem.message}`;
+}
