@@ -17,8 +17,9 @@ import { bloomRate, bloomRateOf, buildBloom, bytesHasher } from "./bloom.ts";
 import { type Draft, restCounts } from "./tag-rest.ts";
 import {
   boundIndex,
-  mergeEntries,
+  mergeEntry,
   mostFrequent,
+  sortEntries,
   type TagEntry,
   type TagIndex,
   valuesMax,
@@ -69,9 +70,27 @@ export function buildTagIndex(batch: ColumnBatch, bloomBytesMax: number): TagInd
     }
   }
   drafts.push(...["span", "resource", "scope"].flatMap((scope) => restCounts(batch, scope)));
-  const found = drafts.filter(({ entry }) => entry.rows > 0);
-  addFilters(found, bloomBytesMax);
-  return boundIndex(mergeEntries(found.map(({ entry }) => entry)), false);
+  const merged = mergeDrafts(drafts.filter(({ entry }) => entry.rows > 0));
+  addFilters(merged, bloomBytesMax);
+  return boundIndex(sortEntries(merged.map(({ entry }) => entry)), false);
+}
+
+/** A key may have values of one type in a column and, where a span has it twice, in the rest list. */
+function mergeDrafts(drafts: readonly Draft[]): Draft[] {
+  const byKey = Map.groupBy(drafts, ({ entry }) => `${entry.type}\n${entry.key}`);
+  return [...byKey.values()].map((same): Draft => {
+    if (same.length === 1) return same[0];
+    const texts = same.flatMap((draft) => draft.texts ?? []);
+    return {
+      entry: mergeEntry(same.map(({ entry }) => entry)),
+      distinct: same.reduce((sum, { distinct }) => sum + distinct, 0),
+      texts: texts.length === same.length ? () => chain(texts) : undefined,
+    };
+  });
+}
+
+function* chain(parts: readonly (() => Iterable<Uint8Array>)[]): Iterable<Uint8Array> {
+  for (const part of parts) yield* part();
 }
 
 /** A filter with more false positives than this is not worth its bytes. */
