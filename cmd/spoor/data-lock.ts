@@ -1,10 +1,11 @@
 /**
  * Keeps a second process out of the data folder. The lock itself is `proper-lockfile`'s: a folder
- * whose time its owner refreshes, so it works on every file system and between containers; but after
- * `kill -9` it looks alive for some seconds. So that a crashed process can be restarted at once, on
- * Linux a process also binds an abstract socket named after the folder, which the kernel frees when
- * the process dies: whoever holds that socket and finds a lock made in the same network namespace of
- * the same boot knows that the lock's owner is dead, and nobody else can find that at the same time.
+ * whose time its owner refreshes, so it works on every file system and between containers; but
+ * after `kill -9` it looks alive for some seconds. So that a crashed process can be restarted at
+ * once, on Linux a process also binds an abstract socket named after the folder, which the kernel
+ * frees when the process dies: whoever holds that socket and finds a lock made in the same network
+ * namespace of the same boot knows that the lock's owner is dead, and nobody else can find that at
+ * the same time.
  */
 import { mkdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";

@@ -58,7 +58,9 @@ function emptyTrace({ traceId }: Span, startNano: bigint, endNano: bigint): Merg
   };
 }
 
-/** Times as the columns have them: signed, and a span that ends before it starts has no duration. */
+/**
+ * Times as the columns have them: signed, and a span that ends before it starts has no duration.
+ */
 function summaryOf(span: Span): SpanSummary {
   const startNano = BigInt.asIntN(64, span.startTimeUnixNano);
   const durationNano = BigInt.asIntN(64, span.endTimeUnixNano - span.startTimeUnixNano);

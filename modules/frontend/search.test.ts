@@ -10,7 +10,7 @@ import { broken, headShard, tenant, TestSpans } from "./testing.ts";
 const { signal } = new AbortController();
 
 /** Few ids, few times: traces with many spans, spans that tie, spans that come twice. */
-const spanSpec: fc.Arbitrary<SpanSpec> = fc
+const spanSpec = fc
   .record({
     trace: fc.integer({ min: 1, max: 12 }),
     span: fc.integer({ min: 1, max: 40 }),
@@ -23,7 +23,7 @@ const spanSpec: fc.Arbitrary<SpanSpec> = fc
     // A field that a search does not show: spans that differ only in it are two spans.
     tag: fc.constantFrom("", "", "", "1"),
   })
-  .map(({ trace, span, isRoot, service, name, start, duration, isError, tag }) => ({
+  .map(({ trace, span, isRoot, service, name, start, duration, isError, tag }): SpanSpec => ({
     traceId: (trace * 7919).toString(16).padStart(32, "0"),
     spanId: span.toString(16).padStart(16, "0"),
     parentId: isRoot ? undefined : "00000000000000ff",

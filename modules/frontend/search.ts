@@ -10,8 +10,8 @@
  *     known:   t1 ✓ | t2 ✓ | t3 ? | t4 ...      ✓ resolved   ? may still move to the right
  *     shards:            ^frontier of A   ^frontier of B
  *
- * First shards are listed until the first `limit` known traces are before every frontier; then those
- * of them that are not resolved are; if one has moved, it starts again.
+ * First shards are listed until the first `limit` known traces are before every frontier; then
+ * those of them that are not resolved are; if one has moved, it starts again.
  */
 import type { Shard, TimeRange } from "#pkg/api/query.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";

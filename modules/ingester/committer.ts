@@ -1,7 +1,7 @@
 /**
- * Closed heads to blocks to commits, for one partition: per tenant one at a time, in log order. Keeps
- * trying while the store fails. A head that cannot be encoded is bisected by its log range down to
- * the records at fault, which go to quarantine.
+ * Closed heads to blocks to commits, for one partition: per tenant one at a time, in log order.
+ * Keeps trying while the store fails. A head that cannot be encoded is bisected by its log range
+ * down to the records at fault, which go to quarantine.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";

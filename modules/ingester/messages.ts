@@ -1,4 +1,6 @@
-/** What the ingester's main thread, its partition workers and its cutter threads tell each other. */
+/**
+ * What the ingester's main thread, its partition workers and its cutter threads tell each other.
+ */
 import type { HeadData } from "#pkg/columns/head.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { BlockFile, ColumnDef } from "#pkg/table/table.ts";

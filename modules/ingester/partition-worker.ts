@@ -1,4 +1,6 @@
-/** Entry of a partition's worker thread: wires a Partition to the log's files and the main thread. */
+/**
+ * Entry of a partition's worker thread: wires a Partition to the log's files and the main thread.
+ */
 import { setImmediate as yieldToEvents, setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import type { ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";

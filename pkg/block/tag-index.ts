@@ -35,7 +35,10 @@ export interface TagEntry {
   /** Numbers only, as decimal text; NaN counts for neither. Absent: not known. */
   min?: string;
   max?: string;
-  /** Values as text with how often they occur, most frequent first. If truncated: at least so often. */
+  /**
+   * Values as text with how often they occur, most frequent first. If truncated: at least so
+   * often.
+   */
   values: [text: string, rows: number][];
   /** True if `values` is not all of them. */
   truncated: boolean;
@@ -147,8 +150,9 @@ export function mergeEntries(entries: readonly TagEntry[]): TagEntry[] {
 }
 
 /**
- * The range of parts is known if each part's is, or the part has only values without an order (NaN).
- * A filter of one part says nothing about the others: merged entries have none, "may hold anything".
+ * The range of parts is known if each part's is, or the part has only values without an order
+ * (NaN). A filter of one part says nothing about the others: merged entries have none, "may hold
+ * anything".
  */
 function merge(entries: readonly TagEntry[]): TagEntry {
   const counts = new Map<string, number>();

@@ -1,6 +1,6 @@
 /**
- * The syntax tree of TraceQL, as checked and normalised by `parseQuery`. Every node has the range of
- * the text it came from (UTF-16 offsets), for error messages.
+ * The syntax tree of TraceQL, as checked and normalised by `parseQuery`. Every node has the range
+ * of the text it came from (UTF-16 offsets), for error messages.
  */
 
 export interface Range {
@@ -8,10 +8,15 @@ export interface Range {
   to: number;
 }
 
-/** Where an attribute is looked up. `any` (written `.x`): span, resource, event, link, instrumentation. */
+/**
+ * Where an attribute is looked up. `any` (written `.x`): span, resource, event, link,
+ * instrumentation.
+ */
 export type AttributeScope = "any" | "span" | "resource" | "event" | "link" | "instrumentation";
 
-/** Intrinsics by their canonical scoped names (both spellings of the language give the same node). */
+/**
+ * Intrinsics by their canonical scoped names (both spellings of the language give the same node).
+ */
 export type IntrinsicName =
   | "span:duration"
   | "span:name"

@@ -1,0 +1,438 @@
+import fc from "fast-check";
+import { Registry } from "prom-client";
+import { describe, expect, it } from "vitest";
+import type { Clock } from "#pkg/clock/clock.ts";
+import { hasCode } from "#pkg/errors/errors.ts";
+import { blockPath } from "#pkg/block/block-file.ts";
+import { openLog } from "#pkg/log/log.ts";
+import { type Fault, failNth, faultStore } from "#pkg/objstore/fault.ts";
+import { MemoryStore } from "#pkg/objstore/memory.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { type BlockFile, openTable, type Table } from "#pkg/table/table.ts";
+import { encodeTime } from "ulid";
+import { Compactor, type CompactorOptions } from "./compactor.ts";
+import { type CompactorConfig, compactorConfig } from "./config.ts";
+
+const hour = 3_600_000;
+const day = 24 * hour;
+const start = 1_763_800_000_000;
+
+class ManualClock implements Clock {
+  now = start;
+  readonly sleeps: number[] = [];
+  readonly #wake = Promise.withResolvers<void>();
+  readonly #sleepsMax: number;
+
+  /** After `sleepsMax` sleeps the next one lasts until it is aborted. */
+  constructor(sleepsMax = Number.POSITIVE_INFINITY) {
+    this.#sleepsMax = sleepsMax;
+  }
+
+  nowMs(): number {
+    return this.now;
+  }
+
+  /** Resolves when the last sleep has begun. */
+  get sleptAll(): Promise<void> {
+    return this.#wake.promise;
+  }
+
+  async sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    this.sleeps.push(ms);
+    if (this.sleeps.length < this.#sleepsMax) {
+      this.now += ms;
+      return;
+    }
+    this.#wake.resolve();
+    await new Promise<never>((_, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason as Error));
+    });
+  }
+}
+
+let counter = 0;
+
+/** The path of a block that was ingested then. */
+function pathAt(timeMs: number): string {
+  const ulid = encodeTime(timeMs, 10) + String(counter++).padStart(16, "0");
+  return blockPath(ulid, timeMs);
+}
+
+function fileOf(path: string): BlockFile {
+  const stats = { rows: 1, min: {}, max: {} };
+  return { path, sizeBytes: 3, modifiedMs: start, stats, tags: {} };
+}
+
+/** A bucket with tables, whose clock is moved by hand. */
+class World {
+  readonly clock: ManualClock;
+  readonly store: MemoryStore;
+  #tables = new Map<string, Table>();
+
+  constructor(clock = new ManualClock()) {
+    this.clock = clock;
+    this.store = new MemoryStore({ clock });
+  }
+
+  tableOf(tenant: string, store: ObjectStore = this.store): Table {
+    return openTable({ store, tenant, clock: this.clock, log: openLog("silent") });
+  }
+
+  async put(key: string): Promise<void> {
+    await this.store.put(key, Buffer.from("abc"));
+  }
+
+  /** Puts a block and commits it. */
+  async add(tenant: string, ...paths: string[]): Promise<void> {
+    for (const path of paths) await this.put(`${tenant}/${path}`);
+    await this.commit(tenant, paths);
+  }
+
+  async commit(tenant: string, paths: readonly string[]): Promise<void> {
+    let table = this.#tables.get(tenant);
+    if (table === undefined) this.#tables.set(tenant, (table = this.tableOf(tenant)));
+    const add = paths.map(fileOf);
+    await table.commit({ add, operation: "WRITE", dataChange: true });
+  }
+
+  async remove(tenant: string, ...remove: string[]): Promise<void> {
+    const table = this.tableOf(tenant);
+    await table.commit({ remove, operation: "OPTIMIZE", dataChange: false });
+  }
+
+  /** Paths of blocks in the table. */
+  async named(tenant: string): Promise<string[]> {
+    return [...(await this.tableOf(tenant).refresh()).files.keys()].sort();
+  }
+
+  /** All objects, without commits and the clock's probe. */
+  async objects(): Promise<string[]> {
+    const keys: string[] = [];
+    for await (const { key } of this.store.list("")) keys.push(key);
+    return keys.filter((key) => !key.includes("_delta_log/") && !key.startsWith("_spoor/"));
+  }
+
+  compactor(
+    config: Partial<CompactorConfig> = {},
+    options: Partial<CompactorOptions> = {},
+  ): Compactor {
+    const { clock } = this;
+    const store = options.store ?? this.store;
+    const tables = new Map<string, Table>();
+    return new Compactor({
+      config: compactorConfig.parse(config),
+      log: openLog("silent"),
+      registry: new Registry(),
+      clock,
+      store,
+      tableOf: (tenant) => {
+        const table = tables.get(tenant) ?? this.tableOf(tenant, store);
+        tables.set(tenant, table);
+        return table;
+      },
+      random: () => 0.5,
+      ...options,
+    });
+  }
+}
+
+describe("retention", () => {
+  it("removes blocks by the time of their ULID, oldest first, some per commit", async () => {
+    const world = new World();
+    const old = [20, 18, 16, 15, 14].map((days) => pathAt(start - days * day));
+    const young = [pathAt(start - 14 * day + 1), pathAt(start), pathAt(start + day)];
+    await world.add("t", ...young, ...old.toReversed());
+    const result = await world.compactor({ removesPerCommit: 2 }).runOnce();
+    expect(result).toMatchObject({ removedBlocks: 5, failedTenants: 0, conflicts: 0 });
+    const snapshot = await world.tableOf("t").refresh();
+    expect([...snapshot.files.keys()].sort()).toEqual(young.toSorted());
+    expect([...snapshot.tombstones.keys()]).toEqual(old);
+    // One commit wrote all, three removed them.
+    expect(snapshot.version).toBe(3);
+  });
+
+  it("removes a bounded number in one cycle, and the rest in the next", async () => {
+    const world = new World();
+    await world.add("t", ...[20, 19, 18, 17, 16].map((days) => pathAt(start - days * day)));
+    const compactor = world.compactor({ removesPerCommit: 2, removesPerCycle: 3 });
+    expect((await compactor.runOnce()).removedBlocks).toBe(3);
+    expect((await compactor.runOnce()).removedBlocks).toBe(2);
+    expect((await compactor.runOnce()).removedBlocks).toBe(0);
+  });
+
+  it("is each tenant's own", async () => {
+    const world = new World();
+    const path = pathAt(start - 3 * day);
+    await world.add("a", path);
+    await world.add("b", path);
+    const retentionMsOf = (tenant: string): number | undefined =>
+      tenant === "a" ? 2 * day : undefined;
+    await world.compactor({}, { retentionMsOf }).runOnce();
+    expect(await world.named("a")).toEqual([]);
+    expect(await world.named("b")).toEqual([path]);
+  });
+
+  it("leaves blocks that Spoor did not name", async () => {
+    const world = new World();
+    await world.add("t", "part-0001.parquet", "blocks/part-0002.parquet");
+    world.clock.now += 100 * day;
+    await world.compactor().runOnce();
+    expect((await world.named("t")).length).toBe(2);
+    expect((await world.objects()).length).toBe(2);
+  });
+});
+
+describe("garbage", () => {
+  it("is what was removed longer than the grace period ago", async () => {
+    const world = new World();
+    const [first, second] = [pathAt(start), pathAt(start)];
+    await world.add("t", first, second);
+    await world.remove("t", first);
+    const compactor = world.compactor();
+    world.clock.now += hour - 1;
+    expect((await compactor.runOnce()).deletedObjects).toBe(0);
+    world.clock.now += 1;
+    expect((await compactor.runOnce()).deletedObjects).toBe(1);
+    expect(await world.objects()).toEqual([`t/${second}`]);
+    expect((await compactor.runOnce()).deletedObjects).toBe(0);
+  });
+
+  it("is what no commit names, if both its name and its object are old", async () => {
+    const world = new World();
+    await world.add("t", pathAt(start));
+    const [young] = await world.objects();
+    const both = `t/${pathAt(start)}`;
+    await world.put(both);
+    world.clock.now += day - 1;
+    const oldName = `t/${pathAt(start - 30 * day)}`;
+    await world.put(oldName);
+    const compactor = world.compactor();
+    expect((await compactor.runOnce()).deletedObjects).toBe(0);
+    world.clock.now += 1;
+    expect((await compactor.runOnce()).deletedObjects).toBe(1);
+    expect(await world.objects()).toEqual([oldName, young].sort());
+    const newName = `t/${pathAt(start + 40 * day)}`;
+    await world.put(newName);
+    world.clock.now = start + 13 * day;
+    expect((await compactor.runOnce()).deletedObjects).toBe(1);
+    expect(await world.objects()).toEqual([young, newName].sort());
+  });
+
+  it("is never outside of blocks/, nor anything with another name", async () => {
+    const world = new World();
+    const ulid = blockPath(`${encodeTime(start, 10)}0000000000000000`, start).slice(-34);
+    const others = [
+      `t/other${ulid}`,
+      `t/xblocks${ulid}`,
+      `_spoor/blocks${ulid}`,
+      `_internal/blocks${ulid}`,
+      "t/blocks/2025/11/22/readme.txt",
+      "t/blocks/2025/11/22/ZZZZZZZZZZ0000000000000000.parquet",
+      `t/blocks${ulid}.tmp`,
+      "loose.parquet",
+    ];
+    for (const key of others) await world.put(key);
+    await world.add("t", pathAt(start));
+    const before = await world.objects();
+    world.clock.now += 13 * day;
+    const compactor = world.compactor();
+    expect((await compactor.runOnce()).deletedObjects).toBe(0);
+    expect(await world.objects()).toEqual(before);
+    for await (const { key } of world.store.list("_spoor/blocks")) expect(key).toBe(others[2]);
+  });
+
+  it("is not what is committed while it is listed", async () => {
+    const world = new World();
+    await world.add("t", pathAt(start));
+    const late = pathAt(start - day);
+    await world.put(`t/${late}`);
+    world.clock.now += day;
+    const { store } = world;
+    const racing = new Proxy(store, {
+      get: (target, name) => {
+        if (name !== "list") return Reflect.get(target, name).bind(target) as unknown;
+        return async function* list(prefix: string, options: object) {
+          const found = await Array.fromAsync(target.list(prefix, options));
+          if (prefix === "t/blocks/") await world.commit("t", [late]);
+          yield* found;
+        };
+      },
+    });
+    expect((await world.compactor({}, { store: racing }).runOnce()).deletedObjects).toBe(0);
+    expect(await world.objects()).toContain(`t/${late}`);
+  });
+
+  it("is looked for in bounded steps that go on in the next cycle", async () => {
+    const world = new World();
+    await world.add("t", ...Array.from({ length: 6 }, () => pathAt(start)));
+    for (let i = 0; i < 7; i++) await world.put(`t/${pathAt(start + i)}`);
+    world.clock.now += 2 * day;
+    const compactor = world.compactor({ listedPerCycle: 5 });
+    const deleted: number[] = [];
+    for (let i = 0; i < 4; i++) deleted.push((await compactor.runOnce()).deletedObjects);
+    expect(deleted.reduce((sum, count) => sum + count)).toBe(7);
+    expect(Math.max(...deleted)).toBeLessThanOrEqual(5);
+    expect((await world.objects()).length).toBe(6);
+  });
+
+  it("is what the rules say, whatever there is", async () => {
+    const age = fc.integer({ min: 0, max: 40 }).map((hours) => hours * hour);
+    const objects = fc.array(
+      fc.record({
+        ulidAge: age,
+        objectAge: age,
+        state: fc.constantFrom("named", "removed", "orphan"),
+      }),
+      { maxLength: 12 },
+    );
+    await fc.assert(
+      fc.asyncProperty(objects, age, async (all, removedAge) => {
+        const world = new World();
+        const kept: string[] = [];
+        const removed: string[] = [];
+        const at = (ageMs: number): number => start + 100 * hour - ageMs;
+        await world.add("t", pathAt(start));
+        kept.push((await world.objects())[0]);
+        for (const { ulidAge, objectAge, state } of all.toSorted(
+          (a, b) => b.objectAge - a.objectAge,
+        )) {
+          world.clock.now = at(objectAge);
+          const path = pathAt(at(ulidAge));
+          await world.put(`t/${path}`);
+          if (state !== "orphan") await world.commit("t", [path]);
+          if (state === "removed") removed.push(path);
+          const isOld = ulidAge >= day && objectAge >= day;
+          if (state === "named" || (state === "orphan" && !isOld)) kept.push(`t/${path}`);
+          if (state === "removed" && removedAge < hour) kept.push(`t/${path}`);
+        }
+        // Some were removed before they were put, which only makes them older tombstones.
+        world.clock.now = at(removedAge);
+        if (removed.length > 0) await world.remove("t", ...removed);
+        world.clock.now = at(0);
+        await world.compactor().runOnce();
+        expect(await world.objects()).toEqual(kept.sort());
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+/** A bucket with everything that a cycle does something about. */
+async function busyWorld(): Promise<{ world: World; left: string[] }> {
+  const world = new World();
+  const young = pathAt(start - day);
+  const moved = pathAt(start - day);
+  await world.add("a", pathAt(start - 15 * day), pathAt(start - 16 * day), young, moved);
+  await world.remove("a", moved);
+  await world.put(`a/${pathAt(start - 20 * day)}`);
+  await world.add("b", pathAt(start - 15 * day), young);
+  world.clock.now += day;
+  return { world, left: [`a/${young}`, `b/${young}`] };
+}
+
+/** What no fault may ever break: what a table names is there. */
+async function expectWhole(world: World): Promise<void> {
+  const objects = new Set(await world.objects());
+  for (const tenant of ["a", "b"]) {
+    for (const path of await world.named(tenant)) expect(objects).toContain(`${tenant}/${path}`);
+  }
+}
+
+describe("faults", () => {
+  it.each<Fault>(["before", "after"])(
+    "of any single call of the store are made good later: %s",
+    async (fault) => {
+      for (let nth = 1; ; nth++) {
+        const { world, left } = await busyWorld();
+        const store = faultStore(world.store, failNth(nth, fault));
+        const compactor = world.compactor({ removesPerCommit: 1 }, { store });
+        for (let cycle = 0; cycle < 3; cycle++) {
+          const error: unknown = await compactor.runOnce().then(
+            () => undefined,
+            (thrown: unknown) => thrown,
+          );
+          if (error !== undefined) expect(hasCode(error, "Unavailable")).toBe(true);
+          await expectWhole(world);
+          world.clock.now += hour;
+        }
+        expect(await world.objects()).toEqual(left);
+        if (nth === 1) expect(store.faults).toBe(1);
+        if (store.faults === 0) break;
+      }
+    },
+  );
+
+  it("of one tenant do not stop the others", async () => {
+    const { world } = await busyWorld();
+    await world.store.put("a/_delta_log/00000000000000000001.json", Buffer.from("{broken"));
+    const registry = new Registry();
+    const compactor = world.compactor({}, { registry });
+    expect(await compactor.runOnce()).toMatchObject({ tenants: 2, failedTenants: 1 });
+    expect((await world.named("b")).length).toBe(1);
+    const errors = await registry.getSingleMetric("spoor_compactor_errors_total")!.get();
+    expect(errors.values.map(({ value }) => value)).toEqual([1]);
+  });
+
+  it("of the clock remove nothing", async () => {
+    const { world } = await busyWorld();
+    const before = await world.objects();
+    const wrong: Clock = { nowMs: () => world.clock.now + hour, sleep: async () => {} };
+    await expect(world.compactor({}, { clock: wrong }).runOnce()).rejects.toMatchObject({
+      reason: "clock_skew",
+    });
+    expect(await world.objects()).toEqual(before);
+    expect((await world.named("a")).length).toBe(3);
+  });
+});
+
+describe("instances", () => {
+  it("may run at the same time", async () => {
+    const { world, left } = await busyWorld();
+    const all = [1, 2, 3].map(() => world.compactor({ removesPerCommit: 1 }));
+    for (let round = 0; round < 3; round++) {
+      const results = await Promise.all(all.map(async (one) => await one.runOnce()));
+      for (const { failedTenants } of results) expect(failedTenants).toBe(0);
+      await expectWhole(world);
+      world.clock.now += hour;
+    }
+    expect(await world.objects()).toEqual(left);
+  });
+
+  it("run until they are stopped, with pauses that grow while they fail", async () => {
+    const world = new World(new ManualClock(6));
+    await world.add("t", pathAt(start - 15 * day));
+    let broken = false;
+    const store = faultStore(world.store, ({ kind }) =>
+      broken && kind === "listFolders" ? "before" : "none",
+    );
+    const compactor = world.compactor({ intervalMs: 1000 }, { store });
+    broken = true;
+    compactor.start();
+    compactor.start();
+    await world.clock.sleptAll;
+    await compactor.stop();
+    expect(world.clock.sleeps).toEqual([2000, 4000, 8000, 8000, 8000, 8000]);
+    expect((await world.named("t")).length).toBe(1);
+    const again = new World(new ManualClock(2));
+    await again.add("t", pathAt(start - 15 * day));
+    const other = again.compactor({ intervalMs: 1000 }, { random: () => 0 });
+    other.start();
+    await again.clock.sleptAll;
+    await other.stop();
+    expect(again.clock.sleeps).toEqual([800, 800]);
+    expect(await again.named("t")).toEqual([]);
+  });
+
+  it("stop in the middle of a cycle", async () => {
+    const { world } = await busyWorld();
+    const abort = new AbortController();
+    const store = faultStore(world.store, ({ index }) => {
+      if (index === 5) abort.abort();
+      return "none";
+    });
+    const compactor = world.compactor({}, { store });
+    await expect(compactor.runOnce(abort.signal)).rejects.toMatchObject({ code: "Canceled" });
+    await expectWhole(world);
+  });
+});

@@ -1,0 +1,188 @@
+/**
+ * Keeps the disk: removes blocks past their retention from each tenant's table, and deletes objects
+ * that nothing needs any more. Any number of instances may run; what one does, the others find done.
+ */
+import type { Registry } from "prom-client";
+import type { Clock } from "#pkg/clock/clock.ts";
+import { hasCode, type SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Log } from "#pkg/log/log.ts";
+import { checkSignal } from "#pkg/objstore/checks.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { Table } from "#pkg/table/table.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
+import { checkClock } from "./clock-check.ts";
+import type { CompactorConfig } from "./config.ts";
+import { expireBlocks } from "./expire.ts";
+import { deleteGarbage } from "./garbage.ts";
+import { type CompactorMetrics, compactorMetrics } from "./metrics.ts";
+
+export interface CompactorOptions {
+  config: CompactorConfig;
+  log: Log;
+  registry: Registry;
+  clock: Clock;
+  store: ObjectStore;
+  tableOf: (tenant: string) => Table;
+  /** A tenant's own retention, milliseconds; undefined: the configured one. */
+  retentionMsOf?: (tenant: string) => number | undefined;
+  /** A number in [0, 1), for the pauses. */
+  random?: () => number;
+}
+
+export interface CycleResult {
+  tenants: number;
+  failedTenants: number;
+  removedBlocks: number;
+  deletedObjects: number;
+  conflicts: number;
+}
+
+/** Cycles that fail wait twice as long each time, up to this many intervals. */
+const backoffMax = 8;
+
+export class Compactor {
+  readonly #options: CompactorOptions;
+  readonly #metrics: CompactorMetrics;
+  /** Tenant -> where its listing goes on. */
+  readonly #startAfter = new Map<string, string>();
+  /** What failed in the last cycle and was logged; "" is the cycle itself. */
+  readonly #failing = new Set<string>();
+  readonly #abort = new AbortController();
+  #loop: Promise<void> | undefined;
+
+  constructor(options: CompactorOptions) {
+    this.#options = options;
+    this.#metrics = compactorMetrics(options.registry);
+  }
+
+  /** Runs cycles until `stop`. */
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** Ends the running cycle at its next step, and waits for it. */
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await this.#loop;
+  }
+
+  /**
+   * One cycle over all tenants. What fails for a tenant is counted and logged, and the next one has
+   * its turn. Throws Canceled after an abort, and what the store throws if not even the tenants can
+   * be listed or the clock is wrong.
+   */
+  async runOnce(signal: AbortSignal = this.#abort.signal): Promise<CycleResult> {
+    const { store, clock, config } = this.#options;
+    await checkClock(store, clock, config.clockSkewMs, { signal });
+    const tenants = (await store.listFolders("", { signal })).filter(isTenantName);
+    const total: CycleResult = {
+      tenants: tenants.length,
+      failedTenants: 0,
+      removedBlocks: 0,
+      deletedObjects: 0,
+      conflicts: 0,
+    };
+    let unknownObjects = 0;
+    for (const tenant of tenants) {
+      checkSignal(signal, "compact");
+      try {
+        unknownObjects += await this.#tenant(tenant, total, signal);
+        this.#succeeded(tenant);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        total.failedTenants++;
+        this.#failed(tenant, toSpoorError(error));
+      }
+    }
+    this.#metrics.unknownObjects.set(unknownObjects);
+    return total;
+  }
+
+  async #run(): Promise<void> {
+    const { clock, config, random = Math.random } = this.#options;
+    const { signal } = this.#abort;
+    let failures = 0;
+    while (!signal.aborted) {
+      failures = (await this.#cycle()) ? 0 : failures + 1;
+      const factor = Math.min(backoffMax, 2 ** failures) * (0.8 + 0.4 * random());
+      try {
+        await clock.sleep(config.intervalMs * factor, signal);
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+    }
+  }
+
+  /** Whether nothing failed. */
+  async #cycle(): Promise<boolean> {
+    const { clock, log } = this.#options;
+    const { cycles, lastSuccess } = this.#metrics;
+    let isOk = false;
+    try {
+      const result = await this.runOnce();
+      this.#succeeded("");
+      isOk = result.failedTenants === 0;
+      if (isOk) lastSuccess.set(clock.nowMs() / 1000);
+      const { removedBlocks, deletedObjects } = result;
+      if (removedBlocks + deletedObjects > 0) log.info({ ...result }, "removed old data");
+    } catch (error) {
+      if (this.#abort.signal.aborted) return true;
+      this.#failed("", toSpoorError(error));
+    }
+    cycles.inc({ result: isOk ? "ok" : "failed" });
+    return isOk;
+  }
+
+  /** Returns how many objects are not ours. */
+  async #tenant(tenant: string, total: CycleResult, signal: AbortSignal): Promise<number> {
+    const { config, clock, store, tableOf, retentionMsOf } = this.#options;
+    const metrics = this.#metrics;
+    const table = tableOf(tenant);
+    const nowMs = clock.nowMs();
+    const retentionMs = retentionMsOf?.(tenant) ?? config.blockRetentionMs;
+    const onRemoved = (blocks: number): void => {
+      total.removedBlocks += blocks;
+      metrics.removedBlocks.inc({ reason: "retention" }, blocks);
+    };
+    const onConflict = (): void => {
+      total.conflicts++;
+      metrics.conflicts.inc();
+    };
+    await expireBlocks({ table, config, retentionMs, nowMs, signal, onRemoved, onConflict });
+    const startAfter = this.#startAfter.get(tenant);
+    const onDeleted = (reason: string, sizeBytes: number): void => {
+      total.deletedObjects++;
+      metrics.deletedObjects.inc({ reason });
+      metrics.deletedBytes.inc({ reason }, sizeBytes);
+    };
+    const garbage = await deleteGarbage({
+      store,
+      table,
+      config,
+      nowMs,
+      startAfter,
+      signal,
+      onDeleted,
+    });
+    if (garbage.startAfter === undefined) this.#startAfter.delete(tenant);
+    else this.#startAfter.set(tenant, garbage.startAfter);
+    return garbage.unknownObjects;
+  }
+
+  #succeeded(what: string): void {
+    if (this.#failing.delete(what)) {
+      this.#options.log.info({ tenant: what || undefined }, "compactor works again");
+    }
+  }
+
+  /** Counts each failure, logs the first. */
+  #failed(what: string, error: SpoorError): void {
+    const { log } = this.#options;
+    this.#metrics.errors.inc({ reason: error.reason });
+    const fields = { tenant: what || undefined, code: error.code, error: error.message };
+    if (this.#failing.has(what)) log.debug(fields, "compactor still fails");
+    else if (hasCode(error, "Corrupt")) log.error(fields, "compactor fails, keeps trying");
+    else log.warn(fields, "compactor fails, keeps trying");
+    this.#failing.add(what);
+  }
+}
