@@ -35,8 +35,8 @@ export class SplitPool {
 
   /**
    * `body` may be moved to another thread: the caller must not use it again. Throws what
-   * `splitRequest` throws, LimitExceeded `split_queue_full`, Unavailable if the thread died. Takes no
-   * AbortSignal: piscina would end the whole thread to cancel one job.
+   * `splitRequest` throws, LimitExceeded `split_queue_full`, Unavailable if the thread died. Takes
+   * no AbortSignal: piscina would end the whole thread to cancel one job.
    */
   async split(body: Uint8Array): Promise<SplitResult> {
     const { threads, partitionCount, retryAfterMs } = this.#options;

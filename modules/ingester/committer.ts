@@ -108,7 +108,7 @@ export class Committer {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());
     if (this.#gaveUp === 0) return;
     const { index } = this.#options.partition;
-    const message = `partition ${index}: ${this.#gaveUp} heads were not stored, they are in the log`;
+    const message = `partition ${index}: ${this.#gaveUp} heads are not stored, only in the log`;
     throw new SpoorError("Unavailable", message, { reason: "heads_given_up" });
   }
 
@@ -216,7 +216,7 @@ export class Committer {
     };
   }
 
-  /** Cuts the next range; if its spans cannot be encoded, its halves are next; one record goes aside. */
+  /** Cuts the next range. If it cannot be encoded, its halves are next; one record goes aside. */
   async #cutNext(attempt: Attempt, table: Table): Promise<void> {
     const { range, head } = attempt.todo.at(-1)!;
     try {

@@ -1,6 +1,6 @@
 /**
- * The ingester: reads the span log into heads, answers live queries from them, cuts heads into blocks
- * and commits them to the tenants' tables. One worker thread per partition; see README.md.
+ * The ingester: reads the span log into heads, answers live queries from them, cuts heads into
+ * blocks and commits them to the tenants' tables. One worker thread per partition; see README.md.
  */
 import { join } from "node:path";
 import type { Registry } from "prom-client";

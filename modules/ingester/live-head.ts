@@ -1,4 +1,6 @@
-/** One tenant's head in one partition: spans, the log range that they came from, their time range. */
+/**
+ * One tenant's head in one partition: spans, the log range that they came from, their time range.
+ */
 import { randomBytes } from "node:crypto";
 import { Head, type HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
