@@ -1,13 +1,7 @@
 /**
-<<<<<<< HEAD
- * Closed heads to blocks to commits, for one partition: per tenant one at a time, in log order.
- * Keeps trying while the store fails; a head that cannot be encoded is bisected by its log range
- * down to the records at fault, which go to quarantine.
-=======
  * Closed heads to blocks to commits, for one partition: per tenant one at a time, in log order.
  * Keeps trying while the store fails. A head that cannot be encoded is bisected by its log range
  * down to the records at fault, which go to quarantine.
->>>>>>> faults
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
@@ -114,8 +108,7 @@ export class Committer {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());
     if (this.#gaveUp === 0) return;
     const { index } = this.#options.partition;
-    const count = this.#gaveUp;
-    const message = `partition ${index}: ${count} heads were not stored, they are in the log`;
+    const message = `partition ${index}: ${this.#gaveUp} heads are not stored, only in the log`;
     throw new SpoorError("Unavailable", message, { reason: "heads_given_up" });
   }
 
@@ -223,10 +216,7 @@ export class Committer {
     };
   }
 
-  /**
-   * Cuts the next range; if its spans cannot be encoded, its halves are next; one record goes
-   * aside.
-   */
+  /** Cuts the next range. If it cannot be encoded, its halves are next; one record goes aside. */
   async #cutNext(attempt: Attempt, table: Table): Promise<void> {
     const { range, head } = attempt.todo.at(-1)!;
     try {
