@@ -22,7 +22,7 @@ import {
 import { serviceColumnName, serviceRestColumns } from "#pkg/engine/service.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { openStore, type StoreConfig } from "./store-config.ts";
+import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
 
 interface BlockJobBase {
   /** Where the block is, and its place in the store. */

@@ -1,0 +1,16 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { generateDataset } from "./dataset.ts";
+import { sendHttp } from "./load.ts";
+import { cpuSecondsOf } from "./measure.ts";
+import { startSpoorProcess } from "#integration/parts/spoor.ts";
+const N=Number(process.argv[2]); const now=BigInt(Date.now())*1000000n;
+process.env.NODE_OPTIONS=process.env.PROF??"";
+const d=generateDataset({spans:N,seed:1,startNano:now-300n*1000000000n,spreadNano:300n*1000000000n});
+const dir=await mkdtemp('/tmp/zz-');
+const s=await startSpoorProcess({dataDir:dir+'/data',args:['--log-level','warn']}); await s.ready();
+const b=cpuSecondsOf(s.pid)!;
+const r=await sendHttp(s.otlpHttp,d.requests,8);
+const afterSend=cpuSecondsOf(s.pid)!-b; let last=0; const t=setInterval(()=>{last=cpuSecondsOf(s.pid)??last},10);
+const st=await s.stop(); clearInterval(t);
+console.log('send',r.seconds,'cpu at send end',afterSend/N*1e6,'total',(last-b)/N*1e6, st); console.log(s.log().slice(0,500));
+await rm(dir,{recursive:true,force:true});
