@@ -1,4 +1,4 @@
-/** A block as its table names it: what the commit says, so that a planner need not open the block. */
+/** A block as its table names it: what the commit says, so that a planner need not open it. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { BlockFile, ColumnDef, ColumnType as TableType } from "#pkg/table/table.ts";
 import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
@@ -78,7 +78,7 @@ export function toBlockFile(
   };
 }
 
-/** Reads a block's tags. Throws Corrupt, or InvalidInput for a version newer than this code knows. */
+/** Reads a block's tags. Throws Corrupt, or InvalidInput for a newer version than is known. */
 export function parseBlockTags(file: BlockFile): BlockTags {
   const read = new TagReader(file);
   const [version] = read.naturals("spoor.version", "/", 1);

@@ -1,6 +1,6 @@
 /**
- * The bytes of a block for the Parquet reader: the tail is in memory, ranges of the body are fetched
- * before they are needed, whole segments at a time, and checked against their CRC-32.
+ * The bytes of a block for the Parquet reader: the tail is in memory; ranges of the body are
+ * fetched before they are needed, whole segments at a time, and checked against their CRC-32.
  *
  *     | segment | segment | segment | ... | index section, footer |
  *         [ held range ]     [ held ]       [ always there       ]

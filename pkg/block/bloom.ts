@@ -3,8 +3,8 @@
  * default hash is 60 times slower and hashes text. Bit positions come from two 32-bit hashes by
  * double hashing (Kirsch and Mitzenmacher, "Less hashing, same performance", 2006).
  *
- * A filter over 16 KiB is cut into shards by a third mix of the two hashes, so that one look-up reads
- * one shard. FORMAT.md describes the bytes; the hashes are part of the format.
+ * A filter over 16 KiB is cut into shards by a third mix of the two hashes, so that one look-up
+ * reads one shard. FORMAT.md describes the bytes; the hashes are part of the format.
  */
 import bloomFilters from "bloom-filters";
 import { z } from "zod";
@@ -95,7 +95,7 @@ export function bloomShard(shape: BloomShape, value: Uint8Array, hasher: BloomHa
   return shardOf(pair, shape.shards);
 }
 
-/** Whether the shard's filter may hold the value. Throws Corrupt if the shard has the wrong size. */
+/** Whether the shard's filter may hold the value. Throws Corrupt for a shard of another size. */
 export function bloomMayHold(
   shape: BloomShape,
   shard: Uint8Array,

@@ -1,6 +1,6 @@
 /**
- * Cuts a frozen head into a block: orders the spans, drops exact duplicates, chooses which attributes
- * get a column, computes the tree columns and encodes. Pure: memory in, bytes out.
+ * Cuts a frozen head into a block: orders the spans, drops exact duplicates, chooses which
+ * attributes get a column, computes the tree columns and encodes. Pure: memory in, bytes out.
  */
 import { type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import type { HeadData } from "#pkg/columns/head.ts";

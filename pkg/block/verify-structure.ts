@@ -1,6 +1,6 @@
 /**
- * The part of verification that looks at bytes: every byte of the file belongs to exactly one thing,
- * and has its checksum. Nothing here trusts a number before it is checked.
+ * The part of verification that looks at bytes: every byte of the file belongs to exactly one
+ * thing, and has its checksum. Nothing here trusts a number before it is checked.
  */
 import { crc32 } from "node:zlib";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";

@@ -1,6 +1,6 @@
 /**
- * The part of verification that looks at tag indexes: they must tell all that is in the rows. Counts
- * are made here value by value from the rows, without the code that builds indexes.
+ * The part of verification that looks at tag indexes: they must tell all that is in the rows.
+ * Counts are made here value by value from the rows, without the code that builds indexes.
  */
 import { type Column, type ColumnBatch, columnOf, valueText } from "#pkg/columns/columns.ts";
 import { parseRestValue } from "#pkg/columns/rest-value.ts";

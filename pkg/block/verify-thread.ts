@@ -1,4 +1,4 @@
-/** The worker thread of verification, seen from its parent: started when needed, replaced after a panic. */
+/** The worker thread of verification, seen from its parent: started when needed, then replaced. */
 import { Worker } from "node:worker_threads";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";

@@ -1,6 +1,6 @@
 /**
- * The deep check of one block: every byte has its checksum and its purpose, every row stands where it
- * should, and every index tells the truth about the rows. No damage ends the process: the Parquet
+ * The deep check of one block: every byte has its checksum and its purpose, every row stands where
+ * it should, and every index tells the truth about the rows. No damage ends the process: the Parquet
  * reader, whose panics nothing can catch, runs in a worker thread.
  *
  *     bytes (verify-structure.ts)  ->  rows, per row group, in a worker (verify-rows.ts,

@@ -1,6 +1,6 @@
 /**
- * Spans that came twice: a client resends when an answer is lost. Spans equal in every field are one
- * span; the same id with other content is kept (decided: an update is not a repeat).
+ * Spans that came twice: a client resends when an answer is lost. Spans equal in every field are
+ * one span; the same id with other content is kept (decided: an update is not a repeat).
  */
 import type { HeadData } from "./head.ts";
 import { HeadBatch } from "./head-batch.ts";

@@ -5,8 +5,8 @@
  * and duration, all as known from the spans in this block.
  *
  * Numbering runs depth-first from every span without a parent, children in order of their start;
- * `nested_parent` is the parent's left number, -1 for a root. Spans whose ancestors do not lead to a
- * root here have 0 in all three: they are not connected.
+ * `nested_parent` is the parent's left number, -1 for a root. Spans whose ancestors do not lead to
+ * a root here have 0 in all three: they are not connected.
  */
 import { type Column, type ColumnBatch, columnOf, isValid } from "./columns.ts";
 
