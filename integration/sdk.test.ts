@@ -1,4 +1,6 @@
-/** Real OpenTelemetry SDKs and captured requests against the real binary, attribute for attribute. */
+/**
+ * Real OpenTelemetry SDKs and captured requests against the real binary, attribute for attribute.
+ */
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,7 +21,7 @@ import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { jsonToWire } from "#pkg/otlp/json-decode.ts";
 import type { AnyValue, Span, TraceData } from "#pkg/otlp/otlp.ts";
-import { type SpoorProcess, startSpoorProcess } from "./parts/spoor.ts";
+import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 
 let dir: string;
 let server: SpoorProcess;

@@ -1,5 +1,6 @@
 /** The whole config of a Spoor process: what `spoor config reference` documents. */
 import { z } from "zod";
+import { compactorConfig, type CompactorConfig } from "#modules/compactor/config.ts";
 import { distributorConfig, type DistributorConfig } from "#modules/distributor/config.ts";
 import { frontendConfig, type FrontendConfig } from "#modules/frontend/config.ts";
 import { ingesterConfig, type IngesterConfig } from "#modules/ingester/config.ts";
@@ -44,6 +45,7 @@ export interface SpoorConfig {
   ingester: IngesterConfig;
   querier: QuerierConfig;
   frontend: FrontendConfig;
+  compactor: CompactorConfig;
   storage: StorageConfig;
 }
 
@@ -127,5 +129,6 @@ export const spoorConfig: z.ZodType<SpoorConfig> = z.strictObject({
   ingester: ingesterConfig,
   querier: querierConfig,
   frontend: frontendConfig,
+  compactor: compactorConfig,
   storage: storageConfig,
 });

@@ -2,10 +2,9 @@
  * The running system as one table: which modules there are, in the order in which they start. They
  * stop in reverse. This is the only place that constructs modules and hands them to each other.
  */
-import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { lock } from "proper-lockfile";
 import { collectDefaultMetrics, Registry } from "prom-client";
+import { Compactor } from "#modules/compactor/compactor.ts";
 import { Distributor } from "#modules/distributor/distributor.ts";
 import { Frontend } from "#modules/frontend/frontend.ts";
 import { Ingester, quarantineFolder } from "#modules/ingester/ingester.ts";
@@ -17,9 +16,11 @@ import type { Log } from "#pkg/log/log.ts";
 import { type CountedStore, countStore } from "#pkg/objstore/count.ts";
 import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
+import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
 import { version } from "#pkg/version/version.ts";
 import type { SpoorConfig } from "./config.ts";
+import { lockDataFolder } from "./data-lock.ts";
 import { observeSpanLog, observeStore } from "./metrics.ts";
 import { statusPage } from "./status.ts";
 
@@ -40,8 +41,8 @@ export interface RunningSpoor {
   /** Resolves when the log has been read again and queries see everything acknowledged. */
   ready: Promise<void>;
   /**
-   * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is in
-   * blocks, false if some of it stayed in the log (until the next start).
+   * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is
+   * in blocks, false if some of it stayed in the log (until the next start).
    */
   stop(deadlineMs: number): Promise<boolean>;
 }
@@ -63,110 +64,137 @@ export async function startSpoor(options: SpoorOptions): Promise<RunningSpoor> {
 }
 
 async function startParts(options: SpoorOptions, parts: Part[]): Promise<RunningSpoor> {
-  const { config, clock, log } = options;
-  const startedMs = clock.nowMs();
-  const dataDir = resolve(config.server.dataDir);
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: "spoor_" });
-  parts.push(await lockFolder(dataDir, options));
-
-  const storeConfig: StoreConfig = {
-    kind: "fs",
-    root: config.storage.path ? resolve(config.storage.path) : join(dataDir, "bucket"),
-  };
-  const store = countStore(await openStore(storeConfig));
-  observeStore(registry, store);
-  const tableOf = tableCache(store, clock, log);
-
-  const logDir = join(dataDir, "log");
-  const spanLog = await openFileLog(logDir, { clock, log, ...config.log });
-  parts.push({ name: "span log", stop: () => spanLog.close() });
-  observeSpanLog(registry, spanLog);
-
-  const ingester = new Ingester({
-    config: config.ingester,
-    spanLog,
-    logDir,
-    quarantineDir: quarantineFolder(dataDir),
-    store,
-    storeConfig,
-    tableOf,
-    clock,
-    log: log.child({ module: "ingester" }),
-    registry,
-    onFatal: options.onFatal,
-  });
-  parts.push({ name: "ingester", stop: () => ingester.stop() });
-  await ingester.start();
-
-  const querier = new Querier({
-    config: config.querier,
-    log: log.child({ module: "querier" }),
-    registry,
-    clock,
-    store,
-    storeConfig,
-    tableOf,
-  });
+  const { config, log } = options;
+  const ground = await openGround(options, parts);
+  const { registry, spanLog } = ground;
+  const ingester = await startIngester(options, ground, parts);
+  const compactor = new Compactor({ ...ground, config: config.compactor, log: logOf("compactor") });
+  parts.push({ name: "compactor", stop: () => compactor.stop() });
+  const querier = new Querier({ ...ground, config: config.querier, log: logOf("querier") });
   parts.push({ name: "querier", stop: () => querier.stop() });
-
-  const frontend = new Frontend({
-    config: config.frontend,
-    multiTenancy: config.server.multitenancy,
-    version,
-    log: log.child({ module: "frontend" }),
-    registry,
-    clock,
-    live: ingester,
-    stored: querier,
-    readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
-    configText: () => options.configText,
-    status: () => statusPage({ store, ingester, spanLog, tableOf, startedMs, version }),
-  });
-  const { port: httpPort } = await frontend.start();
-  parts.push({ name: "frontend", stop: () => frontend.stop() });
-
+  const httpPort = await startFrontend(options, ground, { ingester, querier }, parts);
+  const multiTenancy = config.server.multitenancy;
   const distributor = new Distributor({
     config: config.distributor,
-    multiTenancy: config.server.multitenancy,
+    multiTenancy,
     spanLog,
     registry,
     isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
   });
+  parts.push({ name: "distributor", stop: () => distributor.stop() });
   const receiver = new OtlpReceiver({
     config: config.receivers,
     sink: distributor,
-    log: log.child({ module: "receivers" }),
+    log: logOf("receivers"),
     registry,
   });
   const ports = await receiver.start();
   let flushed = false;
   parts.push({ name: "heads", stop: async () => (flushed = await flush(ingester, log)) });
   parts.push({ name: "receivers", stop: (deadlineMs) => receiver.stop(deadlineMs) });
-
-  const ready = ingester.caughtUp();
   return {
     httpPort,
     otlpHttpPort: ports.httpPort,
     otlpGrpcPort: ports.grpcPort,
-    ready,
+    ready: ingester.caughtUp().then(() => compactor.start()),
     stop: async (deadlineMs) => {
       await stopParts(parts, deadlineMs, log);
       return flushed;
     },
   };
+
+  function logOf(module: string): Log {
+    return log.child({ module });
+  }
+}
+
+/** What all modules stand on. */
+interface Ground {
+  dataDir: string;
+  logDir: string;
+  registry: Registry;
+  clock: Clock;
+  storeConfig: StoreConfig;
+  store: CountedStore;
+  spanLog: SpanLog;
+  tableOf: (tenant: string) => Table;
+}
+
+async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground> {
+  const { config, clock, log, onFatal } = options;
+  const dataDir = resolve(config.server.dataDir);
+  const unlock = await lockDataFolder(dataDir, onFatal);
+  parts.push({ name: "data folder lock", stop: unlock });
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry, prefix: "spoor_" });
+  const root = config.storage.path ? resolve(config.storage.path) : join(dataDir, "bucket");
+  const storeConfig: StoreConfig = { kind: "fs", root };
+  const store = countStore(await openStore(storeConfig));
+  observeStore(registry, store);
+  const logDir = join(dataDir, "log");
+  const spanLog = await openFileLog(logDir, { clock, log, ...config.log });
+  parts.push({ name: "span log", stop: () => spanLog.close() });
+  observeSpanLog(registry, spanLog);
+  const tableOf = tableCache(store, clock, log);
+  return { dataDir, logDir, registry, clock, storeConfig, store, spanLog, tableOf };
+}
+
+async function startIngester(
+  options: SpoorOptions,
+  ground: Ground,
+  parts: Part[],
+): Promise<Ingester> {
+  const { config, log, onFatal } = options;
+  const ingester = new Ingester({
+    ...ground,
+    config: config.ingester,
+    quarantineDir: quarantineFolder(ground.dataDir),
+    log: log.child({ module: "ingester" }),
+    onFatal,
+  });
+  parts.push({ name: "ingester", stop: () => ingester.stop() });
+  await ingester.start();
+  return ingester;
+}
+
+/** Returns the port. */
+async function startFrontend(
+  options: SpoorOptions,
+  ground: Ground,
+  { ingester, querier }: { ingester: Ingester; querier: Querier },
+  parts: Part[],
+): Promise<number> {
+  const { config, clock, log } = options;
+  const startedMs = clock.nowMs();
+  const frontend = new Frontend({
+    config: config.frontend,
+    multiTenancy: config.server.multitenancy,
+    version,
+    log: log.child({ module: "frontend" }),
+    registry: ground.registry,
+    clock,
+    live: ingester,
+    stored: querier,
+    readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
+    configText: () => options.configText,
+    status: () => statusPage({ ...ground, ingester, startedMs, version }),
+  });
+  const { port } = await frontend.start();
+  parts.push({ name: "frontend", stop: () => frontend.stop() });
+  return port;
 }
 
 /** Stops the parts, last first, each within what is left of the deadline. */
 async function stopParts(parts: Part[], deadlineMs: number, log: Log): Promise<void> {
   const endMs = performance.now() + deadlineMs;
-  for (const { name, stop } of parts.splice(0).reverse()) {
+  for (const part of parts.splice(0).reverse()) {
+    const { name } = part;
     const leftMs = Math.max(100, endMs - performance.now());
     try {
       const late = Symbol("late");
       const timer = Promise.withResolvers<typeof late>();
       const timeout = setTimeout(() => timer.resolve(late), leftMs);
-      const result = await Promise.race([stop(leftMs), timer.promise]);
+      const result = await Promise.race([part.stop(leftMs), timer.promise]);
       clearTimeout(timeout);
       if (result === late)
         log.warn({ part: name, waitedMs: Math.round(leftMs) }, "part did not stop in time");
@@ -183,27 +211,6 @@ async function flush(ingester: Ingester, log: Log): Promise<boolean> {
   } catch (error) {
     log.error({ error: String(error) }, "heads could not be stored, they stay in the log");
     return false;
-  }
-}
-
-/** Keeps a second process out of the data folder. */
-async function lockFolder(dataDir: string, { onFatal }: SpoorOptions): Promise<Part> {
-  await mkdir(dataDir, { recursive: true });
-  try {
-    const release = await lock(dataDir, {
-      stale: 10_000,
-      onCompromised: (cause) => {
-        onFatal(new SpoorError("Internal", `lost the lock of ${dataDir}`, { cause }));
-      },
-    });
-    return { name: "data folder lock", stop: () => release() };
-  } catch (cause) {
-    const isLocked = cause instanceof Error && "code" in cause && cause.code === "ELOCKED";
-    const why = isLocked ? "another spoor process uses it" : String(cause);
-    throw new SpoorError("Unavailable", `cannot lock the data folder ${dataDir}: ${why}`, {
-      cause,
-      reason: "data_dir_locked",
-    });
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * The generated data set of the benchmarks: traffic of a shop with 50 services, the same for the same
- * seed. README.md in this folder writes down its shares. Requests look as SDKs send them: spans of
- * one service instance, of many traces, about 95 per request.
+ * The generated data set of the benchmarks: traffic of a shop with 50 services, the same for the
+ * same seed. README.md in this folder writes down its shares. Requests look as SDKs send them:
+ * spans of one service instance, of many traces, about 95 per request.
  */
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { AnyValue, KeyValue, Resource, Span } from "#pkg/otlp/otlp.ts";

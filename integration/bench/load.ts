@@ -1,4 +1,7 @@
-/** Sends prepared OTLP requests over HTTP or gRPC, a number at a time, and counts acknowledgements. */
+/**
+ * Sends prepared OTLP requests over HTTP or gRPC, a number at a time, and counts
+ * acknowledgements.
+ */
 import { Agent, request as httpRequest } from "node:http";
 import { connect, type ClientHttp2Session } from "node:http2";
 

@@ -12,7 +12,9 @@ const idleTimeoutMs = 60_000;
 export class AnswerPool {
   #pool: Piscina<TraceAnswerJob, AnswerJobResult> | undefined;
 
-  /** Throws Corrupt or InvalidInput if a piece is not protobuf, LimitExceeded, Canceled, Timeout. */
+  /**
+   * Throws Corrupt or InvalidInput if a piece is not protobuf, LimitExceeded, Canceled, Timeout.
+   */
   async encode(job: TraceAnswerJob, signal: AbortSignal): Promise<Uint8Array> {
     const sizeBytes = job.pieces.reduce((sum, { length }) => sum + length, 0);
     if (sizeBytes <= inPlaceBytesMax) return encodeTraceAnswer(job);

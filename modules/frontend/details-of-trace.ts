@@ -1,10 +1,12 @@
 /** Details of a trace from its whole spans: for traces with spans that came twice. */
-import type { RootSummary, SpanSummary, TimeRange } from "#pkg/api/query.ts";
+import type { RootSummary, SpanSummary, TimeRange, TraceDetails } from "#pkg/api/query.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { Resource, Span } from "#pkg/otlp/otlp.ts";
-import type { MergedTrace } from "./merge-details.ts";
 import { mergeTraces } from "./merge-trace.ts";
+
+/** What is known of a trace after all that have spans of it were asked. */
+export type MergedTrace = Omit<TraceDetails, "fingerprints">;
 
 /** The spans of the pieces (protobuf TracesData) that overlap the range; undefined if none does. */
 export function detailsOfTrace(
@@ -58,7 +60,9 @@ function emptyTrace({ traceId }: Span, startNano: bigint, endNano: bigint): Merg
   };
 }
 
-/** Times as the columns have them: signed, and a span that ends before it starts has no duration. */
+/**
+ * Times as the columns have them: signed, and a span that ends before it starts has no duration.
+ */
 function summaryOf(span: Span): SpanSummary {
   const startNano = BigInt.asIntN(64, span.startTimeUnixNano);
   const durationNano = BigInt.asIntN(64, span.endTimeUnixNano - span.startTimeUnixNano);

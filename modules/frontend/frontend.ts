@@ -1,4 +1,6 @@
-/** The frontend: the HTTP API that Grafana and people use, over live and stored spans (README.md). */
+/**
+ * The frontend: the HTTP API that Grafana and people use, over live and stored spans (README.md).
+ */
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";

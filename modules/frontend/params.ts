@@ -62,7 +62,10 @@ export function parseSearch(params: URLSearchParams, bounds: SearchBounds): Sear
 const knownParams = new Set(["q", "tags", "start", "end", "limit", "spss"]);
 const conditions = ["tags", "minDuration", "maxDuration", "since"];
 
-/** Refuses what would change the answer and is not evaluated: to ignore it would be a wrong answer. */
+/**
+ * Refuses what would change the answer and is not evaluated: to ignore it would be a wrong
+ * answer.
+ */
 function checkConditions(params: URLSearchParams): void {
   const q = valueOf(params, "q");
   const tags = valueOf(params, "tags");

@@ -1,12 +1,13 @@
 /**
  * Bytes of an answer with a trace, in the four forms that Tempo has: two API versions, JSON and
- * protobuf. Runs in place for small traces and on a worker thread (answer-worker.ts) for large ones.
+ * protobuf. Runs in place for small traces and on a worker thread (answer-worker.ts) for large
+ * ones.
  *
  * | form | content |
  * |---|---|
  * | v1 JSON | `{"batches": [ResourceSpans]}` |
  * | v1 protobuf | tempopb.Trace, wire-equal to OTLP TracesData |
- * | v2 JSON | `{"trace": {"resourceSpans": [...]}, "metrics": {}, "status": "PARTIAL", "message": ""}` |
+ * | v2 JSON | `{"trace": {"resourceSpans": []}, "metrics": {}, "status": "", "message": ""}` |
  * | v2 protobuf | tempopb.TraceByIDResponse: trace = 1, metrics = 2, status = 3, message = 4 |
  */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
@@ -62,7 +63,9 @@ function encodeV2(trace: TraceData, partial: string): Uint8Array {
   return writer.bytes();
 }
 
-/** Grafana hides all spans of a resource without attributes: it gets OpenTelemetry's default name. */
+/**
+ * Grafana hides all spans of a resource without attributes: it gets OpenTelemetry's default name.
+ */
 function withAttribute(one: ResourceSpans): ResourceSpans {
   if (one.resource.attributes.length > 0) return one;
   const value = { kind: "string" as const, value: "unknown_service" };

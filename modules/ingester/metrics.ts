@@ -7,7 +7,7 @@ export interface IngesterMetrics {
   blockSpans: Counter;
   duplicateSpans: Counter;
   quarantinedRecords: Counter;
-  commitFailures: Counter<"reason">;
+  storeFailures: Counter<"reason">;
   cutSeconds: Histogram;
   storeSeconds: Histogram;
   commitSeconds: Histogram;
@@ -19,9 +19,12 @@ export interface IngesterMetrics {
   lostRecords: Gauge<"partition">;
   undecodableRecords: Gauge<"partition">;
   repairedStrings: Gauge<"partition">;
+  pins: Gauge<"partition">;
+  stalled: Gauge<"partition">;
 }
 
-export function ingesterMetrics(registry: Registry): IngesterMetrics {
+/** `refresh` brings the gauges up to date; it is awaited whenever metrics are read. */
+export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>): IngesterMetrics {
   const registers = [registry];
   const counter = (name: string, help: string): Counter =>
     new Counter({ name: `spoor_ingester_${name}`, help, registers });
@@ -33,7 +36,13 @@ export function ingesterMetrics(registry: Registry): IngesterMetrics {
       buckets: [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30],
     });
   const gauge = (name: string, help: string): Gauge<"partition"> =>
-    new Gauge({ name: `spoor_ingester_${name}`, help, registers, labelNames: ["partition"] });
+    new Gauge({
+      name: `spoor_ingester_${name}`,
+      help,
+      registers,
+      labelNames: ["partition"],
+      collect: refresh,
+    });
   return {
     blocks: counter("blocks_total", "Blocks committed to tables."),
     blockBytes: counter("block_bytes_total", "Bytes of the blocks committed to tables."),
@@ -46,7 +55,7 @@ export function ingesterMetrics(registry: Registry): IngesterMetrics {
       "quarantined_records_total",
       "Log records that could not become a block and were set aside as files.",
     ),
-    commitFailures: new Counter({
+    storeFailures: new Counter({
       name: "spoor_ingester_store_failures_total",
       help: "Failed tries to store or commit a head, by reason.",
       registers,
@@ -69,5 +78,7 @@ export function ingesterMetrics(registry: Registry): IngesterMetrics {
     lostRecords: gauge("lost_records", "Log records that are damaged and can not be read."),
     undecodableRecords: gauge("undecodable_records", "Log records that do not decode."),
     repairedStrings: gauge("repaired_strings", "Strings that were not UTF-8 and were repaired."),
+    pins: gauge("pins", "Queries that hold heads."),
+    stalled: gauge("stalled", "1 while the log is not read because heads take all memory."),
   };
 }

@@ -8,14 +8,16 @@ import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts
 import type { Log } from "#pkg/log/log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
 import type { BlockJob, BlockJobAnswer, BlockJobAnswers } from "./block-jobs.ts";
-import type { LastWords, WorkerAnswer, WorkerOptions, WorkerTask } from "./block-worker.ts";
+import type { LastWords, WorkerAnswer, WorkerTask } from "./block-worker.ts";
 import type { QuerierMetrics } from "./metrics.ts";
 
 export interface JobPoolOptions {
   threads: number;
   queuedMax: number;
   jobTimeoutMs: number;
-  worker: WorkerOptions;
+  /** The threads' program, which exports what block-worker.ts does, and its `workerData`. */
+  entry: URL;
+  workerData: object;
   metrics: QuerierMetrics;
   log: Log;
 }
@@ -44,14 +46,14 @@ export class JobPool {
   constructor(options: JobPoolOptions) {
     this.#options = options;
     this.#pool = new Piscina<WorkerTask, WorkerAnswer>({
-      filename: new URL("./block-worker.ts", import.meta.url).href,
+      filename: options.entry.href,
       minThreads: 0,
       maxThreads: options.threads,
       concurrentTasksPerWorker: 1,
       idleTimeout: idleTimeoutMs,
       // Jobs await reads of the store: a thread must not block in Atomics.wait between jobs.
       atomics: "disabled",
-      workerData: options.worker,
+      workerData: options.workerData,
     });
     this.#pool.on("message", (words: LastWords) => this.#lastWords.set(words.lastWordsOf, words));
     this.#pool.on("error", (error: Error) => {
@@ -70,9 +72,9 @@ export class JobPool {
   }
 
   /**
-   * Runs a job. When `signal` aborts, a waiting job is dropped; a running one goes on unheard for at
-   * most `jobTimeoutMs`. Errors: those of the job; Canceled, Timeout; LimitExceeded ("queue_full");
-   * Corrupt after a panic; Unavailable when the thread died.
+   * Runs a job. When `signal` aborts, a waiting job is dropped; a running one goes on unheard for
+   * at most `jobTimeoutMs`. Errors: those of the job; Canceled, Timeout; LimitExceeded
+   * ("queue_full"); Corrupt after a panic; Unavailable when the thread died.
    */
   async run<K extends BlockJob["kind"]>(
     job: Extract<BlockJob, { kind: K }>,

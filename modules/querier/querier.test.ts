@@ -2,16 +2,21 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Registry } from "prom-client";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { systemClock } from "#pkg/clock/clock.ts";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { TraceDetails } from "#pkg/api/query.ts";
+import { parseBlockTags } from "#pkg/block/block-file.ts";
+import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
-import { headOf, putBlock, type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { batchOfHead, headOf, putBlock, type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { listTraces, traceDetails } from "#pkg/engine/traces.ts";
 import { openLog } from "#pkg/log/log.ts";
+import { type CountedStore, countStore } from "#pkg/objstore/count.ts";
 import { openFsStore } from "#pkg/objstore/fs.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { openTable, type Table } from "#pkg/table/table.ts";
-import { querierConfig } from "./config.ts";
+import { type BlockFile, openTable, type Table } from "#pkg/table/table.ts";
+import { type QuerierConfig, querierConfig } from "./config.ts";
+import { forgeBlock } from "./forge.ts";
 import { Querier } from "./querier.ts";
 
 const log = openLog("silent");
@@ -30,6 +35,12 @@ afterAll(async () => {
   await rm(root, { recursive: true });
 });
 
+const base = 1_700_000_000_000_000_000n;
+
+function bytesOf(n: number): Uint8Array {
+  return Buffer.from(idOf(n), "hex");
+}
+
 function idOf(n: number): string {
   return n.toString(16).padStart(32, "0");
 }
@@ -40,50 +51,259 @@ function spansOf(traces: number, spansPerTrace = 3): SpanSpec[] {
     spanId: (i + 1).toString(16).padStart(16, "0"),
     service: `service-${i % 4}`,
     name: `span ${i}`,
-    startNano: 1_700_000_000_000_000_000n + BigInt(i) * 1000n,
-    endNano: 1_700_000_000_000_000_500n + BigInt(i) * 1000n,
+    startNano: base + BigInt(i) * 1000n,
+    endNano: base + BigInt(i) * 1000n + 500n,
   }));
 }
 
-function openQuerier(tenant: string): { querier: Querier; table: Table; registry: Registry } {
-  const table = openTable({ store, tenant, clock: systemClock, log });
+interface Rig {
+  querier: Querier;
+  table: Table;
+  registry: Registry;
+  reads: CountedStore;
+}
+
+function openQuerier(
+  tenant: string,
+  config: Partial<QuerierConfig> = {},
+  clock: Clock = systemClock,
+): Rig {
+  const reads = countStore(store);
+  const table = openTable({ store: reads, tenant, clock, log });
   const registry = new Registry();
   const querier = new Querier({
-    config: querierConfig.parse({ snapshotAgeMaxMs: 0 }),
-    store,
+    config: querierConfig.parse({ snapshotAgeMaxMs: 0, ...config }),
+    store: reads,
     storeConfig: { kind: "fs", root },
     tableOf: () => table,
-    clock: systemClock,
+    clock,
     log,
     registry,
   });
-  return { querier, table, registry };
+  open.push(querier);
+  return { querier, table, registry, reads };
 }
 
-async function addBlock(table: Table, name: string, specs: SpanSpec[]): Promise<void> {
+const open: Querier[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((querier) => querier.stop()));
+});
+
+const columns = [{ name: "start_unix_nano", type: "long" as const }];
+
+async function makeBlock(tenant: string, name: string, specs: SpanSpec[]): Promise<BlockFile> {
   const path = `blocks/2023/11/14/${name}.parquet`;
-  const { tenant } = table;
-  const head = headOf(specs);
-  const file = await putBlock(store, { tenant, path, head, partition, rowGroupSpans: 20 });
-  const columns = [{ name: "start_unix_nano", type: "long" as const }];
+  return await putBlock(store, { tenant, path, head: headOf(specs), partition, rowGroupSpans: 20 });
+}
+
+async function addBlock(table: Table, name: string, specs: SpanSpec[]): Promise<BlockFile> {
+  const file = await makeBlock(table.tenant, name, specs);
   await table.commit({ add: [file], columns, operation: "WRITE", dataChange: true });
+  return file;
+}
+
+async function count(registry: Registry, name: string, label: string): Promise<number> {
+  const metric = await registry.getSingleMetric(name)!.get();
+  const found = metric.values.find(({ labels }) => Object.values(labels).includes(label));
+  return found?.value ?? 0;
 }
 
 describe("Querier", () => {
-  it("finds traces in blocks by worker threads", async () => {
+  it("answers as the head does from which the block was cut", async () => {
+    const { querier, table } = openQuerier("same");
+    const specs = spansOf(20);
+    await addBlock(table, "a", specs);
+    const { blocks, failed, version } = await querier.snapshot("same", 0, never);
+    expect([blocks.length, failed.length, version]).toEqual([1, 0, 0]);
+    const [block] = blocks;
+    expect(block.shards).toHaveLength(4);
+    const head = batchOfHead(headOf(specs));
+    const range = { startNano: base + 10_000n, endNano: base + 40_000n };
+    const ids = Buffer.concat(specs.map(({ traceId }) => Buffer.from(traceId, "hex")));
+    const lists = await Promise.all(
+      block.shards.map((shard) => shard.listTraces({ ...range, limit: 100 }, never)),
+    );
+    const details = await Promise.all(
+      block.shards.map((shard) => shard.traceDetails({ ...range, ids, spansPerTrace: 2 }, never)),
+    );
+    const expected = listTraces(head, { ...range, limit: 100 });
+    const newestFirst = lists.toReversed();
+    expect(Buffer.concat(newestFirst.map((list) => list.ids))).toEqual(Buffer.from(expected.ids));
+    expect(newestFirst.flatMap((list) => [...list.startNanos])).toEqual([...expected.startNanos]);
+    expect(lists.every(({ inspectedBytes }) => inspectedBytes > 0)).toBe(true);
+    const byId = (a: TraceDetails, b: TraceDetails): number => (a.traceId < b.traceId ? -1 : 1);
+    expect(details.flat().sort(byId)).toEqual(
+      traceDetails(head, { ...range, ids, spansPerTrace: 2 }).sort(byId),
+    );
+  });
+
+  it("finds a trace, whole, in a block or in one of its row groups", async () => {
     const { querier, table } = openQuerier("finds");
     const specs = spansOf(20);
     await addBlock(table, "a", specs);
-    const { blocks } = await querier.snapshot("finds", -1, never);
-    expect(blocks).toHaveLength(1);
-    const [block] = blocks;
-    expect(block.shards.length).toBeGreaterThan(1);
-    const wanted = Buffer.from(idOf(7), "hex");
-    expect(await block.mayHoldTrace(wanted, never)).toBe(true);
-    const found = await block.findTrace(wanted, never);
-    const expected = specs.filter(({ traceId }) => traceId === idOf(7));
-    expect(canonicalSpans(decodeTraceData(found!))).toEqual(canonicalSpans(traceDataOf(expected)));
-    expect(await block.findTrace(Buffer.from(idOf(99), "hex"), never)).toBeUndefined();
-    await querier.stop();
+    const [block] = (await querier.snapshot("finds", -1, never)).blocks;
+    const expected = canonicalSpans(
+      traceDataOf(specs.filter(({ traceId }) => traceId === idOf(9))),
+    );
+    const found = await block.findTrace(bytesOf(9), never);
+    expect(canonicalSpans(decodeTraceData(found!))).toEqual(expected);
+    const pieces = await Promise.all(
+      block.shards.map((shard) => shard.findTrace(bytesOf(9), never)),
+    );
+    const inGroups = pieces.filter((piece) => piece !== undefined);
+    expect(inGroups).toHaveLength(1);
+    expect(canonicalSpans(decodeTraceData(inGroups[0]))).toEqual(expected);
+    expect(await block.findTrace(bytesOf(999), never)).toBeUndefined();
+  });
+
+  it("looks into the bloom filter with one read, and then with none", async () => {
+    const { querier, table, reads } = openQuerier("bloom");
+    await addBlock(table, "a", spansOf(20));
+    const [block] = (await querier.snapshot("bloom", -1, never)).blocks;
+    const before = reads.counts.getRange.requests;
+    expect(await block.mayHoldTrace(bytesOf(7), never)).toBe(true);
+    expect(reads.counts.getRange.requests - before).toBe(1);
+    let hits = 0;
+    for (let n = 1000; n < 2000; n++) if (await block.mayHoldTrace(bytesOf(n), never)) hits++;
+    expect(hits).toBeLessThan(60);
+    expect(reads.counts.getRange.requests - before).toBe(1);
+  });
+
+  it("asks the block when its bloom filter is broken", async () => {
+    const { querier, table, registry } = openQuerier("bad-bloom");
+    const file = await addBlock(table, "a", spansOf(20));
+    const { bloom } = parseBlockTags(file);
+    const key = `bad-bloom/${file.path}`;
+    const bytes = await store.get(key);
+    bytes[bloom.offset] ^= 1;
+    await store.put(key, bytes);
+    const [block] = (await querier.snapshot("bad-bloom", -1, never)).blocks;
+    expect(await block.mayHoldTrace(bytesOf(999_999), never)).toBe(true);
+    expect(await count(registry, "spoor_querier_bloom_reads_total", "failed")).toBe(1);
+  });
+
+  it("says which block is corrupt; the others answer", async () => {
+    const { querier, table } = openQuerier("corrupt");
+    const bad = await addBlock(table, "bad", spansOf(5));
+    await addBlock(table, "good", spansOf(5));
+    const key = `corrupt/${bad.path}`;
+    const bytes = await store.get(key);
+    bytes[100] ^= 1;
+    await store.put(key, bytes);
+    const { blocks } = await querier.snapshot("corrupt", -1, never);
+    const [broken, whole] = blocks.toSorted((a) => (a.path === bad.path ? -1 : 1));
+    const error: unknown = await broken.findTrace(bytesOf(1), never).catch((thrown) => thrown);
+    expect(error).toMatchObject({ code: "Corrupt" });
+    expect(String(error)).toContain(bad.path);
+    expect(await whole.findTrace(bytesOf(1), never)).toBeDefined();
+  });
+
+  it("survives a panic of the Parquet reader", async () => {
+    const { querier, table, registry } = openQuerier("panic", { threads: 1 });
+    await addBlock(table, "good", spansOf(5));
+    const made = await makeBlock("panic", "bad", spansOf(5));
+    const key = `panic/${made.path}`;
+    // The first bytes of the first page: lengths that the reader believes.
+    const forged = forgeBlock(await store.get(key), (body) => body.fill(0xff, 4, 24));
+    await store.put(key, forged);
+    const bad = { ...made, sizeBytes: forged.length };
+    await table.commit({ add: [bad], columns, operation: "WRITE", dataChange: true });
+    const { blocks } = await querier.snapshot("panic", -1, never);
+    const [broken, whole] = blocks.toSorted((a) => (a.path === bad.path ? -1 : 1));
+    for (let round = 1; round <= 3; round++) {
+      const error: unknown = await broken.findTrace(bytesOf(1), never).catch((thrown) => thrown);
+      expect(error).toMatchObject({ code: "Corrupt", reason: "panic" });
+      expect(String(error)).toContain(bad.path);
+      expect(await whole.findTrace(bytesOf(1), never)).toBeDefined();
+      expect(await count(registry, "spoor_querier_workers_replaced_total", "panic")).toBe(round);
+    }
+  });
+
+  it("replaces a thread whose memory has grown, after its answer", async () => {
+    const { querier, table, registry } = openQuerier("memory", {
+      threads: 1,
+      threadMemoryBytesMax: 1,
+    });
+    await addBlock(table, "a", spansOf(5));
+    const [block] = (await querier.snapshot("memory", -1, never)).blocks;
+    for (let round = 1; round <= 3; round++) {
+      expect(await block.findTrace(bytesOf(2), never)).toBeDefined();
+      expect(await count(registry, "spoor_querier_workers_replaced_total", "memory")).toBe(round);
+    }
+  });
+
+  it("reports a block whose commit cannot be read, and reads the others", async () => {
+    const { querier, table, registry } = openQuerier("tags");
+    const good = await addBlock(table, "good", spansOf(3));
+    const broken: [string, Record<string, string>][] = [
+      ["no-tags", {}],
+      ["partition", { ...good.tags, "spoor.partition": "3/3" }],
+      ["range", { ...good.tags, "spoor.partition": "4/4" }],
+      ["bloom", { ...good.tags, "spoor.bloom": "4,1,800000000,7,1" }],
+      ["newer", { ...good.tags, "spoor.version": "2" }],
+    ];
+    const add = broken.map(([name, tags]) => ({ ...good, path: `blocks/${name}`, tags }));
+    await table.commit({ add, columns, operation: "WRITE", dataChange: true });
+    const snapshot = await querier.snapshot("tags", -1, never);
+    expect(snapshot.blocks.map(({ path }) => path)).toEqual([good.path]);
+    expect(snapshot.failed.map(({ path }) => path).sort()).toEqual(
+      broken.map(([name]) => `blocks/${name}`).sort(),
+    );
+    for (const { path, message } of snapshot.failed) expect(message).toContain(path);
+    await querier.snapshot("tags", -1, never);
+    const counted = await registry.getSingleMetric("spoor_querier_failed_blocks_total")!.get();
+    expect(counted.values.reduce((sum, { value }) => sum + value, 0)).toBe(broken.length);
+  });
+
+  it.each([{ openBlocksMax: 1 }, { openBlockBytes: 1 }])(
+    "goes to and fro between more blocks than it may keep open: %j",
+    async (config) => {
+      const tenant = `many-${Object.keys(config)[0]}`;
+      const { querier, table } = openQuerier(tenant, { threads: 1, ...config });
+      for (const name of ["a", "b", "c"]) await addBlock(table, name, spansOf(3));
+      const { blocks } = await querier.snapshot(tenant, -1, never);
+      for (const block of [...blocks, ...blocks, blocks[2]]) {
+        expect(await block.findTrace(bytesOf(2), never)).toBeDefined();
+      }
+    },
+  );
+
+  it("says NotFound when a block is gone", async () => {
+    const { querier, table } = openQuerier("gone");
+    const { path } = await addBlock(table, "a", spansOf(3));
+    const [block] = (await querier.snapshot("gone", -1, never)).blocks;
+    await store.delete(`gone/${path}`);
+    expect(await block.mayHoldTrace(bytesOf(1), never)).toBe(true);
+    await expect(block.findTrace(bytesOf(1), never)).rejects.toMatchObject({ code: "NotFound" });
+  });
+
+  it("shows what others commit, at the latest after the age limit or when it is asked for", async () => {
+    const clock = { ...systemClock, nowMs: () => nowMs };
+    let nowMs = 1_700_000_000_000;
+    const { querier, table, reads } = openQuerier("ages", { snapshotAgeMaxMs: 1000 }, clock);
+    await addBlock(table, "a", spansOf(3));
+    const versions = async (minVersion = -1): Promise<number> =>
+      (await querier.snapshot("ages", minVersion, never)).version;
+    expect(await versions()).toBe(0);
+    const other = openTable({ store, tenant: "ages", clock: systemClock, log });
+    await addBlock(other, "b", spansOf(3));
+    const before = reads.counts.list.requests;
+    expect(await versions()).toBe(0);
+    expect(reads.counts.list.requests).toBe(before);
+    expect(await versions(1)).toBe(1);
+    await addBlock(other, "c", spansOf(3));
+    expect(await versions()).toBe(1);
+    nowMs += 1000;
+    expect(await versions()).toBe(2);
+    // A clock that goes back does not keep old snapshots alive.
+    await addBlock(other, "d", spansOf(3));
+    nowMs -= 5000;
+    expect(await versions()).toBe(3);
+    await expect(versions(9)).rejects.toMatchObject({ reason: "snapshot_behind" });
+  });
+
+  it("has no blocks for a tenant without a table", async () => {
+    const { querier } = openQuerier("nobody");
+    expect(await querier.snapshot("nobody", -1, never)).toMatchObject({ version: -1, blocks: [] });
   });
 });

@@ -10,6 +10,7 @@ import type { Log } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { BlockFile, Snapshot, Table } from "#pkg/table/table.ts";
 import type { QuerierConfig } from "./config.ts";
+import type { WorkerOptions } from "./block-worker.ts";
 import { JobPool } from "./job-pool.ts";
 import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
 import type { StoreConfig } from "./store-config.ts";
@@ -45,11 +46,17 @@ export class Querier implements StoredSpans {
     this.#options = options;
     this.#metrics = querierMetrics(options.registry);
     const metrics = this.#metrics;
+    const workerOptions: WorkerOptions = {
+      openBlocksMax: config.openBlocksMax,
+      openBlockBytes: config.openBlockBytes,
+      memoryBytesMax: config.threadMemoryBytesMax,
+    };
     this.#pool = new JobPool({
       threads: config.threads,
       queuedMax: config.jobsQueuedMax,
       jobTimeoutMs: config.jobTimeoutMs,
-      worker: { openBlocksMax: config.openBlocksMax, memoryBytesMax: config.threadMemoryBytesMax },
+      entry: new URL("./block-worker.ts", import.meta.url),
+      workerData: workerOptions,
       metrics,
       log,
     });

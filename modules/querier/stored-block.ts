@@ -1,4 +1,6 @@
-/** Blocks of a snapshot as what the frontend asks: each question becomes a job on a worker thread. */
+/**
+ * Blocks of a snapshot as what the frontend asks: each question becomes a job on a worker thread.
+ */
 import type {
   ListTracesRequest,
   Shard,
@@ -32,7 +34,9 @@ export function storedBlock(context: BlockContext, tenant: string, file: BlockFi
 /** Most bits of one bloom shard that are read: 128 KiB. */
 const shardBitsMax = 2 ** 20;
 
-/** A wrong partition would hide spans, a wrong size would fill memory: neither is taken on trust. */
+/**
+ * A wrong partition would hide spans, a wrong size would fill memory: neither is taken on trust.
+ */
 function checkTags(path: string, { partition, bloom, rowGroups }: BlockTags): void {
   const { index, count } = partition;
   const isPowerOfTwo = count >= 1 && count <= 2 ** 30 && (count & (count - 1)) === 0;

@@ -1,6 +1,6 @@
 /**
- * Bloom filters of trace ids, shard by shard: read with one ranged get each, checked against the CRC
- * that stands in the block's commit, and kept in a cache of bounded bytes.
+ * Bloom filters of trace ids, shard by shard: read with one ranged get each, checked against the
+ * CRC that stands in the block's commit, and kept in a cache of bounded bytes.
  */
 import { crc32 } from "node:zlib";
 import { LRUCache } from "lru-cache";
@@ -33,8 +33,8 @@ export class TraceBlooms {
   }
 
   /**
-   * Whether the block at `key` may hold the trace (16 bytes). True also if the filter cannot be read
-   * or is corrupt: the block itself then answers or fails. Throws Canceled and Timeout only.
+   * Whether the block at `key` may hold the trace (16 bytes). True also if the filter cannot be
+   * read or is corrupt: the block itself then answers or fails. Throws Canceled and Timeout only.
    */
   async mayHold(
     key: string,

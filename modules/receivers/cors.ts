@@ -1,19 +1,18 @@
 /**
- * Cross-origin headers, so that web pages can send spans (https://fetch.spec.whatwg.org/#http-cors-protocol).
- * Never with credentials: an answer tells a page nothing but whether its own spans were taken.
+ * Cross-origin headers, so that web pages can send spans
+ * (https://fetch.spec.whatwg.org/#http-cors-protocol). Never with credentials: an answer tells a
+ * page nothing but whether its own spans were taken.
  */
 import type { IncomingMessage } from "node:http";
 
 type Headers = [name: string, value: string][];
 
-const none: Headers = [];
-
 /** Headers of every answer to a request with an `Origin`. */
 export function responseHeaders(req: IncomingMessage, allowedOrigins: readonly string[]): Headers {
   const { origin } = req.headers;
-  if (origin === undefined) return none;
+  if (origin === undefined) return [];
   const allowed = allowedOrigin(origin, allowedOrigins);
-  if (allowed === undefined) return none;
+  if (allowed === undefined) return [];
   const headers: Headers = [
     ["Access-Control-Allow-Origin", allowed],
     ["Access-Control-Expose-Headers", "Retry-After"],
@@ -25,7 +24,7 @@ export function responseHeaders(req: IncomingMessage, allowedOrigins: readonly s
 /** Further headers of the answer to a preflight. Any header may be sent: we ignore most. */
 export function preflightHeaders(req: IncomingMessage, allowedOrigins: readonly string[]): Headers {
   const { origin } = req.headers;
-  if (origin === undefined || allowedOrigin(origin, allowedOrigins) === undefined) return none;
+  if (origin === undefined || allowedOrigin(origin, allowedOrigins) === undefined) return [];
   const headers: Headers = [
     ["Access-Control-Allow-Methods", "POST"],
     ["Access-Control-Max-Age", "86400"],

@@ -2,8 +2,8 @@
 /**
  * Decompresses request bodies, never past a limit: a bomb costs the limit, not its full size.
  *
- * Measured (Node 24, bodies of spans): sync calls with an output buffer of the right size take 26 µs
- * for 35 KB and 280 µs for 512 KB; async ones 120-190 µs and 490-1,400 µs. So what may become
+ * Measured (Node 24, bodies of spans): sync calls with an output buffer of the right size take 26
+ * µs for 35 KB and 280 µs for 512 KB; async ones 120-190 µs and 490-1,400 µs. So what may become
  * at most 1 MiB is inflated in place, and only what turns out larger goes to Node's thread pool.
  */
 import { promisify } from "node:util";

@@ -21,8 +21,8 @@ export class JsonPool {
 
   /**
    * The request as protobuf. `json` may be moved away: the caller must not use it again. Throws
-   * InvalidInput, LimitExceeded (too many waiting). Takes no AbortSignal: piscina would end the whole
-   * thread to cancel one job.
+   * InvalidInput, LimitExceeded (too many waiting). Takes no AbortSignal: piscina would end the
+   * whole thread to cancel one job.
    */
   async toWire(json: Uint8Array): Promise<Uint8Array> {
     if (json.length <= inPlaceBytesMax) return jsonToWire(json);

@@ -1,4 +1,6 @@
-/** Metrics of the receivers. Every request is counted once by its outcome, refused ones by reason. */
+/**
+ * Metrics of the receivers. Every request is counted once by its outcome, refused ones by reason.
+ */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import type { PushResult } from "#pkg/api/ingest.ts";

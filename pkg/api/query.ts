@@ -1,7 +1,7 @@
 /**
- * The contract of a query: what the frontend needs of everything that holds spans. A shard is a live
- * head or one row group of a block; both answer the same questions, because both are a ColumnBatch
- * to pkg/engine.
+ * The contract of a query: what the frontend needs of everything that holds spans. A shard is a
+ * live head or one row group of a block; both answer the same questions, because both are a
+ * ColumnBatch to pkg/engine.
  *
  * A search without conditions asks a shard twice: first which traces it has, newest first, as ids
  * and starts only; then the details of the few traces that make the answer. Times are nanoseconds
@@ -73,7 +73,9 @@ export interface TraceDetailsRequest extends TimeRange {
   spansPerTrace: number;
 }
 
-/** Something that holds spans of one partition. Errors: Corrupt, NotFound, Unavailable, Canceled. */
+/**
+ * Something that holds spans of one partition. Errors: Corrupt, NotFound, Unavailable, Canceled.
+ */
 export interface Shard {
   /** For messages: a block's path and row group, or a head's partition. */
   readonly name: string;

@@ -1,4 +1,6 @@
-/** A block as its table names it: what the commit says, so that a planner need not open it. */
+/**
+ * A block as its table names it: what the commit says, so that a planner need not open the block.
+ */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { BlockFile, ColumnDef, ColumnType as TableType } from "#pkg/table/table.ts";
 import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
@@ -78,7 +80,9 @@ export function toBlockFile(
   };
 }
 
-/** Reads a block's tags. Throws Corrupt, or InvalidInput for a newer version than is known. */
+/**
+ * Reads a block's tags. Throws Corrupt, or InvalidInput for a version newer than this code knows.
+ */
 export function parseBlockTags(file: BlockFile): BlockTags {
   const read = new TagReader(file);
   const [version] = read.naturals("spoor.version", "/", 1);

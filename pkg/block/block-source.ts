@@ -1,5 +1,5 @@
 /**
- * The bytes of a block for the Parquet reader: the tail is in memory; ranges of the body are
+ * The bytes of a block for the Parquet reader: the tail is in memory, ranges of the body are
  * fetched before they are needed, whole segments at a time, and checked against their CRC-32.
  *
  *     | segment | segment | segment | ... | index section, footer |

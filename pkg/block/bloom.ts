@@ -95,7 +95,9 @@ export function bloomShard(shape: BloomShape, value: Uint8Array, hasher: BloomHa
   return shardOf(pair, shape.shards);
 }
 
-/** Whether the shard's filter may hold the value. Throws Corrupt for a shard of another size. */
+/**
+ * Whether the shard's filter may hold the value. Throws Corrupt if the shard has the wrong size.
+ */
 export function bloomMayHold(
   shape: BloomShape,
   shard: Uint8Array,

@@ -1,4 +1,6 @@
-/** Blocks that earlier versions wrote stay readable. `UPDATE=1` writes this version's anew. */
+/**
+ * Blocks that earlier versions wrote stay readable. `UPDATE=1` writes those of this version anew.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";

@@ -1,4 +1,6 @@
-/** Bytes that are damaged by chance or on purpose: always a typed error that names the block. */
+/**
+ * Bytes that are damaged by chance or made on purpose: always a typed error that names the block.
+ */
 import { crc32, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -75,7 +75,9 @@ export function buildTagIndex(batch: ColumnBatch, bloomBytesMax: number): TagInd
   return boundIndex(sortEntries(merged.map(({ entry }) => entry)), false);
 }
 
-/** A key may have values in a column and, where a span has it twice, in the rest list. */
+/**
+ * A key may have values of one type in a column and, where a span has it twice, in the rest list.
+ */
 function mergeDrafts(drafts: readonly Draft[]): Draft[] {
   const byKey = Map.groupBy(drafts, ({ entry }) => `${entry.type}\n${entry.key}`);
   return [...byKey.values()].map((same): Draft => {

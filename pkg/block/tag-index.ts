@@ -35,7 +35,10 @@ export interface TagEntry {
   /** Numbers only, as decimal text; NaN counts for neither. Absent: not known. */
   min?: string;
   max?: string;
-  /** Values as text with how often they occur (at least, if truncated), most frequent first. */
+  /**
+   * Values as text with how often they occur, most frequent first. If truncated: at least so
+   * often.
+   */
   values: [text: string, rows: number][];
   /** True if `values` is not all of them. */
   truncated: boolean;

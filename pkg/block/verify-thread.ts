@@ -1,4 +1,7 @@
-/** The worker thread of verification, seen from its parent: started when needed, then replaced. */
+/**
+ * The worker thread of verification, seen from its parent: started when needed, replaced after a
+ * panic.
+ */
 import { Worker } from "node:worker_threads";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";

@@ -1,7 +1,7 @@
 /**
  * The deep check of one block: every byte has its checksum and its purpose, every row stands where
- * it should, and every index tells the truth about the rows. No damage ends the process: the Parquet
- * reader, whose panics nothing can catch, runs in a worker thread.
+ * it should, and every index tells the truth about the rows. No damage ends the process: the
+ * Parquet reader, whose panics nothing can catch, runs in a worker thread.
  *
  *     bytes (verify-structure.ts)  ->  rows, per row group, in a worker (verify-rows.ts,
  *     verify-tags.ts)  ->  all trace ids together (verify-traces.ts)  ->  the commit

@@ -24,7 +24,9 @@ export interface DictColumn {
   dictionary: ByteValues;
 }
 
-/** 64-bit integers. `valid` is an Arrow bitmap (bit set = value present); undefined = all present. */
+/**
+ * 64-bit integers. `valid` is an Arrow bitmap (bit set = value present); undefined = all present.
+ */
 export interface Int64Column {
   kind: "int64";
   values: BigInt64Array;

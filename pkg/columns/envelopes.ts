@@ -86,7 +86,9 @@ export class EnvelopeColumns {
     }
   }
 
-  /** A fixed column of resource or scope; undefined when it holds nothing or is not one of these. */
+  /**
+   * A fixed column of resource or scope; undefined when it holds nothing or is not one of these.
+   */
   fixed(name: string, chosen: ReadonlySet<string> | undefined): Column | undefined {
     switch (name) {
       case "scope_name":

@@ -6,19 +6,19 @@
  * throws InvalidInput and leaves the head as it was.
  */
 import { WireReader } from "#pkg/bytes/wire.ts";
+import { decodeEvent, decodeLink } from "./head-decode-lists.ts";
+import { Scratch } from "./scratch.ts";
 import { type Head, sparseBool, sparseDouble, sparseInt, sparseString } from "./head.ts";
 
 const tagBytes1 = (1 << 3) | 2;
 const tagBytes2 = (2 << 3) | 2;
 const tagBytes3 = (3 << 3) | 2;
-const keyValueTag: Uint8Array = Uint8Array.of(tagBytes1);
 const noBytes: Uint8Array = new Uint8Array(0);
 
 export class HeadDecoder {
   readonly #head: Head;
   readonly #reader = new WireReader(noBytes);
-  #scratch: Buffer = Buffer.alloc(1024);
-  #scratchLength = 0;
+  readonly #scratch = new Scratch();
 
   constructor(head: Head) {
     this.#head = head;
@@ -52,18 +52,18 @@ export class HeadDecoder {
     const { dictionaries } = this.#head;
     // First the envelope's own fields, which may come after the spans; then the scopes.
     reader.reset(buf, pos, end);
-    this.#scratchLength = 0;
+    this.#scratch.length = 0;
     let schema = 0;
     while (reader.pos < end) {
       const tag = reader.tag();
-      if (tag === tagBytes1) this.#keepField(reader.lengthEnd());
+      if (tag === tagBytes1) this.#scratch.keepField(reader, reader.lengthEnd());
       else if (tag === tagBytes3) {
         const fieldEnd = reader.lengthEnd();
         schema = dictionaries.schemaUrl.internText(buf, reader.pos, fieldEnd);
         reader.pos = fieldEnd;
       } else reader.skip(tag);
     }
-    const resource = dictionaries.resource.intern(this.#scratch, 0, this.#scratchLength);
+    const resource = dictionaries.resource.intern(this.#scratch.bytes, 0, this.#scratch.length);
     reader.reset(buf, pos, end);
     while (reader.pos < end) {
       const tag = reader.tag();
@@ -75,49 +75,23 @@ export class HeadDecoder {
     }
   }
 
-  /** Adds a sub-message's bytes to the scratch: concatenation is protobuf's merge. */
-  #keepField(end: number): void {
-    this.#keepRange(this.#reader.buf, this.#reader.pos, end);
-    this.#reader.pos = end;
-  }
-
-  /** Adds a KeyValue field to the scratch as field 1, so that the scratch is a KeyValueList. */
-  #keepAttribute(tag: number): void {
-    const reader = this.#reader;
-    const start = reader.pos;
-    reader.skip(tag);
-    this.#keepRange(keyValueTag, 0, 1);
-    this.#keepRange(reader.buf, start, reader.pos);
-  }
-
-  #keepRange(src: Uint8Array, start: number, end: number): void {
-    const size = end - start;
-    if (this.#scratchLength + size > this.#scratch.length) {
-      const grown = Buffer.alloc((this.#scratchLength + size) * 2);
-      this.#scratch.copy(grown, 0, 0, this.#scratchLength);
-      this.#scratch = grown;
-    }
-    this.#scratch.set(src.subarray(start, end), this.#scratchLength);
-    this.#scratchLength += size;
-  }
-
   #scopeSpans(pos: number, end: number, resource: number, resourceSchema: number): void {
     const reader = this.#reader;
     const { buf } = reader;
     const { dictionaries } = this.#head;
     reader.reset(buf, pos, end);
-    this.#scratchLength = 0;
+    this.#scratch.length = 0;
     let schema = 0;
     while (reader.pos < end) {
       const tag = reader.tag();
-      if (tag === tagBytes1) this.#keepField(reader.lengthEnd());
+      if (tag === tagBytes1) this.#scratch.keepField(reader, reader.lengthEnd());
       else if (tag === tagBytes3) {
         const fieldEnd = reader.lengthEnd();
         schema = dictionaries.schemaUrl.internText(buf, reader.pos, fieldEnd);
         reader.pos = fieldEnd;
       } else reader.skip(tag);
     }
-    const scope = dictionaries.scope.intern(this.#scratch, 0, this.#scratchLength);
+    const scope = dictionaries.scope.intern(this.#scratch.bytes, 0, this.#scratch.length);
     const envelope = this.#head.envelope(resource, resourceSchema, scope, schema);
     reader.reset(buf, pos, end);
     while (reader.pos < end) {
@@ -214,7 +188,7 @@ export class HeadDecoder {
           break;
         case 90: {
           const fieldEnd = reader.lengthEnd();
-          this.#event(reader.pos, fieldEnd, row);
+          decodeEvent(head, reader, this.#scratch, fieldEnd);
           reader.reset(buf, fieldEnd, end);
           break;
         }
@@ -223,7 +197,7 @@ export class HeadDecoder {
           break;
         case 106: {
           const fieldEnd = reader.lengthEnd();
-          this.#link(reader.pos, fieldEnd, row);
+          decodeLink(head, reader, this.#scratch, fieldEnd);
           reader.reset(buf, fieldEnd, end);
           break;
         }
@@ -299,7 +273,7 @@ export class HeadDecoder {
       valueStart = 0,
       valueEnd = 0;
     let values = 0;
-    this.#scratchLength = 0;
+    this.#scratch.length = 0;
     while (reader.pos < end) {
       const tag = reader.tag();
       if (tag === tagBytes1) {
@@ -309,14 +283,19 @@ export class HeadDecoder {
       } else if (tag === tagBytes2) {
         valueEnd = reader.lengthEnd();
         valueStart = reader.pos;
-        this.#keepField(valueEnd);
+        this.#scratch.keepField(reader, valueEnd);
         values++;
       } else reader.skip(tag);
     }
     const { dictionaries } = this.#head;
     const key = dictionaries.key.internText(reader.buf, keyStart, keyEnd);
     if (values === 1) this.#value(key, valueStart, valueEnd, row);
-    else this.#rest(key, dictionaries.restValue.intern(this.#scratch, 0, this.#scratchLength), row);
+    else
+      this.#rest(
+        key,
+        dictionaries.restValue.intern(this.#scratch.bytes, 0, this.#scratch.length),
+        row,
+      );
   }
 
   /** An AnyValue at [pos, end): a scalar goes to its sparse column, all else to the rest list. */
@@ -361,77 +340,6 @@ export class HeadDecoder {
     else column.values.push2(reader.lo, reader.hi);
     column.rows.push(row);
     return true;
-  }
-
-  #event(pos: number, end: number, row: number): void {
-    const reader = this.#reader;
-    const { buf } = reader;
-    const { dictionaries, events } = this.#head;
-    let timeLo = 0,
-      timeHi = 0,
-      nameStart = 0,
-      nameEnd = 0,
-      dropped = 0;
-    reader.reset(buf, pos, end);
-    this.#scratchLength = 0;
-    while (reader.pos < end) {
-      const tag = reader.tag();
-      if (tag === 9) {
-        reader.fixed64();
-        timeLo = reader.lo;
-        timeHi = reader.hi;
-      } else if (tag === 18) {
-        nameEnd = reader.lengthEnd();
-        nameStart = reader.pos;
-        reader.pos = nameEnd;
-      } else if (tag === 26) this.#keepAttribute(tag);
-      else if (tag === 32) dropped = reader.varint32();
-      else reader.skip(tag);
-    }
-    events.row.push(row);
-    events.time.push2(timeLo, timeHi);
-    events.name.push(dictionaries.name.internText(buf, nameStart, nameEnd));
-    events.attributes.push(dictionaries.attributes.intern(this.#scratch, 0, this.#scratchLength));
-    events.dropped.push(dropped);
-  }
-
-  #link(pos: number, end: number, row: number): void {
-    const reader = this.#reader;
-    const { buf } = reader;
-    const { dictionaries, links } = this.#head;
-    let traceStart = 0,
-      traceEnd = 0,
-      spanStart = 0,
-      spanEnd = 0;
-    let traceState = 0,
-      dropped = 0,
-      flags = 0;
-    reader.reset(buf, pos, end);
-    this.#scratchLength = 0;
-    while (reader.pos < end) {
-      const tag = reader.tag();
-      if (tag === 10 || tag === 18 || tag === 26) {
-        const fieldEnd = reader.lengthEnd();
-        if (tag === 10) {
-          traceStart = reader.pos;
-          traceEnd = fieldEnd;
-        } else if (tag === 18) {
-          spanStart = reader.pos;
-          spanEnd = fieldEnd;
-        } else traceState = dictionaries.traceState.internText(buf, reader.pos, fieldEnd);
-        reader.pos = fieldEnd;
-      } else if (tag === 34) this.#keepAttribute(tag);
-      else if (tag === 40) dropped = reader.varint32();
-      else if (tag === 53) flags = reader.fixed32();
-      else reader.skip(tag);
-    }
-    links.row.push(row);
-    links.traceId.push(dictionaries.linkId.intern(buf, traceStart, traceEnd));
-    links.spanId.push(dictionaries.linkId.intern(buf, spanStart, spanEnd));
-    links.traceState.push(traceState);
-    links.attributes.push(dictionaries.attributes.intern(this.#scratch, 0, this.#scratchLength));
-    links.dropped.push(dropped);
-    links.flags.push(flags);
   }
 }
 

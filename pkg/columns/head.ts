@@ -3,7 +3,8 @@
  *
  * Per span one entry in each array of `HeadRows`; attributes are sparse columns, one per key and
  * type, of (row, value) pairs in row order; resource and scope are stored once per distinct pair
- * (an "envelope"). `decodeRecord` in head-decode.ts fills it; `HeadBatch` shows it as a ColumnBatch.
+ * (an "envelope"). `decodeRecord` in head-decode.ts fills it; `HeadBatch` shows it as a
+ * ColumnBatch.
  *
  * One thread appends. `freeze()` takes a snapshot that other threads may read at the same time:
  * values below the snapshot's lengths are never written again.
@@ -200,7 +201,10 @@ export class Head {
     return index;
   }
 
-  /** Takes back everything that belongs to rows at or after `rows`; dictionaries keep their values. */
+  /**
+   * Takes back everything that belongs to rows at or after `rows`; dictionaries keep their
+   * values.
+   */
   rollback(rows: number): void {
     const perRow = this.rowArrays;
     for (const name of Object.keys(perRow) as (keyof HeadRows)[]) {

@@ -1,9 +1,9 @@
 // HOT: runs per span at each cut; measured by `npm run bench` (cut).
 /**
  * The order of spans in a block: the spans of a trace are contiguous and ordered by start, traces
- * are ordered by their earliest start, and traces with a span far from the time of ingest (bad clocks)
- * come last, in row groups of their own, so that they do not spoil the others' time ranges. Times
- * are compared as the signed 64-bit integers that they are in the column.
+ * are ordered by their earliest start, and traces with a span far from the time of ingest (bad
+ * clocks) come last, in row groups of their own, so that they do not spoil the others' time
+ * ranges. Times are compared as the signed 64-bit integers that they are in the column.
  */
 import type { HeadData } from "./head.ts";
 

@@ -42,7 +42,8 @@ function addSection(parts: string[], section: SectionNode, path: string): void {
 
 function row(key: string, node: ConfigNode): string {
   const cells = [`\`${key}\``, typeText(node), defaultText(node), unitText(node), node.description];
-  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " ")).join(" | ")} |`;
+  const escaped = cells.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " "));
+  return `| ${escaped.join(" | ")} |`;
 }
 
 function typeText(node: ConfigNode): string {

@@ -11,7 +11,9 @@ import { parseRestValue } from "#pkg/columns/rest-value.ts";
 
 export const serviceColumnName = "resource.service.name";
 
-/** Where a block without a column `resource.service.name` may have it: among the rare attributes. */
+/**
+ * Where a block without a column `resource.service.name` may have it: among the rare attributes.
+ */
 export const serviceRestColumns: readonly string[] = ["resource_rest_key", "resource_rest_value"];
 
 /** Undefined if no span of the batch has a service. */

@@ -39,7 +39,10 @@ export class Rpc {
   #nextId = 0;
   #closed: SpoorError | undefined;
 
-  /** `handlers` answer the other side's calls and notices; what they throw goes back to the caller. */
+  /**
+   * `handlers` answer the other side's calls and notices; what they throw goes back to the
+   * caller.
+   */
   constructor(port: Port, handlers: Handlers) {
     this.#port = port;
     this.#handlers = handlers;

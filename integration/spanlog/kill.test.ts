@@ -4,9 +4,9 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openFileLog } from "./file-log.ts";
+import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import { KILL_LOG_OPTIONS, killPartition, killText } from "./kill-record.ts";
-import { KeptLog, readAll, TempDir } from "./log-testing.ts";
+import { KeptLog, readAll, TempDir } from "#pkg/spanlog/log-testing.ts";
 
 const CHILD = fileURLToPath(new URL("kill-worker.ts", import.meta.url));
 const ROUNDS = 6;

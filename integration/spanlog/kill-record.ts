@@ -1,5 +1,5 @@
 /** What `kill.test.ts` and the process that it kills agree on. */
-import type { FileLogOptions } from "./file-log.ts";
+import type { FileLogOptions } from "#pkg/spanlog/file-log.ts";
 
 export const KILL_LOG_OPTIONS: Omit<FileLogOptions, "clock" | "log"> = {
   partitionCount: 2,

@@ -7,7 +7,7 @@
 import { writeSync } from "node:fs";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
-import { openFileLog } from "./file-log.ts";
+import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import { KILL_LOG_OPTIONS, killPartition, killText } from "./kill-record.ts";
 
 const [dir, round, firstKey] = process.argv.slice(2);
@@ -17,17 +17,19 @@ const log = await openFileLog(dir, {
   ...KILL_LOG_OPTIONS,
 });
 if (log.damage.length > 0) throw new Error(JSON.stringify(log.damage));
+await sendFrom(Number(firstKey));
 
-let next = Number(firstKey);
-await Promise.all(Array.from({ length: 8 }, sendAll));
-
-async function sendAll(): Promise<void> {
-  for (;;) {
-    const key = next++;
-    await send(key);
-    if (key % 7 === 0) await send(key);
-    if (key % 50 === 49) await trim(killPartition(key));
-  }
+async function sendFrom(firstKey: number): Promise<void> {
+  let next = firstKey;
+  const sendAll = async (): Promise<void> => {
+    for (;;) {
+      const key = next++;
+      await send(key);
+      if (key % 7 === 0) await send(key);
+      if (key % 50 === 49) await trim(killPartition(key));
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, sendAll));
 }
 
 async function send(key: number): Promise<void> {
