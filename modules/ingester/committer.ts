@@ -163,9 +163,9 @@ export class Committer {
   }
 
   /**
-   * Blocks that could not be committed for hours are made anew: the clean-up takes an object that no
-   * commit names for garbage after a day. If a commit whose answer was lost named them after all,
-   * the table says so (`already_committed`) when the new ones are offered.
+   * Blocks that could not be committed for hours are made anew: the clean-up takes an object that
+   * no commit names for garbage after a day. If a commit whose answer was lost named them after
+   * all, the table says so (`already_committed`) when the new ones are offered.
    */
   #discardOldCuts(attempt: Attempt, head: ClosedHead): void {
     const oldest = Math.min(...attempt.cuts.map(({ file }) => file.modifiedMs));
