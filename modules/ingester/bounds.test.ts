@@ -63,7 +63,7 @@ describe("memory of heads", () => {
 });
 
 describe("pins", () => {
-  it("hold heads as they were, also when those are stored; released, memory comes back", async () => {
+  it("hold heads as they were, also stored ones; released, memory comes back", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path });
     const first = largeTraces(20);

@@ -137,7 +137,7 @@ describe("live queries", () => {
     for (const spec of specs) {
       expect(await running.live("t", [spec])).toEqual(canonicalSpans(traceDataOf([spec])));
     }
-    const other = makeTrace(1, { traceId: "2222222222222222" + "00000000000000ff" });
+    const other = makeTrace(1, { traceId: "222222222222222200000000000000ff" });
     expect(await running.live("t", other)).toEqual([]);
     await running.stop();
   });

@@ -16,7 +16,7 @@ function records(count: number): SpanSpec[][] {
 }
 
 describe("a log that is damaged", () => {
-  it("in the middle: what is left is found and stored, and every answer says what is lost", async () => {
+  it("in the middle: what is left is found and stored, and answers say what is lost", async () => {
     await using folder = await TempFolder.make();
     const first = await startIngester({ dir: folder.path });
     const all = records(9);
