@@ -41,8 +41,8 @@ export interface RunningSpoor {
   /** Resolves when the log has been read again and queries see everything acknowledged. */
   ready: Promise<void>;
   /**
-   * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is in
-   * blocks, false if some of it stayed in the log (until the next start).
+   * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is
+   * in blocks, false if some of it stayed in the log (until the next start).
    */
   stop(deadlineMs: number): Promise<boolean>;
 }

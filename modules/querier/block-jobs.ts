@@ -66,15 +66,19 @@ export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 
 export interface BlockJobsOptions {
   openBlocksMax: number;
+  /** For their index sections and footers; the block in use is kept whatever its size. */
+  openBlockBytes: number;
 }
 
 export class BlockJobs {
   readonly #stores = new Map<string, Promise<ObjectStore>>();
   readonly #open: LRUCache<string, BlockReader>;
 
-  constructor({ openBlocksMax }: BlockJobsOptions) {
+  constructor({ openBlocksMax, openBlockBytes }: BlockJobsOptions) {
     this.#open = new LRUCache({
       max: openBlocksMax,
+      maxSize: openBlockBytes,
+      sizeCalculation: ({ tailBytes }) => Math.min(tailBytes, openBlockBytes),
       dispose: (reader) => {
         reader.close();
       },

@@ -48,6 +48,7 @@ export class Querier implements StoredSpans {
     const metrics = this.#metrics;
     const workerOptions: WorkerOptions = {
       openBlocksMax: config.openBlocksMax,
+      openBlockBytes: config.openBlockBytes,
       memoryBytesMax: config.threadMemoryBytesMax,
     };
     this.#pool = new JobPool({
