@@ -1,6 +1,4 @@
-/**
- * Test support: a real ingester over a real log and a store in a folder, and ways to break them.
- */
+/** Test support: a real ingester over a real log and a store in a folder, to be broken. */
 import { randomBytes } from "node:crypto";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -58,10 +56,7 @@ export class TestIngester {
   readonly log: KeptLog = new KeptLog();
   readonly registry: Registry = new Registry();
   readonly fatal: SpoorError[] = [];
-  /**
-   * Decides which calls of the main thread's store fail; cutter threads have a store of their
-   * own.
-   */
+  /** Which calls of the main thread fail; cutter threads have a store of their own. */
   faults: FaultPlan = () => "none";
   readonly #tables = new Map<string, Table>();
 
