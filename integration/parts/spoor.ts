@@ -28,7 +28,7 @@ export interface SpoorProcess {
   kill(): Promise<void>;
 }
 
-const mainPath: string = fileURLToPath(new URL("../../cmd/spoor/main.ts", import.meta.url));
+const mainPath: string = fileURLToPath(new URL("../../cmd/spoor/spoor.js", import.meta.url));
 const logBytesMax = 4 * 1024 * 1024;
 
 /** Starts `spoor serve`; resolves when it has printed its ports. Rejects if it exits before. */
