@@ -35,8 +35,6 @@ export interface CommitterOptions {
 
 const backoffMinMs = 200;
 const backoffMaxMs = 30_000;
-/** A quarter of the least age at which the compactor deletes objects that no commit names. */
-const cutLifetimeMs = 15 * 60_000;
 /** A cutter thread that dies this often over one range does so for its content. */
 const deathsMax = 3;
 
@@ -140,7 +138,6 @@ export class Committer {
     const range = { tenant, fromOffset, toOffset };
     let attempt = firstAttempt(range, head);
     for (let waitMs = backoffMinMs; !signal.aborted; waitMs = Math.min(waitMs * 2, backoffMaxMs)) {
-      this.#discardOldCuts(attempt, head);
       try {
         if (await this.#areCutsTooOld(range, attempt)) attempt = firstAttempt(range, head);
         await this.#attempt(range, attempt);
@@ -162,20 +159,6 @@ export class Committer {
       }
     }
     this.#gaveUp++;
-  }
-
-  /**
-   * Blocks that could not be committed for hours are made anew: the clean-up takes an object that
-   * no commit names for garbage after a day. If a commit whose answer was lost named them after
-   * all, the table says so (`already_committed`) when the new ones are offered.
-   */
-  #discardOldCuts(attempt: Attempt, head: ClosedHead): void {
-    const oldest = Math.min(...attempt.cuts.map(({ file }) => file.modifiedMs));
-    if (this.#options.clock.nowMs() - oldest < cutLifetimeMs) return;
-    const { tenant, fromOffset, toOffset } = head;
-    attempt.todo = [{ range: { tenant, fromOffset, toOffset }, head }];
-    attempt.cuts = [];
-    attempt.change = undefined;
   }
 
   #noteFailure(range: LogRange, error: SpoorError): void {
