@@ -1,8 +1,8 @@
 /** Evaluates any condition row by row: what columns cannot be asked for as a whole. */
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
-import type { FieldExpr, Static } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, Reference, Static } from "#pkg/traceql/ast.ts";
 import { compileRegex } from "#pkg/traceql/regex.ts";
-import { isId, type Layer, openReference, type Reference } from "./references.ts";
+import { isId, type Layer, openReference } from "./references.ts";
 import {
   calculate,
   compareValues,

@@ -4,14 +4,14 @@
  *
  * A selection is a mask, one byte per row. `&&` and `||` hand down to their right side only the
  * rows that it decides, so that a row is asked from left to right as in a plain evaluation. A
- * comparison of a name with a literal is asked of columns (row-values.ts); all else is evaluated row
- * by row (filter-rows.ts).
+ * comparison of a name with a literal is asked of columns (row-values.ts); all else is evaluated
+ * row by row (filter-rows.ts).
  *
  * Events and links: a comparison, or a bare attribute, holds for a span if it holds for any of its
  * events (links); `= nil` if none has a value. Within one comparison all names mean the same event.
  */
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
 import { RowEvaluator } from "./filter-rows.ts";
 import {
   comparisonWith,
@@ -22,7 +22,7 @@ import {
   mirrored,
   type Predicate,
 } from "./predicate.ts";
-import { isId, type Reference, referenceColumns } from "./references.ts";
+import { isId, referenceColumns } from "./references.ts";
 
 /** Names of the columns that evaluating the condition reads. */
 export function filterColumns(expr: FieldExpr): string[] {
@@ -104,10 +104,7 @@ class Evaluation {
     return this.#byRow(expr, selection);
   }
 
-  #comparison(
-    expr: Extract<FieldExpr, { kind: "comparison" }>,
-    selection: Uint8Array,
-  ): Uint8Array {
+  #comparison(expr: Extract<FieldExpr, { kind: "comparison" }>, selection: Uint8Array): Uint8Array {
     const { left, right } = expr;
     const isLeft = isReference(left);
     const reference = isLeft ? left : right;

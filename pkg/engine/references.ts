@@ -16,7 +16,7 @@ import { scalarValue } from "#pkg/columns/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
 import type { AnyValue } from "#pkg/otlp/otlp.ts";
-import type { AttributeScope, FieldExpr } from "#pkg/traceql/ast.ts";
+import type { AttributeScope, Reference } from "#pkg/traceql/ast.ts";
 import {
   BoolValues,
   CodedValues,
@@ -29,8 +29,6 @@ import {
   type RowValues,
 } from "./row-values.ts";
 import { isPreferred, type Value, valueOf, valueOfKey } from "./values.ts";
-
-export type Reference = Extract<FieldExpr, { kind: "attribute" | "intrinsic" }>;
 
 /** What has several values in one span, and which of them is looked at. */
 export type Axis = "event" | "link";
@@ -100,7 +98,11 @@ export function openReference(batch: ColumnBatch, reference: Reference): Layer[]
 function openScope(batch: ColumnBatch, scope: OneScope, key: string): Layer[] {
   if (scope === "event" || scope === "link") return [openList(batch, scope, key)];
   const columns = typedColumns(scope, key).flatMap((name) => batch.column(name) ?? []);
-  const rest = openRest(batch, { prefix: scope === "instrumentation" ? "scope" : scope, key }, columns);
+  const rest = openRest(
+    batch,
+    { prefix: scope === "instrumentation" ? "scope" : scope, key },
+    columns,
+  );
   const values = columns.map((column) => columnValues(column));
   return [...(rest === undefined ? [] : [rest]), ...values].map((one) => ({
     axis: undefined,

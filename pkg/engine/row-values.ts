@@ -171,9 +171,7 @@ export class BoolValues implements RowValues {
   }
 
   get(row: number): Value | undefined {
-    return isValid(this.#valid, row)
-      ? { type: "bool", value: this.#values[row] === 1 }
-      : undefined;
+    return isValid(this.#valid, row) ? { type: "bool", value: this.#values[row] === 1 } : undefined;
   }
 
   test(predicate: Predicate, pass: Pass): void {

@@ -145,8 +145,7 @@ export function compareText(left: string, right: string): number {
 /** `left =~ pattern` or `left !~ pattern`. */
 export function matchValue(op: "=~" | "!~", left: Value, matcher: Matcher): boolean {
   if (left.type === "array") {
-    const test = (item: Value): boolean =>
-      item.type !== "array" && matchValue(op, item, matcher);
+    const test = (item: Value): boolean => item.type !== "array" && matchValue(op, item, matcher);
     return op === "!~" ? left.values.every(test) : left.values.some(test);
   }
   return left.type === "string" && matcher.matches(left.value) === (op === "=~");
@@ -261,5 +260,7 @@ function arrayError(op: string, other: string): SpoorError {
 }
 
 function queryError(message: string): SpoorError {
-  return new SpoorError("InvalidInput", `evaluate TraceQL: ${message}`, { reason: "traceql_value" });
+  return new SpoorError("InvalidInput", `evaluate TraceQL: ${message}`, {
+    reason: "traceql_value",
+  });
 }
