@@ -36,6 +36,7 @@ const commands: readonly CommandRow[] = [
     name: "block",
     summary: "look into a block file",
     load: async () => (await import("#cmd/spoor/commands/block.ts")).blockCommand,
+    help: async () => (await import("#cmd/spoor/commands/block.ts")).blockHelp,
   },
   {
     name: "config",

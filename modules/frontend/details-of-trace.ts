@@ -1,10 +1,12 @@
 /** Details of a trace from its whole spans: for traces with spans that came twice. */
-import type { RootSummary, SpanSummary, TimeRange } from "#pkg/api/query.ts";
+import type { RootSummary, SpanSummary, TimeRange, TraceDetails } from "#pkg/api/query.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { Resource, Span } from "#pkg/otlp/otlp.ts";
-import type { MergedTrace } from "./merge-details.ts";
 import { mergeTraces } from "./merge-trace.ts";
+
+/** What is known of a trace after all that have spans of it were asked. */
+export type MergedTrace = Omit<TraceDetails, "fingerprints">;
 
 /** The spans of the pieces (protobuf TracesData) that overlap the range; undefined if none does. */
 export function detailsOfTrace(

@@ -4,11 +4,9 @@
  */
 import type { Shard, SpanSummary, TimeRange, TraceDetails } from "#pkg/api/query.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
-import { detailsOfTrace } from "./details-of-trace.ts";
+import { detailsOfTrace, type MergedTrace } from "./details-of-trace.ts";
 import { failureOf } from "./trace-by-id.ts";
 import { type Failure, throwIfEnded } from "./view.ts";
-
-export type MergedTrace = Omit<TraceDetails, "fingerprints">;
 
 /** Starts with nothing; `add` what each shard knows, then `finish`. */
 export function mergeDetails(traceId: string, spansPerTrace: number): DetailsMerge {

@@ -15,7 +15,8 @@
  */
 import type { Shard, TimeRange } from "#pkg/api/query.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import { type MergedTrace, mergeDetails } from "./merge-details.ts";
+import type { MergedTrace } from "./details-of-trace.ts";
+import { mergeDetails } from "./merge-details.ts";
 import { failureOf } from "./trace-by-id.ts";
 import { type Failure, forEachBounded, openView, type Spans, throwIfEnded } from "./view.ts";
 
@@ -123,6 +124,8 @@ class ShardState {
 
 /** How much more a shard is asked for, each time that its list was too short. */
 const limitGrowth = 4;
+/** Shards listed at first; then twice as many each time, so that a long range reads little. */
+const firstWave = 4;
 
 class Search {
   readonly shards: readonly ShardState[];
@@ -141,12 +144,14 @@ class Search {
 
   async run(): Promise<MergedTrace[]> {
     const { limit, signal } = this.#query;
-    for (;;) {
+    for (let wave = firstWave; ;) {
       throwIfEnded(signal);
       const top = [...this.#known.values()].sort(comparePlaces).slice(0, limit);
       const unclear = this.#unclearShards(top.length < limit ? undefined : top[limit - 1]);
       if (unclear.length > 0) {
-        await Promise.all(unclear.map((state) => this.#list(state)));
+        const now = unclear.slice(0, Math.min(wave, this.#concurrency));
+        await Promise.all(now.map((state) => this.#list(state)));
+        wave *= 2;
         continue;
       }
       const unresolved = top.filter(({ trace }) => trace === undefined);
@@ -163,15 +168,14 @@ class Search {
     };
   }
 
-  /** The newest of the shards that may know a trace that comes before `last`. */
+  /** Shards that may know a trace that comes before `last`, newest first. */
   #unclearShards(last: Place | undefined): ShardState[] {
     return this.shards
       .filter(
         ({ frontier }) =>
           frontier !== undefined && (last === undefined || comparePlaces(last, frontier) > 0),
       )
-      .sort((a, b) => comparePlaces(a.frontier!, b.frontier!))
-      .slice(0, this.#concurrency);
+      .sort((a, b) => comparePlaces(a.frontier!, b.frontier!));
   }
 
   async #list(state: ShardState): Promise<void> {

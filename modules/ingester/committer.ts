@@ -1,13 +1,7 @@
 /**
-<<<<<<< HEAD
- * Closed heads to blocks to commits, for one partition: per tenant one at a time, in log order.
- * Keeps trying while the store fails; a head that cannot be encoded is bisected by its log range
- * down to the records at fault, which go to quarantine.
-=======
  * Closed heads to blocks to commits, for one partition: per tenant one at a time, in log order.
  * Keeps trying while the store fails. A head that cannot be encoded is bisected by its log range
  * down to the records at fault, which go to quarantine.
->>>>>>> faults
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
@@ -41,6 +35,8 @@ export interface CommitterOptions {
 
 const backoffMinMs = 200;
 const backoffMaxMs = 30_000;
+/** A quarter of the least age at which the compactor deletes objects that no commit names. */
+const cutLifetimeMs = 15 * 60_000;
 /** A cutter thread that dies this often over one range does so for its content. */
 const deathsMax = 3;
 
@@ -114,8 +110,7 @@ export class Committer {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());
     if (this.#gaveUp === 0) return;
     const { index } = this.#options.partition;
-    const count = this.#gaveUp;
-    const message = `partition ${index}: ${count} heads were not stored, they are in the log`;
+    const message = `partition ${index}: ${this.#gaveUp} heads are not stored, only in the log`;
     throw new SpoorError("Unavailable", message, { reason: "heads_given_up" });
   }
 
@@ -142,6 +137,7 @@ export class Committer {
       change: undefined,
     };
     for (let waitMs = backoffMinMs; !signal.aborted; waitMs = Math.min(waitMs * 2, backoffMaxMs)) {
+      this.#discardOldCuts(attempt, head);
       try {
         await this.#attempt(range, attempt);
         this.#failing.delete(tenant);
@@ -164,6 +160,20 @@ export class Committer {
       }
     }
     this.#gaveUp++;
+  }
+
+  /**
+   * Blocks that could not be committed for hours are made anew: the clean-up takes an object that
+   * no commit names for garbage after a day. If a commit whose answer was lost named them after
+   * all, the table says so (`already_committed`) when the new ones are offered.
+   */
+  #discardOldCuts(attempt: Attempt, head: ClosedHead): void {
+    const oldest = Math.min(...attempt.cuts.map(({ file }) => file.modifiedMs));
+    if (this.#options.clock.nowMs() - oldest < cutLifetimeMs) return;
+    const { tenant, fromOffset, toOffset } = head;
+    attempt.todo = [{ range: { tenant, fromOffset, toOffset }, head }];
+    attempt.cuts = [];
+    attempt.change = undefined;
   }
 
   #noteFailure(range: LogRange, error: SpoorError): void {
@@ -223,10 +233,7 @@ export class Committer {
     };
   }
 
-  /**
-   * Cuts the next range; if its spans cannot be encoded, its halves are next; one record goes
-   * aside.
-   */
+  /** Cuts the next range. If it cannot be encoded, its halves are next; one record goes aside. */
   async #cutNext(attempt: Attempt, table: Table): Promise<void> {
     const { range, head } = attempt.todo.at(-1)!;
     try {

@@ -36,9 +36,9 @@ export class Cutter {
   }
 
   /**
-   * Encodes the spans of a range of the log and stores them as one block; `stored` is
-   * undefined if there are none. Errors: Internal `encode_failed`; Unavailable `cutter_died`; what
-   * the store and the log throw; Canceled after `stop`.
+   * Encodes the spans of a range of the log and stores them as one block; `stored` is undefined if
+   * there are none. Errors: Internal `encode_failed`; Unavailable `cutter_died`; what the store and
+   * the log throw; Canceled after `stop`.
    */
   async cut(task: CutTask): Promise<CutResult> {
     if (this.#running >= this.#options.threadsMax) {

@@ -138,8 +138,9 @@ export class PartitionHost {
 
   #live(): Rpc {
     if (this.#rpc !== undefined) return this.#rpc;
-    const message = `partition ${this.index} is being started again`;
-    throw new SpoorError("Unavailable", message, { reason: "worker_restarting" });
+    throw new SpoorError("Unavailable", "its worker is being started again", {
+      reason: "worker_restarting",
+    });
   }
 
   #startWorker(): void {

@@ -22,7 +22,7 @@ import {
 import { serviceColumnName, serviceRestColumns } from "#pkg/engine/service.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { openStore, type StoreConfig } from "./store-config.ts";
+import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
 
 interface BlockJobBase {
   /** Where the block is, and its place in the store. */
@@ -66,15 +66,19 @@ export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 
 export interface BlockJobsOptions {
   openBlocksMax: number;
+  /** For their index sections and footers; the block in use is kept whatever its size. */
+  openBlockBytes: number;
 }
 
 export class BlockJobs {
   readonly #stores = new Map<string, Promise<ObjectStore>>();
   readonly #open: LRUCache<string, BlockReader>;
 
-  constructor({ openBlocksMax }: BlockJobsOptions) {
+  constructor({ openBlocksMax, openBlockBytes }: BlockJobsOptions) {
     this.#open = new LRUCache({
       max: openBlocksMax,
+      maxSize: openBlockBytes,
+      sizeCalculation: ({ tailBytes }) => Math.min(tailBytes, openBlockBytes),
       dispose: (reader) => {
         reader.close();
       },

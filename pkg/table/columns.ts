@@ -5,7 +5,7 @@
  * "array<string>"); a type that Spoor never writes shows as its JSON.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { corrupt, isObject, type JsonObject, own, parseObject, printObject } from "./json.ts";
+import { corrupt, isObject, own, parseObject, printObject } from "./json.ts";
 import { stringField } from "./json.ts";
 import type { ColumnDef, Field } from "./model.ts";
 

@@ -21,18 +21,7 @@ import type { Change, CommitResult, Snapshot } from "./model.ts";
 import { placeCommit } from "./place.ts";
 import { emptySnapshot, SnapshotBuilder } from "./snapshot.ts";
 
-export type {
-  BlockFile,
-  BlockStats,
-  Change,
-  ColumnDef,
-  ColumnType,
-  CommitResult,
-  Snapshot,
-  StatValue,
-  Tombstone,
-  Transaction,
-} from "./model.ts";
+export type { BlockFile, Change, ColumnDef, ColumnType, CommitResult, Snapshot } from "./model.ts";
 
 export interface TableOptions {
   store: ObjectStore;
