@@ -94,11 +94,9 @@ describe("search", () => {
       "start=2023-01-01T00:00:00Z&end=5",
       'invalid start: must be unix seconds from 0 to 4294967295, not "2023-01-01T00:00:00Z"',
     ],
-    ["q={.a=1}", "q={.a=1} is not supported yet: only {}, which matches every span"],
-    ["q={}%20|%20rate()", "q={} | rate() is not supported yet: only {}, which matches every span"],
-    ["q={{}}", "q={{}} is not supported yet: only {}, which matches every span"],
-    ["q={tr%20ue}", "q={tr ue} is not supported yet: only {}, which matches every span"],
-    ["q={", "q={ is not supported yet: only {}, which matches every span"],
+    ["q={}%20|%20rate()", "not supported yet: the metrics function rate"],
+    ["q={trace:duration>1s}", "not supported yet: trace:duration"],
+    ["q={.a=1}%26%26{.b=1}", "not supported yet: the spanset operator &&"],
     ["tags=a%3Db", "tags is not supported yet"],
     ["q={}&tags=a%3Db", "invalid request: can't specify tags and q"],
     ["minDuration=1s", "minDuration is not supported yet"],
@@ -110,6 +108,18 @@ describe("search", () => {
     const answer = await askFilled(`/api/search?${query}`);
     expect([answer.status, answer.text]).toEqual([400, text]);
   });
+
+  it.each(["{", "{{}}", "{tr ue}", "{ name = 3 }", "\n{ .a =~ `(` }"])(
+    "says where it does not understand %j",
+    async (q) => {
+      const answer = await askFilled(`/api/search?q=${encodeURIComponent(q)}`);
+      expect(answer.status).toBe(400);
+      const line = q.startsWith("\n") ? 2 : 1;
+      expect(answer.text).toMatch(
+        new RegExp(`^invalid TraceQL query: parse error at line ${line}, col \\d+: .+`),
+      );
+    },
+  );
 
   it("is quick about a long query of almost nothing", async () => {
     const answer = await askFilled(`/api/search?q={${"%20".repeat(100_000)}`);

@@ -1,0 +1,36 @@
+/** Regular expressions of TraceQL: RE2 in linear time, matched against the whole text. */
+import { RE2JS, RE2JSException } from "re2js";
+import { SpoorError } from "#pkg/errors/errors.ts";
+
+/** Longest pattern, UTF-16 units: what a pattern costs to compile and to run grows with it. */
+export const patternCharsMax = 4096;
+
+export interface Regex {
+  /** Whether the whole of `text` matches; `.` matches newlines too. */
+  matches(text: string): boolean;
+}
+
+/** Compiles an RE2 pattern; InvalidInput if it is not one. */
+export function compileRegex(pattern: string): Regex {
+  const compiled = compile(pattern);
+  return { matches: (text) => compiled.matches(text) };
+}
+
+function compile(pattern: string): RE2JS {
+  if (pattern.length > patternCharsMax) {
+    throw new SpoorError(
+      "InvalidInput",
+      `compile a regular expression: ${pattern.length} characters, at most ${patternCharsMax}`,
+      { reason: "traceql" },
+    );
+  }
+  try {
+    return RE2JS.compile(pattern, RE2JS.DOTALL);
+  } catch (error) {
+    if (!(error instanceof RE2JSException)) throw error;
+    throw new SpoorError("InvalidInput", `compile a regular expression: ${error.message}`, {
+      cause: error,
+      reason: "traceql",
+    });
+  }
+}
