@@ -6,7 +6,7 @@ import { buildFilter } from "./build-field.ts";
 import { parseUnfinishedTree } from "./syntax.ts";
 
 export interface LenientQuery {
-  /** The condition of the first `{ }`; undefined if all spans are meant or nothing is understood. */
+  /** The condition of the first `{ }`; undefined if it is always true or not understood. */
   filter: FieldExpr | undefined;
 }
 
@@ -39,9 +39,8 @@ function findFilter(tree: Tree): SyntaxNode | undefined {
 }
 
 function hasError(filter: SyntaxNode): boolean {
-  const cursor = filter.cursor();
+  const cursor = filter.toTree().cursor();
   do {
-    if (cursor.from >= filter.to && cursor.to > filter.to) return false;
     if (cursor.type.isError) return true;
   } while (cursor.next());
   return false;

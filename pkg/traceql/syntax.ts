@@ -3,7 +3,8 @@ import { ExternalTokenizer, type LRParser } from "@lezer/lr";
 import type { Tree } from "@lezer/common";
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import { parser } from "./parser.generated.ts";
-import { problemAtOffset, shorten } from "./problem.ts";
+import { type Literal, parseName, parseString } from "./literals.ts";
+import { problemAt, problemAtOffset, shorten } from "./problem.ts";
 import { gaps, lenientGaps, readTrivia, trivia } from "./tokens.ts";
 
 /** Longest query, in bytes of UTF-8. */
@@ -42,11 +43,27 @@ function byteLength(text: string): number {
 
 function explain(text: string): SpoorError {
   const { position, expected } = findStop(text);
+  const open = findUnterminated(text, position);
+  if (open !== undefined) return open;
+  const comment = [position - 1, position].find((at) => text.startsWith("/*", at));
+  if (comment !== undefined) return problemAtOffset(text, comment, "the comment has no end");
   const word = wordAt(text, position);
   const found = word === "" ? "end of query" : shorten(word);
   const advice = adviceFor(text, word, position);
   const wanted = advice ?? `expected ${listOf(describe(expected))}`;
   return problemAtOffset(text, position, `unexpected ${found}, ${wanted}`);
+}
+
+/** A string or name without its end takes in what follows: that is the error then, not the rest. */
+function findUnterminated(text: string, position: number): SpoorError | undefined {
+  const before = text.slice(0, position);
+  const { name, from, to } = parser.parse(before).resolveInner(before.trimEnd().length, -1);
+  const word = text.slice(from, to);
+  let literal: Literal<string> | undefined;
+  if (name === "String") literal = parseString(word);
+  if (name === "Attribute") literal = parseName(word.slice(word.indexOf(".") + 1));
+  if (literal === undefined || !("problem" in literal)) return undefined;
+  return problemAt(text, { from, to }, literal.problem);
 }
 
 interface Stop {
@@ -98,36 +115,33 @@ function wordAt(text: string, position: number): string {
 function adviceFor(text: string, word: string, position: number): string | undefined {
   if (word.startsWith("=") && text[position - 1] === "=") return "equality is written =";
   if (word === "'") return 'strings stand in double quotes or backquotes: "a", `a`';
-  if (word === "/" && text[position + 1] === "*") return "the comment has no end";
   return undefined;
 }
 
-/** What tokens mean together, most telling first. A phrase stands for all of its tokens. */
-const phrases: ReadonlyArray<{ token: string; phrase: string }> = [
-  { token: "Attribute", phrase: "an attribute, an intrinsic or a value" },
+/** What tokens mean together: each stands for all that come with it. */
+const phrases: ReadonlyArray<{ token: string; phrase: string; unless?: string }> = [
+  { token: "Attribute", phrase: "a value (attribute, intrinsic or literal)" },
+  { token: "String", phrase: "a literal", unless: "Attribute" },
   { token: "{", phrase: "a spanset filter { ... }" },
   { token: "count", phrase: "an aggregate" },
   { token: "rate", phrase: "a metrics function" },
   { token: "select", phrase: "a pipeline stage" },
+  { token: "Number", phrase: "a number", unless: "String" },
   { token: "&&", phrase: "an operator" },
   { token: "}", phrase: '"}"' },
   { token: ")", phrase: '")"' },
   { token: "(", phrase: '"("' },
   { token: ",", phrase: '","' },
   { token: "|", phrase: '"|"' },
-];
-const solePhrases: ReadonlyArray<{ token: string; phrase: string }> = [
-  { token: "Number", phrase: "a number" },
-  { token: "String", phrase: "a value" },
-  { token: "Identifier", phrase: "a name" },
-  { token: "=", phrase: '"="' },
+  { token: "Identifier", phrase: "a name", unless: "Attribute" },
+  { token: "=", phrase: '"="', unless: "&&" },
 ];
 
 function describe(expected: ReadonlySet<string>): string[] {
-  const found = phrases.filter(({ token }) => expected.has(token));
-  if (found.length > 0) return found.map(({ phrase }) => phrase);
-  const sole = solePhrases.filter(({ token }) => expected.has(token));
-  return sole.length > 0 ? sole.slice(-1).map(({ phrase }) => phrase) : ["the end of the query"];
+  const found = phrases.filter(
+    ({ token, unless = "" }) => expected.has(token) && !expected.has(unless),
+  );
+  return found.length > 0 ? found.map(({ phrase }) => phrase) : ["the end of the query"];
 }
 
 function listOf(words: string[]): string {
