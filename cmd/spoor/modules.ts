@@ -41,8 +41,8 @@ export interface RunningSpoor {
   /** Resolves when the log has been read again and queries see everything acknowledged. */
   ready: Promise<void>;
   /**
-   * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is in
-   * blocks, false if some of it stayed in the log (until the next start).
+   * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is
+   * in blocks, false if some of it stayed in the log (until the next start).
    */
   stop(deadlineMs: number): Promise<boolean>;
 }
@@ -81,6 +81,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     registry,
     isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
   });
+  parts.push({ name: "distributor", stop: () => distributor.stop() });
   const receiver = new OtlpReceiver({
     config: config.receivers,
     sink: distributor,
@@ -98,7 +99,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     ready: ingester.caughtUp().then(() => compactor.start()),
     stop: async (deadlineMs) => {
       await stopParts(parts, deadlineMs, log);
-      return flushed;
+      return flushed && isAllInBlocks(spanLog);
     },
   };
 
@@ -201,6 +202,14 @@ async function stopParts(parts: Part[], deadlineMs: number, log: Log): Promise<v
       log.error({ part: name, error: String(error) }, "part failed to stop");
     }
   }
+}
+
+/** Whether the log has nothing left: a request that was answered after the flush would be there. */
+function isAllInBlocks(spanLog: SpanLog): boolean {
+  for (let i = 0; i < spanLog.partitionCount; i++) {
+    if (spanLog.firstOffset(i) < spanLog.durableEnd(i)) return false;
+  }
+  return true;
 }
 
 async function flush(ingester: Ingester, log: Log): Promise<boolean> {

@@ -25,8 +25,8 @@ export async function statusPage(sources: StatusSources): Promise<StatusPage> {
     const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
     tenants.push([name, files.length, spans, sizeBytes]);
   }
-  const partitions = (await ingester.states()).map((state, index) => [
-    index,
+  const partitions = (await ingester.states()).map((state) => [
+    state.partition,
     state.nextOffset,
     state.durableEnd - state.nextOffset,
     state.headSpans,

@@ -1,4 +1,6 @@
-/** Compares this machine's clock with the bucket's: a wrong clock must not delete anyone's traces. */
+/**
+ * Compares this machine's clock with the bucket's: a wrong clock must not delete anyone's traces.
+ */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";

@@ -1,6 +1,7 @@
 /**
  * Keeps the disk: removes blocks past their retention from each tenant's table, and deletes objects
- * that nothing needs any more. Any number of instances may run; what one does, the others find done.
+ * that nothing needs any more. Any number of instances may run; what one does, the others find
+ * done.
  */
 import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";

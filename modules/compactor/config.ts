@@ -24,9 +24,7 @@ export const compactorConfig: z.ZodType<CompactorConfig, Partial<CompactorConfig
       .describe("Blocks are removed when they were ingested this long ago, milliseconds."),
     deleteGraceMs: positive
       .default(3_600_000)
-      .describe(
-        "Objects of removed blocks are kept this long for queries that started before, milliseconds.",
-      ),
+      .describe("Objects of removed blocks are kept this long, for queries that started before."),
     orphanAgeMs: z
       .number()
       .int()

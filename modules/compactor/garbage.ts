@@ -1,6 +1,6 @@
 /**
- * Deletes block objects that nothing needs: those of blocks that were removed a while ago, and those
- * that no commit ever named, when they are so old that none will.
+ * Deletes block objects that nothing needs: those of blocks that were removed a while ago, and
+ * those that no commit ever named, when they are so old that none will.
  *
  *     object below <tenant>/blocks/   in the table    -> stays
  *                                     removed         -> deleted when the grace period is over

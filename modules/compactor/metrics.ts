@@ -57,7 +57,7 @@ export function compactorMetrics(registry: Registry): CompactorMetrics {
     }),
     unknownObjects: new Gauge({
       name: "spoor_compactor_unknown_objects",
-      help: "Objects below blocks/ whose names are not of Spoor, seen in the last cycle; never deleted.",
+      help: "Objects below blocks/ whose names are not of Spoor, in the last cycle; never deleted.",
       registers,
     }),
   };

@@ -3,16 +3,20 @@ import { z } from "zod";
 
 export interface DistributorConfig {
   retryAfterMs: number;
+  splitThreads: number;
 }
+
+const positive: z.ZodNumber = z.number().int().positive();
 
 export const distributorConfig: z.ZodType<
   DistributorConfig,
   Partial<DistributorConfig>
 > = z.strictObject({
-  retryAfterMs: z
-    .number()
-    .int()
-    .positive()
+  retryAfterMs: positive
     .default(5000)
     .describe("What clients are told to wait when their spans can not be taken now, ms."),
+  splitThreads: positive
+    .max(64)
+    .default(2)
+    .describe("Threads that split requests over 1 MiB; they run only while such requests come."),
 });

@@ -4,13 +4,13 @@
  */
 import type { Registry } from "prom-client";
 import type { PushRequest, PushResult, SpanSink } from "#pkg/api/ingest.ts";
-import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { SplitScratch } from "#pkg/otlp/split-scratch.ts";
-import { splitRequest, type SplitResult } from "#pkg/otlp/split.ts";
+import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { SplitRejection, SplitResult } from "#pkg/otlp/split.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { resolveTenant } from "#pkg/tenant/tenant.ts";
 import type { DistributorConfig } from "./config.ts";
 import { type DistributorMetrics, distributorMetrics } from "./metrics.ts";
+import { SplitPool } from "./split-pool.ts";
 
 export interface DistributorOptions {
   config: DistributorConfig;
@@ -24,11 +24,17 @@ export interface DistributorOptions {
 export class Distributor implements SpanSink {
   readonly #options: DistributorOptions;
   readonly #metrics: DistributorMetrics;
-  readonly #scratch: SplitScratch = new SplitScratch();
+  readonly #splitter: SplitPool;
 
   constructor(options: DistributorOptions) {
+    const { config, registry, spanLog } = options;
     this.#options = options;
-    this.#metrics = distributorMetrics(options.registry);
+    this.#splitter = new SplitPool({
+      threads: config.splitThreads,
+      partitionCount: spanLog.partitionCount,
+      retryAfterMs: config.retryAfterMs,
+    });
+    this.#metrics = distributorMetrics(registry, () => this.#splitter.threads);
   }
 
   async push(request: PushRequest): Promise<PushResult> {
@@ -41,8 +47,13 @@ export class Distributor implements SpanSink {
     }
   }
 
+  /** Ends the threads that split. No request may be under way. */
+  async stop(): Promise<void> {
+    await this.#splitter.close();
+  }
+
   async #push({ tenantHeaders, body, signal }: PushRequest): Promise<PushResult> {
-    const { multiTenancy, spanLog, isTenantFailing, config } = this.#options;
+    const { multiTenancy, isTenantFailing, config } = this.#options;
     const tenant = resolveTenant(tenantHeaders, multiTenancy);
     if (isTenantFailing(tenant)) {
       throw new SpoorError("Unavailable", `spans of tenant ${tenant} can not be stored now`, {
@@ -50,42 +61,49 @@ export class Distributor implements SpanSink {
         retryAfterMs: config.retryAfterMs,
       });
     }
-    const split = splitRequest(body, {
-      partitionCount: spanLog.partitionCount,
-      scratch: this.#scratch,
-    });
+    const bodyBytes = body.length;
+    const split = await this.#splitter.split(body);
     await this.#append(tenant, split, signal);
-    this.#metrics.spans.inc({ tenant }, split.acceptedSpans);
-    this.#metrics.bytes.inc({ tenant }, body.length);
+    this.#metrics.bytes.inc({ tenant }, bodyBytes);
     for (const { reason, spanCount } of split.rejections) {
       this.#metrics.rejectedSpans.inc({ reason }, spanCount);
     }
     return {
       acceptedSpans: split.acceptedSpans,
       rejectedSpans: split.rejectedSpans,
-      rejectedMessage: split.rejections
-        .map(({ reason, spanCount, example }) => `${spanCount} spans: ${reason} (${example})`)
-        .join("; "),
+      rejectedMessage: split.rejections.map(rejectionText).join("; "),
     };
   }
 
   /**
    * Waits for all partitions, also when one fails: the client sends everything again then, and the
-   * log's memory of retries keeps what was taken from being counted twice.
+   * log's memory of retries keeps what was taken from being stored twice.
    */
-  async #append(tenant: string, split: SplitResult, signal: AbortSignal): Promise<void> {
+  async #append(tenant: string, { parts }: SplitResult, signal: AbortSignal): Promise<void> {
     const { spanLog } = this.#options;
-    const settled = await Promise.allSettled(
-      split.parts.map(({ partition, record }) =>
-        spanLog.append(partition, tenant, record, { signal }),
-      ),
+    const failures: SpoorError[] = [];
+    await Promise.all(
+      parts.map(async ({ partition, record, spanCount }) => {
+        try {
+          const { duplicate } = await spanLog.append(partition, tenant, record, { signal });
+          this.#metrics.records.inc();
+          if (duplicate) this.#metrics.duplicateRecords.inc();
+          else this.#metrics.spans.inc({ tenant }, spanCount);
+        } catch (error) {
+          failures.push(toSpoorError(error));
+        }
+      }),
     );
-    for (const one of settled) {
-      if (one.status === "rejected") continue;
-      this.#metrics.records.inc();
-      if (one.value.duplicate) this.#metrics.duplicateRecords.inc();
-    }
-    const failed = settled.find((one) => one.status === "rejected");
-    if (failed !== undefined) throw toSpoorError(failed.reason);
+    if (failures.length > 0) throw worstOf(failures);
   }
+}
+
+/** A client that is told to try again would do so in vain if one of the failures stays. */
+function worstOf(failures: readonly SpoorError[]): SpoorError {
+  return failures.find(({ code }) => !errorTable[code].retryable) ?? failures[0];
+}
+
+function rejectionText({ reason, spanCount, example }: SplitRejection): string {
+  const spans = spanCount === 1 ? "1 span" : `${spanCount} spans`;
+  return `${spans}: ${reason} (${example})`;
 }

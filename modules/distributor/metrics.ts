@@ -1,5 +1,5 @@
 /** Metrics of the distributor. */
-import { Counter, type Registry } from "prom-client";
+import { Counter, Gauge, type Registry } from "prom-client";
 
 export interface DistributorMetrics {
   spans: Counter<"tenant">;
@@ -10,12 +10,25 @@ export interface DistributorMetrics {
   refusedRequests: Counter<"reason">;
 }
 
-export function distributorMetrics(registry: Registry): DistributorMetrics {
+/** `splitThreads` tells how many threads split large requests now. */
+export function distributorMetrics(
+  registry: Registry,
+  splitThreads: () => number,
+): DistributorMetrics {
   const registers = [registry];
+  // oxlint-disable-next-line no-new -- the registry keeps it
+  new Gauge({
+    name: "spoor_distributor_split_threads",
+    help: "Threads that split large requests now.",
+    registers,
+    collect() {
+      this.set(splitThreads());
+    },
+  });
   return {
     spans: new Counter({
       name: "spoor_distributor_spans_total",
-      help: "Spans made durable in the log.",
+      help: "Spans made durable in the log, repeats of a request not counted.",
       registers,
       labelNames: ["tenant"],
     }),
@@ -27,7 +40,7 @@ export function distributorMetrics(registry: Registry): DistributorMetrics {
     }),
     records: new Counter({
       name: "spoor_distributor_records_total",
-      help: "Records appended to the log, one per request and partition.",
+      help: "Records made durable in the log, one per request and partition, with repeats.",
       registers,
     }),
     duplicateRecords: new Counter({

@@ -31,7 +31,7 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
     .enum(["answer", "error"])
     .default("answer")
     .describe(
-      "What a query gets when something could not be read: what there is, marked as partial, or 503.",
+      "What a query gets when something could not be read: the rest, marked as partial, or 503.",
     ),
   queryTimeoutMs: positive.default(60_000).describe("How long a query may take, milliseconds."),
   queriesMax: positive.default(256).describe("Queries at a time; more are told to retry."),

@@ -3,7 +3,10 @@ import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import { oracleSearch } from "./oracle.ts";
+import type { SpanAttribute } from "#pkg/api/query.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { type Condition, oracleSearch } from "./oracle.ts";
+import { parseSearch } from "./params.ts";
 import { searchNewest, type SearchQuery, type SearchResult } from "./search.ts";
 import { broken, headShard, tenant, TestSpans } from "./testing.ts";
 
@@ -88,35 +91,87 @@ async function build(all: readonly Chunk[]): Promise<TestSpans> {
   return spans;
 }
 
+const tagOf = ({ attributes }: SpanSpec): string | undefined => attributes?.tag;
+const lengthOf = ({ startNano, endNano }: SpanSpec): bigint =>
+  endNano > startNano ? endNano - startNano : 0n;
+const showTag = (span: SpanSpec): SpanAttribute[] => {
+  const value = tagOf(span);
+  return value === undefined ? [] : [{ key: "tag", value }];
+};
+const showService = ({ service = "" }: SpanSpec): SpanAttribute[] => [
+  { key: "service.name", value: service },
+];
+const showStatus = ({ isError }: SpanSpec): SpanAttribute[] => [
+  { key: "status", value: isError === true ? "error" : "unset" },
+];
+const showNothing = (): SpanAttribute[] => [];
+
+const conditions: Condition[] = [
+  { text: '{ name = "x" }', holds: ({ name }) => name === "x", shows: showNothing },
+  { text: "{ duration > 10ns }", holds: (span) => lengthOf(span) > 10n, shows: showNothing },
+  { text: "{ span.tag != nil }", holds: (span) => tagOf(span) !== undefined, shows: showTag },
+  { text: "{ .tag = nil }", holds: (span) => tagOf(span) === undefined, shows: showTag },
+  { text: '{ .tag = "again" }', holds: (span) => tagOf(span) === "again", shows: showTag },
+  { text: '{ .tag !~ "a.*" }', holds: (span) => tagOf(span) === "1", shows: showTag },
+  {
+    text: '{ resource.service.name = "a" && !(name = "y") }',
+    holds: ({ service, name }) => service === "a" && name !== "y",
+    shows: showService,
+  },
+  {
+    text: '{ status = error || (.service.name =~ "__.*" && duration * 2 < 9ns) }',
+    holds: (span) =>
+      span.isError === true || (span.service === "__proto__" && lengthOf(span) * 2n < 9n),
+    shows: (span) => [...showStatus(span), ...showService(span)],
+  },
+  { text: '{ name = "nobody" || .no > 1 }', holds: () => false, shows: showNothing },
+];
+
+function filterOf(condition: Condition | undefined): FieldExpr | undefined {
+  if (condition === undefined) return undefined;
+  const { filter } = parseSearch(new URLSearchParams({ q: condition.text }), bounds);
+  expect(filter).toBeDefined();
+  return filter;
+}
+
+const bounds = { nowMs: 0, limitMax: 100, spansPerTraceMax: 100 };
+
 const queryOf = fc.record({
   start: fc.integer({ min: 0, max: 50 }),
   length: fc.integer({ min: 1, max: 100 }),
+  condition: fc.constantFrom<(Condition | undefined)[]>(undefined, undefined, ...conditions),
   limit: fc.integer({ min: 1, max: 15 }),
   spansPerTrace: fc.integer({ min: 0, max: 5 }),
   concurrency: fc.integer({ min: 1, max: 5 }),
 });
 
-function search(spans: TestSpans, query: Partial<SearchQuery> = {}): Promise<SearchResult> {
+function queryFor(query: Partial<SearchQuery>): SearchQuery {
   const whole = { tenant, startNano: 0n, endNano: 1000n, limit: 20, spansPerTrace: 3, signal };
-  return searchNewest(spans.both, { ...whole, ...query }, { concurrency: 3 });
+  return { ...whole, ...query };
+}
+
+async function search(spans: TestSpans, query: Partial<SearchQuery> = {}): Promise<SearchResult> {
+  return await searchNewest(spans.both, queryFor(query), { concurrency: 3 });
 }
 
 describe("searchNewest", () => {
   it.each([
-    ["heads", fc.constant(false), 1000],
-    ["blocks and heads", fc.boolean(), 60],
+    ["heads", fc.constant(false), 2000],
+    ["blocks and heads", fc.boolean(), 150],
   ])("gives the oracle's answer however spans are cut: %s", async (_, blocks, numRuns) => {
     await fc.assert(
       fc.asyncProperty(
         chunks(blocks),
         queryOf,
-        async (all, { start, length, limit, spansPerTrace, concurrency }) => {
+        async (all, { start, length, limit, spansPerTrace, concurrency, condition }) => {
           const spans = await build(all);
           const range = { startNano: BigInt(start), endNano: BigInt(start + length) };
-          const query = { tenant, ...range, limit, spansPerTrace, signal };
+          const filter = filterOf(condition);
+          const query = { tenant, ...range, limit, spansPerTrace, filter, signal };
           const result = await searchNewest(spans.both, query, { concurrency });
           const specs = all.flatMap((one) => one.specs);
-          expect(result.traces).toEqual(oracleSearch(specs, range, { limit, spansPerTrace }));
+          const options = { limit, spansPerTrace, condition };
+          expect(result.traces).toEqual(oracleSearch(specs, range, options));
           expect(result.failures).toEqual([]);
           expect(result.stats.completedJobs).toBe(result.stats.totalJobs);
           expect(spans.pins).toBe(0);
@@ -125,4 +180,162 @@ describe("searchNewest", () => {
       { numRuns },
     );
   });
+
+  it("reads a head only where it is beyond the snapshot's transaction", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 } };
+    spans.heads = [
+      headShard([spanOf(1, 10)], { ...place, appId: "log/1/0", toOffset: 5 }),
+      headShard([spanOf(2, 20)], { ...place, appId: "log/1/0", toOffset: 6 }),
+      headShard([spanOf(3, 30)], { ...place, appId: "other/1/0", toOffset: 1 }),
+    ];
+    spans.transactions.set("log/1/0", 5);
+    const { traces, stats } = await search(spans);
+    expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(3), idOf(2)]);
+    expect(stats).toMatchObject({ totalJobs: 2, completedJobs: 2, totalBlocks: 0 });
+    expect(spans.calls).toEqual(["pin", "snapshot 7"]);
+    expect(spans.pins).toBe(0);
+  });
+
+  it("does not read shards that cannot change the answer", async () => {
+    const spans = new TestSpans();
+    const asked: string[] = [];
+    for (let i = 0; i < 8; i++) {
+      const shard = headShard([spanOf(i + 1, i * 10)], {
+        partition: { index: 0, count: 1 },
+        appId: `log/1/${i}`,
+        toOffset: 1,
+      });
+      const listTraces: typeof shard.listTraces = async (...args) => {
+        asked.push(shard.appId);
+        return await shard.listTraces(...args);
+      };
+      spans.heads.push({ ...shard, listTraces });
+    }
+    const { traces } = await searchNewest(spans.both, queryFor({ limit: 2 }), { concurrency: 1 });
+    expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(8), idOf(7)]);
+    expect(asked).toEqual(["log/1/7", "log/1/6"]);
+  });
+
+  it("leaves out shards and blocks outside of the range", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 1 };
+    await spans.addBlock("in", [spanOf(1, 10), spanOf(2, 20)], place);
+    await spans.addBlock("before", [spanOf(3, 1)], place);
+    await spans.addBlock("after", [spanOf(4, 40)], place);
+    const { traces, stats } = await search(spans, { startNano: 15n, endNano: 40n });
+    expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(2)]);
+    expect(stats).toMatchObject({ totalBlocks: 1, totalJobs: 1 });
+  });
+
+  it("answers with the rest when a block cannot be read, and names it", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
+    await spans.addBlock("good", [spanOf(1, 10)], place);
+    const bad = await spans.addBlock("bad", [spanOf(2, 20)], place);
+    spans.blocks[1] = broken(bad, new SpoorError("Corrupt", "checksum does not match"));
+    const { traces, stats, failures } = await search(spans);
+    expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(1)]);
+    expect(failures).toEqual([
+      { reason: "Corrupt", message: `block ${bad.path} row group 0: checksum does not match` },
+    ]);
+    expect(stats).toMatchObject({ totalJobs: 2, completedJobs: 1 });
+  });
+
+  it("says what is missing when only the details cannot be read", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
+    const bad = await spans.addBlock("bad", [spanOf(1, 10), spanOf(2, 20)], place);
+    await spans.addBlock("good", [{ ...spanOf(2, 25), spanId: "00000000000000aa" }], place);
+    const [shard] = bad.shards;
+    const unreadable = broken(shard, new Error("gone"));
+    const listTraces: typeof shard.listTraces = (...args) => shard.listTraces(...args);
+    spans.blocks[0] = { ...bad, shards: [{ ...unreadable, listTraces }] };
+    const { traces, failures } = await search(spans);
+    expect(traces).toMatchObject([{ traceId: idOf(2), startNano: 25n, matchedSpans: 1 }]);
+    expect(failures).toHaveLength(1);
+  });
+
+  it("carries what was missing from the start", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
+    await spans.addBlock("good", [spanOf(1, 10)], place);
+    spans.failed = [{ path: "blocks/x", message: "block blocks/x: no tags" }];
+    spans.incomplete = ["3 records are not readable yet"];
+    const { traces, stats, failures } = await search(spans);
+    expect(traces).toHaveLength(1);
+    expect(failures.map(({ message }) => message)).toEqual([
+      "3 records are not readable yet",
+      "block blocks/x: no tags",
+    ]);
+    expect(stats).toMatchObject({ totalJobs: 3, completedJobs: 1 });
+  });
+
+  it("answers from what is left when heads or blocks are out of reach", async () => {
+    const spans = new TestSpans();
+    const partition = { index: 0, count: 1 };
+    await spans.addBlock("old", [spanOf(1, 10)], { partition, rowGroupSpans: 100 });
+    spans.heads = [headShard([spanOf(2, 20)], { partition, appId: "a", toOffset: 1 })];
+    spans.liveError = new SpoorError("Unavailable", "no ingester");
+    const stored = await search(spans);
+    expect(stored.traces.map(({ traceId }) => traceId)).toEqual([idOf(1)]);
+    expect(stored.failures[0].message).toBe("live spans could not be read: no ingester");
+    expect(spans.calls).toContain("snapshot -1");
+    spans.liveError = undefined;
+    spans.storedError = new SpoorError("Unavailable", "no bucket");
+    const live = await search(spans);
+    expect(live.traces.map(({ traceId }) => traceId)).toEqual([idOf(2)]);
+    expect(live.isStoredMissing).toBe(true);
+    expect(spans.pins).toBe(0);
+  });
+
+  it("ends when it is cancelled, wherever it is, and lets go of its heads", async () => {
+    for (let at = 1; ; at++) {
+      const spans = new TestSpans();
+      const gone = new AbortController();
+      let calls = 0;
+      const cut = <T>(answer: T): T => {
+        if (++calls === at) gone.abort();
+        gone.signal.throwIfAborted();
+        return answer;
+      };
+      const shard = headShard([spanOf(1, 10)], {
+        partition: { index: 0, count: 1 },
+        appId: "a",
+        toOffset: 1,
+      });
+      spans.heads = [
+        {
+          ...shard,
+          listTraces: async (...args) => cut(await shard.listTraces(...args)),
+          traceDetails: async (...args) => cut(await shard.traceDetails(...args)),
+        },
+      ];
+      const result = search(spans, { signal: gone.signal });
+      if (at === 3) {
+        expect((await result).traces).toHaveLength(1);
+        return;
+      }
+      await expect(result).rejects.toMatchObject({ code: "Canceled", reason: "client_gone" });
+      expect(spans.pins).toBe(0);
+    }
+  });
+
+  it("tells a timeout from a client that has gone", async () => {
+    const spans = new TestSpans();
+    const timedOut = AbortSignal.timeout(0);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    timedOut.addEventListener("abort", () => resolve(), { once: true });
+    await promise;
+    await expect(search(spans, { signal: timedOut })).rejects.toMatchObject({ code: "Timeout" });
+  });
 });
+
+function idOf(n: number): string {
+  return n.toString(16).padStart(32, "0");
+}
+
+function spanOf(trace: number, start: number): SpanSpec {
+  const startNano = BigInt(start);
+  return { traceId: idOf(trace), spanId: "0000000000000001", startNano, endNano: startNano + 1n };
+}

@@ -7,7 +7,7 @@
  * |---|---|
  * | v1 JSON | `{"batches": [ResourceSpans]}` |
  * | v1 protobuf | tempopb.Trace, wire-equal to OTLP TracesData |
- *
+ * | v2 JSON | `{"trace": {"resourceSpans": []}, "metrics": {}, "status": "", "message": ""}` |
  * | v2 protobuf | tempopb.TraceByIDResponse: trace = 1, metrics = 2, status = 3, message = 4 |
  */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";

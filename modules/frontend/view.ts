@@ -98,7 +98,10 @@ export function throwIfEnded(signal: AbortSignal): void {
   if (!signal.aborted) return;
   const cause = toSpoorError(signal.reason);
   if (cause.code === "Timeout") {
-    throw new SpoorError("Timeout", "query took too long", { reason: "query_timeout", cause });
+    throw new SpoorError("Timeout", "context deadline exceeded", {
+      reason: "query_timeout",
+      cause,
+    });
   }
   throw new SpoorError("Canceled", "query was cancelled", { reason: "client_gone", cause });
 }

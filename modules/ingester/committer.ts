@@ -1,23 +1,24 @@
 /**
  * Closed heads to blocks to commits, for one partition: per tenant one at a time, in log order.
- * Keeps trying while the store fails; a head that cannot be encoded is bisected by its log range
+ * Keeps trying while the store fails. A head that cannot be encoded is bisected by its log range
  * down to the records at fault, which go to quarantine.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { HeadData } from "#pkg/columns/head.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import type { Change, CommitResult, Table } from "#pkg/table/table.ts";
-import type { Cutter } from "./cutter.ts";
-import type { ClosedHead, CutResult } from "./messages.ts";
+import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
+import { type Cutter, cutterDied, encodeFailed } from "./cutter.ts";
+import type { ClosedHead, CutTask, LogRange, StoredCut } from "./messages.ts";
 import type { IngesterMetrics } from "./metrics.ts";
 import { quarantine } from "./quarantine.ts";
+import { readRecord } from "./rebuild.ts";
 
 export interface CommitterOptions {
   partition: { index: number; count: number };
   appId: string;
   store: StoreConfig;
+  logDir: string;
   rowGroupSpans: number;
   quarantineDir: string;
   cutter: Cutter;
@@ -25,55 +26,83 @@ export interface CommitterOptions {
   clock: Clock;
   log: Log;
   metrics: IngesterMetrics;
-  /** Decodes the tenant's records of a range of the log anew. */
-  rebuild: (range: LogRange) => Promise<RebuiltHead>;
-  onCommitted: (head: ClosedHead) => Promise<void>;
-  /** Another writer owns the partition: this one must stop. */
+  /** Tenant -> offset that its table has reached. Every commit starts from it and moves it. */
+  committed: Map<string, number>;
+  onCommitted: (head: ClosedHead) => void;
+  /** Another writer owns the partition: this one has stopped and so must the process. */
   onFatal: (error: SpoorError) => void;
-}
-
-export interface LogRange {
-  tenant: string;
-  fromOffset: number;
-  toOffset: number;
-}
-
-export interface RebuiltHead {
-  data: HeadData;
-  records: { offset: number; bytes: Uint8Array }[];
 }
 
 const backoffMinMs = 200;
 const backoffMaxMs = 30_000;
+/** A cutter thread that dies this often over one range does so for its content. */
+const deathsMax = 3;
+
+/**
+ * Blocks that no commit names are deleted as orphans some time, after an hour at the earliest
+ * (`compactor.orphan_age`): those that wait for their commit longer than this are written anew.
+ */
+const cutsAgeMaxMs = 30 * 60_000;
 
 /** Conflicts that a block encoded anew, against the table as it is now, does not have. */
-const staleSchemaReasons = new Set(["schema_conflict", "too_many_columns"]);
+const staleSchemaReasons: ReadonlySet<string> = new Set(["schema_conflict", "too_many_columns"]);
+
+/** What was done for a head so far; kept between tries. */
+interface Attempt {
+  /** Ranges without a block yet, the next one last. Only the first is the head itself. */
+  todo: { range: LogRange; head: CutTask["head"] }[];
+  /** Threads that died over the next range. */
+  deaths: number;
+  /** Blocks that are in the store. */
+  cuts: StoredCut[];
+  /** When the first of them was begun, milliseconds since the epoch. */
+  cutsMs: number;
+  change: Change | undefined;
+}
 
 export class Committer {
   readonly #options: CommitterOptions;
   readonly #tails = new Map<string, Promise<void>>();
+  /** Heads that wait or are being stored, by tenant. */
+  readonly #waiting = new Map<string, number>();
   /** Offsets whose records did not decode, by tenant. */
   readonly #undecodable = new Map<string, Set<number>>();
-  readonly #failing = new Set<string>();
+  /** Tenants whose last try failed -> how many commits had gone through when that began. */
+  readonly #failing = new Map<string, number>();
+  #commits = 0;
   readonly #abort = new AbortController();
+  #gaveUp = 0;
 
   constructor(options: CommitterOptions) {
     this.#options = options;
   }
 
-  /** Tenants whose last attempt failed and that are tried again. */
-  get failingTenants(): ReadonlySet<string> {
-    return this.#failing;
+  /**
+   * Whether `headsMax` heads of the tenant wait for a store that fails for it but not for others:
+   * taking more of its spans would only take memory from tenants whose spans can be stored.
+   */
+  isHeldUp(tenant: string, headsMax: number): boolean {
+    const commitsBefore = this.#failing.get(tenant);
+    if (commitsBefore === undefined || commitsBefore === this.#commits) return false;
+    return (this.#waiting.get(tenant) ?? 0) >= headsMax;
   }
 
   /** Puts a head behind the other heads of its tenant. */
   enqueue(head: ClosedHead): void {
-    const tail = this.#tails.get(head.tenant) ?? Promise.resolve();
-    const next = tail.then(() => this.#persist(head));
-    this.#tails.set(head.tenant, next);
-    void next.then(() => {
-      if (this.#tails.get(head.tenant) === next) this.#tails.delete(head.tenant);
-    });
+    const { tenant } = head;
+    this.#waiting.set(tenant, (this.#waiting.get(tenant) ?? 0) + 1);
+    const tail = this.#tails.get(tenant) ?? Promise.resolve();
+    const next = tail
+      .then(() => this.#persist(head))
+      .catch((error: unknown) => this.#fail(toSpoorError(error)))
+      .finally(() => {
+        const left = this.#waiting.get(tenant)! - 1;
+        this.#waiting.set(tenant, left);
+        if (left > 0) return;
+        this.#waiting.delete(tenant);
+        this.#tails.delete(tenant);
+      });
+    this.#tails.set(tenant, next);
   }
 
   noteUndecodable(tenant: string, offset: number): void {
@@ -82,88 +111,97 @@ export class Committer {
     this.#undecodable.set(tenant, offsets);
   }
 
-  /** Resolves when nothing waits any more. */
+  /** Resolves when nothing waits any more. Rejects (Unavailable) if heads were given up. */
   async idle(): Promise<void> {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());
+    if (this.#gaveUp === 0) return;
+    const { index } = this.#options.partition;
+    const message = `partition ${index}: ${this.#gaveUp} heads are not stored, only in the log`;
+    throw new SpoorError("Unavailable", message, { reason: "heads_given_up" });
   }
 
-  /** Gives up what waits; it stays in the log. */
-  stop(): void {
+  /** Gives up what waits, which stays in the log; resolves when nothing is under way any more. */
+  async stop(): Promise<void> {
     this.#abort.abort();
+    await Promise.all(this.#tails.values());
+  }
+
+  #fail(error: SpoorError): void {
+    this.#gaveUp++;
+    this.#abort.abort();
+    this.#options.onFatal(error);
   }
 
   async #persist(head: ClosedHead): Promise<void> {
-    const { log, metrics, clock, onCommitted, onFatal } = this.#options;
-    let waitMs = backoffMinMs;
-    const attempt = {
-      cuts: undefined as CutResult[] | undefined,
-      change: undefined as Change | undefined,
-    };
-    while (!this.#abort.signal.aborted) {
+    const { signal } = this.#abort;
+    const { tenant, fromOffset, toOffset } = head;
+    const range = { tenant, fromOffset, toOffset };
+    let attempt = firstAttempt(range, head);
+    for (let waitMs = backoffMinMs; !signal.aborted; waitMs = Math.min(waitMs * 2, backoffMaxMs)) {
       try {
-        await this.#attempt(head, attempt);
-        this.#failing.delete(head.tenant);
-        await onCommitted(head);
+        if (await this.#areCutsTooOld(range, attempt)) attempt = firstAttempt(range, head);
+        await this.#attempt(range, attempt);
+        this.#failing.delete(tenant);
+        this.#commits++;
+        this.#options.committed.set(tenant, toOffset);
+        this.#options.onCommitted(head);
         return;
       } catch (cause) {
+        if (signal.aborted) break;
         const error = toSpoorError(cause);
-        if (this.#abort.signal.aborted) return;
-        if (error.code === "Conflict" && staleSchemaReasons.has(error.reason)) {
-          attempt.cuts = undefined;
-          attempt.change = undefined;
-        } else if (error.code === "Conflict") {
-          onFatal(error);
-          return;
+        if (error.code === "Conflict") {
+          // Heads behind this one must not be committed: they would hide that this one is missing.
+          if (!staleSchemaReasons.has(error.reason)) return this.#fail(error);
+          attempt = firstAttempt(range, head);
         }
-        metrics.commitFailures.inc({ reason: error.reason });
-        if (!this.#failing.has(head.tenant)) {
-          log.error(
-            { tenant: head.tenant, partition: this.#options.partition.index, error: error.message },
-            "a head could not be stored, trying again",
-          );
-        }
-        this.#failing.add(head.tenant);
-        try {
-          await clock.sleep(waitMs * (0.5 + Math.random()), this.#abort.signal);
-        } catch (aborted) {
-          if (hasCode(toSpoorError(aborted), "Canceled")) return;
-          throw aborted;
-        }
-        waitMs = Math.min(waitMs * 2, backoffMaxMs);
+        this.#noteFailure(range, error);
+        await this.#pause(waitMs * (0.5 + Math.random()));
       }
+    }
+    this.#gaveUp++;
+  }
+
+  #noteFailure(range: LogRange, error: SpoorError): void {
+    const { log, metrics } = this.#options;
+    metrics.storeFailures.inc({ reason: error.reason });
+    if (this.#failing.has(range.tenant)) return;
+    this.#failing.set(range.tenant, this.#commits);
+    const fields = { ...range, error: error.message, reason: error.reason };
+    log.error(fields, "a head could not be stored, trying again");
+  }
+
+  /** Ends early, without an error, when the committer stops. */
+  async #pause(ms: number): Promise<void> {
+    const { signal } = this.#abort;
+    try {
+      await this.#options.clock.sleep(ms, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
     }
   }
 
-  /** One try: what an earlier try has done already (blocks stored, change planned) is kept. */
-  async #attempt(
-    head: ClosedHead,
-    attempt: { cuts: CutResult[] | undefined; change: Change | undefined },
-  ): Promise<void> {
-    const { tableOf, appId, metrics } = this.#options;
-    const table = tableOf(head.tenant);
+  /** Only what the table certainly does not name is written anew. */
+  async #areCutsTooOld({ tenant }: LogRange, { cuts, cutsMs }: Attempt): Promise<boolean> {
+    const { clock, committed, appId, tableOf } = this.#options;
+    if (cuts.length === 0 || clock.nowMs() - cutsMs < cutsAgeMaxMs) return false;
+    const { transactions } = await tableOf(tenant).refresh();
+    return transactions.get(appId) === committed.get(tenant);
+  }
+
+  /** One try: what an earlier try has done already is not done again. */
+  async #attempt(range: LogRange, attempt: Attempt): Promise<void> {
+    const { tableOf, metrics } = this.#options;
+    const table = tableOf(range.tenant);
     if (attempt.change === undefined) {
-      await this.#quarantineUndecodable(head);
+      await this.#quarantineUndecodable(range);
       if (table.snapshot.version < 0) await table.refresh();
-      attempt.cuts ??= head.spans === 0 ? [] : await this.#cutRange(head, head.data, table);
-      const { cuts } = attempt;
-      attempt.change = {
-        add: cuts.map(({ file }) => file),
-        columns: [
-          ...new Map(cuts.flatMap(({ columns }) => columns).map((c) => [c.name, c])).values(),
-        ],
-        transaction: {
-          appId,
-          expectedVersion: table.snapshot.transactions.get(appId),
-          version: head.toOffset,
-        },
-        operation: "WRITE",
-        dataChange: true,
-      };
+      while (attempt.todo.length > 0) await this.#cutNext(attempt, table);
+      attempt.change = this.#planChange(range, attempt.cuts);
     }
     const stopTimer = metrics.commitSeconds.startTimer();
-    await commitOnce(table, attempt.change);
+    await commitOnce(table, attempt.change, this.#abort.signal);
     stopTimer();
-    for (const { file, duplicateSpans } of attempt.cuts!) {
+    for (const { file, duplicateSpans } of attempt.cuts) {
       metrics.blocks.inc();
       metrics.blockBytes.inc(file.sizeBytes);
       metrics.blockSpans.inc(file.stats.rows);
@@ -171,68 +209,67 @@ export class Committer {
     }
   }
 
-  /** Encodes a range; if that fails for its content, its halves; a single record goes aside. */
-  async #cutRange(
-    range: LogRange & ClosedTimes,
-    data: HeadData,
-    table: Table,
-  ): Promise<CutResult[]> {
+  /** The commit starts from what this writer knows, not from what the table says by now. */
+  #planChange({ tenant, fromOffset, toOffset }: LogRange, cuts: readonly StoredCut[]): Change {
+    const { appId, committed } = this.#options;
+    const expectedVersion = committed.get(tenant);
+    if (fromOffset < (expectedVersion ?? 0)) {
+      const message = `head of tenant ${tenant} begins at ${fromOffset}, below ${expectedVersion}`;
+      throw new SpoorError("Conflict", message, { reason: "head_overlap" });
+    }
+    return {
+      add: cuts.map(({ file }) => file),
+      columns: columnsOf(cuts),
+      transaction: { appId, expectedVersion, version: toOffset },
+      operation: "WRITE",
+      dataChange: true,
+    };
+  }
+
+  /** Cuts the next range. If it cannot be encoded, its halves are next; one record goes aside. */
+  async #cutNext(attempt: Attempt, table: Table): Promise<void> {
+    const { range, head } = attempt.todo.at(-1)!;
+    if (attempt.cuts.length === 0) attempt.cutsMs = this.#options.clock.nowMs();
     try {
-      return [await this.#cut(range, data, table)];
+      const cut = await this.#cut(range, head, { table, cuts: attempt.cuts });
+      if (cut !== undefined) attempt.cuts.push(cut);
+      attempt.todo.pop();
     } catch (cause) {
       const error = toSpoorError(cause);
-      if (error.code !== "Internal" && error.code !== "Corrupt" && error.code !== "InvalidInput") {
-        throw error;
+      if (error.reason === cutterDied) attempt.deaths++;
+      const isContent = error.reason === encodeFailed || attempt.deaths >= deathsMax;
+      if (!isContent) throw error;
+      if (range.toOffset - range.fromOffset === 1) {
+        await this.#setAside(range.tenant, range.fromOffset, error.message);
+        attempt.todo.pop();
+      } else {
+        const fields = { ...range, error: error.message };
+        this.#options.log.error(fields, "a range of the log could not be encoded, bisecting it");
+        attempt.todo.pop();
+        attempt.todo.push(...halves(range));
       }
-      this.#options.log.error(
-        { ...logRange(range), error: error.message },
-        "a range of the log could not be encoded, bisecting it",
-      );
-      return await this.#bisect(range, error, table);
     }
+    attempt.deaths = 0;
   }
 
-  async #bisect(
-    range: LogRange & ClosedTimes,
-    error: SpoorError,
-    table: Table,
-  ): Promise<CutResult[]> {
-    const { rebuild } = this.#options;
-    const { records } = await rebuild(logRange(range));
-    if (records.length <= 1) {
-      for (const { offset, bytes } of records) {
-        await this.#setAside(range.tenant, offset, bytes, error.message);
-      }
-      return [];
-    }
-    const middle = records[records.length >> 1].offset;
-    const out: CutResult[] = [];
-    for (const half of [
-      { ...range, toOffset: middle },
-      { ...range, fromOffset: middle },
-    ]) {
-      const { data } = await rebuild(logRange(half));
-      if (data.rows > 0) out.push(...(await this.#cutRange(half, data, table)));
-    }
-    return out;
-  }
-
-  async #cut(range: LogRange & ClosedTimes, data: HeadData, table: Table): Promise<CutResult> {
-    const { store, partition, rowGroupSpans, cutter, clock, metrics } = this.#options;
-    const result = await cutter.cut({
-      store,
-      tenant: range.tenant,
-      data,
-      firstAppendedMs: range.firstAppendedMs,
-      lastAppendedMs: range.lastAppendedMs,
-      partition,
-      rowGroupSpans,
-      tableColumns: [...table.snapshot.columns.keys()],
-      nowMs: clock.nowMs(),
-    });
-    metrics.cutSeconds.observe(result.encodeMs / 1000);
-    metrics.storeSeconds.observe(result.storeMs / 1000);
-    return result;
+  async #cut(
+    range: LogRange,
+    head: CutTask["head"],
+    { table, cuts }: { table: Table; cuts: readonly StoredCut[] },
+  ): Promise<StoredCut | undefined> {
+    const { store, logDir, partition, rowGroupSpans, cutter, clock, metrics } = this.#options;
+    const tableColumns = [
+      ...table.snapshot.columns.keys(),
+      ...columnsOf(cuts).map(({ name }) => name),
+    ];
+    const nowMs = clock.nowMs();
+    const places = { store, logDir, partition };
+    const task = { ...places, range, head, rowGroupSpans, tableColumns, nowMs };
+    const { stored } = await cutter.cut(task);
+    if (stored === undefined) return undefined;
+    metrics.cutSeconds.observe(stored.encodeMs / 1000);
+    metrics.storeSeconds.observe(stored.storeMs / 1000);
+    return stored;
   }
 
   async #quarantineUndecodable({ tenant, fromOffset, toOffset }: LogRange): Promise<void> {
@@ -240,47 +277,52 @@ export class Committer {
     if (offsets === undefined) return;
     for (const offset of offsets) {
       if (offset < fromOffset || offset >= toOffset) continue;
-      const one = { tenant, fromOffset: offset, toOffset: offset + 1 };
-      const { records } = await this.#options.rebuild(one);
-      for (const { bytes } of records) {
-        await this.#setAside(tenant, offset, bytes, "the record does not decode");
-      }
+      await this.#setAside(tenant, offset, "the record does not decode");
       offsets.delete(offset);
     }
     if (offsets.size === 0) this.#undecodable.delete(tenant);
   }
 
-  async #setAside(
-    tenant: string,
-    offset: number,
-    bytes: Uint8Array,
-    reason: string,
-  ): Promise<void> {
-    const { appId, quarantineDir, log, metrics } = this.#options;
+  async #setAside(tenant: string, offset: number, reason: string): Promise<void> {
+    const { appId, logDir, partition, quarantineDir, log, metrics } = this.#options;
+    let bytes: Uint8Array;
+    try {
+      bytes = readRecord(logDir, partition.index, { tenant, offset });
+    } catch (error) {
+      if (!hasCode(error, "NotFound")) throw error;
+      // It was read before: the disk lost it since, as it lost the records that reads report.
+      log.error({ tenant, offset, reason }, "a record at fault is not in the log any more");
+      return;
+    }
     const path = await quarantine(quarantineDir, { tenant, appId, offset, bytes });
     metrics.quarantinedRecords.inc();
     log.error({ tenant, offset, path, reason }, "a record was put into quarantine");
   }
 }
 
-interface ClosedTimes {
-  firstAppendedMs: number;
-  lastAppendedMs: number;
+function firstAttempt(range: LogRange, head: ClosedHead): Attempt {
+  return { todo: [{ range, head }], deaths: 0, cuts: [], cutsMs: 0, change: undefined };
 }
 
-function logRange({ tenant, fromOffset, toOffset }: LogRange): LogRange {
-  return { tenant, fromOffset, toOffset };
+/** The two halves of a range, the later one first. */
+function halves({ tenant, fromOffset, toOffset }: LogRange): Attempt["todo"] {
+  const middle = fromOffset + Math.floor((toOffset - fromOffset) / 2);
+  return [
+    { range: { tenant, fromOffset: middle, toOffset }, head: undefined },
+    { range: { tenant, fromOffset, toOffset: middle }, head: undefined },
+  ];
+}
+
+function columnsOf(cuts: readonly StoredCut[]): ColumnDef[] {
+  const byName = new Map(cuts.flatMap(({ columns }) => columns).map((c) => [c.name, c]));
+  return [...byName.values()];
 }
 
 /** Commits; a change that is found to be in the table already was ours, from an earlier try. */
-async function commitOnce(table: Table, change: Change): Promise<CommitResult | undefined> {
+async function commitOnce(table: Table, change: Change, signal: AbortSignal): Promise<void> {
   try {
-    return await table.commit(change);
+    await table.commit(change, { signal });
   } catch (error) {
-    if (hasCode(error, "Conflict") && error.reason === "already_committed") {
-      await table.refresh();
-      return undefined;
-    }
-    throw error;
+    if (!hasCode(error, "Conflict") || error.reason !== "already_committed") throw error;
   }
 }

@@ -6,32 +6,33 @@
 import { parentPort } from "node:worker_threads";
 import { ulid } from "ulid";
 import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
-import { cutHead } from "#pkg/block/cut.ts";
+import { type CutBlock, cutHead } from "#pkg/block/cut.ts";
 import { wasmMemoryBytes } from "#pkg/block/parquet.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { version } from "#pkg/version/version.ts";
-import type { CutResult, CutTask } from "./messages.ts";
+import { encodeFailed } from "./cutter.ts";
+import type { CutResult, CutTask, StoredCut } from "./messages.ts";
+import { rebuildHead } from "./rebuild.ts";
 
 /** Starts further than this from the time of ingest are bad clocks (decided). */
 const pastNano = 24n * 3600n * 1_000_000_000n;
 const futureNano = 600n * 1_000_000_000n;
 
 async function cut(task: CutTask): Promise<CutResult> {
+  const head = task.head ?? rebuildHead(task.logDir, task.partition.index, task.range);
+  const stored = head.data.rows === 0 ? undefined : await store(head, task);
+  return { stored, wasmBytes: wasmMemoryBytes() };
+}
+
+async function store(head: NonNullable<CutTask["head"]>, task: CutTask): Promise<StoredCut> {
   const startMs = performance.now();
-  const nano = (ms: number): bigint => BigInt(Math.round(ms)) * 1_000_000n;
-  const block = cutHead(task.data, {
-    rowGroupSpans: task.rowGroupSpans,
-    plausibleFromNano: nano(task.firstAppendedMs) - pastNano,
-    plausibleToNano: nano(task.lastAppendedMs) + futureNano,
-    partition: task.partition,
-    createdBy: `spoor ${version}`,
-    tableColumns: task.tableColumns,
-  });
+  const block = encode(head, task);
   const encodedMs = performance.now();
-  const store = await openStore(task.store);
+  const bucket = await openStore(task.store);
   const path = blockPath(ulid(task.nowMs), task.nowMs);
-  await store.put(`${task.tenant}/${path}`, block.bytes);
+  await bucket.put(`${task.range.tenant}/${path}`, block.bytes);
   const place = { path, sizeBytes: block.bytes.length, modifiedMs: task.nowMs };
   return {
     file: toBlockFile(block, { ...place, partition: task.partition }),
@@ -39,8 +40,26 @@ async function cut(task: CutTask): Promise<CutResult> {
     duplicateSpans: block.duplicateSpans,
     encodeMs: encodedMs - startMs,
     storeMs: performance.now() - encodedMs,
-    wasmBytes: wasmMemoryBytes(),
   };
+}
+
+function encode(head: NonNullable<CutTask["head"]>, task: CutTask): CutBlock {
+  const nano = (ms: number): bigint => BigInt(Math.round(ms)) * 1_000_000n;
+  try {
+    return cutHead(head.data, {
+      rowGroupSpans: task.rowGroupSpans,
+      plausibleFromNano: nano(head.firstAppendedMs) - pastNano,
+      plausibleToNano: nano(head.lastAppendedMs) + futureNano,
+      partition: task.partition,
+      createdBy: `spoor ${version}`,
+      tableColumns: task.tableColumns,
+    });
+  } catch (cause) {
+    const { tenant, fromOffset, toOffset } = task.range;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `encode records ${fromOffset} to ${toOffset} of tenant ${tenant}: ${why}`;
+    throw new SpoorError("Internal", message, { reason: encodeFailed, cause });
+  }
 }
 
 void new Rpc(parentPort!, { cut });

@@ -1,6 +1,6 @@
 /** Runs cuts on threads of their own, a bounded number at a time. */
 import { Worker } from "node:worker_threads";
-import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 
@@ -18,47 +18,65 @@ interface Thread {
   idleTimer: NodeJS.Timeout | undefined;
 }
 
+/** The reason of errors that the spans themselves cause: the same cut would fail again. */
+export const encodeFailed = "encode_failed";
+/** The reason when a thread ended without an answer: its content's fault, or the machine's. */
+export const cutterDied = "cutter_died";
+
 export class Cutter {
   readonly #options: CutterOptions;
   readonly #waiting: (() => void)[] = [];
   readonly #idle: Thread[] = [];
   readonly #threads = new Set<Thread>();
   #running = 0;
+  #isStopped = false;
 
   constructor(options: CutterOptions) {
     this.#options = options;
   }
 
   /**
-   * Encodes and stores a head. Errors: what the store throws; Internal when the thread died or the
-   * head could not be encoded.
+   * Encodes the spans of a range of the log and stores them as one block; `stored` is undefined if
+   * there are none. Errors: Internal `encode_failed`; Unavailable `cutter_died`; what the store and
+   * the log throw; Canceled after `stop`.
    */
   async cut(task: CutTask): Promise<CutResult> {
     if (this.#running >= this.#options.threadsMax) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    } else this.#running++;
+    try {
+      if (this.#isStopped) throw stopped();
+      return await this.#run(this.#takeThread(), task);
+    } finally {
+      // The place goes to the one who waits longest; nobody can come between.
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#running--;
+      else next();
     }
-    this.#running++;
-    const thread = this.#takeThread();
+  }
+
+  /** Ends all threads now; their cuts, and later ones, fail. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all([...this.#threads].map((thread) => this.#end(thread)));
+  }
+
+  async #run(thread: Thread, task: CutTask): Promise<CutResult> {
     let keep = false;
     try {
       const result = (await thread.rpc.call("cut", task)) as CutResult;
       keep = result.wasmBytes <= this.#options.wasmBytesMax;
       return result;
-    } catch (error) {
+    } catch (cause) {
+      if (this.#isStopped) throw stopped();
+      const error = toSpoorError(cause);
       // A store that fails says nothing about the thread; anything else may have broken its WASM.
-      keep = hasCode(error, "Unavailable") || hasCode(error, "Timeout");
+      keep = error.code === "Unavailable" || error.code === "Timeout";
       throw error;
     } finally {
       if (keep && this.#threads.has(thread)) this.#park(thread);
-      else void this.#end(thread);
-      this.#running--;
-      this.#waiting.shift()?.();
+      else await this.#end(thread);
     }
-  }
-
-  /** Ends all threads now; their cuts fail. */
-  async stop(): Promise<void> {
-    await Promise.all([...this.#threads].map((thread) => this.#end(thread)));
   }
 
   #takeThread(): Thread {
@@ -70,15 +88,13 @@ export class Cutter {
     const worker = new Worker(new URL("cut-worker.ts", import.meta.url));
     const thread: Thread = { worker, rpc: new Rpc(worker, {}), idleTimer: undefined };
     this.#threads.add(thread);
-    worker.once("error", (cause) => {
-      thread.rpc.close(
-        new SpoorError("Internal", `cutter thread failed: ${cause.message}`, { cause }),
-      );
-    });
-    worker.once("exit", (code) => {
+    const died = (why: string, cause?: Error): void => {
       this.#forget(thread);
-      thread.rpc.close(new SpoorError("Internal", `cutter thread ended with code ${code}`));
-    });
+      const details = { reason: cutterDied, cause };
+      thread.rpc.close(new SpoorError("Unavailable", `cutter thread died: ${why}`, details));
+    };
+    worker.once("error", (error: Error) => died(error.message, error));
+    worker.once("exit", (code) => died(`it ended with code ${code}`));
     return thread;
   }
 
@@ -99,4 +115,8 @@ export class Cutter {
     this.#forget(thread);
     await thread.worker.terminate();
   }
+}
+
+function stopped(): SpoorError {
+  return new SpoorError("Canceled", "the cutter was stopped");
 }

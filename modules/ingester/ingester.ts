@@ -6,12 +6,13 @@ import { join } from "node:path";
 import type { Registry } from "prom-client";
 import type { LiveSpans, PinnedHeads } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { SpoorError } from "#pkg/errors/errors.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
 import type { IngesterConfig } from "./config.ts";
 import { Cutter } from "./cutter.ts";
 import type { PartitionState } from "./messages.ts";
@@ -31,6 +32,8 @@ export interface IngesterOptions {
   clock: Clock;
   log: Log;
   registry: Registry;
+  /** Encodes and stores blocks; one with `cutThreads` threads unless given. */
+  cutter?: Cutter;
   /** Another process writes for this log: this one must end. */
   onFatal: (error: SpoorError) => void;
 }
@@ -40,15 +43,12 @@ export class Ingester implements LiveSpans {
   readonly #metrics: IngesterMetrics;
   readonly #cutter: Cutter;
   readonly #hosts: PartitionHost[] = [];
+  #refreshing: Promise<void> | undefined;
 
   constructor(options: IngesterOptions) {
     this.#options = options;
     this.#metrics = ingesterMetrics(options.registry, () => this.#refreshGauges());
-    this.#cutter = new Cutter({
-      threadsMax: options.config.cutThreads,
-      idleMs: options.config.cutIdleMs,
-      wasmBytesMax: options.config.cutWasmBytesMax,
-    });
+    this.#cutter = options.cutter ?? makeCutter(options.config);
   }
 
   /** Reads where each tenant's table stands and starts the workers; `caughtUp` follows. */
@@ -56,27 +56,26 @@ export class Ingester implements LiveSpans {
     const { spanLog, config } = this.#options;
     const tables = await this.#openTables();
     for (let index = 0; index < spanLog.partitionCount; index++) {
-      const appId = this.#appId(index);
+      const appId = `${spanLog.id}/${spanLog.partitionCount}/${index}`;
       const committed = new Map<string, number>();
       for (const [tenant, table] of tables) {
         const offset = table.snapshot.transactions.get(appId);
         if (offset !== undefined) committed.set(tenant, offset);
       }
-      await this.#checkAgainstLog(index, committed);
+      await this.#checkLogEnd(index, committed);
       this.#hosts.push(
-        new PartitionHost(
-          {
-            ...this.#options,
-            partition: { index, count: spanLog.partitionCount },
-            appId,
-            store: this.#options.storeConfig,
-            rowGroupSpans: config.rowGroupSpans,
-            headBytesMax: config.headBytesMax / spanLog.partitionCount,
-            cutter: this.#cutter,
-            metrics: this.#metrics,
-          },
+        new PartitionHost({
+          ...this.#options,
+          partition: { index, count: spanLog.partitionCount },
+          appId,
+          store: this.#options.storeConfig,
+          rowGroupSpans: config.rowGroupSpans,
+          headBytesMax: config.headBytesMax / spanLog.partitionCount,
+          cutter: this.#cutter,
+          metrics: this.#metrics,
           committed,
-        ),
+          lostCommits: this.#findLostCommits(index, committed),
+        }),
       );
     }
   }
@@ -90,71 +89,76 @@ export class Ingester implements LiveSpans {
     return this.#hosts.length > 0 && this.#hosts.every((host) => host.isCaughtUp);
   }
 
-  /**
-   * Tenants whose heads cannot be stored now: taking more of their spans would only fill memory.
-   */
+  /** Whether taking more spans of the tenant would only take memory from other tenants. */
   isTenantFailing(tenant: string): boolean {
-    return this.#hosts.some((host) => host.failingTenants.has(tenant));
+    return this.#hosts.some((host) => host.isHeldUp(tenant));
   }
 
+  /** A partition that cannot answer is a reason of `incomplete`. Throws Canceled. */
   async pin(tenant: string, signal: AbortSignal): Promise<PinnedHeads> {
     const settled = await Promise.allSettled(this.#hosts.map((host) => host.pin(tenant, signal)));
     const pins = settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+    const release = (): void => pins.forEach((pin) => pin.release());
+    if (signal.aborted) {
+      release();
+      throw new SpoorError("Canceled", "pinning heads was canceled");
+    }
     const failures = settled.flatMap((one, index) =>
-      one.status === "rejected" ? [`partition ${index}: ${String(one.reason)}`] : [],
+      one.status === "rejected" ? [`partition ${index}: ${toSpoorError(one.reason).message}`] : [],
     );
     return {
       heads: pins.flatMap(({ heads }) => heads),
       tableVersion: this.#options.tableOf(tenant).snapshot.version,
       incomplete: [...failures, ...pins.flatMap(({ incomplete }) => incomplete)],
-      release: () => pins.forEach(({ release }) => release()),
+      release,
     };
   }
 
-  /** State of all partitions. Throws Unavailable while a worker is being restarted. */
-  states(): Promise<PartitionState[]> {
-    return Promise.all(this.#hosts.map((host) => host.state()));
+  /** State of the partitions whose worker runs. */
+  async states(): Promise<PartitionState[]> {
+    const settled = await Promise.allSettled(this.#hosts.map((host) => host.state()));
+    return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
   }
 
-  /** A partition whose worker is being restarted keeps its last numbers. */
-  async #refreshGauges(): Promise<void> {
-    const settled = await Promise.allSettled(this.#hosts.map((host) => host.state()));
-    settled.forEach((one, index) => {
-      if (one.status === "rejected") return;
-      const state = one.value;
-      const labels = { partition: String(index) };
-      const { headSpans, headBytes, decodedSpans, behindRecords, lostRecords } = this.#metrics;
-      headSpans.set(labels, state.headSpans);
-      headBytes.set(labels, state.headBytes);
-      decodedSpans.set(labels, state.decodedSpansTotal);
-      behindRecords.set(labels, state.durableEnd - state.nextOffset);
-      lostRecords.set(labels, state.lostRecords);
+  /** All gauges are read at the same time: they share one question to the workers. */
+  #refreshGauges(): Promise<void> {
+    this.#refreshing ??= this.#setGauges().finally(() => (this.#refreshing = undefined));
+    return this.#refreshing;
+  }
+
+  async #setGauges(): Promise<void> {
+    for (const state of await this.states()) {
+      const labels = { partition: String(state.partition) };
+      this.#metrics.headSpans.set(labels, state.headSpans);
+      this.#metrics.headBytes.set(labels, state.headBytes);
+      this.#metrics.decodedSpans.set(labels, state.decodedSpansTotal);
+      this.#metrics.behindRecords.set(labels, state.durableEnd - state.nextOffset);
+      this.#metrics.lostRecords.set(labels, state.lostRecords);
       this.#metrics.undecodableRecords.set(labels, state.undecodableRecordsTotal);
       this.#metrics.repairedStrings.set(labels, state.repairedStringsTotal);
-    });
+      this.#metrics.pins.set(labels, state.pins);
+      this.#metrics.stalled.set(labels, state.stalled ? 1 : 0);
+    }
   }
 
-  /** Makes blocks of everything in the log now; rejects only if a worker dies. */
+  /**
+   * Makes blocks of everything that is in the log now. Rejects (Unavailable) if a worker dies or
+   * the ingester is stopped before that: what is in no block then is still in the log.
+   */
   async flush(): Promise<void> {
     await Promise.all(this.#hosts.map((host) => host.flush()));
   }
 
   /** Stops at once: what is in no block yet stays in the log. */
   async stop(): Promise<void> {
-    await Promise.all(this.#hosts.map((host) => host.stop()));
-    await this.#cutter.stop();
-  }
-
-  #appId(index: number): string {
-    const { spanLog } = this.#options;
-    return `${spanLog.id}/${spanLog.partitionCount}/${index}`;
+    await Promise.all([...this.#hosts.map((host) => host.stop()), this.#cutter.stop()]);
   }
 
   async #openTables(): Promise<Map<string, Table>> {
     const { store, tableOf } = this.#options;
     const tables = new Map<string, Table>();
     for (const tenant of await store.listFolders("")) {
-      if (tenant.startsWith("_") || tenant.startsWith(".")) continue;
+      if (!isTenantName(tenant)) continue;
       const table = tableOf(tenant);
       await table.refresh();
       tables.set(tenant, table);
@@ -163,30 +167,44 @@ export class Ingester implements LiveSpans {
   }
 
   /**
-   * The log remembers what tables had committed when it was trimmed. A table that has less lost
-   * commits; a table that has more than the log holds means that the log lost its end.
+   * The log remembers what tables had reached when it was trimmed. A table that is behind that lost
+   * commits: what of its records the log still has is stored again, the rest is gone.
    */
-  async #checkAgainstLog(index: number, committed: ReadonlyMap<string, number>): Promise<void> {
+  #findLostCommits(index: number, committed: ReadonlyMap<string, number>): Map<string, number> {
     const { spanLog, log } = this.#options;
-    for (const [tenant, offset] of spanLog.committed(index)) {
-      const reached = committed.get(tenant) ?? 0;
-      if (reached < offset) {
-        log.error(
-          { tenant, partition: index, tableOffset: reached, trimmedOffset: offset },
-          "the table lost commits: records that it had reached are no longer in the log",
-        );
-        this.#metrics.lostRecords.set({ partition: String(index) }, offset - reached);
-      }
-    }
-    const furthest = Math.max(0, ...committed.values());
-    if (furthest > spanLog.durableEnd(index)) {
+    const lost = new Map<string, number>();
+    const firstOffset = spanLog.firstOffset(index);
+    for (const [tenant, toldOffset] of spanLog.committed(index)) {
+      const tableOffset = committed.get(tenant) ?? 0;
+      const lostRecords = Math.min(toldOffset, firstOffset) - tableOffset;
+      if (lostRecords <= 0) continue;
+      lost.set(tenant, lostRecords);
       log.error(
-        { partition: index, tableOffset: furthest, logEnd: spanLog.durableEnd(index) },
-        "the log lost its end: tables have reached further, new records start there",
+        { tenant, partition: index, tableOffset, toldOffset, firstOffset },
+        "the table lost commits: records that it had reached are no longer in the log",
       );
-      await spanLog.advance(index, furthest);
     }
+    return lost;
   }
+
+  /** A table that has reached beyond the log's end means that the log lost its end. */
+  async #checkLogEnd(index: number, committed: ReadonlyMap<string, number>): Promise<void> {
+    const { spanLog, log } = this.#options;
+    const furthest = Math.max(0, ...committed.values());
+    const logEnd = spanLog.durableEnd(index);
+    if (furthest <= logEnd) return;
+    log.error(
+      { partition: index, tableOffset: furthest, logEnd },
+      "the log lost its end: tables have reached further, new records start there",
+    );
+    await spanLog.advance(index, furthest);
+  }
+}
+
+/** The cutter of a config. */
+export function makeCutter(config: IngesterConfig): Cutter {
+  const { cutThreads, cutIdleMs, cutWasmBytesMax } = config;
+  return new Cutter({ threadsMax: cutThreads, idleMs: cutIdleMs, wasmBytesMax: cutWasmBytesMax });
 }
 
 /** Where records that cannot become a block go, below the data folder. */

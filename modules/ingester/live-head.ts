@@ -1,6 +1,7 @@
 /**
  * One tenant's head in one partition: spans, the log range that they came from, their time range.
  */
+import { randomBytes } from "node:crypto";
 import { Head, type HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
@@ -16,6 +17,8 @@ export class LiveHead {
   toOffset: number;
   firstAppendedMs = 0;
   lastAppendedMs = 0;
+  /** Queries that hold it. */
+  pinCount = 0;
   readonly #decoder: HeadDecoder;
   readonly #times = new TimeBounds();
 
@@ -25,23 +28,30 @@ export class LiveHead {
     this.fromOffset = fromOffset;
     this.toOffset = fromOffset;
     this.openedMs = openedMs;
-    this.head = new Head((Math.random() * 0x1_0000_0000) | 0);
+    this.head = new Head(randomBytes(4).readInt32LE());
     this.#decoder = new HeadDecoder(this.head);
   }
 
-  /**
-   * Appends a record's spans; returns how many. Throws InvalidInput and leaves the head as it
-   * was.
-   */
+  /** Appends a record's spans; returns how many. Throws Undecodable and takes no span then. */
   append(record: Uint8Array, offset: number, appendedMs: number): number {
     const before = this.head.rows;
-    const spans = this.#decoder.decode(record);
+    this.toOffset = offset + 1;
+    const spans = this.#decode(record, offset);
     const { start, end } = this.head.rowArrays;
     this.#times.extend(start.values, end.values, before, this.head.rows);
-    this.toOffset = offset + 1;
     if (this.firstAppendedMs === 0) this.firstAppendedMs = appendedMs;
     this.lastAppendedMs = Math.max(this.lastAppendedMs, appendedMs);
     return spans;
+  }
+
+  #decode(record: Uint8Array, offset: number): number {
+    try {
+      return this.#decoder.decode(record);
+    } catch (cause) {
+      if (isOutOfMemory(cause)) throw cause;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new Undecodable(`decode record ${offset} of tenant ${this.tenant}: ${why}`, { cause });
+    }
   }
 
   pin(): PinnedData {
@@ -60,6 +70,14 @@ export class LiveHead {
   }
 }
 
+/** A record passed the splitter but does not decode. The thread goes on without it. */
+export class Undecodable extends Error {}
+
+/** What another record, or the same one later, may not meet: it says nothing about the record. */
+function isOutOfMemory(error: unknown): boolean {
+  return error instanceof RangeError && /allocation failed|invalid .*array/i.test(error.message);
+}
+
 /** A head as it was when a query pinned it. */
 export interface PinnedData {
   data: HeadData;
@@ -76,24 +94,37 @@ export function allSpans({ data }: PinnedData): HeadBatch {
 
 /** The spans of some traces (16 bytes each) of a pinned head. */
 export function spansOfTraces({ data }: PinnedData, ids: Uint8Array): HeadBatch {
-  const codes = new Set<number>();
-  const view = new DataView(ids.buffer, ids.byteOffset, ids.byteLength);
-  const words = data.traceIds;
-  for (let at = 0; at + 16 <= ids.length; at += 16) {
-    const [a, b, c, d] = [0, 4, 8, 12].map((part) => view.getUint32(at + part));
-    for (let i = 0; i < words.length; i += 4) {
-      if (words[i + 3] === d && words[i + 2] === c && words[i + 1] === b && words[i] === a) {
-        codes.add(i >>> 2);
-        break;
-      }
-    }
-  }
+  const codes = traceCodes(data.traceIds, ids);
   const rows: number[] = [];
   const { trace } = data.perRow;
   if (codes.size > 0) {
     for (let row = 0; row < data.rows; row++) if (codes.has(trace[row])) rows.push(row);
   }
   return new HeadBatch(data, Uint32Array.from(rows));
+}
+
+/** Codes of the asked ids; `words` has four big-endian words per id, in the order of codes. */
+function traceCodes(words: Uint32Array, ids: Uint8Array): Set<number> {
+  // By the last word, which is random also in zero-padded 64-bit ids.
+  const asked = new Map<number, number[]>();
+  const view = new DataView(ids.buffer, ids.byteOffset, ids.byteLength);
+  for (let at = 0; at + 16 <= ids.length; at += 16) {
+    const places = asked.get(view.getUint32(at + 12));
+    if (places === undefined) asked.set(view.getUint32(at + 12), [at]);
+    else places.push(at);
+  }
+  const codes = new Set<number>();
+  for (let i = 0; i < words.length; i += 4) {
+    const places = asked.get(words[i + 3]);
+    const isAsked = places?.some(
+      (at) =>
+        words[i + 2] === view.getUint32(at + 8) &&
+        words[i + 1] === view.getUint32(at + 4) &&
+        words[i] === view.getUint32(at),
+    );
+    if (isAsked === true) codes.add(i >>> 2);
+  }
+  return codes;
 }
 
 interface Words {

@@ -21,20 +21,24 @@ export interface PartitionWorkerData {
   headBytesMax: number;
 }
 
-/** A head that takes no more records, on its way to a block. */
-export interface ClosedHead {
-  headId: number;
+/** A tenant's records of one partition with offsets in [fromOffset, toOffset). */
+export interface LogRange {
   tenant: string;
-  /** The tenant's records with offsets in [fromOffset, toOffset). */
   fromOffset: number;
   toOffset: number;
-  spans: number;
-  firstAppendedMs: number;
-  lastAppendedMs: number;
-  data: HeadData;
 }
 
-/** A head as a query sees it. Times as decimal text are not needed: bigint is cloneable. */
+/** A head that takes no more records, on its way to a block. */
+export interface ClosedHead extends LogRange {
+  headId: number;
+  spans: number;
+  data: HeadData;
+  /** When its records were appended to the log, milliseconds since the epoch. */
+  firstAppendedMs: number;
+  lastAppendedMs: number;
+}
+
+/** A head as a query sees it. */
 export interface HeadInfo {
   headId: number;
   toOffset: number;
@@ -50,21 +54,26 @@ export interface PinAnswer {
   /** Durable records that are in no head yet, and offsets that can not be read at all. */
   behindRecords: number;
   lostRecords: number;
+  /** Memory is used up or the log cannot be read: what is behind stays behind for a while. */
+  stalled: boolean;
 }
 
 /** What the worker holds, for metrics and the status page. */
 export interface PartitionState {
+  partition: number;
   nextOffset: number;
   durableEnd: number;
   openHeads: number;
   closedHeads: number;
   headSpans: number;
+  /** Memory of heads, with that of stored ones that queries still hold. */
   headBytes: number;
   decodedSpansTotal: number;
   decodedBytesTotal: number;
   repairedStringsTotal: number;
   undecodableRecordsTotal: number;
   lostRecords: number;
+  pins: number;
   /** Everything below may be forgotten by the log. */
   trimTo: number;
   stalled: boolean;
@@ -72,23 +81,30 @@ export interface PartitionState {
 
 export interface CutTask {
   store: StoreConfig;
-  tenant: string;
-  data: HeadData;
-  firstAppendedMs: number;
-  lastAppendedMs: number;
+  range: LogRange;
+  /** The head of the range; if undefined, the range is read from the log anew. */
+  head: Pick<ClosedHead, "data" | "firstAppendedMs" | "lastAppendedMs"> | undefined;
+  logDir: string;
   partition: { index: number; count: number };
   rowGroupSpans: number;
+  /** Columns of the table, with those of blocks that will be committed together with this one. */
   tableColumns: readonly string[];
   nowMs: number;
 }
 
 export interface CutResult {
+  /** Undefined if the range has no spans. */
+  stored: StoredCut | undefined;
+  /** WASM memory of the cutter thread after the cut. */
+  wasmBytes: number;
+}
+
+/** A block that is in the store, and in no commit yet. */
+export interface StoredCut {
   file: BlockFile;
   columns: ColumnDef[];
   duplicateSpans: number;
-  /** CPU and wall time of encoding and of storing, milliseconds. */
+  /** Wall time of encoding and of storing, milliseconds. */
   encodeMs: number;
   storeMs: number;
-  /** WASM memory of the cutter thread after the cut. */
-  wasmBytes: number;
 }

@@ -7,7 +7,7 @@ export interface IngesterMetrics {
   blockSpans: Counter;
   duplicateSpans: Counter;
   quarantinedRecords: Counter;
-  commitFailures: Counter<"reason">;
+  storeFailures: Counter<"reason">;
   cutSeconds: Histogram;
   storeSeconds: Histogram;
   commitSeconds: Histogram;
@@ -19,10 +19,12 @@ export interface IngesterMetrics {
   lostRecords: Gauge<"partition">;
   undecodableRecords: Gauge<"partition">;
   repairedStrings: Gauge<"partition">;
+  pins: Gauge<"partition">;
+  stalled: Gauge<"partition">;
 }
 
-/** @param collect refreshes the gauges; awaited when metrics are asked for. */
-export function ingesterMetrics(registry: Registry, collect: () => Promise<void>): IngesterMetrics {
+/** `refresh` brings the gauges up to date; it is awaited whenever metrics are read. */
+export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>): IngesterMetrics {
   const registers = [registry];
   const counter = (name: string, help: string): Counter =>
     new Counter({ name: `spoor_ingester_${name}`, help, registers });
@@ -34,7 +36,13 @@ export function ingesterMetrics(registry: Registry, collect: () => Promise<void>
       buckets: [0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30],
     });
   const gauge = (name: string, help: string): Gauge<"partition"> =>
-    new Gauge({ name: `spoor_ingester_${name}`, help, registers, labelNames: ["partition"] });
+    new Gauge({
+      name: `spoor_ingester_${name}`,
+      help,
+      registers,
+      labelNames: ["partition"],
+      collect: refresh,
+    });
   return {
     blocks: counter("blocks_total", "Blocks committed to tables."),
     blockBytes: counter("block_bytes_total", "Bytes of the blocks committed to tables."),
@@ -47,7 +55,7 @@ export function ingesterMetrics(registry: Registry, collect: () => Promise<void>
       "quarantined_records_total",
       "Log records that could not become a block and were set aside as files.",
     ),
-    commitFailures: new Counter({
+    storeFailures: new Counter({
       name: "spoor_ingester_store_failures_total",
       help: "Failed tries to store or commit a head, by reason.",
       registers,
@@ -60,13 +68,7 @@ export function ingesterMetrics(registry: Registry, collect: () => Promise<void>
       "worker_restarts_total",
       "Partition workers that died and were restarted.",
     ),
-    headSpans: new Gauge({
-      name: "spoor_ingester_head_spans",
-      help: "Spans in heads, that is, in no block yet.",
-      registers,
-      labelNames: ["partition"],
-      collect,
-    }),
+    headSpans: gauge("head_spans", "Spans in heads, that is, in no block yet."),
     headBytes: gauge("head_bytes", "Memory of heads, bytes."),
     decodedSpans: gauge(
       "decoded_spans_total",
@@ -76,5 +78,7 @@ export function ingesterMetrics(registry: Registry, collect: () => Promise<void>
     lostRecords: gauge("lost_records", "Log records that are damaged and can not be read."),
     undecodableRecords: gauge("undecodable_records", "Log records that do not decode."),
     repairedStrings: gauge("repaired_strings", "Strings that were not UTF-8 and were repaired."),
+    pins: gauge("pins", "Queries that hold heads."),
+    stalled: gauge("stalled", "1 while the log is not read because heads take all memory."),
   };
 }

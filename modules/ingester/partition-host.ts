@@ -3,34 +3,23 @@
  * durable, hands closed heads to the committer, trims the log, pins heads for queries.
  */
 import { Worker } from "node:worker_threads";
-import type {
-  ListTracesRequest,
-  PinnedHead,
-  TraceDetails,
-  TraceDetailsRequest,
-  TraceList,
-} from "#pkg/api/query.ts";
-import type { Clock } from "#pkg/clock/clock.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
+import type { PinnedHead } from "#pkg/api/query.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
-import { Committer, type CommitterOptions, type LogRange, type RebuiltHead } from "./committer.ts";
+import { Committer, type CommitterOptions } from "./committer.ts";
 import type { IngesterConfig } from "./config.ts";
-import type {
-  ClosedHead,
-  HeadInfo,
-  PartitionState,
-  PartitionWorkerData,
-  PinAnswer,
-} from "./messages.ts";
+import type { ClosedHead, PartitionState, PartitionWorkerData, PinAnswer } from "./messages.ts";
+import { RemoteHead } from "./remote-head.ts";
 
-export interface PartitionHostOptions extends Omit<CommitterOptions, "rebuild" | "onCommitted"> {
+export interface PartitionHostOptions extends Omit<CommitterOptions, "onCommitted"> {
   spanLog: SpanLog;
-  logDir: string;
   config: IngesterConfig;
   headBytesMax: number;
+  /** Tenant -> how many of its offsets its table had reached once, and neither has any more. */
+  lostCommits: ReadonlyMap<string, number>;
 }
 
 export interface HostPin {
@@ -40,221 +29,223 @@ export interface HostPin {
   release: () => void;
 }
 
+/** A worker reads what is durable within milliseconds: a short lag is not worth a warning. */
+const behindRecordsShown = 2000;
 const restartMs = 1000;
 
 export class PartitionHost {
   readonly index: number;
   readonly #options: PartitionHostOptions;
   readonly #log: Log;
-  readonly #clock: Clock;
+  readonly #committer: Committer;
   readonly #unsubscribe: () => void;
-  readonly #durable = new SharedNumber();
-  /** Tenant -> offset that its table has reached. */
-  readonly #committed: Map<string, number>;
-  #committer: Committer;
+  readonly #durable: SharedNumber = new SharedNumber();
+  readonly #caughtUp: PromiseWithResolvers<void> = Promise.withResolvers<void>();
+  readonly #stopping: AbortController = new AbortController();
+  /** Tenant -> offset that its table had reached, as told to the log; never goes back. */
+  readonly #toldLog: Map<string, number>;
   #worker: Worker | undefined;
   #rpc: Rpc | undefined;
-  #caughtUp = Promise.withResolvers<void>();
   #isCaughtUp = false;
-  #stopped = false;
+  /** Settles when the last trim is done; never rejects. */
   #trimming: Promise<void> = Promise.resolve();
+  #trimsWaiting = 0;
 
-  /** `committed`: tenant -> offset that its table has reached for this partition of this log. */
-  constructor(options: PartitionHostOptions, committed: ReadonlyMap<string, number>) {
-    this.index = options.partition.index;
+  constructor(options: PartitionHostOptions) {
+    const { spanLog, partition, committed } = options;
+    this.index = partition.index;
     this.#options = options;
     this.#log = options.log.child({ partition: this.index });
-    this.#clock = options.clock;
-    this.#committed = new Map(committed);
-    this.#committer = this.#makeCommitter();
+    this.#toldLog = new Map(spanLog.committed(this.index));
+    for (const [tenant, offset] of committed) this.#noteForLog(tenant, offset);
+    this.#committer = new Committer({
+      ...options,
+      log: this.#log,
+      onCommitted: (head) => this.#afterCommit(head),
+    });
+    this.#unsubscribe = spanLog.subscribe(this.index, (end) => this.#durable.set(end));
+    this.#durable.set(spanLog.durableEnd(this.index));
     this.#startWorker();
-    this.#unsubscribe = options.spanLog.subscribe(this.index, (end) => this.#durable.set(end));
-    this.#durable.set(options.spanLog.durableEnd(this.index));
   }
 
   get isCaughtUp(): boolean {
     return this.#isCaughtUp;
   }
 
-  get failingTenants(): ReadonlySet<string> {
-    return this.#committer.failingTenants;
-  }
-
-  /** Resolves when the worker has read what was durable when it started. */
+  /** Resolves when a worker has read what was durable when it started. */
   caughtUp(): Promise<void> {
     return this.#caughtUp.promise;
   }
 
-  async state(): Promise<PartitionState> {
-    return (await this.#call("state", undefined)) as PartitionState;
+  /**
+   * Whether the tenant's heads wait for a store that fails for it but not for all: taking more of
+   * its spans would only take memory from tenants whose spans can be stored.
+   */
+  isHeldUp(tenant: string): boolean {
+    return this.#committer.isHeldUp(tenant, this.#options.config.closedHeadsMax);
   }
 
+  async state(): Promise<PartitionState> {
+    return (await this.#live().call("state", undefined)) as PartitionState;
+  }
+
+  /** Unavailable while the worker is started again; Canceled. */
   async pin(tenant: string, signal: AbortSignal): Promise<HostPin> {
-    const rpc = this.#rpc;
-    const answer = (await this.#call("pin", tenant, signal)) as PinAnswer;
+    const rpc = this.#live();
+    const release = ({ pinId }: PinAnswer): void => rpc.notify("release", pinId);
+    const asked = rpc.call("pin", tenant) as Promise<PinAnswer>;
+    const answer = await unlessAborted(asked, signal, release);
     const { partition, appId } = this.#options;
-    const incomplete: string[] = [];
-    if (!this.#isCaughtUp || answer.behindRecords > behindRecordsShown) {
-      incomplete.push(
-        `partition ${this.index}: ${answer.behindRecords} log records are not readable yet`,
-      );
-    }
-    if (answer.lostRecords > 0) {
-      incomplete.push(`partition ${this.index}: ${answer.lostRecords} log records are damaged`);
-    }
     return {
       heads: answer.heads.map(
-        (info) => new RemoteHead(info, { partition, appId, rpc: rpc!, pinId: answer.pinId }),
+        (info) => new RemoteHead(info, { partition, appId, rpc, pinId: answer.pinId }),
       ),
-      incomplete,
-      release: () => rpc!.notify("release", answer.pinId),
+      incomplete: this.#incomplete(tenant, answer),
+      release: () => release(answer),
     };
+  }
+
+  #incomplete(tenant: string, { behindRecords, stalled, lostRecords }: PinAnswer): string[] {
+    const where = `partition ${this.index}`;
+    const out: string[] = [];
+    const isWaiting = stalled && behindRecords > 0;
+    if (!this.#isCaughtUp || isWaiting || behindRecords > behindRecordsShown) {
+      out.push(`${where}: ${behindRecords} log records are not readable yet`);
+    }
+    if (lostRecords > 0) out.push(`${where}: ${lostRecords} log records are damaged`);
+    const lostCommits = this.#options.lostCommits.get(tenant);
+    if (lostCommits !== undefined) {
+      out.push(`${where}: the table was set back by up to ${lostCommits} log records`);
+    }
+    return out;
   }
 
   /** Reads the log to its end, closes all heads and waits until they are committed. */
   async flush(): Promise<void> {
-    await this.#call("flush", this.#options.spanLog.durableEnd(this.index));
+    await this.#live().call("flush", this.#options.spanLog.durableEnd(this.index));
     await this.#committer.idle();
     await this.#trimming;
   }
 
+  /** Heads that are not committed stay in the log. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#stopping.abort();
     this.#unsubscribe();
-    this.#committer.stop();
     this.#rpc?.close(new SpoorError("Unavailable", "the ingester is stopping"));
-    await this.#worker?.terminate();
+    await Promise.all([this.#committer.stop(), this.#worker?.terminate()]);
     await this.#trimming;
   }
 
-  #call(method: string, args: unknown, signal?: AbortSignal): Promise<unknown> {
-    if (this.#rpc === undefined) {
-      const message = `partition ${this.index} is being restarted`;
-      return Promise.reject(new SpoorError("Unavailable", message));
-    }
-    return this.#rpc.call(method, args, signal);
-  }
-
-  #makeCommitter(): Committer {
-    return new Committer({
-      ...this.#options,
-      rebuild: async (range: LogRange) => (await this.#call("rebuild", range)) as RebuiltHead,
-      onCommitted: (head) => this.#afterCommit(head),
+  #live(): Rpc {
+    if (this.#rpc !== undefined) return this.#rpc;
+    throw new SpoorError("Unavailable", "its worker is being started again", {
+      reason: "worker_restarting",
     });
   }
 
   #startWorker(): void {
-    const { spanLog, logDir, config, headBytesMax } = this.#options;
+    const { spanLog, logDir, config, headBytesMax, committed } = this.#options;
     const data: PartitionWorkerData = {
       logDir,
       partition: this.index,
       fromOffset: spanLog.firstOffset(this.index),
       durableEnd: spanLog.durableEnd(this.index),
       durable: this.#durable.buffer,
-      committed: this.#committed,
+      committed,
       config,
       headBytesMax,
     };
-    const url = new URL("partition-worker.ts", import.meta.url);
-    const worker = new Worker(url, { workerData: data });
+    const worker = new Worker(new URL("partition-worker.ts", import.meta.url), {
+      workerData: data,
+    });
     this.#worker = worker;
-    this.#rpc = new Rpc(worker, {
+    const rpc = new Rpc(worker, {
       closed: (head: ClosedHead) => this.#committer.enqueue(head),
       undecodable: (record: { tenant: string; offset: number; message: string }) => {
         this.#log.error({ ...record }, "a log record does not decode");
         this.#committer.noteUndecodable(record.tenant, record.offset);
       },
+      lost: (range: { fromOffset: number; toOffset: number }) => {
+        this.#log.error({ ...range }, "log records are damaged, their spans are lost");
+      },
       readFailed: (message: string) => this.#log.error({ error: message }, "log read failed"),
       caughtUp: () => {
         this.#isCaughtUp = true;
         this.#caughtUp.resolve();
+        this.#trimWith(rpc.call("state", undefined));
       },
     });
-    worker.once("error", (error) => {
-      this.#log.error({ error: error.message }, "partition worker failed");
+    this.#rpc = rpc;
+    worker.once("error", (error: Error) => {
+      this.#log.error({ error: error.message, stack: error.stack }, "partition worker failed");
     });
     worker.once("exit", () => void this.#onExit());
   }
 
-  /** A worker that died lost only memory: a new one reads the log again. */
+  /** A worker that died lost only memory: a new one reads the log again. Never rejects. */
   async #onExit(): Promise<void> {
-    const rpc = this.#rpc;
+    const { clock, metrics } = this.#options;
+    const { signal } = this.#stopping;
+    this.#rpc?.close(new SpoorError("Unavailable", `worker of partition ${this.index} died`));
     this.#rpc = undefined;
     this.#isCaughtUp = false;
-    rpc?.close(new SpoorError("Unavailable", `worker of partition ${this.index} died`));
-    if (this.#stopped) return;
-    this.#options.metrics.workerRestarts.inc();
-    // Closed heads are on their way by shared memory: what they commit must not be read again.
-    await this.#committer.idle();
-    this.#committer = this.#makeCommitter();
-    await this.#clock.sleep(restartMs);
-    if (!this.#stopped) this.#startWorker();
+    if (signal.aborted) return;
+    metrics.workerRestarts.inc();
+    try {
+      // Closed heads are in shared memory still: what they commit must not be read again.
+      await this.#committer.idle();
+      await clock.sleep(restartMs, signal);
+      if (!signal.aborted) this.#startWorker();
+    } catch (error) {
+      // Stopped meanwhile, or given up for a reason that ends the process.
+      if (!signal.aborted) this.#log.error({ error: String(error) }, "worker stays stopped");
+    }
   }
 
-  async #afterCommit({ tenant, headId, toOffset }: ClosedHead): Promise<void> {
-    this.#committed.set(tenant, toOffset);
-    if (this.#rpc === undefined) return;
-    const state = (await this.#call("committed", { tenant, headId })) as PartitionState;
-    const { spanLog } = this.#options;
-    const committed = Object.fromEntries(this.#committed);
-    this.#trimming = this.#trimming
-      .then(() => spanLog.trim(this.index, state.trimTo, committed))
-      .catch((error: unknown) => {
-        this.#log.error({ error: String(error) }, "the log could not be trimmed, trying later");
-      });
+  #afterCommit({ tenant, headId, toOffset }: ClosedHead): void {
+    this.#noteForLog(tenant, toOffset);
+    if (this.#rpc !== undefined) this.#trimWith(this.#rpc.call("committed", { tenant, headId }));
+  }
+
+  #noteForLog(tenant: string, offset: number): void {
+    this.#toldLog.set(tenant, Math.max(offset, this.#toldLog.get(tenant) ?? 0));
+  }
+
+  /** Trims the log to what a worker's state allows; of several waiting trims only the last. */
+  #trimWith(state: Promise<unknown>): void {
+    // A worker that died says nothing: the next one will.
+    const known = (state as Promise<PartitionState>).catch(() => undefined);
+    this.#trimsWaiting++;
+    this.#trimming = this.#trimming.then(async () => {
+      const trimTo = (await known)?.trimTo;
+      this.#trimsWaiting--;
+      if (trimTo === undefined || this.#trimsWaiting > 0) return;
+      try {
+        await this.#options.spanLog.trim(this.index, trimTo, Object.fromEntries(this.#toldLog));
+      } catch (error) {
+        // The log keeps more than it must until the next trim.
+        this.#log.error({ error: toSpoorError(error).message }, "the log could not be trimmed");
+      }
+    });
   }
 }
 
-/** A worker reads what is durable within milliseconds: a short lag is not worth a warning. */
-const behindRecordsShown = 2000;
-
-/** A pinned head on its worker, as a shard. */
-class RemoteHead implements PinnedHead {
-  readonly name: string;
-  readonly partition: { index: number; count: number };
-  readonly appId: string;
-  readonly toOffset: number;
-  readonly spans: number;
-  readonly minStartNano: bigint;
-  readonly maxStartNano: bigint;
-  readonly maxEndNano: bigint;
-  readonly #rpc: Rpc;
-  readonly #ids: { pinId: number; headId: number };
-
-  constructor(
-    info: HeadInfo,
-    place: { partition: PinnedHead["partition"]; appId: string; rpc: Rpc; pinId: number },
-  ) {
-    this.name = `head of partition ${place.partition.index}`;
-    this.partition = place.partition;
-    this.appId = place.appId;
-    this.toOffset = info.toOffset;
-    this.spans = info.spans;
-    this.minStartNano = info.minStartNano;
-    this.maxStartNano = info.maxStartNano;
-    this.maxEndNano = info.maxEndNano;
-    this.#rpc = place.rpc;
-    this.#ids = { pinId: place.pinId, headId: info.headId };
-  }
-
-  /** Asking costs as much as the answer: every head may hold every trace of its partition. */
-  mayHoldTrace(): Promise<boolean> {
-    return Promise.resolve(true);
-  }
-
-  async listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList> {
-    return (await this.#ask("listTraces", request, signal)) as TraceList;
-  }
-
-  async traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<TraceDetails[]> {
-    return (await this.#ask("traceDetails", request, signal)) as TraceDetails[];
-  }
-
-  async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    return (await this.#ask("findTrace", traceId, signal)) as Uint8Array | undefined;
-  }
-
-  #ask(method: string, request: unknown, signal: AbortSignal): Promise<unknown> {
-    return this.#rpc.call(method, { ...this.#ids, request }, signal);
+/** Stops waiting when `signal` aborts; `late` gets an answer that comes afterwards. */
+async function unlessAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal,
+  late: (value: T) => void,
+): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => {
+    aborted.reject(new SpoorError("Canceled", "pinning heads was canceled"));
+    work.then(late, () => "nothing was pinned");
+  };
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }

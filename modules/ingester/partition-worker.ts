@@ -6,21 +6,18 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
-import { Rpc } from "#pkg/rpc/rpc.ts";
+import { type Handlers, Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import type { PartitionWorkerData } from "./messages.ts";
 import { Partition } from "./partition.ts";
 
-/** How long the loop sleeps at the most when nobody wakes it: heads must also close by age. */
-const idleMs = 500;
-
-/**
- * While spans come, the log is looked at this often: being woken for every group of records would
- * cost the main thread more than appending them. After so many looks in vain it waits to be woken.
- */
-const pollMs = 10;
-const emptyPollsMax = 20;
+/** How often the log is looked at while spans come, and when none came for some looks. */
+const busyPollMs = 10;
+const idlePollMs = 50;
+const busyPolls = 20;
+/** Pause after a failed read of the log. */
+const readRetryMs = 500;
 
 interface HeadCall<T> {
   pinId: number;
@@ -28,74 +25,100 @@ interface HeadCall<T> {
   request: T;
 }
 
-function start(data: PartitionWorkerData): void {
-  const durable = new SharedNumber(data.durable);
-  let flushTo = -1;
-  const { promise: flushed, resolve: onFlushed } = Promise.withResolvers<void>();
-  const partition = new Partition({
-    ...data,
-    reader: openFileLogReader(data.logDir, data.partition),
-    clock: systemClock,
-    onClosed: (head) => rpc.notify("closed", head),
-    onUndecodable: (record) => rpc.notify("undecodable", record),
-  });
-  const rpc = new Rpc(parentPort!, {
-    pin: (tenant: string) => partition.pin(tenant),
-    release: (pinId: number) => partition.release(pinId),
-    listTraces: ({ pinId, headId, request }: HeadCall<ListTracesRequest>) =>
-      partition.listTraces(pinId, headId, request),
-    traceDetails: ({ pinId, headId, request }: HeadCall<TraceDetailsRequest>) =>
-      partition.traceDetails(pinId, headId, request),
-    findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
-      partition.findTrace(pinId, headId, request),
-    rebuild: (range: { tenant: string; fromOffset: number; toOffset: number }) =>
-      partition.rebuild(range),
-    committed: (head: { tenant: string; headId: number }) => {
-      const state = partition.committed(head);
-      durable.touch();
-      return state;
-    },
-    state: () => partition.state(),
-    /** Reads up to `end` and closes all heads; resolves when all of them were announced. */
-    flush: async (end: number) => {
-      flushTo = end;
-      durable.touch();
-      await flushed;
-    },
-  });
+class PartitionWorker {
+  readonly #rpc: Rpc;
+  readonly #partition: Partition;
+  /** The log as it was at the start ends here. */
+  readonly #startEnd: number;
+  #flushes: { end: number; resolve: () => void }[] = [];
+  readonly #durable: SharedNumber;
+  #isReadFailing = false;
 
-  async function run(): Promise<never> {
-    let announced = false;
+  constructor(data: PartitionWorkerData) {
+    this.#startEnd = data.durableEnd;
+    this.#durable = new SharedNumber(data.durable);
+    this.#partition = new Partition({
+      ...data,
+      reader: openFileLogReader(data.logDir, data.partition),
+      clock: systemClock,
+      onClosed: (head) => this.#rpc.notify("closed", head),
+      onUndecodable: (record) => this.#rpc.notify("undecodable", record),
+      onLost: (range) => this.#rpc.notify("lost", range),
+    });
+    this.#rpc = new Rpc(parentPort!, this.#handlers());
+  }
+
+  #handlers(): Handlers {
+    const partition = this.#partition;
+    return {
+      pin: (tenant: string) => {
+        partition.setDurableEnd(this.#durable.value);
+        const answer = partition.pin(tenant);
+        return { ...answer, stalled: answer.stalled || this.#isReadFailing };
+      },
+      release: (pinId: number) => partition.release(pinId),
+      listTraces: ({ pinId, headId, request }: HeadCall<ListTracesRequest>) =>
+        partition.listTraces(pinId, headId, request),
+      traceDetails: ({ pinId, headId, request }: HeadCall<TraceDetailsRequest>) =>
+        partition.traceDetails(pinId, headId, request),
+      findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
+        partition.findTrace(pinId, headId, request),
+      committed: (head: { tenant: string; headId: number }) => partition.committed(head),
+      state: () => {
+        partition.setDurableEnd(this.#durable.value);
+        return partition.state();
+      },
+      flush: (end: number) => this.#flush(end),
+    };
+  }
+
+  /** Reads up to `end` and closes all heads; resolves when all of them were announced. */
+  #flush(end: number): Promise<void> {
+    return new Promise((resolve) => this.#flushes.push({ end, resolve }));
+  }
+
+  /** An error that it throws ends the thread; the main thread starts another one. */
+  async run(): Promise<never> {
+    let isAnnounced = false;
     let emptyPolls = 0;
     for (;;) {
-      const { version } = durable;
-      partition.setDurableEnd(durable.value);
-      let progressed = false;
-      try {
-        progressed = await partition.readSome();
-      } catch (error) {
-        if (!hasCode(error, "Unavailable")) throw error;
-        rpc.notify("readFailed", error.message);
-        await sleep(idleMs);
+      this.#partition.setDurableEnd(this.#durable.value);
+      const progressed = await this.#readSome();
+      const { nextOffset } = this.#partition;
+      if (!isAnnounced && nextOffset >= this.#startEnd) {
+        isAnnounced = true;
+        this.#rpc.notify("caughtUp", nextOffset);
       }
-      const { nextOffset } = partition;
-      if (!announced && nextOffset >= data.durableEnd) {
-        announced = true;
-        rpc.notify("caughtUp", nextOffset);
-      }
-      if (flushTo >= 0 && nextOffset >= flushTo) {
-        partition.closeAll();
-        onFlushed();
-      }
+      this.#answerFlushes();
       if (progressed) {
         emptyPolls = 0;
         await yieldToEvents();
-      } else if (++emptyPolls <= emptyPollsMax) await sleep(pollMs);
-      else await durable.changed(version, idleMs);
+      } else await sleep(++emptyPolls <= busyPolls ? busyPollMs : idlePollMs);
     }
   }
 
-  void run();
+  #answerFlushes(): void {
+    const { nextOffset } = this.#partition;
+    const flushed = this.#flushes.filter(({ end }) => nextOffset >= end);
+    if (flushed.length === 0) return;
+    this.#partition.closeAll();
+    this.#flushes = this.#flushes.filter((flush) => !flushed.includes(flush));
+    for (const { resolve } of flushed) resolve();
+  }
+
+  async #readSome(): Promise<boolean> {
+    try {
+      const progressed = await this.#partition.readSome();
+      this.#isReadFailing = false;
+      return progressed;
+    } catch (error) {
+      if (!hasCode(error, "Unavailable")) throw error;
+      if (!this.#isReadFailing) this.#rpc.notify("readFailed", error.message);
+      this.#isReadFailing = true;
+      await sleep(readRetryMs);
+      return false;
+    }
+  }
 }
 
-start(workerData as PartitionWorkerData);
+await new PartitionWorker(workerData as PartitionWorkerData).run();

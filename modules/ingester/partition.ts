@@ -4,22 +4,28 @@
  *
  *     log -> [open head] -> [closed head, being cut] -> committed: dropped when no query pins it
  */
-import type { TraceDetailsRequest, ListTracesRequest } from "#pkg/api/query.ts";
-import type { HeadData } from "#pkg/columns/head.ts";
+import type {
+  ListTracesRequest,
+  TraceDetails,
+  TraceDetailsRequest,
+  TraceList,
+} from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { findTrace, listTraces, traceDetails } from "#pkg/engine/traces.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
-import { allSpans, LiveHead, type PinnedData, spansOfTraces } from "./live-head.ts";
+import { allSpans, LiveHead, spansOfTraces, Undecodable } from "./live-head.ts";
 import type { ClosedHead, PartitionState, PartitionWorkerData, PinAnswer } from "./messages.ts";
+import { Pins } from "./pins.ts";
 
 export interface PartitionOptions extends PartitionWorkerData {
   reader: LogReader;
   clock: Clock;
   /** A head was closed and wants to become a block. */
   onClosed: (head: ClosedHead) => void;
-  /** A record that passed the splitter did not decode. */
+  /** A record that passed the splitter did not decode. Told before its head is closed. */
   onUndecodable: (record: { tenant: string; offset: number; message: string }) => void;
+  /** Records that should be in the log are not. */
+  onLost: (range: { fromOffset: number; toOffset: number }) => void;
 }
 
 interface TenantHeads {
@@ -27,26 +33,21 @@ interface TenantHeads {
   closed: LiveHead[];
 }
 
-interface Pin {
-  heads: Map<number, PinnedData>;
-  expiresMs: number;
-}
-
 /** How often ages of heads and pins are looked at. */
-const ageCheckMs = 100;
-
-/** Pins at the same time; a query that comes on top is refused. */
-const pinsMax = 1000;
+const checkMs = 100;
+/** Out of memory, at most one head is closed before its bounds in this time. */
+const earlyCloseMs = 1000;
 
 export class Partition {
   readonly #options: PartitionOptions;
   readonly #tenants = new Map<string, TenantHeads>();
-  readonly #pins = new Map<number, Pin>();
+  readonly #pins = new Pins();
   #nextOffset: number;
   #durableEnd: number;
-  #nextAgeCheckMs = 0;
   #nextHeadId = 0;
-  #nextPinId = 0;
+  #isStalled = false;
+  #nextCheckMs = 0;
+  #earlyCloseAfterMs = 0;
   #lostRecords = 0;
   #decodedSpans = 0;
   #decodedBytes = 0;
@@ -59,7 +60,7 @@ export class Partition {
     this.#durableEnd = options.durableEnd;
   }
 
-  /** The first offset that was not read yet. */
+  /** The log was read up to here. */
   get nextOffset(): number {
     return this.#nextOffset;
   }
@@ -71,36 +72,37 @@ export class Partition {
 
   /** Reads and decodes one piece of the log. Returns false when there is nothing to do now. */
   async readSome(): Promise<boolean> {
-    this.#closeAged();
-    if (this.#nextOffset >= this.#durableEnd || this.#isStalled()) return false;
-    const { reader, config } = this.#options;
+    const { reader, config, clock, onLost } = this.#options;
+    const nowMs = clock.nowMs();
+    this.#closeAged(nowMs);
+    this.#limitMemory(nowMs);
+    if (this.#nextOffset >= this.#durableEnd || this.#isStalled) return false;
     const batch = await reader.read(this.#nextOffset, this.#durableEnd, {
       bytesMax: config.readBytes,
     });
-    for (const gap of batch.gaps) {
-      if (gap.reason === "lost") this.#lostRecords += gap.toOffset - gap.fromOffset;
+    for (const { fromOffset, toOffset, reason } of batch.gaps) {
+      if (reason !== "lost") continue;
+      this.#lostRecords += toOffset - fromOffset;
+      onLost({ fromOffset, toOffset });
     }
-    for (const record of batch.records) this.#take(record);
-    if (batch.nextOffset === this.#nextOffset) return false;
+    for (const record of batch.records) this.#take(record, nowMs);
     this.#nextOffset = batch.nextOffset;
     return true;
   }
 
-  #take(record: LogRecord): void {
-    const { committed, clock, onUndecodable } = this.#options;
-    const { tenant, offset } = record;
+  #take({ tenant, offset, bytes, appendedMs }: LogRecord, nowMs: number): void {
+    const { committed, onUndecodable } = this.#options;
     if (offset < (committed.get(tenant) ?? 0)) return;
     const heads = this.#headsOf(tenant);
-    heads.open ??= new LiveHead(this.#nextHeadId++, tenant, offset, clock.nowMs());
+    heads.open ??= new LiveHead(this.#nextHeadId++, tenant, offset, nowMs);
     try {
-      this.#decodedSpans += heads.open.append(record.bytes, offset, record.appendedMs);
-      this.#decodedBytes += record.bytes.length;
+      this.#decodedSpans += heads.open.append(bytes, offset, appendedMs);
+      this.#decodedBytes += bytes.length;
     } catch (error) {
-      this.#undecodable++;
-      const message = error instanceof Error ? error.message : String(error);
-      onUndecodable({ tenant, offset, message });
+      if (!(error instanceof Undecodable)) throw error;
       // The offset is passed only with the head, after the record was put into quarantine.
-      heads.open.toOffset = offset + 1;
+      this.#undecodable++;
+      onUndecodable({ tenant, offset, message: error.message });
     }
     this.#closeIfFull(heads);
   }
@@ -114,25 +116,48 @@ export class Partition {
     return heads;
   }
 
+  #mayClose({ closed }: TenantHeads): boolean {
+    return closed.length < this.#options.config.closedHeadsMax;
+  }
+
   #closeIfFull(heads: TenantHeads): void {
-    const { cutSpans, cutBytes, closedHeadsMax } = this.#options.config;
+    const { cutSpans, cutBytes } = this.#options.config;
     const { open } = heads;
-    if (open === undefined || heads.closed.length >= closedHeadsMax) return;
+    if (open === undefined || !this.#mayClose(heads)) return;
     if (open.head.rows >= cutSpans || open.head.sizeBytes >= cutBytes) this.#close(heads);
   }
 
-  #closeAged(): void {
-    const { clock, config } = this.#options;
-    if (clock.nowMs() < this.#nextAgeCheckMs) return;
-    this.#nextAgeCheckMs = clock.nowMs() + ageCheckMs;
-    const before = clock.nowMs() - config.cutAgeMs;
+  #closeAged(nowMs: number): void {
+    if (nowMs < this.#nextCheckMs) return;
+    this.#nextCheckMs = nowMs + checkMs;
+    this.#pins.dropExpired(nowMs);
+    const before = nowMs - this.#options.config.cutAgeMs;
     for (const heads of this.#tenants.values()) {
-      const { open, closed } = heads;
-      if (open !== undefined && open.openedMs <= before && closed.length < config.closedHeadsMax) {
+      const { open } = heads;
+      if (open !== undefined && open.openedMs <= before && this.#mayClose(heads)) {
         this.#close(heads);
       }
     }
-    this.#dropExpiredPins();
+  }
+
+  /**
+   * When the heads take all the memory they may, reading waits until blocks are stored. The largest
+   * head becomes a block first, so that memory comes back.
+   */
+  #limitMemory(nowMs: number): void {
+    let sizeBytes = this.#pins.storedBytes;
+    let largest: TenantHeads | undefined;
+    for (const heads of this.#tenants.values()) {
+      for (const { head } of heads.closed) sizeBytes += head.sizeBytes;
+      const openBytes = heads.open?.head.sizeBytes ?? 0;
+      sizeBytes += openBytes;
+      const isLarger = openBytes > (largest?.open?.head.sizeBytes ?? 0);
+      if (isLarger && this.#mayClose(heads)) largest = heads;
+    }
+    this.#isStalled = sizeBytes >= this.#options.headBytesMax;
+    if (!this.#isStalled || largest === undefined || nowMs < this.#earlyCloseAfterMs) return;
+    this.#close(largest);
+    this.#earlyCloseAfterMs = nowMs + earlyCloseMs;
   }
 
   #close(heads: TenantHeads): void {
@@ -161,141 +186,73 @@ export class Partition {
   committed({ tenant, headId }: { tenant: string; headId: number }): PartitionState {
     const heads = this.#headsOf(tenant);
     const gone = heads.closed.find((head) => head.id === headId);
-    this.#repairedDropped += gone?.head.repairedCount ?? 0;
-    heads.closed = heads.closed.filter((head) => head !== gone);
+    if (gone !== undefined) {
+      this.#repairedDropped += gone.head.repairedCount;
+      this.#pins.noteStored(gone);
+      heads.closed = heads.closed.filter((head) => head !== gone);
+    }
     if (heads.open === undefined && heads.closed.length === 0) this.#tenants.delete(tenant);
     else this.#closeIfFull(heads);
+    // Room for the next head at once: that one was among those that took the memory.
+    this.#earlyCloseAfterMs = 0;
     return this.state();
   }
 
-  /**
-   * The tenant's records of [fromOffset, toOffset) decoded anew, for bisecting a head that fails.
-   */
-  async rebuild(range: {
-    tenant: string;
-    fromOffset: number;
-    toOffset: number;
-  }): Promise<{ data: HeadData; records: { offset: number; bytes: Uint8Array }[] }> {
-    const { reader, config } = this.#options;
-    const head = new LiveHead(-1, range.tenant, range.fromOffset, 0);
-    const records: { offset: number; bytes: Uint8Array }[] = [];
-    for (let at = range.fromOffset; at < range.toOffset;) {
-      const batch = await reader.read(at, range.toOffset, { bytesMax: config.readBytes });
-      for (const { tenant, offset, bytes, appendedMs } of batch.records) {
-        if (tenant !== range.tenant) continue;
-        records.push({ offset, bytes: Uint8Array.from(bytes) });
-        try {
-          head.append(bytes, offset, appendedMs);
-        } catch (error) {
-          if (!(error instanceof SpoorError)) throw error;
-          // Counted when it was read first; the caller sees a record without spans.
-        }
-      }
-      if (batch.nextOffset === at) break;
-      at = batch.nextOffset;
-    }
-    return { data: head.head.freeze(), records };
-  }
-
   pin(tenant: string): PinAnswer {
-    this.#dropExpiredPins();
-    if (this.#pins.size >= pinsMax) {
-      throw new SpoorError("LimitExceeded", `${pinsMax} queries hold heads already`, {
-        reason: "pins",
-        retryAfterMs: 1000,
-      });
-    }
+    const { clock, config } = this.#options;
+    const nowMs = clock.nowMs();
+    this.#pins.dropExpired(nowMs);
     const heads = this.#tenants.get(tenant);
     const live = [...(heads?.closed ?? []), ...(heads?.open === undefined ? [] : [heads.open])];
-    const pinned = new Map<number, PinnedData>();
-    for (const head of live) if (head.head.rows > 0) pinned.set(head.id, head.pin());
-    const pinId = this.#nextPinId++;
-    const { clock, config } = this.#options;
-    if (pinned.size > 0) {
-      this.#pins.set(pinId, { heads: pinned, expiresMs: clock.nowMs() + config.pinMs });
-    }
     return {
-      pinId,
-      heads: [...pinned.values()].map(({ info }) => info),
+      ...this.#pins.add(live, nowMs + config.pinMs),
       behindRecords: this.#durableEnd - this.#nextOffset,
       lostRecords: this.#lostRecords,
+      stalled: this.#isStalled,
     };
   }
 
   release(pinId: number): void {
-    this.#pins.delete(pinId);
+    this.#pins.release(pinId);
   }
 
-  listTraces(pinId: number, headId: number, request: ListTracesRequest): unknown {
-    return listTraces(allSpans(this.#pinned(pinId, headId)), request);
+  listTraces(pinId: number, headId: number, request: ListTracesRequest): TraceList {
+    return listTraces(allSpans(this.#pins.get(pinId, headId)), request);
   }
 
-  traceDetails(pinId: number, headId: number, request: TraceDetailsRequest): unknown {
-    const batch = spansOfTraces(this.#pinned(pinId, headId), request.ids);
+  traceDetails(pinId: number, headId: number, request: TraceDetailsRequest): TraceDetails[] {
+    const batch = spansOfTraces(this.#pins.get(pinId, headId), request.ids);
     return batch.rows === 0 ? [] : traceDetails(batch, request);
   }
 
   findTrace(pinId: number, headId: number, traceId: Uint8Array): Uint8Array | undefined {
-    const batch = spansOfTraces(this.#pinned(pinId, headId), traceId);
+    const batch = spansOfTraces(this.#pins.get(pinId, headId), traceId);
     return batch.rows === 0 ? undefined : findTrace(batch, traceId);
   }
 
   state(): PartitionState {
-    const live = [...this.#tenants.values()];
-    const all = live.flatMap(({ open, closed }) =>
+    const tenants = [...this.#tenants.values()];
+    const all = tenants.flatMap(({ open, closed }) =>
       open === undefined ? closed : [...closed, open],
     );
     const sum = (pick: (head: LiveHead) => number): number =>
       all.reduce((total, head) => total + pick(head), 0);
     return {
+      partition: this.#options.partition,
       nextOffset: this.#nextOffset,
       durableEnd: this.#durableEnd,
-      openHeads: live.filter(({ open }) => open !== undefined).length,
-      closedHeads: live.reduce((total, { closed }) => total + closed.length, 0),
+      openHeads: tenants.filter(({ open }) => open !== undefined).length,
+      closedHeads: tenants.reduce((total, { closed }) => total + closed.length, 0),
       headSpans: sum(({ head }) => head.rows),
-      headBytes: sum(({ head }) => head.sizeBytes),
+      headBytes: this.#pins.storedBytes + sum(({ head }) => head.sizeBytes),
       decodedSpansTotal: this.#decodedSpans,
       decodedBytesTotal: this.#decodedBytes,
       repairedStringsTotal: this.#repairedDropped + sum(({ head }) => head.repairedCount),
       undecodableRecordsTotal: this.#undecodable,
       lostRecords: this.#lostRecords,
+      pins: this.#pins.count,
       trimTo: all.reduce((least, { fromOffset }) => Math.min(least, fromOffset), this.#nextOffset),
-      stalled: this.#isStalled(),
+      stalled: this.#isStalled,
     };
-  }
-
-  /** The heads take all the memory they may: reading waits until a block is stored. */
-  #isStalled(): boolean {
-    let sizeBytes = 0;
-    let largest: TenantHeads | undefined;
-    const { closedHeadsMax } = this.#options.config;
-    for (const heads of this.#tenants.values()) {
-      const { open, closed } = heads;
-      for (const { head } of closed) sizeBytes += head.sizeBytes;
-      if (open === undefined) continue;
-      sizeBytes += open.head.sizeBytes;
-      const more = largest?.open === undefined || open.head.sizeBytes > largest.open.head.sizeBytes;
-      if (closed.length < closedHeadsMax && more) largest = heads;
-    }
-    if (sizeBytes < this.#options.headBytesMax) return false;
-    // The largest head becomes a block first, so that memory comes back.
-    if (largest !== undefined && largest.open!.head.rows > 0) this.#close(largest);
-    return true;
-  }
-
-  #pinned(pinId: number, headId: number): PinnedData {
-    const pinned = this.#pins.get(pinId)?.heads.get(headId);
-    if (pinned === undefined) {
-      throw new SpoorError(
-        "Timeout",
-        `head ${headId} is not held any more: the query took too long`,
-      );
-    }
-    return pinned;
-  }
-
-  #dropExpiredPins(): void {
-    const now = this.#options.clock.nowMs();
-    for (const [pinId, pin] of this.#pins) if (pin.expiresMs <= now) this.#pins.delete(pinId);
   }
 }

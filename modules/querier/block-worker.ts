@@ -6,10 +6,14 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { wasmMemory } from "parquet-wasm";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
-import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
+import {
+  type BlockJob,
+  type BlockJobAnswer,
+  BlockJobs,
+  type BlockJobsOptions,
+} from "./block-jobs.ts";
 
-export interface WorkerOptions {
-  openBlocksMax: number;
+export interface WorkerOptions extends BlockJobsOptions {
   memoryBytesMax: number;
 }
 

@@ -6,6 +6,7 @@ export interface QuerierConfig {
   jobsQueuedMax: number;
   jobTimeoutMs: number;
   openBlocksMax: number;
+  openBlockBytes: number;
   threadMemoryBytesMax: number;
   bloomCacheBytes: number;
   snapshotAgeMaxMs: number;
@@ -27,6 +28,9 @@ export const querierConfig: z.ZodType<QuerierConfig, Partial<QuerierConfig>> = z
     .max(10_000)
     .default(64)
     .describe("Blocks that each thread keeps open (their index sections and footers)."),
+  openBlockBytes: positive
+    .default(64 * mebibyte)
+    .describe("Memory of each thread for index sections and footers of open blocks, bytes."),
   threadMemoryBytesMax: positive
     .default(512 * mebibyte)
     .describe("WASM memory, which never shrinks, at which a thread is replaced, bytes."),

@@ -1,6 +1,7 @@
 /**
- * Test support: a thread's program whose jobs do what their key says. "wait" blocks the thread until
- * the gate in `workerData` opens, "exit" ends it, "throw" dies of an exception outside of any job.
+ * Test support: a thread's program whose jobs do what their key says. "wait" blocks the thread
+ * until the gate in `workerData` opens, "exit" ends it, "throw" dies of an exception outside of
+ * any job.
  */
 import { workerData } from "node:worker_threads";
 import type { WorkerAnswer, WorkerTask } from "./block-worker.ts";

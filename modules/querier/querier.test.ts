@@ -255,6 +255,19 @@ describe("Querier", () => {
     expect(counted.values.reduce((sum, { value }) => sum + value, 0)).toBe(broken.length);
   });
 
+  it.each([{ openBlocksMax: 1 }, { openBlockBytes: 1 }])(
+    "goes to and fro between more blocks than it may keep open: %j",
+    async (config) => {
+      const tenant = `many-${Object.keys(config)[0]}`;
+      const { querier, table } = openQuerier(tenant, { threads: 1, ...config });
+      for (const name of ["a", "b", "c"]) await addBlock(table, name, spansOf(3));
+      const { blocks } = await querier.snapshot(tenant, -1, never);
+      for (const block of [...blocks, ...blocks, blocks[2]]) {
+        expect(await block.findTrace(bytesOf(2), never)).toBeDefined();
+      }
+    },
+  );
+
   it("says NotFound when a block is gone", async () => {
     const { querier, table } = openQuerier("gone");
     const { path } = await addBlock(table, "a", spansOf(3));

@@ -7,8 +7,8 @@ export interface PushRequest {
    */
   tenantHeaders: readonly string[];
   /**
-   * An ExportTraceServiceRequest as protobuf, already inflated, not checked. The sink may keep it
-   * until the promise settles or longer: the receiver does not write to it again.
+   * An ExportTraceServiceRequest as protobuf, already inflated, not checked. It is the sink's from
+   * here on: the receiver does not touch it again, and the sink may move it to another thread.
    */
   body: Uint8Array;
   /** Who received it, for metrics: "otlp_http", "otlp_grpc", "zipkin" ... */

@@ -165,10 +165,15 @@ function sliceBits(
 ): Uint8Array | undefined {
   if (valid === undefined) return undefined;
   const out = new Uint8Array((to - from + 7) >> 3);
-  for (let row = from; row < to; row++) {
-    const at = row - from;
-    out[at >> 3] |= ((valid[row >> 3] >> (row & 7)) & 1) << (at & 7);
+  const first = from >> 3;
+  const shift = from & 7;
+  for (let i = 0; i < out.length; i++) {
+    const next = first + i + 1 < valid.length ? valid[first + i + 1] : 0;
+    out[i] = (valid[first + i] >> shift) | (next << (8 - shift));
   }
+  // Bits of rows after the last are zero.
+  const used = (to - from) & 7;
+  if (used !== 0) out[out.length - 1] &= (1 << used) - 1;
   return out;
 }
 

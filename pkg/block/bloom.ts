@@ -13,7 +13,8 @@ import { bloomHash } from "#pkg/otlp/trace-hash.ts";
 
 const { BloomFilter } = bloomFilters;
 
-const falsePositiveRate = 0.01;
+/** False positives of a filter that has all the room it wants. */
+export const bloomRate = 0.01;
 /** Bits of one shard at the most: 16 KiB. */
 const shardBitsMax = 16 * 1024 * 8;
 
@@ -59,13 +60,14 @@ function finish(value: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** A filter of `values`, 1 % false positives. */
+/** A filter of `count` values with this share of false positives, 0 to 1. */
 export function buildBloom(
   values: Iterable<Uint8Array>,
   count: number,
   hasher: BloomHasher,
+  rate: number = bloomRate,
 ): BloomBytes {
-  const ideal = BloomFilter.create(Math.max(1, count), falsePositiveRate);
+  const ideal = BloomFilter.create(Math.max(1, count), rate);
   const shards = Math.max(1, Math.ceil(ideal.size / shardBitsMax));
   // Shards fill unevenly: 3 % more bits keep the fullest of them at the asked rate.
   const slack = shards === 1 ? 1 : 1.03;
@@ -79,6 +81,11 @@ export function buildBloom(
     filters[shardOf(pair, shards)].addPair(pair);
   }
   return { ...shape, bytes: filters.map((filter) => filter.bytes()) };
+}
+
+/** Share of false positives that a filter of so many bits per value has. */
+export function bloomRateOf(bitsPerValue: number): number {
+  return Math.exp(-bitsPerValue * Math.LN2 ** 2);
 }
 
 /** Which shard holds a value: the only one that a look-up reads. */

@@ -29,6 +29,14 @@ export type { BlockPlace } from "./block-source.ts";
 /** Index section and footer larger than this are refused. */
 const tailBytesMax = 256 * 1024 * 1024;
 
+/** What opening a block has found. */
+export interface BlockContent {
+  directory: Directory;
+  rowGroups: readonly RowGroupInfo[];
+  footerBytes: number;
+  source: BlockSource;
+}
+
 export class BlockReader {
   readonly key: string;
   readonly directory: Directory;
@@ -36,20 +44,20 @@ export class BlockReader {
   readonly columnNames: readonly string[];
   /** Bytes of index section and footer that opening has read. */
   readonly tailBytes: number;
+  /** Bytes of the index section, with its trailer. */
+  readonly indexBytes: number;
   readonly #source: BlockSource;
   #parquet: Promise<ParquetReader> | undefined;
 
-  constructor(
-    key: string,
-    directory: Directory,
-    groups: readonly RowGroupInfo[],
-    source: BlockSource,
-  ) {
+  /** Made by `openBlock`. */
+  constructor(key: string, content: BlockContent) {
+    const { directory, rowGroups, source } = content;
     this.key = key;
     this.directory = directory;
-    this.rowGroups = groups;
-    this.columnNames = [...new Set(groups[0].columns.map(({ name }) => name))];
+    this.rowGroups = rowGroups;
+    this.columnNames = [...new Set(rowGroups[0].columns.map(({ name }) => name))];
     this.tailBytes = source.sizeBytes - source.bodyBytes;
+    this.indexBytes = this.tailBytes - content.footerBytes - parquetTailBytes;
     this.#source = source;
   }
 
@@ -194,9 +202,9 @@ async function open(place: BlockPlace, options: ReadOptions | undefined): Promis
   const directory = decodeDirectory(at(trailer.directory, "index directory"));
   const segments = decodeSegments(at(directory.segments, "segment list"));
   const source = new BlockSource(place, segments, tail, indexOffset);
-  const groups = footerRowGroups(decodeThrift(footer).value);
-  checkAgreement(directory, groups);
-  return new BlockReader(key, directory, groups, source);
+  const rowGroups = footerRowGroups(decodeThrift(footer).value);
+  checkAgreement(directory, rowGroups);
+  return new BlockReader(key, { directory, rowGroups, footerBytes: footer.length, source });
 }
 
 /** The start of the index section, from the end of the file. */

@@ -3,7 +3,7 @@
  * position-independent apart from absolute offsets in the footer and in the offset indexes, so the
  * bytes are laid one after another and those offsets are shifted.
  *
- *     "PAR1" | columns of file 0 | columns of file 1 | ... | offset indexes | (index section) | footer
+ *     "PAR1" | columns of file 0 | of file 1 | ... | offset indexes | (index section) | footer
  *
  * The result comes in parts, because the index section goes between the offset indexes and the
  * footer and is made by the caller.

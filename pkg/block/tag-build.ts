@@ -13,12 +13,13 @@ import {
   valueText,
 } from "#pkg/columns/columns.ts";
 import { parseAttributeColumn } from "#pkg/columns/schema.ts";
-import { buildBloom, bytesHasher } from "./bloom.ts";
+import { bloomRate, bloomRateOf, buildBloom, bytesHasher } from "./bloom.ts";
 import { type Draft, restCounts } from "./tag-rest.ts";
 import {
   boundIndex,
-  mergeEntries,
+  mergeEntry,
   mostFrequent,
+  sortEntries,
   type TagEntry,
   type TagIndex,
   valuesMax,
@@ -69,24 +70,46 @@ export function buildTagIndex(batch: ColumnBatch, bloomBytesMax: number): TagInd
     }
   }
   drafts.push(...["span", "resource", "scope"].flatMap((scope) => restCounts(batch, scope)));
-  const found = drafts.filter(({ entry }) => entry.rows > 0);
-  addFilters(found, bloomBytesMax);
-  return boundIndex(mergeEntries(found.map(({ entry }) => entry)), false);
+  const merged = mergeDrafts(drafts.filter(({ entry }) => entry.rows > 0));
+  addFilters(merged, bloomBytesMax);
+  return boundIndex(sortEntries(merged.map(({ entry }) => entry)), false);
 }
 
-/** Bits per value of a filter with 1 % false positives, over 8; times 4/3 for base64. */
-const filterBytesPerValue = 1.2;
+/**
+ * A key may have values of one type in a column and, where a span has it twice, in the rest list.
+ */
+function mergeDrafts(drafts: readonly Draft[]): Draft[] {
+  const byKey = Map.groupBy(drafts, ({ entry }) => `${entry.type}\n${entry.key}`);
+  return [...byKey.values()].map((same): Draft => {
+    if (same.length === 1) return same[0];
+    const texts = same.flatMap((draft) => draft.texts ?? []);
+    return {
+      entry: mergeEntry(same.map(({ entry }) => entry)),
+      distinct: same.reduce((sum, { distinct }) => sum + distinct, 0),
+      texts: texts.length === same.length ? () => chain(texts) : undefined,
+    };
+  });
+}
 
+function* chain(parts: readonly (() => Iterable<Uint8Array>)[]): Iterable<Uint8Array> {
+  for (const part of parts) yield* part();
+}
+
+/** A filter with more false positives than this is not worth its bytes. */
+const filterRateMax = 0.1;
+
+/** Where there is not room for all, the largest filter is less exact. */
 function addFilters(drafts: readonly Draft[], bytesMax: number): void {
   const wanted = drafts.filter(({ entry, texts }) => entry.truncated && texts !== undefined);
   const rank = ({ entry }: Draft): number => (entry.type === "string" ? 0 : 1);
   wanted.sort((a, b) => rank(a) - rank(b) || a.distinct - b.distinct);
   let left = bytesMax;
   for (const { entry, distinct, texts } of wanted) {
-    left -= distinct * filterBytesPerValue;
-    if (left < 0) return;
-    const { bytes, ...shape } = buildBloom(texts!(), distinct, bytesHasher);
+    const rate = Math.max(bloomRate, bloomRateOf((left * 8) / distinct));
+    if (rate > filterRateMax) continue;
+    const { bytes, ...shape } = buildBloom(texts!(), distinct, bytesHasher, rate);
     entry.bloom = { shape, shards: bytes.map((shard) => Buffer.from(shard).toString("base64")) };
+    left -= (shape.shards * shape.bitsPerShard) / 8;
   }
 }
 

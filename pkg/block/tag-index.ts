@@ -4,7 +4,7 @@
  *
  * For each key and type: how many values there are, minimum and maximum of numbers, and the
  * distinct values with their counts if they are few, else the most frequent ones and, in a row
- * group, a bloom filter of all (1 % false positives). Attributes in the rest lists appear under the
+ * group, a bloom filter of all. Attributes in the rest lists appear under the
  * same names as columns do. tag-build.ts makes it.
  */
 import { z } from "zod";
@@ -115,13 +115,11 @@ export class TagValues {
 
 /** The index of a block from those of its row groups; without filters, which stay per row group. */
 export function mergeTagIndexes(indexes: readonly TagIndex[]): TagIndex {
-  const entries = mergeEntries(
-    indexes.flatMap((index) => index.entries.map(({ bloom: _bloom, ...entry }) => entry)),
-  );
-  return boundIndex(
-    entries,
-    indexes.some(({ truncated }) => truncated),
-  );
+  const all = indexes.flatMap(({ entries }) => entries);
+  const byKey = Map.groupBy(all, ({ type, key }) => `${type}\n${key}`);
+  const entries = sortEntries([...byKey.values()].map(mergeEntry));
+  const truncated = indexes.some((index) => index.truncated);
+  return boundIndex(entries, truncated);
 }
 
 /** Cuts an index to its bounds; entries come most frequent first. */
@@ -136,25 +134,13 @@ export function boundIndex(entries: readonly TagEntry[], truncated: boolean): Ta
   return { entries: bounded, truncated: truncated || kept.length < entries.length };
 }
 
-/** Entries of the same key and type become one; most frequent keys first. */
-export function mergeEntries(entries: readonly TagEntry[]): TagEntry[] {
-  const byKey = new Map<string, TagEntry[]>();
-  for (const entry of entries) {
-    const key = `${entry.type}\n${entry.key}`;
-    const same = byKey.get(key);
-    if (same === undefined) byKey.set(key, [entry]);
-    else same.push(entry);
-  }
-  const merged = [...byKey.values()].map((same) => (same.length === 1 ? same[0] : merge(same)));
-  return merged.sort((a, b) => b.rows - a.rows || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+/** Most values first: the ones that matter when there are too many. */
+export function sortEntries(entries: TagEntry[]): TagEntry[] {
+  return entries.sort((a, b) => b.rows - a.rows || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
 }
 
-/**
- * The range of parts is known if each part's is, or the part has only values without an order
- * (NaN). A filter of one part says nothing about the others: merged entries have none, "may hold
- * anything".
- */
-function merge(entries: readonly TagEntry[]): TagEntry {
+/** Entries of one key and type as one, without a filter: "may hold anything" if truncated. */
+export function mergeEntry(entries: readonly TagEntry[]): TagEntry {
   const counts = new Map<string, number>();
   for (const { values } of entries) {
     for (const [text, rows] of values) counts.set(text, (counts.get(text) ?? 0) + rows);

@@ -15,7 +15,7 @@ export interface IntCounts {
 /**
  * Counts distinct values among rows of 64-bit integers given as (low, high) word pairs.
  *
- *     table  | -1 | 2 | -1 | 0 | 1 |     open addressing, at most half full, by a hash of both words
+ *     table  | -1 | 2 | -1 | 0 | 1 |     open addressing, half full at most, by a hash of both
  */
 export function countInts(
   words: Int32Array,

@@ -14,12 +14,13 @@ import type { OpenArgs, ReadArgs, RowGroupReport } from "./verify-thread.ts";
 
 if (parentPort === null) throw new SpoorError("Internal", "verify-worker.ts runs only as a worker");
 
-let reader: BlockReader | undefined;
+/** The block that is open, if any. */
+const state: { reader: BlockReader | undefined } = { reader: undefined };
 
 const parent: Rpc = new Rpc(parentPort, {
   open: async ({ key, sizeBytes }: OpenArgs): Promise<void> => {
-    reader?.close();
-    reader = await openBlock({ store: { getRange }, key, sizeBytes });
+    state.reader?.close();
+    state.reader = await openBlock({ store: { getRange }, key, sizeBytes });
   },
   check: async (rowGroup: number): Promise<RowGroupReport> => await checkRowGroup(rowGroup),
 });
@@ -29,6 +30,7 @@ async function getRange(_key: string, start: number, end: number): Promise<Uint8
 }
 
 async function checkRowGroup(rowGroup: number): Promise<RowGroupReport> {
+  const { reader } = state;
   if (reader === undefined) throw new SpoorError("Internal", "no block is open");
   const place = `row group ${rowGroup}`;
   const findings = new Findings();

@@ -76,9 +76,9 @@ export function writeBlock(input: BlockInput): WrittenBlock {
   return assemble(input, files, rowGroups, columns);
 }
 
-/** Filters of tag values may take 2 % of their row group, so that the index stays below 4 %. */
+/** Filters of tag values may take 2.5 % of their row group, so that the index stays below 4 %. */
 function bloomBytesMax(rowGroupBytes: number): number {
-  return Math.max(16 * 1024, rowGroupBytes / 50);
+  return Math.max(16 * 1024, rowGroupBytes / 40);
 }
 
 function assemble(

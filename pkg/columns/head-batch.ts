@@ -273,7 +273,7 @@ export class HeadBatch implements ColumnBatch, HeadRowsView {
     return {
       kind: "dict",
       type: "binary",
-      codes: Int32Array.from(gather(this.data.perRow.trace, this.rowIds)),
+      codes: new Int32Array(gather(this.data.perRow.trace, this.rowIds).buffer),
       dictionary: { bytes, offsets, length: count },
     };
   }
@@ -290,14 +290,15 @@ export class HeadBatch implements ColumnBatch, HeadRowsView {
   }
 
   #counter(source: Uint32Array): Column | undefined {
-    const values = Int32Array.from(gather(source, this.rowIds), (value) => value | 0);
-    return values.every((value) => value === 0)
-      ? undefined
-      : { kind: "int32", values, valid: undefined };
+    const values = gather(source, this.rowIds);
+    let bits = 0;
+    for (let i = 0; i < values.length; i++) bits |= values[i];
+    if (bits === 0) return undefined;
+    return { kind: "int32", values: new Int32Array(values.buffer), valid: undefined };
   }
 }
 
-function gather(source: Uint32Array, rowIds: Uint32Array): Uint32Array {
+function gather(source: Uint32Array, rowIds: Uint32Array): Uint32Array<ArrayBuffer> {
   const out = new Uint32Array(rowIds.length);
   for (let i = 0; i < rowIds.length; i++) out[i] = source[rowIds[i]];
   return out;

@@ -72,9 +72,9 @@ export function formatAnyValueJson(value: AnyValue): string {
     case "double":
       return `{"doubleValue":${formatDouble(value.value)}}`;
     case "array":
-      return `{"arrayValue":${object([listField("values", value.values.map(formatAnyValueJson))])}}`;
+      return `{"arrayValue":${valueList(value.values.map(formatAnyValueJson))}}`;
     case "kvlist":
-      return `{"kvlistValue":${object([listField("values", value.values.map(formatKeyValue))])}}`;
+      return `{"kvlistValue":${valueList(value.values.map(formatKeyValue))}}`;
     case "bytes":
       return `{"bytesValue":"${encodeBytes(value.value, "base64")}"}`;
     default:
@@ -201,6 +201,10 @@ function object(fields: string[]): string {
 
 function attributesField(attributes: KeyValue[]): string {
   return listField("attributes", attributes.map(formatKeyValue));
+}
+
+function valueList(items: string[]): string {
+  return object([listField("values", items)]);
 }
 
 function listField(key: string, items: string[]): string {

@@ -3,7 +3,7 @@
  * Reused memory of one split: where spans and envelope fields stand in the request, as parallel
  * arrays of byte offsets.
  *
- *     resource r   ranges resourceRangeFrom[r] .. resourceRangeTo[r]: its fields without scope_spans
+ *     resource r   ranges resourceRangeFrom[r] .. resourceRangeTo[r]: its fields but scope_spans
  *     scope s      ranges scopeRangeFrom[s] .. scopeRangeTo[s]: its fields without spans
  *     span i       bytes spanStart[i] .. spanEnd[i] with tag and length, scope, partition
  */

@@ -1,10 +1,18 @@
 /** Turns a change into a commit that fits a snapshot, or says why it cannot. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
-import { checkColumns, type Field, mergeColumns } from "./columns.ts";
+import { checkColumns, mergeColumns } from "./columns.ts";
 import { type Commit, commitBytesMax, encodeCommit } from "./commit.ts";
-import { type MetaData, newMetaData, withFields } from "./metadata.ts";
-import type { BlockFile, Change, Snapshot, StatValue, Transaction } from "./table.ts";
+import { newMetaData, withFields } from "./metadata.ts";
+import type {
+  BlockFile,
+  Change,
+  Field,
+  MetaData,
+  Snapshot,
+  StatValue,
+  Transaction,
+} from "./model.ts";
 
 /** Most blocks of one table. */
 export const filesMax = 1_000_000;

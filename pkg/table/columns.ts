@@ -5,9 +5,9 @@
  * "array<string>"); a type that Spoor never writes shows as its JSON.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { corrupt, isObject, type JsonObject, own, parseObject, printObject } from "./json.ts";
+import { corrupt, isObject, own, parseObject, printObject } from "./json.ts";
 import { stringField } from "./json.ts";
-import type { ColumnDef } from "./table.ts";
+import type { ColumnDef, Field } from "./model.ts";
 
 /** Most columns of one table (decisions 20). */
 export const columnsMax = 2000;
@@ -27,13 +27,6 @@ const scalarTypes: readonly string[] = [
   "date",
   "timestamp",
 ];
-
-/** One column, with the field's own JSON. */
-export interface Field {
-  readonly name: string;
-  readonly type: string;
-  readonly json: JsonObject;
-}
 
 export function decodeSchema(text: string, where: string): Field[] {
   const schema = parseObject(text, `${where}: schemaString`);

@@ -4,7 +4,7 @@ import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type Commit, commitBytesMax, decodeCommit } from "./commit.ts";
 import { corrupt } from "./json.ts";
 import { SnapshotBuilder } from "./snapshot.ts";
-import type { Snapshot } from "./table.ts";
+import type { Snapshot } from "./model.ts";
 
 /** Commits that are read at a time. */
 const parallelReads = 32;

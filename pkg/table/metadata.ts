@@ -1,6 +1,7 @@
 /** The `protocol` and `metaData` actions: which readers may read the table, and its schema. */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { decodeSchema, encodeSchema, type Field } from "./columns.ts";
+import { decodeSchema, encodeSchema } from "./columns.ts";
+import type { Field, MetaData } from "./model.ts";
 import { corrupt, type JsonObject, optionalObject, own, printObject } from "./json.ts";
 import { stringField, stringMap, uintField } from "./json.ts";
 
@@ -11,14 +12,6 @@ export const formatVersionKey = "spoor.formatVersion";
 /** Delta Lake protocol versions. No features that come with later ones are used. */
 export const readerVersion = 1;
 export const writerVersion = 2;
-
-export interface MetaData {
-  readonly fields: readonly Field[];
-  /** Column name -> type; made from `fields`. */
-  readonly columns: ReadonlyMap<string, string>;
-  /** The action as it stands in the log, with what others put there; `schemaString` is ignored. */
-  readonly json: JsonObject;
-}
 
 /** The metadata of a new table. `id` is a UUID, `createdMs` milliseconds since the epoch. */
 export function newMetaData(id: string, createdMs: number, fields: readonly Field[]): MetaData {

@@ -2,7 +2,8 @@
 import { expect, test } from "vitest";
 import { countStore } from "#pkg/objstore/count.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import type { Change, ColumnDef, Table } from "./table.ts";
+import type { Table } from "./table.ts";
+import type { Change, ColumnDef } from "./model.ts";
 import { addOf, blockOf, coreColumns, pathOf, pathsOf, putText, tableOf } from "./testing.ts";
 import { textAt, thrownBy } from "./testing.ts";
 

@@ -11,7 +11,8 @@ import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { decodeCommit } from "./commit.ts";
 import { commitKey } from "./history.ts";
 import { putsMax } from "./place.ts";
-import type { Change, CommitResult, Snapshot, Table } from "./table.ts";
+import type { Table } from "./table.ts";
+import type { Change, CommitResult, Snapshot } from "./model.ts";
 import { addOf, pathOf, tableOf, thrownBy } from "./testing.ts";
 
 /** How often each path is added, and each version of each appId is reached, in the whole log. */

@@ -4,8 +4,10 @@ import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
 import { openLog } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { commitKey } from "./history.ts";
-import { type BlockFile, type Change, type ColumnDef, openTable } from "./table.ts";
-import type { Snapshot, Table } from "./table.ts";
+import { openTable } from "./table.ts";
+import type { BlockFile, Change, ColumnDef } from "./model.ts";
+import type { Table } from "./table.ts";
+import type { Snapshot } from "./model.ts";
 
 export const nowMs = 1_763_800_000_000;
 /** Sleeps are over at once, so that pauses between attempts take no time. */

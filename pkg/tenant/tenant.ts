@@ -32,7 +32,8 @@ export function resolveTenant(values: readonly string[], multiTenancy: boolean):
     const shown = JSON.stringify(name.slice(0, 200));
     throw new SpoorError(
       "InvalidInput",
-      `tenant ${shown} is not allowed: 1 to 150 of A-Z a-z 0-9 ! - _ . * ' ( ), not starting with _ or .`,
+      `tenant ${shown} is not allowed: 1 to 150 of A-Z a-z 0-9 ! - _ . * ' ( ), ` +
+        "not starting with _ or .",
       { reason: "invalid_tenant" },
     );
   }

@@ -22,6 +22,7 @@ const reserveMs = 1000;
 export async function serveCommand(args: string[], io: CommandIo): Promise<number> {
   const serveArgs = parseServeArgs(args, io.env, io.readFile);
   const { config, configText } = serveArgs;
+  sizeThreadPool(config.log.partitionCount);
   const log = openLog(config.server.logLevel);
   const broken = Promise.withResolvers<SpoorError>();
   const spoor = await startSpoor({
@@ -41,6 +42,15 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
     return exitBroken;
   }
   return await stopGracefully(spoor, end, config.server.shutdownMs, log);
+}
+
+/**
+ * Each partition's fsync holds one thread of libuv's pool; with the default of four threads all
+ * other files would wait for them. Read by libuv when the pool is first used, which nothing does
+ * before this. The user's own setting stays.
+ */
+function sizeThreadPool(partitionCount: number): void {
+  process.env.UV_THREADPOOL_SIZE ??= String(partitionCount + 4);
 }
 
 async function stopGracefully(
@@ -71,9 +81,13 @@ function nextSignal(): Promise<NodeJS.Signals> {
 }
 
 async function announceReady(spoor: RunningSpoor, io: CommandIo, log: Log): Promise<void> {
-  await spoor.ready;
-  log.info({}, "ready");
-  await io.out("ready\n");
+  try {
+    await spoor.ready;
+    log.info({}, "ready");
+    await io.out("ready\n");
+  } catch (error) {
+    log.warn({ error: String(error) }, "could not say that it is ready");
+  }
 }
 
 function banner({ config }: ServeArgs, spoor: RunningSpoor): string {

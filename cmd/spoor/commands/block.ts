@@ -1,0 +1,154 @@
+/** `spoor block ls|inspect|verify`: looks into blocks, in the bucket or as plain files. */
+import { BlockVerifier } from "#pkg/block/verify.ts";
+import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
+import {
+  type CommandHelp,
+  flagText,
+  parseArgs,
+  type ParsedArgs,
+  usageError,
+} from "#cmd/spoor/flags.ts";
+import type { CommandIo } from "#cmd/spoor/io.ts";
+import { configFlags } from "#cmd/spoor/serve-args.ts";
+import { describeBlock, describedLines } from "./block-inspect.ts";
+import { blockLine, listedBlock, listHeader } from "./block-list.ts";
+import { type BlockPlaces, openPlaces, type PlacedBlock } from "./block-places.ts";
+import { escapeControls } from "./trace-text.ts";
+
+const ownConfigFlags = ["--config", "--data-dir"];
+
+export const blockHelp: CommandHelp = {
+  usage: "spoor block ls|inspect|verify [BLOCK...] [flags]",
+  about:
+    "ls       lists the blocks of the tenants' tables\n" +
+    "inspect  shows what one block is made of: row groups, columns, index section, tags\n" +
+    "verify   checks every byte, row and index of the given blocks, or of all blocks\n\n" +
+    "BLOCK is a file, or a key in the bucket: TENANT/blocks/2026/11/22/ULID.parquet.",
+  flags: [
+    ...configFlags.filter(({ name }) => ownConfigFlags.includes(name)),
+    { name: "--tenant", value: "NAME", help: "only the blocks of this tenant (ls, verify)" },
+    { name: "--json", help: "print one JSON object per line" },
+  ],
+  notes: "Exit code 1: a block is damaged, or could not be read.",
+};
+
+type Action = (parsed: ParsedArgs, blocks: readonly string[], io: CommandIo) => Promise<number>;
+
+/** Resolves to the exit code. Throws a usage error, or what keeps it from looking at all. */
+export async function blockCommand(args: string[], io: CommandIo): Promise<number> {
+  const parsed = parseArgs(args, blockHelp.flags);
+  const [action, ...blocks] = parsed.positionals;
+  const actions: Record<string, Action> = { ls, inspect, verify };
+  if (action === undefined || !Object.hasOwn(actions, action)) {
+    throw usageError("block: say what to do: spoor block ls|inspect|verify");
+  }
+  const tenant = flagText(parsed, "--tenant");
+  if (tenant !== undefined && !isTenantName(tenant)) {
+    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
+  }
+  return await actions[action](parsed, blocks, io);
+}
+
+async function ls(parsed: ParsedArgs, blocks: readonly string[], io: CommandIo): Promise<number> {
+  if (blocks.length > 0) throw usageError(`unexpected argument ${JSON.stringify(blocks[0])}`);
+  const places = openPlaces(parsed, io);
+  const isJson = parsed.flags.has("--json");
+  let failed = false;
+  for (const tenant of await places.tenants(flagText(parsed, "--tenant"))) {
+    const files = [...(await places.files(tenant)).values()];
+    files.sort((a, b) => (a.path < b.path ? -1 : 1));
+    if (!isJson) await io.out(listHeader(tenant, files));
+    for (const file of files) {
+      const listed = listedBlock(tenant, file);
+      failed ||= listed.error !== undefined;
+      await io.out(isJson ? `${JSON.stringify(listed)}\n` : blockLine(listed));
+    }
+  }
+  return failed ? 1 : 0;
+}
+
+async function inspect(
+  parsed: ParsedArgs,
+  blocks: readonly string[],
+  io: CommandIo,
+): Promise<number> {
+  const [name, extra] = blocks;
+  if (name === undefined) throw usageError("block inspect: which block? spoor block inspect BLOCK");
+  if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
+  const place = await openPlaces(parsed, io).block(name);
+  const described = await describeBlock(place.store, place.key);
+  if (parsed.flags.has("--json")) await io.out(`${JSON.stringify(described)}\n`);
+  else await io.out(`${describedLines(described).map(escapeControls).join("\n")}\n`);
+  return 0;
+}
+
+async function verify(
+  parsed: ParsedArgs,
+  blocks: readonly string[],
+  io: CommandIo,
+): Promise<number> {
+  const tenant = flagText(parsed, "--tenant");
+  if (blocks.length > 0 && tenant !== undefined) {
+    throw usageError("block verify: either blocks or --tenant");
+  }
+  const places = openPlaces(parsed, io);
+  const isJson = parsed.flags.has("--json");
+  const verifier = new BlockVerifier();
+  let count = 0;
+  let damaged = 0;
+  try {
+    for await (const block of targets(places, blocks, tenant)) {
+      const findings = await checked(verifier, block);
+      count++;
+      if (findings.length > 0) damaged++;
+      const ok = findings.length === 0;
+      if (isJson) await io.out(`${JSON.stringify({ block: block.name, ok, findings })}\n`);
+      else await io.out(verifiedText(block.name, findings));
+    }
+  } finally {
+    await verifier.close();
+  }
+  if (!isJson) await io.out(`${count} blocks checked, ${damaged} damaged\n`);
+  return damaged === 0 ? 0 : 1;
+}
+
+async function* targets(
+  places: BlockPlaces,
+  blocks: readonly string[],
+  tenant: string | undefined,
+): AsyncIterable<PlacedBlock> {
+  if (blocks.length > 0) {
+    for (const name of blocks) yield await places.block(name);
+    return;
+  }
+  for (const one of await places.tenants(tenant)) {
+    for (const path of (await places.files(one)).keys()) {
+      yield await places.block(`${one}/${path}`);
+    }
+  }
+}
+
+interface Shown {
+  cause: string;
+  place: string;
+  message: string;
+}
+
+/** Findings; a block that cannot be read is one. */
+async function checked(verifier: BlockVerifier, block: PlacedBlock): Promise<Shown[]> {
+  try {
+    return await verifier.verify(block);
+  } catch (error) {
+    if (!(error instanceof SpoorError)) throw error;
+    const cause = hasCode(error, "NotFound") ? "missing" : "unreadable";
+    return [{ cause, place: "file", message: error.message }];
+  }
+}
+
+function verifiedText(name: string, findings: readonly Shown[]): string {
+  const lines = findings.map(
+    ({ cause, place, message }) => `  ${cause}: ${escapeControls(`${place}: ${message}`)}\n`,
+  );
+  return `${findings.length === 0 ? "ok     " : "damaged"}  ${name}\n${lines.join("")}`;
+}

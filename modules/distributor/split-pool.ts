@@ -1,0 +1,80 @@
+/** Splits requests by trace id: small ones in place, large ones on worker threads. */
+import { Piscina } from "piscina";
+import { errorFromData, SpoorError } from "#pkg/errors/errors.ts";
+import { SplitScratch } from "#pkg/otlp/split-scratch.ts";
+import { splitRequest, type SplitResult } from "#pkg/otlp/split.ts";
+import type { SplitJob, SplitJobResult } from "./split-worker.ts";
+
+/** Measured: in place 1.5 ms of the main thread per MiB; moved to a thread 0.15 ms per body. */
+const inPlaceBytesMax = 1024 * 1024;
+/** Bodies that may wait per thread; they are bounded by the receivers' bytes in flight too. */
+const queuePerThread = 64;
+const idleTimeoutMs = 60_000;
+
+export interface SplitPoolOptions {
+  threads: number;
+  partitionCount: number;
+  /** What clients are told to wait when too many bodies wait, milliseconds. */
+  retryAfterMs: number;
+}
+
+export class SplitPool {
+  readonly #options: SplitPoolOptions;
+  readonly #scratch: SplitScratch = new SplitScratch();
+  #pool: Piscina<SplitJob, SplitJobResult> | undefined;
+
+  /** Starts no thread until a large body comes. */
+  constructor(options: SplitPoolOptions) {
+    this.#options = options;
+  }
+
+  /** Threads that run now. */
+  get threads(): number {
+    return this.#pool?.threads.length ?? 0;
+  }
+
+  /**
+   * `body` may be moved to another thread: the caller must not use it again. Throws what
+   * `splitRequest` throws, LimitExceeded `split_queue_full`, Unavailable if the thread died. Takes
+   * no AbortSignal: piscina would end the whole thread to cancel one job.
+   */
+  async split(body: Uint8Array): Promise<SplitResult> {
+    const { threads, partitionCount, retryAfterMs } = this.#options;
+    if (body.length <= inPlaceBytesMax) {
+      return splitRequest(body, { partitionCount, scratch: this.#scratch });
+    }
+    this.#pool ??= new Piscina<SplitJob, SplitJobResult>({
+      filename: new URL("./split-worker.ts", import.meta.url).href,
+      minThreads: 0,
+      maxThreads: threads,
+      maxQueue: threads * queuePerThread,
+      idleTimeout: idleTimeoutMs,
+    });
+    if (this.#pool.queueSize >= threads * queuePerThread) {
+      const message = `${this.#pool.queueSize} large requests wait to be split already`;
+      throw new SpoorError("LimitExceeded", message, { reason: "split_queue_full", retryAfterMs });
+    }
+    // Only a buffer that is all ours can be moved; parts of shared ones are copied.
+    const owned = body.byteLength === body.buffer.byteLength ? body : new Uint8Array(body);
+    const result = await this.#run({ body: owned, partitionCount });
+    if ("error" in result) throw errorFromData(result.error);
+    return result.split;
+  }
+
+  async #run(job: SplitJob): Promise<SplitJobResult> {
+    try {
+      return await this.#pool!.run(job, { transferList: [job.body.buffer as ArrayBuffer] });
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new SpoorError("Unavailable", `split a large request on its thread: ${why}`, {
+        reason: "split_thread_died",
+        retryAfterMs: this.#options.retryAfterMs,
+        cause,
+      });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool?.destroy();
+  }
+}

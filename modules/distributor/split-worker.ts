@@ -1,0 +1,24 @@
+/** Worker thread: splits a large request. Buffers are moved in and out, not copied. */
+import { move, transferableSymbol, valueSymbol } from "piscina";
+import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
+import { splitRequest, type SplitResult } from "#pkg/otlp/split.ts";
+
+export interface SplitJob {
+  body: Uint8Array;
+  partitionCount: number;
+}
+
+export type SplitJobResult = { split: SplitResult } | { error: ErrorData };
+
+/** Errors go back as data: structured clone would drop their code. */
+export default function split({ body, partitionCount }: SplitJob): SplitJobResult {
+  try {
+    // Fresh scratch each time: what is kept between large requests is large.
+    const result = splitRequest(body, { partitionCount });
+    const buffers = result.parts.map(({ record }) => record.buffer as ArrayBuffer);
+    const moved = { [transferableSymbol]: buffers, [valueSymbol]: { split: result } };
+    return move(moved as unknown as ArrayBuffer) as unknown as SplitJobResult;
+  } catch (error) {
+    return { error: errorToData(error) };
+  }
+}

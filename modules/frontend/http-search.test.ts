@@ -1,0 +1,149 @@
+import { describe, expect, it } from "vitest";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { askFilled, breakBlock, child, filled, place, Rig, root } from "./http-rig.ts";
+import { headShard } from "./testing.ts";
+
+describe("search", () => {
+  it("answers with the keys that Grafana knows, and no others", async () => {
+    await using rig = await filled();
+    const span = (n: number, name: string): object => ({
+      spanID: `000000000000000${n}`,
+      name,
+      startTimeUnixNano: String(root.startNano),
+      durationNanos: "1000000000",
+    });
+    const spanSet = { spans: [span(1, "GET /"), span(2, "db")], matched: 2 };
+    const found = (await rig.json("/api/search")) as { metrics: Record<string, unknown> };
+    const { inspectedBytes, totalBlockBytes } = found.metrics;
+    expect(found).toEqual({
+      traces: [
+        {
+          traceID: root.traceId,
+          rootServiceName: "shop",
+          rootTraceName: "GET /",
+          startTimeUnixNano: String(root.startNano),
+          durationMs: 1000,
+          spanSet,
+          spanSets: [spanSet],
+          serviceStats: { shop: { spanCount: 2, errorCount: 1 } },
+        },
+      ],
+      metrics: {
+        inspectedTraces: 1,
+        inspectedBytes,
+        totalBlocks: 1,
+        completedJobs: 2,
+        totalJobs: 2,
+        totalBlockBytes,
+        inspectedSpans: "2",
+      },
+    });
+    expect([inspectedBytes, totalBlockBytes]).toEqual([expect.any(String), expect.any(String)]);
+    expect(rig.spans.pins).toBe(0);
+  });
+
+  it("says when the root has not come", async () => {
+    await using rig = new Rig();
+    rig.spans.heads = [headShard([child], { ...place, appId: "a", toOffset: 1 })];
+    await rig.start();
+    expect(await rig.json("/api/search")).toMatchObject({
+      traces: [{ rootServiceName: "<root span not yet received>" }],
+    });
+  });
+
+  it.each(["", "q=", "q={}", "q=%20{%20}%20", "q={+true+}", "q=%7B%0A%09%7D", "q={}&limit=&spss="])(
+    "takes ?%s",
+    async (query) => {
+      await using rig = await filled();
+      expect(await rig.json(`/api/search?${query}`)).toMatchObject({ traces: [{}] });
+    },
+  );
+
+  it.each([
+    ["start=1699999900&end=1699999941", 1],
+    ["start=1699999940&end=1699999941", 1],
+    ["start=1699999900&end=1699999940", 0],
+    ["start=1699999942&end=1700000000", 0],
+    ["start=0&end=4294967295", 1],
+    ["limit=262144&spss=0", 1],
+  ])("finds by %s: %i", async (query, traces) => {
+    const { text } = await askFilled(`/api/search?${query}`);
+    const found = JSON.parse(text) as { traces: object[] };
+    expect(found.traces).toHaveLength(traces);
+  });
+
+  it.each([
+    ["limit=0", "invalid limit: must be a positive number"],
+    ["limit=262145", "limit 262145 exceeds the maximum of 262144"],
+    ["limit=-1", 'invalid limit: must be a number from 0 to 4294967295, not "-1"'],
+    ["limit=1e3", 'invalid limit: must be a number from 0 to 4294967295, not "1e3"'],
+    [
+      "limit=99999999999999999999",
+      'invalid limit: must be a number from 0 to 4294967295, not "99999999999999999999"',
+    ],
+    ["spss=101", "spss 101 exceeds the maximum of 100"],
+    ["spss=%F0%9F%98%80", 'invalid spss: must be a number from 0 to 4294967295, not "😀"'],
+    ["start=1", "only one of start and end provided: must provide both or neither"],
+    ["end=1", "only one of start and end provided: must provide both or neither"],
+    ["start=2&end=1", "http parameter start must be before end. received start=2 end=1"],
+    [
+      "start=1700000000000&end=1700000000001",
+      'invalid start: must be unix seconds from 0 to 4294967295, not "1700000000000"',
+    ],
+    [
+      "start=2023-01-01T00:00:00Z&end=5",
+      'invalid start: must be unix seconds from 0 to 4294967295, not "2023-01-01T00:00:00Z"',
+    ],
+    ["q={}%20|%20rate()", "not supported yet: the metrics function rate"],
+    ["q={trace:duration>1s}", "not supported yet: trace:duration"],
+    ["q={.a=1}%26%26{.b=1}", "not supported yet: the spanset operator &&"],
+    ["tags=a%3Db", "tags is not supported yet"],
+    ["q={}&tags=a%3Db", "invalid request: can't specify tags and q"],
+    ["minDuration=1s", "minDuration is not supported yet"],
+    ["maxDuration=1s", "maxDuration is not supported yet"],
+    ["since=1h", "since is not supported yet"],
+    ["service.name=a", "tags as parameters (service.name) are not supported yet"],
+    [`q={${"%20".repeat(128 * 1024)}}`, "query exceeds the maximum size of 131072 bytes"],
+  ])("refuses ?%s", async (query, text) => {
+    const answer = await askFilled(`/api/search?${query}`);
+    expect([answer.status, answer.text]).toEqual([400, text]);
+  });
+
+  it.each(["{", "{{}}", "{tr ue}", "{ name = 3 }", "\n{ .a =~ `(` }"])(
+    "says where it does not understand %j",
+    async (q) => {
+      const answer = await askFilled(`/api/search?q=${encodeURIComponent(q)}`);
+      expect(answer.status).toBe(400);
+      const line = q.startsWith("\n") ? 2 : 1;
+      expect(answer.text).toMatch(
+        new RegExp(`^invalid TraceQL query: parse error at line ${line}, col \\d+: .+`),
+      );
+    },
+  );
+
+  it("is quick about a long query of almost nothing", async () => {
+    const answer = await askFilled(`/api/search?q={${"%20".repeat(100_000)}`);
+    expect(answer.status).toBe(400);
+  });
+
+  it("says what could not be read in a header, and by its count of jobs", async () => {
+    await using rig = await filled();
+    breakBlock(rig);
+    const answer = await rig.ask("/api/search");
+    expect(answer.status).toBe(200);
+    expect(answer.headers["x-spoor-partial"]).toContain("checksum? does not match");
+    expect(JSON.parse(answer.text)).toMatchObject({
+      traces: [{ traceID: root.traceId }],
+      metrics: { completedJobs: 1, totalJobs: 2 },
+    });
+  });
+
+  it("does not show an empty list when the bucket is out of reach", async () => {
+    await using rig = new Rig();
+    rig.spans.storedError = new SpoorError("Unavailable", "bucket is away");
+    await rig.start();
+    const answer = await rig.ask("/api/search");
+    expect(answer.status).toBe(503);
+    expect(answer.text).toContain("bucket is away");
+  });
+});

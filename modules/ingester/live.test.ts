@@ -1,0 +1,162 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { PinnedHead, TimeRange } from "#pkg/api/query.ts";
+import { canonicalSpans } from "#pkg/columns/canonical.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import { makeTrace, startIngester, TempFolder, type TestIngester } from "./testing.ts";
+
+const signal = new AbortController().signal;
+
+const endOf = ({ startNano, endNano }: SpanSpec): bigint =>
+  endNano > startNano ? endNano : startNano;
+
+/** Plain search: the newest traces with a span in the range, as `<id> <start in the range>`. */
+function oracleList(specs: readonly SpanSpec[], range: TimeRange, limit: number): string[] {
+  const starts = new Map<string, bigint>();
+  for (const span of specs) {
+    if (span.startNano >= range.endNano || endOf(span) < range.startNano) continue;
+    const known = starts.get(span.traceId);
+    if (known === undefined || span.startNano < known) starts.set(span.traceId, span.startNano);
+  }
+  return [...starts]
+    .sort(([idA, a], [idB, b]) => (a === b ? (idA < idB ? -1 : 1) : a < b ? 1 : -1))
+    .slice(0, limit)
+    .map(([id, start]) => `${id} ${start}`);
+}
+
+async function askList(head: PinnedHead, range: TimeRange, limit: number): Promise<string[]> {
+  const { ids, startNanos } = await head.listTraces({ ...range, limit }, signal);
+  return Array.from(startNanos, (start, i) => {
+    const id = Buffer.from(ids.subarray(i * 16, i * 16 + 16)).toString("hex");
+    return `${id} ${start}`;
+  });
+}
+
+/** Few ids and times, so that traces share starts and ranges cut through them. */
+const spanSpecs = fc.array(
+  fc.record({
+    traceId: fc.integer({ min: 1, max: 6 }).map((n) => `${n}`.padStart(32, "0")),
+    service: fc.constantFrom("a", "b"),
+    startNano: fc.bigInt({ min: 0n, max: 20n }),
+    endNano: fc.bigInt({ min: 0n, max: 25n }),
+  }),
+  { minLength: 1, maxLength: 30 },
+);
+
+/** Requests whose spans have ids of their own: equal requests would be taken for retries. */
+const requestLists = fc.array(spanSpecs, { minLength: 1, maxLength: 4 }).map((requests) => {
+  let spans = 0;
+  return requests.map((specs): SpanSpec[] =>
+    specs.map((spec) => ({ ...spec, spanId: (++spans).toString(16).padStart(16, "0") })),
+  );
+});
+const ranges = fc.record({
+  startNano: fc.bigInt({ min: 0n, max: 26n }),
+  endNano: fc.bigInt({ min: 0n, max: 26n }),
+});
+
+/** Each head against an oracle of the spans of its partition. */
+async function checkTenant(
+  running: TestIngester,
+  tenant: string,
+  { specs, range, limit }: { specs: SpanSpec[]; range: TimeRange; limit: number },
+): Promise<void> {
+  const pinned = await running.ingester.pin(tenant, signal);
+  expect(pinned.incomplete).toEqual([]);
+  let spans = 0;
+  for (const head of pinned.heads) {
+    const all = await head.listTraces({ startNano: 0n, endNano: 100n, limit: 100 }, signal);
+    const ids = new Set(
+      Array.from({ length: all.ids.length / 16 }, (_, i) =>
+        Buffer.from(all.ids.subarray(i * 16, i * 16 + 16)).toString("hex"),
+      ),
+    );
+    const own = specs.filter(({ traceId }) => ids.has(traceId));
+    spans += own.length;
+    expect(head.spans).toBe(own.length);
+    expect(head.maxEndNano).toBe(own.map(endOf).reduce((a, b) => (b > a ? b : a)));
+    expect(head.minStartNano).toBe(
+      own.map(({ startNano }) => startNano).reduce((a, b) => (b < a ? b : a)),
+    );
+    expect(await askList(head, range, limit)).toEqual(oracleList(own, range, limit));
+    const details = await head.traceDetails({ ...range, ids: all.ids, spansPerTrace: 3 }, signal);
+    const matching = oracleList(own, range, 100).map((line) => line.slice(0, 32));
+    expect(details.map(({ traceId }) => traceId).sort()).toEqual([...matching].sort());
+    for (const { traceId, matchedSpans } of details) {
+      const inRange = own.filter(
+        (span) =>
+          span.traceId === traceId &&
+          span.startNano < range.endNano &&
+          endOf(span) >= range.startNano,
+      );
+      expect(matchedSpans).toBe(inRange.length);
+    }
+    for (const id of ids) {
+      const found = await head.findTrace(Buffer.from(id, "hex"), signal);
+      const mine = own.filter(({ traceId }) => traceId === id);
+      expect(canonicalSpans(decodeTraceData(found!))).toEqual(canonicalSpans(traceDataOf(mine)));
+    }
+  }
+  expect(spans).toBe(specs.length);
+  pinned.release();
+}
+
+describe("live queries", () => {
+  it("agree with a plain search over the spans that were sent", async () => {
+    await using folder = await TempFolder.make();
+    const running = await startIngester({ dir: folder.path });
+    let tenants = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        requestLists,
+        ranges,
+        fc.integer({ min: 0, max: 7 }),
+        async (requests, range, limit) => {
+          const tenant = `t${tenants++}`;
+          for (const specs of requests) await running.append(tenant, specs);
+          await running.readAll();
+          const specs = requests.flat();
+          await checkTenant(running, tenant, { specs, range, limit });
+        },
+      ),
+      { numRuns: 40 },
+    );
+    await running.stop();
+  });
+
+  it("find zero-padded ids that end alike, and nothing for unknown ones", async () => {
+    await using folder = await TempFolder.make();
+    const running = await startIngester({ dir: folder.path });
+    const ids = ["0000000000000000", "1111111111111111", "1111111100000000"].map(
+      (high) => `${high}00000000000000ff`,
+    );
+    const specs = ids.flatMap((traceId) => makeTrace(1, { traceId }));
+    await running.append("t", specs);
+    await running.readAll();
+    for (const spec of specs) {
+      expect(await running.live("t", [spec])).toEqual(canonicalSpans(traceDataOf([spec])));
+    }
+    const other = makeTrace(1, { traceId: "222222222222222200000000000000ff" });
+    expect(await running.live("t", other)).toEqual([]);
+    await running.stop();
+  });
+
+  it("of a pinned head see nothing that came later", async () => {
+    await using folder = await TempFolder.make();
+    const running = await startIngester({ dir: folder.path });
+    const [traceId] = makeTrace(1, { partition: 2 }).map((spec) => spec.traceId);
+    const first = makeTrace(2, { traceId });
+    await running.append("t", first);
+    await running.readAll();
+    const pinned = await running.ingester.pin("t", signal);
+    for (let i = 0; i < 300; i++)
+      await running.append("t", makeTrace(2, { traceId, service: `s${i}` }));
+    await running.readAll();
+    const found = await pinned.heads[0].findTrace(Buffer.from(traceId, "hex"), signal);
+    expect(canonicalSpans(decodeTraceData(found!))).toEqual(canonicalSpans(traceDataOf(first)));
+    expect(pinned.heads[0].spans).toBe(2);
+    pinned.release();
+    await running.stop();
+  });
+});

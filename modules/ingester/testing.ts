@@ -1,0 +1,283 @@
+/** Test support: a real ingester over a real log and a store in a folder, to be broken. */
+import { randomBytes } from "node:crypto";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Worker } from "node:worker_threads";
+import { Registry } from "prom-client";
+import { openBlock } from "#pkg/block/reader.ts";
+import { type Clock, systemClock } from "#pkg/clock/clock.ts";
+import { canonicalSpans } from "#pkg/columns/canonical.ts";
+import { readSpans } from "#pkg/columns/spans.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import type { SpoorError } from "#pkg/errors/errors.ts";
+import { type FaultPlan, faultStore } from "#pkg/objstore/fault.ts";
+import { openFsStore } from "#pkg/objstore/fs.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import { splitRequest } from "#pkg/otlp/split.ts";
+import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import { type FileLogOptions, openFileLog } from "#pkg/spanlog/file-log.ts";
+import { KeptLog } from "#pkg/spanlog/log-testing.ts";
+import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
+import { openTable, type Table } from "#pkg/table/table.ts";
+import { ingesterConfig } from "./config.ts";
+import type { Cutter } from "./cutter.ts";
+import { Ingester, type IngesterOptions, makeCutter } from "./ingester.ts";
+
+export const partitionCount = 4;
+const signal: AbortSignal = new AbortController().signal;
+
+/** Like the system's clock, but nobody sleeps for long. */
+export const quickClock: Clock = {
+  nowMs: () => Date.now(),
+  sleep: (ms, aborted) => systemClock.sleep(Math.min(ms, 10), aborted),
+};
+
+export interface TestIngesterOptions {
+  dir: string;
+  config?: Partial<IngesterOptions["config"]>;
+  logOptions?: Partial<FileLogOptions>;
+  clock?: Clock;
+  /** Makes the cutter that cuts instead of the usual one. */
+  cutter?: (config: IngesterOptions["config"]) => Cutter;
+}
+
+/** One running ingester. `stop` it before another one takes the same folder. */
+export class TestIngester {
+  readonly dir: string;
+  readonly ingester: Ingester;
+  readonly spanLog: SpanLog;
+  /** The store as it is, without injected faults. */
+  readonly store: ObjectStore;
+  readonly log: KeptLog = new KeptLog();
+  readonly registry: Registry = new Registry();
+  readonly fatal: SpoorError[] = [];
+  /** Which calls of the main thread fail; cutter threads have a store of their own. */
+  faults: FaultPlan = () => "none";
+  readonly #tables = new Map<string, Table>();
+
+  constructor(options: TestIngesterOptions, parts: { spanLog: SpanLog; store: ObjectStore }) {
+    const { dir, clock = quickClock } = options;
+    const config = ingesterConfig.parse(options.config ?? {});
+    this.dir = dir;
+    this.spanLog = parts.spanLog;
+    this.store = parts.store;
+    const store = faultStore(parts.store, (call) => this.faults(call));
+    this.ingester = new Ingester({
+      config,
+      spanLog: parts.spanLog,
+      logDir: join(dir, "log"),
+      quarantineDir: join(dir, "quarantine"),
+      store,
+      storeConfig: { kind: "fs", root: join(dir, "bucket") },
+      tableOf: (tenant) => this.#tableOf(tenant, store, clock),
+      clock,
+      log: this.log,
+      registry: this.registry,
+      cutter: (options.cutter ?? makeCutter)(config),
+      onFatal: (error) => this.fatal.push(error),
+    });
+  }
+
+  #tableOf(tenant: string, store: ObjectStore, clock: Clock): Table {
+    let table = this.#tables.get(tenant);
+    if (table === undefined) {
+      table = openTable({ store, tenant, clock, log: this.log });
+      this.#tables.set(tenant, table);
+    }
+    return table;
+  }
+
+  /** appId of a partition. */
+  appId(partition: number): string {
+    return `${this.spanLog.id}/${partitionCount}/${partition}`;
+  }
+
+  async append(tenant: string, specs: readonly SpanSpec[]): Promise<void> {
+    const { parts } = splitRequest(encodeTraceData(traceDataOf(specs)), { partitionCount });
+    for (const { partition, record } of parts) {
+      await this.spanLog.append(partition, tenant, record);
+    }
+  }
+
+  /** Waits until every durable record was read. */
+  async readAll(): Promise<void> {
+    await eventually(async () => {
+      const states = await this.ingester.states();
+      return (
+        states.length === partitionCount &&
+        states.every(({ nextOffset, durableEnd }) => nextOffset === durableEnd)
+      );
+    });
+  }
+
+  /** All spans of these traces that live queries find. */
+  async live(tenant: string, specs: readonly SpanSpec[]): Promise<string[]> {
+    const pinned = await this.ingester.pin(tenant, signal);
+    const out: string[] = [];
+    for (const traceId of new Set(specs.map((spec) => spec.traceId))) {
+      for (const head of pinned.heads) {
+        const found = await head.findTrace(Buffer.from(traceId, "hex"), signal);
+        if (found !== undefined) out.push(...canonicalSpans(decodeTraceData(found)));
+      }
+    }
+    pinned.release();
+    return out.sort();
+  }
+
+  /** Reasons why live queries of a tenant may lack spans. */
+  async incomplete(tenant: string): Promise<string[]> {
+    const pinned = await this.ingester.pin(tenant, signal);
+    pinned.release();
+    return pinned.incomplete;
+  }
+
+  /** All spans of all blocks of a tenant's table, read without the ingester. */
+  async stored(tenant: string): Promise<string[]> {
+    const { files } = await this.openTable(tenant).refresh();
+    const out: string[] = [];
+    for (const { path, sizeBytes } of files.values()) {
+      const reader = await openBlock({ store: this.store, key: `${tenant}/${path}`, sizeBytes });
+      for (let i = 0; i < reader.rowGroups.length; i++) {
+        const batch = await reader.readRowGroup(i);
+        out.push(...canonicalSpans(readSpans(batch, [...Array(batch.rows).keys()])));
+      }
+      reader.close();
+    }
+    return out.sort();
+  }
+
+  /** A tenant's table as another process sees it. */
+  openTable(tenant: string): Table {
+    return openTable({ store: this.store, tenant, clock: systemClock, log: this.log });
+  }
+
+  /** Name -> bytes of a tenant's quarantined records. */
+  async quarantined(tenant: string): Promise<Map<string, Buffer>> {
+    const folder = join(this.dir, "quarantine", tenant);
+    const out = new Map<string, Buffer>();
+    const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return [];
+      throw error;
+    });
+    for (const name of names) out.set(name, await readFile(join(folder, name)));
+    return out;
+  }
+
+  /** Sum of a metric over its labels, as it is scraped. */
+  async metric(name: string): Promise<number> {
+    const text = await this.registry.metrics();
+    const pattern = new RegExp(`^spoor_ingester_${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm");
+    return [...text.matchAll(pattern)].reduce((sum, [, value]) => sum + Number(value), 0);
+  }
+
+  messages(): string[] {
+    return this.log.lines.map(({ message }) => message);
+  }
+
+  async stop(): Promise<void> {
+    await this.ingester.stop();
+    await this.spanLog.close();
+  }
+}
+
+/** Starts an ingester and waits until it has read the log again. */
+export async function startIngester(options: TestIngesterOptions): Promise<TestIngester> {
+  const running = await openIngester(options);
+  await running.ingester.start();
+  await running.ingester.caughtUp();
+  return running;
+}
+
+/** An ingester that is not started. */
+export async function openIngester(options: TestIngesterOptions): Promise<TestIngester> {
+  const { dir, logOptions } = options;
+  const store = await openFsStore(join(dir, "bucket"));
+  const log = new KeptLog();
+  const spanLog = await openFileLog(join(dir, "log"), {
+    clock: systemClock,
+    log,
+    partitionCount,
+    freeBytesMin: 0,
+    ...logOptions,
+  });
+  return new TestIngester(options, { spanLog, store });
+}
+
+export class TempFolder implements AsyncDisposable {
+  readonly path: string;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  static async make(): Promise<TempFolder> {
+    return new TempFolder(await mkdtemp(join(tmpdir(), "spoor-ingester-")));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.path, { recursive: true, force: true });
+  }
+}
+
+/** Waits until something is so; a test that waits in vain ends by its own time limit. */
+export async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await sleep(5);
+}
+
+/** A trace of `spanCount` spans, about now; in `partition` if given. */
+export function makeTrace(
+  spanCount: number,
+  options: Partial<SpanSpec> & { partition?: number } = {},
+): SpanSpec[] {
+  const { partition, ...rest } = options;
+  const traceId = randomTraceId(partition);
+  const startNano = BigInt(Date.now()) * 1_000_000n;
+  return Array.from({ length: spanCount }, (_, i) => ({
+    traceId,
+    spanId: randomBytes(8).toString("hex"),
+    service: "shop",
+    name: `step ${i}`,
+    startNano: startNano + BigInt(i),
+    endNano: startNano + 1000n,
+    attributes: { number: String(i) },
+    ...rest,
+  }));
+}
+
+function randomTraceId(partition: number | undefined): string {
+  for (;;) {
+    const id = randomBytes(16);
+    if (partition === undefined || partitionOf(id, 0, partitionCount) === partition) {
+      return id.toString("hex");
+    }
+  }
+}
+
+/** What `live` and `stored` answer for these spans. */
+export function expected(...traces: readonly (readonly SpanSpec[])[]): string[] {
+  return traces.flatMap((specs) => canonicalSpans(traceDataOf(specs))).sort();
+}
+
+/** Tells of every thread that is started, until disposed. */
+export class ThreadWatch implements Disposable {
+  readonly workers: Worker[] = [];
+  readonly #onThread: (message: unknown) => void;
+
+  constructor(onThread: (worker: Worker) => void = () => {}) {
+    this.#onThread = (message) => {
+      const { worker } = message as { worker: Worker };
+      this.workers.push(worker);
+      onThread(worker);
+    };
+    subscribe("worker_threads", this.#onThread);
+  }
+
+  [Symbol.dispose](): void {
+    unsubscribe("worker_threads", this.#onThread);
+  }
+}
