@@ -16,15 +16,14 @@ export interface LenientQuery {
  */
 export function parseLeniently(text: string): LenientQuery {
   const wellFormed = text.toWellFormed();
-  const tree = parseUnfinishedTree(wellFormed);
-  const node = tree === undefined ? undefined : findFilter(tree);
-  if (node === undefined || hasError(node)) return { filter: undefined };
   try {
+    const node = findFilter(parseUnfinishedTree(wellFormed));
+    if (node === undefined || hasError(node)) return { filter: undefined };
     const filter = buildFilter({ text: wellFormed, isLenient: true }, node, 0);
     const isAll = filter.kind === "static" && filter.static.type === "bool" && filter.static.value;
     return { filter: isAll ? undefined : filter };
   } catch (error) {
-    // The text has a filter that makes no sense (yet), such as `{ name = 3 }`.
+    // It is too long or too deep, or makes no sense (yet), such as `{ name = 3 }`.
     if (hasCode(error, "InvalidInput")) return { filter: undefined };
     throw error;
   }
