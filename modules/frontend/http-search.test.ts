@@ -3,15 +3,16 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { askFilled, breakBlock, child, filled, place, Rig, root } from "./http-rig.ts";
 import { headShard } from "./testing.ts";
 
+const span = (n: number, name: string): object => ({
+  spanID: `000000000000000${n}`,
+  name,
+  startTimeUnixNano: String(root.startNano),
+  durationNanos: "1000000000",
+});
+
 describe("search", () => {
   it("answers with the keys that Grafana knows, and no others", async () => {
     await using rig = await filled();
-    const span = (n: number, name: string): object => ({
-      spanID: `000000000000000${n}`,
-      name,
-      startTimeUnixNano: String(root.startNano),
-      durationNanos: "1000000000",
-    });
     const spanSet = { spans: [span(1, "GET /"), span(2, "db")], matched: 2 };
     const found = (await rig.json("/api/search")) as { metrics: Record<string, unknown> };
     const { inspectedBytes, totalBlockBytes } = found.metrics;
@@ -40,6 +41,56 @@ describe("search", () => {
     });
     expect([inspectedBytes, totalBlockBytes]).toEqual([expect.any(String), expect.any(String)]);
     expect(rig.spans.pins).toBe(0);
+  });
+
+  it("shows spans that match with what the query names, one type per name", async () => {
+    await using rig = new Rig();
+    const values = { path: "/cart", code: 200n, ratio: 0.5, cached: true, mixed: 1n };
+    const one = { ...root, attributes: values };
+    const two = { ...child, attributes: { mixed: "x", ratio: Number.NaN } };
+    const other = { ...child, spanId: "00000000000000dd" };
+    rig.spans.heads = [headShard([one, two, other], { ...place, appId: "a", toOffset: 1 })];
+    await rig.start();
+    const q =
+      '{ (.path = "/cart" && span.code = 200 && .ratio < 1.0 && .cached && span:duration >= 0s)' +
+      ' || (.mixed = "x" && status != ok) }';
+    const found = await rig.json(`/api/search?q=${encodeURIComponent(q)}`);
+    expect(found).toMatchObject({ traces: [{ serviceStats: { shop: { spanCount: 3 } } }] });
+    const [{ spanSets }] = (found as { traces: { spanSets: unknown[] }[] }).traces;
+    expect(spanSets).toEqual([
+      {
+        matched: 2,
+        spans: [
+          {
+            ...span(1, "GET /"),
+            attributes: [
+              { key: "path", value: { stringValue: "/cart" } },
+              { key: "code", value: { intValue: "200" } },
+              { key: "ratio", value: { doubleValue: 0.5 } },
+              { key: "cached", value: { boolValue: true } },
+              { key: "mixed", value: { stringValue: "1" } },
+              { key: "status", value: { stringValue: "unset" } },
+            ],
+          },
+          {
+            ...span(2, "db"),
+            attributes: [
+              { key: "ratio", value: { doubleValue: "NaN" } },
+              { key: "mixed", value: { stringValue: "x" } },
+              { key: "status", value: { stringValue: "error" } },
+            ],
+          },
+        ],
+      },
+    ]);
+  });
+
+  it("refuses a query that the spans make impossible", async () => {
+    const answer = await askFilled(`/api/search?q=${encodeURIComponent("{ !.service.name }")}`);
+    expect([answer.status, answer.text]).toEqual([
+      400,
+      "evaluate TraceQL: negate a string with !: it needs a boolean",
+    ]);
   });
 
   it("says when the root has not come", async () => {

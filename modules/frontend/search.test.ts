@@ -91,7 +91,8 @@ async function build(all: readonly Chunk[]): Promise<TestSpans> {
   return spans;
 }
 
-const tagOf = ({ attributes }: SpanSpec): string | undefined => attributes?.tag;
+const tagOf = ({ attributes }: SpanSpec): string | undefined =>
+  attributes?.tag === undefined ? undefined : String(attributes.tag);
 const lengthOf = ({ startNano, endNano }: SpanSpec): bigint =>
   endNano > startNano ? endNano - startNano : 0n;
 const showTag = (span: SpanSpec): SpanAttribute[] => {
