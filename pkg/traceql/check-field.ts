@@ -4,10 +4,14 @@ import { foldArithmetic, foldComparison, foldNegation, isNumber } from "./fold.t
 import type { ValueType } from "./intrinsics.ts";
 import { problemAt } from "./problem.ts";
 import { compileRegex } from "./regex.ts";
+import { regexSizeMax } from "./limits.ts";
+import { regexSize } from "./regex-size.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 export interface CheckContext {
   text: string;
+  /** Of all regular expressions so far. */
+  regexSize: number;
 }
 
 export interface Checked {
@@ -122,9 +126,10 @@ function arithmeticType(left: ValueType, right: ValueType): ValueType {
 
 /** `left = right` and the like. */
 export function checkComparison(
-  { text }: CheckContext,
+  context: CheckContext,
   { op, left, right, range }: Operation<ComparisonOp>,
 ): Checked {
+  const { text } = context;
   const problem = findProblem(op, left, right);
   if (problem !== undefined) throw problemAt(text, range, problem);
   const leftValue = staticOf(left.expr);
@@ -133,7 +138,7 @@ export function checkComparison(
     if (rightValue?.type !== "string") {
       throw problemAt(text, right.expr.range, `${op} needs a string literal`);
     }
-    checkRegex(text, rightValue.value, right.expr.range);
+    checkRegex(context, rightValue.value, right.expr.range);
   }
   if (leftValue !== undefined && rightValue !== undefined) {
     return literal({ type: "bool", value: foldComparison(op, leftValue, rightValue) }, range);
@@ -144,7 +149,14 @@ export function checkComparison(
   };
 }
 
-function checkRegex(text: string, pattern: string, range: Range): void {
+function checkRegex(context: CheckContext, pattern: string, range: Range): void {
+  const { text } = context;
+  context.regexSize += regexSize(pattern);
+  if (context.regexSize > regexSizeMax) {
+    const size = `${context.regexSize} with their repetitions`;
+    const message = `the regular expressions have the size ${size}, at most ${regexSizeMax}`;
+    throw problemAt(text, range, message);
+  }
   try {
     compileRegex(pattern);
   } catch (error) {

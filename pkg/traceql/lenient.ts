@@ -19,7 +19,7 @@ export function parseLeniently(text: string): LenientQuery {
   try {
     const node = findFilter(parseUnfinishedTree(wellFormed));
     if (node === undefined || hasError(node)) return { filter: undefined };
-    const filter = buildFilter({ text: wellFormed, isLenient: true }, node, 0);
+    const filter = buildFilter({ text: wellFormed, isLenient: true, regexSize: 0 }, node, 0);
     const isAll = filter.kind === "static" && filter.static.type === "bool" && filter.static.value;
     return { filter: isAll ? undefined : filter };
   } catch (error) {

@@ -4,28 +4,14 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { withoutRanges } from "./testing.ts";
 import { formatQuery, parseLeniently, parseQuery } from "./traceql.ts";
 
-const pieces = [
-  ..."{ } ( ) && || ! = != =~ !~ < <= > >= >> << ~ !> !>> &> &~ + - * / % ^ | , . \" ` ' \\".split(
-    " ",
-  ),
-  ..."span. resource. event. link. instrumentation. parent. span: trace: .a .a-b name duration".split(
-    " ",
-  ),
-  ..."true false nil ok error server minInt 0 1 -1 1.5 .5 1e9 1h 100ms 0x1 99999999999999999999".split(
-    " ",
-  ),
-  ..."count() min( avg( by( select( coalesce() rate() compare( topk( with( quantile_over_time(".split(
-    " ",
-  ),
-  ...['"x"', "`x`", '"(?i)a.*"', '"["', '."a b"', "/*", "*/", "//", "\n", "\t", " ", "\0"],
-  "é",
-  "😀",
-  "\ud800",
-  "\u2028",
-  "\u00a0",
-  "\ufeff",
-  "µs",
+const words = [
+  "{ } ( ) && || ! = != =~ !~ < <= > >= >> << ~ !> !>> &> &~ + - * / % ^ | , . \" ` ' \\",
+  "span. resource. event. link. instrumentation. parent. span: trace: .a .a-b name duration",
+  "true false nil ok error server minInt 0 1 -1 1.5 .5 1e9 1h 100ms 0x1 99999999999999999999",
+  "count() min( avg( by( select( coalesce() rate() compare( topk( with( quantile_over_time(",
+  '"x" `x` "(?i)a.*" "[" ."a\u00a0b" /* */ // é 😀 \ud800 \u2028 \ufeff µs \0',
 ];
+const pieces = [...words.flatMap((line) => line.split(" ")), " ", "\n", "\t"];
 
 /** Seeded: the same numbers for the same seed (mulberry32, public domain). */
 export function seededRandom(seed: number): (below: number) => number {

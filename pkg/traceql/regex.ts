@@ -1,24 +1,26 @@
 /** Regular expressions of TraceQL: RE2 in linear time, matched against the whole text. */
 import { RE2JS, RE2JSException } from "re2js";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { patternCharsMax } from "./limits.ts";
+import { regexSizeMax } from "./limits.ts";
+import { regexSize } from "./regex-size.ts";
 
 export interface Regex {
   /** Whether the whole of `text` matches; `.` matches newlines too. */
   matches(text: string): boolean;
 }
 
-/** Compiles an RE2 pattern; InvalidInput if it is not one. */
+/** Compiles an RE2 pattern; InvalidInput if it is not one, or larger than `regexSizeMax`. */
 export function compileRegex(pattern: string): Regex {
   const compiled = compile(pattern);
   return { matches: (text) => compiled.matches(text) };
 }
 
 function compile(pattern: string): RE2JS {
-  if (pattern.length > patternCharsMax) {
+  const size = regexSize(pattern);
+  if (size > regexSizeMax) {
     throw new SpoorError(
       "InvalidInput",
-      `compile a regular expression: ${pattern.length} characters, at most ${patternCharsMax}`,
+      `compile a regular expression: size ${size} with its repetitions, at most ${regexSizeMax}`,
       { reason: "traceql" },
     );
   }

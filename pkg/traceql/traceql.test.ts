@@ -5,13 +5,7 @@ import { checkAnyText, checkMutations } from "./mutations.ts";
 import { randomQuery } from "./random-query.ts";
 import { depthMax, queryBytesMax, treeDepthMax } from "./limits.ts";
 import { goldenQueries, withoutRanges } from "./testing.ts";
-import {
-  compileRegex,
-  formatQuery,
-  notSupportedYet,
-  parseLeniently,
-  parseQuery,
-} from "./traceql.ts";
+import { formatQuery, notSupportedYet, parseLeniently, parseQuery } from "./traceql.ts";
 
 function messageOf(run: () => unknown): string {
   try {
@@ -284,37 +278,4 @@ test("all but one spanset filter is not supported yet", () => {
     const wanted = construct === undefined ? undefined : `not supported yet: ${construct}`;
     expect(notSupportedYet(parseQuery(text)), text).toBe(wanted);
   }
-});
-
-describe("compileRegex", () => {
-  test("matches the whole text, newlines too", () => {
-    expect(compileRegex("foo").matches("foo")).toBe(true);
-    expect(compileRegex("foo").matches("foobar")).toBe(false);
-    expect(compileRegex("foo").matches("a foo")).toBe(false);
-    expect(compileRegex("a|ab").matches("ab")).toBe(true);
-    expect(compileRegex("a.b").matches("a\nb")).toBe(true);
-    expect(compileRegex("(?-s)a.b").matches("a\nb")).toBe(false);
-    expect(compileRegex("FOO").matches("foo")).toBe(false);
-    expect(compileRegex("(?i)FOO").matches("foo")).toBe(true);
-    expect(compileRegex("^foo$").matches("foo")).toBe(true);
-    expect(compileRegex("foo$").matches("foo\n")).toBe(false);
-    expect(compileRegex("").matches("")).toBe(true);
-    expect(compileRegex(".").matches("😀")).toBe(true);
-    expect(compileRegex("\\p{L}+").matches("日本")).toBe(true);
-  });
-
-  test("refuses what is not RE2, or too much", () => {
-    const patterns = ["(", "[", "a**", "(?=a)", "(a)\\1", "a{1001}", "((a{100}){100}){100}", "\\"];
-    for (const pattern of [...patterns, "(".repeat(2000), "x".repeat(1_000_000)]) {
-      expect(messageOf(() => compileRegex(pattern))).toMatch(/^compile a regular expression: /);
-    }
-  });
-
-  test("takes time in proportion to the text, whatever the pattern", () => {
-    // Exponential for engines that go back: 2^100 steps each.
-    const text = "a".repeat(100);
-    for (const pattern of ["(a*)*b", "(a|a)*b", `${"a?".repeat(100)}b`, "(.*a){50}b"]) {
-      expect(compileRegex(pattern).matches(text)).toBe(false);
-    }
-  });
 });

@@ -7,11 +7,10 @@ import { buildQuery } from "./build-query.ts";
 import { parseTree } from "./syntax.ts";
 
 export type * from "./ast.ts";
-export { formatField } from "./format.ts";
 export { formatQuery } from "./format-query.ts";
-export { type LenientQuery, parseLeniently } from "./lenient.ts";
+export { parseLeniently } from "./lenient.ts";
 export { notSupportedYet } from "./not-supported.ts";
-export { compileRegex, type Regex } from "./regex.ts";
+export { compileRegex } from "./regex.ts";
 
 /**
  * Parses, checks and folds a query. Errors are InvalidInput with reason `traceql` and the text
@@ -19,5 +18,5 @@ export { compileRegex, type Regex } from "./regex.ts";
  */
 export function parseQuery(text: string): Query {
   const wellFormed = text.toWellFormed();
-  return buildQuery({ text: wellFormed, isLenient: false }, parseTree(wellFormed));
+  return buildQuery({ text: wellFormed, isLenient: false, regexSize: 0 }, parseTree(wellFormed));
 }
