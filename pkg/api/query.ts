@@ -66,12 +66,15 @@ export interface TraceDetails {
   endNano: bigint;
   /** The earliest span without a parent (ties: `compareRoots` of pkg/engine), if it is here. */
   root: RootSummary | undefined;
-  /** The earliest spans that match, at most as many as asked for (ties: `compareSpans` of pkg/engine). */
+  /**
+   * The earliest spans that match, at most as many as asked for (ties: `compareSpans` of
+   * pkg/engine).
+   */
   spans: SpanSummary[];
   matchedSpans: number;
   /**
-   * One number per span in the range, equal for spans that are equal in every field. A number that comes
-   * twice, in one shard or in two, may be a span that a client sent twice: it must count once.
+   * One number per span in the range, equal for spans that are equal in every field. A number that
+   * comes twice, in one shard or in two, may be a span that a client sent twice: it must count once.
    */
   fingerprints: BigUint64Array;
   services: Record<string, { spanCount: number; errorCount: number }>;

@@ -1,6 +1,6 @@
 /**
- * Questions about the traces of one row group of a block. Only the columns that a question needs are
- * read, and none if the tag index shows that no span can match.
+ * Questions about the traces of one row group of a block. Only the columns that a question needs
+ * are read, and none if the tag index shows that no span can match.
  */
 import type {
   ListTracesRequest,

@@ -21,8 +21,8 @@ const uint32Max = 4_294_967_295;
 export const queryHelp: CommandHelp = {
   usage: "spoor query 'TRACEQL' [flags]",
   about:
-    "Finds traces of which at least one span matches, and prints the newest first: start, duration," +
-    "\ntrace id, root service and name, how many spans match.",
+    "Finds traces of which at least one span matches, and prints the newest first: start,\n" +
+    "duration, trace id, root service and name, how many spans match.",
   flags: [
     { name: "--since", value: "DURATION", help: "how far back from now to look, e.g. 1h" },
     {
@@ -163,7 +163,8 @@ function traceLine(trace: FoundTrace): string {
   const root = `${trace.rootServiceName} · ${trace.rootTraceName}`;
   const matched = trace.spanSets.reduce((sum, set) => sum + set.matched, 0);
   const count = `${String(matched)} ${matched === 1 ? "span matches" : "spans match"}`;
-  return `${start}  ${duration.padStart(8)}  ${id}  ${escapeControls(root.slice(0, 200))}  (${count})`;
+  const shown = escapeControls(root.slice(0, 200));
+  return `${start}  ${duration.padStart(8)}  ${id}  ${shown}  (${count})`;
 }
 
 function millis(ms: number): bigint {
