@@ -99,7 +99,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     ready: ingester.caughtUp().then(() => compactor.start()),
     stop: async (deadlineMs) => {
       await stopParts(parts, deadlineMs, log);
-      return flushed;
+      return flushed && isAllInBlocks(spanLog);
     },
   };
 
@@ -202,6 +202,14 @@ async function stopParts(parts: Part[], deadlineMs: number, log: Log): Promise<v
       log.error({ part: name, error: String(error) }, "part failed to stop");
     }
   }
+}
+
+/** Whether the log has nothing left: a request that was answered after the flush would be there. */
+function isAllInBlocks(spanLog: SpanLog): boolean {
+  for (let i = 0; i < spanLog.partitionCount; i++) {
+    if (spanLog.firstOffset(i) < spanLog.durableEnd(i)) return false;
+  }
+  return true;
 }
 
 async function flush(ingester: Ingester, log: Log): Promise<boolean> {

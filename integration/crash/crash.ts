@@ -8,11 +8,10 @@ import { join } from "node:path";
 import { Registry } from "prom-client";
 import { seededRandom } from "#integration/bench/dataset.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+import { readStored } from "#integration/parts/stored.ts";
 import { compactorConfig } from "#modules/compactor/config.ts";
 import { Compactor } from "#modules/compactor/compactor.ts";
-import { openBlock } from "#pkg/block/reader.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { columnOf, valueBytes } from "#pkg/columns/columns.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { openFsStore } from "#pkg/objstore/fs.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
@@ -127,44 +126,18 @@ async function countStored(
   dataDir: string,
   client: CrashClient,
 ): Promise<Omit<CrashResult, "rounds" | "problems">> {
-  const store = await openFsStore(join(dataDir, "bucket"));
-  const log = openLog("silent");
-  const table = openTable({ store, tenant: singleTenant, clock: systemClock, log });
-  const { files } = await table.refresh();
-  const seen = new Map<string, number>();
-  for (const { path, sizeBytes } of files.values()) {
-    for (const id of await spansOfBlock(store, `${singleTenant}/${path}`, sizeBytes)) {
-      seen.set(id, (seen.get(id) ?? 0) + 1);
-    }
-  }
+  const { blocks, counts } = await readStored(dataDir);
   const acknowledged = client.acknowledged.flatMap(({ traceId, spanIds }) =>
     spanIds.map((spanId) => `${traceId}/${spanId}`),
   );
   return {
     acknowledgedSpans: acknowledged.length,
-    lostSpans: acknowledged.filter((id) => !seen.has(id)).length,
-    doubledSpans: [...seen.values()].filter((count) => count > 1).length,
-    blocks: files.size,
+    lostSpans: acknowledged.filter((id) => !counts.has(id)).length,
+    doubledSpans: [...counts.values()].filter((count) => count > 1).length,
+    blocks,
     logBytes: await folderBytes(join(dataDir, "log")),
-    strayObjects: await strayObjects(store),
+    strayObjects: await strayObjects(await openFsStore(join(dataDir, "bucket"))),
   };
-}
-
-async function spansOfBlock(store: ObjectStore, key: string, sizeBytes: number): Promise<string[]> {
-  const reader = await openBlock({ store, key, sizeBytes });
-  const out: string[] = [];
-  for (let i = 0; i < reader.rowGroups.length; i++) {
-    const batch = await reader.readRowGroup(i, ["trace_id", "span_id"]);
-    const traces = columnOf(batch, "trace_id", "dict")!;
-    const spans = columnOf(batch, "span_id", "int64")!;
-    for (let row = 0; row < batch.rows; row++) {
-      const traceId = Buffer.from(valueBytes(traces.dictionary, traces.codes[row]));
-      const spanId = BigInt.asUintN(64, spans.values[row]).toString(16).padStart(16, "0");
-      out.push(`${traceId.toString("hex")}/${spanId}`);
-    }
-  }
-  reader.close();
-  return out;
 }
 
 /** Runs the clean-up as it would run in two days and counts objects that no commit names. */

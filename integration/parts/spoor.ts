@@ -1,8 +1,10 @@
 /** The real binary as a part of a test: its own process, free ports, a data folder of its own. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
 export interface SpoorProcessOptions {
@@ -20,41 +22,36 @@ export interface SpoorProcess {
   otlpGrpc: string;
   /** Everything written to stderr so far. */
   log(): string;
+  /** Everything written to stdout so far. */
+  output(): string;
   /** Resolves when `/ready` answers 200. */
   ready(): Promise<void>;
+  /** Sends a signal, without waiting. */
+  signal(name: NodeJS.Signals): void;
+  /** Resolves to the exit code when the process is gone, -1 if a signal ended it. */
+  readonly exited: Promise<number>;
   /** SIGTERM; resolves to the exit code. */
   stop(): Promise<number>;
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
 }
 
-const mainPath: string = fileURLToPath(new URL("../../cmd/spoor/main.ts", import.meta.url));
-const logBytesMax = 4 * 1024 * 1024;
+const mainPath: string = fileURLToPath(new URL("../../cmd/spoor/spoor.js", import.meta.url));
+const logCharsMax = 4 * 1024 * 1024;
+const runTimeoutMs = 60_000;
 
 /** Starts `spoor serve`; resolves when it has printed its ports. Rejects if it exits before. */
 export async function startSpoorProcess(options: SpoorProcessOptions): Promise<SpoorProcess> {
-  const args = [mainPath, "serve", "--data-dir", options.dataDir];
-  args.push("--http-port", "0", "--otlp-http-port", "0", "--otlp-grpc-port", "0");
-  if (options.config !== undefined) {
-    const path = join(options.dataDir, "..", `${process.pid}-${Date.now()}-spoor.yaml`);
-    await writeFile(path, options.config);
-    args.push("--config", path);
-  }
-  args.push(...(options.args ?? []));
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
-  let stdout = "";
-  let stderr = "";
-  child.stderr.on("data", (chunk: Buffer) => {
-    if (stderr.length < logBytesMax) stderr += chunk.toString("utf8");
-  });
+  const child = spawnSpoor(await serveArgs(options));
+  const { stdout, stderr, exited } = watch(child);
   const addresses = await new Promise<string[]>((resolve, reject) => {
-    child.stdout.on("data", (chunk: Buffer) => {
-      stdout += chunk.toString("utf8");
-      const found = ["API", "OTLP/HTTP", "OTLP/gRPC"].map((name) => addressOf(stdout, name));
+    child.stdout.on("data", () => {
+      const found = ["API", "OTLP/HTTP", "OTLP/gRPC"].map((name) => addressOf(stdout(), name));
       if (found.every((address) => address !== undefined)) resolve(found);
     });
-    child.once("exit", (code) => {
-      reject(new Error(`spoor exited with code ${code} before it listened: ${stderr}${stdout}`));
+    void exited.then((code) => {
+      const said = `${stderr()}${stdout()}`;
+      reject(new Error(`spoor exited with code ${code} before it listened: ${said}`));
     });
   });
   const [address, otlpHttp, otlpGrpc] = addresses;
@@ -63,11 +60,69 @@ export async function startSpoorProcess(options: SpoorProcessOptions): Promise<S
     address,
     otlpHttp,
     otlpGrpc,
-    log: () => stderr,
+    log: stderr,
+    output: stdout,
     ready: () => untilReady(child, address),
+    signal: (name) => void child.kill(name),
+    exited,
     stop: () => end(child, "SIGTERM"),
     kill: async () => void (await end(child, "SIGKILL")),
   };
+}
+
+export interface SpoorRun {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs `spoor` with arguments until it exits; one that does not is killed after a minute. */
+export async function runSpoor(args: readonly string[]): Promise<SpoorRun> {
+  const { stdout, stderr, exited } = watch(spawnSpoor(args, runTimeoutMs));
+  return { code: await exited, stdout: stdout(), stderr: stderr() };
+}
+
+/** Runs `spoor serve`, which is expected not to come up, until it exits. */
+export async function runServe(options: SpoorProcessOptions): Promise<SpoorRun> {
+  return await runSpoor(await serveArgs(options));
+}
+
+async function serveArgs(options: SpoorProcessOptions): Promise<string[]> {
+  const args = ["serve", "--data-dir", options.dataDir];
+  args.push("--http-port", "0", "--otlp-http-port", "0", "--otlp-grpc-port", "0");
+  if (options.config !== undefined) {
+    const path = join(options.dataDir, "..", `${randomUUID()}-spoor.yaml`);
+    await writeFile(path, options.config);
+    args.push("--config", path);
+  }
+  return [...args, ...(options.args ?? [])];
+}
+
+type SpoorChild = ChildProcessByStdio<null, Readable, Readable>;
+
+function spawnSpoor(args: readonly string[], timeout?: number): SpoorChild {
+  const options = { timeout, killSignal: "SIGKILL" } as const;
+  return spawn(process.execPath, [mainPath, ...args], {
+    ...options,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+}
+
+/** Collects what a process says, up to a bound. */
+function watch(child: SpoorChild): {
+  stdout: () => string;
+  stderr: () => string;
+  exited: Promise<number>;
+} {
+  const texts = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (chunk: string) => {
+      if (texts[name].length < logCharsMax) texts[name] += chunk;
+    });
+  }
+  // "close" comes when its output was read to the end too.
+  const exited = once(child, "close").then(() => child.exitCode ?? -1);
+  return { stdout: () => texts.stdout, stderr: () => texts.stderr, exited };
 }
 
 function addressOf(stdout: string, name: string): string | undefined {

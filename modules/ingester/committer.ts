@@ -35,10 +35,14 @@ export interface CommitterOptions {
 
 const backoffMinMs = 200;
 const backoffMaxMs = 30_000;
-/** A quarter of the least age at which the compactor deletes objects that no commit names. */
-const cutLifetimeMs = 15 * 60_000;
 /** A cutter thread that dies this often over one range does so for its content. */
 const deathsMax = 3;
+
+/**
+ * Blocks that no commit names are deleted as orphans some time, after an hour at the earliest
+ * (`compactor.orphan_age`): those that wait for their commit longer than this are written anew.
+ */
+const cutsAgeMaxMs = 30 * 60_000;
 
 /** Conflicts that a block encoded anew, against the table as it is now, does not have. */
 const staleSchemaReasons: ReadonlySet<string> = new Set(["schema_conflict", "too_many_columns"]);
@@ -51,6 +55,8 @@ interface Attempt {
   deaths: number;
   /** Blocks that are in the store. */
   cuts: StoredCut[];
+  /** When the first of them was begun, milliseconds since the epoch. */
+  cutsMs: number;
   change: Change | undefined;
 }
 
@@ -130,15 +136,10 @@ export class Committer {
     const { signal } = this.#abort;
     const { tenant, fromOffset, toOffset } = head;
     const range = { tenant, fromOffset, toOffset };
-    const attempt: Attempt = {
-      todo: [{ range, head }],
-      deaths: 0,
-      cuts: [],
-      change: undefined,
-    };
+    let attempt = firstAttempt(range, head);
     for (let waitMs = backoffMinMs; !signal.aborted; waitMs = Math.min(waitMs * 2, backoffMaxMs)) {
-      this.#discardOldCuts(attempt, head);
       try {
+        if (await this.#areCutsTooOld(range, attempt)) attempt = firstAttempt(range, head);
         await this.#attempt(range, attempt);
         this.#failing.delete(tenant);
         this.#commits++;
@@ -151,29 +152,13 @@ export class Committer {
         if (error.code === "Conflict") {
           // Heads behind this one must not be committed: they would hide that this one is missing.
           if (!staleSchemaReasons.has(error.reason)) return this.#fail(error);
-          attempt.todo = [{ range, head }];
-          attempt.cuts = [];
-          attempt.change = undefined;
+          attempt = firstAttempt(range, head);
         }
         this.#noteFailure(range, error);
         await this.#pause(waitMs * (0.5 + Math.random()));
       }
     }
     this.#gaveUp++;
-  }
-
-  /**
-   * Blocks that could not be committed for hours are made anew: the clean-up takes an object that
-   * no commit names for garbage after a day. If a commit whose answer was lost named them after
-   * all, the table says so (`already_committed`) when the new ones are offered.
-   */
-  #discardOldCuts(attempt: Attempt, head: ClosedHead): void {
-    const oldest = Math.min(...attempt.cuts.map(({ file }) => file.modifiedMs));
-    if (this.#options.clock.nowMs() - oldest < cutLifetimeMs) return;
-    const { tenant, fromOffset, toOffset } = head;
-    attempt.todo = [{ range: { tenant, fromOffset, toOffset }, head }];
-    attempt.cuts = [];
-    attempt.change = undefined;
   }
 
   #noteFailure(range: LogRange, error: SpoorError): void {
@@ -193,6 +178,14 @@ export class Committer {
     } catch (error) {
       if (!signal.aborted) throw error;
     }
+  }
+
+  /** Only what the table certainly does not name is written anew. */
+  async #areCutsTooOld({ tenant }: LogRange, { cuts, cutsMs }: Attempt): Promise<boolean> {
+    const { clock, committed, appId, tableOf } = this.#options;
+    if (cuts.length === 0 || clock.nowMs() - cutsMs < cutsAgeMaxMs) return false;
+    const { transactions } = await tableOf(tenant).refresh();
+    return transactions.get(appId) === committed.get(tenant);
   }
 
   /** One try: what an earlier try has done already is not done again. */
@@ -236,6 +229,7 @@ export class Committer {
   /** Cuts the next range. If it cannot be encoded, its halves are next; one record goes aside. */
   async #cutNext(attempt: Attempt, table: Table): Promise<void> {
     const { range, head } = attempt.todo.at(-1)!;
+    if (attempt.cuts.length === 0) attempt.cutsMs = this.#options.clock.nowMs();
     try {
       const cut = await this.#cut(range, head, { table, cuts: attempt.cuts });
       if (cut !== undefined) attempt.cuts.push(cut);
@@ -304,6 +298,10 @@ export class Committer {
     metrics.quarantinedRecords.inc();
     log.error({ tenant, offset, path, reason }, "a record was put into quarantine");
   }
+}
+
+function firstAttempt(range: LogRange, head: ClosedHead): Attempt {
+  return { todo: [{ range, head }], deaths: 0, cuts: [], cutsMs: 0, change: undefined };
 }
 
 /** The two halves of a range, the later one first. */

@@ -36,6 +36,7 @@ export const ingesterConfig: z.ZodType<IngesterConfig, Partial<IngesterConfig>> 
     .describe("Heads of one tenant and partition that may wait for their block to be stored."),
   cutThreads: positive.default(1).describe("Threads that encode blocks."),
   cutIdleMs: positive
+    .max(24 * 3_600_000)
     .default(60_000)
     .describe("After so long without a cut a cutter thread ends and gives its memory back."),
   cutWasmBytesMax: positive

@@ -1,20 +1,24 @@
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { Clock } from "#pkg/clock/clock.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
 import { type FaultPlan, failNth } from "#pkg/objstore/fault.ts";
 import {
   eventually,
   expected,
   makeTrace,
+  quickClock,
   startIngester,
   TempFolder,
   type TestIngester,
 } from "./testing.ts";
 
-/** Every call fails, or has its effect and fails all the same. */
 const allFail: FaultPlan = () => "before";
-const allAnswersLost: FaultPlan = ({ kind }) => (kind === "putIfAbsent" ? "after" : "before");
+const commitsFail: FaultPlan = ({ kind }) => (kind === "putIfAbsent" ? "before" : "none");
+/** Commits have their effect, and nobody can find that out. */
+const answersLost: FaultPlan = ({ kind }) =>
+  kind === "putIfAbsent" ? "after" : kind === "get" ? "before" : "none";
 
 /** One trace per partition. */
 function tracesOverAll(spanCount: number): SpanSpec[] {
@@ -36,8 +40,9 @@ async function block(path: string): Promise<() => Promise<void>> {
 
 describe("a store that fails for a while", () => {
   it.each([
-    ["refuses commits", allFail],
-    ["commits and loses every answer", allAnswersLost],
+    ["answers nothing", allFail],
+    ["refuses commits", commitsFail],
+    ["commits and loses every answer", answersLost],
   ])("%s: spans stay live, then are stored once", async (_, plan) => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path, config: { cutSpans: 10 } });
@@ -97,6 +102,35 @@ describe("a store that fails for a while", () => {
     expect(await running.quarantined("t")).toEqual(new Map());
     await running.stop();
   });
+
+  it.each(["refused", "unknown"])(
+    "for hours (%s): old blocks are written anew",
+    async (outcome) => {
+      await using folder = await TempFolder.make();
+      let laterMs = 0;
+      const clock: Clock = { ...quickClock, nowMs: () => Date.now() + laterMs };
+      const running = await startIngester({ dir: folder.path, clock });
+      const specs = makeTrace(3, { partition: 0 });
+      await running.append("t", specs);
+      running.faults = outcome === "refused" ? commitsFail : answersLost;
+      const flushed = running.ingester.flush();
+      await eventually(async () => (await running.metric("store_failures_total")) > 1);
+      const blocks = join(folder.path, "bucket", "t", "blocks");
+      const written = await readdir(blocks, { recursive: true, withFileTypes: true });
+      const [first] = written.filter((entry) => entry.isFile());
+      laterMs = 45 * 60_000;
+      // What the clean-up would do with a block that no commit names.
+      if (outcome === "refused") await rm(join(first.parentPath, first.name));
+      running.faults = () => "none";
+      await flushed;
+      expect(await running.stored("t")).toEqual(expected(specs));
+      expect(running.fatal).toEqual([]);
+      const { files } = await running.openTable("t").refresh();
+      const isFirst = [...files.keys()].some((path) => path.endsWith(first.name));
+      expect(isFirst).toBe(outcome === "unknown");
+      await running.stop();
+    },
+  );
 
   it("until the stop: flush says so, and the next start stores everything", async () => {
     await using folder = await TempFolder.make();

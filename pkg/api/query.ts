@@ -74,7 +74,8 @@ export interface TraceDetails {
   matchedSpans: number;
   /**
    * One number per span in the range, equal for spans that are equal in every field. A number that
-   * comes twice, in one shard or in two, may be a span that a client sent twice: it must count once.
+   * comes twice, in one shard or in two, may be a span that a client sent twice: it must count
+   * once.
    */
   fingerprints: BigUint64Array;
   services: Record<string, { spanCount: number; errorCount: number }>;

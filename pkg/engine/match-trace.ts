@@ -1,4 +1,6 @@
-/** A filter over the spans of a trace that is there as objects, by the code for columns. */
+/**
+ * A filter over the spans of a trace that is there as objects, by the same code as over columns.
+ */
 import type { SpanAttribute } from "#pkg/api/query.ts";
 import { Head } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";

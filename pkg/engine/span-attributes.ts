@@ -31,7 +31,9 @@ export class SpanAttributes {
     });
   }
 
-  /** One value per name, the first in the filter's order; lists and the like are left out. */
+  /**
+   * One value per name, the first that the filter's order gives; lists and the like are left out.
+   */
   ofRow(row: number): SpanAttribute[] {
     const out: SpanAttribute[] = [];
     for (const { key, reference } of this.#references) {

@@ -49,18 +49,22 @@ export class Rpc {
     port.on("message", (message: Message) => this.#receive(message));
   }
 
-  /** Calls a method of the other side. */
+  /**
+   * Calls a method of the other side. Rejects with what the method threw; Canceled when `signal`
+   * aborts (the other side goes on unheard); what `close` was given; Internal if `args` cannot be
+   * cloned.
+   */
   call(method: string, args: unknown, signal?: AbortSignal): Promise<unknown> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     if (signal?.aborted) return Promise.reject(canceled(method));
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const onAbort = (): void => {
+    const onAbort = (): void => this.#waiting.get(id)?.reject(canceled(method));
+    const settled = (): void => {
       this.#waiting.delete(id);
-      reject(canceled(method));
+      signal?.removeEventListener("abort", onAbort);
     };
     signal?.addEventListener("abort", onAbort, { once: true });
-    const settled = (): void => signal?.removeEventListener("abort", onAbort);
     this.#waiting.set(id, {
       resolve: (value) => {
         settled();
@@ -71,7 +75,13 @@ export class Rpc {
         reject(error);
       },
     });
-    this.#port.postMessage({ kind: "call", id, method, args } satisfies Message);
+    try {
+      this.#port.postMessage({ kind: "call", id, method, args } satisfies Message);
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const error = new SpoorError("Internal", `call ${method}: ${why}`, { cause });
+      this.#waiting.get(id)?.reject(error);
+    }
     return promise;
   }
 
@@ -82,11 +92,10 @@ export class Rpc {
     }
   }
 
-  /** Fails all waiting and later calls: the other side is gone. */
+  /** Fails all waiting and later calls: the other side is gone. The first error counts. */
   close(error: SpoorError): void {
-    this.#closed = error;
-    for (const { reject } of this.#waiting.values()) reject(error);
-    this.#waiting.clear();
+    this.#closed ??= error;
+    for (const { reject } of this.#waiting.values()) reject(this.#closed);
   }
 
   #receive(message: Message): void {
@@ -99,7 +108,6 @@ export class Rpc {
         return;
       default: {
         const waiting = this.#waiting.get(message.id);
-        this.#waiting.delete(message.id);
         if (message.kind === "answer") waiting?.resolve(message.value);
         else waiting?.reject(errorFromData(message.error));
       }

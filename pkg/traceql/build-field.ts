@@ -18,6 +18,7 @@ import {
   type Checked,
   type CheckContext,
 } from "./check-field.ts";
+import { depthMax } from "./limits.ts";
 import { intrinsicOf, intrinsics } from "./intrinsics.ts";
 import {
   int64Max,
@@ -27,10 +28,7 @@ import {
   parseNumber,
   parseString,
 } from "./literals.ts";
-import { problemAt } from "./problem.ts";
-
-/** How deep expressions may be nested; each operator of a chain is one level. */
-export const depthMax = 1000;
+import { problemAt, tooDeep } from "./problem.ts";
 
 export interface BuildContext extends CheckContext {
   /** Unfinished comparisons become true. */
@@ -52,19 +50,22 @@ export function textOf(context: BuildContext, { from, to }: Range): string {
 
 /** Throws where an expression is nested too deep. */
 export function checkDepth(context: BuildContext, range: Range, depth: number): void {
-  if (depth <= depthMax) return;
-  const place = { from: range.from, to: Math.min(range.to, range.from + 1) };
-  throw problemAt(context.text, place, `more than ${depthMax} levels of nesting or operators`);
+  if (depth > depthMax) throw tooDeep(context.text, range.from);
 }
 
 /** A checked and folded expression with its type. */
-export function buildField(context: BuildContext, node: SyntaxNode, depth: number): Checked {
+export function buildField(context: BuildContext, outer: SyntaxNode, depth: number): Checked {
+  let node = outer;
+  let parts = partsOf(node);
+  while (node.name === "FieldGroup") {
+    node = parts[1];
+    parts = partsOf(node);
+  }
   const range = { from: node.from, to: node.to };
   checkDepth(context, range, depth);
-  const parts = partsOf(node);
   switch (node.name) {
-    case "FieldGroup":
-      return buildField(context, parts[1], depth + 1);
+    case "FieldChain":
+      return buildChain(context, parts, depth);
     case "Not":
       return checkNot(context, buildField(context, parts[1], depth + 1), range);
     case "Negate":
@@ -83,6 +84,19 @@ export function buildField(context: BuildContext, node: SyntaxNode, depth: numbe
   }
 }
 
+/** `a && b || c` is `(a && b) || c`. */
+function buildChain(context: BuildContext, parts: SyntaxNode[], depth: number): Checked {
+  const operandDepth = depth + (parts.length - 1) / 2;
+  let left = buildField(context, parts[0], operandDepth);
+  for (let index = 1; index < parts.length; index += 2) {
+    const op = parts[index].name as "&&" | "||";
+    const right = buildField(context, parts[index + 1], operandDepth);
+    const range = { from: parts[0].from, to: parts[index + 1].to };
+    left = checkLogical(context, { op, left, right, range });
+  }
+  return left;
+}
+
 function buildOperation(
   context: BuildContext,
   [leftNode, operator, rightNode]: SyntaxNode[],
@@ -94,7 +108,6 @@ function buildOperation(
     return { expr: { kind: "static", static: { type: "bool", value: true }, range }, type: "bool" };
   }
   const right = buildField(context, rightNode, depth);
-  if (op === "&&" || op === "||") return checkLogical(context, { op, left, right, range });
   if ("+-*/%^".includes(op)) {
     return checkArithmetic(context, { op: op as ArithmeticOp, left, right, range });
   }

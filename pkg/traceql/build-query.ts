@@ -24,6 +24,9 @@ import { foldNegation, isNumber } from "./fold.ts";
 import { problemAt } from "./problem.ts";
 import { nameOf, rangeOf, type Sort } from "./sorts.ts";
 
+/** An operator between stages counts twice, as its parentheses are two levels of the tree. */
+const stageDepth = 2;
+
 export function buildQuery(context: BuildContext, tree: Tree): Query {
   const [pipeline, ...hints] = partsOf(tree.topNode);
   const last = hints.at(-1);
@@ -74,7 +77,7 @@ function asPipeline(context: BuildContext, sort: Sort, stages: Stage[]): Pipelin
 function buildPipeline(context: BuildContext, node: SyntaxNode, depth: number): Sort {
   const sorts = partsOf(node)
     .filter(({ name }) => name !== "|")
-    .map((part) => buildStage(context, part, depth + 1));
+    .map((part) => buildStage(context, part, depth));
   if (sorts.length === 1) return sorts[0];
   const [first] = sorts;
   if (first.sort === "metrics") return addSeconds(context, first, sorts.slice(1));
@@ -139,14 +142,17 @@ function buildStage(context: BuildContext, node: SyntaxNode, depth: number): Sor
     case "Group":
       return wrap(context, buildPipeline(context, partsOf(node)[1], depth), range);
     case "Number":
+    case "IntegerLimit":
       return { sort: "scalar", expr: buildScalar(context, node) };
     case "Negative":
-      return negate(context, buildStage(context, partsOf(node)[1], depth + 1), range);
+      return negate(context, buildStage(context, partsOf(node)[1], depth + stageDepth), range);
+    case "StageChain":
+      return buildChain(context, partsOf(node), depth);
     case "Operation": {
       const [left, op, right] = partsOf(node);
       return combine(context, op.name, {
-        left: buildStage(context, left, depth + 1),
-        right: buildStage(context, right, depth + 1),
+        left: buildStage(context, left, depth + stageDepth),
+        right: buildStage(context, right, depth + stageDepth),
         range,
       });
     }
@@ -167,6 +173,18 @@ function buildStage(context: BuildContext, node: SyntaxNode, depth: number): Sor
     default:
       throw problemAt(context.text, range, "expected a pipeline stage");
   }
+}
+
+/** `a && b || c` is `(a && b) || c`. */
+function buildChain(context: BuildContext, parts: SyntaxNode[], depth: number): Sort {
+  const partDepth = depth + (stageDepth * (parts.length - 1)) / 2;
+  let left = buildStage(context, parts[0], partDepth);
+  for (let index = 1; index < parts.length; index += 2) {
+    const right = buildStage(context, parts[index + 1], partDepth);
+    const range = { from: parts[0].from, to: parts[index + 1].to };
+    left = combine(context, parts[index].name, { left, right, range });
+  }
+  return left;
 }
 
 function asStage(stage: Stage): Sort {

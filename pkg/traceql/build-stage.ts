@@ -1,4 +1,4 @@
-/** From the parser's tree to the stages and functions that have no operators: `by(...)`, `rate()`. */
+/** From the parser's tree to stages and functions without operators: `by(...)`, `rate()`. */
 import type { SyntaxNode } from "@lezer/common";
 import type {
   Aggregate,

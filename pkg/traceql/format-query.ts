@@ -152,7 +152,8 @@ function printFunction(metrics: MetricsFunction): string {
       return `${metrics.name}(${formatField(metrics.argument)})${printBy(metrics.by)}`;
     case "quantiles": {
       const quantiles = metrics.quantiles.map((quantile) => `, ${quantile}`).join("");
-      return `quantile_over_time(${formatField(metrics.argument)}${quantiles})${printBy(metrics.by)}`;
+      const argument = formatField(metrics.argument);
+      return `quantile_over_time(${argument}${quantiles})${printBy(metrics.by)}`;
     }
     default: {
       const { topN, between } = metrics;

@@ -1,5 +1,5 @@
 /** Canonical text of field expressions: parsing it gives the same tree. */
-import type { FieldExpr, Static } from "./ast.ts";
+import type { AttributeScope, FieldExpr, Static } from "./ast.ts";
 import { intrinsics } from "./intrinsics.ts";
 import { int64Min } from "./literals.ts";
 import { endsName } from "./tokens.ts";
@@ -7,7 +7,7 @@ import { endsName } from "./tokens.ts";
 /** How tight operators bind; a part that binds less than its place asks for gets parentheses. */
 const level = { logical: 1, comparison: 2, sum: 3, not: 4, product: 5, power: 6, atom: 7 };
 
-/** The canonical text, which is also the name of a series' label: `span.a`, `duration`, `.x = 1`. */
+/** The canonical text, which is also the name of a series' label: `span.a`, `duration`. */
 export function formatField(expr: FieldExpr): string {
   return print(expr, 0);
 }
@@ -43,13 +43,14 @@ function printBare(expr: FieldExpr): string {
     case "static":
       return formatStatic(expr.static);
     case "attribute":
-      return `${expr.scope === "any" ? "" : expr.scope}.${formatName(expr.name, expr.scope === "any")}`;
+      return formatAttribute(expr.scope, expr.name);
     case "intrinsic":
       return intrinsics[expr.name].legacy ?? expr.name;
     case "not":
-      return `!${print(expr.operand, level.product)}`;
+      return `!${print(expr.operand, level.atom)}`;
     case "negate":
-      return `-${print(expr.operand, level.not)}`;
+      // `-a * b` is -(a * b); the parentheses are for the reader.
+      return `-${print(expr.operand, level.atom)}`;
     case "logical":
       return printLogical(expr);
     default: {
@@ -123,9 +124,10 @@ function decimal(value: bigint, scale: bigint): string {
   return `${value / scale}.${fraction.replace(/0+$/, "")}`;
 }
 
-function formatName(name: string, isUnscoped: boolean): string {
-  const isPlain =
-    !/["\s]/.test(name) && !Array.from(name).some((char) => endsName(char.charCodeAt(0)));
-  if (isPlain && !(isUnscoped && /^\d/.test(name))) return name;
-  return `"${name.replaceAll(/["\\]/g, "\\$&")}"`;
+function formatAttribute(scope: AttributeScope, name: string): string {
+  const prefix = scope === "any" ? "." : `${scope}.`;
+  const isPlain = !Array.from(name).some((char) => char === '"' || endsName(char.charCodeAt(0)));
+  const isLikeNumber = scope === "any" && /^\d/.test(name);
+  if (isPlain && !isLikeNumber) return prefix + name;
+  return `${prefix}"${name.replaceAll(/["\\]/g, "\\$&")}"`;
 }

@@ -1,4 +1,4 @@
-/** Turns the grammar into the parser's source. Used by the test that keeps `*.generated.ts` fresh. */
+/** Turns the grammar into the parser's source, for the test that keeps it fresh. */
 import { readFileSync } from "node:fs";
 import { buildParserFile } from "@lezer/generator";
 
@@ -8,6 +8,8 @@ export interface GeneratedParser {
   /** Text of `terms.generated.ts`: the numbers of the tokens that `tokens.ts` makes. */
   terms: string;
 }
+
+const columnsMax = 100;
 
 const externalTokens = [
   "space",
@@ -36,8 +38,18 @@ export function generateParser(): GeneratedParser {
     if (id === undefined) throw new Error(`generate the parser of traceql.grammar: no ${name}`);
     return `export const ${name} = ${id};\n`;
   });
+  const typed = parser.replace("export const parser =", "export const parser: LRParser =");
   return {
-    parser: head + parser.replace("export const parser =", "export const parser: LRParser ="),
+    parser: head + typed.split("\n").map(wrapLine).join("\n"),
     terms: head + lines.join(""),
   };
+}
+
+/** Breaks a long string or list, so that differences can be read and lines have their bound. */
+function wrapLine(line: string): string {
+  if (line.length <= columnsMax) return line;
+  const [, start, text, end] = /^(\s*\w+: )("(?:[^"\\]|\\.)*")(,?)$/.exec(line) ?? [];
+  if (text === undefined) return line.replaceAll(/(.{60,90}?[,>]) ?/g, "$1\n  ");
+  const chunks = text.slice(1, -1).match(/(?:\\u[0-9a-f]{4}|\\.|[^\\]){1,88}/g) ?? [];
+  return `${start}\n${chunks.map((chunk) => `    "${chunk}"`).join(" +\n")}${end}`;
 }

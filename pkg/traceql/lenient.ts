@@ -6,7 +6,7 @@ import { buildFilter } from "./build-field.ts";
 import { parseUnfinishedTree } from "./syntax.ts";
 
 export interface LenientQuery {
-  /** The condition of the first `{ }`; undefined if all spans are meant or nothing is understood. */
+  /** The condition of the first `{ }`; undefined if it is always true or not understood. */
   filter: FieldExpr | undefined;
 }
 
@@ -16,15 +16,14 @@ export interface LenientQuery {
  */
 export function parseLeniently(text: string): LenientQuery {
   const wellFormed = text.toWellFormed();
-  const tree = parseUnfinishedTree(wellFormed);
-  const node = tree === undefined ? undefined : findFilter(tree);
-  if (node === undefined || hasError(node)) return { filter: undefined };
   try {
+    const node = findFilter(parseUnfinishedTree(wellFormed));
+    if (node === undefined || hasError(node)) return { filter: undefined };
     const filter = buildFilter({ text: wellFormed, isLenient: true }, node, 0);
     const isAll = filter.kind === "static" && filter.static.type === "bool" && filter.static.value;
     return { filter: isAll ? undefined : filter };
   } catch (error) {
-    // The text has a filter that makes no sense (yet), such as `{ name = 3 }`.
+    // It is too long or too deep, or makes no sense (yet), such as `{ name = 3 }`.
     if (hasCode(error, "InvalidInput")) return { filter: undefined };
     throw error;
   }
@@ -39,9 +38,8 @@ function findFilter(tree: Tree): SyntaxNode | undefined {
 }
 
 function hasError(filter: SyntaxNode): boolean {
-  const cursor = filter.cursor();
+  const cursor = filter.toTree().cursor();
   do {
-    if (cursor.from >= filter.to && cursor.to > filter.to) return false;
     if (cursor.type.isError) return true;
   } while (cursor.next());
   return false;

@@ -61,7 +61,7 @@ function addParts(word: string): bigint {
   return nanos;
 }
 
-/** The text of a string literal. `\x` and octal escapes are bytes; what is not UTF-8 is repaired. */
+/** The text of a string literal. `\x` and octal escapes are bytes, which must be UTF-8. */
 export function parseString(literal: string): Literal<string> {
   const quote = literal[0];
   const inside = literal.slice(1, -1);
@@ -70,41 +70,42 @@ export function parseString(literal: string): Literal<string> {
     return { problem: "unterminated string" };
   }
   if (quote === "`") return { value: inside.replaceAll("\r", "") };
-  if (!inside.includes("\\")) return { value: inside };
   const bytes: number[] = [];
-  const pattern =
-    /([^\\]+)|\\(?:([abfnrtv\\"])|([0-7]{3})|x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8}))|\\/g;
   const encoder = new TextEncoder();
-  for (const [, plain, simple, octal, hex, short, long] of inside.matchAll(pattern)) {
-    const code = Number.parseInt(octal ?? hex ?? short ?? long, octal === undefined ? 16 : 8);
-    if (plain !== undefined) appendAll(bytes, encoder.encode(plain));
-    else if (simple !== undefined) bytes.push(simpleEscapes[simple]);
-    else if ((octal ?? hex) !== undefined && code < 256) bytes.push(code);
-    else if ((short ?? long) !== undefined && isCharacter(code)) {
-      appendAll(bytes, encoder.encode(String.fromCodePoint(code)));
-    } else return { problem: "invalid escape sequence in the string" };
+  for (const [, plain, escape] of inside.matchAll(/([^\\]+)|\\(U.{8}|u.{4}|x..|[0-7]{3}|.?)/gs)) {
+    const part = plain === undefined ? bytesOfEscape(escape) : encoder.encode(plain);
+    if (part === undefined) return { problem: "invalid escape sequence in the string" };
+    for (const byte of part) bytes.push(byte);
   }
   return { value: new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(bytes)) };
 }
 
-const simpleEscapes: Readonly<Record<string, number>> = {
-  a: 7,
-  b: 8,
-  f: 12,
-  n: 10,
-  r: 13,
-  t: 9,
-  v: 11,
-  "\\": 92,
-  '"': 34,
-};
+const simpleEscapes: ReadonlyMap<string, number> = new Map([
+  ["a", 7],
+  ["b", 8],
+  ["f", 12],
+  ["n", 10],
+  ["r", 13],
+  ["t", 9],
+  ["v", 11],
+  ["\\", 92],
+  ['"', 34],
+]);
+
+/** UTF-8 of what follows a backslash; undefined if it means nothing. */
+function bytesOfEscape(escape: string): Uint8Array | undefined {
+  const simple = simpleEscapes.get(escape);
+  if (simple !== undefined) return Uint8Array.of(simple);
+  if (/^[0-3][0-7]{2}$/.test(escape)) return Uint8Array.of(Number.parseInt(escape, 8));
+  const [, kind, digits] = /^([xuU])([0-9a-fA-F]+)$/.exec(escape) ?? [];
+  if (digits === undefined) return undefined;
+  const code = Number.parseInt(digits, 16);
+  if (kind === "x") return Uint8Array.of(code);
+  return isCharacter(code) ? new TextEncoder().encode(String.fromCodePoint(code)) : undefined;
+}
 
 function isCharacter(code: number): boolean {
   return code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff);
-}
-
-function appendAll(bytes: number[], more: Uint8Array): void {
-  for (const byte of more) bytes.push(byte);
 }
 
 /** The name behind a scope's prefix: quoted parts lose their quotes. */

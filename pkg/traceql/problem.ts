@@ -1,6 +1,7 @@
 /** Errors in a query's text: where, which words, what is wrong. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Range } from "./ast.ts";
+import { depthMax } from "./limits.ts";
 
 const wordsCharsMax = 40;
 
@@ -30,6 +31,11 @@ export function problemAtOffset(text: string, offset: number, message: string): 
 export function problemAt(text: string, range: Range, message: string): SpoorError {
   const words = shorten(text.slice(range.from, range.to));
   return problemAtOffset(text, range.from, `${message}: ${words}`);
+}
+
+/** The error of what is nested deeper than the bound. */
+export function tooDeep(text: string, offset: number): SpoorError {
+  return problemAtOffset(text, offset, `more than ${depthMax} levels of nesting or operators`);
 }
 
 /** The words in quotes on one line, cut in the middle if they are long. */

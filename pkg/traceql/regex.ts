@@ -1,9 +1,7 @@
 /** Regular expressions of TraceQL: RE2 in linear time, matched against the whole text. */
 import { RE2JS, RE2JSException } from "re2js";
 import { SpoorError } from "#pkg/errors/errors.ts";
-
-/** Longest pattern, UTF-16 units: what a pattern costs to compile and to run grows with it. */
-export const patternCharsMax = 4096;
+import { patternCharsMax } from "./limits.ts";
 
 export interface Regex {
   /** Whether the whole of `text` matches; `.` matches newlines too. */

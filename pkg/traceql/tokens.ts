@@ -10,7 +10,6 @@ const quote = 34;
 const star = 42;
 const dot = 46;
 const slash = 47;
-const colon = 58;
 const backslash = 92;
 const endOfText = -1;
 

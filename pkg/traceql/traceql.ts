@@ -1,6 +1,6 @@
 /**
- * TraceQL: text to a checked syntax tree and back. What the tree means is told in `ast.ts`, where we
- * differ from Tempo in README.md. Evaluation is `pkg/engine`.
+ * TraceQL: text to a checked syntax tree (`ast.ts`) and back. Where we differ from Tempo stands in
+ * README.md. Evaluation is `pkg/engine`.
  */
 import type { Query } from "./ast.ts";
 import { buildQuery } from "./build-query.ts";

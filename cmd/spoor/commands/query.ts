@@ -21,8 +21,8 @@ const uint32Max = 4_294_967_295;
 export const queryHelp: CommandHelp = {
   usage: "spoor query 'TRACEQL' [flags]",
   about:
-    "Finds traces of which at least one span matches, and prints the newest first: start,\n" +
-    "duration, trace id, root service and name, how many spans match.",
+    "Finds traces with a span that matches, and prints the newest first: start, duration," +
+    "\ntrace id, root service and name, how many spans match.",
   flags: [
     { name: "--since", value: "DURATION", help: "how far back from now to look, e.g. 1h" },
     {

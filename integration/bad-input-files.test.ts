@@ -1,0 +1,320 @@
+/**
+ * Broken files under the running binary and before its start: what is left is served and said to be
+ * partial, or the start is refused with a text that names the file. Never a crash, never a wrong
+ * answer that looks whole.
+ */
+import { randomBytes } from "node:crypto";
+import {
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { seededRandom } from "#integration/bench/dataset.ts";
+import { eventually, find, makeTrace, send, spanIdsOf } from "#integration/parts/spans.ts";
+import { runServe, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+import type { SpanSpec } from "#pkg/engine/testing.ts";
+
+const timeout = 180_000;
+const config = "log: {free_bytes_min: 1MiB}\nserver: {shutdown: 5s}\n";
+
+/** A data folder with two tables' worth of blocks and a log that is not empty, made once. */
+let base = "";
+const stored: SpanSpec[][] = Array.from({ length: 8 }, () => makeTrace(3));
+const inLog: SpanSpec[][] = Array.from({ length: 8 }, () => makeTrace(2));
+
+const cleanups: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  base = await mkdtemp(join(tmpdir(), "spoor-bad-files-"));
+  const dataDir = join(base, "data");
+  await mkdir(dataDir);
+  const first = await startSpoorProcess({ dataDir, config });
+  await first.ready();
+  for (const trace of stored) await send(first.otlpHttp, trace);
+  expect(await first.stop()).toBe(0);
+  const second = await startSpoorProcess({ dataDir, config });
+  await second.ready();
+  for (const trace of inLog) await send(second.otlpHttp, trace);
+  await second.kill();
+}, timeout);
+
+afterAll(async () => {
+  await rm(base, { recursive: true, force: true });
+});
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** A copy of the data folder, to be broken. */
+async function copyData(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "spoor-bad-files-"));
+  cleanups.push(() => rm(dir, { recursive: true, force: true }));
+  const dataDir = join(dir, "data");
+  await cp(join(base, "data"), dataDir, { recursive: true });
+  return dataDir;
+}
+
+async function start(dataDir: string): Promise<SpoorProcess> {
+  const spoor = await startSpoorProcess({ dataDir, config });
+  cleanups.push(() => spoor.kill());
+  await spoor.ready();
+  return spoor;
+}
+
+/** Paths of files below a folder whose names match, in order. */
+async function filesOf(folder: string, pattern: RegExp): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && pattern.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+}
+
+const blockFiles = (dataDir: string): Promise<string[]> =>
+  filesOf(join(dataDir, "bucket"), /\.parquet$/);
+const commitFiles = (dataDir: string): Promise<string[]> =>
+  filesOf(join(dataDir, "bucket", "single-tenant", "_delta_log"), /^\d{20}\.json$/);
+
+async function flip(path: string, from: number, to: number): Promise<void> {
+  const bytes = await readFile(path);
+  for (let i = from; i < Math.min(to, bytes.length); i++) bytes[i] ^= 0x5a;
+  await writeFile(path, bytes);
+}
+
+/** Takes and finds a good trace. */
+async function checkServes(spoor: SpoorProcess): Promise<void> {
+  const trace = makeTrace(2);
+  await send(spoor.otlpHttp, trace);
+  await eventually(async () => (await find(spoor.address, trace[0].traceId)).spanIds.length === 2);
+  process.kill(spoor.pid, 0);
+}
+
+/**
+ * Every trace is found whole, or its answer says that it is not: never a part of one, or none of it,
+ * that passes for all. Returns how many answers were partial.
+ */
+async function checkHonest(spoor: SpoorProcess, traces: SpanSpec[][]): Promise<number> {
+  let partial = 0;
+  for (const trace of traces) {
+    const found = await find(spoor.address, trace[0].traceId);
+    expect(found.status).toBe(200);
+    if (found.partial !== undefined) partial++;
+    else expect(found.spanIds).toEqual(spanIdsOf(trace));
+    const known = new Set(spanIdsOf(trace));
+    expect(found.spanIds.filter((id) => !known.has(id))).toEqual([]);
+  }
+  return partial;
+}
+
+describe("a block", { timeout }, () => {
+  const breaks: [string, (path: string) => Promise<void>][] = [
+    ["with flipped bytes in its columns", (path) => flip(path, 200, 260)],
+    [
+      "with flipped bytes in its footer",
+      async (path) => {
+        const { size } = await stat(path);
+        await flip(path, size - 60, size - 8);
+      },
+    ],
+    ["that is all flipped", (path) => flip(path, 0, Number.MAX_SAFE_INTEGER)],
+    ["cut in half", async (path) => truncate(path, Math.floor((await stat(path)).size / 2))],
+    ["that is empty", (path) => truncate(path, 0)],
+    ["of other bytes", async (path) => writeFile(path, randomBytes((await stat(path)).size))],
+    ["that is gone", (path) => rm(path)],
+    [
+      "that is a folder",
+      async (path) => {
+        await rm(path);
+        await mkdir(path);
+      },
+    ],
+  ];
+
+  it.each(breaks)("%s: the rest is found, and the answer names it", async (_, breakIt) => {
+    const dataDir = await copyData();
+    const paths = await blockFiles(dataDir);
+    expect(paths.length).toBeGreaterThan(1);
+    await breakIt(paths[0]);
+    const spoor = await start(dataDir);
+    const name = paths[0].slice(paths[0].lastIndexOf("/") + 1);
+    const partial = await checkHonest(spoor, stored);
+    expect(partial).toBeGreaterThan(0);
+    expect(partial).toBeLessThan(stored.length);
+    // The other shape of answer says it as well, in the way of its protocol.
+    const search = await fetch(`${spoor.address}/api/search?limit=100`);
+    expect(search.status).toBe(200);
+    expect(search.headers.get("x-spoor-partial") ?? "").toContain(name);
+    const { traces } = (await search.json()) as { traces: { traceID: string }[] };
+    const ids = traces.map(({ traceID }) => traceID);
+    for (const [trace] of inLog) expect(ids).toContain(trace.traceId);
+    const unknown = await find(spoor.address, "ab".repeat(16));
+    expect([200, 404]).toContain(unknown.status);
+    await checkServes(spoor);
+    expect(await spoor.stop()).toBe(0);
+  });
+
+  it("broken while the server runs: noticed at the next read of it", async () => {
+    const dataDir = await copyData();
+    const spoor = await start(dataDir);
+    expect(await checkHonest(spoor, stored)).toBe(0);
+    for (const path of await blockFiles(dataDir)) await flip(path, 0, Number.MAX_SAFE_INTEGER);
+    await checkHonest(spoor, [...stored, ...inLog]);
+    await checkServes(spoor);
+    expect(await spoor.stop()).toBe(0);
+  });
+});
+
+describe("a table's commits", { timeout }, () => {
+  it.each([
+    ["that are no JSON", "{ this is not json"],
+    ["of zero bytes", ""],
+    ["of random bytes", randomBytes(300)],
+    ["of a newer format", '{"protocol":{"minReaderVersion":99,"minWriterVersion":99}}\n'],
+    ["nested deep", "[".repeat(100_000)],
+    [
+      "with a path out of the bucket",
+      '{"add":{"path":"../../../etc/passwd","size":1,"partitionValues":{},"modificationTime":1,"dataChange":true,"stats":"{\\"numRecords\\":1}","tags":{}}}\n',
+    ],
+  ])("%s refuse the start and name the file", async (_, content) => {
+    const dataDir = await copyData();
+    const [path] = await commitFiles(dataDir);
+    await writeFile(path, content);
+    const run = await runServe({ dataDir, config });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain("single-tenant/_delta_log/00000000000000000000.json");
+    expect(run.stderr).not.toMatch(/\n\s+at /);
+    // Nothing was changed: with the old file back all is well.
+    await cp(join(base, "data", "bucket"), join(dataDir, "bucket"), { recursive: true });
+    const spoor = await start(dataDir);
+    expect(await checkHonest(spoor, [...stored, ...inLog])).toBe(0);
+    expect(await spoor.stop()).toBe(0);
+  });
+
+  it.each([
+    ["the first", 0, "the log begins at version 1, not 0"],
+    ["one between two others", 1, "00000000000000000001.json"],
+  ])("with %s missing refuse the start and name it", async (_, index, expected) => {
+    const dataDir = await copyData();
+    const paths = await commitFiles(dataDir);
+    expect(paths.length).toBeGreaterThan(index + 1);
+    await rm(paths[index]);
+    const run = await runServe({ dataDir, config });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain("single-tenant");
+    expect(run.stderr).toContain(expected);
+  });
+
+  it("of other bytes by chance: served honestly, or refused with the file's name", async () => {
+    const random = seededRandom(7);
+    for (let round = 0; round < 6; round++) {
+      const dataDir = await copyData();
+      const paths = await commitFiles(dataDir);
+      const path = paths[Math.floor(random() * paths.length)];
+      const bytes = await readFile(path);
+      bytes[Math.floor(random() * bytes.length)] ^= 1 << Math.floor(random() * 7);
+      await writeFile(path, bytes);
+      const spoor = await start(dataDir).catch((error: Error) => error);
+      if (spoor instanceof Error) {
+        expect(spoor.message).toContain("spoor exited with code 1");
+        expect(spoor.message).toContain(path.slice(path.indexOf("_delta_log")));
+        continue;
+      }
+      await checkServes(spoor);
+      expect([0, 3]).toContain(await spoor.stop());
+    }
+  });
+});
+
+describe("the log", { timeout }, () => {
+  it.each([
+    ["log.json", "not json"],
+    ["log.json", ""],
+    ["log.json", '{"version":99}'],
+  ])("with a %s of %j refuses the start and names it", async (name, content) => {
+    const dataDir = await copyData();
+    await writeFile(join(dataDir, "log", name), content);
+    const run = await runServe({ dataDir, config });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain(name);
+    expect(run.stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it("without the segments of a partition refuses the start and says what to do", async () => {
+    const dataDir = await copyData();
+    for (const path of await filesOf(join(dataDir, "log", "p0"), /\.seg$/)) await rm(path);
+    const run = await runServe({ dataDir, config });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain(join("log", "p0"));
+    expect(run.stderr).toContain("segments are gone");
+  });
+
+  it("of another log's segments refuses the start", async () => {
+    const dataDir = await copyData();
+    const [from] = await filesOf(join(dataDir, "log", "p1"), /\.seg$/);
+    const [to] = (await filesOf(join(dataDir, "log", "p0"), /\.seg$/)).slice(-1);
+    await cp(from, to);
+    const run = await runServe({ dataDir, config });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain(to);
+  });
+
+  it("with damaged records: the others are served, and answers say what is lost", async () => {
+    const dataDir = await copyData();
+    let broken = 0;
+    for (const path of await filesOf(join(dataDir, "log"), /\.seg$/)) {
+      const bytes = await readFile(path);
+      const at = bytes.indexOf(Buffer.from(inLog[0][0].traceId, "hex"));
+      if (at < 0) continue;
+      broken++;
+      // More of the partition behind it, so that it is no torn end.
+      bytes[at] ^= 1;
+      await writeFile(path, bytes);
+    }
+    expect(broken).toBe(1);
+    const spoor = await start(dataDir);
+    const others = inLog.slice(1);
+    for (const trace of others) {
+      expect((await find(spoor.address, trace[0].traceId)).spanIds).toEqual(spanIdsOf(trace));
+    }
+    expect(await checkHonest(spoor, stored)).toBeGreaterThanOrEqual(0);
+    await checkServes(spoor);
+    expect(await spoor.stop()).toBe(0);
+  });
+
+  it("of other bytes by chance: it starts or says why, and never makes up spans", async () => {
+    const random = seededRandom(11);
+    for (let round = 0; round < 8; round++) {
+      const dataDir = await copyData();
+      const paths = await filesOf(join(dataDir, "log"), /./);
+      const path = paths[Math.floor(random() * paths.length)];
+      const { size } = await stat(path);
+      const how = Math.floor(random() * 3);
+      if (how === 0) await truncate(path, Math.floor(random() * size));
+      else if (how === 1) await flip(path, Math.floor(random() * size), size);
+      else await writeFile(path, randomBytes(size));
+      const spoor = await start(dataDir).catch((error: Error) => error);
+      if (spoor instanceof Error) {
+        expect(spoor.message).toMatch(/exited with code 1/);
+        expect(spoor.message).toContain(join(dataDir, "log"));
+        expect(spoor.message).not.toMatch(/\n\s+at /);
+        continue;
+      }
+      for (const trace of [...stored, ...inLog]) {
+        const { spanIds } = await find(spoor.address, trace[0].traceId);
+        expect(spanIdsOf(trace)).toEqual(expect.arrayContaining(spanIds));
+      }
+      await checkServes(spoor);
+      expect(await spoor.stop()).toBe(0);
+    }
+  });
+});

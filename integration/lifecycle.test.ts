@@ -1,0 +1,355 @@
+/** The real binary from its start to its end: what it refuses, how it stops, what it keeps. */
+import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { seededRandom } from "#integration/bench/dataset.ts";
+import { CrashClient } from "#integration/crash/client.ts";
+import {
+  asTenant,
+  eventually,
+  find,
+  makeTrace,
+  metric,
+  post,
+  requestOf,
+  send,
+  spanIdsOf,
+} from "#integration/parts/spans.ts";
+import {
+  runServe,
+  runSpoor,
+  type SpoorProcess,
+  type SpoorProcessOptions,
+  startSpoorProcess,
+} from "#integration/parts/spoor.ts";
+import { readStored } from "#integration/parts/stored.ts";
+import { callGrpc, openClient } from "#modules/receivers/client-fixture.ts";
+
+/** A long test has a process to start more than once, on a machine that may be busy. */
+const timeout = 120_000;
+/** The machine's free space is not what these tests are about. */
+const roomy = "log: {free_bytes_min: 1MiB}\n";
+
+const cleanups: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function makeDataDir(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "spoor-lifecycle-"));
+  cleanups.push(() => rm(dir, { recursive: true, force: true }));
+  const dataDir = join(dir, "data");
+  await mkdir(dataDir);
+  return dataDir;
+}
+
+async function start(options: SpoorProcessOptions): Promise<SpoorProcess> {
+  const spoor = await startSpoorProcess({ ...options, config: options.config ?? roomy });
+  cleanups.push(() => spoor.kill());
+  return spoor;
+}
+
+async function startReady(options: SpoorProcessOptions): Promise<SpoorProcess> {
+  const spoor = await start(options);
+  await spoor.ready();
+  return spoor;
+}
+
+/** No block of the single tenant can be written until the returned function is called. */
+async function obstructBlocks(dataDir: string): Promise<() => Promise<void>> {
+  const tenantDir = join(dataDir, "bucket", "single-tenant");
+  await mkdir(tenantDir, { recursive: true });
+  const blocks = join(tenantDir, "blocks");
+  const hasBlocks = (await readdir(tenantDir)).includes("blocks");
+  if (hasBlocks) await rename(blocks, `${blocks}-away`);
+  await writeFile(blocks, "in the way");
+  return async () => {
+    await rm(blocks);
+    if (hasBlocks) await rename(`${blocks}-away`, blocks);
+  };
+}
+
+function largeTraces(count: number): ReturnType<typeof makeTrace>[] {
+  return Array.from({ length: count }, (_, i) =>
+    makeTrace(1, { attributes: { filler: `${i}`.padEnd(3000, "x") } }),
+  );
+}
+
+describe("start", { timeout }, () => {
+  it("prints the ports that it took, and answers on them", async () => {
+    const spoor = await startReady({ dataDir: await makeDataDir() });
+    for (const address of [spoor.address, spoor.otlpHttp, spoor.otlpGrpc]) {
+      expect(Number(new URL(address).port)).toBeGreaterThan(0);
+    }
+    const trace = makeTrace(3);
+    await send(spoor.otlpHttp, trace);
+    await eventually(async () => (await find(spoor.address, trace[0].traceId)).status === 200);
+    expect((await find(spoor.address, trace[0].traceId)).spanIds).toEqual(spanIdsOf(trace));
+    const get = async (path: string): Promise<string> => {
+      const response = await fetch(`${spoor.address}${path}`);
+      expect(response.status).toBe(200);
+      return await response.text();
+    };
+    expect(await get("/api/echo")).toBe("echo\n");
+    expect(JSON.parse(await get("/api/status/buildinfo"))).toHaveProperty("version");
+    expect(await get("/config")).toContain("free_bytes_min: 1MiB");
+    expect(await get("/metrics")).toMatch(/^spoor_distributor_spans_total\{.*\} 3$/m);
+    expect(await metric(spoor.address, "spoor_ingester_head_spans")).toBe(3);
+    expect(await get("/")).toContain("<h2>Partitions</h2>");
+    expect(await spoor.stop()).toBe(0);
+  });
+
+  it("is not ready, and says what queries lack, until the log was read again", async () => {
+    const dataDir = await makeDataDir();
+    const first = await startReady({ dataDir });
+    const traces = largeTraces(400);
+    for (let i = 0; i < traces.length; i += 10) {
+      await send(first.otlpHttp, traces.slice(i, i + 10).flat());
+    }
+    await first.kill();
+    // With little memory for heads and no way to store them it gets stuck on its way.
+    const release = await obstructBlocks(dataDir);
+    const config = `${roomy}ingester: {head_bytes_max: 512KiB, read_bytes: 16KiB}\n`;
+    const second = await start({ dataDir, config });
+    expect((await fetch(`${second.address}/ready`)).status).toBe(503);
+    const { partial } = await find(second.address, traces[399][0].traceId);
+    expect(partial ?? "").toMatch(/log records are not readable yet/);
+    await release();
+    await second.ready();
+    for (const trace of [traces[0], traces[200], traces[399]]) {
+      const found = await find(second.address, trace[0].traceId);
+      expect(found).toMatchObject({ status: 200, partial: undefined, spanIds: spanIdsOf(trace) });
+    }
+    expect(await second.stop()).toBe(0);
+  });
+
+  it("is refused to a second process on the same folder, which harms nothing", async () => {
+    const dataDir = await makeDataDir();
+    const spoor = await startReady({ dataDir });
+    const second = await runServe({ dataDir, config: roomy });
+    expect(second.code).toBe(1);
+    expect(second.stderr).toMatch(/^spoor: cannot lock the data folder .*another process uses it/m);
+    const trace = makeTrace(2);
+    await send(spoor.otlpHttp, trace);
+    expect(await spoor.stop()).toBe(0);
+    expect((await readStored(dataDir)).counts.size).toBe(2);
+  });
+
+  it.each([
+    ["ingester: {cut_spanz: 5}", /ingester\.cut_spanz/],
+    ["log: {free_bytes_min: lots}", /log\.free_bytes_min/],
+    ["compactor: {interval: 5}", /compactor\.interval/],
+    ["server: [1, 2]", /server/],
+    ["a: b: c", /./],
+    ["frontend: {queries_max: 0}", /frontend\.queries_max/],
+    ["\u0000\u0001\u0002", /./],
+  ])("is refused with exit code 2 for the config %j", async (config, message) => {
+    const dataDir = await makeDataDir();
+    const run = await runServe({ dataDir, config });
+    expect(run.code).toBe(2);
+    expect(run.stderr).toMatch(message);
+    expect(run.stderr).toMatch(/^spoor: /);
+    expect(await readdir(dataDir)).toEqual([]);
+  });
+
+  it("is refused with exit code 1 if a port is taken, and lets go of the folder", async () => {
+    const first = await startReady({ dataDir: await makeDataDir() });
+    const dataDir = await makeDataDir();
+    const taken = new URL(first.otlpHttp).port;
+    const run = await runServe({ dataDir, config: roomy, args: ["--otlp-http-port", taken] });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain(taken);
+    const spoor = await startReady({ dataDir });
+    expect(await spoor.stop()).toBe(0);
+  });
+
+  it("of no known command exits with 2", async () => {
+    expect(await runSpoor(["serv"])).toMatchObject({ code: 2 });
+  });
+});
+
+describe("stop", { timeout }, () => {
+  it.each(["SIGTERM", "SIGINT"] as const)(
+    "%s under load: all acknowledged is in blocks",
+    async (name) => {
+      const dataDir = await makeDataDir();
+      const spoor = await startReady({ dataDir });
+      const client = new CrashClient(seededRandom(7));
+      const load = new AbortController();
+      const running = client.run(spoor.otlpHttp, 8, load.signal);
+      await eventually(async () => client.acknowledged.length > 300);
+      spoor.signal(name);
+      expect(await spoor.exited).toBe(0);
+      load.abort();
+      await running;
+      const { counts } = await readStored(dataDir);
+      const sent = client.acknowledged.flatMap(({ traceId, spanIds }) =>
+        spanIds.map((spanId) => `${traceId}/${spanId}`),
+      );
+      expect(sent.filter((id) => counts.get(id) !== 1)).toEqual([]);
+      expect([...counts.values()].filter((count) => count > 1)).toEqual([]);
+    },
+  );
+
+  it("while nothing can be stored: exit code 3, and the next start has everything", async () => {
+    const dataDir = await makeDataDir();
+    const config = `${roomy}server: {shutdown: 3s}\n`;
+    const first = await startReady({ dataDir, config });
+    const release = await obstructBlocks(dataDir);
+    const traces = Array.from({ length: 20 }, () => makeTrace(3));
+    await send(first.otlpHttp, traces.flat());
+    expect(await first.stop()).toBe(3);
+    expect(first.log()).toContain("some spans are only in the log");
+    await release();
+    const second = await startReady({ dataDir, config });
+    for (const trace of traces) {
+      expect((await find(second.address, trace[0].traceId)).spanIds).toEqual(spanIdsOf(trace));
+    }
+    expect(await second.stop()).toBe(0);
+    const { counts } = await readStored(dataDir);
+    expect([...counts.keys()].sort()).toEqual(
+      traces
+        .flat()
+        .map(({ traceId, spanId }) => `${traceId}/${spanId}`)
+        .sort(),
+    );
+    expect([...counts.values()].every((count) => count === 1)).toBe(true);
+  });
+
+  it("a second signal ends it at once and loses nothing", async () => {
+    const dataDir = await makeDataDir();
+    const first = await startReady({ dataDir });
+    const release = await obstructBlocks(dataDir);
+    const trace = makeTrace(5);
+    await send(first.otlpHttp, trace);
+    first.signal("SIGTERM");
+    await eventually(async () => first.log().includes('"stopping"'));
+    first.signal("SIGINT");
+    expect(await first.exited).toBe(143);
+    await release();
+    const second = await startReady({ dataDir });
+    expect((await find(second.address, trace[0].traceId)).spanIds).toEqual(spanIdsOf(trace));
+    expect(await second.stop()).toBe(0);
+  });
+
+  it("before it is ready: what the log holds is kept", async () => {
+    const dataDir = await makeDataDir();
+    const first = await startReady({ dataDir });
+    const trace = makeTrace(4);
+    await send(first.otlpHttp, trace);
+    await first.kill();
+    const second = await start({ dataDir });
+    expect(await second.stop()).toBe(0);
+    expect((await readStored(dataDir)).counts.size).toBe(4);
+  });
+});
+
+describe("limits", { timeout }, () => {
+  it("a disk without room: clients are told to retry, and are served when there is", async () => {
+    const dataDir = await makeDataDir();
+    const full = await startReady({ dataDir, config: "log: {free_bytes_min: 1000000GiB}\n" });
+    const trace = makeTrace(2);
+    const refused = await post(full.otlpHttp, requestOf(trace));
+    expect(refused.status).toBe(503);
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(refused.body.toString()).toContain("bytes are free");
+    const client = openClient(Number(new URL(full.otlpGrpc).port));
+    const error = await callGrpc(client, { body: Buffer.from(requestOf(trace)) }).then(
+      () => undefined,
+      (thrown: { code: number; details: string }) => thrown,
+    );
+    client.close();
+    expect(error).toMatchObject({ code: 14 });
+    expect(error!.details).toContain("bytes are free");
+    expect(await metric(full.address, "spoor_distributor_refused_requests_total")).toBe(2);
+    expect((await find(full.address, trace[0].traceId)).status).toBe(404);
+    expect(await full.stop()).toBe(0);
+    const roomyAgain = await startReady({ dataDir });
+    await send(roomyAgain.otlpHttp, trace);
+    expect(await roomyAgain.stop()).toBe(0);
+    expect((await readStored(dataDir)).counts.size).toBe(2);
+  });
+
+  it("retention removes blocks and their objects", async () => {
+    const dataDir = await makeDataDir();
+    const config =
+      `${roomy}ingester: {cut_age: 200ms}\n` +
+      "compactor: {interval: 200ms, block_retention: 2s, delete_grace: 1ms}\n";
+    const spoor = await startReady({ dataDir, config });
+    const trace = makeTrace(3);
+    await send(spoor.otlpHttp, trace);
+    await eventually(
+      async () => ((await metric(spoor.address, "spoor_ingester_blocks_total")) ?? 0) > 0,
+    );
+    await eventually(async () => (await find(spoor.address, trace[0].traceId)).status === 404);
+    const blocks = join(dataDir, "bucket", "single-tenant", "blocks");
+    await eventually(async () => {
+      const entries = await readdir(blocks, { recursive: true, withFileTypes: true }).catch(
+        () => [],
+      );
+      return !entries.some((entry) => entry.isFile());
+    });
+    expect(await spoor.stop()).toBe(0);
+    expect((await readStored(dataDir)).blocks).toBe(0);
+  });
+});
+
+describe("tenants", { timeout }, () => {
+  it("see their own spans only, live and stored; without a name nothing is served", async () => {
+    const dataDir = await makeDataDir();
+    const config = `${roomy}server: {multitenancy: true}\n`;
+    const first = await startReady({ dataDir, config });
+    const traces = { a: makeTrace(2), b: makeTrace(3) };
+    // The same id for both: still two traces.
+    const shared = makeTrace(1);
+    for (const tenant of ["a", "b"] as const) {
+      await send(first.otlpHttp, traces[tenant], tenant);
+      await send(
+        first.otlpHttp,
+        shared.map((span) => ({ ...span, name: tenant })),
+        tenant,
+      );
+    }
+    expect((await post(first.otlpHttp, requestOf(shared))).status).toBe(401);
+    expect((await post(first.otlpHttp, requestOf(shared), asTenant("../a"))).status).toBe(400);
+    expect((await find(first.address, shared[0].traceId)).status).toBe(401);
+    expect((await fetch(`${first.address}/api/search`)).status).toBe(401);
+    const client = openClient(Number(new URL(first.otlpGrpc).port));
+    await expect(callGrpc(client, { body: Buffer.from(requestOf(shared)) })).rejects.toMatchObject({
+      code: 16,
+    });
+    client.close();
+    const check = async (spoor: SpoorProcess): Promise<void> => {
+      await eventually(
+        async () => (await find(spoor.address, traces.b[0].traceId, "b")).status === 200,
+      );
+      for (const [tenant, other] of [
+        ["a", "b"],
+        ["b", "a"],
+      ] as const) {
+        const own = await find(spoor.address, traces[tenant][0].traceId, tenant);
+        expect(own.spanIds).toEqual(spanIdsOf(traces[tenant]));
+        const foreign = await find(spoor.address, traces[tenant][0].traceId, other);
+        expect(foreign.status).toBe(404);
+        const both = await find(spoor.address, shared[0].traceId, tenant);
+        expect(both.text).toContain(`"name":"${tenant}"`);
+        expect(both.spanIds).toHaveLength(1);
+        const search = await fetch(`${spoor.address}/api/search?limit=100`, {
+          headers: asTenant(tenant),
+        });
+        const text = await search.text();
+        expect(text).toContain(traces[tenant][0].traceId);
+        expect(text).not.toContain(traces[other][0].traceId);
+      }
+    };
+    await check(first);
+    expect(await first.stop()).toBe(0);
+    const second = await startReady({ dataDir, config });
+    await check(second);
+    expect(await second.stop()).toBe(0);
+    expect((await readStored(dataDir, "a")).counts.size).toBe(3);
+    expect((await readStored(dataDir, "b")).counts.size).toBe(4);
+  });
+});

@@ -1,0 +1,50 @@
+/** What is in a data folder's bucket, read from the disk without a server. */
+import { join } from "node:path";
+import { openBlock } from "#pkg/block/reader.ts";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { columnOf, valueBytes } from "#pkg/columns/columns.ts";
+import { openLog } from "#pkg/log/log.ts";
+import { openFsStore } from "#pkg/objstore/fs.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { openTable } from "#pkg/table/table.ts";
+
+export interface StoredSpans {
+  blocks: number;
+  /** `<trace id>/<span id>` -> how often it is stored. */
+  counts: Map<string, number>;
+}
+
+/** Every span of every block that a tenant's table names. */
+export async function readStored(
+  dataDir: string,
+  tenant: string = singleTenant,
+): Promise<StoredSpans> {
+  const store = await openFsStore(join(dataDir, "bucket"));
+  const log = openLog("silent");
+  const { files } = await openTable({ store, tenant, clock: systemClock, log }).refresh();
+  const counts = new Map<string, number>();
+  for (const { path, sizeBytes } of files.values()) {
+    for (const id of await spansOfBlock(store, `${tenant}/${path}`, sizeBytes)) {
+      counts.set(id, (counts.get(id) ?? 0) + 1);
+    }
+  }
+  return { blocks: files.size, counts };
+}
+
+async function spansOfBlock(store: ObjectStore, key: string, sizeBytes: number): Promise<string[]> {
+  const reader = await openBlock({ store, key, sizeBytes });
+  const out: string[] = [];
+  for (let i = 0; i < reader.rowGroups.length; i++) {
+    const batch = await reader.readRowGroup(i, ["trace_id", "span_id"]);
+    const traces = columnOf(batch, "trace_id", "dict")!;
+    const spans = columnOf(batch, "span_id", "int64")!;
+    for (let row = 0; row < batch.rows; row++) {
+      const traceId = Buffer.from(valueBytes(traces.dictionary, traces.codes[row]));
+      const spanId = BigInt.asUintN(64, spans.values[row]).toString(16).padStart(16, "0");
+      out.push(`${traceId.toString("hex")}/${spanId}`);
+    }
+  }
+  reader.close();
+  return out;
+}
