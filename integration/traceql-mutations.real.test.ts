@@ -1,6 +1,7 @@
 /**
- * The parser survives a million damaged queries: none hangs or crashes it, every error has a position,
- * and what is still a query means the same as its canonical text. 20,000 of them run in `npm test`.
+ * The parser survives a million damaged queries: none hangs or crashes it, every error has a
+ * position, and what is still a query means the same as its canonical text. 20,000 of them run in
+ * `npm test`.
  */
 import { expect, test } from "vitest";
 import { checkMutations } from "#pkg/traceql/mutations.ts";

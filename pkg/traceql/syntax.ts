@@ -23,8 +23,8 @@ export function parseTree(text: string): Tree {
 }
 
 /**
- * The tree of a query that may be unfinished, up to the first error, with an error node where it ends
- * there. InvalidInput if it is too long or too deep.
+ * The tree of a query that may be unfinished, up to the first error, with an error node where it
+ * ends there. InvalidInput if it is too long or too deep.
  */
 export function parseUnfinishedTree(text: string): Tree {
   checkLength(text);
@@ -127,8 +127,8 @@ function findUnterminated(text: string, before: Tree, position: number): SpoorEr
 }
 
 /**
- * Names of the tokens that could stand where the parser stops: parses again and asks it there. White
- * space is valid everywhere, so its tokenizer is called at every position.
+ * Names of the tokens that could stand where the parser stops: parses again and asks it there.
+ * White space is valid everywhere, so its tokenizer is called at every position.
  */
 function findExpected(text: string, position: number): ReadonlySet<string> {
   const expected = new Set<string>();
