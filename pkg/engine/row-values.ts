@@ -1,4 +1,4 @@
-// HOT: runs per row of every search with a condition; see the oracle tests in filter.test.ts.
+// HOT: runs per row of every search with a condition; measured by filter.bench.ts.
 /**
  * Values of one kind in the rows of a batch, asked by a predicate: dictionary entries are tested
  * once each and then looked up by code; numbers are tested in place.
