@@ -1,4 +1,5 @@
 /** Test projects: `unit` needs only Node and npm, `real` starts real components on loopback. */
+import "./cmd/spoor/compile-cache.js";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const config: ViteUserConfig = defineConfig({

@@ -100,8 +100,8 @@ async function checkServes(spoor: SpoorProcess): Promise<void> {
 }
 
 /**
- * Every trace is found whole, or its answer says that it is not: never a part of one, or none of it,
- * that passes for all. Returns how many answers were partial.
+ * Every trace is found whole, or its answer says that it is not: never a part of one, or none of
+ * it, that passes for all. Returns how many answers were partial.
  */
 async function checkHonest(spoor: SpoorProcess, traces: SpanSpec[][]): Promise<number> {
   let partial = 0;

@@ -23,7 +23,7 @@ const level0 = ["bytes", "clock", "errors", "log", "rpc", "tenant", "version"];
  * decision about the design, so a new folder starts with an empty list.
  */
 const pkgEdges: Record<string, readonly string[]> = {
-  api: [],
+  api: ["traceql"],
   otlp: [],
   config: [],
   objstore: [],

@@ -64,11 +64,11 @@ describe("commands", () => {
     for (const args of [["help"], ["--help"], ["-h"]]) {
       const [exitCode, io] = await run(args);
       expect(exitCode).toBe(0);
-      for (const name of ["serve", "trace", "block", "config", "version", "help"]) {
+      for (const name of ["serve", "trace", "query", "block", "config", "version", "help"]) {
         expect(io.stdout).toMatch(new RegExp(`^  ${name} `, "m"));
       }
     }
-    for (const name of ["serve", "trace", "config"]) {
+    for (const name of ["serve", "trace", "query", "config"]) {
       const [exitCode, { stdout }] = await run([name, "--help", "--unknown"]);
       expect(exitCode).toBe(0);
       expect(stdout).toContain(`usage: spoor ${name}`);

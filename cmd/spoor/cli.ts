@@ -33,9 +33,16 @@ const commands: readonly CommandRow[] = [
     help: async () => (await import("#cmd/spoor/commands/trace.ts")).traceHelp,
   },
   {
+    name: "query",
+    summary: "find traces with TraceQL",
+    load: async () => (await import("#cmd/spoor/commands/query.ts")).queryCommand,
+    help: async () => (await import("#cmd/spoor/commands/query.ts")).queryHelp,
+  },
+  {
     name: "block",
     summary: "look into a block file",
     load: async () => (await import("#cmd/spoor/commands/block.ts")).blockCommand,
+    help: async () => (await import("#cmd/spoor/commands/block.ts")).blockHelp,
   },
   {
     name: "config",

@@ -99,8 +99,8 @@ const spanLogConfig: z.ZodType<SpanLogConfig> = z
       .int()
       .min(0)
       .max(1000)
-      .default(1)
-      .describe("How long the first span of a write waits for others to share its fsync"),
+      .default(5)
+      .describe("How long, under load, a write waits for others to share its fsync"),
     retryWindowMs: positive
       .default(600_000)
       .describe("How long a request that is sent again is recognised"),

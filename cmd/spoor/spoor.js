@@ -6,7 +6,9 @@ var required = 24;
 var major = parseInt(process.versions.node, 10);
 
 if (major >= required) {
-  void import("./main.ts");
+  void import("./compile-cache.js").then(function () {
+    return import("./main.ts");
+  });
 } else {
   var lines = [
     "needs Node " + required + " or newer, this is Node " + process.versions.node + ".",

@@ -36,7 +36,7 @@ export interface SpoorProcess {
   kill(): Promise<void>;
 }
 
-const mainPath: string = fileURLToPath(new URL("../../cmd/spoor/main.ts", import.meta.url));
+const mainPath: string = fileURLToPath(new URL("../../cmd/spoor/spoor.js", import.meta.url));
 const logCharsMax = 4 * 1024 * 1024;
 const runTimeoutMs = 60_000;
 

@@ -1,20 +1,31 @@
 /** Details of a trace from its whole spans: for traces with spans that came twice. */
 import type { RootSummary, SpanSummary, TimeRange, TraceDetails } from "#pkg/api/query.ts";
+import { matchTrace } from "#pkg/engine/match-trace.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import type { Resource, Span } from "#pkg/otlp/otlp.ts";
+import type { Resource, Span, TraceData } from "#pkg/otlp/otlp.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { mergeTraces } from "./merge-trace.ts";
 
 /** What is known of a trace after all that have spans of it were asked. */
 export type MergedTrace = Omit<TraceDetails, "fingerprints">;
 
-/** The spans of the pieces (protobuf TracesData) that overlap the range; undefined if none does. */
+export interface DetailsQuery extends TimeRange {
+  /** The condition that spans must satisfy to be shown and counted as matched. */
+  filter?: FieldExpr;
+}
+
+/**
+ * The spans of the pieces (protobuf TracesData) that overlap the range; undefined if none does.
+ * Throws InvalidInput for a filter that they make impossible.
+ */
 export function detailsOfTrace(
   pieces: readonly Uint8Array[],
-  range: TimeRange,
+  range: DetailsQuery,
   spansPerTrace: number,
 ): MergedTrace | undefined {
   const merged = mergeTraces(pieces.map((piece) => decodeTraceData(piece)));
+  const isMatch = matcherOf(merged, range);
   const services = new Map<string, { spanCount: number; errorCount: number }>();
   const spans: SpanSummary[] = [];
   let out: MergedTrace | undefined;
@@ -22,13 +33,13 @@ export function detailsOfTrace(
     const service = serviceOf(resource);
     for (const span of scopeSpans.flatMap((scope) => scope.spans)) {
       const summary = summaryOf(span);
+      if (!overlaps(summary, range)) continue;
       const { startNano } = summary;
       const endNano = startNano + summary.durationNano;
-      if (startNano >= range.endNano || endNano < range.startNano) continue;
       out ??= emptyTrace(span, startNano, endNano);
       if (startNano < out.startNano) out.startNano = startNano;
       if (endNano > out.endNano) out.endNano = endNano;
-      spans.push(summary);
+      if (isMatch(span, summary)) spans.push(summary);
       const stats = services.get(service) ?? { spanCount: 0, errorCount: 0 };
       stats.spanCount++;
       if (span.status.code === errorCode) stats.errorCount++;
@@ -43,6 +54,31 @@ export function detailsOfTrace(
   out.spans = spans.sort(compareSpans).slice(0, spansPerTrace);
   out.services = Object.fromEntries(services);
   return out;
+}
+
+function overlaps({ startNano, durationNano }: SpanSummary, range: TimeRange): boolean {
+  return startNano < range.endNano && startNano + durationNano >= range.startNano;
+}
+
+/** Tells whether a span matches, and gives the summary of one that does its attributes. */
+function matcherOf(
+  data: TraceData,
+  query: DetailsQuery,
+): (span: Span, summary: SpanSummary) => boolean {
+  const { filter } = query;
+  if (filter === undefined) return () => true;
+  const spans = data.resourceSpans.flatMap(({ scopeSpans }) =>
+    scopeSpans.flatMap((scope) => scope.spans),
+  );
+  const inRange = Uint8Array.from(spans, (span) => (overlaps(summaryOf(span), query) ? 1 : 0));
+  const match = matchTrace(data, filter, inRange);
+  const places = new Map(spans.map((span, place) => [span, place]));
+  return (span, summary) => {
+    const place = places.get(span)!;
+    if (match.hits[place] === 0) return false;
+    summary.attributes = match.attributes(place);
+    return true;
+  };
 }
 
 /** STATUS_CODE_ERROR. */

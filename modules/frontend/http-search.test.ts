@@ -3,15 +3,16 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { askFilled, breakBlock, child, filled, place, Rig, root } from "./http-rig.ts";
 import { headShard } from "./testing.ts";
 
+const span = (n: number, name: string): object => ({
+  spanID: `000000000000000${n}`,
+  name,
+  startTimeUnixNano: String(root.startNano),
+  durationNanos: "1000000000",
+});
+
 describe("search", () => {
   it("answers with the keys that Grafana knows, and no others", async () => {
     await using rig = await filled();
-    const span = (n: number, name: string): object => ({
-      spanID: `000000000000000${n}`,
-      name,
-      startTimeUnixNano: String(root.startNano),
-      durationNanos: "1000000000",
-    });
     const spanSet = { spans: [span(1, "GET /"), span(2, "db")], matched: 2 };
     const found = (await rig.json("/api/search")) as { metrics: Record<string, unknown> };
     const { inspectedBytes, totalBlockBytes } = found.metrics;
@@ -40,6 +41,56 @@ describe("search", () => {
     });
     expect([inspectedBytes, totalBlockBytes]).toEqual([expect.any(String), expect.any(String)]);
     expect(rig.spans.pins).toBe(0);
+  });
+
+  it("shows spans that match with what the query names, one type per name", async () => {
+    await using rig = new Rig();
+    const values = { path: "/cart", code: 200n, ratio: 0.5, cached: true, mixed: 1n };
+    const one = { ...root, attributes: values };
+    const two = { ...child, attributes: { mixed: "x", ratio: Number.NaN } };
+    const other = { ...child, spanId: "00000000000000dd" };
+    rig.spans.heads = [headShard([one, two, other], { ...place, appId: "a", toOffset: 1 })];
+    await rig.start();
+    const q =
+      '{ (.path = "/cart" && span.code = 200 && .ratio < 1.0 && .cached && span:duration >= 0s)' +
+      ' || (.mixed = "x" && status != ok) }';
+    const found = await rig.json(`/api/search?q=${encodeURIComponent(q)}`);
+    expect(found).toMatchObject({ traces: [{ serviceStats: { shop: { spanCount: 3 } } }] });
+    const [{ spanSets }] = (found as { traces: { spanSets: unknown[] }[] }).traces;
+    expect(spanSets).toEqual([
+      {
+        matched: 2,
+        spans: [
+          {
+            ...span(1, "GET /"),
+            attributes: [
+              { key: "path", value: { stringValue: "/cart" } },
+              { key: "code", value: { intValue: "200" } },
+              { key: "ratio", value: { doubleValue: 0.5 } },
+              { key: "cached", value: { boolValue: true } },
+              { key: "mixed", value: { stringValue: "1" } },
+              { key: "status", value: { stringValue: "unset" } },
+            ],
+          },
+          {
+            ...span(2, "db"),
+            attributes: [
+              { key: "ratio", value: { doubleValue: "NaN" } },
+              { key: "mixed", value: { stringValue: "x" } },
+              { key: "status", value: { stringValue: "error" } },
+            ],
+          },
+        ],
+      },
+    ]);
+  });
+
+  it("refuses a query that the spans make impossible", async () => {
+    const answer = await askFilled(`/api/search?q=${encodeURIComponent("{ !.service.name }")}`);
+    expect([answer.status, answer.text]).toEqual([
+      400,
+      "evaluate TraceQL: negate a string with !: it needs a boolean",
+    ]);
   });
 
   it("says when the root has not come", async () => {
@@ -94,11 +145,9 @@ describe("search", () => {
       "start=2023-01-01T00:00:00Z&end=5",
       'invalid start: must be unix seconds from 0 to 4294967295, not "2023-01-01T00:00:00Z"',
     ],
-    ["q={.a=1}", "q={.a=1} is not supported yet: only {}, which matches every span"],
-    ["q={}%20|%20rate()", "q={} | rate() is not supported yet: only {}, which matches every span"],
-    ["q={{}}", "q={{}} is not supported yet: only {}, which matches every span"],
-    ["q={tr%20ue}", "q={tr ue} is not supported yet: only {}, which matches every span"],
-    ["q={", "q={ is not supported yet: only {}, which matches every span"],
+    ["q={}%20|%20rate()", "not supported yet: the metrics function rate"],
+    ["q={trace:duration>1s}", "not supported yet: trace:duration"],
+    ["q={.a=1}%26%26{.b=1}", "not supported yet: the spanset operator &&"],
     ["tags=a%3Db", "tags is not supported yet"],
     ["q={}&tags=a%3Db", "invalid request: can't specify tags and q"],
     ["minDuration=1s", "minDuration is not supported yet"],
@@ -110,6 +159,18 @@ describe("search", () => {
     const answer = await askFilled(`/api/search?${query}`);
     expect([answer.status, answer.text]).toEqual([400, text]);
   });
+
+  it.each(["{", "{{}}", "{tr ue}", "{ name = 3 }", "\n{ .a =~ `(` }"])(
+    "says where it does not understand %j",
+    async (q) => {
+      const answer = await askFilled(`/api/search?q=${encodeURIComponent(q)}`);
+      expect(answer.status).toBe(400);
+      const line = q.startsWith("\n") ? 2 : 1;
+      expect(answer.text).toMatch(
+        new RegExp(`^invalid TraceQL query: parse error at line ${line}, col \\d+: .+`),
+      );
+    },
+  );
 
   it("is quick about a long query of almost nothing", async () => {
     const answer = await askFilled(`/api/search?q={${"%20".repeat(100_000)}`);

@@ -2,9 +2,9 @@
  * What several shards know of one trace, as one. A span that came twice (a client that sent again)
  * counts once: where two fingerprints are equal, the trace's spans are fetched whole and compared.
  */
-import type { Shard, SpanSummary, TimeRange, TraceDetails } from "#pkg/api/query.ts";
+import type { Shard, SpanSummary, TraceDetails } from "#pkg/api/query.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
-import { detailsOfTrace, type MergedTrace } from "./details-of-trace.ts";
+import { type DetailsQuery, detailsOfTrace, type MergedTrace } from "./details-of-trace.ts";
 import { failureOf } from "./trace-by-id.ts";
 import { type Failure, throwIfEnded } from "./view.ts";
 
@@ -32,7 +32,7 @@ export class DetailsMerge {
    * repeated spans count as often as they came.
    */
   async finish(
-    query: TimeRange & { signal: AbortSignal },
+    query: DetailsQuery & { signal: AbortSignal },
     fail: (failure: Failure) => void,
   ): Promise<MergedTrace | undefined> {
     if (this.#parts.length === 0) return undefined;

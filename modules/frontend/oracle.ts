@@ -1,5 +1,5 @@
 /** Test support: the plainest search over all spans in one array, the oracle of search.ts. */
-import type { TimeRange } from "#pkg/api/query.ts";
+import type { SpanAttribute, TimeRange } from "#pkg/api/query.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
 import type { MergedTrace } from "./details-of-trace.ts";
 
@@ -15,10 +15,24 @@ function byNano(a: bigint, b: bigint): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+/** A condition as TraceQL and as plain code. */
+export interface Condition {
+  text: string;
+  holds: (span: SpanSpec) => boolean;
+  /** What a search shows of a span that matches. */
+  shows: (span: SpanSpec) => SpanAttribute[];
+}
+
+export interface OracleOptions {
+  limit: number;
+  spansPerTrace: number;
+  condition?: Condition;
+}
+
 export function oracleSearch(
   all: readonly SpanSpec[],
   range: TimeRange,
-  { limit, spansPerTrace }: { limit: number; spansPerTrace: number },
+  { limit, spansPerTrace, condition }: OracleOptions,
 ): MergedTrace[] {
   const distinct = new Map<string, SpanSpec>();
   for (const span of all) {
@@ -33,19 +47,26 @@ export function oracleSearch(
     traces.set(span.traceId, [...(traces.get(span.traceId) ?? []), span]);
   }
   return [...traces]
-    .map(([traceId, spans]) => describeTrace(traceId, spans, spansPerTrace))
+    .filter(([, spans]) => condition === undefined || spans.some(condition.holds))
+    .map(([traceId, spans]) => describeTrace(traceId, spans, { spansPerTrace, condition }))
     .sort((a, b) => byNano(b.startNano, a.startNano) || byText(a.traceId, b.traceId))
     .slice(0, limit);
 }
 
-function describeTrace(traceId: string, spans: SpanSpec[], spansPerTrace: number): MergedTrace {
+function describeTrace(
+  traceId: string,
+  spans: SpanSpec[],
+  { spansPerTrace, condition }: Omit<OracleOptions, "limit">,
+): MergedTrace {
   const sorted = [...spans].sort(
     (a, b) =>
       byNano(a.startNano, b.startNano) ||
       byText(a.spanId, b.spanId) ||
       byText(a.name ?? "", b.name ?? "") ||
-      byNano(endOf(a), endOf(b)),
+      byNano(endOf(a), endOf(b)) ||
+      byText(shownText(a, condition), shownText(b, condition)),
   );
+  const matched = sorted.filter((span) => condition === undefined || condition.holds(span));
   const roots = spans
     .filter(({ parentId }) => parentId === undefined)
     .map(({ spanId, service = "", name = "", startNano }) => ({ spanId, service, name, startNano }))
@@ -67,13 +88,20 @@ function describeTrace(traceId: string, spans: SpanSpec[], spansPerTrace: number
     startNano: sorted[0].startNano,
     endNano: spans.map(endOf).reduce((a, b) => (b > a ? b : a)),
     root: roots[0],
-    matchedSpans: spans.length,
+    matchedSpans: matched.length,
     services: Object.fromEntries(services),
-    spans: sorted.slice(0, spansPerTrace).map((span) => ({
+    spans: matched.slice(0, spansPerTrace).map((span) => ({
       spanId: span.spanId,
       name: span.name ?? "",
       startNano: span.startNano,
       durationNano: endOf(span) - span.startNano,
+      ...(condition === undefined ? {} : { attributes: condition.shows(span) }),
     })),
   };
+}
+
+/** Spans that are alike in all other fields are shown in the order of this text. */
+function shownText(span: SpanSpec, condition: Condition | undefined): string {
+  const shown = condition?.shows(span) ?? [];
+  return shown.map(({ key, value }) => `${key}\0${typeof value}\0${value}`).join("\0");
 }

@@ -1,6 +1,7 @@
 /** Parameters of requests, checked. All errors are InvalidInput with a text for people. */
 import type { TimeRange } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { type FieldExpr, notSupportedYet, parseQuery, type Query } from "#pkg/traceql/traceql.ts";
 
 const nanosPerSecond = 1_000_000_000n;
 const uint32Max = 4_294_967_295;
@@ -13,6 +14,8 @@ const defaultSpansPerTrace = 3;
 export interface SearchParams extends TimeRange {
   limit: number;
   spansPerTrace: number;
+  /** The condition of `q`; undefined if every span satisfies it. */
+  filter?: FieldExpr;
 }
 
 export interface SearchBounds {
@@ -56,7 +59,8 @@ export function parseSearch(params: URLSearchParams, bounds: SearchBounds): Sear
     throw invalid(`spss ${spss} exceeds the maximum of ${bounds.spansPerTraceMax}`);
   }
   const range = parseRange(params) ?? defaultRange(bounds.nowMs);
-  return { ...range, limit, spansPerTrace: spss === 0 ? bounds.spansPerTraceMax : spss };
+  const spansPerTrace = spss === 0 ? bounds.spansPerTraceMax : spss;
+  return { ...range, limit, spansPerTrace, filter: parseFilter(valueOf(params, "q") ?? "") };
 }
 
 const knownParams = new Set(["q", "tags", "start", "end", "limit", "spss"]);
@@ -76,10 +80,6 @@ function checkConditions(params: URLSearchParams): void {
       throw invalid(`query exceeds the maximum size of ${queryBytesMax} bytes`);
     }
   }
-  if (q !== undefined && !matchesAll(q)) {
-    const shown = q.length > 200 ? `${q.slice(0, 200)}...` : q;
-    throw invalid(`q=${shown} is not supported yet: only {}, which matches every span`);
-  }
   for (const name of conditions) {
     if (valueOf(params, name) !== undefined) throw invalid(`${name} is not supported yet`);
   }
@@ -89,12 +89,30 @@ function checkConditions(params: URLSearchParams): void {
   if (other !== undefined) throw invalid(`tags as parameters (${other}) are not supported yet`);
 }
 
-/** `{}`, `{ true }` or nothing, with any white space. */
-function matchesAll(q: string): boolean {
-  const text = q.trim();
-  if (text === "") return true;
-  if (!text.startsWith("{") || !text.endsWith("}") || text.length < 2) return false;
-  return ["", "true"].includes(text.slice(1, -1).trim());
+/** The condition of a TraceQL query that is one spanset filter. */
+function parseFilter(q: string): FieldExpr | undefined {
+  if (q.trim() === "") return undefined;
+  const query = parsedQuery(q);
+  const problem = notSupportedYet(query);
+  if (problem !== undefined) throw invalid(problem);
+  const [stage] = query.body.kind === "pipeline" ? query.body.stages : [];
+  if (stage?.kind !== "filter") throw new SpoorError("Internal", "a supported query is one filter");
+  const { expr } = stage;
+  const isAll = expr.kind === "static" && expr.static.type === "bool" && expr.static.value;
+  return isAll ? undefined : expr;
+}
+
+function parsedQuery(q: string): Query {
+  try {
+    return parseQuery(q);
+  } catch (error) {
+    if (!(error instanceof SpoorError) || error.code !== "InvalidInput") throw error;
+    const { message, reason } = error;
+    throw new SpoorError("InvalidInput", `invalid TraceQL query: ${message}`, {
+      cause: error,
+      reason,
+    });
+  }
 }
 
 function parseRange(params: URLSearchParams): TimeRange | undefined {

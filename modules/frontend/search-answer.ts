@@ -3,7 +3,7 @@
  * only the keys below are ever written.
  */
 import { setImmediate } from "node:timers/promises";
-import type { SpanSummary } from "#pkg/api/query.ts";
+import type { SpanAttribute, SpanSummary } from "#pkg/api/query.ts";
 import type { MergedTrace } from "./details-of-trace.ts";
 import type { SearchStats } from "./search.ts";
 
@@ -18,16 +18,32 @@ export async function formatSearch(
   traces: readonly MergedTrace[],
   stats: SearchStats,
 ): Promise<string> {
+  const mixed = mixedKeys(traces);
   const parts: string[] = [];
   for (const [i, trace] of traces.entries()) {
-    parts.push(JSON.stringify(traceJson(trace)));
+    parts.push(JSON.stringify(traceJson(trace, mixed)));
     if (i % tracesPerTurn === tracesPerTurn - 1) await setImmediate();
   }
   return `{"traces":[${parts.join(",")}],"metrics":${JSON.stringify(metricsJson(stats))}}`;
 }
 
-function traceJson(trace: MergedTrace): object {
-  const spanSet = { spans: trace.spans.map(spanJson), matched: trace.matchedSpans };
+/** Keys with values of different types: a table in Grafana has one type per column. */
+function mixedKeys(traces: readonly MergedTrace[]): ReadonlySet<string> {
+  const types = new Map<string, string>();
+  const mixed = new Set<string>();
+  for (const { spans } of traces) {
+    for (const { key, value } of spans.flatMap(({ attributes = [] }) => attributes)) {
+      const type = types.get(key) ?? typeof value;
+      types.set(key, type);
+      if (type !== typeof value) mixed.add(key);
+    }
+  }
+  return mixed;
+}
+
+function traceJson(trace: MergedTrace, mixed: ReadonlySet<string>): object {
+  const spans = trace.spans.map((span) => spanJson(span, mixed));
+  const spanSet = { spans, matched: trace.matchedSpans };
   const durationMs = (trace.endNano - trace.startNano) / 1_000_000n;
   return {
     traceID: trace.traceId,
@@ -46,13 +62,35 @@ function traceJson(trace: MergedTrace): object {
   };
 }
 
-function spanJson({ spanId, name, startNano, durationNano }: SpanSummary): object {
+function spanJson(span: SpanSummary, mixed: ReadonlySet<string>): object {
+  const { attributes = [] } = span;
   return {
-    spanID: spanId,
-    name,
-    startTimeUnixNano: unsigned(startNano),
-    durationNanos: String(durationNano),
+    spanID: span.spanId,
+    name: span.name,
+    startTimeUnixNano: unsigned(span.startNano),
+    durationNanos: String(span.durationNano),
+    ...(attributes.length === 0
+      ? {}
+      : { attributes: attributes.map((one) => attributeJson(one, mixed.has(one.key))) }),
   };
+}
+
+function attributeJson({ key, value }: SpanAttribute, isMixed: boolean): object {
+  return { key, value: isMixed ? { stringValue: String(value) } : valueJson(value) };
+}
+
+/** As in OTLP/JSON: an integer is text, and so is a double that JSON has no number for. */
+function valueJson(value: SpanAttribute["value"]): object {
+  switch (typeof value) {
+    case "string":
+      return { stringValue: value };
+    case "bigint":
+      return { intValue: String(value) };
+    case "boolean":
+      return { boolValue: value };
+    default:
+      return { doubleValue: Number.isFinite(value) ? value : String(value) };
+  }
 }
 
 /** Times are unsigned on the wire. */

@@ -3,7 +3,10 @@ import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import { oracleSearch } from "./oracle.ts";
+import type { SpanAttribute } from "#pkg/api/query.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { type Condition, oracleSearch } from "./oracle.ts";
+import { parseSearch } from "./params.ts";
 import { searchNewest, type SearchQuery, type SearchResult } from "./search.ts";
 import { broken, headShard, tenant, TestSpans } from "./testing.ts";
 
@@ -88,9 +91,56 @@ async function build(all: readonly Chunk[]): Promise<TestSpans> {
   return spans;
 }
 
+const tagOf = ({ attributes }: SpanSpec): string | undefined =>
+  attributes?.tag === undefined ? undefined : String(attributes.tag);
+const lengthOf = ({ startNano, endNano }: SpanSpec): bigint =>
+  endNano > startNano ? endNano - startNano : 0n;
+const showTag = (span: SpanSpec): SpanAttribute[] => {
+  const value = tagOf(span);
+  return value === undefined ? [] : [{ key: "tag", value }];
+};
+const showService = ({ service = "" }: SpanSpec): SpanAttribute[] => [
+  { key: "service.name", value: service },
+];
+const showStatus = ({ isError }: SpanSpec): SpanAttribute[] => [
+  { key: "status", value: isError === true ? "error" : "unset" },
+];
+const showNothing = (): SpanAttribute[] => [];
+
+const conditions: Condition[] = [
+  { text: '{ name = "x" }', holds: ({ name }) => name === "x", shows: showNothing },
+  { text: "{ duration > 10ns }", holds: (span) => lengthOf(span) > 10n, shows: showNothing },
+  { text: "{ span.tag != nil }", holds: (span) => tagOf(span) !== undefined, shows: showTag },
+  { text: "{ .tag = nil }", holds: (span) => tagOf(span) === undefined, shows: showTag },
+  { text: '{ .tag = "again" }', holds: (span) => tagOf(span) === "again", shows: showTag },
+  { text: '{ .tag !~ "a.*" }', holds: (span) => tagOf(span) === "1", shows: showTag },
+  {
+    text: '{ resource.service.name = "a" && !(name = "y") }',
+    holds: ({ service, name }) => service === "a" && name !== "y",
+    shows: showService,
+  },
+  {
+    text: '{ status = error || (.service.name =~ "__.*" && duration * 2 < 9ns) }',
+    holds: (span) =>
+      span.isError === true || (span.service === "__proto__" && lengthOf(span) * 2n < 9n),
+    shows: (span) => [...showStatus(span), ...showService(span)],
+  },
+  { text: '{ name = "nobody" || .no > 1 }', holds: () => false, shows: showNothing },
+];
+
+function filterOf(condition: Condition | undefined): FieldExpr | undefined {
+  if (condition === undefined) return undefined;
+  const { filter } = parseSearch(new URLSearchParams({ q: condition.text }), bounds);
+  expect(filter).toBeDefined();
+  return filter;
+}
+
+const bounds = { nowMs: 0, limitMax: 100, spansPerTraceMax: 100 };
+
 const queryOf = fc.record({
   start: fc.integer({ min: 0, max: 50 }),
   length: fc.integer({ min: 1, max: 100 }),
+  condition: fc.constantFrom<(Condition | undefined)[]>(undefined, undefined, ...conditions),
   limit: fc.integer({ min: 1, max: 15 }),
   spansPerTrace: fc.integer({ min: 0, max: 5 }),
   concurrency: fc.integer({ min: 1, max: 5 }),
@@ -107,20 +157,22 @@ async function search(spans: TestSpans, query: Partial<SearchQuery> = {}): Promi
 
 describe("searchNewest", () => {
   it.each([
-    ["heads", fc.constant(false), 1000],
-    ["blocks and heads", fc.boolean(), 60],
+    ["heads", fc.constant(false), 2000],
+    ["blocks and heads", fc.boolean(), 150],
   ])("gives the oracle's answer however spans are cut: %s", async (_, blocks, numRuns) => {
     await fc.assert(
       fc.asyncProperty(
         chunks(blocks),
         queryOf,
-        async (all, { start, length, limit, spansPerTrace, concurrency }) => {
+        async (all, { start, length, limit, spansPerTrace, concurrency, condition }) => {
           const spans = await build(all);
           const range = { startNano: BigInt(start), endNano: BigInt(start + length) };
-          const query = { tenant, ...range, limit, spansPerTrace, signal };
+          const filter = filterOf(condition);
+          const query = { tenant, ...range, limit, spansPerTrace, filter, signal };
           const result = await searchNewest(spans.both, query, { concurrency });
           const specs = all.flatMap((one) => one.specs);
-          expect(result.traces).toEqual(oracleSearch(specs, range, { limit, spansPerTrace }));
+          const options = { limit, spansPerTrace, condition };
+          expect(result.traces).toEqual(oracleSearch(specs, range, options));
           expect(result.failures).toEqual([]);
           expect(result.stats.completedJobs).toBe(result.stats.totalJobs);
           expect(spans.pins).toBe(0);

@@ -1,6 +1,7 @@
 /**
  * Finds the newest traces of a time range, exactly: the answer is a function of the spans that
- * overlap the range, whatever heads, row groups and blocks they are in.
+ * overlap the range, whatever heads, row groups and blocks they are in. With a filter, those traces
+ * of which at least one of these spans matches.
  *
  * Every shard (a head or a row group) has a frontier: no trace that it has not listed yet comes
  * before it in the order of the answer (newest start first, then by id). A trace that is known from
@@ -14,7 +15,9 @@
  * those of them that are not resolved are; if one has moved, it starts again.
  */
 import type { Shard, TimeRange } from "#pkg/api/query.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import type { MergedTrace } from "./details-of-trace.ts";
 import { mergeDetails } from "./merge-details.ts";
 import { failureOf } from "./trace-by-id.ts";
@@ -25,6 +28,8 @@ export interface SearchQuery extends TimeRange {
   /** Most traces to return. */
   limit: number;
   spansPerTrace: number;
+  /** The condition that at least one span of a trace must satisfy; undefined: none. */
+  filter?: FieldExpr;
   signal: AbortSignal;
 }
 
@@ -53,7 +58,10 @@ export interface SearchOptions {
   concurrency: number;
 }
 
-/** Throws Canceled or Timeout when the signal aborts; all else is in `failures`. */
+/**
+ * Throws Canceled or Timeout when the signal aborts, and InvalidInput for a filter that the spans
+ * make impossible; all else is in `failures`.
+ */
 export async function searchNewest(
   spans: Spans,
   query: SearchQuery,
@@ -179,10 +187,10 @@ class Search {
   }
 
   async #list(state: ShardState): Promise<void> {
-    const { startNano, endNano, signal } = this.#query;
+    const { startNano, endNano, filter, signal } = this.#query;
     const limit = state.nextLimit;
     try {
-      const list = await state.shard.listTraces({ startNano, endNano, limit }, signal);
+      const list = await state.shard.listTraces({ startNano, endNano, limit, filter }, signal);
       this.#inspectedSpans += list.inspectedSpans;
       this.#inspectedBytes += list.inspectedBytes;
       const count = list.startNanos.length;
@@ -213,6 +221,8 @@ class Search {
 
   #fail(state: ShardState, error: unknown): void {
     throwIfEnded(this.#query.signal);
+    // It is the query's fault, not that of the shard.
+    if (error instanceof SpoorError && error.reason === "traceql_value") throw error;
     state.isFailed = true;
     state.frontier = undefined;
     this.failures.push(failureOf(error, state.shard.name));
@@ -220,14 +230,14 @@ class Search {
 
   /** Asks every shard that may hold one of the candidates for what it knows of them. */
   async #resolve(candidates: readonly Candidate[]): Promise<void> {
-    const { startNano, endNano, spansPerTrace, signal } = this.#query;
+    const { startNano, endNano, spansPerTrace, filter, signal } = this.#query;
     const found = new Map(candidates.map(({ id }) => [id, mergeDetails(id, spansPerTrace)]));
     await forEachBounded(this.shards, this.#concurrency, async (state) => {
       if (state.isFailed) return;
       try {
         const ids = await this.#idsFor(state, candidates);
         if (ids.length === 0) return;
-        const request = { startNano, endNano, ids, spansPerTrace };
+        const request = { startNano, endNano, ids, spansPerTrace, filter };
         const details = await state.shard.traceDetails(request, signal);
         for (const one of details) found.get(one.traceId)?.add(one, state.shard);
       } catch (error) {
@@ -237,8 +247,8 @@ class Search {
     await forEachBounded(candidates, this.#concurrency, async (candidate) => {
       const merge = found.get(candidate.id)!;
       const trace = await merge.finish(this.#query, (failure) => this.failures.push(failure));
-      if (trace === undefined) {
-        // The only shards that have it failed meanwhile.
+      if (trace === undefined || trace.matchedSpans === 0) {
+        // The only shards that have it, or a span of it that matches, failed meanwhile.
         this.#known.delete(candidate.id);
         return;
       }
@@ -254,8 +264,9 @@ class Search {
     const ids: Uint8Array[] = [];
     for (const candidate of candidates) {
       const isSeen = candidate.seenIn.has(state);
-      // A shard whose traces are all known has no other ones.
-      if (!isSeen && frontier === undefined) continue;
+      // A shard whose traces are all known has no other ones. With a filter, those without a span
+      // that matches are never listed.
+      if (!isSeen && frontier === undefined && this.#query.filter === undefined) continue;
       const id = Buffer.from(candidate.id, "hex");
       if (!isSeen) {
         if (partitionOf(id, 0, count) !== index) continue;

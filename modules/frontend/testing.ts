@@ -15,6 +15,7 @@ import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
+import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
 import { findTrace, listTraces, traceDetails } from "#pkg/engine/traces.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
@@ -121,8 +122,6 @@ interface OpenBlock {
 
 function inlineBlock(path: string, sizeBytes: number, { reader, tags }: OpenBlock): StoredBlock {
   const shards = tags.rowGroups.map((times, rowGroup): Shard => {
-    const read = async (): ReturnType<BlockReader["readRowGroup"]> =>
-      await reader.readRowGroup(rowGroup);
     return {
       name: `block ${path} row group ${rowGroup}`,
       partition: tags.partition,
@@ -131,9 +130,9 @@ function inlineBlock(path: string, sizeBytes: number, { reader, tags }: OpenBloc
       maxEndNano: times.maxEndNano,
       spans: times.rows,
       mayHoldTrace: async (traceId) => mayHold(traceId, tags),
-      listTraces: async (request) => listTraces(await read(), request),
-      traceDetails: async (request) => traceDetails(await read(), request),
-      findTrace: async (traceId) => findTrace(await read(), traceId),
+      listTraces: (request) => listRowGroup(reader, rowGroup, request),
+      traceDetails: (request) => detailsOfRowGroup(reader, rowGroup, request),
+      findTrace: (traceId) => findInRowGroups(reader, rowGroup, traceId),
     };
   });
   return {

@@ -12,15 +12,12 @@ import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import type { PartitionWorkerData } from "./messages.ts";
 import { Partition } from "./partition.ts";
 
-/** How long the loop sleeps at the most when nobody wakes it: heads must also close by age. */
-const idleMs = 500;
-
-/**
- * While spans come, the log is looked at this often: being woken for every group of records would
- * cost the main thread more than appending them. After so many looks in vain it waits to be woken.
- */
-const pollMs = 10;
-const emptyPollsMax = 20;
+/** How often the log is looked at while spans come, and when none came for some looks. */
+const busyPollMs = 10;
+const idlePollMs = 50;
+const busyPolls = 20;
+/** Pause after a failed read of the log. */
+const readRetryMs = 500;
 
 interface HeadCall<T> {
   pinId: number;
@@ -66,11 +63,7 @@ class PartitionWorker {
         partition.traceDetails(pinId, headId, request),
       findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
         partition.findTrace(pinId, headId, request),
-      committed: (head: { tenant: string; headId: number }) => {
-        const state = partition.committed(head);
-        this.#durable.touch();
-        return state;
-      },
+      committed: (head: { tenant: string; headId: number }) => partition.committed(head),
       state: () => {
         partition.setDurableEnd(this.#durable.value);
         return partition.state();
@@ -80,11 +73,8 @@ class PartitionWorker {
   }
 
   /** Reads up to `end` and closes all heads; resolves when all of them were announced. */
-  async #flush(end: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#flushes.push({ end, resolve });
-      this.#durable.touch();
-    });
+  #flush(end: number): Promise<void> {
+    return new Promise((resolve) => this.#flushes.push({ end, resolve }));
   }
 
   /** An error that it throws ends the thread; the main thread starts another one. */
@@ -92,8 +82,6 @@ class PartitionWorker {
     let isAnnounced = false;
     let emptyPolls = 0;
     for (;;) {
-      // Taken before looking: what changes after that ends the wait below at once.
-      const { version } = this.#durable;
       this.#partition.setDurableEnd(this.#durable.value);
       const progressed = await this.#readSome();
       const { nextOffset } = this.#partition;
@@ -105,8 +93,7 @@ class PartitionWorker {
       if (progressed) {
         emptyPolls = 0;
         await yieldToEvents();
-      } else if (++emptyPolls <= emptyPollsMax) await sleep(pollMs);
-      else await this.#durable.changed(version, idleMs);
+      } else await sleep(++emptyPolls <= busyPolls ? busyPollMs : idlePollMs);
     }
   }
 
@@ -128,7 +115,7 @@ class PartitionWorker {
       if (!hasCode(error, "Unavailable")) throw error;
       if (!this.#isReadFailing) this.#rpc.notify("readFailed", error.message);
       this.#isReadFailing = true;
-      await sleep(idleMs);
+      await sleep(readRetryMs);
       return false;
     }
   }

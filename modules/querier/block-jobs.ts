@@ -10,19 +10,10 @@ import type {
   TraceList,
 } from "#pkg/api/query.ts";
 import { blockError, type BlockReader, openBlock } from "#pkg/block/reader.ts";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
-import {
-  detailColumns,
-  findTrace,
-  hasTrace,
-  listColumns,
-  listTraces,
-  traceDetails,
-} from "#pkg/engine/traces.ts";
-import { serviceColumnName, serviceRestColumns } from "#pkg/engine/service.ts";
+import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { openStore, type StoreConfig } from "./store-config.ts";
+import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
 
 interface BlockJobBase {
   /** Where the block is, and its place in the store. */
@@ -91,13 +82,14 @@ export class BlockJobs {
     try {
       switch (job.kind) {
         case "list":
-          return await list(reader, job);
+          return await listRowGroup(reader, job.rowGroup, job.request);
         case "details":
-          return await details(reader, job);
+          return await detailsOfRowGroup(reader, job.rowGroup, job.request);
         default:
-          return await find(reader, job);
+          return await findInRowGroups(reader, job.rowGroup, job.traceId);
       }
     } catch (error) {
+      if (error instanceof SpoorError && error.reason === "traceql_value") throw error;
       // What was open may be what is broken: the next job starts afresh.
       this.#open.delete(readerKey(job));
       throw named(error, job.key);
@@ -140,50 +132,4 @@ function named(error: unknown, key: string): unknown {
 
 function readerKey({ store, key }: BlockJob): string {
   return `${store.root}\n${key}`;
-}
-
-async function list(reader: BlockReader, job: ListJob): Promise<TraceList> {
-  const before = reader.readBytes;
-  const batch = await reader.readRowGroup(job.rowGroup, listColumns);
-  const found = listTraces(batch, job.request);
-  return { ...found, inspectedBytes: reader.readBytes - before };
-}
-
-async function details(reader: BlockReader, job: DetailsJob): Promise<TraceDetails[]> {
-  const ids = await reader.readRowGroup(job.rowGroup, idColumn);
-  if (!hasTrace(ids, job.request.ids)) return [];
-  const hasService = reader.columnNames.includes(serviceColumnName);
-  const names = hasService ? detailColumns : [...detailColumns, ...serviceRestColumns];
-  const rest = await reader.readRowGroup(job.rowGroup, without(names, idColumn));
-  return traceDetails(joined(ids, rest), job.request);
-}
-
-async function find(reader: BlockReader, job: FindJob): Promise<Uint8Array | undefined> {
-  const groups = job.rowGroup === undefined ? reader.rowGroups.keys() : [job.rowGroup];
-  const parts: Uint8Array[] = [];
-  for (const group of groups) {
-    const ids = await reader.readRowGroup(group, idColumn);
-    if (!hasTrace(ids, job.traceId)) continue;
-    const rest = await reader.readRowGroup(group, without(reader.columnNames, idColumn));
-    const found = findTrace(joined(ids, rest), job.traceId);
-    if (found !== undefined) parts.push(new Uint8Array(found));
-  }
-  if (parts.length < 2) return parts[0];
-  // Protobuf messages laid one after another are merged: lists are appended.
-  return new Uint8Array(Buffer.concat(parts));
-}
-
-const idColumn: readonly string[] = ["trace_id"];
-
-function without(names: readonly string[], left: readonly string[]): string[] {
-  return names.filter((name) => !left.includes(name));
-}
-
-/** Two batches of the same rows as one. */
-function joined(a: ColumnBatch, b: ColumnBatch): ColumnBatch {
-  return {
-    rows: a.rows,
-    names: [...a.names, ...b.names],
-    column: (name) => a.column(name) ?? b.column(name),
-  };
 }

@@ -15,6 +15,7 @@ import { openFsStore } from "#pkg/objstore/fs.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { type BlockFile, openTable, type Table } from "#pkg/table/table.ts";
+import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";
 import { type QuerierConfig, querierConfig } from "./config.ts";
 import { forgeBlock } from "./forge.ts";
 import { Querier } from "./querier.ts";
@@ -108,6 +109,13 @@ async function count(registry: Registry, name: string, label: string): Promise<n
   return found?.value ?? 0;
 }
 
+function filterOf(text: string): FieldExpr {
+  const { body } = parseQuery(text);
+  const [stage] = body.kind === "pipeline" ? body.stages : [];
+  if (stage?.kind !== "filter") throw new Error(`not one filter: ${text}`);
+  return stage.expr;
+}
+
 describe("Querier", () => {
   it("answers as the head does from which the block was cut", async () => {
     const { querier, table } = openQuerier("same");
@@ -135,6 +143,69 @@ describe("Querier", () => {
     expect(details.flat().sort(byId)).toEqual(
       traceDetails(head, { ...range, ids, spansPerTrace: 2 }).sort(byId),
     );
+  });
+
+  it("reads no row of a row group whose tag index shows that nothing matches", async () => {
+    const { querier, table } = openQuerier("prunes");
+    const specs = spansOf(20).map((spec, i) => ({ ...spec, attributes: { order: `o-${i}` } }));
+    await addBlock(table, "a", specs);
+    const [block] = (await querier.snapshot("prunes", 0, never)).blocks;
+    const range = { startNano: base, endNano: base + 1_000_000n, limit: 100 };
+    const inspected = async (text: string): Promise<number[]> => {
+      const filter = filterOf(text);
+      const lists = await Promise.all(
+        block.shards.map((shard) => shard.listTraces({ ...range, filter }, never)),
+      );
+      for (const { inspectedSpans, inspectedBytes } of lists) {
+        expect(inspectedBytes > 0).toBe(inspectedSpans > 0);
+      }
+      return lists.map(({ inspectedSpans }) => inspectedSpans);
+    };
+    expect(await inspected('{ resource.service.name = "none" }')).toEqual([0, 0, 0, 0]);
+    expect(await inspected("{ duration > 1h || span.order = 5 }")).toEqual([0, 0, 0, 0]);
+    expect(await inspected('{ name = "span 59" && status != error }')).toEqual([0, 0, 0, 6]);
+    expect(await inspected('{ .order =~ "o-2." }')).toEqual([0, 18, 0, 0]);
+    expect(await inspected('{ resource.service.name =~ "service-[01]" }')).toEqual([18, 18, 18, 6]);
+  });
+
+  it("shows matching spans with what the filter names", async () => {
+    const { querier, table } = openQuerier("filters");
+    const specs = spansOf(20).map((spec, i) => ({ ...spec, attributes: { order: `o-${i}` } }));
+    await addBlock(table, "a", specs);
+    const [block] = (await querier.snapshot("filters", 0, never)).blocks;
+    const filter = filterOf('{ resource.service.name = "service-1" && .order != nil }');
+    const request = { startNano: base, endNano: base + 1_000_000n, ids: bytesOf(2), filter };
+    const [shard] = block.shards;
+    const [found] = await shard.traceDetails({ ...request, spansPerTrace: 3 }, never);
+    expect(found).toMatchObject({
+      startNano: base + 3000n,
+      matchedSpans: 1,
+      services: { "service-0": {}, "service-1": {}, "service-3": {} },
+      spans: [
+        {
+          name: "span 5",
+          attributes: [
+            { key: "service.name", value: "service-1" },
+            { key: "order", value: "o-5" },
+          ],
+        },
+      ],
+    });
+    expect(found.fingerprints).toHaveLength(3);
+  });
+
+  it("tells of a filter that cannot be evaluated", async () => {
+    const { querier, table } = openQuerier("impossible");
+    await addBlock(table, "a", spansOf(20));
+    const [block] = (await querier.snapshot("impossible", 0, never)).blocks;
+    const request = { startNano: base, endNano: base + 1_000_000n, limit: 5 };
+    const filter = filterOf("{ !resource.service.name }");
+    await expect(block.shards[0].listTraces({ ...request, filter }, never)).rejects.toMatchObject({
+      code: "InvalidInput",
+      reason: "traceql_value",
+      message: "evaluate TraceQL: negate a string with !: it needs a boolean",
+    });
+    expect((await block.shards[0].listTraces(request, never)).startNanos).toHaveLength(5);
   });
 
   it("finds a trace, whole, in a block or in one of its row groups", async () => {

@@ -13,7 +13,7 @@ import type { QuerierConfig } from "./config.ts";
 import type { WorkerOptions } from "./block-worker.ts";
 import { JobPool } from "./job-pool.ts";
 import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
-import type { StoreConfig } from "./store-config.ts";
+import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import { type BlockContext, storedBlock } from "./stored-block.ts";
 import { TraceBlooms } from "./trace-blooms.ts";
 

@@ -14,7 +14,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
 import type { JobPool } from "./job-pool.ts";
-import type { StoreConfig } from "./store-config.ts";
+import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { TraceBlooms } from "./trace-blooms.ts";
 
 /** What all blocks share. */

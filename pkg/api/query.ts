@@ -3,17 +3,24 @@
  * live head or one row group of a block; both answer the same questions, because both are a
  * ColumnBatch to pkg/engine.
  *
- * A search without conditions asks a shard twice: first which traces it has, newest first, as ids
- * and starts only; then the details of the few traces that make the answer. Times are nanoseconds
- * since the epoch; a range is [startNano, endNano) and holds the spans that overlap it.
+ * A search asks a shard twice: first which traces it has, newest first, as ids and starts only;
+ * then the details of the few traces that make the answer. With a filter, the shard lists only
+ * traces of which it holds a span that matches; all else that is told of a trace (its start, its
+ * root, its services) is about all its spans in the range. Times are nanoseconds since the epoch; a
+ * range is [startNano, endNano) and holds the spans that overlap it.
  */
+
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
 
 export interface TimeRange {
   startNano: bigint;
   endNano: bigint;
 }
 
-/** Traces of one shard with a span in the range, newest start first (ties: by id, ascending). */
+/**
+ * Traces of one shard with a span in the range that matches the filter, newest start first (ties:
+ * by id, ascending).
+ */
 export interface TraceList {
   /** 16 bytes per trace. */
   ids: Uint8Array;
@@ -33,6 +40,14 @@ export interface SpanSummary {
   name: string;
   startNano: bigint;
   durationNano: bigint;
+  /** Values of the names in the filter, in its order; absent without a filter. */
+  attributes?: SpanAttribute[];
+}
+
+/** A value of a span by its bare name; an integer is a bigint, a double a number. */
+export interface SpanAttribute {
+  key: string;
+  value: string | bigint | number | boolean;
 }
 
 export interface RootSummary {
@@ -51,12 +66,16 @@ export interface TraceDetails {
   endNano: bigint;
   /** The earliest span without a parent (ties: `compareRoots` of pkg/engine), if it is here. */
   root: RootSummary | undefined;
-  /** The earliest spans, at most as many as asked for (ties: `compareSpans` of pkg/engine). */
+  /**
+   * The earliest spans that match, at most as many as asked for (ties: `compareSpans` of
+   * pkg/engine).
+   */
   spans: SpanSummary[];
   matchedSpans: number;
   /**
-   * One number per matched span, equal for spans that are equal in every field. A number that comes
-   * twice, in one shard or in two, may be a span that a client sent twice: it must count once.
+   * One number per span in the range, equal for spans that are equal in every field. A number that
+   * comes twice, in one shard or in two, may be a span that a client sent twice: it must count
+   * once.
    */
   fingerprints: BigUint64Array;
   services: Record<string, { spanCount: number; errorCount: number }>;
@@ -65,16 +84,21 @@ export interface TraceDetails {
 export interface ListTracesRequest extends TimeRange {
   /** How many traces to return at the most. */
   limit: number;
+  /** The condition that a span of the trace must satisfy; undefined: none. */
+  filter?: FieldExpr;
 }
 
 export interface TraceDetailsRequest extends TimeRange {
   /** 16 bytes per trace. */
   ids: Uint8Array;
   spansPerTrace: number;
+  /** The condition that spans must satisfy to be shown and counted as matched. */
+  filter?: FieldExpr;
 }
 
 /**
- * Something that holds spans of one partition. Errors: Corrupt, NotFound, Unavailable, Canceled.
+ * Something that holds spans of one partition. Errors: Corrupt, NotFound, Unavailable, Canceled;
+ * InvalidInput with reason `traceql_value` for a filter that these spans make impossible.
  */
 export interface Shard {
   /** For messages: a block's path and row group, or a head's partition. */

@@ -264,7 +264,7 @@ describe("damage", () => {
     expectFinding(await verify(block.bytes, { ...file, stats }), "commit", "earliest start");
   });
 
-  it("survives whatever the Parquet reader does with pages whose checksums were made right", async () => {
+  it("survives what the Parquet reader does with wrong pages whose checksums are right", async () => {
     const body = parts.body.length;
     const causes = new Map<string, number>();
     for (let i = 0; i < 20; i++) {

@@ -21,8 +21,8 @@ export interface SpanSpec {
   startNano: bigint;
   endNano: bigint;
   isError?: boolean;
-  /** String attributes of the span. */
-  attributes?: Record<string, string>;
+  /** Attributes of the span; a bigint is an integer, a number a double. */
+  attributes?: Record<string, string | bigint | number | boolean>;
 }
 
 /** One resource per span, in order. */
@@ -49,7 +49,7 @@ export function traceDataOf(specs: readonly SpanSpec[]): TraceData {
               kind: 0,
               startTimeUnixNano: spec.startNano,
               endTimeUnixNano: spec.endNano,
-              attributes: Object.entries(spec.attributes ?? {}).map(([k, v]) => text(k, v)),
+              attributes: Object.entries(spec.attributes ?? {}).map(([k, v]) => attribute(k, v)),
               droppedAttributesCount: 0,
               events: [],
               droppedEventsCount: 0,
@@ -67,6 +67,13 @@ export function traceDataOf(specs: readonly SpanSpec[]): TraceData {
 
 function text(key: string, value: string): KeyValue {
   return { key, value: { kind: "string", value } };
+}
+
+function attribute(key: string, value: string | bigint | number | boolean): KeyValue {
+  if (typeof value === "string") return text(key, value);
+  if (typeof value === "bigint") return { key, value: { kind: "int", value } };
+  if (typeof value === "number") return { key, value: { kind: "double", value } };
+  return { key, value: { kind: "bool", value } };
 }
 
 /** A frozen head of these spans. */

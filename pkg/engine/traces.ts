@@ -23,13 +23,19 @@ import {
 import { readSpans } from "#pkg/columns/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { evaluateFilter } from "./filter.ts";
 import { Fingerprints } from "./fingerprints.ts";
 import { serviceColumn, serviceColumnName } from "./service.ts";
+import { SpanAttributes } from "./span-attributes.ts";
 
-/** Columns that `listTraces` reads. */
+/** Columns that `listTraces` reads, beside those of the filter. */
 export const listColumns: readonly string[] = ["trace_id", "start_unix_nano", "duration_nano"];
 
-/** Columns that `traceDetails` reads; `serviceRestColumns` too where the last one is missing. */
+/**
+ * Columns that `traceDetails` reads, beside those of the filter; `serviceRestColumns` too where the
+ * last one is missing.
+ */
 export const detailColumns: readonly string[] = [
   ...listColumns,
   "span_id",
@@ -39,20 +45,23 @@ export const detailColumns: readonly string[] = [
   serviceColumnName,
 ];
 
-/** Traces of the batch with a span in the range, newest start first. */
+/** Traces of the batch with a matching span in the range, newest start first. */
 export function listTraces(batch: ColumnBatch, request: ListTracesRequest): TraceList {
   const spans = new SpanTimes(batch);
   const { codes, dictionary } = spans.traces;
   const first = new BigInt64Array(dictionary.length);
   const seen = new Uint8Array(dictionary.length);
+  const inRange = new Uint8Array(batch.rows);
   for (let row = 0; row < batch.rows; row++) {
     if (!spans.overlaps(row, request)) continue;
+    inRange[row] = 1;
     const code = codes[row];
     const start = spans.start[row];
     if (seen[code] === 0 || start < first[code]) first[code] = start;
     seen[code] = 1;
   }
-  const found = [...seen.keys()].filter((code) => seen[code] === 1);
+  const matched = matchedTraces(batch, { codes, seen, inRange }, request.filter);
+  const found = [...matched.keys()].filter((code) => matched[code] === 1);
   const idOf = (code: number): Uint8Array => valueBytes(dictionary, code);
   found.sort((a, b) => compareNano(first[b], first[a]) || Buffer.compare(idOf(a), idOf(b)));
   const kept = found.slice(0, request.limit);
@@ -67,14 +76,29 @@ export function listTraces(batch: ColumnBatch, request: ListTracesRequest): Trac
   };
 }
 
-/** Details of those of the asked traces that have a span in the range. */
+/** 1 for each trace with a row in the range that matches. */
+function matchedTraces(
+  batch: ColumnBatch,
+  { codes, seen, inRange }: { codes: Int32Array; seen: Uint8Array; inRange: Uint8Array },
+  filter: FieldExpr | undefined,
+): Uint8Array {
+  if (filter === undefined) return seen;
+  const hits = evaluateFilter(batch, filter, inRange);
+  const matched = new Uint8Array(seen.length);
+  for (let row = 0; row < batch.rows; row++) if (hits[row] === 1) matched[codes[row]] = 1;
+  return matched;
+}
+
+/** Details of those of the asked traces that have a span in the range, matching or not. */
 export function traceDetails(batch: ColumnBatch, request: TraceDetailsRequest): TraceDetails[] {
   const spans = new SpanTimes(batch);
   const rowsOf = rowsByTrace(spans, request);
+  const { filter } = request;
   const readers = {
     times: spans,
-    details: new DetailReader(batch, spans),
+    details: new DetailReader(batch, spans, filter && new SpanAttributes(batch, filter)),
     fingerprints: new Fingerprints(batch),
+    hits: filter && evaluateFilter(batch, filter, maskOf(batch.rows, rowsOf.values())),
   };
   return [...rowsOf].map(([code, rows]) => {
     const traceId = Buffer.from(valueBytes(spans.traces.dictionary, code)).toString("hex");
@@ -154,8 +178,13 @@ export function compareSpans(a: SpanSummary, b: SpanSummary): number {
     compareNano(a.startNano, b.startNano) ||
     compareText(a.spanId, b.spanId) ||
     compareText(a.name, b.name) ||
-    compareNano(a.durationNano, b.durationNano)
+    compareNano(a.durationNano, b.durationNano) ||
+    compareText(attributesText(a), attributesText(b))
   );
+}
+
+function attributesText({ attributes = [] }: SpanSummary): string {
+  return attributes.map(({ key, value }) => `${key}\0${typeof value}\0${value}`).join("\0");
 }
 
 /** Which of several roots of a trace is shown: the first in this order. */
@@ -189,10 +218,18 @@ function rowsByTrace(spans: SpanTimes, request: TraceDetailsRequest): Map<number
   return rowsOf;
 }
 
+function maskOf(rows: number, chosen: Iterable<readonly number[]>): Uint8Array {
+  const mask = new Uint8Array(rows);
+  for (const some of chosen) for (const row of some) mask[row] = 1;
+  return mask;
+}
+
 interface Readers {
   times: SpanTimes;
   details: DetailReader;
   fingerprints: Fingerprints;
+  /** Rows that match; undefined: all. */
+  hits: Uint8Array | undefined;
 }
 
 function detailsOf(
@@ -200,7 +237,8 @@ function detailsOf(
   { traceId, rows }: { traceId: string; rows: readonly number[] },
   spansPerTrace: number,
 ): TraceDetails {
-  const { times, details } = readers;
+  const { times, details, hits } = readers;
+  const matched = hits === undefined ? rows : rows.filter((row) => hits[row] === 1);
   const services = new Map<string, { spanCount: number; errorCount: number }>();
   let startNano = times.start[rows[0]];
   let endNano = times.end(rows[0]);
@@ -223,8 +261,8 @@ function detailsOf(
     startNano,
     endNano,
     root,
-    spans: firstSpans(readers, rows, spansPerTrace),
-    matchedSpans: rows.length,
+    spans: firstSpans(readers, matched, spansPerTrace),
+    matchedSpans: matched.length,
     fingerprints: readers.fingerprints.ofRows(rows),
     services: Object.fromEntries(services),
   };
@@ -235,7 +273,7 @@ function firstSpans(
   rows: readonly number[],
   count: number,
 ): SpanSummary[] {
-  if (count === 0) return [];
+  if (count === 0 || rows.length === 0) return [];
   const byStart = [...rows].sort((a, b) => compareNano(times.start[a], times.start[b]));
   // Those that start with the last one wanted are in the race too: ids decide.
   const last = times.start[byStart[Math.min(count, byStart.length) - 1]];
@@ -254,8 +292,9 @@ class DetailReader {
   readonly #statuses: DictColumn | undefined;
   readonly #services: DictColumn | undefined;
   readonly #times: SpanTimes;
+  readonly #attributes: SpanAttributes | undefined;
 
-  constructor(batch: ColumnBatch, times: SpanTimes) {
+  constructor(batch: ColumnBatch, times: SpanTimes, attributes: SpanAttributes | undefined) {
     const ids = columnOf(batch, "span_id", "int64");
     if (ids === undefined) throw new SpoorError("Corrupt", "a batch lacks span_id");
     this.#ids = ids;
@@ -264,6 +303,7 @@ class DetailReader {
     this.#statuses = columnOf(batch, "status", "dict");
     this.#services = serviceColumn(batch);
     this.#times = times;
+    this.#attributes = attributes;
   }
 
   service(row: number): string {
@@ -285,12 +325,14 @@ class DetailReader {
 
   summary(row: number): SpanSummary {
     const { start } = this.#times;
-    return {
+    const summary: SpanSummary = {
       spanId: BigInt.asUintN(64, this.#ids.values[row]).toString(16).padStart(16, "0"),
       name: textAt(this.#names, row),
       startNano: start[row],
       durationNano: this.#times.end(row) - start[row],
     };
+    if (this.#attributes !== undefined) summary.attributes = this.#attributes.ofRow(row);
+    return summary;
   }
 }
 

@@ -36,7 +36,7 @@ export interface FileLogOptions {
   freeBytesMin?: number;
   /** Of one write, default 8 MiB. */
   groupBytesMax?: number;
-  /** How long a record that finds no write under way waits for others to share one; default 0. */
+  /** How long, under load, the first record of a group waits for others; default 0: not. */
   groupLingerMs?: number;
   /** How long repeats are recognised, default 10 minutes. */
   retryWindowMs?: number;

@@ -10,7 +10,7 @@ export interface LogBounds {
   segmentBytesMax: number;
   /** At most so many bytes of records in one write. */
   groupBytesMax: number;
-  /** How long the first record of a group waits for others; 0: only for those of the same turn. */
+  /** How long, under load, the first record of a group waits for others; 0: for none. */
   groupLingerMs: number;
   /** A fully trimmed active segment larger than this is given up: a quiet log gets small. */
   trimRotateBytes: number;

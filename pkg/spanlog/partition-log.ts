@@ -56,6 +56,9 @@ interface PendingRecord {
 /** More records in one write make its list of buffers long and save nothing. */
 const GROUP_RECORDS_MAX = 1024;
 
+/** A record within so many linger times of the last group is taken for load. */
+const busyLingers = 4;
+
 export class PartitionLog {
   readonly partition: number;
   readonly memory: RetryMemory;
@@ -69,6 +72,8 @@ export class PartitionLog {
   #durableEnd: number;
   #scratch: Buffer = Buffer.allocUnsafeSlow(16 * 1024);
   #isRunning = false;
+  /** When the last group was durable, by the monotonic clock. */
+  #lastGroupMs = Number.NEGATIVE_INFINITY;
   readonly #whenIdle: (() => void)[] = [];
   #isClosed = false;
   #isFailing = false;
@@ -219,14 +224,17 @@ export class PartitionLog {
   #startRunning(): void {
     if (this.#isRunning || this.#queue.length === 0) return;
     this.#isRunning = true;
-    // A moment later, so that requests that arrive together share a write and an fsync.
+    // Under load a moment later, so that requests share a write and an fsync; a record that comes
+    // after a pause does not wait.
     const { groupLingerMs } = this.#context.bounds;
-    if (groupLingerMs > 0) setTimeout(() => void this.#run(), groupLingerMs);
+    const isBusy = performance.now() - this.#lastGroupMs < groupLingerMs * busyLingers;
+    if (isBusy) setTimeout(() => void this.#run(), groupLingerMs);
     else setImmediate(() => void this.#run());
   }
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0) await this.#exclusive(() => this.#writeNextGroup());
+    this.#lastGroupMs = performance.now();
     this.#isRunning = false;
     for (const resolve of this.#whenIdle.splice(0)) resolve();
   }

@@ -66,3 +66,155 @@ export type FieldExpr =
   | { kind: "logical"; op: "&&" | "||"; left: FieldExpr; right: FieldExpr; range: Range }
   | { kind: "comparison"; op: ComparisonOp; left: FieldExpr; right: FieldExpr; range: Range }
   | { kind: "arithmetic"; op: ArithmeticOp; left: FieldExpr; right: FieldExpr; range: Range };
+
+/** What names a value of a span: an attribute or an intrinsic. */
+export type Reference = Extract<FieldExpr, { kind: "attribute" | "intrinsic" }>;
+
+export type StructuralRelation = ">" | "<" | ">>" | "<<" | "~";
+/** `!` keeps spans without a partner, `&` keeps both sides of each pair. */
+export type StructuralOp = StructuralRelation | `!${StructuralRelation}` | `&${StructuralRelation}`;
+export type SpansetOp = "&&" | "||" | StructuralOp;
+
+export type SpansetFilter = { kind: "filter"; expr: FieldExpr; range: Range };
+
+/** Spans of one trace. `{ }` is a filter whose expression is the literal true. */
+export type SpansetExpr =
+  | SpansetFilter
+  | {
+      kind: "spansetOperation";
+      op: SpansetOp;
+      left: SpansetExpr;
+      right: SpansetExpr;
+      range: Range;
+    };
+
+export type OrderOp = "=" | "!=" | "<" | "<=" | ">" | ">=";
+
+/** A number that stands outside of `{ }`. */
+export type ScalarStatic = {
+  kind: "scalar";
+  static: Extract<Static, { type: "int" | "float" | "duration" }>;
+  range: Range;
+};
+
+/** A number computed from each spanset. `count` has no argument, all others have one. */
+export type AggregateName = "count" | "min" | "max" | "avg" | "sum";
+export type Aggregate = {
+  kind: "aggregate";
+  name: AggregateName;
+  argument: FieldExpr | undefined;
+  range: Range;
+};
+export type AggregateExpr =
+  | Aggregate
+  | ScalarStatic
+  | {
+      kind: "aggregateArithmetic";
+      op: ArithmeticOp;
+      left: AggregateExpr;
+      right: AggregateExpr;
+      range: Range;
+    };
+
+/** One step of a pipeline: a list of spansets in, a list of spansets out. */
+export type Stage =
+  | SpansetExpr
+  | { kind: "scalarFilter"; op: OrderOp; left: AggregateExpr; right: AggregateExpr; range: Range }
+  | { kind: "groupBy"; expr: FieldExpr; range: Range }
+  | { kind: "coalesce"; range: Range }
+  | { kind: "select"; references: Reference[]; range: Range };
+
+export type Pipeline = { kind: "pipeline"; stages: Stage[]; range: Range };
+
+/** Whole pipelines joined by spanset operators, each in parentheses. */
+export type PipelineExpr =
+  | Pipeline
+  | {
+      kind: "pipelineOperation";
+      op: SpansetOp;
+      left: PipelineExpr;
+      right: PipelineExpr;
+      range: Range;
+    };
+
+/** Pipelines that end in an aggregate, each in parentheses, and arithmetic between them. */
+export type ScalarPipelineExpr =
+  | { kind: "scalarPipeline"; stages: Stage[]; aggregate: AggregateExpr; range: Range }
+  | {
+      kind: "scalarPipelineArithmetic";
+      op: ArithmeticOp;
+      left: ScalarPipelineExpr;
+      right: ScalarPipelineExpr;
+      range: Range;
+    };
+
+export type ScalarPipelineFilter = {
+  kind: "scalarPipelineFilter";
+  op: OrderOp;
+  left: ScalarPipelineExpr;
+  right: ScalarPipelineExpr | ScalarStatic;
+  range: Range;
+};
+
+export type CountFunctionName = "rate" | "count_over_time";
+export type ValueFunctionName =
+  | "min_over_time"
+  | "max_over_time"
+  | "avg_over_time"
+  | "sum_over_time"
+  | "histogram_over_time";
+
+export type MetricsFunction =
+  | { kind: "countOverTime"; name: CountFunctionName; by: Reference[]; range: Range }
+  | {
+      kind: "valueOverTime";
+      name: ValueFunctionName;
+      argument: Reference;
+      by: Reference[];
+      range: Range;
+    }
+  | { kind: "quantiles"; argument: Reference; quantiles: number[]; by: Reference[]; range: Range }
+  | {
+      kind: "compare";
+      selection: SpansetFilter;
+      /** Values per attribute that are told apart; undefined: the default of 10. */
+      topN: number | undefined;
+      /** Time range of the selection, unix nanoseconds. */
+      between: { startNs: bigint; endNs: bigint } | undefined;
+      range: Range;
+    };
+
+/** What is done with the series of metrics, from left to right. */
+export type SecondStage =
+  | { kind: "topk" | "bottomk"; count: number; range: Range }
+  | { kind: "threshold"; op: OrderOp; value: ScalarStatic; range: Range };
+
+export type MetricsExpr =
+  | {
+      kind: "metrics";
+      stages: Stage[];
+      function: MetricsFunction;
+      second: SecondStage[];
+      range: Range;
+    }
+  | {
+      kind: "metricsArithmetic";
+      op: "+" | "-" | "*" | "/";
+      left: MetricsExpr | ScalarStatic;
+      right: MetricsExpr | ScalarStatic;
+      /** Empty except in the outermost operation: the language has no place for it elsewhere. */
+      second: SecondStage[];
+      range: Range;
+    };
+
+export type QueryBody = PipelineExpr | ScalarPipelineFilter | MetricsExpr;
+
+/** A hint of `with(...)`. Unknown names and wrong types are ignored by who reads them. */
+export type Hint = { name: string; value: Static; range: Range };
+
+export interface Query {
+  body: QueryBody;
+  /** Of the last `with(...)`: the ones before it have no effect. */
+  hints: Hint[];
+  range: Range;
+}

@@ -143,7 +143,7 @@ function threeDigits(nanos: bigint, unit: bigint): string {
 }
 
 /** UTC; a time that no calendar has is shown as its number. */
-function timeText(nanos: bigint): string {
+export function timeText(nanos: bigint): string {
   const date = new Date(Number(nanos / 1_000_000n));
   return Number.isNaN(date.getTime()) ? `${String(nanos)}ns since 1970` : date.toISOString();
 }

@@ -1,0 +1,15 @@
+/**
+ * Keeps compiled code between starts, in the user's cache folder (or NODE_COMPILE_CACHE). Threads
+ * then start in half the CPU, and without the WASM module that strips types from source files:
+ * V8 has crashed ("jit_page.has_value()") where many threads load and drop WASM. A folder that can
+ * not be written turns the cache off.
+ */
+import { enableCompileCache } from "node:module";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+const { env } = process;
+const caches = env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
+// Worker threads read the variable when they start.
+env.NODE_COMPILE_CACHE ??= join(caches, "spoor", "compile");
+enableCompileCache(env.NODE_COMPILE_CACHE);

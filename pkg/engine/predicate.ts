@@ -1,0 +1,109 @@
+/**
+ * A question about one value, in the forms that columns can answer fast: a range for 64-bit
+ * integers, bytes for text. `value` answers for any value and is what the other forms mean.
+ */
+import type { ComparisonOp, Static } from "#pkg/traceql/ast.ts";
+import { compileRegex } from "#pkg/traceql/regex.ts";
+import { compareValues, matchValue, normalizeId, requireBool, type Value } from "./values.ts";
+
+/** Integers from `min` to `max`, or all others. Empty if `min` is greater. */
+export interface IntRange {
+  min: bigint;
+  max: bigint;
+  isInside: boolean;
+}
+
+export interface Predicate {
+  value(value: Value): boolean;
+  /** The integers (and durations) that satisfy it. */
+  ints?: IntRange;
+  /** Texts that satisfy it: those with exactly these UTF-8 bytes, or all others. */
+  text?: { bytes: Uint8Array; isEqual: boolean };
+}
+
+export const int64Min: bigint = -(2n ** 63n);
+export const int64Max: bigint = 2n ** 63n - 1n;
+const noInts: IntRange = { min: 1n, max: 0n, isInside: true };
+
+/** Any value at all. */
+export const exists: Predicate = {
+  value: () => true,
+  ints: { min: int64Min, max: int64Max, isInside: true },
+};
+
+/** Boolean true: what a bare attribute asks for. */
+export const isTrue: Predicate = {
+  value: (value) => value.type === "bool" && value.value,
+  ints: noInts,
+};
+
+/** What `!` before a bare attribute asks for. Throws InvalidInput for what is no boolean. */
+export const isFalse: Predicate = { value: (value) => !requireBool(value) };
+
+/** `value op literal`. The literal is not nil; that of a regex is a string. */
+export function comparisonWith(op: ComparisonOp, literal: Static): Predicate {
+  if (literal.type === "nil") return { value: () => false, ints: noInts };
+  if (op === "=~" || op === "!~") {
+    const matcher = compileRegex(String(literal.value));
+    return { value: (value) => matchValue(op, value, matcher), ints: noInts };
+  }
+  const out: Predicate = {
+    value: (value) => compareValues(op, value, literal),
+    ints: intsOf(op, literal),
+  };
+  if (literal.type === "string" && (op === "=" || op === "!=")) {
+    out.text = { bytes: Buffer.from(literal.value), isEqual: op === "=" };
+  }
+  return out;
+}
+
+/** `id op literal`, where case and leading zeros do not count for = and !=. */
+export function idComparisonWith(op: ComparisonOp, literal: Static): Predicate {
+  if ((op !== "=" && op !== "!=") || literal.type !== "string") return comparisonWith(op, literal);
+  const wanted = normalizeId(literal);
+  return { value: (value) => compareValues(op, normalizeId(value), wanted), ints: noInts };
+}
+
+/** The same comparison seen from the other side: `1 < .a` is `.a > 1`. */
+export function mirrored(op: ComparisonOp): ComparisonOp {
+  const mirror: Partial<Record<ComparisonOp, ComparisonOp>> = {
+    "<": ">",
+    "<=": ">=",
+    ">": "<",
+    ">=": "<=",
+  };
+  return mirror[op] ?? op;
+}
+
+function intsOf(op: ComparisonOp, literal: Static): IntRange {
+  const isNumber =
+    literal.type === "int" || literal.type === "duration" || literal.type === "float";
+  if (!isNumber || Number.isNaN(literal.value)) {
+    const isUnequal = isNumber && op === "!=";
+    return isUnequal ? { ...noInts, isInside: false } : noInts;
+  }
+  // The greatest integer at or below the literal, and the least at or above it.
+  const below = typeof literal.value === "bigint" ? literal.value : floor(literal.value);
+  const above = typeof literal.value === "bigint" ? literal.value : -floor(-literal.value);
+  switch (op) {
+    case "=":
+      return { min: above, max: below, isInside: true };
+    case "!=":
+      return { min: above, max: below, isInside: false };
+    case "<":
+      return { min: int64Min, max: above - 1n, isInside: true };
+    case "<=":
+      return { min: int64Min, max: below, isInside: true };
+    case ">":
+      return { min: below + 1n, max: int64Max, isInside: true };
+    default:
+      return { min: above, max: int64Max, isInside: true };
+  }
+}
+
+/** Infinite numbers become integers beyond 64 bits. */
+function floor(value: number): bigint {
+  if (value === Number.POSITIVE_INFINITY) return 2n ** 70n;
+  if (value === Number.NEGATIVE_INFINITY) return -(2n ** 70n);
+  return BigInt(Math.floor(value));
+}

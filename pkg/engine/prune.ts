@@ -1,0 +1,272 @@
+/**
+ * Whether a row group can have a span that satisfies a condition, from its tag index alone. False
+ * is certain; true may be wrong: not everything is in the index (links, attributes of events).
+ */
+import type { TagEntry, TagIndex, TagType } from "#pkg/block/tag-index.ts";
+import { TagValues } from "#pkg/block/tag-index.ts";
+import type { FieldExpr, Reference, Static } from "#pkg/traceql/ast.ts";
+import {
+  comparisonWith,
+  exists,
+  int64Max,
+  int64Min,
+  isTrue,
+  mirrored,
+  type Predicate,
+} from "./predicate.ts";
+import { isId, scopesOf } from "./references.ts";
+import { compareValues, type OrderOp, type Value } from "./values.ts";
+
+export interface PruneOptions {
+  /** Names of the columns that hold something, if they are known. */
+  columns?: readonly string[];
+}
+
+type Comparison = Extract<FieldExpr, { kind: "comparison" }>;
+
+/** What is asked of values: the predicate, and the comparison that it came from. */
+interface Question {
+  predicate: Predicate;
+  op: OrderOp | undefined;
+  literal: Static | undefined;
+}
+
+const existence: Question = { predicate: exists, op: undefined, literal: undefined };
+const truth: Question = { predicate: isTrue, op: undefined, literal: undefined };
+
+/** Throws Corrupt for a damaged filter in the index. */
+export function mayMatch(index: TagIndex, expr: FieldExpr, options: PruneOptions = {}): boolean {
+  return new Pruner(index, options.columns).may(expr);
+}
+
+class Pruner {
+  readonly #index: TagIndex;
+  readonly #columns: ReadonlySet<string> | undefined;
+
+  constructor(index: TagIndex, columns: readonly string[] | undefined) {
+    this.#index = index;
+    this.#columns = columns === undefined ? undefined : new Set(columns);
+  }
+
+  may(expr: FieldExpr): boolean {
+    switch (expr.kind) {
+      case "static":
+        return expr.static.type === "bool" && expr.static.value;
+      case "logical":
+        return expr.op === "&&"
+          ? this.may(expr.left) && this.may(expr.right)
+          : this.may(expr.left) || this.may(expr.right);
+      case "attribute":
+      case "intrinsic":
+        return this.#mayHave(expr, truth);
+      case "comparison":
+        return this.#comparison(expr);
+      default:
+        return true;
+    }
+  }
+
+  #comparison(expr: Comparison): boolean {
+    const { left, right } = expr;
+    const isLeft = isReference(left);
+    const reference = isLeft ? left : right;
+    const literal = isLeft ? right : left;
+    const isNilAsked = isNil(left) || isNil(right);
+    if (isReference(reference) && literal.kind === "static") {
+      if (isNilAsked) return expr.op === "=" || this.#mayHave(reference, existence);
+      return this.#mayHave(reference, questionOf(expr, { reference, literal, isLeft }));
+    }
+    // Nil on any side makes a comparison false.
+    return isNilAsked || (this.#mayBe(left) && this.#mayBe(right));
+  }
+
+  /** Whether an operand can be something else than nil. */
+  #mayBe(expr: FieldExpr): boolean {
+    switch (expr.kind) {
+      case "attribute":
+      case "intrinsic":
+        return this.#mayHave(expr, existence);
+      case "negate":
+        return this.#mayBe(expr.operand);
+      case "arithmetic":
+        return this.#mayBe(expr.left) && this.#mayBe(expr.right);
+      default:
+        return true;
+    }
+  }
+
+  /** Whether the name can have a value that satisfies the question. */
+  #mayHave(reference: Reference, question: Question): boolean {
+    if (reference.kind === "intrinsic") return this.#intrinsic(reference.name, question);
+    return scopesOf(reference.scope).some((scope) => {
+      if (scope === "event") return this.#hasColumn("event_attributes") && this.#hasEvents();
+      if (scope === "link") return this.#hasColumn("link_attributes");
+      const prefix = scope === "instrumentation" ? "scope" : scope;
+      return this.#key(`${prefix}.${reference.name}`, question);
+    });
+  }
+
+  #intrinsic(name: string, question: Question): boolean {
+    switch (name) {
+      case "span:name":
+        return this.#text("name", question, "");
+      case "span:statusMessage":
+        return this.#text("status_message", question, "");
+      case "instrumentation:name":
+        return this.#text("scope_name", question, "");
+      case "instrumentation:version":
+        return this.#text("scope_version", question, "");
+      case "span:status":
+        return this.#words("status", question, "unset");
+      case "span:kind":
+        return this.#words("kind", question, "unspecified");
+      case "span:duration":
+        return this.#duration(question);
+      case "event:name":
+        return this.#key("event_name", question);
+      case "event:timeSinceStart":
+        return this.#hasEvents();
+      case "link:traceID":
+      case "link:spanID":
+        return this.#hasColumn("link_span_id");
+      default:
+        return true;
+    }
+  }
+
+  #hasColumn(name: string): boolean {
+    return this.#columns === undefined || this.#columns.has(name);
+  }
+
+  #hasEvents(): boolean {
+    return this.#key("event_name", existence);
+  }
+
+  /** Null is not in the index: it is the empty text. */
+  #text(key: string, question: Question, absent: string): boolean {
+    return holds(question, { type: "string", value: absent }) || this.#key(key, question);
+  }
+
+  #words(key: "status" | "kind", question: Question, absent: string): boolean {
+    const wordOf = (value: string): Value => ({ type: key, value }) as Value;
+    if (holds(question, wordOf(absent))) return true;
+    const entries = this.#entries(key);
+    if (entries.length === 0) return this.#index.truncated;
+    return entries.some(
+      ({ values, truncated }) =>
+        truncated || values.some(([text]) => holds(question, wordOf(text))),
+    );
+  }
+
+  #duration(question: Question): boolean {
+    const [entry] = this.#entries("duration_nano");
+    if (entry?.min === undefined || entry.max === undefined) return true;
+    const positive = (text: string): bigint => (BigInt(text) > 0n ? BigInt(text) : 0n);
+    return mayHoldBetween(question, {
+      type: "duration",
+      min: positive(entry.min),
+      max: positive(entry.max),
+    });
+  }
+
+  #entries(key: string): TagEntry[] {
+    return this.#index.entries.filter((entry) => entry.key === key);
+  }
+
+  #key(key: string, question: Question): boolean {
+    const entries = this.#entries(key);
+    return this.#index.truncated || entries.some((entry) => mayHold(entry, question));
+  }
+}
+
+function isReference(expr: FieldExpr): expr is Reference {
+  return expr.kind === "attribute" || expr.kind === "intrinsic";
+}
+
+function isNil(expr: FieldExpr): boolean {
+  return expr.kind === "static" && expr.static.type === "nil";
+}
+
+function questionOf(
+  { op }: Comparison,
+  {
+    reference,
+    literal,
+    isLeft,
+  }: { reference: Reference; literal: Extract<FieldExpr, { kind: "static" }>; isLeft: boolean },
+): Question {
+  // Ids are not in the index, and a literal left of a regex is not allowed.
+  if (isId(reference)) return existence;
+  const seen = isLeft ? op : mirrored(op);
+  const predicate = comparisonWith(seen, literal.static);
+  const isRegex = seen === "=~" || seen === "!~";
+  return { predicate, op: isRegex ? undefined : seen, literal: literal.static };
+}
+
+function holds({ predicate }: Question, value: Value): boolean {
+  return predicate.value(value);
+}
+
+/** Whether one of an entry's values can satisfy the question. */
+function mayHold(entry: TagEntry, question: Question): boolean {
+  const { type, values, truncated } = entry;
+  if (type === "other" || question === existence) return true;
+  // A type that can never satisfy it: an integer asked for a text.
+  if (question.literal !== undefined && !isComparable(type, question.literal)) return false;
+  if (values.some(([text]) => holds(question, valueOfText(type, text)))) return true;
+  if (!truncated) return false;
+  const { op, literal } = question;
+  if (op === "=" && literal?.type === "string") return new TagValues(entry).mayHold(literal.value);
+  if (type === "int64" && op === "=" && literal?.type === "int") {
+    return new TagValues(entry).mayHold(String(literal.value)) && mayHoldNumber(entry, question);
+  }
+  return type === "int64" || type === "double" ? mayHoldNumber(entry, question) : true;
+}
+
+function isComparable(type: TagType, literal: Static): boolean {
+  const isNumber = ["int", "float", "duration"].includes(literal.type);
+  if (isNumber) return type === "int64" || type === "double";
+  return literal.type === type;
+}
+
+function valueOfText(type: TagType, text: string): Value {
+  switch (type) {
+    case "int64":
+      return { type: "int", value: BigInt(text) };
+    case "double":
+      return { type: "float", value: Number(text) };
+    case "bool":
+      return { type: "bool", value: text === "true" };
+    default:
+      return { type: "string", value: text };
+  }
+}
+
+function mayHoldNumber({ type, min, max }: TagEntry, question: Question): boolean {
+  if (min === undefined || max === undefined) return true;
+  if (type === "int64") {
+    return mayHoldBetween(question, { type: "int", min: BigInt(min), max: BigInt(max) });
+  }
+  // NaN is in no range, and unequal to everything.
+  if (question.op === "!=" || question.op === undefined) return true;
+  const [least, greatest]: Value[] = [min, max].map((text) => valueOfText(type, text));
+  if (question.op !== "=") return holds(question, least) || holds(question, greatest);
+  const literal = question.literal as Value;
+  return compareValues("<=", least, literal) && compareValues(">=", greatest, literal);
+}
+
+/** Whether an integer from `min` to `max` can satisfy the question. */
+function mayHoldBetween(
+  { predicate }: Question,
+  { min, max }: { type: "int" | "duration"; min: bigint; max: bigint },
+): boolean {
+  const { ints } = predicate;
+  if (ints === undefined) return true;
+  const wanted = {
+    min: ints.min < int64Min ? int64Min : ints.min,
+    max: ints.max > int64Max ? int64Max : ints.max,
+  };
+  const isEmpty = wanted.min > wanted.max;
+  if (ints.isInside) return !isEmpty && wanted.min <= max && wanted.max >= min;
+  return isEmpty || min < wanted.min || max > wanted.max;
+}

@@ -1,0 +1,289 @@
+/**
+ * What an attribute or intrinsic of a query names in a batch: layers of values, of which the first
+ * that has one counts. Only the columns that `referenceColumns` lists are read.
+ */
+import {
+  type Column,
+  type ColumnBatch,
+  columnOf,
+  type DictColumn,
+  type ListColumn,
+  valueText,
+} from "#pkg/columns/columns.ts";
+import { formatRestValue, parseRestValue } from "#pkg/columns/rest-value.ts";
+import { attributeColumnName, columnKeyPattern, type ScalarType } from "#pkg/columns/schema.ts";
+import { scalarValue } from "#pkg/columns/spans.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
+import type { AnyValue } from "#pkg/otlp/otlp.ts";
+import type { AttributeScope, Reference } from "#pkg/traceql/ast.ts";
+import {
+  BoolValues,
+  CodedValues,
+  DictValues,
+  DoubleValues,
+  hexOf,
+  IdValues,
+  IntValues,
+  ItemValues,
+  type RowValues,
+} from "./row-values.ts";
+import { isPreferred, type Value, valueOf, valueOfKey } from "./values.ts";
+
+/** What has several values in one span, and which of them is looked at. */
+export type Axis = "event" | "link";
+
+export type Layer = { axis: undefined; values: RowValues } | { axis: Axis; values: ItemValues };
+
+type OneScope = Exclude<AttributeScope, "any">;
+
+/** The order in which `.x` is looked up. */
+const anyScopes: readonly OneScope[] = ["span", "resource", "event", "link", "instrumentation"];
+/** In the order of `isPreferred`. */
+const columnTypes: readonly ScalarType[] = ["string", "int64", "double", "bool"];
+const listColumns = { event: "event_attributes", link: "link_attributes" } as const;
+
+const intrinsicColumns: Readonly<Record<string, readonly string[]>> = {
+  "span:duration": ["duration_nano"],
+  "span:name": ["name"],
+  "span:status": ["status"],
+  "span:statusMessage": ["status_message"],
+  "span:kind": ["kind"],
+  "span:id": ["span_id"],
+  "span:parentID": ["parent_span_id"],
+  "event:name": ["event_name"],
+  "event:timeSinceStart": ["event_time", "start_unix_nano"],
+  "link:traceID": ["link_trace_id"],
+  "link:spanID": ["link_span_id"],
+  "instrumentation:name": ["scope_name"],
+  "instrumentation:version": ["scope_version"],
+};
+
+export function scopesOf(scope: AttributeScope): readonly OneScope[] {
+  return scope === "any" ? anyScopes : [scope];
+}
+
+/** Names of the columns that may hold it. */
+export function referenceColumns(reference: Reference): readonly string[] {
+  if (reference.kind === "intrinsic") return intrinsicColumns[reference.name] ?? [];
+  return scopesOf(reference.scope).flatMap((scope) => scopeColumns(scope, reference.name));
+}
+
+function scopeColumns(scope: OneScope, key: string): string[] {
+  if (scope === "event" || scope === "link") return [listColumns[scope]];
+  const prefix = scope === "instrumentation" ? "scope" : scope;
+  const rest = [`${prefix}_rest_key`, `${prefix}_rest_value`];
+  return [...typedColumns(scope, key), ...rest];
+}
+
+function typedColumns(scope: OneScope, key: string): string[] {
+  if ((scope !== "span" && scope !== "resource") || !columnKeyPattern.test(key)) return [];
+  return columnTypes.map((type) => attributeColumnName(scope, key, type));
+}
+
+/** Whether two ids are compared, not texts. */
+export function isId(reference: Reference): boolean {
+  return (
+    reference.kind === "intrinsic" &&
+    ["span:id", "span:parentID", "link:traceID", "link:spanID"].includes(reference.name)
+  );
+}
+
+/** The layers of a reference, the first of which counts that has a value in a row. */
+export function openReference(batch: ColumnBatch, reference: Reference): Layer[] {
+  if (reference.kind === "intrinsic") return [openIntrinsic(batch, reference.name)];
+  return scopesOf(reference.scope).flatMap((scope) => openScope(batch, scope, reference.name));
+}
+
+function openScope(batch: ColumnBatch, scope: OneScope, key: string): Layer[] {
+  if (scope === "event" || scope === "link") return [openList(batch, scope, key)];
+  const columns = typedColumns(scope, key).flatMap((name) => batch.column(name) ?? []);
+  const rest = openRest(
+    batch,
+    { prefix: scope === "instrumentation" ? "scope" : scope, key },
+    columns,
+  );
+  const values = columns.map((column) => columnValues(column));
+  return [...(rest === undefined ? [] : [rest]), ...values].map((one) => ({
+    axis: undefined,
+    values: one,
+  }));
+}
+
+function openList(batch: ColumnBatch, axis: Axis, key: string): Layer {
+  const column = columnOf(batch, listColumns[axis], "list");
+  if (column === undefined) return { axis, values: new ItemValues(undefined, nothing) };
+  const { codes, dictionary } = dictOf(column);
+  const make = (code: number): Value | undefined =>
+    valueOfKey(parseAttributesJson(valueText(dictionary, code)), key, formatRestValue);
+  return { axis, values: new ItemValues({ offsets: column.offsets, codes }, make) };
+}
+
+function nothing(): undefined {
+  return undefined;
+}
+
+function dictOf({ child }: ListColumn): DictColumn {
+  if (child.kind === "dict") return child;
+  throw new SpoorError("Corrupt", `a list of texts has items of kind ${child.kind}`);
+}
+
+function columnValues(column: Column): RowValues {
+  switch (column.kind) {
+    case "dict":
+      return new DictValues(column, textValue);
+    case "int64":
+      return new IntValues(column);
+    case "double":
+      return new DoubleValues(column);
+    case "bool":
+      return new BoolValues(column);
+    default:
+      throw new SpoorError("Corrupt", `an attribute has a column of kind ${column.kind}`);
+  }
+}
+
+function textValue(value: string): Value {
+  return { type: "string", value };
+}
+
+/**
+ * Values in rest lists. Where a row has the key more than once, or in a column too, the preferred
+ * value gets a code of its own (see `isPreferred`).
+ */
+function openRest(
+  batch: ColumnBatch,
+  { prefix, key }: { prefix: string; key: string },
+  columns: readonly Column[],
+): RowValues | undefined {
+  const keys = columnOf(batch, `${prefix}_rest_key`, "list");
+  const values = columnOf(batch, `${prefix}_rest_value`, "list");
+  if (keys === undefined || values === undefined) return undefined;
+  const { codes: keyCodes, dictionary: keyTexts } = dictOf(keys);
+  const { codes: valueCodes, dictionary } = dictOf(values);
+  const wanted = codesOfText(keyTexts, key);
+  if (wanted === undefined) return undefined;
+  const codes = new Int32Array(batch.rows).fill(-1);
+  const extra: Value[] = [];
+  for (let row = 0; row < batch.rows; row++) {
+    const repeats: number[] = [];
+    for (let i = keys.offsets[row]; i < keys.offsets[row + 1]; i++) {
+      if (wanted[keyCodes[i]] === 1) repeats.push(valueCodes[i]);
+    }
+    if (repeats.length === 0) continue;
+    const inColumns = columns.flatMap((column) => scalarValue(column, row) ?? []);
+    codes[row] = repeats[0];
+    if (repeats.length + inColumns.length === 1) continue;
+    const texts = repeats.map((code) => valueText(dictionary, code));
+    extra.push(preferredOf([...texts.map((text) => parseRestValue(text)), ...inColumns]));
+    codes[row] = dictionary.length + extra.length - 1;
+  }
+  return new CodedValues(codes, (code) =>
+    code < dictionary.length
+      ? valueOf(parseRestValue(valueText(dictionary, code)))
+      : extra[code - dictionary.length],
+  );
+}
+
+function preferredOf(all: readonly AnyValue[]): Value {
+  const candidates = all.map((value) => ({ value, text: formatRestValue(value) }));
+  return valueOf(candidates.reduce((a, b) => (isPreferred(b, a) ? b : a)).value);
+}
+
+/** 1 for each entry with this text; undefined if there is none. */
+function codesOfText(dictionary: DictColumn["dictionary"], text: string): Uint8Array | undefined {
+  const wanted = new Uint8Array(dictionary.length);
+  let isAny = false;
+  for (let code = 0; code < dictionary.length; code++) {
+    if (valueText(dictionary, code) !== text) continue;
+    wanted[code] = 1;
+    isAny = true;
+  }
+  return isAny ? wanted : undefined;
+}
+
+function openIntrinsic(batch: ColumnBatch, name: string): Layer {
+  const text = (column: string): Layer => {
+    const values = new DictValues(columnOf(batch, column, "dict"), textValue, textValue(""));
+    return { axis: undefined, values };
+  };
+  switch (name) {
+    case "span:duration":
+      return { axis: undefined, values: new IntValues(durationsOf(batch), "duration") };
+    case "span:name":
+      return text("name");
+    case "span:statusMessage":
+      return text("status_message");
+    case "instrumentation:name":
+      return text("scope_name");
+    case "instrumentation:version":
+      return text("scope_version");
+    case "span:status":
+      return { axis: undefined, values: wordValues(batch, "status", "unset") };
+    case "span:kind":
+      return { axis: undefined, values: wordValues(batch, "kind", "unspecified") };
+    case "span:id":
+      return { axis: undefined, values: new IdValues(columnOf(batch, "span_id", "int64")) };
+    case "span:parentID":
+      return { axis: undefined, values: new IdValues(columnOf(batch, "parent_span_id", "int64")) };
+    case "event:name":
+      return { axis: "event", values: textItems(batch, "event_name", valueText) };
+    case "event:timeSinceStart":
+      return { axis: "event", values: timesSinceStart(batch) };
+    case "link:traceID":
+      return { axis: "link", values: textItems(batch, "link_trace_id", hexOf) };
+    case "link:spanID":
+      return { axis: "link", values: textItems(batch, "link_span_id", hexOf) };
+    default:
+      throw new SpoorError("InvalidInput", `not supported yet: ${name}`, { reason: "traceql" });
+  }
+}
+
+/** A number without a word stays a word of its own: it equals none of the language's. */
+function wordValues(batch: ColumnBatch, type: "status" | "kind", absent: string): DictValues {
+  const make = (value: string): Value => ({ type, value }) as Value;
+  return new DictValues(columnOf(batch, type, "dict"), make, make(absent));
+}
+
+/** A span that ends before it starts has no duration. */
+function durationsOf(batch: ColumnBatch): { values: BigInt64Array; valid: undefined } {
+  const column = columnOf(batch, "duration_nano", "int64");
+  const raw = column?.values ?? new BigInt64Array(batch.rows);
+  const words = new Int32Array(raw.buffer, raw.byteOffset, raw.length * 2);
+  let out: BigInt64Array | undefined;
+  for (let row = 0; row < raw.length; row++) {
+    if (words[row * 2 + 1] >= 0) continue;
+    out ??= raw.slice();
+    out[row] = 0n;
+  }
+  return { values: out ?? raw, valid: undefined };
+}
+
+function textItems(
+  batch: ColumnBatch,
+  name: string,
+  textOf: (dictionary: DictColumn["dictionary"], code: number) => string,
+): ItemValues {
+  const column = columnOf(batch, name, "list");
+  if (column === undefined) return new ItemValues(undefined, nothing);
+  const { codes, dictionary } = dictOf(column);
+  return new ItemValues({ offsets: column.offsets, codes }, (code) =>
+    textValue(textOf(dictionary, code)),
+  );
+}
+
+function timesSinceStart(batch: ColumnBatch): ItemValues {
+  const column = columnOf(batch, "event_time", "list");
+  const starts = columnOf(batch, "start_unix_nano", "int64");
+  if (column?.child.kind !== "int64" || starts === undefined) {
+    return new ItemValues(undefined, nothing);
+  }
+  const { offsets, child } = column;
+  const times = child.values;
+  const since = new BigInt64Array(times.length);
+  for (let row = 0; row < batch.rows; row++) {
+    for (let i = offsets[row]; i < offsets[row + 1]; i++) since[i] = times[i] - starts.values[row];
+  }
+  const codes = Int32Array.from(times, (_, i) => i);
+  return new ItemValues({ offsets, codes }, (at) => ({ type: "duration", value: since[at] }));
+}

@@ -1,0 +1,318 @@
+// HOT: runs per row of every search with a condition; see the oracle tests in filter.test.ts.
+/**
+ * Values of one kind in the rows of a batch, asked by a predicate: dictionary entries are tested
+ * once each and then looked up by code; numbers are tested in place.
+ */
+import { type ByteValues, isValid, valueBytes, valueText } from "#pkg/columns/columns.ts";
+import { int64Max, int64Min, type IntRange, type Predicate } from "./predicate.ts";
+import type { Value } from "./values.ts";
+
+/**
+ * A pass over rows: those with pending = 1 still look for their value. A layer that has it sets
+ * pending to 0 and hits to the predicate's answer.
+ */
+export interface Pass {
+  pending: Uint8Array;
+  hits: Uint8Array;
+}
+
+/** At most one value per row. */
+export interface RowValues {
+  get(row: number): Value | undefined;
+  test(predicate: Predicate, pass: Pass): void;
+}
+
+/** Strings, or words and ids, by dictionary code. */
+export class DictValues implements RowValues {
+  readonly #codes: Int32Array | undefined;
+  readonly #dictionary: ByteValues;
+  readonly #make: (text: string) => Value;
+  /** What null means; undefined: nothing. */
+  readonly #absent: Value | undefined;
+
+  constructor(
+    column: { codes: Int32Array; dictionary: ByteValues } | undefined,
+    make: (text: string) => Value,
+    absent?: Value,
+  ) {
+    this.#codes = column?.codes;
+    this.#dictionary = column?.dictionary ?? noValues;
+    this.#make = make;
+    this.#absent = absent;
+  }
+
+  get(row: number): Value | undefined {
+    const code = this.#codes === undefined ? -1 : this.#codes[row];
+    return code < 0 ? this.#absent : this.#make(valueText(this.#dictionary, code));
+  }
+
+  test(predicate: Predicate, { pending, hits }: Pass): void {
+    const { text } = predicate;
+    const absent = this.#absent;
+    // 0: not asked yet, 1: no, 2: yes. The last place is for null.
+    const known = new Uint8Array(this.#dictionary.length + 1);
+    const last = this.#dictionary.length;
+    for (let row = 0; row < pending.length; row++) {
+      if (pending[row] === 0) continue;
+      let code = this.#codes === undefined ? -1 : this.#codes[row];
+      if (code < 0) {
+        if (absent === undefined) continue;
+        code = last;
+      }
+      if (known[code] === 0) {
+        let isHit: boolean;
+        if (code === last) isHit = predicate.value(absent!);
+        else if (text !== undefined && absent?.type !== "status" && absent?.type !== "kind") {
+          isHit = equalBytes(this.#dictionary, code, text.bytes) === text.isEqual;
+        } else isHit = predicate.value(this.#make(valueText(this.#dictionary, code)));
+        known[code] = isHit ? 2 : 1;
+      }
+      pending[row] = 0;
+      hits[row] = known[code] - 1;
+    }
+  }
+}
+
+const noValues: ByteValues = { bytes: new Uint8Array(0), offsets: new Uint32Array(1), length: 0 };
+
+function equalBytes(values: ByteValues, code: number, wanted: Uint8Array): boolean {
+  const from = values.offsets[code];
+  if (values.offsets[code + 1] - from !== wanted.length) return false;
+  for (let i = 0; i < wanted.length; i++) if (values.bytes[from + i] !== wanted[i]) return false;
+  return true;
+}
+
+/** 64-bit integers or durations. */
+export class IntValues implements RowValues {
+  readonly #values: BigInt64Array;
+  readonly #valid: Uint8Array | undefined;
+  readonly #type: "int" | "duration";
+
+  constructor(
+    column: { values: BigInt64Array; valid: Uint8Array | undefined },
+    type: "int" | "duration" = "int",
+  ) {
+    this.#values = column.values;
+    this.#valid = column.valid;
+    this.#type = type;
+  }
+
+  get(row: number): Value | undefined {
+    if (!isValid(this.#valid, row)) return undefined;
+    return { type: this.#type, value: this.#values[row] };
+  }
+
+  test(predicate: Predicate, pass: Pass): void {
+    if (predicate.ints !== undefined) {
+      testInts(this.#values, this.#valid, predicate.ints, pass);
+      return;
+    }
+    testEach(this, predicate, pass);
+  }
+}
+
+/** Tests integers as word pairs: a bigint per row would cost ten times as much. */
+function testInts(
+  values: BigInt64Array,
+  valid: Uint8Array | undefined,
+  { min, max, isInside }: IntRange,
+  { pending, hits }: Pass,
+): void {
+  const words = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
+  const isEmpty = min > max || min > int64Max || max < int64Min;
+  const bounds = new Int32Array(
+    BigInt64Array.of(min < int64Min ? int64Min : min, max > int64Max ? int64Max : max).buffer,
+  );
+  const minLow = bounds[0] >>> 0;
+  const minHigh = bounds[1];
+  const maxLow = bounds[2] >>> 0;
+  const maxHigh = bounds[3];
+  const inside = isInside ? 1 : 0;
+  for (let row = 0; row < pending.length; row++) {
+    if (pending[row] === 0) continue;
+    if (valid !== undefined && (valid[row >> 3] & (1 << (row & 7))) === 0) continue;
+    pending[row] = 0;
+    const low = words[row * 2] >>> 0;
+    const high = words[row * 2 + 1];
+    const isIn =
+      !isEmpty &&
+      (high > minHigh || (high === minHigh && low >= minLow)) &&
+      (high < maxHigh || (high === maxHigh && low <= maxLow));
+    hits[row] = isIn ? inside : 1 - inside;
+  }
+}
+
+export class DoubleValues implements RowValues {
+  readonly #values: Float64Array;
+  readonly #valid: Uint8Array | undefined;
+
+  constructor(column: { values: Float64Array; valid: Uint8Array | undefined }) {
+    this.#values = column.values;
+    this.#valid = column.valid;
+  }
+
+  get(row: number): Value | undefined {
+    if (!isValid(this.#valid, row)) return undefined;
+    return { type: "float", value: this.#values[row] };
+  }
+
+  test(predicate: Predicate, pass: Pass): void {
+    testEach(this, predicate, pass);
+  }
+}
+
+export class BoolValues implements RowValues {
+  readonly #values: Uint8Array;
+  readonly #valid: Uint8Array | undefined;
+
+  constructor(column: { values: Uint8Array; valid: Uint8Array | undefined }) {
+    this.#values = column.values;
+    this.#valid = column.valid;
+  }
+
+  get(row: number): Value | undefined {
+    return isValid(this.#valid, row) ? { type: "bool", value: this.#values[row] === 1 } : undefined;
+  }
+
+  test(predicate: Predicate, pass: Pass): void {
+    testEach(this, predicate, pass);
+  }
+}
+
+/** Span ids: 8 bytes as an integer, shown as hex; an absent one is the empty text. */
+export class IdValues implements RowValues {
+  readonly #values: BigInt64Array | undefined;
+  readonly #valid: Uint8Array | undefined;
+
+  constructor(column: { values: BigInt64Array; valid: Uint8Array | undefined } | undefined) {
+    this.#values = column?.values;
+    this.#valid = column?.valid;
+  }
+
+  get(row: number): Value {
+    if (this.#values === undefined || !isValid(this.#valid, row)) return noId;
+    const id = BigInt.asUintN(64, this.#values[row]);
+    return { type: "string", value: id.toString(16).padStart(16, "0") };
+  }
+
+  test(predicate: Predicate, pass: Pass): void {
+    testEach(this, predicate, pass);
+  }
+}
+
+const noId: Value = { type: "string", value: "" };
+
+/** Values by code, made when they are first asked for: attributes in rest lists. */
+export class CodedValues implements RowValues {
+  readonly #codes: Int32Array;
+  readonly #values: (Value | undefined)[];
+  readonly #make: (code: number) => Value;
+
+  /** @param codes per row, -1 for none. */
+  constructor(codes: Int32Array, make: (code: number) => Value) {
+    this.#codes = codes;
+    this.#values = [];
+    this.#make = make;
+  }
+
+  get(row: number): Value | undefined {
+    const code = this.#codes[row];
+    if (code < 0) return undefined;
+    return (this.#values[code] ??= this.#make(code));
+  }
+
+  test(predicate: Predicate, { pending, hits }: Pass): void {
+    const known = new Map<number, number>();
+    for (let row = 0; row < pending.length; row++) {
+      const code = this.#codes[row];
+      if (pending[row] === 0 || code < 0) continue;
+      let hit = known.get(code);
+      if (hit === undefined) {
+        hit = predicate.value(this.get(row)!) ? 1 : 0;
+        known.set(code, hit);
+      }
+      pending[row] = 0;
+      hits[row] = hit;
+    }
+  }
+}
+
+function testEach(values: RowValues, predicate: Predicate, { pending, hits }: Pass): void {
+  for (let row = 0; row < pending.length; row++) {
+    if (pending[row] === 0) continue;
+    const value = values.get(row);
+    if (value === undefined) continue;
+    pending[row] = 0;
+    hits[row] = predicate.value(value) ? 1 : 0;
+  }
+}
+
+/** The items of row r have the codes from offsets[r] to offsets[r + 1]. */
+export interface ItemCodes {
+  offsets: Int32Array;
+  codes: Int32Array;
+}
+
+/** Values of the events or links of each row. */
+export class ItemValues {
+  readonly #offsets: Int32Array | undefined;
+  readonly #codes: Int32Array;
+  readonly #known = new Map<number, Value | undefined>();
+  readonly #make: (code: number) => Value | undefined;
+
+  constructor(items: ItemCodes | undefined, make: (code: number) => Value | undefined) {
+    this.#offsets = items?.offsets;
+    this.#codes = items?.codes ?? new Int32Array(0);
+    this.#make = make;
+  }
+
+  count(row: number): number {
+    return this.#offsets === undefined ? 0 : this.#offsets[row + 1] - this.#offsets[row];
+  }
+
+  item(row: number, index: number): Value | undefined {
+    return this.#at(this.#offsets![row] + index);
+  }
+
+  /** Whether any item of the row has a value. */
+  has(row: number): boolean {
+    const count = this.count(row);
+    for (let i = 0; i < count; i++) if (this.item(row, i) !== undefined) return true;
+    return false;
+  }
+
+  /** A hit if the predicate holds for any item's value; asked of every one of them. */
+  test(predicate: Predicate, { pending, hits }: Pass): void {
+    const known = new Map<number, number>();
+    for (let row = 0; row < pending.length; row++) {
+      if (pending[row] === 0) continue;
+      const count = this.count(row);
+      for (let i = 0; i < count; i++) {
+        const at = this.#offsets![row] + i;
+        const code = this.#codes[at];
+        let hit = known.get(code);
+        if (hit === undefined) {
+          const value = this.#at(at);
+          hit = value === undefined ? -1 : predicate.value(value) ? 1 : 0;
+          known.set(code, hit);
+        }
+        if (hit < 0) continue;
+        pending[row] = 0;
+        if (hit === 1) hits[row] = 1;
+      }
+    }
+  }
+
+  #at(at: number): Value | undefined {
+    const code = this.#codes[at];
+    if (this.#known.has(code)) return this.#known.get(code);
+    const value = this.#make(code);
+    this.#known.set(code, value);
+    return value;
+  }
+}
+
+/** Text of dictionary entries that are bytes: ids of links. */
+export function hexOf(dictionary: ByteValues, code: number): string {
+  return Buffer.from(valueBytes(dictionary, code)).toString("hex");
+}

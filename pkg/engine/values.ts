@@ -1,0 +1,266 @@
+/**
+ * Values of TraceQL at run time, and what its operators do with them. A missing value is undefined
+ * ("nil"): comparing it is false, calculating with it is nil again. Types that do not fit an
+ * operator make a comparison false and a calculation nil; only what no data can mean is an error.
+ */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { AnyValue, KeyValue } from "#pkg/otlp/otlp.ts";
+import type { ArithmeticOp, ComparisonOp, Static } from "#pkg/traceql/ast.ts";
+
+export type Scalar = Exclude<Static, { type: "nil" }>;
+
+/** `other`: key-value lists, bytes and empty values; they exist and equal nothing. */
+export type Value = Scalar | { type: "array"; values: Value[] } | { type: "other" };
+
+/** Matches the whole of a text. */
+export interface Matcher {
+  matches(text: string): boolean;
+}
+
+export type OrderOp = Exclude<ComparisonOp, "=~" | "!~">;
+
+const otherValue: Value = { type: "other" };
+
+export function valueOf(value: AnyValue): Value {
+  switch (value.kind) {
+    case "string":
+      return { type: "string", value: value.value };
+    case "int":
+      return { type: "int", value: value.value };
+    case "double":
+      return { type: "float", value: value.value };
+    case "bool":
+      return { type: "bool", value: value.value };
+    case "array":
+      return { type: "array", values: value.values.map((item) => valueOf(item)) };
+    default:
+      return otherValue;
+  }
+}
+
+const typeRanks: Readonly<Record<string, number>> = { string: 0, int: 1, double: 2, bool: 3 };
+
+/**
+ * Which of two values counts where one list of attributes has a key twice. OTLP forbids that, and
+ * blocks do not keep the order of attributes, so it must not depend on it: strings come before
+ * integers, doubles, booleans and all else, and then the lesser text (`formatRestValue`) counts.
+ */
+export function isPreferred(
+  a: { value: AnyValue; text: string },
+  b: { value: AnyValue; text: string },
+): boolean {
+  const rankA = typeRanks[a.value.kind] ?? 4;
+  const rankB = typeRanks[b.value.kind] ?? 4;
+  return rankA === rankB ? a.text < b.text : rankA < rankB;
+}
+
+/** The value of a key in a list of attributes; undefined if it has none. */
+export function valueOfKey(
+  attributes: readonly KeyValue[],
+  key: string,
+  format: (value: AnyValue) => string,
+): Value | undefined {
+  let best: AnyValue | undefined;
+  for (const attribute of attributes) {
+    if (attribute.key !== key) continue;
+    const { value } = attribute;
+    const isBetter =
+      best === undefined ||
+      isPreferred({ value, text: format(value) }, { value: best, text: format(best) });
+    if (isBetter) best = value;
+  }
+  return best === undefined ? undefined : valueOf(best);
+}
+
+/** `left op right`, neither of them missing. Throws InvalidInput for two arrays. */
+export function compareValues(op: OrderOp, left: Value, right: Value): boolean {
+  if (left.type === "array") {
+    if (right.type === "array") throw arrayError(op, "array");
+    const test = (item: Value): boolean => compareScalars(op, item, right);
+    return op === "!=" ? left.values.every(test) : left.values.some(test);
+  }
+  if (right.type === "array") {
+    const test = (item: Value): boolean => compareScalars(op, left, item);
+    return op === "!=" ? right.values.every(test) : right.values.some(test);
+  }
+  return compareScalars(op, left, right);
+}
+
+function compareScalars(op: OrderOp, left: Value, right: Value): boolean {
+  if (isNumber(left) && isNumber(right)) return holdsForNumbers(op, left.value, right.value);
+  if (left.type === "string" && right.type === "string") {
+    if (op === "=") return left.value === right.value;
+    if (op === "!=") return left.value !== right.value;
+    return holds(op, compareText(left.value, right.value));
+  }
+  if (left.type !== right.type || left.type === "array" || left.type === "other") return false;
+  const isSame = left.value === (right as Scalar).value;
+  return op === "=" ? isSame : op === "!=" && !isSame;
+}
+
+type NumberValue = Extract<Value, { type: "int" | "float" | "duration" }>;
+
+function isNumber(value: Value): value is NumberValue {
+  return value.type === "int" || value.type === "float" || value.type === "duration";
+}
+
+/** JavaScript compares integers of any size with doubles exactly. */
+function holdsForNumbers(op: OrderOp, left: bigint | number, right: bigint | number): boolean {
+  switch (op) {
+    case "=":
+      // oxlint-disable-next-line eqeqeq -- an integer and a double with the same value are equal
+      return left == right;
+    case "!=":
+      // oxlint-disable-next-line eqeqeq -- as above
+      return left != right;
+    case "<":
+      return left < right;
+    case "<=":
+      return left <= right;
+    case ">":
+      return left > right;
+    default:
+      return left >= right;
+  }
+}
+
+function holds(op: OrderOp, order: number): boolean {
+  switch (op) {
+    case "<":
+      return order < 0;
+    case "<=":
+      return order <= 0;
+    case ">":
+      return order > 0;
+    default:
+      return order >= 0;
+  }
+}
+
+/** The order of the UTF-8 bytes. */
+export function compareText(left: string, right: string): number {
+  return Buffer.compare(Buffer.from(left), Buffer.from(right));
+}
+
+/** `left =~ pattern` or `left !~ pattern`. */
+export function matchValue(op: "=~" | "!~", left: Value, matcher: Matcher): boolean {
+  if (left.type === "array") {
+    const test = (item: Value): boolean => item.type !== "array" && matchValue(op, item, matcher);
+    return op === "!~" ? left.values.every(test) : left.values.some(test);
+  }
+  return left.type === "string" && matcher.matches(left.value) === (op === "=~");
+}
+
+/** Compares ids given as hex text: case and leading zeros do not count. */
+export function normalizeId(value: Value): Value {
+  if (value.type !== "string") return value;
+  return { type: "string", value: value.value.toLowerCase().replace(/^0+/, "") };
+}
+
+/**
+ * `left op right`. Two integers give an integer of 64 bits, durations stay durations where that is
+ * exact, all other numbers become doubles. Throws InvalidInput for arrays and for an integer
+ * divided by zero.
+ */
+export function calculate(op: ArithmeticOp, left: Value, right: Value): Value | undefined {
+  if (left.type === "array" || right.type === "array") throw arrayError(op, "number");
+  if (!isNumber(left) || !isNumber(right)) return undefined;
+  if (left.type === "int" && right.type === "int") {
+    return { type: "int", value: calculateInts(op, left.value, right.value) };
+  }
+  const nanos = calculateDurations(op, left, right);
+  if (nanos !== undefined) return { type: "duration", value: BigInt.asIntN(64, nanos) };
+  return { type: "float", value: calculateFloats(op, Number(left.value), Number(right.value)) };
+}
+
+function calculateInts(op: ArithmeticOp, left: bigint, right: bigint): bigint {
+  const isDivision = op === "/" || op === "%";
+  if ((isDivision && right === 0n) || (op === "^" && left === 0n && right < 0n)) {
+    throw queryError(`calculate ${left} ${op} ${right}: division by zero`);
+  }
+  switch (op) {
+    case "+":
+      return BigInt.asIntN(64, left + right);
+    case "-":
+      return BigInt.asIntN(64, left - right);
+    case "*":
+      return BigInt.asIntN(64, left * right);
+    case "/":
+      return BigInt.asIntN(64, left / right);
+    case "%":
+      return left % right;
+    default:
+      return powerOf(left, right);
+  }
+}
+
+/** Rounded towards zero; the low 64 bits, in as many steps as the exponent has bits. */
+function powerOf(base: bigint, exponent: bigint): bigint {
+  if (exponent < 0n) {
+    if (base !== 1n && base !== -1n) return 0n;
+    return exponent % 2n === 0n ? 1n : base;
+  }
+  let out = 1n;
+  let square = base;
+  for (let left = exponent; left > 0n; left >>= 1n) {
+    if ((left & 1n) === 1n) out = BigInt.asIntN(64, out * square);
+    square = BigInt.asIntN(64, square * square);
+  }
+  return out;
+}
+
+/** Nanoseconds where the result is a duration and exact. */
+function calculateDurations(
+  op: ArithmeticOp,
+  left: NumberValue,
+  right: NumberValue,
+): bigint | undefined {
+  if (left.type === "float" || right.type === "float") return undefined;
+  const isBoth = left.type === "duration" && right.type === "duration";
+  if (isBoth && op === "+") return left.value + right.value;
+  if (isBoth && op === "-") return left.value - right.value;
+  if (!isBoth && op === "*") return left.value * right.value;
+  const isShare = left.type === "duration" && !isBoth && op === "/" && right.value !== 0n;
+  return isShare && left.value % right.value === 0n ? left.value / right.value : undefined;
+}
+
+function calculateFloats(op: ArithmeticOp, left: number, right: number): number {
+  switch (op) {
+    case "+":
+      return left + right;
+    case "-":
+      return left - right;
+    case "*":
+      return left * right;
+    case "/":
+      return left / right;
+    case "%":
+      return left % right;
+    default:
+      return left ** right;
+  }
+}
+
+/** `-value`; nil for what is not a number. Throws InvalidInput for arrays. */
+export function negateValue(value: Value): Value | undefined {
+  if (value.type === "array") throw arrayError("-", "number");
+  if (value.type === "float") return { type: "float", value: -value.value };
+  if (!isNumber(value)) return undefined;
+  return { type: value.type, value: BigInt.asIntN(64, -value.value) };
+}
+
+/** The operand of `!`. Throws InvalidInput if it is no boolean. */
+export function requireBool(value: Value): boolean {
+  if (value.type === "bool") return value.value;
+  throw queryError(`negate a ${value.type} with !: it needs a boolean`);
+}
+
+function arrayError(op: string, other: string): SpoorError {
+  return queryError(`apply ${op} to an array and ${other === "array" ? "an array" : "a number"}`);
+}
+
+function queryError(message: string): SpoorError {
+  return new SpoorError("InvalidInput", `evaluate TraceQL: ${message}`, {
+    reason: "traceql_value",
+  });
+}

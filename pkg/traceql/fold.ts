@@ -1,0 +1,143 @@
+/** Values of expressions that hold literals only. */
+import type { ArithmeticOp, ComparisonOp, Static } from "./ast.ts";
+import { int64Max, int64Min, type Literal, type NumberStatic } from "./literals.ts";
+import { compileRegex } from "./regex.ts";
+
+export function isNumber(value: Static): value is NumberStatic {
+  return value.type === "int" || value.type === "float" || value.type === "duration";
+}
+
+/**
+ * The value of `left op right`; undefined if it has no literal (1.0 / 0 is infinite). Integers stay
+ * integers; durations stay durations where the result is exact, all else is a float.
+ */
+export function foldArithmetic(
+  op: ArithmeticOp,
+  left: NumberStatic,
+  right: NumberStatic,
+): Literal<NumberStatic> | undefined {
+  if (left.type === "int" && right.type === "int") return foldInts(op, left.value, right.value);
+  const nanos = foldDurations(op, left, right);
+  if (nanos !== undefined) return fits("duration", nanos);
+  const value = foldFloats(op, Number(left.value), Number(right.value));
+  return Number.isFinite(value) ? { value: { type: "float", value } } : undefined;
+}
+
+function foldInts(op: ArithmeticOp, left: bigint, right: bigint): Literal<NumberStatic> {
+  const isDivided = op === "/" || op === "%" || (op === "^" && left === 0n && right < 0n);
+  if (isDivided && (op === "^" || right === 0n)) return { problem: "division by zero" };
+  switch (op) {
+    case "+":
+      return fits("int", left + right);
+    case "-":
+      return fits("int", left - right);
+    case "*":
+      return fits("int", left * right);
+    case "/":
+      return fits("int", left / right);
+    case "%":
+      return fits("int", left % right);
+    default:
+      return fits("int", powerOf(left, right));
+  }
+}
+
+/** Rounded towards zero; more than 64 bits are cut to a value that does not fit either. */
+function powerOf(base: bigint, exponent: bigint): bigint {
+  const isUnit = base === 0n || base === 1n || base === -1n;
+  if (isUnit) return exponent % 2n === 0n ? (exponent === 0n ? 1n : base * base) : base;
+  if (exponent < 0n) return 0n;
+  return exponent > 64n ? int64Max + 1n : base ** exponent;
+}
+
+/** Nanoseconds where the result is a duration and exact. */
+function foldDurations(
+  op: ArithmeticOp,
+  left: NumberStatic,
+  right: NumberStatic,
+): bigint | undefined {
+  if (left.type === "float" || right.type === "float") return undefined;
+  const isBoth = left.type === "duration" && right.type === "duration";
+  if (isBoth && op === "+") return left.value + right.value;
+  if (isBoth && op === "-") return left.value - right.value;
+  if (!isBoth && op === "*") return left.value * right.value;
+  const isShare = left.type === "duration" && !isBoth && op === "/" && right.value !== 0n;
+  return isShare && left.value % right.value === 0n ? left.value / right.value : undefined;
+}
+
+function foldFloats(op: ArithmeticOp, left: number, right: number): number {
+  switch (op) {
+    case "+":
+      return left + right;
+    case "-":
+      return left - right;
+    case "*":
+      return left * right;
+    case "/":
+      return left / right;
+    case "%":
+      return left % right;
+    default:
+      return left ** right;
+  }
+}
+
+export function foldNegation(operand: NumberStatic): Literal<NumberStatic> {
+  if (operand.type === "float") return { value: { type: "float", value: -operand.value } };
+  return fits(operand.type, -operand.value);
+}
+
+function fits(type: "int" | "duration", value: bigint): Literal<NumberStatic> {
+  // The least duration has no literal, as its positive part does not fit.
+  const min = type === "int" ? int64Min : int64Min + 1n;
+  if (value > int64Max || value < min) return { problem: "the result does not fit in 64 bits" };
+  return { value: { type, value } };
+}
+
+/** Whether `left op right` holds; the types are known to suit the operator. */
+export function foldComparison(op: ComparisonOp, left: Static, right: Static): boolean {
+  if (left.type === "nil" || right.type === "nil") {
+    return op === "!=" && left.type !== right.type;
+  }
+  if (op === "=~" || op === "!~") {
+    return compileRegex(String(right.value)).matches(String(left.value)) === (op === "=~");
+  }
+  const order = orderOf(left, right);
+  switch (op) {
+    case "=":
+      return order === 0;
+    case "!=":
+      return order !== 0;
+    case "<":
+      return order < 0;
+    case "<=":
+      return order <= 0;
+    case ">":
+      return order > 0;
+    default:
+      return order >= 0;
+  }
+}
+
+/** Negative, zero or positive; for types without an order only zero has a meaning. */
+function orderOf(left: Static, right: Static): number {
+  if (isNumber(left) && isNumber(right)) {
+    // JavaScript compares integers of any size with floats exactly.
+    if (left.value === right.value) return 0;
+    return left.value < right.value ? -1 : left.value > right.value ? 1 : 0;
+  }
+  if (left.type === "string" && right.type === "string") {
+    return compareBytes(left.value, right.value);
+  }
+  return left.type !== "nil" && right.type !== "nil" && left.value === right.value ? 0 : 1;
+}
+
+/** The order of the UTF-8 bytes, which is the order of the code points. */
+function compareBytes(left: string, right: string): number {
+  let at = 0;
+  while (at < left.length && left[at] === right[at]) at++;
+  if (at === left.length || at === right.length) return left.length - right.length;
+  // Surrogates stand for code points above all other units.
+  const rank = (unit: number): number => (unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit);
+  return rank(left.charCodeAt(at)) - rank(right.charCodeAt(at));
+}

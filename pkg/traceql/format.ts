@@ -1,0 +1,133 @@
+/** Canonical text of field expressions: parsing it gives the same tree. */
+import type { AttributeScope, FieldExpr, Static } from "./ast.ts";
+import { intrinsics } from "./intrinsics.ts";
+import { int64Min } from "./literals.ts";
+import { endsName } from "./tokens.ts";
+
+/** How tight operators bind; a part that binds less than its place asks for gets parentheses. */
+const level = { logical: 1, comparison: 2, sum: 3, not: 4, product: 5, power: 6, atom: 7 };
+
+/** The canonical text, which is also the name of a series' label: `span.a`, `duration`. */
+export function formatField(expr: FieldExpr): string {
+  return print(expr, 0);
+}
+
+function print(expr: FieldExpr, levelMin: number): string {
+  const text = printBare(expr);
+  return levelOf(expr) < levelMin ? `(${text})` : text;
+}
+
+function levelOf(expr: FieldExpr): number {
+  switch (expr.kind) {
+    case "static":
+      return isNegative(expr.static) ? level.sum : level.atom;
+    case "attribute":
+    case "intrinsic":
+      return level.atom;
+    case "not":
+      return level.not;
+    case "negate":
+      return level.sum;
+    case "logical":
+      return level.logical;
+    case "comparison":
+      return level.comparison;
+    default:
+      if (expr.op === "^") return level.power;
+      return expr.op === "+" || expr.op === "-" ? level.sum : level.product;
+  }
+}
+
+function printBare(expr: FieldExpr): string {
+  switch (expr.kind) {
+    case "static":
+      return formatStatic(expr.static);
+    case "attribute":
+      return formatAttribute(expr.scope, expr.name);
+    case "intrinsic":
+      return intrinsics[expr.name].legacy ?? expr.name;
+    case "not":
+      return `!${print(expr.operand, level.atom)}`;
+    case "negate":
+      // `-a * b` is -(a * b); the parentheses are for the reader.
+      return `-${print(expr.operand, level.atom)}`;
+    case "logical":
+      return printLogical(expr);
+    default: {
+      const own = levelOf(expr);
+      const isRight = expr.op === "^";
+      const left = print(expr.left, isRight ? own + 1 : own);
+      return `${left} ${expr.op} ${print(expr.right, isRight ? own : own + 1)}`;
+    }
+  }
+}
+
+/** `&&` and `||` bind alike; readers expect otherwise, so a mixture has parentheses. */
+function printLogical(expr: Extract<FieldExpr, { kind: "logical" }>): string {
+  const isMixed = expr.left.kind === "logical" && expr.left.op !== expr.op;
+  const left = print(expr.left, isMixed ? level.comparison : level.logical);
+  return `${left} ${expr.op} ${print(expr.right, level.comparison)}`;
+}
+
+function isNegative(value: Static): boolean {
+  if (value.type === "int") return value.value < 0n && value.value !== int64Min;
+  if (value.type === "duration") return value.value < 0n;
+  return value.type === "float" && (value.value < 0 || Object.is(value.value, -0));
+}
+
+/** The canonical text of a literal. */
+export function formatStatic(value: Static): string {
+  switch (value.type) {
+    case "int":
+      return value.value === int64Min ? "minInt" : String(value.value);
+    case "float":
+      return formatFloat(value.value);
+    case "string":
+      return JSON.stringify(value.value);
+    case "duration":
+      return formatDuration(value.value);
+    case "nil":
+      return "nil";
+    default:
+      return String(value.value);
+  }
+}
+
+function formatFloat(value: number): string {
+  if (Object.is(value, -0)) return "-0.0";
+  const text = String(value);
+  return /^-?\d+$/.test(text) ? `${text}.0` : text;
+}
+
+/** Nanoseconds as Go writes them, without parts that are zero: `1h30m`, `1.5s`, `20ms`. */
+function formatDuration(nanos: bigint): string {
+  if (nanos < 0n) return `-${formatDuration(-nanos)}`;
+  if (nanos === 0n) return "0s";
+  for (const [unit, scale] of [
+    ["ns", 1_000n],
+    ["us", 1_000_000n],
+    ["ms", 1_000_000_000n],
+  ] as const) {
+    if (nanos < scale) return `${decimal(nanos, scale / 1000n)}${unit}`;
+  }
+  const hours = nanos / 3_600_000_000_000n;
+  const minutes = (nanos / 60_000_000_000n) % 60n;
+  const rest = nanos % 60_000_000_000n;
+  const seconds = rest === 0n ? "" : `${decimal(rest, 1_000_000_000n)}s`;
+  return `${hours === 0n ? "" : `${hours}h`}${minutes === 0n ? "" : `${minutes}m`}${seconds}`;
+}
+
+/** `value / scale` without trailing zeros; the scale is a power of ten. */
+function decimal(value: bigint, scale: bigint): string {
+  if (value % scale === 0n) return String(value / scale);
+  const fraction = String((value % scale) + scale).slice(1);
+  return `${value / scale}.${fraction.replace(/0+$/, "")}`;
+}
+
+function formatAttribute(scope: AttributeScope, name: string): string {
+  const prefix = scope === "any" ? "." : `${scope}.`;
+  const isPlain = !Array.from(name).some((char) => char === '"' || endsName(char.charCodeAt(0)));
+  const isLikeNumber = scope === "any" && /^\d/.test(name);
+  if (isPlain && !isLikeNumber) return prefix + name;
+  return `${prefix}"${name.replaceAll(/["\\]/g, "\\$&")}"`;
+}

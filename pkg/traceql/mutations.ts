@@ -1,0 +1,117 @@
+/** Test support: damaged queries, and what must hold for any text whatsoever. */
+import { isDeepStrictEqual } from "node:util";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { withoutRanges } from "./testing.ts";
+import { formatQuery, parseLeniently, parseQuery } from "./traceql.ts";
+
+const pieces = [
+  ..."{ } ( ) && || ! = != =~ !~ < <= > >= >> << ~ !> !>> &> &~ + - * / % ^ | , . \" ` ' \\".split(
+    " ",
+  ),
+  ..."span. resource. event. link. instrumentation. parent. span: trace: .a .a-b name duration".split(
+    " ",
+  ),
+  ..."true false nil ok error server minInt 0 1 -1 1.5 .5 1e9 1h 100ms 0x1 99999999999999999999".split(
+    " ",
+  ),
+  ..."count() min( avg( by( select( coalesce() rate() compare( topk( with( quantile_over_time(".split(
+    " ",
+  ),
+  ...['"x"', "`x`", '"(?i)a.*"', '"["', '."a b"', "/*", "*/", "//", "\n", "\t", " ", "\0"],
+  "é",
+  "😀",
+  "\ud800",
+  "\u2028",
+  "\u00a0",
+  "\ufeff",
+  "µs",
+];
+
+/** Seeded: the same numbers for the same seed (mulberry32, public domain). */
+export function seededRandom(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
+  };
+}
+
+/** One to four random damages to a random query of the list. */
+export function mutate(queries: readonly string[], random: (below: number) => number): string {
+  let text = queries[random(queries.length)];
+  for (let left = 1 + random(4); left > 0; left--) {
+    const at = random(text.length + 1);
+    const end = Math.min(text.length, at + random(8));
+    const piece = pieces[random(pieces.length)];
+    const other = queries[random(queries.length)];
+    switch (random(8)) {
+      case 0:
+        text = text.slice(0, at) + text.slice(end);
+        break;
+      case 1:
+        text = text.slice(0, at) + piece + text.slice(at);
+        break;
+      case 2:
+        text = text.slice(0, at) + piece + text.slice(end);
+        break;
+      case 3:
+        text = text.slice(0, end) + text.slice(at);
+        break;
+      case 4:
+        text = text.slice(0, at) + other.slice(random(other.length + 1));
+        break;
+      case 5:
+        text = text.slice(0, at);
+        break;
+      case 6:
+        text = text.slice(0, at) + "({!-"[random(4)].repeat(1 + random(12)) + text.slice(at);
+        break;
+      default:
+        text = text.slice(0, at) + String.fromCharCode(random(0x250)) + text.slice(end);
+    }
+  }
+  return text;
+}
+
+/**
+ * Throws unless the text is either a query that its canonical form means too, or refused with a
+ * position in the text; and unless it is taken leniently. Returns whether it is a query.
+ */
+export function checkAnyText(text: string): boolean {
+  parseLeniently(text);
+  let query;
+  try {
+    query = parseQuery(text);
+  } catch (error) {
+    checkError(text, error);
+    return false;
+  }
+  const canonical = formatQuery(query);
+  if (!isDeepStrictEqual(withoutRanges(parseQuery(canonical)), withoutRanges(query))) {
+    throw new Error(`${JSON.stringify(text)} is not what ${JSON.stringify(canonical)} means`);
+  }
+  return true;
+}
+
+function checkError(text: string, error: unknown): void {
+  const place =
+    error instanceof SpoorError && error.code === "InvalidInput" && error.reason === "traceql"
+      ? /^parse error at line (\d+), col (\d+): ./s.exec(error.message)
+      : null;
+  const line = text.split("\n")[Number(place?.[1]) - 1];
+  const column = Number(place?.[2]);
+  if (line !== undefined && column >= 1 && column <= line.length + 1) return;
+  throw new Error(`the error for ${JSON.stringify(text)} has no position in it`, { cause: error });
+}
+
+/** Checks that many damaged queries; returns how many of them were still queries. */
+export function checkMutations(queries: readonly string[], count: number, seed: number): number {
+  const random = seededRandom(seed);
+  let validCount = 0;
+  for (let index = 0; index < count; index++) {
+    if (checkAnyText(mutate(queries, random))) validCount++;
+  }
+  return validCount;
+}

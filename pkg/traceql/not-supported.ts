@@ -1,0 +1,75 @@
+/** The one list of what can be parsed and not evaluated yet. */
+import type { FieldExpr, IntrinsicName, Query, QueryBody, Stage } from "./ast.ts";
+
+/** What the engine cannot evaluate in a query, "not supported yet: <construct>"; else undefined. */
+export function notSupportedYet(query: Query): string | undefined {
+  const construct = findConstruct(query.body);
+  return construct === undefined ? undefined : `not supported yet: ${construct}`;
+}
+
+function findConstruct(body: QueryBody): string | undefined {
+  switch (body.kind) {
+    case "pipeline": {
+      const [first] = body.stages;
+      return (
+        nameOfStage(first) ?? (body.stages.length > 1 ? "pipelines of several stages" : undefined)
+      );
+    }
+    case "pipelineOperation":
+      return `the operator ${body.op} between pipelines`;
+    case "scalarPipelineFilter":
+      return "comparisons of pipelines";
+    case "metrics":
+      return `the metrics function ${nameOfFunction(body.function)}`;
+    default:
+      return "arithmetic between metrics";
+  }
+}
+
+function nameOfStage(stage: Stage): string | undefined {
+  switch (stage.kind) {
+    case "filter":
+      return wholeTraceName(stage.expr);
+    case "spansetOperation":
+      return `the spanset operator ${stage.op}`;
+    case "scalarFilter":
+      return "aggregates";
+    case "groupBy":
+      return "by()";
+    default:
+      return `${stage.kind}()`;
+  }
+}
+
+/** What is known only when all spans of a trace are together. */
+const wholeTraceNames: readonly IntrinsicName[] = [
+  "span:childCount",
+  "trace:id",
+  "trace:duration",
+  "trace:rootName",
+  "trace:rootService",
+  "nestedSetLeft",
+  "nestedSetRight",
+  "nestedSetParent",
+];
+
+/** The first name of a whole trace in a condition. */
+function wholeTraceName(expr: FieldExpr): string | undefined {
+  switch (expr.kind) {
+    case "static":
+    case "attribute":
+      return undefined;
+    case "intrinsic":
+      return wholeTraceNames.includes(expr.name) ? expr.name : undefined;
+    case "not":
+    case "negate":
+      return wholeTraceName(expr.operand);
+    default:
+      return wholeTraceName(expr.left) ?? wholeTraceName(expr.right);
+  }
+}
+
+function nameOfFunction(metrics: Extract<QueryBody, { kind: "metrics" }>["function"]): string {
+  if (metrics.kind === "compare") return "compare";
+  return metrics.kind === "quantiles" ? "quantile_over_time" : metrics.name;
+}

@@ -1,0 +1,23 @@
+/**
+ * TraceQL: text to a checked syntax tree (`ast.ts`) and back. Where we differ from Tempo stands in
+ * README.md. Evaluation is `pkg/engine`.
+ */
+import type { Query } from "./ast.ts";
+import { buildQuery } from "./build-query.ts";
+import { parseTree } from "./syntax.ts";
+
+export type * from "./ast.ts";
+export { formatField } from "./format.ts";
+export { formatQuery } from "./format-query.ts";
+export { type LenientQuery, parseLeniently } from "./lenient.ts";
+export { notSupportedYet } from "./not-supported.ts";
+export { compileRegex, type Regex } from "./regex.ts";
+
+/**
+ * Parses, checks and folds a query. Errors are InvalidInput with reason `traceql` and the text
+ * `parse error at line L, col C: <what is wrong>`; lines and columns (characters) count from 1.
+ */
+export function parseQuery(text: string): Query {
+  const wellFormed = text.toWellFormed();
+  return buildQuery({ text: wellFormed, isLenient: false }, parseTree(wellFormed));
+}
