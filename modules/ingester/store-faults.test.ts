@@ -183,9 +183,12 @@ describe("a store that fails for a while", () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path, config: { cutSpans: 5 } });
     running.faults = allFail;
-    const specs = Array.from({ length: 10 }, () => tracesOverAll(6)).flat();
-    await running.append("a", specs);
-    await running.append("b", specs);
+    const requests = Array.from({ length: 10 }, () => tracesOverAll(6));
+    const specs = requests.flat();
+    for (const request of requests) {
+      await running.append("a", request);
+      await running.append("b", request);
+    }
     await running.readAll();
     await eventually(async () => (await running.metric("store_failures_total")) > 20);
     expect(running.ingester.isTenantFailing("a")).toBe(false);
