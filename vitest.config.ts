@@ -1,10 +1,13 @@
 /** Test projects: `unit` needs only Node and npm, `real` starts real components on loopback. */
 import "./cmd/spoor/compile-cache.js";
+import { availableParallelism } from "node:os";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const config: ViteUserConfig = defineConfig({
   test: {
     isolate: false,
+    // Also on two cores, where the default would be one.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
