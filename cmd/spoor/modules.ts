@@ -222,15 +222,24 @@ async function flush(ingester: Ingester, log: Log): Promise<boolean> {
   }
 }
 
+/** Beyond this many tables, those that do not exist in the bucket are forgotten. */
+const tablesMax = 10_000;
+
 /** One Table per tenant: ingester, querier and compactor share what they know of it. */
 function tableCache(store: CountedStore, clock: Clock, log: Log): (tenant: string) => Table {
   const tables = new Map<string, Table>();
   return (tenant) => {
     let table = tables.get(tenant);
     if (table === undefined) {
+      if (tables.size >= tablesMax) forgetEmpty(tables);
       table = openTable({ store, tenant, clock, log });
       tables.set(tenant, table);
     }
     return table;
   };
+}
+
+/** Anyone can ask for any tenant: names without a table must not fill the memory. */
+function forgetEmpty(tables: Map<string, Table>): void {
+  for (const [tenant, { snapshot }] of tables) if (snapshot.version < 0) tables.delete(tenant);
 }

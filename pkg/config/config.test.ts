@@ -120,7 +120,6 @@ store:
   waits: [0, 2h, "3ms"]
 overrides:
   team-a: { retention: 14d }
-  __proto__: { spans_max: 7 }
   constructor:
 `);
     expect(config.server).toEqual({
@@ -141,6 +140,9 @@ overrides:
     });
     expect(config.overrides["team-a"]).toEqual({ retentionMs: 1_209_600_000 });
     expect(Object.keys(config.overrides)).toContain("constructor");
+    expect(problemsOf("overrides:\n  __proto__: { spans_max: 7 }")).toEqual([
+      "2:3 overrides.__proto__ this key is not allowed",
+    ]);
     expect(({} as Record<string, unknown>).spansMax).toBeUndefined();
   });
 
@@ -444,7 +446,7 @@ overrides:
       waitsMs: fc.array(fc.nat(), { maxLength: 3 }),
     }),
     overrides: fc.dictionary(
-      text,
+      text.filter((key) => key !== "__proto__"),
       fc.record(
         { spansMax: fc.integer({ min: 1 }), retentionMs: fc.integer({ min: 1000 }) },
         { requiredKeys: [] },

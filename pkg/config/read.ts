@@ -79,8 +79,10 @@ function readMap(
   const entries = readEntries(context, yaml, path, "keys with values");
   if (entries === undefined) return unreadable;
   const out: Record<string, unknown> = {};
-  for (const [key, { value }] of entries) {
-    setOwn(out, key, readNode(context, node.value, value, [...path, key]));
+  for (const [key, { key: keyNode, value }] of entries) {
+    // zod drops this key from records without a word.
+    if (key === "__proto__") context.report([...path, key], keyNode, "this key is not allowed");
+    else setOwn(out, key, readNode(context, node.value, value, [...path, key]));
   }
   return out;
 }
