@@ -51,18 +51,7 @@ export class HeadDecoder {
     const { buf } = reader;
     const { dictionaries } = this.#head;
     // First the envelope's own fields, which may come after the spans; then the scopes.
-    reader.reset(buf, pos, end);
-    this.#scratch.length = 0;
-    let schema = 0;
-    while (reader.pos < end) {
-      const tag = reader.tag();
-      if (tag === tagBytes1) this.#scratch.keepField(reader, reader.lengthEnd());
-      else if (tag === tagBytes3) {
-        const fieldEnd = reader.lengthEnd();
-        schema = dictionaries.schemaUrl.internText(buf, reader.pos, fieldEnd);
-        reader.pos = fieldEnd;
-      } else reader.skip(tag);
-    }
+    const schema = this.#ownFields(pos, end);
     const resource = dictionaries.resource.intern(this.#scratch.bytes, 0, this.#scratch.length);
     reader.reset(buf, pos, end);
     while (reader.pos < end) {
@@ -75,10 +64,13 @@ export class HeadDecoder {
     }
   }
 
-  #scopeSpans(pos: number, end: number, resource: number, resourceSchema: number): void {
+  /**
+   * The fields of a ResourceSpans or ScopeSpans besides its list: field 1 (resource or scope) goes
+   * to the scratch; returns the code of field 3, the schema URL.
+   */
+  #ownFields(pos: number, end: number): number {
     const reader = this.#reader;
     const { buf } = reader;
-    const { dictionaries } = this.#head;
     reader.reset(buf, pos, end);
     this.#scratch.length = 0;
     let schema = 0;
@@ -87,10 +79,18 @@ export class HeadDecoder {
       if (tag === tagBytes1) this.#scratch.keepField(reader, reader.lengthEnd());
       else if (tag === tagBytes3) {
         const fieldEnd = reader.lengthEnd();
-        schema = dictionaries.schemaUrl.internText(buf, reader.pos, fieldEnd);
+        schema = this.#head.dictionaries.schemaUrl.internText(buf, reader.pos, fieldEnd);
         reader.pos = fieldEnd;
       } else reader.skip(tag);
     }
+    return schema;
+  }
+
+  #scopeSpans(pos: number, end: number, resource: number, resourceSchema: number): void {
+    const reader = this.#reader;
+    const { buf } = reader;
+    const { dictionaries } = this.#head;
+    const schema = this.#ownFields(pos, end);
     const scope = dictionaries.scope.intern(this.#scratch.bytes, 0, this.#scratch.length);
     const envelope = this.#head.envelope(resource, resourceSchema, scope, schema);
     reader.reset(buf, pos, end);

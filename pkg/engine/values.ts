@@ -5,6 +5,7 @@
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { AnyValue, KeyValue } from "#pkg/otlp/otlp.ts";
+import { exactDuration, floatResult } from "#pkg/traceql/arithmetic.ts";
 import type { ArithmeticOp, ComparisonOp, Static } from "#pkg/traceql/ast.ts";
 
 export type Scalar = Exclude<Static, { type: "nil" }>;
@@ -168,9 +169,9 @@ export function calculate(op: ArithmeticOp, left: Value, right: Value): Value | 
   if (left.type === "int" && right.type === "int") {
     return { type: "int", value: calculateInts(op, left.value, right.value) };
   }
-  const nanos = calculateDurations(op, left, right);
+  const nanos = exactDuration(op, left, right);
   if (nanos !== undefined) return { type: "duration", value: BigInt.asIntN(64, nanos) };
-  return { type: "float", value: calculateFloats(op, Number(left.value), Number(right.value)) };
+  return { type: "float", value: floatResult(op, Number(left.value), Number(right.value)) };
 }
 
 function calculateInts(op: ArithmeticOp, left: bigint, right: bigint): bigint {
@@ -207,38 +208,6 @@ function powerOf(base: bigint, exponent: bigint): bigint {
     square = BigInt.asIntN(64, square * square);
   }
   return out;
-}
-
-/** Nanoseconds where the result is a duration and exact. */
-function calculateDurations(
-  op: ArithmeticOp,
-  left: NumberValue,
-  right: NumberValue,
-): bigint | undefined {
-  if (left.type === "float" || right.type === "float") return undefined;
-  const isBoth = left.type === "duration" && right.type === "duration";
-  if (isBoth && op === "+") return left.value + right.value;
-  if (isBoth && op === "-") return left.value - right.value;
-  if (!isBoth && op === "*") return left.value * right.value;
-  const isShare = left.type === "duration" && !isBoth && op === "/" && right.value !== 0n;
-  return isShare && left.value % right.value === 0n ? left.value / right.value : undefined;
-}
-
-function calculateFloats(op: ArithmeticOp, left: number, right: number): number {
-  switch (op) {
-    case "+":
-      return left + right;
-    case "-":
-      return left - right;
-    case "*":
-      return left * right;
-    case "/":
-      return left / right;
-    case "%":
-      return left % right;
-    default:
-      return left ** right;
-  }
 }
 
 /** `-value`; nil for what is not a number. Throws InvalidInput for arrays. */

@@ -1,4 +1,5 @@
 /** Values of expressions that hold literals only. */
+import { exactDuration, floatResult } from "./arithmetic.ts";
 import type { ArithmeticOp, ComparisonOp, Static } from "./ast.ts";
 import { int64Max, int64Min, type Literal, type NumberStatic } from "./literals.ts";
 import { compileRegex } from "./regex.ts";
@@ -17,9 +18,9 @@ export function foldArithmetic(
   right: NumberStatic,
 ): Literal<NumberStatic> | undefined {
   if (left.type === "int" && right.type === "int") return foldInts(op, left.value, right.value);
-  const nanos = foldDurations(op, left, right);
+  const nanos = exactDuration(op, left, right);
   if (nanos !== undefined) return fits("duration", nanos);
-  const value = foldFloats(op, Number(left.value), Number(right.value));
+  const value = floatResult(op, Number(left.value), Number(right.value));
   return Number.isFinite(value) ? { value: { type: "float", value } } : undefined;
 }
 
@@ -48,38 +49,6 @@ function powerOf(base: bigint, exponent: bigint): bigint {
   if (isUnit) return exponent % 2n === 0n ? (exponent === 0n ? 1n : base * base) : base;
   if (exponent < 0n) return 0n;
   return exponent > 64n ? int64Max + 1n : base ** exponent;
-}
-
-/** Nanoseconds where the result is a duration and exact. */
-function foldDurations(
-  op: ArithmeticOp,
-  left: NumberStatic,
-  right: NumberStatic,
-): bigint | undefined {
-  if (left.type === "float" || right.type === "float") return undefined;
-  const isBoth = left.type === "duration" && right.type === "duration";
-  if (isBoth && op === "+") return left.value + right.value;
-  if (isBoth && op === "-") return left.value - right.value;
-  if (!isBoth && op === "*") return left.value * right.value;
-  const isShare = left.type === "duration" && !isBoth && op === "/" && right.value !== 0n;
-  return isShare && left.value % right.value === 0n ? left.value / right.value : undefined;
-}
-
-function foldFloats(op: ArithmeticOp, left: number, right: number): number {
-  switch (op) {
-    case "+":
-      return left + right;
-    case "-":
-      return left - right;
-    case "*":
-      return left * right;
-    case "/":
-      return left / right;
-    case "%":
-      return left % right;
-    default:
-      return left ** right;
-  }
 }
 
 export function foldNegation(operand: NumberStatic): Literal<NumberStatic> {
