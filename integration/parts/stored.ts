@@ -1,6 +1,7 @@
 /** What is in a data folder's bucket, read from the disk without a server. */
 import { join } from "node:path";
 import { openBlock } from "#pkg/block/reader.ts";
+import { BlockVerifier } from "#pkg/block/verify.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { columnOf, valueBytes } from "#pkg/columns/columns.ts";
 import { openLog } from "#pkg/log/log.ts";
@@ -15,7 +16,7 @@ export interface StoredSpans {
   counts: Map<string, number>;
 }
 
-/** Every span of every block that a tenant's table names. */
+/** Every span of every block that a tenant's table names. Throws if a block does not verify. */
 export async function readStored(
   dataDir: string,
   tenant: string = singleTenant,
@@ -24,11 +25,16 @@ export async function readStored(
   const log = openLog("silent");
   const { files } = await openTable({ store, tenant, clock: systemClock, log }).refresh();
   const counts = new Map<string, number>();
-  for (const { path, sizeBytes } of files.values()) {
+  const verifier = new BlockVerifier();
+  for (const file of files.values()) {
+    const { path, sizeBytes } = file;
+    const findings = await verifier.verify({ store, key: `${tenant}/${path}`, file });
+    if (findings.length > 0) throw new Error(`block ${path}: ${JSON.stringify(findings)}`);
     for (const id of await spansOfBlock(store, `${tenant}/${path}`, sizeBytes)) {
       counts.set(id, (counts.get(id) ?? 0) + 1);
     }
   }
+  await verifier.close();
   return { blocks: files.size, counts };
 }
 
