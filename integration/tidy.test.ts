@@ -25,6 +25,7 @@ const level0 = ["bytes", "clock", "errors", "log", "rpc", "tenant", "version"];
 const pkgEdges: Record<string, readonly string[]> = {
   api: ["traceql"],
   otlp: [],
+  loadgen: ["otlp"],
   config: [],
   objstore: [],
   spanlog: [],

@@ -1,0 +1,79 @@
+/** Sends OTLP requests to any backend and tells what became of each, as an SDK's exporter sees it. */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
+import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
+import { openGrpcSender } from "./grpc-sender.ts";
+import { openHttpSender } from "./http-sender.ts";
+
+export type SendAnswer =
+  | { kind: "stored"; rejectedSpans: number; message: string }
+  | {
+      kind: "refused";
+      /** A short word: the server's own if it has told one, else e.g. `http_503`, `connection`. */
+      reason: string;
+      message: string;
+      /** Whether the same bytes may be sent again, by the rules of OTLP. */
+      isRetryable: boolean;
+      /** How long the server wants to be left alone. */
+      retryAfterMs?: number;
+    };
+
+export interface Sender {
+  /** Sends one ExportTraceServiceRequest. Never rejects. */
+  send(body: Uint8Array): Promise<SendAnswer>;
+  close(): void;
+}
+
+export interface SenderOptions {
+  endpoint: URL;
+  tenant: string | undefined;
+  /** Requests at a time, so that connections are enough and not too many. */
+  inFlightMax: number;
+}
+
+export type SendProtocol = "http" | "grpc";
+
+const defaultEndpoints: Record<SendProtocol, string> = {
+  http: "http://127.0.0.1:4318",
+  grpc: "http://127.0.0.1:4317",
+};
+
+/** Flags that say where to send to. */
+export const sendFlags: readonly FlagSpec[] = [
+  {
+    name: "--endpoint",
+    value: "URL",
+    help: `where OTLP is taken (default ${defaultEndpoints.http}, with grpc :4317)`,
+  },
+  { name: "--protocol", value: "PROTOCOL", help: "http (default) or grpc" },
+  { name: "--tenant", value: "NAME", help: "tenant, where multi-tenancy is on" },
+];
+
+/** What `sendFlags` say. Throws a usage error. */
+export function openSender(args: ParsedArgs, inFlightMax: number): Sender {
+  const protocol = flagText(args, "--protocol") ?? "http";
+  if (protocol !== "http" && protocol !== "grpc") {
+    throw usageError(`--protocol ${JSON.stringify(protocol)} is neither http nor grpc`);
+  }
+  const text = flagText(args, "--endpoint") ?? defaultEndpoints[protocol];
+  const endpoint = URL.parse(text);
+  if (endpoint === null || (endpoint.protocol !== "http:" && endpoint.protocol !== "https:")) {
+    throw usageError(
+      `--endpoint ${JSON.stringify(text)} is not like ${defaultEndpoints[protocol]}`,
+    );
+  }
+  const tenant = flagText(args, "--tenant");
+  if (tenant !== undefined && !isTenantName(tenant)) {
+    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
+  }
+  const open = protocol === "http" ? openHttpSender : openGrpcSender;
+  return open({ endpoint, tenant, inFlightMax });
+}
+
+/** The answer when there was none: connection refused, reset, ended. */
+export function noAnswer(cause: unknown): SendAnswer {
+  const error = cause instanceof Error ? cause : new SpoorError("Internal", String(cause));
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  const message = error.message || code;
+  return { kind: "refused", reason: "connection", message, isRetryable: true };
+}
