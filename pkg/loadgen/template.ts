@@ -4,9 +4,10 @@
  * bytes. A marker is as long as what replaces it, so a copy never changes its length.
  */
 import { WireReader } from "#pkg/bytes/wire.ts";
+import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { KeyValue, Resource, Scope, Span } from "#pkg/otlp/otlp.ts";
+import { writeTraceData } from "#pkg/otlp/encode.ts";
+import type { KeyValue, Resource, ResourceSpans, Scope, Span } from "#pkg/otlp/otlp.ts";
 
 /** What stands at a place. Texts are lower-case hex digits, except `user` (decimal digits). */
 export const places = {
@@ -113,7 +114,7 @@ const emptyScope: Scope = { name: "", version: "", attributes: [], droppedAttrib
 function spanBytes(span: Span): Buffer {
   const scopeSpans = [{ scope: emptyScope, spans: [span], schemaUrl: "" }];
   const resourceSpans = [{ resource: emptyResource, scopeSpans, schemaUrl: "" }];
-  const request = encodeTraceData({ resourceSpans });
+  const request = encoded(resourceSpans);
   const reader = new WireReader(request);
   enter(reader);
   skipField(reader);
@@ -131,7 +132,7 @@ export interface Envelope {
 /** The fields around the spans of one sender. */
 export function envelopeOf(resource: Resource, scope: Scope): Envelope {
   const scopeSpans = [{ scope, spans: [], schemaUrl: "" }];
-  const request = encodeTraceData({ resourceSpans: [{ resource, scopeSpans, schemaUrl: "" }] });
+  const request = encoded([{ resource, scopeSpans, schemaUrl: "" }]);
   const reader = new WireReader(request);
   enter(reader);
   const resourceStart = reader.pos;
@@ -139,6 +140,12 @@ export function envelopeOf(resource: Resource, scope: Scope): Envelope {
   const resourceBytes = request.slice(resourceStart, reader.pos);
   enter(reader);
   return { resource: resourceBytes, scope: request.slice(reader.pos) };
+}
+
+function encoded(resourceSpans: ResourceSpans[]): Uint8Array {
+  const writer = new WireWriter();
+  writeTraceData(writer, { resourceSpans });
+  return writer.bytes();
 }
 
 /** Moves into the message that comes next. */

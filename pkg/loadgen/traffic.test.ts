@@ -9,10 +9,13 @@ import { Traffic, type TrafficRequest } from "./traffic.ts";
 const nowMs = 1_790_000_000_123;
 
 function generate(seed: number, traces: number): TrafficRequest[] {
-  const traffic = new Traffic({ seed });
+  const traffic = new Traffic({ seed, tracesMax: traces });
   const requests: TrafficRequest[] = [];
-  while (traffic.traceCount < traces) requests.push(traffic.next(nowMs));
+  for (let next = traffic.next(nowMs); next !== undefined; next = traffic.next(nowMs)) {
+    requests.push(next);
+  }
   requests.push(...traffic.finish());
+  expect(traffic.traceCount).toBe(traces);
   const spanCount = requests.reduce((sum, request) => sum + request.spanCount, 0);
   expect(spanCount).toBe(traffic.spanCount);
   return requests;
@@ -147,7 +150,7 @@ describe("traffic", () => {
 
   test("does not wait for ever to fill a request", () => {
     const traffic = new Traffic({ seed: 3, lingerSpans: 500 });
-    const sizes = Array.from({ length: 400 }, () => traffic.next(nowMs).spanCount);
+    const sizes = Array.from({ length: 400 }, () => traffic.next(nowMs)!.spanCount);
     expect(sizes.filter((size) => size < 64).length).toBeGreaterThan(100);
   });
 });

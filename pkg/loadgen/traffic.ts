@@ -19,6 +19,8 @@ export interface TrafficOptions {
   seed: number;
   /** Spans after which an instance sends what it has, though its request is not full. */
   lingerSpans?: number;
+  /** Generates this many traces; by default without end. */
+  tracesMax?: number;
 }
 
 export interface TrafficRequest {
@@ -45,6 +47,7 @@ export class Traffic {
   spanCount = 0;
   readonly #random: SeededRandom;
   readonly #lingerSpans: number;
+  readonly #tracesMax: number;
   readonly #shapes: Shapes;
   readonly #batches: Batch[];
   readonly #ready: TrafficRequest[] = [];
@@ -57,10 +60,11 @@ export class Traffic {
   /** Text of the trace that is being written: order, user, session. */
   readonly #texts: Uint8Array = new Uint8Array(32);
 
-  constructor({ seed, lingerSpans = 20_000 }: TrafficOptions) {
+  constructor({ seed, lingerSpans = 20_000, tracesMax = Infinity }: TrafficOptions) {
     const random = new SeededRandom(seed);
     this.#random = random;
     this.#lingerSpans = lingerSpans;
+    this.#tracesMax = tracesMax;
     this.#shapes = drawShapes(random, commonShapes, largeShapes);
     this.#batches = services.flatMap((service) =>
       Array.from({ length: instancesPerService }, (_, i) => new Batch(service, i)),
@@ -68,11 +72,14 @@ export class Traffic {
     fillRandom(random, this.#earlier, 0, this.#earlier.length);
   }
 
-  /** The next request; its spans have just ended at `nowMs`, or a moment ago. */
-  next(nowMs: number): TrafficRequest {
+  /**
+   * The next request that is full or has waited; its spans have ended at `nowMs` or a moment ago.
+   * Undefined when all traces are generated: the rest is in `finish`.
+   */
+  next(nowMs: number): TrafficRequest | undefined {
     for (;;) {
       const request = this.#ready.shift();
-      if (request !== undefined) return request;
+      if (request !== undefined || this.traceCount >= this.#tracesMax) return request;
       this.#writeTrace(nowMs);
       this.#flushOld();
     }

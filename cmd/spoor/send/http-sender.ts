@@ -22,13 +22,19 @@ export function openHttpSender({ endpoint, tenant, inFlightMax }: SenderOptions)
   const url = tracesUrl(endpoint);
   const headers: Record<string, string> = { "Content-Type": "application/x-protobuf" };
   if (tenant !== undefined) headers["X-Scope-OrgID"] = tenant;
+  const place = {
+    protocol: url.protocol,
+    hostname: hostOf(url),
+    port: url.port,
+    path: url.pathname,
+  };
   const start = isTls ? tlsRequest : plainRequest;
   return {
     send: async (body) => {
       const all = { ...headers, "Content-Length": body.length };
-      const options = { agent, method: "POST", headers: all, timeout: timeoutMs };
+      const options = { ...place, agent, method: "POST", headers: all, timeout: timeoutMs };
       try {
-        return await exchange(start(url, options), body);
+        return await exchange(start(options), body);
       } catch (error) {
         return noAnswer(error);
       }
@@ -41,6 +47,11 @@ export function openHttpSender({ endpoint, tenant, inFlightMax }: SenderOptions)
 function tracesUrl(endpoint: URL): URL {
   if (endpoint.pathname.endsWith("/v1/traces")) return endpoint;
   return new URL(`${endpoint.pathname.replace(/\/$/, "")}/v1/traces`, endpoint);
+}
+
+/** Without the brackets of an IPv6 address, which node:http does not want. */
+function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[(.*)\]$/, "$1");
 }
 
 function exchange(request: ClientRequest, body: Uint8Array): Promise<SendAnswer> {
