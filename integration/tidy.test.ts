@@ -25,7 +25,7 @@ const level0 = ["bytes", "clock", "errors", "log", "rpc", "tenant", "version"];
 const pkgEdges: Record<string, readonly string[]> = {
   api: ["traceql"],
   otlp: [],
-  loadgen: ["otlp"],
+  loadgen: ["columns", "otlp", "traceql"],
   config: [],
   objstore: [],
   spanlog: [],

@@ -18,6 +18,7 @@ import { systemClock } from "#pkg/clock/clock.ts";
 import { Head } from "#pkg/columns/head.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { openLog } from "#pkg/log/log.ts";
+import { Traffic } from "#pkg/loadgen/traffic.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { SplitScratch } from "#pkg/otlp/split-scratch.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
@@ -70,7 +71,9 @@ async function benchSteps(data: Dataset, rows: Map<string, Row>): Promise<CutBlo
     return result;
   };
   let block: CutBlock | undefined;
+  const traffic = new Traffic({ seed: Number(flags.seed) });
   for (let run = 0; run <= runs; run++) {
+    await timed("generate (spoor load)", () => generateAll(traffic, data.spans));
     const records = await timed("split", () => splitAll(data));
     await timed("log (append, fsync)", () => logAll(records));
     const heads = await timed("decode", () => decodeAll(records));
@@ -79,6 +82,11 @@ async function benchSteps(data: Dataset, rows: Map<string, Row>): Promise<CutBlo
     if (run === 0) rows.clear();
   }
   return block!;
+}
+
+/** About as many spans as the data set has. */
+function generateAll(traffic: Traffic, spans: number): void {
+  for (let made = 0; made < spans; made += traffic.next(Date.now())!.spanCount);
 }
 
 interface PartitionRecord {

@@ -13,7 +13,7 @@ export interface TraceShape {
   service: Uint8Array;
   /** Index of the parent; the root's own index for the root. */
   parent: Uint16Array;
-  /** From the trace's start to the span's, and how long it takes, nanoseconds, before stretching. */
+  /** From the trace's start to the span's, and how long it takes, before stretching. */
   startNanos: Float64Array;
   durationNanos: Float64Array;
   /** Per span: the template when it is fine, and when it failed. */

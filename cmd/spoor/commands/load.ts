@@ -2,20 +2,15 @@
  * `spoor load`: loads a backend with the traffic of a shop. Exit codes: 0 every span was
  * acknowledged; 1 some were not; 2 wrong arguments.
  */
-import { parseDuration } from "#pkg/config/duration.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Traffic } from "#pkg/loadgen/traffic.ts";
-import {
-  type CommandHelp,
-  flagText,
-  parseArgs,
-  type ParsedArgs,
-  usageError,
-} from "#cmd/spoor/flags.ts";
+import { type CommandHelp, parseArgs, usageError } from "#cmd/spoor/flags.ts";
+import { durationFlag, numberFlag } from "#cmd/spoor/flag-values.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { progressLine, summaryOf, summaryText } from "#cmd/spoor/load/load-text.ts";
 import { LoadCounts, runLoad } from "#cmd/spoor/load/run-load.ts";
 import { openSender, sendFlags } from "#cmd/spoor/send/send-flags.ts";
+import { stopOnSignal } from "#cmd/spoor/stop-signal.ts";
 
 const progressMs = 2000;
 
@@ -87,43 +82,4 @@ export async function loadCommand(args: string[], io: CommandIo): Promise<number
   const isJson = parsed.flags.has("--json");
   await io.out(isJson ? `${JSON.stringify(summary)}\n` : summaryText(summary, counts));
   return counts.acknowledgedSpans === counts.sentSpans ? 0 : 1;
-}
-
-/** Aborts at the first SIGINT or SIGTERM; the next one ends the process as usual. */
-export function stopOnSignal(): { signal: AbortSignal; release: () => void } {
-  const controller = new AbortController();
-  const names = ["SIGINT", "SIGTERM"] as const;
-  const release = (): void => {
-    for (const name of names) process.off(name, onSignal);
-  };
-  const onSignal = (): void => {
-    release();
-    controller.abort();
-  };
-  for (const name of names) process.on(name, onSignal);
-  return { signal: controller.signal, release };
-}
-
-/** A whole number. Throws a usage error. */
-function numberFlag(
-  parsed: ParsedArgs,
-  name: string,
-  { fallback, min }: { fallback: number; min: number },
-): number {
-  const text = flagText(parsed, name);
-  if (text === undefined) return fallback;
-  const value = /^\d{1,15}$/.test(text) ? Number(text) : -1;
-  if (value >= min) return value;
-  throw usageError(`${name} ${JSON.stringify(text)} is not a number from ${String(min)} on`);
-}
-
-/** Milliseconds. Throws a usage error. */
-export function durationFlag(parsed: ParsedArgs, name: string, fallbackMs: number): number {
-  const text = flagText(parsed, name);
-  if (text === undefined) return fallbackMs;
-  try {
-    return parseDuration(text);
-  } catch (cause) {
-    throw usageError(`${name}: ${cause instanceof Error ? cause.message : String(cause)}`);
-  }
 }

@@ -1,4 +1,4 @@
-/** Sends OTLP requests to any backend and tells what became of each, as an SDK's exporter sees it. */
+/** Sends OTLP requests to any backend; tells what became of each, as an SDK's exporter sees it. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 export type SendAnswer =
