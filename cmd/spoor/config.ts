@@ -6,6 +6,7 @@ import { frontendConfig, type FrontendConfig } from "#modules/frontend/config.ts
 import { ingesterConfig, type IngesterConfig } from "#modules/ingester/config.ts";
 import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
+import { limitFields, type Limits } from "#pkg/limits/limits.ts";
 import type { LogLevel } from "#pkg/log/log.ts";
 
 const MIB = 1024 * 1024;
@@ -37,10 +38,17 @@ export interface StorageConfig {
   path: string;
 }
 
+export interface LimitsConfig extends Limits {
+  /** Empty: none. */
+  overridesFile: string;
+  overridesPollMs: number;
+}
+
 export interface SpoorConfig {
   server: ServerConfig;
   receivers: OtlpReceiverConfig;
   distributor: DistributorConfig;
+  limits: LimitsConfig;
   log: SpanLogConfig;
   ingester: IngesterConfig;
   querier: QuerierConfig;
@@ -120,11 +128,29 @@ const storageConfig: z.ZodType<StorageConfig> = z
   })
   .describe("The bucket of blocks.");
 
+const limitsConfig: z.ZodType<LimitsConfig> = z
+  .strictObject({
+    ...limitFields,
+    overridesFile: z
+      .string()
+      .default("")
+      .describe("YAML file with limits of single tenants; empty is none"),
+    overridesPollMs: positive
+      .max(3_600_000)
+      .default(5000)
+      .describe("How often the file of overrides is looked at; SIGHUP looks at once"),
+  })
+  .describe(
+    "What each tenant may send and ask; 0 is no limit. The file of overrides has the same keys " +
+      "under `tenants.<name>`; a key that it does not set is the one of this section.",
+  ) as unknown as z.ZodType<LimitsConfig>;
+
 /** Schema of the config file. */
 export const spoorConfig: z.ZodType<SpoorConfig> = z.strictObject({
   server: serverConfig,
   receivers: otlpReceiverConfigSchema,
   distributor: distributorConfig,
+  limits: limitsConfig,
   log: spanLogConfig,
   ingester: ingesterConfig,
   querier: querierConfig,

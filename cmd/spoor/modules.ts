@@ -10,6 +10,9 @@ import { Frontend } from "#modules/frontend/frontend.ts";
 import { Ingester, quarantineFolder } from "#modules/ingester/ingester.ts";
 import { Querier } from "#modules/querier/querier.ts";
 import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
+import type { Environment } from "#pkg/config/interpolate.ts";
+import { TenantLimits } from "#pkg/limits/limits.ts";
+import { Refusals } from "#pkg/limits/refusals.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
@@ -22,12 +25,15 @@ import { version } from "#pkg/version/version.ts";
 import type { SpoorConfig } from "./config.ts";
 import { lockDataFolder } from "./data-lock.ts";
 import { observeSpanLog, observeStore } from "./metrics.ts";
+import { Overrides } from "./overrides.ts";
 import { statusPage } from "./status.ts";
 
 export interface SpoorOptions {
   config: SpoorConfig;
   /** The effective configuration as YAML, secrets redacted, for `/config`. */
   configText: string;
+  /** For `${VAR}` in the file of overrides. */
+  env: Environment;
   clock: Clock;
   log: Log;
   /** Something broke that this process cannot mend: it must end. */
@@ -40,6 +46,8 @@ export interface RunningSpoor {
   otlpGrpcPort: number;
   /** Resolves when the log has been read again and queries see everything acknowledged. */
   ready: Promise<void>;
+  /** Reads the limits of tenants anew. Never rejects. */
+  reload(): Promise<void>;
   /**
    * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is
    * in blocks, false if some of it stayed in the log (until the next start).
@@ -66,7 +74,7 @@ export async function startSpoor(options: SpoorOptions): Promise<RunningSpoor> {
 async function startParts(options: SpoorOptions, parts: Part[]): Promise<RunningSpoor> {
   const { config, log } = options;
   const ground = await openGround(options, parts);
-  const { registry, spanLog } = ground;
+  const { spanLog } = ground;
   const ingester = await startIngester(options, ground, parts);
   const compactor = new Compactor({ ...ground, config: config.compactor, log: logOf("compactor") });
   parts.push({ name: "compactor", stop: () => compactor.stop() });
@@ -75,18 +83,17 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
   const httpPort = await startFrontend(options, ground, { ingester, querier }, parts);
   const multiTenancy = config.server.multitenancy;
   const distributor = new Distributor({
+    ...ground,
     config: config.distributor,
     multiTenancy,
-    spanLog,
-    registry,
     isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
   });
   parts.push({ name: "distributor", stop: () => distributor.stop() });
   const receiver = new OtlpReceiver({
+    ...ground,
     config: config.receivers,
     sink: distributor,
     log: logOf("receivers"),
-    registry,
   });
   const ports = await receiver.start();
   let flushed = false;
@@ -96,6 +103,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     httpPort,
     otlpHttpPort: ports.httpPort,
     otlpGrpcPort: ports.grpcPort,
+    reload: () => ground.overrides.reload(),
     ready: ingester.caughtUp().then(() => compactor.start()),
     stop: async (deadlineMs) => {
       await stopParts(parts, deadlineMs, log);
@@ -118,6 +126,9 @@ interface Ground {
   store: CountedStore;
   spanLog: SpanLog;
   tableOf: (tenant: string) => Table;
+  limits: TenantLimits;
+  overrides: Overrides;
+  refusals: Refusals;
 }
 
 async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground> {
@@ -136,7 +147,22 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
   parts.push({ name: "span log", stop: () => spanLog.close() });
   observeSpanLog(registry, spanLog);
   const tableOf = tableCache(store, clock, log);
-  return { dataDir, logDir, registry, clock, storeConfig, store, spanLog, tableOf };
+  const places = { dataDir, logDir, registry, clock, storeConfig, store, spanLog, tableOf };
+  return { ...places, ...(await openLimits(options, registry, parts)) };
+}
+
+async function openLimits(
+  { config, env, clock, log }: SpoorOptions,
+  registry: Registry,
+  parts: Part[],
+): Promise<Pick<Ground, "limits" | "overrides" | "refusals">> {
+  const { overridesFile: path, overridesPollMs: pollMs, ...defaults } = config.limits;
+  const limits = new TenantLimits(defaults);
+  const refusals = new Refusals(clock, log);
+  const overrides = new Overrides({ path, pollMs, env, limits, log, registry });
+  parts.push({ name: "limits", stop: async () => overrides.stop() });
+  await overrides.start();
+  return { limits, overrides, refusals };
 }
 
 async function startIngester(
@@ -167,12 +193,11 @@ async function startFrontend(
   const { config, clock, log } = options;
   const startedMs = clock.nowMs();
   const frontend = new Frontend({
+    ...ground,
     config: config.frontend,
     multiTenancy: config.server.multitenancy,
     version,
     log: log.child({ module: "frontend" }),
-    registry: ground.registry,
-    clock,
     live: ingester,
     stored: querier,
     readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),

@@ -8,6 +8,8 @@ import type { Registry } from "prom-client";
 import type { LiveSpans, StoredSpans } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { AnswerPool } from "./answer-pool.ts";
 import type { FrontendConfig } from "./config.ts";
@@ -29,6 +31,8 @@ export interface FrontendOptions {
   /** The running configuration as YAML, without secrets. */
   configText: () => string;
   status: () => Promise<StatusPage>;
+  limits: TenantLimits;
+  refusals: Refusals;
   clock: Clock;
   log: Log;
   registry: Registry;
@@ -43,11 +47,11 @@ export class Frontend {
   readonly #server: Server;
 
   constructor(options: FrontendOptions) {
-    const { config, live, stored, registry } = options;
+    const { config, live, stored, registry, limits } = options;
     this.#options = options;
     const metrics = frontendMetrics(registry);
     const answers = this.#answers;
-    const queries = new Queries({ spans: { live, stored }, config, metrics, answers });
+    const queries = new Queries({ spans: { live, stored }, config, metrics, answers, limits });
     const app = buildApp({ ...options, queries, metrics });
     this.#server = createAdaptorServer({
       fetch: app.fetch,

@@ -4,12 +4,13 @@ import { type Context, Hono } from "hono";
 import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { resolveTenant } from "#pkg/tenant/tenant.ts";
 import { type Answer, errorAnswer, jsonAnswer, textAnswer, toResponse } from "./answers.ts";
 import type { FrontendConfig } from "./config.ts";
 import type { FrontendMetrics } from "./metrics.ts";
-import type { Queries } from "./queries.ts";
+import { isLimitRefusal, type Queries } from "./queries.ts";
 import { parseSearch, type SearchParams, parseTraceId, parseTraceRange } from "./params.ts";
 import { formatStatusPage, type StatusPage } from "./status-page.ts";
 import { throwIfEnded } from "./view.ts";
@@ -21,6 +22,7 @@ export interface HttpParts {
   multiTenancy: boolean;
   metrics: FrontendMetrics;
   registry: Registry;
+  refusals: Refusals;
   clock: Clock;
   log: Log;
   /** Why this process cannot answer yet; undefined when it can. */
@@ -129,14 +131,35 @@ async function asQuery(parts: HttpParts, c: Context<Env>, handler: QueryHandler)
   const headers = c.env.incoming.headersDistinct["x-scope-orgid"] ?? [];
   const tenant = resolveTenant(headers, multiTenancy);
   const signal = AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(config.queryTimeoutMs)]);
-  return await queries.admitted(async () => {
-    try {
-      return await handler(c, { tenant, signal });
-    } catch (error) {
-      throwIfEnded(signal);
-      throw error;
+  const startedMs = performance.now();
+  try {
+    return await queries.admitted({ tenant, signal }, () => handler(c, { tenant, signal }));
+  } catch (thrown) {
+    throwIfEnded(signal);
+    const error = toSpoorError(thrown);
+    if (isLimitRefusal(error)) {
+      const examples = (): string[] => [pathOf(c.req.raw), paramsOf(c).get("q") ?? ""];
+      parts.refusals.noteError(error, { tenant, source: "query", examples });
     }
-  });
+    throw thrown;
+  } finally {
+    noteIfSlow(parts, c, { tenant, seconds: (performance.now() - startedMs) / 1000 });
+  }
+}
+
+const paramCharsMax = 2000;
+
+/** A line for a query that took long, with what it asked for. */
+function noteIfSlow(
+  { config, log, metrics }: HttpParts,
+  c: Context<Env>,
+  { tenant, seconds }: { tenant: string; seconds: number },
+): void {
+  if (seconds * 1000 < config.slowQueryMs) return;
+  const route = c.req.routePath;
+  metrics.slow.inc({ route });
+  const params = paramsOf(c).toString().slice(0, paramCharsMax);
+  log.warn({ tenant, route, path: pathOf(c.req.raw), params, seconds }, "slow query");
 }
 
 async function traceById(

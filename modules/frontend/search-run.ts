@@ -39,7 +39,7 @@ const limitGrowth = 4;
 /** Shards listed at first; then twice as many each time, so that a long range reads little. */
 const firstWave = 4;
 /** Reasons of errors that end a search; what a shard alone has is a failure of that shard. */
-const queryFaults: readonly string[] = ["traceql_value", "query_memory"];
+const queryFaults: readonly string[] = ["traceql_value", "query_memory", "query_bytes"];
 /** Maybes looked at before other work has its turn. */
 const maybesPerTurn = 256;
 

@@ -5,6 +5,7 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
@@ -20,6 +21,7 @@ export interface CommitterOptions {
   store: StoreConfig;
   logDir: string;
   rowGroupSpans: number;
+  limits: TenantLimits;
   quarantineDir: string;
   cutter: Cutter;
   tableOf: (tenant: string) => Table;
@@ -263,7 +265,8 @@ export class Committer {
       ...columnsOf(cuts).map(({ name }) => name),
     ];
     const nowMs = clock.nowMs();
-    const places = { store, logDir, partition };
+    const limits = this.#options.limits.of(range.tenant);
+    const places = { store, logDir, partition, limits };
     const task = { ...places, range, head, rowGroupSpans, tableColumns, nowMs };
     const { stored } = await cutter.cut(task);
     if (stored === undefined) return undefined;
