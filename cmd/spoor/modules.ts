@@ -26,7 +26,7 @@ import type { SpoorConfig } from "./config.ts";
 import { lockDataFolder } from "./data-lock.ts";
 import { observeSpanLog, observeStore } from "./metrics.ts";
 import { Overrides } from "./overrides.ts";
-import { statusPage } from "./status.ts";
+import { statusPage, statusPages } from "./status.ts";
 
 export interface SpoorOptions {
   config: SpoorConfig;
@@ -191,7 +191,8 @@ async function startFrontend(
   parts: Part[],
 ): Promise<number> {
   const { config, clock, log } = options;
-  const startedMs = clock.nowMs();
+  const services = (): string[] => parts.map(({ name }) => name);
+  const sources = { ...ground, ingester, services, startedMs: clock.nowMs(), version };
   const frontend = new Frontend({
     ...ground,
     config: config.frontend,
@@ -202,7 +203,8 @@ async function startFrontend(
     stored: querier,
     readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
     configText: () => options.configText,
-    status: () => statusPage({ ...ground, ingester, startedMs, version }),
+    status: () => statusPage(sources),
+    statusPages: statusPages(sources),
   });
   const { port } = await frontend.start();
   parts.push({ name: "frontend", stop: () => frontend.stop() });

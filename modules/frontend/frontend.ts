@@ -16,7 +16,7 @@ import type { FrontendConfig } from "./config.ts";
 import { buildApp } from "./http.ts";
 import { frontendMetrics } from "./metrics.ts";
 import { Queries } from "./queries.ts";
-import type { StatusPage } from "./status-page.ts";
+import type { StatusPage, StatusPages } from "./status-page.ts";
 
 export interface FrontendOptions {
   config: FrontendConfig;
@@ -31,6 +31,8 @@ export interface FrontendOptions {
   /** The running configuration as YAML, without secrets. */
   configText: () => string;
   status: () => Promise<StatusPage>;
+  /** Further pages for operators, at /status/<name>. */
+  statusPages: StatusPages;
   limits: TenantLimits;
   refusals: Refusals;
   clock: Clock;

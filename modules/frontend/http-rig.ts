@@ -67,6 +67,7 @@ export class Rig {
       status: async () => ({ version: "0.1.0", startedMs: 0, notReady: undefined, tables: [] }),
       limits: new TenantLimits(),
       refusals: new Refusals(clock, openLog("silent")),
+      statusPages: {},
       clock,
       log: openLog("silent"),
       registry: this.registry,

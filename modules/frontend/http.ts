@@ -12,7 +12,7 @@ import type { FrontendConfig } from "./config.ts";
 import type { FrontendMetrics } from "./metrics.ts";
 import { isLimitRefusal, type Queries } from "./queries.ts";
 import { parseSearch, type SearchParams, parseTraceId, parseTraceRange } from "./params.ts";
-import { formatStatusPage, type StatusPage } from "./status-page.ts";
+import { formatStatusPage, type StatusPage, type StatusPages } from "./status-page.ts";
 import { throwIfEnded } from "./view.ts";
 
 export interface HttpParts {
@@ -30,6 +30,8 @@ export interface HttpParts {
   /** The running configuration as YAML, without secrets. */
   configText: () => string;
   status: () => Promise<StatusPage>;
+  /** Further pages for operators, at /status/<name>. */
+  statusPages: StatusPages;
   /** This program's own version. */
   version: string;
 }
@@ -75,7 +77,15 @@ export function buildApp(parts: HttpParts): Hono<Env> {
     body: await parts.registry.metrics(),
   }));
   get("/config", () => textAnswer(parts.configText()));
-  get("/", async () => formatStatusPage(await parts.status(), parts.clock.nowMs()));
+  const shown = async (page: StatusPage | Promise<StatusPage>): Promise<Answer> =>
+    formatStatusPage(await page, Object.keys(parts.statusPages), parts.clock.nowMs());
+  get("/", () => shown(parts.status()));
+  get("/status", () => shown(parts.status()));
+  for (const [name, page] of Object.entries(parts.statusPages)) {
+    get(`/status/${name}`, () => shown(page()));
+  }
+  get("/status/config", () => textAnswer(parts.configText()));
+  get("/status/version", () => jsonAnswer(buildInfo(parts.version)));
   app.notFound((c) => answered(parts, c, { route: "unknown", handler: notFound }));
   return app;
 }
