@@ -41,7 +41,8 @@ function conditionOf(text: string): FieldExpr | undefined {
   }
 }
 
-function randomExpr(random: Random): { text: string; expr: FieldExpr } {
+/** A valid condition, and its text. */
+export function randomExpr(random: Random): { text: string; expr: FieldExpr } {
   for (let attempt = 0; attempt < 100; attempt++) {
     const text = randomCondition(random);
     const expr = conditionOf(text);
