@@ -51,6 +51,17 @@ async function listColumnsOf(
   return listTraces(await columns.read(names), request, hits);
 }
 
+/** How many spans of a row group satisfy a condition, whatever their time. */
+export async function countRowGroup(
+  reader: BlockReader,
+  rowGroup: number,
+  filter: FieldExpr,
+): Promise<number> {
+  if (!mayHoldMatch(reader, rowGroup, filter)) return 0;
+  const hits = await hitsOf(new RowGroupColumns(reader, rowGroup), filter);
+  return hits.reduce((sum, hit) => sum + hit, 0);
+}
+
 /**
  * Rows that satisfy a condition, asked in steps: the columns of what leaves few rows for few bytes
  * are read first, and when no row is left nothing more is read.
