@@ -7,7 +7,13 @@ import { describe, expect, it } from "vitest";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
 import { parseBlockTags } from "./block-file.ts";
-import { decodeDirectory, decodeTags, decodeTrailer, trailerBytes } from "./index-section.ts";
+import {
+  decodeDirectory,
+  decodeTags,
+  decodeTrailer,
+  indexVersion,
+  trailerBytes,
+} from "./index-section.ts";
 import { openBlock } from "./reader.ts";
 import { takeApart } from "./take-apart.ts";
 import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
@@ -122,7 +128,7 @@ describe("a hostile block", () => {
   });
 
   it("of a newer version is refused as such", async () => {
-    const error = await failure(withTrailer(32, 2n, 32));
+    const error = await failure(withTrailer(32, BigInt(indexVersion + 1), 32));
     expect(hasCode(error, "InvalidInput")).toBe(true);
     expect((error as SpoorError).reason).toBe("format_too_new");
     expect((error as SpoorError).message).toContain(testKey);

@@ -15,7 +15,7 @@ import type { Segment } from "./stitch.ts";
 import { parseTagIndex, type TagIndex } from "./tag-index.ts";
 
 /** Version of the index section that this code writes; newer ones are refused. */
-export const indexVersion = 1;
+export const indexVersion = 2;
 export const trailerBytes = 48;
 const trailerMagic = "SPOORIDX";
 /** Decompressed size of one part at the most. */

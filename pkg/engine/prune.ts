@@ -1,6 +1,6 @@
 /**
  * Whether a row group can have a span that satisfies a condition, from its tag index alone. False
- * is certain; true may be wrong: not everything is in the index (links, attributes of events).
+ * is certain; true may be wrong: not everything is in the index (ids), and old indexes have less.
  */
 import type { TagEntry, TagIndex, TagType } from "#pkg/block/tag-index.ts";
 import { TagValues } from "#pkg/block/tag-index.ts";
@@ -99,8 +99,9 @@ class Pruner {
   #mayHave(reference: Reference, question: Question): boolean {
     if (reference.kind === "intrinsic") return this.#intrinsic(reference.name, question);
     return scopesOf(reference.scope).some((scope) => {
-      if (scope === "event") return this.#hasColumn("event_attributes") && this.#hasEvents();
-      if (scope === "link") return this.#hasColumn("link_attributes");
+      if ((scope === "event" || scope === "link") && !this.#index.covers.includes(scope)) {
+        return scope === "event" ? this.#hasEvents() : this.#hasLinks();
+      }
       const prefix = scope === "instrumentation" ? "scope" : scope;
       return this.#key(`${prefix}.${reference.name}`, question);
     });
@@ -128,18 +129,20 @@ class Pruner {
         return this.#hasEvents();
       case "link:traceID":
       case "link:spanID":
-        return this.#hasColumn("link_span_id");
+        return this.#hasLinks();
       default:
         return true;
     }
   }
 
-  #hasColumn(name: string): boolean {
-    return this.#columns === undefined || this.#columns.has(name);
-  }
-
   #hasEvents(): boolean {
     return this.#key("event_name", existence);
+  }
+
+  /** An index without attributes of links does not count links either. */
+  #hasLinks(): boolean {
+    if (this.#index.covers.includes("link")) return this.#key("link_span_id", existence);
+    return this.#columns === undefined || this.#columns.has("link_span_id");
   }
 
   /** Null is not in the index: it is the empty text. */
