@@ -232,8 +232,8 @@ describe("attributes of events and links", () => {
       values.map(([value, times]) => `${value}*${times}`).join(" "),
       min === undefined ? "" : `${min}..${max}`,
     ]);
-    expect(said.sort()).toEqual(
-      [
+    expect(new Set(said)).toEqual(
+      new Set([
         ["event.", "other", 1, "", ""],
         ["event.b", "bool", 1, "false*1", ""],
         ["event.d", "double", 2, "0*1 NaN*1", "0..0"],
@@ -242,7 +242,7 @@ describe("attributes of events and links", () => {
         ["event.o", "other", 1, "", ""],
         ["event.type", "string", 3, "Boom*3", ""],
         ["link.why", "string", 1, "retry*1", ""],
-      ].sort(),
+      ]),
     );
   });
 

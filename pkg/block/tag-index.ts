@@ -62,19 +62,33 @@ export interface TagIndex {
 }
 
 const count: z.ZodType<number> = z.number().int().nonnegative();
-const entrySchema: z.ZodType<TagEntry> = z.object({
+/** The fields of an entry that its list of keys has in every version. */
+export const entryFacts: {
+  key: z.ZodString;
+  type: z.ZodType<TagType>;
+  rows: z.ZodType<number>;
+  min: z.ZodOptional<z.ZodString>;
+  max: z.ZodOptional<z.ZodString>;
+  truncated: z.ZodBoolean;
+} = {
   key: z.string(),
   type: z.enum(["string", "int64", "double", "bool", "other"]),
   rows: count,
   min: z.string().max(40).optional(),
   max: z.string().max(40).optional(),
-  values: z.array(z.tuple([z.string(), count])).max(valuesMax),
   truncated: z.boolean(),
+};
+export const valuesSchema: z.ZodType<TagEntry["values"]> = z
+  .array(z.tuple([z.string(), count]))
+  .max(valuesMax);
+const entrySchema: z.ZodType<TagEntry> = z.object({
+  ...entryFacts,
+  values: valuesSchema,
   bloom: z.object({ shape: bloomShapeSchema, shards: z.array(z.base64()) }).optional(),
 });
 const itemScopes: readonly ItemScope[] = ["event", "link"];
 /** A scope that this code does not know is of no use to it. */
-const coversSchema: z.ZodType<ItemScope[]> = z
+export const coversSchema: z.ZodType<ItemScope[]> = z
   .array(z.string().max(100))
   .max(16)
   .default([])

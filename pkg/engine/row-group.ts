@@ -8,11 +8,12 @@ import type {
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { filterColumns } from "./filter.ts";
-import { mayMatch } from "./prune.ts";
+import { mayMatch, pruneKeys } from "./prune.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import {
   detailColumns,
@@ -30,7 +31,8 @@ export async function listRowGroup(
   request: ListTracesRequest,
 ): Promise<TraceList> {
   const { filter } = request;
-  if (filter !== undefined && !mayHoldMatch(reader, rowGroup, filter)) return nothing;
+  if (filter !== undefined && !(await mayHoldMatch(reader.index, rowGroup, filter)))
+    return noTraces;
   const before = reader.readBytes;
   const names = filter === undefined ? listColumns : [...listColumns, ...filterColumns(filter)];
   const batch = await reader.readRowGroup(rowGroup, names);
@@ -38,7 +40,7 @@ export async function listRowGroup(
   return { ...found, inspectedBytes: reader.readBytes - before };
 }
 
-const nothing: TraceList = {
+export const noTraces: TraceList = {
   ids: new Uint8Array(0),
   startNanos: new BigInt64Array(0),
   truncated: false,
@@ -46,18 +48,25 @@ const nothing: TraceList = {
   inspectedBytes: 0,
 };
 
-/** From the index, which is in memory with the open block. */
-function mayHoldMatch(reader: BlockReader, rowGroup: number, filter: FieldExpr): boolean {
-  return mayMatch(reader.tags(rowGroup), filter, { columns: reader.columnNames });
+/**
+ * Whether a row group can hold a span that matches, from those entries of its tag index that the
+ * filter names. Throws what reading them throws.
+ */
+export async function mayHoldMatch(
+  index: BlockIndex,
+  rowGroup: number,
+  filter: FieldExpr,
+): Promise<boolean> {
+  return mayMatch(await index.tags(rowGroup, pruneKeys(filter)), filter);
 }
 
 /** The filter, or a condition that nothing satisfies if the row group has no match. */
-function pruned(
+async function pruned(
   reader: BlockReader,
   rowGroup: number,
   filter: FieldExpr | undefined,
-): FieldExpr | undefined {
-  if (filter === undefined || mayHoldMatch(reader, rowGroup, filter)) return filter;
+): Promise<FieldExpr | undefined> {
+  if (filter === undefined || (await mayHoldMatch(reader.index, rowGroup, filter))) return filter;
   return { kind: "static", static: { type: "bool", value: false }, range: filter.range };
 }
 
@@ -70,7 +79,7 @@ export async function detailsOfRowGroup(
   const ids = await reader.readRowGroup(rowGroup, idColumn);
   if (!hasTrace(ids, request.ids)) return [];
   const hasService = reader.columnNames.includes(serviceColumnName);
-  const filter = pruned(reader, rowGroup, request.filter);
+  const filter = await pruned(reader, rowGroup, request.filter);
   const names = [...detailColumns];
   if (!hasService) names.push(...serviceRestColumns);
   if (filter !== undefined) names.push(...filterColumns(filter));
