@@ -1,6 +1,7 @@
 /**
  * Opens a block: one ranged read gets its directory and footer; parts of the index section and
- * column chunks follow on demand. Every byte is checked against its CRC-32 before anything parses it.
+ * column chunks follow on demand. Every byte is checked against its CRC-32 before anything parses
+ * it.
  */
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
