@@ -16,7 +16,8 @@ import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
 import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
-import { findTrace, listTraces, traceDetails } from "#pkg/engine/traces.ts";
+import { listTraces } from "#pkg/engine/list-traces.ts";
+import { findTrace, traceDetails } from "#pkg/engine/traces.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
@@ -52,7 +53,10 @@ export function headShard(
     spans: specs.length,
     mayHoldTrace: async (traceId) => ids.has(Buffer.from(traceId).toString("hex")),
     listTraces: async (request) => listTraces(batch, request),
-    traceDetails: async (request) => traceDetails(batch, request),
+    traceDetails: async (request) => ({
+      traces: traceDetails(batch, request),
+      inspectedBytes: 0,
+    }),
     findTrace: async (traceId) => findTrace(batch, traceId),
   };
 }

@@ -3,8 +3,8 @@
  * answers one job at a time from their columns. Jobs and answers are plain data.
  */
 import type {
+  DetailsAnswer,
   ListTracesRequest,
-  TraceDetails,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
@@ -14,7 +14,7 @@ import {
   findInRowGroups,
   listRowGroup,
   mayHoldMatch,
-  noTraces,
+  prunedTraces,
 } from "#pkg/engine/row-group.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
@@ -55,7 +55,7 @@ export type BlockJob = ListJob | DetailsJob | FindJob;
 /** The answer of each kind of job. */
 export interface BlockJobAnswers {
   list: TraceList;
-  details: TraceDetails[];
+  details: DetailsAnswer;
   /** Protobuf TracesData. */
   find: Uint8Array | undefined;
 }
@@ -65,6 +65,7 @@ export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 export class BlockJobs {
   readonly #stores = new Map<string, Promise<ObjectStore>>();
   readonly #blocks: OpenBlocks;
+  #readBytes = 0;
 
   constructor(options: OpenBlocksOptions) {
     this.#blocks = new OpenBlocks(options);
@@ -74,12 +75,18 @@ export class BlockJobs {
   async run(job: BlockJob): Promise<BlockJobAnswer> {
     // A condition is asked of the tag index first: often nothing else is read.
     const isPruned = job.kind === "list" && job.request.filter !== undefined;
+    const before = this.#readBytes;
     return await this.#with(job, !isPruned, async (block) => {
       switch (job.kind) {
-        case "list":
-          return await listTraces(block, job);
-        case "details":
-          return await detailsOfRowGroup(await block.reader(), job.rowGroup, job.request);
+        case "list": {
+          const list = await listTraces(block, job);
+          return { ...list, inspectedBytes: this.#readBytes - before };
+        }
+        case "details": {
+          const reader = await block.reader();
+          const details = await detailsOfRowGroup(reader, job.rowGroup, job.request);
+          return { ...details, inspectedBytes: this.#readBytes - before };
+        }
         default:
           return await findInRowGroups(await block.reader(), job.rowGroup, job.traceId);
       }
@@ -98,7 +105,7 @@ export class BlockJobs {
   ): Promise<T> {
     const key = `${place.store.root}\n${place.key}`;
     try {
-      const store = await this.#store(place.store);
+      const store = this.#counted(await this.#store(place.store));
       const answer = await use(await this.#blocks.get(key, { ...place, store }, withFooter));
       this.#blocks.used(key);
       return answer;
@@ -108,6 +115,17 @@ export class BlockJobs {
       this.#blocks.drop(key);
       throw named(error, place.key);
     }
+  }
+
+  /** Counts the bytes that a job reads, those that opening its block takes among them. */
+  #counted(store: ObjectStore): Pick<ObjectStore, "getRange"> {
+    return {
+      getRange: async (...args) => {
+        const bytes = await store.getRange(...args);
+        this.#readBytes += bytes.length;
+        return bytes;
+      },
+    };
   }
 
   async #store(config: StoreConfig): Promise<ObjectStore> {
@@ -131,8 +149,6 @@ function named(error: unknown, key: string): unknown {
 
 async function listTraces(block: OpenBlock, { rowGroup, request }: ListJob): Promise<TraceList> {
   const { filter } = request;
-  const before = block.readBytes;
   const isPossible = filter === undefined || (await mayHoldMatch(block.index, rowGroup, filter));
-  const found = isPossible ? await listRowGroup(await block.reader(), rowGroup, request) : noTraces;
-  return { ...found, inspectedBytes: block.readBytes - before };
+  return isPossible ? await listRowGroup(await block.reader(), rowGroup, request) : prunedTraces;
 }

@@ -28,11 +28,6 @@ export class OpenBlock {
     return this.#reader?.heldBytes ?? this.index.heldBytes;
   }
 
-  /** Bytes of the store that were read so far. */
-  get readBytes(): number {
-    return this.index.readBytes + (this.#reader?.readBytes ?? 0);
-  }
-
   /** Throws what `openBlock` does. One caller at a time. */
   async reader(): Promise<BlockReader> {
     this.#reader ??= await openBlock({ ...this.#place, index: this.index });

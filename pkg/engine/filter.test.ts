@@ -8,7 +8,7 @@ import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { TraceData } from "#pkg/otlp/otlp.ts";
 import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";
-import { evaluateFilter, filterColumns } from "./filter.ts";
+import { filterColumns } from "./filter.ts";
 import { oracleHolds, OracleError, type WholeSpan } from "./filter-oracle.ts";
 import { mayMatch, pruneKeys } from "./prune.ts";
 import {
@@ -20,7 +20,9 @@ import {
   randomSpans,
   scopePrefixes,
 } from "./random-filter.ts";
+import { spanPart } from "./span-part.ts";
 import { batchOfHead, headOfRecord } from "./testing.ts";
+import { matchRows } from "./traces.ts";
 
 const seed = Number(process.env.SEED ?? 1);
 const dataSets = Number(process.env.DATA_SETS ?? 200);
@@ -53,7 +55,7 @@ function wholeSpans(data: TraceData): Map<bigint, WholeSpan> {
   for (const { resource, scopeSpans } of data.resourceSpans) {
     for (const { scope, spans: own } of scopeSpans) {
       for (const span of own) {
-        spans.set(Buffer.from(span.spanId).readBigInt64BE(), { resource, scope, span });
+        spans.set(Buffer.from(span.spanId).readBigInt64BE(), { resource, scope, span, trace: [] });
       }
     }
   }
@@ -85,9 +87,13 @@ function projected(batch: ColumnBatch, names: readonly string[]): ColumnBatch {
 
 function engineAnswer(batch: ColumnBatch, ids: BigInt64Array, expr: FieldExpr): string {
   return answerOf(() => {
-    const mask = evaluateFilter(projected(batch, filterColumns(expr)), expr);
-    return [...ids].filter((_, row) => mask[row] === 1);
+    const { hits } = matchRows(projected(batch, filterColumns(expr)), expr, allRows(batch));
+    return [...ids].filter((_, row) => hits[row] === 1);
   });
+}
+
+function allRows({ rows }: ColumnBatch): Uint8Array {
+  return new Uint8Array(rows).fill(1);
 }
 
 function oracleAnswer(
@@ -95,7 +101,17 @@ function oracleAnswer(
   spans: ReadonlyMap<bigint, WholeSpan>,
   expr: FieldExpr,
 ): string {
-  return answerOf(() => [...ids].filter((id) => oracleHolds(expr, spans.get(id)!)));
+  // A batch knows of a trace what is in it.
+  const known = [...ids].map((id) => spans.get(id)!);
+  const byTrace = Map.groupBy(known, ({ span }) => Buffer.from(span.traceId).toString("hex"));
+  const traceOf = ({ span }: WholeSpan): WholeSpan[] =>
+    byTrace.get(Buffer.from(span.traceId).toString("hex"))!;
+  return answerOf(() =>
+    [...ids].filter((id) => {
+      const whole = spans.get(id)!;
+      return oracleHolds(expr, { ...whole, trace: traceOf(whole) });
+    }),
+  );
 }
 
 async function blockOf(data: TraceData, random: Random): Promise<BlockReader> {
@@ -158,6 +174,13 @@ describe("evaluateFilter", () => {
         const where = `SEED=${seed}, data set ${set}, query { ${text} }`;
         const expected = oracleAnswer(headIds, spans, expr);
         expect(engineAnswer(head, headIds, expr), where).toBe(expected);
+        const part = spanPart(expr);
+        if (part !== undefined && expected !== "error") {
+          const ofPart = oracleAnswer(headIds, spans, part).split(" ");
+          expect(ofPart, `span part of ${where}`).toEqual(
+            expect.arrayContaining(expected.split(" ").filter((id) => id !== "")),
+          );
+        }
         outcomes[expected === "error" ? "error" : expected === "" ? "nothing" : "hits"]++;
         for (const [group, { batch, ids, tags }] of groups.entries()) {
           const ofGroup = oracleAnswer(ids, spans, expr);
@@ -195,7 +218,7 @@ async function expectProjection(
   const ids = idsOf(whole);
   const hits = (batch: ColumnBatch): string =>
     answerOf(() => {
-      const mask = evaluateFilter(batch, expr);
+      const mask = matchRows(batch, expr, allRows(batch)).hits;
       return [...ids].filter((_, row) => mask[row] === 1);
     });
   expect(hits(named), where).toBe(hits(whole));

@@ -3,6 +3,7 @@
  * are read, and none if the tag index shows that no span can match.
  */
 import type {
+  DetailsAnswer,
   ListTracesRequest,
   TraceDetails,
   TraceDetailsRequest,
@@ -10,19 +11,16 @@ import type {
 } from "#pkg/api/query.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
+import type { TagIndex } from "#pkg/block/tag-index.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { filterColumns } from "./filter.ts";
+import { estimateShare } from "./estimate.ts";
+import { evaluateFilter, filterColumns } from "./filter.ts";
+import { listColumns, listTraces } from "./list-traces.ts";
 import { mayMatch, pruneKeys } from "./prune.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
-import {
-  detailColumns,
-  findTrace,
-  hasTrace,
-  listColumns,
-  listTraces,
-  traceDetails,
-} from "./traces.ts";
+import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts";
+import { detailColumns, findTrace, hasTrace, traceDetails } from "./traces.ts";
 
 /** Traces with a matching span in the range; see `listTraces`. */
 export async function listRowGroup(
@@ -31,22 +29,135 @@ export async function listRowGroup(
   request: ListTracesRequest,
 ): Promise<TraceList> {
   const { filter } = request;
-  if (filter !== undefined && !(await mayHoldMatch(reader.index, rowGroup, filter)))
-    return noTraces;
-  const before = reader.readBytes;
-  const names = filter === undefined ? listColumns : [...listColumns, ...filterColumns(filter)];
-  const batch = await reader.readRowGroup(rowGroup, names);
-  const found = listTraces(batch, request);
-  return { ...found, inspectedBytes: reader.readBytes - before };
+  const tags = await tagsFor(reader.index, rowGroup, filter);
+  if (filter !== undefined && !mayMatch(tags, filter)) return prunedTraces;
+  const columns = new RowGroupColumns(reader, rowGroup, tags);
+  const found = await listColumnsOf(columns, request);
+  return { ...found, inspectedBytes: columns.readBytes };
 }
 
-export const noTraces: TraceList = {
+async function listColumnsOf(
+  columns: RowGroupColumns,
+  request: ListTracesRequest,
+): Promise<TraceList> {
+  const { filter } = request;
+  if (filter === undefined) return listTraces(await columns.read(listColumns), request);
+  const part = spanPart(filter);
+  const all = [...listColumns, ...filterColumns(filter)];
+  if (part === undefined || mayFail(part)) return listTraces(await columns.read(all), request);
+  const hits = await hitsOf(columns, part);
+  if (!hits.includes(1)) return { ...nothing, inspectedSpans: columns.rows };
+  const names = namesWholeTrace(filter) ? all : listColumns;
+  return listTraces(await columns.read(names), request, hits);
+}
+
+/**
+ * Rows that satisfy a condition, asked in steps: the columns of what leaves few rows for few bytes
+ * are read first, and when no row is left nothing more is read.
+ */
+async function hitsOf(columns: RowGroupColumns, condition: FieldExpr): Promise<Uint8Array> {
+  let hits = new Uint8Array(columns.rows).fill(1);
+  for (const step of readSteps(columns, condition)) {
+    const batch = await columns.read(step.columns);
+    for (const one of step.conditions) hits = new Uint8Array(evaluateFilter(batch, one, hits));
+    if (!hits.includes(1)) return hits;
+  }
+  return hits;
+}
+
+interface ReadStep {
+  conditions: FieldExpr[];
+  columns: string[];
+}
+
+/** Conditions that leave more than this share of the rows do not keep the next columns unread. */
+const selectiveShare = 0.2;
+/** Columns of fewer bytes than this are read together: a request costs more. 64 KiB. */
+const stepBytesMin = 64 * 1024;
+
+/** What is read one after the other for a condition that cannot fail. */
+export function readSteps(columns: RowGroupColumns, condition: FieldExpr): ReadStep[] {
+  const conjuncts = conjunctsOf(condition).map((one) => {
+    const names = filterColumns(one);
+    const sizeBytes = columns.sizeOf(names);
+    return { one, names, sizeBytes, share: estimateShare(columns.tags, one, columns.rows) };
+  });
+  const rank = ({ sizeBytes, share }: (typeof conjuncts)[number]): number =>
+    (sizeBytes + 1) / Math.max(1 - share, 0.001);
+  const steps: ReadStep[] = [];
+  let step: ReadStep = { conditions: [], columns: [] };
+  let share = 1;
+  for (const conjunct of conjuncts.sort((a, b) => rank(a) - rank(b))) {
+    const isWorth = columns.sizeOf([...step.columns, ...conjunct.names]) > stepBytesMin;
+    if (step.conditions.length > 0 && isWorth && share < selectiveShare) {
+      steps.push(step);
+      step = { conditions: [], columns: [] };
+    }
+    step.conditions.push(conjunct.one);
+    step.columns.push(...conjunct.names);
+    share *= conjunct.share;
+  }
+  return [...steps, step];
+}
+
+/** The columns of one row group, each read once. */
+export class RowGroupColumns {
+  readonly rows: number;
+  /** The entries of the tag index that the question's filter names. */
+  readonly tags: TagIndex;
+  readonly #reader: BlockReader;
+  readonly #rowGroup: number;
+  readonly #sizes: ReadonlyMap<string, number>;
+  readonly #asked = new Set<string>();
+  readonly #startBytes: number;
+  #batch: ColumnBatch;
+
+  constructor(reader: BlockReader, rowGroup: number, tags: TagIndex) {
+    const { rows, columns } = reader.rowGroups[rowGroup];
+    this.rows = rows;
+    this.tags = tags;
+    this.#reader = reader;
+    this.#rowGroup = rowGroup;
+    this.#startBytes = reader.readBytes;
+    this.#batch = { rows, names: [], column: () => undefined };
+    const sizes = new Map<string, number>();
+    for (const { name, sizeBytes } of columns) sizes.set(name, (sizes.get(name) ?? 0) + sizeBytes);
+    this.#sizes = sizes;
+  }
+
+  /** Bytes of the store that were read so far. */
+  get readBytes(): number {
+    return this.#reader.readBytes - this.#startBytes;
+  }
+
+  /** Bytes that reading the named columns takes; those that are there take none. */
+  sizeOf(names: readonly string[]): number {
+    const wanted = new Set(names.filter((name) => !this.#asked.has(name)));
+    return [...wanted].reduce((sum, name) => sum + (this.#sizes.get(name) ?? 0), 0);
+  }
+
+  /** A batch that has the named columns, and those that were read before. */
+  async read(names: readonly string[]): Promise<ColumnBatch> {
+    const wanted = [...new Set(names.filter((name) => !this.#asked.has(name)))];
+    if (wanted.length > 0) {
+      const more = await this.#reader.readRowGroup(this.#rowGroup, wanted);
+      for (const name of wanted) this.#asked.add(name);
+      this.#batch = joined(this.#batch, more);
+    }
+    return this.#batch;
+  }
+}
+
+const nothing: TraceList = {
   ids: new Uint8Array(0),
   startNanos: new BigInt64Array(0),
   truncated: false,
   inspectedSpans: 0,
   inspectedBytes: 0,
 };
+
+/** Of a row group whose index shows that no span matches. */
+export const prunedTraces: TraceList = { ...nothing, isPruned: true };
 
 /**
  * Whether a row group can hold a span that matches, from those entries of its tag index that the
@@ -57,34 +168,52 @@ export async function mayHoldMatch(
   rowGroup: number,
   filter: FieldExpr,
 ): Promise<boolean> {
-  return mayMatch(await index.tags(rowGroup, pruneKeys(filter)), filter);
+  return mayMatch(await tagsFor(index, rowGroup, filter), filter);
 }
 
-/** The filter, or a condition that nothing satisfies if the row group has no match. */
-async function pruned(
-  reader: BlockReader,
+async function tagsFor(
+  index: BlockIndex,
   rowGroup: number,
   filter: FieldExpr | undefined,
-): Promise<FieldExpr | undefined> {
-  if (filter === undefined || (await mayHoldMatch(reader.index, rowGroup, filter))) return filter;
-  return { kind: "static", static: { type: "bool", value: false }, range: filter.range };
+): Promise<TagIndex> {
+  if (filter === undefined) return noTags;
+  return await index.tags(rowGroup, pruneKeys(filter));
 }
+
+const noTags: TagIndex = { entries: [], truncated: true, covers: [] };
 
 /** Details of the asked traces; see `traceDetails`. */
 export async function detailsOfRowGroup(
   reader: BlockReader,
   rowGroup: number,
   request: TraceDetailsRequest,
+): Promise<DetailsAnswer> {
+  const tags = await tagsFor(reader.index, rowGroup, request.filter);
+  const columns = new RowGroupColumns(reader, rowGroup, tags);
+  const traces = await detailsOf(columns, reader, request);
+  return { traces, inspectedBytes: columns.readBytes };
+}
+
+async function detailsOf(
+  columns: RowGroupColumns,
+  reader: BlockReader,
+  request: TraceDetailsRequest,
 ): Promise<TraceDetails[]> {
-  const ids = await reader.readRowGroup(rowGroup, idColumn);
-  if (!hasTrace(ids, request.ids)) return [];
-  const hasService = reader.columnNames.includes(serviceColumnName);
-  const filter = await pruned(reader, rowGroup, request.filter);
+  if (!hasTrace(await columns.read(idColumn), request.ids)) return [];
+  const { filter } = request;
+  const isOut = filter !== undefined && !mayMatch(columns.tags, filter);
   const names = [...detailColumns];
-  if (!hasService) names.push(...serviceRestColumns);
-  if (filter !== undefined) names.push(...filterColumns(filter));
-  const rest = await reader.readRowGroup(rowGroup, without(names, idColumn));
-  return traceDetails(joined(ids, rest), { ...request, filter });
+  if (!reader.columnNames.includes(serviceColumnName)) names.push(...serviceRestColumns);
+  if (filter === undefined || isOut) {
+    const never = filter && isOut ? neverOf(filter) : filter;
+    return traceDetails(await columns.read(names), { ...request, filter: never });
+  }
+  return traceDetails(await columns.read([...names, ...filterColumns(filter)]), request);
+}
+
+/** A condition that nothing satisfies, in the place of one that no row of this group does. */
+function neverOf({ range }: FieldExpr): FieldExpr {
+  return { kind: "static", static: { type: "bool", value: false }, range };
 }
 
 /** All spans of a trace (16 bytes) in one row group, or in all of them if it is undefined. */
