@@ -9,6 +9,7 @@ import type {
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
@@ -16,7 +17,7 @@ import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { estimateShare } from "./estimate.ts";
 import { evaluateFilter, filterColumns } from "./filter.ts";
 import { listColumns, listTraces } from "./list-traces.ts";
-import { mayMatch } from "./prune.ts";
+import { mayMatch, pruneKeys } from "./prune.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts";
 import { detailColumns, findTrace, hasTrace, traceDetails } from "./traces.ts";
@@ -28,10 +29,9 @@ export async function listRowGroup(
   request: ListTracesRequest,
 ): Promise<TraceList> {
   const { filter } = request;
-  if (filter !== undefined && !mayHoldMatch(reader, rowGroup, filter)) {
-    return { ...nothing, isPruned: true };
-  }
-  const columns = new RowGroupColumns(reader, rowGroup);
+  const tags = await tagsFor(reader.index, rowGroup, filter);
+  if (filter !== undefined && !mayMatch(tags, filter)) return prunedTraces;
+  const columns = new RowGroupColumns(reader, rowGroup, tags);
   const found = await listColumnsOf(columns, request);
   return { ...found, inspectedBytes: columns.readBytes };
 }
@@ -49,6 +49,20 @@ async function listColumnsOf(
   if (!hits.includes(1)) return { ...nothing, inspectedSpans: columns.rows };
   const names = namesWholeTrace(filter) ? all : listColumns;
   return listTraces(await columns.read(names), request, hits);
+}
+
+/** How many spans of a row group satisfy a condition, whatever their time. */
+export async function countRowGroup(
+  reader: BlockReader,
+  rowGroup: number,
+  filter: FieldExpr,
+): Promise<number> {
+  const tags = await tagsFor(reader.index, rowGroup, filter);
+  if (!mayMatch(tags, filter)) return 0;
+  const hits = await hitsOf(new RowGroupColumns(reader, rowGroup, tags), filter);
+  let count = 0;
+  for (let row = 0; row < hits.length; row++) count += hits[row];
+  return count;
 }
 
 /**
@@ -103,6 +117,8 @@ export function readSteps(columns: RowGroupColumns, condition: FieldExpr): ReadS
 /** The columns of one row group, each read once. */
 export class RowGroupColumns {
   readonly rows: number;
+  /** The entries of the tag index that the question's filter names. */
+  readonly tags: TagIndex;
   readonly #reader: BlockReader;
   readonly #rowGroup: number;
   readonly #sizes: ReadonlyMap<string, number>;
@@ -110,9 +126,10 @@ export class RowGroupColumns {
   readonly #startBytes: number;
   #batch: ColumnBatch;
 
-  constructor(reader: BlockReader, rowGroup: number) {
+  constructor(reader: BlockReader, rowGroup: number, tags: TagIndex) {
     const { rows, columns } = reader.rowGroups[rowGroup];
     this.rows = rows;
+    this.tags = tags;
     this.#reader = reader;
     this.#rowGroup = rowGroup;
     this.#startBytes = reader.readBytes;
@@ -120,10 +137,6 @@ export class RowGroupColumns {
     const sizes = new Map<string, number>();
     for (const { name, sizeBytes } of columns) sizes.set(name, (sizes.get(name) ?? 0) + sizeBytes);
     this.#sizes = sizes;
-  }
-
-  get tags(): TagIndex {
-    return this.#reader.tags(this.#rowGroup);
   }
 
   /** Bytes of the store that were read so far. */
@@ -157,10 +170,31 @@ const nothing: TraceList = {
   inspectedBytes: 0,
 };
 
-/** From the index, which is in memory with the open block. */
-function mayHoldMatch(reader: BlockReader, rowGroup: number, filter: FieldExpr): boolean {
-  return mayMatch(reader.tags(rowGroup), filter, columnsOf(reader));
+/** Of a row group whose index shows that no span matches. */
+export const prunedTraces: TraceList = { ...nothing, isPruned: true };
+
+/**
+ * Whether a row group can hold a span that matches, from those entries of its tag index that the
+ * filter names. Throws what reading them throws.
+ */
+export async function mayHoldMatch(
+  index: BlockIndex,
+  rowGroup: number,
+  filter: FieldExpr,
+): Promise<boolean> {
+  return mayMatch(await tagsFor(index, rowGroup, filter), filter);
 }
+
+async function tagsFor(
+  index: BlockIndex,
+  rowGroup: number,
+  filter: FieldExpr | undefined,
+): Promise<TagIndex> {
+  if (filter === undefined) return noTags;
+  return await index.tags(rowGroup, pruneKeys(filter));
+}
+
+const noTags: TagIndex = { entries: [], truncated: true, covers: [] };
 
 /** Details of the asked traces; see `traceDetails`. */
 export async function detailsOfRowGroup(
@@ -168,7 +202,8 @@ export async function detailsOfRowGroup(
   rowGroup: number,
   request: TraceDetailsRequest,
 ): Promise<DetailsAnswer> {
-  const columns = new RowGroupColumns(reader, rowGroup);
+  const tags = await tagsFor(reader.index, rowGroup, request.filter);
+  const columns = new RowGroupColumns(reader, rowGroup, tags);
   const traces = await detailsOf(columns, reader, request);
   return { traces, inspectedBytes: columns.readBytes };
 }
@@ -180,7 +215,7 @@ async function detailsOf(
 ): Promise<TraceDetails[]> {
   if (!hasTrace(await columns.read(idColumn), request.ids)) return [];
   const { filter } = request;
-  const isOut = filter !== undefined && !mayMatch(columns.tags, filter, columnsOf(reader));
+  const isOut = filter !== undefined && !mayMatch(columns.tags, filter);
   const names = [...detailColumns];
   if (!reader.columnNames.includes(serviceColumnName)) names.push(...serviceRestColumns);
   if (filter === undefined || isOut) {
@@ -193,10 +228,6 @@ async function detailsOf(
 /** A condition that nothing satisfies, in the place of one that no row of this group does. */
 function neverOf({ range }: FieldExpr): FieldExpr {
   return { kind: "static", static: { type: "bool", value: false }, range };
-}
-
-function columnsOf({ columnNames }: BlockReader): { columns: readonly string[] } {
-  return { columns: columnNames };
 }
 
 /** All spans of a trace (16 bytes) in one row group, or in all of them if it is undefined. */
