@@ -17,6 +17,10 @@ export interface ServerConfig {
   logLevel: LogLevel;
   shutdownMs: number;
   dataDir: string;
+  adminToken: string;
+  tracingEndpoint: string;
+  tracingSampleRatio: number;
+  tracingToSelf: boolean;
 }
 
 /** Bounds of the span log, see FileLogOptions in pkg/spanlog/file-log.ts. */
@@ -78,6 +82,25 @@ const serverConfig: z.ZodType<ServerConfig> = z
       .min(1)
       .default("./data")
       .describe("Folder of the span log and, with storage backend fs, of the blocks"),
+    adminToken: z
+      .string()
+      .default("")
+      .describe("Who sends it as bearer token gets /admin/profile/cpu and heap; empty: nobody")
+      .meta({ secret: true }),
+    tracingEndpoint: z
+      .string()
+      .default("")
+      .describe("OTLP/HTTP endpoint for Spoor's own spans (queries, cuts, commits); empty: none"),
+    tracingSampleRatio: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(1)
+      .describe("Share of its own traces that are sent"),
+    tracingToSelf: z
+      .boolean()
+      .default(false)
+      .describe("Whether that endpoint may be this process's own receiver"),
   })
   .describe("The process as a whole.");
 

@@ -21,11 +21,13 @@ import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
 import { version } from "#pkg/version/version.ts";
-import type { SpoorConfig } from "./config.ts";
+import type { ServerConfig, SpoorConfig } from "./config.ts";
 import { lockDataFolder } from "./data-lock.ts";
-import { observeSpanLog, observeStore } from "./metrics.ts";
+import { logWriteSeconds, observeSpanLog, observeStore } from "./metrics.ts";
 import { Overrides } from "./overrides.ts";
+import { isOwnReceiver, openTracing } from "./tracing.ts";
 import { statusPage, statusPages } from "./status.ts";
 
 export interface SpoorOptions {
@@ -46,6 +48,8 @@ export interface RunningSpoor {
   otlpGrpcPort: number;
   /** Resolves when the log has been read again and queries see everything acknowledged. */
   ready: Promise<void>;
+  /** All metrics. */
+  registry: Registry;
   /** Reads the limits of tenants anew. Never rejects. */
   reload(): Promise<void>;
   /**
@@ -99,10 +103,12 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
   let flushed = false;
   parts.push({ name: "heads", stop: async () => (flushed = await flush(ingester, log)) });
   parts.push({ name: "receivers", stop: (deadlineMs) => receiver.stop(deadlineMs) });
+  refuseOwnTracing(config.server, ports.httpPort);
   return {
     httpPort,
     otlpHttpPort: ports.httpPort,
     otlpGrpcPort: ports.grpcPort,
+    registry: ground.registry,
     reload: () => ground.overrides.reload(),
     ready: ingester.caughtUp().then(() => compactor.start()),
     stop: async (deadlineMs) => {
@@ -114,6 +120,14 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
   function logOf(module: string): Log {
     return log.child({ module });
   }
+}
+
+function refuseOwnTracing({ tracingEndpoint, tracingToSelf }: ServerConfig, port: number): void {
+  if (tracingToSelf || !isOwnReceiver(tracingEndpoint, port)) return;
+  const message =
+    `server.tracing_endpoint ${tracingEndpoint} is this process itself: ` +
+    "say server.tracing_to_self: true if that is meant";
+  throw new SpoorError("InvalidInput", message, { reason: "usage" });
 }
 
 /** What all modules stand on. */
@@ -129,6 +143,7 @@ interface Ground {
   limits: TenantLimits;
   overrides: Overrides;
   refusals: Refusals;
+  tracer: Tracer;
 }
 
 async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground> {
@@ -143,12 +158,23 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
   const store = countStore(await openStore(storeConfig));
   observeStore(registry, store);
   const logDir = join(dataDir, "log");
-  const spanLog = await openFileLog(logDir, { clock, log, ...config.log });
+  const spanLog = await openFileLog(logDir, {
+    clock,
+    log,
+    onGroup: logWriteSeconds(registry),
+    ...config.log,
+  });
   parts.push({ name: "span log", stop: () => spanLog.close() });
   observeSpanLog(registry, spanLog);
   const tableOf = tableCache(store, clock, log);
   const places = { dataDir, logDir, registry, clock, storeConfig, store, spanLog, tableOf };
-  return { ...places, ...(await openLimits(options, registry, parts)) };
+  const tracing = await openTracing({
+    endpoint: config.server.tracingEndpoint,
+    sampleRatio: config.server.tracingSampleRatio,
+  });
+  const { tracer } = tracing;
+  parts.push({ name: "tracing", stop: () => tracing.stop() });
+  return { ...places, tracer, ...(await openLimits(options, registry, parts)) };
 }
 
 async function openLimits(
@@ -205,6 +231,7 @@ async function startFrontend(
     configText: () => options.configText,
     status: () => statusPage(sources),
     statusPages: statusPages(sources),
+    adminToken: config.server.adminToken,
   });
   const { port } = await frontend.start();
   parts.push({ name: "frontend", stop: () => frontend.stop() });

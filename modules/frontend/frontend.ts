@@ -11,10 +11,12 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
 import { AnswerPool } from "./answer-pool.ts";
 import type { FrontendConfig } from "./config.ts";
 import { buildApp } from "./http.ts";
 import { frontendMetrics } from "./metrics.ts";
+import { Profiles } from "./profiles.ts";
 import { Queries } from "./queries.ts";
 import type { StatusPage, StatusPages } from "./status-page.ts";
 
@@ -33,6 +35,9 @@ export interface FrontendOptions {
   status: () => Promise<StatusPage>;
   /** Further pages for operators, at /status/<name>. */
   statusPages: StatusPages;
+  /** What profiles are given for; empty: they are off. */
+  adminToken: string;
+  tracer: Tracer;
   limits: TenantLimits;
   refusals: Refusals;
   clock: Clock;
@@ -54,7 +59,8 @@ export class Frontend {
     const metrics = frontendMetrics(registry);
     const answers = this.#answers;
     const queries = new Queries({ spans: { live, stored }, config, metrics, answers, limits });
-    const app = buildApp({ ...options, queries, metrics });
+    const profiles = new Profiles(options.adminToken, options.clock);
+    const app = buildApp({ ...options, queries, metrics, profiles });
     this.#server = createAdaptorServer({
       fetch: app.fetch,
       serverOptions: {

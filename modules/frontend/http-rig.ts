@@ -5,6 +5,7 @@ import type { Shard, StoredBlock } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
+import { noTracer } from "#pkg/trace/trace.ts";
 import { TenantLimits } from "#pkg/limits/limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";
@@ -68,6 +69,8 @@ export class Rig {
       limits: new TenantLimits(),
       refusals: new Refusals(clock, openLog("silent")),
       statusPages: {},
+      adminToken: "",
+      tracer: noTracer,
       clock,
       log: openLog("silent"),
       registry: this.registry,

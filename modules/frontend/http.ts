@@ -6,6 +6,7 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
 import { resolveTenant } from "#pkg/tenant/tenant.ts";
 import { type Answer, errorAnswer, jsonAnswer, textAnswer, toResponse } from "./answers.ts";
 import type { FrontendConfig } from "./config.ts";
@@ -13,6 +14,7 @@ import type { FrontendMetrics } from "./metrics.ts";
 import { isLimitRefusal, type Queries } from "./queries.ts";
 import { parseSearch, type SearchParams, parseTraceId, parseTraceRange } from "./params.ts";
 import { formatStatusPage, type StatusPage, type StatusPages } from "./status-page.ts";
+import type { Profiles } from "./profiles.ts";
 import { throwIfEnded } from "./view.ts";
 
 export interface HttpParts {
@@ -21,6 +23,8 @@ export interface HttpParts {
   /** Whether requests must name their tenant in X-Scope-OrgID. */
   multiTenancy: boolean;
   metrics: FrontendMetrics;
+  profiles: Profiles;
+  tracer: Tracer;
   registry: Registry;
   refusals: Refusals;
   clock: Clock;
@@ -84,6 +88,13 @@ export function buildApp(parts: HttpParts): Hono<Env> {
   for (const [name, page] of Object.entries(parts.statusPages)) {
     get(`/status/${name}`, () => shown(page()));
   }
+  for (const kind of ["cpu", "heap"] as const) {
+    get(`/admin/profile/${kind}`, async (c) => {
+      const authorization = c.req.header("authorization");
+      const seconds = paramsOf(c).get("seconds");
+      return jsonAnswer(await parts.profiles.record(kind, { authorization, seconds }));
+    });
+  }
   get("/status/config", () => textAnswer(parts.configText()));
   get("/status/version", () => jsonAnswer(buildInfo(parts.version)));
   app.notFound((c) => answered(parts, c, { route: "unknown", handler: notFound }));
@@ -143,7 +154,9 @@ async function asQuery(parts: HttpParts, c: Context<Env>, handler: QueryHandler)
   const signal = AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(config.queryTimeoutMs)]);
   const startedMs = performance.now();
   try {
-    return await queries.admitted({ tenant, signal }, () => handler(c, { tenant, signal }));
+    return await queries.admitted({ tenant, signal }, () =>
+      parts.tracer.run(c.req.routePath, { tenant }, () => handler(c, { tenant, signal })),
+    );
   } catch (thrown) {
     throwIfEnded(signal);
     const error = toSpoorError(thrown);

@@ -12,6 +12,7 @@ import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
@@ -32,6 +33,7 @@ export interface IngesterOptions {
   storeConfig: StoreConfig;
   tableOf: (tenant: string) => Table;
   limits: TenantLimits;
+  tracer: Tracer;
   refusals: Refusals;
   clock: Clock;
   log: Log;

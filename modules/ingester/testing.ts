@@ -24,6 +24,7 @@ import { type FileLogOptions, openFileLog } from "#pkg/spanlog/file-log.ts";
 import { KeptLog } from "#pkg/spanlog/log-testing.ts";
 import { TenantLimits } from "#pkg/limits/limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
+import { noTracer } from "#pkg/trace/trace.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
 import { ingesterConfig } from "./config.ts";
@@ -80,6 +81,7 @@ export class TestIngester {
       storeConfig: { kind: "fs", root: join(dir, "bucket") },
       tableOf: (tenant) => this.#tableOf(tenant, store, clock),
       limits: this.limits,
+      tracer: noTracer,
       refusals: this.refusals,
       clock,
       log: this.log,
