@@ -175,11 +175,14 @@ async function debianTar(): Promise<string> {
 
 /** The process id of the command that `buildah run` has started. */
 function firstProcess(buildah: ChildProcess, command: readonly string[]): number {
-  const wanted = command.join("\0");
+  // The program's own name is its whole path by then; what runs it for us is buildah's.
+  const wanted = `\0${command.slice(1).join("\0")}\0`;
   for (const name of readdirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     const pid = Number(name);
-    if (commandLine(pid).startsWith(wanted) && isBelow(pid, buildah.pid!)) return pid;
+    const line = commandLine(pid);
+    const isIt = line.endsWith(wanted) && !line.startsWith("buildah");
+    if (isIt && isBelow(pid, buildah.pid!)) return pid;
   }
   throw new Error(`no process of ${command.join(" ")} runs`);
 }

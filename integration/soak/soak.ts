@@ -36,7 +36,8 @@ export interface SoakResult {
   blockBytes: number;
 }
 
-const multiTenancy = "server: {multitenancy: true}\n";
+/** The machine is busy with the generator too: a stop has all the time that it wants. */
+const multiTenancy = "server: {multitenancy: true, shutdown: 10m}\n";
 const loadTenant = "load";
 const verifyTenant = "verify";
 const measureSeconds = 20;
@@ -44,8 +45,7 @@ const sampleMs = 5000;
 
 export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   const { dir, durationMs, print } = options;
-  const spansPerSecond =
-    options.spansPerSecond ?? Math.floor((await measureLimit(join(dir, "limit"), print)) / 2);
+  const spansPerSecond = options.spansPerSecond ?? Math.floor((await measureLimit(dir, print)) / 2);
   const dataDir = join(dir, "soak");
   const server = await startSpoorProcess({
     dataDir,
@@ -88,7 +88,7 @@ export async function measureLimit(
   config = "",
 ): Promise<number> {
   const server = await startSpoorProcess({
-    dataDir: join(dir, "data"),
+    dataDir: join(dir, "limit"),
     config: multiTenancy + config,
     args: ["--log-level", "error"],
   });
@@ -216,7 +216,7 @@ export async function runOverload(
   durationMs: number,
   print: (line: string) => void,
 ): Promise<OverloadResult> {
-  const limit = await measureLimit(join(dir, "limit"), print, smallServer);
+  const limit = await measureLimit(dir, print, smallServer);
   const dataDir = join(dir, "overload");
   const server = await startSpoorProcess({
     dataDir,
