@@ -1,6 +1,7 @@
 /** Parameters of requests, checked. All errors are InvalidInput with a text for people. */
 import type { TimeRange } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { parseNumber } from "#pkg/traceql/literals.ts";
 import { type FieldExpr, notSupportedYet, parseQuery, type Query } from "#pkg/traceql/traceql.ts";
 
 const nanosPerSecond = 1_000_000_000n;
@@ -58,13 +59,14 @@ export function parseSearch(params: URLSearchParams, bounds: SearchBounds): Sear
   if (spss > bounds.spansPerTraceMax) {
     throw invalid(`spss ${spss} exceeds the maximum of ${bounds.spansPerTraceMax}`);
   }
-  const range = parseRange(params) ?? defaultRange(bounds.nowMs);
+  const range =
+    parseSince(params, bounds.nowMs) ?? parseRange(params) ?? defaultRange(bounds.nowMs);
   const spansPerTrace = spss === 0 ? bounds.spansPerTraceMax : spss;
   return { ...range, limit, spansPerTrace, filter: parseFilter(valueOf(params, "q") ?? "") };
 }
 
-const knownParams = new Set(["q", "tags", "start", "end", "limit", "spss"]);
-const conditions = ["tags", "minDuration", "maxDuration", "since"];
+const knownParams = new Set(["q", "tags", "start", "end", "since", "limit", "spss"]);
+const conditions = ["tags", "minDuration", "maxDuration"];
 
 /**
  * Refuses what would change the answer and is not evaluated: to ignore it would be a wrong
@@ -128,9 +130,28 @@ function parseRange(params: URLSearchParams): TimeRange | undefined {
   return { startNano: BigInt(start) * nanosPerSecond, endNano: BigInt(end) * nanosPerSecond };
 }
 
-function defaultRange(nowMs: number): TimeRange {
+/** The last 15 minutes. */
+export function defaultRange(nowMs: number): TimeRange {
   const nano = (ms: number): bigint => BigInt(Math.trunc(ms)) * 1_000_000n;
   return { startNano: nano(nowMs - defaultRangeMs), endNano: nano(nowMs) };
+}
+
+/** The range that `since` means: it ends now, whatever `start` and `end` say. */
+export function parseSince(params: URLSearchParams, nowMs: number): TimeRange | undefined {
+  const text = valueOf(params, "since");
+  if (text === undefined) return undefined;
+  const parsed = parseNumber(text);
+  const isDuration = "value" in parsed && parsed.value.type === "duration";
+  if (!isDuration || BigInt(parsed.value.value) <= 0n) {
+    throw invalid(`invalid since: must be a duration like 1h, not ${shownText(text)}`);
+  }
+  const endNano = BigInt(Math.trunc(nowMs)) * 1_000_000n;
+  const sinceNano = BigInt(parsed.value.value);
+  return { startNano: sinceNano < endNano ? endNano - sinceNano : 0n, endNano };
+}
+
+function shownText(text: string): string {
+  return JSON.stringify(text.slice(0, 100));
 }
 
 function parseUint(params: URLSearchParams, name: string): number | undefined {
@@ -139,15 +160,14 @@ function parseUint(params: URLSearchParams, name: string): number | undefined {
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   if (value <= uint32Max) return value;
   const unit = name === "start" || name === "end" ? "unix seconds" : "a number";
-  const shown = JSON.stringify(text.slice(0, 100));
-  throw invalid(`invalid ${name}: must be ${unit} from 0 to ${uint32Max}, not ${shown}`);
+  throw invalid(`invalid ${name}: must be ${unit} from 0 to ${uint32Max}, not ${shownText(text)}`);
 }
 
 /** An empty value is as good as none. */
-function valueOf(params: URLSearchParams, name: string): string | undefined {
+export function valueOf(params: URLSearchParams, name: string): string | undefined {
   return params.get(name) || undefined;
 }
 
-function invalid(message: string): SpoorError {
+export function invalid(message: string): SpoorError {
   return new SpoorError("InvalidInput", message, { reason: "invalid_parameter" });
 }

@@ -3,6 +3,7 @@
  * read in this thread. The ingester and the querier answer the same questions on threads of theirs.
  */
 import type {
+  IndexedTags,
   LiveSpans,
   PinnedHead,
   PinnedHeads,
@@ -11,18 +12,36 @@ import type {
   StoredSnapshot,
   StoredSpans,
 } from "#pkg/api/query.ts";
+import type { TagsRequest } from "#pkg/api/tags.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
+import type { BlockIndex } from "#pkg/block/block-index.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
-import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
+import {
+  batchOfHead,
+  headOfRecord,
+  putBlock,
+  type SpanSpec,
+  traceDataOf,
+} from "#pkg/engine/testing.ts";
+import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import type { Span, TraceData } from "#pkg/otlp/otlp.ts";
 import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
 import { listTraces } from "#pkg/engine/list-traces.ts";
 import { findTrace, traceDetails } from "#pkg/engine/traces.ts";
+import { countRowGroupTags, tagsOfIndex } from "#pkg/engine/block-tags.ts";
+import { TagCounter } from "#pkg/engine/tag-counter.ts";
+import { countTags } from "#pkg/engine/tags.ts";
+import { toSpoorError } from "#pkg/errors/errors.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 
 export const tenant = "single-tenant";
+
+function headOfData(data: TraceData): HeadData {
+  return headOfRecord(encodeTraceData(data));
+}
 
 interface Times {
   minStartNano: bigint;
@@ -30,27 +49,38 @@ interface Times {
   maxEndNano: bigint;
 }
 
-function timesOf(specs: readonly SpanSpec[]): Times {
-  const starts = specs.map(({ startNano }) => startNano);
-  const ends = specs.map(({ startNano, endNano }) => (endNano > startNano ? endNano : startNano));
+function timesOf(spans: readonly Span[]): Times {
+  const starts = spans.map(({ startTimeUnixNano }) => startTimeUnixNano);
+  const ends = spans.map(({ startTimeUnixNano: start, endTimeUnixNano: end }) =>
+    end > start ? end : start,
+  );
   const least = (values: bigint[]): bigint => values.reduce((a, b) => (b < a ? b : a));
   const most = (values: bigint[]): bigint => values.reduce((a, b) => (b > a ? b : a));
   return { minStartNano: least(starts), maxStartNano: most(starts), maxEndNano: most(ends) };
 }
 
+interface HeadPlace {
+  partition: Shard["partition"];
+  appId: string;
+  toOffset: number;
+}
+
 /** One partition's head, pinned. */
-export function headShard(
-  specs: readonly SpanSpec[],
-  place: { partition: Shard["partition"]; appId: string; toOffset: number },
-): PinnedHead {
-  const data: HeadData = headOf(specs);
-  const batch = batchOfHead(data);
-  const ids = new Set(specs.map(({ traceId }) => traceId));
+export function headShard(specs: readonly SpanSpec[], place: HeadPlace): PinnedHead {
+  return headShardOf(traceDataOf(specs), place);
+}
+
+export function headShardOf(data: TraceData, place: HeadPlace): PinnedHead {
+  const batch = batchOfHead(headOfData(data));
+  const spans = data.resourceSpans.flatMap(({ scopeSpans }) =>
+    scopeSpans.flatMap((scope) => scope.spans),
+  );
+  const ids = new Set(spans.map(({ traceId }) => Buffer.from(traceId).toString("hex")));
   return {
     ...place,
-    ...timesOf(specs),
+    ...timesOf(spans),
     name: `head ${place.appId}`,
-    spans: specs.length,
+    spans: spans.length,
     mayHoldTrace: async (traceId) => ids.has(Buffer.from(traceId).toString("hex")),
     listTraces: async (request) => listTraces(batch, request),
     traceDetails: async (request) => ({
@@ -58,6 +88,7 @@ export function headShard(
       inspectedBytes: 0,
     }),
     findTrace: async (traceId) => findTrace(batch, traceId),
+    countTags: async (request) => countTags(batch, request),
   };
 }
 
@@ -72,6 +103,9 @@ export class TestSpans implements LiveSpans, StoredSpans {
   /** Thrown by `pin` and `snapshot` if set. */
   liveError: Error | undefined;
   storedError: Error | undefined;
+  /** Thrown for each block whose index is asked, if set. */
+  brokenIndex: Error | undefined;
+  readonly #indexes = new Map<string, BlockIndex>();
   /** How many pins are not released. */
   pins = 0;
   /** Every call, in order, for tests of the order of things. */
@@ -98,13 +132,46 @@ export class TestSpans implements LiveSpans, StoredSpans {
     return { version: 7, blocks, failed, transactions };
   }
 
+  async indexedTags(blocks: readonly StoredBlock[], request: TagsRequest): Promise<IndexedTags> {
+    this.calls.push(`indexedTags of ${blocks.length}`);
+    const counter = new TagCounter(request.bytesMax);
+    const unread: IndexedTags["unread"] = [];
+    const failed: IndexedTags["failed"] = [];
+    for (const block of blocks) {
+      const index = this.#indexes.get(block.path)!;
+      const overlaps = (shard: Shard): boolean =>
+        shard.minStartNano < request.endNano && shard.maxEndNano >= request.startNano;
+      const groups = block.shards.flatMap((shard, i) => (overlaps(shard) ? [i] : []));
+      const asked = groups.length === block.shards.length ? undefined : groups;
+      try {
+        if (this.brokenIndex !== undefined) throw this.brokenIndex;
+        const found = await tagsOfIndex(index, asked, request);
+        counter.addCounts(found.counts);
+        for (const { rowGroup, question } of found.unread) {
+          unread.push({ shard: block.shards[rowGroup], question });
+        }
+      } catch (error) {
+        failed.push({ path: block.path, error: toSpoorError(error) });
+      }
+    }
+    return { ...counter.counts(), inspectedSpans: 0, inspectedBytes: 0, unread, failed };
+  }
+
   async addBlock(
     name: string,
     specs: readonly SpanSpec[],
-    { partition, rowGroupSpans }: { partition: Shard["partition"]; rowGroupSpans: number },
+    place: BlockShape,
+  ): Promise<StoredBlock> {
+    return await this.addBlockOf(name, traceDataOf(specs), place);
+  }
+
+  async addBlockOf(
+    name: string,
+    data: TraceData,
+    { partition, rowGroupSpans }: BlockShape,
   ): Promise<StoredBlock> {
     const path = `blocks/2023/11/14/${name}.parquet`;
-    const head = headOf(specs);
+    const head = headOfData(data);
     const file = await putBlock(this.store, { tenant, path, head, partition, rowGroupSpans });
     const tags = parseBlockTags(file);
     const reader = await openBlock({
@@ -113,10 +180,16 @@ export class TestSpans implements LiveSpans, StoredSpans {
       sizeBytes: file.sizeBytes,
       indexOffset: tags.indexOffset,
     });
+    this.#indexes.set(path, reader.index);
     const block = inlineBlock(path, file.sizeBytes, { reader, tags });
     this.blocks.push(block);
     return block;
   }
+}
+
+interface BlockShape {
+  partition: Shard["partition"];
+  rowGroupSpans: number;
 }
 
 interface OpenBlock {
@@ -125,6 +198,7 @@ interface OpenBlock {
 }
 
 function inlineBlock(path: string, sizeBytes: number, { reader, tags }: OpenBlock): StoredBlock {
+  const tagBlock = { index: reader.index, reader: async () => reader };
   const shards = tags.rowGroups.map((times, rowGroup): Shard => {
     return {
       name: `block ${path} row group ${rowGroup}`,
@@ -137,6 +211,7 @@ function inlineBlock(path: string, sizeBytes: number, { reader, tags }: OpenBloc
       listTraces: (request) => listRowGroup(reader, rowGroup, request),
       traceDetails: (request) => detailsOfRowGroup(reader, rowGroup, request),
       findTrace: (traceId) => findInRowGroups(reader, rowGroup, traceId),
+      countTags: (request) => countRowGroupTags(tagBlock, rowGroup, request),
     };
   });
   return {
@@ -168,7 +243,7 @@ export function broken<T extends Shard | StoredBlock>(what: T, error: Error): T 
     throw error;
   };
   if (!("shards" in what)) {
-    return { ...what, listTraces: fail, traceDetails: fail, findTrace: fail };
+    return { ...what, listTraces: fail, traceDetails: fail, findTrace: fail, countTags: fail };
   }
   const shards = what.shards.map((shard) => broken(shard, error));
   return { ...what, shards, findTrace: fail };
