@@ -56,6 +56,7 @@ const spanBytes = 300;
 export class Candidates {
   readonly #known = new Map<string, KnownTrace>();
   readonly #maybes = new Map<string, KnownTrace>();
+  readonly #rejected = new Set<string>();
   readonly #bytesMax: number;
   #detailsBytes = 0;
 
@@ -65,7 +66,7 @@ export class Candidates {
 
   /** How many traces are known. */
   get size(): number {
-    return this.#known.size + this.#maybes.size;
+    return this.#known.size + this.#maybes.size + this.#rejected.size;
   }
 
   /** The first of the answer, as far as is known. */
@@ -76,6 +77,7 @@ export class Candidates {
   /** A shard has listed a trace: as one that matches, or as one that may. */
   learn(place: Place, state: ShardState, isMatch: boolean): void {
     const { id, startNano } = place;
+    if (this.#rejected.has(id)) return;
     const known = this.#known.get(id) ?? this.#maybes.get(id);
     if (known === undefined) {
       const traces = isMatch ? this.#known : this.#maybes;
@@ -102,9 +104,11 @@ export class Candidates {
     return last === undefined ? all : all.filter((one) => comparePlaces(one, last) < 0);
   }
 
-  forget({ id }: Place): void {
+  /** The trace does not match: it is not learnt again from a shard that knows a part of it. */
+  reject({ id }: Place): void {
     this.#known.delete(id);
     this.#maybes.delete(id);
+    this.#rejected.add(id);
   }
 
   resolve(known: KnownTrace, trace: MergedTrace): void {

@@ -1,8 +1,9 @@
 /** Lines 22 to 26 of what Grafana asks of a Tempo data source, and what else the endpoints promise. */
 import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { traceDataOf } from "#pkg/engine/testing.ts";
-import type { TraceData } from "#pkg/otlp/otlp.ts";
+import type { HeadData } from "#pkg/columns/head.ts";
+import { headOfRecord, traceDataOf } from "#pkg/engine/testing.ts";
+import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { FrontendConfig } from "./config.ts";
 import { breakBlock, place, Rig, root } from "./http-rig.ts";
 import { headShardOf } from "./testing.ts";
@@ -19,8 +20,8 @@ const values = {
   foo: "plain",
 };
 
-/** Two spans: one with an event, a link and a scope, and an error in a block. */
-function dataOf(number: number, extra: Record<string, string | bigint> = {}): TraceData {
+/** A span with an event, a link and a scope; the second one is an error. */
+function dataOf(number: number, extra: Record<string, string | bigint> = {}): HeadData {
   const spanId = `000000000000000${number}`;
   const service = number === 1 ? "shop" : "cart";
   const attributes = { ...values, ...extra };
@@ -46,7 +47,7 @@ function dataOf(number: number, extra: Record<string, string | bigint> = {}): Tr
     droppedAttributesCount: 0,
     flags: 0,
   });
-  return data;
+  return headOfRecord(encodeTraceData(data));
 }
 
 /** Span 1 in a block, span 2 in a head. */

@@ -169,7 +169,7 @@ export class SearchRun {
       if (await this.#mayBeElsewhere(maybe)) {
         this.#candidates.promote(maybe);
         isNew = true;
-      } else this.#candidates.forget(maybe);
+      } else this.#candidates.reject(maybe);
     }
     return isNew;
   }
@@ -218,7 +218,7 @@ export class SearchRun {
       });
       if (trace === undefined || trace.matchedSpans === 0) {
         // The only shards that have it, or a span of it that matches, failed meanwhile.
-        this.#candidates.forget(candidate);
+        this.#candidates.reject(candidate);
         return;
       }
       this.#candidates.resolve(candidate, trace);

@@ -10,7 +10,9 @@ import {
 } from "#pkg/engine/random-filter.ts";
 import { spanPart } from "#pkg/engine/span-part.ts";
 import type { TagValue } from "#pkg/engine/tag-counter.ts";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import { headOfRecord, type SpanSpec } from "#pkg/engine/testing.ts";
+import type { HeadData } from "#pkg/columns/head.ts";
+import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { AnyValue, KeyValue, TraceData } from "#pkg/otlp/otlp.ts";
 import { type FieldExpr, parseLeniently } from "#pkg/traceql/traceql.ts";
 import { headShard, headShardOf, TestSpans, tenant } from "./testing.ts";
@@ -36,6 +38,10 @@ async function ask(spans: TestSpans, query: Ask, memoryBytesMax = 1e9): Promise<
     { ...always, ...query, tenant, signal: never },
     { concurrency: 3, memoryBytesMax },
   );
+}
+
+function headOfData(data: TraceData): HeadData {
+  return headOfRecord(encodeTraceData(data));
 }
 
 function wholeSpans(data: TraceData): WholeSpan[] {
@@ -144,16 +150,17 @@ function randomQuestion(random: Random): TagQuestion {
 async function placesOf(data: TraceData, random: Random): Promise<[string, TestSpans][]> {
   const parts = data.resourceSpans.map((one): TraceData => ({ resourceSpans: [one] }));
   const oneHead = new TestSpans();
-  oneHead.heads = [headShardOf(data, { partition, appId: "a", toOffset: 1 })];
+  oneHead.heads = [headShardOf(headOfData(data), { partition, appId: "a", toOffset: 1 })];
   const oneBlock = new TestSpans();
-  await oneBlock.addBlockOf("whole", data, { partition, rowGroupSpans: 7 });
+  await oneBlock.addBlockOf("whole", headOfData(data), { partition, rowGroupSpans: 7 });
   const many = new TestSpans();
   const mix = new TestSpans();
   for (const [i, part] of parts.entries()) {
     const rowGroupSpans = 1 + Math.floor(random() * 5);
-    await many.addBlockOf(`b${i}`, part, { partition, rowGroupSpans });
-    if (random() < 0.5) await mix.addBlockOf(`b${i}`, part, { partition, rowGroupSpans });
-    else mix.heads.push(headShardOf(part, { partition, appId: `h${i}`, toOffset: 1 }));
+    await many.addBlockOf(`b${i}`, headOfData(part), { partition, rowGroupSpans });
+    if (random() < 0.5)
+      await mix.addBlockOf(`b${i}`, headOfData(part), { partition, rowGroupSpans });
+    else mix.heads.push(headShardOf(headOfData(part), { partition, appId: `h${i}`, toOffset: 1 }));
   }
   return [
     ["one head", oneHead],

@@ -16,19 +16,13 @@ import type { TagsRequest } from "#pkg/api/tags.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
+import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
-import {
-  batchOfHead,
-  headOfRecord,
-  putBlock,
-  type SpanSpec,
-  traceDataOf,
-} from "#pkg/engine/testing.ts";
-import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { Span, TraceData } from "#pkg/otlp/otlp.ts";
+import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
 import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
 import { listTraces } from "#pkg/engine/list-traces.ts";
-import { findTrace, traceDetails } from "#pkg/engine/traces.ts";
+import { findTrace, hasTrace, traceDetails } from "#pkg/engine/traces.ts";
+import { SpanTimes } from "#pkg/engine/span-times.ts";
 import { countRowGroupTags, tagsOfIndex } from "#pkg/engine/block-tags.ts";
 import { TagCounter } from "#pkg/engine/tag-counter.ts";
 import { countTags } from "#pkg/engine/tags.ts";
@@ -36,12 +30,9 @@ import { toSpoorError } from "#pkg/errors/errors.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import { overlaps } from "./view.ts";
 
 export const tenant = "single-tenant";
-
-function headOfData(data: TraceData): HeadData {
-  return headOfRecord(encodeTraceData(data));
-}
 
 interface Times {
   minStartNano: bigint;
@@ -49,39 +40,35 @@ interface Times {
   maxEndNano: bigint;
 }
 
-function timesOf(spans: readonly Span[]): Times {
-  const starts = spans.map(({ startTimeUnixNano }) => startTimeUnixNano);
-  const ends = spans.map(({ startTimeUnixNano: start, endTimeUnixNano: end }) =>
-    end > start ? end : start,
-  );
+function timesOfBatch(batch: ColumnBatch): Times {
+  const times = new SpanTimes(batch);
+  const starts = [...times.start];
+  const ends = starts.map((_, row) => times.end(row));
   const least = (values: bigint[]): bigint => values.reduce((a, b) => (b < a ? b : a));
   const most = (values: bigint[]): bigint => values.reduce((a, b) => (b > a ? b : a));
   return { minStartNano: least(starts), maxStartNano: most(starts), maxEndNano: most(ends) };
 }
 
-interface HeadPlace {
-  partition: Shard["partition"];
-  appId: string;
-  toOffset: number;
-}
-
 /** One partition's head, pinned. */
-export function headShard(specs: readonly SpanSpec[], place: HeadPlace): PinnedHead {
-  return headShardOf(traceDataOf(specs), place);
+export function headShard(
+  specs: readonly SpanSpec[],
+  place: { partition: Shard["partition"]; appId: string; toOffset: number },
+): PinnedHead {
+  return headShardOf(headOf(specs), place);
 }
 
-export function headShardOf(data: TraceData, place: HeadPlace): PinnedHead {
-  const batch = batchOfHead(headOfData(data));
-  const spans = data.resourceSpans.flatMap(({ scopeSpans }) =>
-    scopeSpans.flatMap((scope) => scope.spans),
-  );
-  const ids = new Set(spans.map(({ traceId }) => Buffer.from(traceId).toString("hex")));
+/** The same of a head. */
+export function headShardOf(
+  data: HeadData,
+  place: { partition: Shard["partition"]; appId: string; toOffset: number },
+): PinnedHead {
+  const batch = batchOfHead(data);
   return {
     ...place,
-    ...timesOf(spans),
+    ...timesOfBatch(batch),
     name: `head ${place.appId}`,
-    spans: spans.length,
-    mayHoldTrace: async (traceId) => ids.has(Buffer.from(traceId).toString("hex")),
+    spans: batch.rows,
+    mayHoldTrace: async (traceId) => hasTrace(batch, traceId),
     listTraces: async (request) => listTraces(batch, request),
     traceDetails: async (request) => ({
       traces: traceDetails(batch, request),
@@ -139,9 +126,7 @@ export class TestSpans implements LiveSpans, StoredSpans {
     const failed: IndexedTags["failed"] = [];
     for (const block of blocks) {
       const index = this.#indexes.get(block.path)!;
-      const overlaps = (shard: Shard): boolean =>
-        shard.minStartNano < request.endNano && shard.maxEndNano >= request.startNano;
-      const groups = block.shards.flatMap((shard, i) => (overlaps(shard) ? [i] : []));
+      const groups = block.shards.flatMap((shard, i) => (overlaps(shard, request) ? [i] : []));
       const asked = groups.length === block.shards.length ? undefined : groups;
       try {
         if (this.brokenIndex !== undefined) throw this.brokenIndex;
@@ -160,18 +145,17 @@ export class TestSpans implements LiveSpans, StoredSpans {
   async addBlock(
     name: string,
     specs: readonly SpanSpec[],
-    place: BlockShape,
+    { partition, rowGroupSpans }: { partition: Shard["partition"]; rowGroupSpans: number },
   ): Promise<StoredBlock> {
-    return await this.addBlockOf(name, traceDataOf(specs), place);
+    return await this.addBlockOf(name, headOf(specs), { partition, rowGroupSpans });
   }
 
   async addBlockOf(
     name: string,
-    data: TraceData,
-    { partition, rowGroupSpans }: BlockShape,
+    head: HeadData,
+    { partition, rowGroupSpans }: { partition: Shard["partition"]; rowGroupSpans: number },
   ): Promise<StoredBlock> {
     const path = `blocks/2023/11/14/${name}.parquet`;
-    const head = headOfData(data);
     const file = await putBlock(this.store, { tenant, path, head, partition, rowGroupSpans });
     const tags = parseBlockTags(file);
     const reader = await openBlock({
@@ -185,11 +169,6 @@ export class TestSpans implements LiveSpans, StoredSpans {
     this.blocks.push(block);
     return block;
   }
-}
-
-interface BlockShape {
-  partition: Shard["partition"];
-  rowGroupSpans: number;
 }
 
 interface OpenBlock {

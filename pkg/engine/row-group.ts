@@ -51,6 +51,20 @@ async function listColumnsOf(
   return listTraces(await columns.read(names), request, hits);
 }
 
+/** How many spans of a row group satisfy a condition, whatever their time. */
+export async function countRowGroup(
+  reader: BlockReader,
+  rowGroup: number,
+  filter: FieldExpr,
+): Promise<number> {
+  const tags = await tagsFor(reader.index, rowGroup, filter);
+  if (!mayMatch(tags, filter)) return 0;
+  const hits = await hitsOf(new RowGroupColumns(reader, rowGroup, tags), filter);
+  let count = 0;
+  for (let row = 0; row < hits.length; row++) count += hits[row];
+  return count;
+}
+
 /**
  * Rows that satisfy a condition, asked in steps: the columns of what leaves few rows for few bytes
  * are read first, and when no row is left nothing more is read.
