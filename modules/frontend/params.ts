@@ -3,6 +3,9 @@ import type { TimeRange } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseNumber } from "#pkg/traceql/literals.ts";
 import { type FieldExpr, notSupportedYet, parseQuery, type Query } from "#pkg/traceql/traceql.ts";
+import { parseLogfmt } from "./logfmt.ts";
+import { invalid } from "./params-errors.ts";
+import { allOf, durationFilter, tagsFilter } from "./tag-search.ts";
 
 const nanosPerSecond = 1_000_000_000n;
 const uint32Max = 4_294_967_295;
@@ -15,8 +18,10 @@ const defaultSpansPerTrace = 3;
 export interface SearchParams extends TimeRange {
   limit: number;
   spansPerTrace: number;
-  /** The condition of `q`; undefined if every span satisfies it. */
+  /** The condition; undefined if every span satisfies it. */
   filter?: FieldExpr;
+  /** Answers to searches by tags do not show the spans that match. */
+  isByTags: boolean;
 }
 
 export interface SearchBounds {
@@ -50,7 +55,6 @@ export function parseTraceRange(params: URLSearchParams): TimeRange | undefined 
 
 /** Parameters of /api/search. */
 export function parseSearch(params: URLSearchParams, bounds: SearchBounds): SearchParams {
-  checkConditions(params);
   const limit = parseUint(params, "limit") ?? defaultLimit;
   if (limit === 0) throw invalid("invalid limit: must be a positive number");
   if (limit > bounds.limitMax)
@@ -61,18 +65,16 @@ export function parseSearch(params: URLSearchParams, bounds: SearchBounds): Sear
   }
   const range =
     parseSince(params, bounds.nowMs) ?? parseRange(params) ?? defaultRange(bounds.nowMs);
-  const spansPerTrace = spss === 0 ? bounds.spansPerTraceMax : spss;
-  return { ...range, limit, spansPerTrace, filter: parseFilter(valueOf(params, "q") ?? "") };
+  const { isByTags, filter } = parseConditions(params);
+  const shown = spss === 0 ? bounds.spansPerTraceMax : spss;
+  return { ...range, limit, spansPerTrace: isByTags ? 0 : shown, filter, isByTags };
 }
 
-const knownParams = new Set(["q", "tags", "start", "end", "since", "limit", "spss"]);
-const conditions = ["tags", "minDuration", "maxDuration"];
+/** All other parameters are tags, where none of `languageParams` is there. */
+const knownParams: readonly string[] = ["limit", "spss", "minDuration", "maxDuration"];
+const languageParams: readonly string[] = ["q", "tags", "start", "end", "since"];
 
-/**
- * Refuses what would change the answer and is not evaluated: to ignore it would be a wrong
- * answer.
- */
-function checkConditions(params: URLSearchParams): void {
+function parseConditions(params: URLSearchParams): Pick<SearchParams, "filter" | "isByTags"> {
   const q = valueOf(params, "q");
   const tags = valueOf(params, "tags");
   if (q !== undefined && tags !== undefined)
@@ -82,13 +84,20 @@ function checkConditions(params: URLSearchParams): void {
       throw invalid(`query exceeds the maximum size of ${queryBytesMax} bytes`);
     }
   }
-  for (const name of conditions) {
-    if (valueOf(params, name) !== undefined) throw invalid(`${name} is not supported yet`);
-  }
-  if (["q", "tags", "start", "end"].some((name) => valueOf(params, name) !== undefined)) return;
-  // Without these, old clients send tags as parameters of their own.
-  const other = [...params.keys()].find((name) => !knownParams.has(name));
-  if (other !== undefined) throw invalid(`tags as parameters (${other}) are not supported yet`);
+  const minDuration = valueOf(params, "minDuration");
+  const maxDuration = valueOf(params, "maxDuration");
+  const duration = durationFilter(minDuration, maxDuration);
+  if (q !== undefined) return { filter: allOf([parseFilter(q), duration]), isByTags: false };
+  const wanted = tags === undefined ? otherParams(params) : parseLogfmt(tags);
+  const filter = allOf([tagsFilter(wanted), duration]);
+  return { filter, isByTags: tags !== undefined || filter !== undefined };
+}
+
+/** Tags as parameters of their own, as clients from before `tags` send them. */
+function otherParams(params: URLSearchParams): Map<string, string> {
+  if (languageParams.some((name) => valueOf(params, name) !== undefined)) return new Map();
+  const known = [...knownParams, ...languageParams];
+  return new Map([...params].filter(([name]) => !known.includes(name) && name !== ""));
 }
 
 /** The condition of a TraceQL query that is one spanset filter. */
@@ -166,8 +175,4 @@ function parseUint(params: URLSearchParams, name: string): number | undefined {
 /** An empty value is as good as none. */
 export function valueOf(params: URLSearchParams, name: string): string | undefined {
   return params.get(name) || undefined;
-}
-
-export function invalid(message: string): SpoorError {
-  return new SpoorError("InvalidInput", message, { reason: "invalid_parameter" });
 }

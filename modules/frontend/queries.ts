@@ -77,7 +77,9 @@ export class Queries {
     // An empty list would look as if there were no traces.
     if (result.isStoredMissing && traces.length === 0) throw incomplete(partial);
     this.#note("search", failures);
-    return { ...jsonAnswer(await formatSearch(traces, stats)), headers: partialHeaders(partial) };
+    const hasSpanSets = query.isByTags !== true;
+    const json = await formatSearch(traces, stats, hasSpanSets);
+    return { ...jsonAnswer(json), headers: partialHeaders(partial) };
   }
 
   /** Runs a search and tells how. */

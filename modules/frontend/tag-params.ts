@@ -3,7 +3,8 @@ import type { TimeRange } from "#pkg/api/query.ts";
 import type { TagScope } from "#pkg/api/tags.ts";
 import { spanPart } from "#pkg/engine/span-part.ts";
 import { type FieldExpr, parseLeniently } from "#pkg/traceql/traceql.ts";
-import { defaultRange, invalid, parseSince, valueOf } from "./params.ts";
+import { defaultRange, parseSince, valueOf } from "./params.ts";
+import { invalid } from "./params-errors.ts";
 import { tagScopes } from "./tag-names.ts";
 
 export interface TagParams extends TimeRange {
