@@ -36,7 +36,7 @@ function readValue(text: string, from: number): [value: string, end: number] {
 /** Escapes are those of JSON; a line break may also stand as it is. */
 function unquoted(quoted: string): string | undefined {
   try {
-    const raw = quoted.replaceAll(/[\0-\x1f]/g, (char) => JSON.stringify(char).slice(1, -1));
+    const raw = quoted.replaceAll(/\p{Cc}/gu, (char) => JSON.stringify(char).slice(1, -1));
     return JSON.parse(raw) as string;
   } catch {
     return undefined;

@@ -81,9 +81,9 @@ function scalarOf(value: string): Static | undefined {
   if (value === "true" || value === "false") return { type: "bool", value: value === "true" };
   const parsed = parseNumber(value.replace(/^-/, ""));
   if (!("value" in parsed) || parsed.value.type === "duration") return undefined;
-  const { type, value: size } = parsed.value;
   if (!value.startsWith("-")) return parsed.value;
-  return type === "int" ? { type, value: -BigInt(size) } : { type: "float", value: -Number(size) };
+  const { type, value: size } = parsed.value;
+  return type === "int" ? { type, value: -size } : { type, value: -size };
 }
 
 function contains(reference: FieldExpr, value: string): FieldExpr {
@@ -119,10 +119,11 @@ function checkBounds(filter: FieldExpr): void {
 
 /** Nanoseconds. */
 function parseGoDuration(name: string, text: string): bigint {
-  const isGo = /^(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$/.test(text);
-  const parsed = text === "0" ? { value: { type: "duration", value: 0n } } : parseNumber(text);
+  const isGo = /^((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$/.test(text);
+  if (text === "0") return 0n;
+  const parsed = parseNumber(text);
   if (isGo && "value" in parsed && parsed.value.type === "duration") {
-    return BigInt(parsed.value.value);
+    return parsed.value.value;
   }
   const shown = JSON.stringify(text.slice(0, 100));
   throw invalid(`invalid ${name}: must be a duration like 100ms, not ${shown}`);
