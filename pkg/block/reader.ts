@@ -9,8 +9,14 @@ import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { decodeArrow } from "./arrow-read.ts";
 import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
 import { type BlockPlace, BlockSource, type ByteRange } from "./block-source.ts";
-import { footerRowGroups, parquetTailBytes, type RowGroupInfo } from "./footer.ts";
+import {
+  type ColumnChunk,
+  footerRowGroups,
+  parquetTailBytes,
+  type RowGroupInfo,
+} from "./footer.ts";
 import { decodeSegments, type Directory } from "./index-section.ts";
+import { decodePages, rangesOfRows, type RowRange } from "./pages.ts";
 import { ParquetReader } from "./parquet.ts";
 import { checkPart } from "./place.ts";
 import type { Segment } from "./stitch.ts";
@@ -37,6 +43,7 @@ export class BlockReader {
   /** Bytes of the index section, with its trailer. */
   readonly indexBytes: number;
   readonly #source: BlockSource;
+  readonly #pages = new Map<ColumnChunk, ReturnType<typeof decodePages>>();
   #parquet: Promise<ParquetReader> | undefined;
 
   /** Made by `openBlock`. */
@@ -63,31 +70,46 @@ export class BlockReader {
   }
 
   /**
-   * The named columns of one row group; names that the block lacks are left out. Throws Corrupt
-   * naming the block, or what the store throws. If a block is corrupt although its checksums are
+   * The named columns of one row group, or of some of its rows; names that the block lacks are left
+   * out. Throws Corrupt naming the block, or what the store throws. If a block is corrupt although its checksums are
    * right, the Parquet reader may panic past every caller (see parquet.ts).
    */
   async readRowGroup(
     rowGroup: number,
     names?: readonly string[],
-    options?: ReadOptions,
+    options: ReadOptions & { rows?: RowRange } = {},
   ): Promise<ColumnBatch> {
-    const { rows, columns: chunks } = this.rowGroups[rowGroup];
+    const { rows: allRows, columns: chunks } = this.rowGroups[rowGroup];
+    const { rows: range } = options;
+    const rows = range === undefined ? allRows : range.to - range.from;
     const wanted = chunks.filter(({ name }) => names === undefined || names.includes(name));
     const columns = [...new Set(wanted.map(({ name }) => name))];
     if (columns.length === 0) return batchOf(rows, new Map<string, Column>());
     try {
       const parquet = await this.#openParquet(options);
-      const ranges = wanted.map(({ start, sizeBytes }) => ({ start, end: start + sizeBytes }));
+      const ranges = wanted.flatMap((chunk) => this.#rangesOf(chunk, range));
       const release = await this.#source.hold(ranges, options);
       try {
-        return batchOf(rows, decodeArrow(await parquet.read({ rowGroup, columns, rows }), rows));
+        const ipc = await parquet.read({ rowGroup, columns, rows, range });
+        return batchOf(rows, decodeArrow(ipc, rows));
       } finally {
         release();
       }
     } catch (error) {
       throw blockError(error, this.key);
     }
+  }
+
+  /** Whole, or the pages that hold the rows. The offset indexes must have been read. */
+  #rangesOf(chunk: ColumnChunk, range: RowRange | undefined): ByteRange[] {
+    if (range === undefined) return [{ start: chunk.start, end: chunk.start + chunk.sizeBytes }];
+    let pages = this.#pages.get(chunk);
+    if (pages === undefined) {
+      const { offsetIndexOffset: start, offsetIndexBytes } = chunk;
+      pages = decodePages(chunk, this.#source.read(start, start + offsetIndexBytes));
+      this.#pages.set(chunk, pages);
+    }
+    return rangesOfRows(chunk, pages, range);
   }
 
   async #openParquet(options: ReadOptions | undefined): Promise<ParquetReader> {
@@ -110,11 +132,13 @@ export class BlockReader {
         end: start + offsetIndexBytes,
       })),
     );
+    // They stay: which pages hold which rows is looked up in them.
     const release = await this.#source.hold(ranges, options);
     try {
       return await ParquetReader.open(this.#source);
-    } finally {
+    } catch (error) {
       release();
+      throw error;
     }
   }
 

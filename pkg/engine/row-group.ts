@@ -10,17 +10,20 @@ import type {
   TraceList,
 } from "#pkg/api/query.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
+import type { RowRange } from "#pkg/block/pages.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { estimateShare } from "./estimate.ts";
 import { evaluateFilter, filterColumns } from "./filter.ts";
-import { listColumns, listTraces } from "./list-traces.ts";
+import { listColumns, listTraces, mergeLists } from "./list-traces.ts";
 import { mayMatch, pruneKeys } from "./prune.ts";
+import { clustersOf, idsInRange } from "./row-clusters.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts";
-import { detailColumns, findTrace, hasTrace, traceDetails } from "./traces.ts";
+import { detailColumns, findTrace, traceDetails, wantedCodes } from "./traces.ts";
 
 /** Traces with a matching span in the range; see `listTraces`. */
 export async function listRowGroup(
@@ -47,8 +50,16 @@ async function listColumnsOf(
   if (part === undefined || mayFail(part)) return listTraces(await columns.read(all), request);
   const hits = await hitsOf(columns, part);
   if (!hits.includes(1)) return { ...nothing, inspectedSpans: columns.rows };
+  const traces = await columns.traces();
+  const wanted = new Uint8Array(traces.dictionary.length);
+  for (let row = 0; row < hits.length; row++) if (hits[row] === 1) wanted[traces.codes[row]] = 1;
   const names = namesWholeTrace(filter) ? all : listColumns;
-  return listTraces(await columns.read(names), request, hits);
+  const lists: TraceList[] = [];
+  for (const range of clustersOf(traces, wanted)) {
+    const batch = await columns.readRows(names, range);
+    lists.push(listTraces(batch, request, hits.subarray(range.from, range.to)));
+  }
+  return { ...mergeLists(lists, request.limit), inspectedSpans: columns.rows };
 }
 
 /** How many spans of a row group satisfy a condition, whatever their time. */
@@ -150,6 +161,21 @@ export class RowGroupColumns {
     return [...wanted].reduce((sum, name) => sum + (this.#sizes.get(name) ?? 0), 0);
   }
 
+  /** The ids, all of them: they tell where traces are. */
+  async traces(): Promise<DictColumn> {
+    const traces = columnOf(await this.read(idColumn), "trace_id", "dict");
+    if (traces === undefined) throw new SpoorError("Corrupt", "a row group lacks trace_id");
+    return traces;
+  }
+
+  /** A batch of some rows with their ids and the named columns. */
+  async readRows(names: readonly string[], range: RowRange): Promise<ColumnBatch> {
+    if (range.to - range.from === this.rows) return await this.read([...idColumn, ...names]);
+    const wanted = [...new Set(without(names, idColumn))];
+    const ids = idsInRange(await this.traces(), range);
+    return joined(ids, await this.#reader.readRowGroup(this.#rowGroup, wanted, { rows: range }));
+  }
+
   /** A batch that has the named columns, and those that were read before. */
   async read(names: readonly string[]): Promise<ColumnBatch> {
     const wanted = [...new Set(names.filter((name) => !this.#asked.has(name)))];
@@ -213,16 +239,20 @@ async function detailsOf(
   reader: BlockReader,
   request: TraceDetailsRequest,
 ): Promise<TraceDetails[]> {
-  if (!hasTrace(await columns.read(idColumn), request.ids)) return [];
+  const traces = await columns.traces();
+  const wanted = wantedCodes(traces.dictionary, request.ids);
+  if (!wanted.includes(1)) return [];
   const { filter } = request;
   const isOut = filter !== undefined && !mayMatch(columns.tags, filter);
   const names = [...detailColumns];
   if (!reader.columnNames.includes(serviceColumnName)) names.push(...serviceRestColumns);
-  if (filter === undefined || isOut) {
-    const never = filter && isOut ? neverOf(filter) : filter;
-    return traceDetails(await columns.read(names), { ...request, filter: never });
+  if (filter !== undefined && !isOut) names.push(...filterColumns(filter));
+  const asked = filter !== undefined && isOut ? { ...request, filter: neverOf(filter) } : request;
+  const details: TraceDetails[] = [];
+  for (const range of clustersOf(traces, wanted)) {
+    details.push(...traceDetails(await columns.readRows(names, range), asked));
   }
-  return traceDetails(await columns.read([...names, ...filterColumns(filter)]), request);
+  return details;
 }
 
 /** A condition that nothing satisfies, in the place of one that no row of this group does. */
@@ -237,13 +267,15 @@ export async function findInRowGroups(
   traceId: Uint8Array,
 ): Promise<Uint8Array | undefined> {
   const groups = rowGroup === undefined ? reader.rowGroups.keys() : [rowGroup];
+  const names = without(reader.columnNames, idColumn);
   const parts: Uint8Array[] = [];
   for (const group of groups) {
-    const ids = await reader.readRowGroup(group, idColumn);
-    if (!hasTrace(ids, traceId)) continue;
-    const rest = await reader.readRowGroup(group, without(reader.columnNames, idColumn));
-    const found = findTrace(joined(ids, rest), traceId);
-    if (found !== undefined) parts.push(new Uint8Array(found));
+    const columns = new RowGroupColumns(reader, group, noTags);
+    const traces = await columns.traces();
+    for (const range of clustersOf(traces, wantedCodes(traces.dictionary, traceId))) {
+      const found = findTrace(await columns.readRows(names, range), traceId);
+      if (found !== undefined) parts.push(new Uint8Array(found));
+    }
   }
   if (parts.length < 2) return parts[0];
   // Protobuf messages laid one after another are merged: lists are appended.
