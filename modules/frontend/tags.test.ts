@@ -280,9 +280,9 @@ describe("tag values", () => {
     await spans.addBlock("a", many, { partition, rowGroupSpans: 5000 });
     const { values, truncated } = await ask(spans, { question: order }, 50_000);
     expect(truncated).toBe(true);
-    expect(values.length).toBeGreaterThan(200);
-    expect(values.length).toBeLessThan(600);
-    expect(values[0].count).toBe(2);
+    expect(values.length).toBeGreaterThan(50);
+    expect(values.length).toBeLessThan(200);
+    expect(values.every(({ count }) => count === 2)).toBe(true);
   });
 
   it("of roots are those of what is stored together", async () => {

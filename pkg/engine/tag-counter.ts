@@ -23,8 +23,10 @@ export class TagCounter {
     const known = texts.get(text);
     texts.set(text, (known ?? 0) + count);
     if (known !== undefined) return;
-    this.#sizeBytes += text.length * 2 + textOverhead;
-    if (this.#sizeBytes > this.#bytesMax) this.#shrink();
+    this.#sizeBytes += sizeOf(text);
+    if (this.#sizeBytes <= this.#bytesMax) return;
+    this.#isTruncated = true;
+    this.#shrink(this.#bytesMax / 2);
   }
 
   addCounts({ groups, truncated }: Pick<TagCounts, "groups" | "truncated">): void {
@@ -39,7 +41,12 @@ export class TagCounter {
     this.#isTruncated = true;
   }
 
+  /**
+   * What is known, for another counter. Where some were left out, the rarest of the others are of
+   * little use to it.
+   */
   counts(): Pick<TagCounts, "groups" | "truncated"> {
+    if (this.#isTruncated) this.#shrink(this.#bytesMax / 8);
     const groups = [...this.#groups].map(([kind, texts]): TagGroup => {
       return { kind, texts: [...texts.keys()], counts: Float64Array.from(texts.values()) };
     });
@@ -60,17 +67,44 @@ export class TagCounter {
     return all.sort(compareTagValues);
   }
 
-  /** Keeps the most frequent ones, in half of the memory. */
-  #shrink(): void {
-    this.#isTruncated = true;
-    const kept = this.sorted();
-    this.#groups.clear();
-    this.#sizeBytes = 0;
-    for (const { kind, text, count } of kept) {
-      if (this.#sizeBytes > this.#bytesMax / 2) break;
-      this.add(kind, text, count);
+  /** Keeps the most frequent ones. Of those that are as frequent as the last ones, some. */
+  #shrink(bytesMax: number): void {
+    if (this.#sizeBytes <= bytesMax) return;
+    const least = this.#leastCount(bytesMax);
+    let room = bytesMax;
+    for (const texts of this.#groups.values()) {
+      for (const [text, count] of texts) if (count > least) room -= sizeOf(text);
     }
+    for (const texts of this.#groups.values()) {
+      for (const [text, count] of texts) {
+        if (count > least) continue;
+        const size = sizeOf(text);
+        if (count === least && room >= size) room -= size;
+        else texts.delete(text);
+      }
+    }
+    this.#sizeBytes = bytesMax - room;
   }
+
+  /** The count of which not all texts have room: all that are more frequent have. */
+  #leastCount(bytesMax: number): number {
+    const sizeByCount = new Map<number, number>();
+    for (const texts of this.#groups.values()) {
+      for (const [text, count] of texts) {
+        sizeByCount.set(count, (sizeByCount.get(count) ?? 0) + sizeOf(text));
+      }
+    }
+    let left = bytesMax;
+    for (const [count, size] of [...sizeByCount].sort(([a], [b]) => b - a)) {
+      left -= size;
+      if (left < 0) return count;
+    }
+    return 0;
+  }
+}
+
+function sizeOf(text: string): number {
+  return text.length * 2 + textOverhead;
 }
 
 export interface TagValue {
