@@ -74,8 +74,8 @@ Made by \`npm run -s metrics-reference\` from the metrics themselves; a test hol
 ## spoor serve, at /metrics of the API's port
 
 ${table(serve.filter((one) => !isNodes(one)))}
-The event-loop delay of the main thread is \`spoor_nodejs_eventloop_lag_p99_seconds\` and its like, since
-the last time that metrics were read.
+The event-loop delay of the main thread is \`spoor_nodejs_eventloop_lag_p99_seconds\` and its like,
+since the last time that metrics were read.
 
 ### Of Node.js and the process
 

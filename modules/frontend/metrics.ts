@@ -9,6 +9,7 @@ export interface FrontendMetrics {
   inspectedBytes: Counter;
   answerBytes: Counter<"route">;
   limited: Counter<"reason">;
+  cutTagAnswers: Counter<"reason">;
   slow: Counter<"route">;
   /** Sets where the numbers of queries come from. */
   inFlight: (read: () => { running: number; waiting: number }) => void;
@@ -63,6 +64,12 @@ export function frontendMetrics(registry: Registry): FrontendMetrics {
       name: "spoor_frontend_slow_queries_total",
       help: "Queries that took longer than frontend.slow_query",
       labelNames: ["route"],
+      registers,
+    }),
+    cutTagAnswers: new Counter({
+      name: "spoor_frontend_cut_tag_answers_total",
+      help: "Answers about tags that lack the least frequent: bytes (of the answer), memory",
+      labelNames: ["reason"],
       registers,
     }),
     inFlight: (read) => inFlightGauge(registry, read),

@@ -16,12 +16,32 @@ export function checkRange({ startNano, endNano }: TimeRange, { queryRangeMs }: 
  */
 export function withByteBudget(stored: StoredSpans, bytesMax: number): StoredSpans {
   const budget = new ByteBudget(bytesMax);
+  const originals = new WeakMap<StoredBlock, StoredBlock>();
+  const wrap = (block: StoredBlock): StoredBlock => {
+    const wrapped = budgetedBlock(block, budget);
+    originals.set(wrapped, block);
+    return wrapped;
+  };
   return {
     snapshot: async (tenant, minVersion, signal) => {
       const snapshot = await stored.snapshot(tenant, minVersion, signal);
-      return { ...snapshot, blocks: snapshot.blocks.map((block) => budgetedBlock(block, budget)) };
+      return { ...snapshot, blocks: snapshot.blocks.map(wrap) };
+    },
+    indexedTags: async (blocks, request, signal) => {
+      // The querier knows its own blocks only.
+      const asked = blocks.map((block) => originals.get(block) ?? block);
+      const tags = await budget.spend(() => stored.indexedTags(asked, request, signal), inspected);
+      const unread = tags.unread.map(({ shard, question }) => ({
+        shard: budgetedShard(shard, budget),
+        question,
+      }));
+      return { ...tags, unread };
     },
   };
+}
+
+function inspected({ inspectedBytes }: { inspectedBytes: number }): number {
+  return inspectedBytes;
 }
 
 class ByteBudget {
@@ -79,15 +99,10 @@ function budgetedShard(shard: Shard, budget: ByteBudget): Shard {
     spans: shard.spans,
     mayHoldTrace: (id, signal) => shard.mayHoldTrace(id, signal),
     listTraces: (request, signal) =>
-      budget.spend(
-        () => shard.listTraces(request, signal),
-        ({ inspectedBytes }) => inspectedBytes,
-      ),
+      budget.spend(() => shard.listTraces(request, signal), inspected),
     traceDetails: (request, signal) =>
-      budget.spend(
-        () => shard.traceDetails(request, signal),
-        ({ inspectedBytes }) => inspectedBytes,
-      ),
+      budget.spend(() => shard.traceDetails(request, signal), inspected),
+    countTags: (request, signal) => budget.spend(() => shard.countTags(request, signal), inspected),
     findTrace: (id, signal) =>
       budget.spend(
         () => shard.findTrace(id, signal),

@@ -7,10 +7,18 @@ import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts"
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { decodeArrow } from "./arrow-read.ts";
+import { sliceColumn } from "./arrow-write.ts";
 import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
 import { type BlockPlace, BlockSource, type ByteRange } from "./block-source.ts";
-import { footerRowGroups, parquetTailBytes, type RowGroupInfo } from "./footer.ts";
+import {
+  type ColumnChunk,
+  footerRowGroups,
+  parquetTailBytes,
+  type RowGroupInfo,
+} from "./footer.ts";
 import { decodeSegments, type Directory } from "./index-section.ts";
+import { decodePages, type Page, pagesOfRows, rangesOfRows, type RowRange } from "./pages.ts";
+import { decodeChunk } from "./chunk-decode.ts";
 import { ParquetReader } from "./parquet.ts";
 import { checkPart } from "./place.ts";
 import type { Segment } from "./stitch.ts";
@@ -37,6 +45,7 @@ export class BlockReader {
   /** Bytes of the index section, with its trailer. */
   readonly indexBytes: number;
   readonly #source: BlockSource;
+  readonly #pages = new Map<ColumnChunk, readonly Page[]>();
   #parquet: Promise<ParquetReader> | undefined;
 
   /** Made by `openBlock`. */
@@ -63,31 +72,102 @@ export class BlockReader {
   }
 
   /**
-   * The named columns of one row group; names that the block lacks are left out. Throws Corrupt
-   * naming the block, or what the store throws. If a block is corrupt although its checksums are
+   * The named columns of one row group, or of some of its rows; names that the block lacks are left
+   * out. Throws Corrupt naming the block, or what the store throws. If a block is corrupt although its checksums are
    * right, the Parquet reader may panic past every caller (see parquet.ts).
    */
   async readRowGroup(
     rowGroup: number,
     names?: readonly string[],
-    options?: ReadOptions,
+    options: ReadOptions & { rows?: RowRange } = {},
   ): Promise<ColumnBatch> {
-    const { rows, columns: chunks } = this.rowGroups[rowGroup];
+    const { rows: allRows, columns: chunks } = this.rowGroups[rowGroup];
+    const { rows: range } = options;
+    const rows = range === undefined ? allRows : range.to - range.from;
     const wanted = chunks.filter(({ name }) => names === undefined || names.includes(name));
     const columns = [...new Set(wanted.map(({ name }) => name))];
     if (columns.length === 0) return batchOf(rows, new Map<string, Column>());
     try {
-      const parquet = await this.#openParquet(options);
-      const ranges = wanted.map(({ start, sizeBytes }) => ({ start, end: start + sizeBytes }));
-      const release = await this.#source.hold(ranges, options);
+      const release = await this.#holdChunks(wanted, range, options);
       try {
-        return batchOf(rows, decodeArrow(await parquet.read({ rowGroup, columns, rows }), rows));
+        return await this.#decode(rowGroup, { wanted, names: columns, range, rows }, options);
       } finally {
         release();
       }
     } catch (error) {
       throw blockError(error, this.key);
     }
+  }
+
+  /** The columns of chunks that are held: by ourselves, what we do not read by the library. */
+  async #decode(
+    rowGroup: number,
+    asked: { wanted: ColumnChunk[]; names: string[]; range: RowRange | undefined; rows: number },
+    options: ReadOptions,
+  ): Promise<ColumnBatch> {
+    const { wanted, names, range, rows } = asked;
+    const allRows = this.rowGroups[rowGroup].rows;
+    const columns = new Map<string, Column>();
+    for (const chunk of wanted) {
+      const column = this.#decodeChunk(chunk, range, allRows);
+      if (column !== undefined) columns.set(chunk.name, column);
+    }
+    const left = names.filter((name) => !columns.has(name));
+    if (left.length === 0) return batchOf(rows, columns);
+    const parquet = await this.#openParquet(options);
+    const ipc = await parquet.read({ rowGroup, columns: left, rows, range });
+    for (const [name, column] of decodeArrow(ipc, rows)) columns.set(name, column);
+    return batchOf(rows, columns);
+  }
+
+  #decodeChunk(chunk: ColumnChunk, range: RowRange | undefined, rows: number): Column | undefined {
+    const { start, dataStart, sizeBytes } = chunk;
+    const read = ({ start: from, end }: ByteRange): Uint8Array => this.#source.read(from, end);
+    const dictionary = dataStart > start ? read({ start, end: dataStart }) : undefined;
+    if (range === undefined) {
+      const pages = read({ start: dataStart, end: start + sizeBytes });
+      return decodeChunk(chunk, dictionary, [pages], rows);
+    }
+    const pages = this.#pagesOf(chunk);
+    const some = pagesOfRows(pages, range);
+    const firstRow = some[0].firstRow;
+    const endRow = pages[pages.indexOf(some.at(-1)!) + 1]?.firstRow ?? rows;
+    const column = decodeChunk(chunk, dictionary, some.map(read), endRow - firstRow);
+    return column && sliceColumn(column, range.from - firstRow, range.to - firstRow);
+  }
+
+  /** Fetches what the rows of some chunks take. */
+  async #holdChunks(
+    chunks: readonly ColumnChunk[],
+    range: RowRange | undefined,
+    options: ReadOptions,
+  ): Promise<() => void> {
+    if (range === undefined) {
+      const whole = chunks.map(({ start, sizeBytes }) => ({ start, end: start + sizeBytes }));
+      return await this.#source.hold(whole, options);
+    }
+    const unknown = chunks.filter((chunk) => !this.#pages.has(chunk));
+    if (unknown.length > 0) {
+      const release = await this.#source.hold(unknown.map(offsetIndexOf), options);
+      try {
+        for (const chunk of unknown) {
+          const { start, end } = offsetIndexOf(chunk);
+          this.#pages.set(chunk, decodePages(chunk, this.#source.read(start, end)));
+        }
+      } finally {
+        release();
+      }
+    }
+    const ranges = chunks.flatMap((chunk) => rangesOfRows(chunk, this.#pagesOf(chunk), range));
+    return await this.#source.hold(ranges, options);
+  }
+
+  #pagesOf(chunk: ColumnChunk): readonly Page[] {
+    const pages = this.#pages.get(chunk);
+    if (pages === undefined || pages.length === 0) {
+      throw new SpoorError("Corrupt", `column ${chunk.name} has no pages`);
+    }
+    return pages;
   }
 
   async #openParquet(options: ReadOptions | undefined): Promise<ParquetReader> {
@@ -104,12 +184,7 @@ export class BlockReader {
 
   /** The Parquet reader reads the offset indexes of all chunks when it opens. */
   async #openOffsetIndexes(options: ReadOptions | undefined): Promise<ParquetReader> {
-    const ranges = this.rowGroups.flatMap(({ columns }) =>
-      columns.map(({ offsetIndexOffset: start, offsetIndexBytes }): ByteRange => ({
-        start,
-        end: start + offsetIndexBytes,
-      })),
-    );
+    const ranges = this.rowGroups.flatMap(({ columns }) => columns.map(offsetIndexOf));
     const release = await this.#source.hold(ranges, options);
     try {
       return await ParquetReader.open(this.#source);
@@ -172,6 +247,10 @@ async function open(
   const rowGroups = footerRowGroups(decodeThrift(footer).value);
   checkAgreement(directory, rowGroups);
   return new BlockReader(index, { rowGroups, footerBytes: footer.length, source });
+}
+
+function offsetIndexOf({ offsetIndexOffset, offsetIndexBytes }: ColumnChunk): ByteRange {
+  return { start: offsetIndexOffset, end: offsetIndexOffset + offsetIndexBytes };
 }
 
 function checkAgreement(directory: Directory, groups: readonly RowGroupInfo[]): void {
