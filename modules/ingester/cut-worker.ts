@@ -21,7 +21,7 @@ const pastNano = 24n * 3600n * 1_000_000_000n;
 const futureNano = 600n * 1_000_000_000n;
 
 async function cut(task: CutTask): Promise<CutResult> {
-  const head = task.head ?? rebuildHead(task.logDir, task.partition.index, task.range);
+  const head = task.head ?? rebuildHead(task);
   const stored = head.data.rows === 0 ? undefined : await store(head, task);
   return { stored, wasmBytes: wasmMemoryBytes() };
 }
