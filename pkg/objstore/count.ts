@@ -10,6 +10,7 @@ export const requestKinds = [
   "list",
   "listFolders",
   "delete",
+  "deleteMany",
 ] as const;
 export type RequestKind = (typeof requestKinds)[number];
 
@@ -44,6 +45,7 @@ class Counter implements CountedStore {
     list: zero(),
     listFolders: zero(),
     delete: zero(),
+    deleteMany: zero(),
   };
   readonly #store: ObjectStore;
 
@@ -109,6 +111,10 @@ class Counter implements CountedStore {
 
   async delete(key: string, options?: ReadOptions): Promise<void> {
     await this.#count("delete", async () => await this.#store.delete(key, options));
+  }
+
+  async deleteMany(keys: readonly string[], options?: ReadOptions): Promise<void> {
+    await this.#count("deleteMany", async () => await this.#store.deleteMany(keys, options));
   }
 
   async #count<T>(kind: RequestKind, call: () => Promise<T>): Promise<T> {

@@ -127,6 +127,11 @@ class Faulty implements FaultStore {
     await this.#call("delete", key, async () => await this.#store.delete(key, options));
   }
 
+  async deleteMany(keys: readonly string[], options?: ReadOptions): Promise<void> {
+    const call = async (): Promise<void> => await this.#store.deleteMany(keys, options);
+    await this.#call("deleteMany", keys[0] ?? "", call);
+  }
+
   async #call<T>(kind: RequestKind, key: string, run: () => Promise<T>): Promise<T> {
     const { call, fault } = this.#next(kind, key);
     if (fault === "before") throw this.#error(call);

@@ -50,6 +50,7 @@ test("count: requests, failures and bytes by kind", async () => {
   await expect(Array.fromAsync(store.list("/"))).rejects.toThrow("invalid object prefix");
   await store.listFolders("");
   await store.delete("a");
+  await store.deleteMany(["a", "b"]);
   expect(store.counts).toEqual({
     put: { requests: 1, failures: 0, bytes: 3 },
     putIfAbsent: { requests: 1, failures: 0, bytes: 3 },
@@ -59,6 +60,7 @@ test("count: requests, failures and bytes by kind", async () => {
     list: { requests: 2, failures: 1, bytes: 0 },
     listFolders: { requests: 1, failures: 0, bytes: 0 },
     delete: { requests: 1, failures: 0, bytes: 0 },
+    deleteMany: { requests: 1, failures: 0, bytes: 0 },
   });
 });
 
@@ -71,6 +73,7 @@ const everyCall: [string, (store: ObjectStore) => Promise<unknown>][] = [
   ["list", async (store) => await Array.fromAsync(store.list(""))],
   ["listFolders", async (store) => await store.listFolders("")],
   ["delete", async (store) => await store.delete("old")],
+  ["deleteMany", async (store) => await store.deleteMany(["old"])],
 ];
 
 test.each(everyCall)("fault: %s fails before or after its effect, once", async (kind, call) => {

@@ -12,7 +12,7 @@ import { randomUUID } from "node:crypto";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
-import { checkSignal } from "#pkg/objstore/checks.ts";
+import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type Attempt, checkChange, type Plan, planCommit } from "./change.ts";
@@ -194,28 +194,5 @@ function tryPlan(
   } catch (error) {
     if (isFresh) throw error;
     return undefined;
-  }
-}
-
-/** Waits for work that others share: an abort ends the waiting, not the work. */
-async function abortable<T>(
-  work: Promise<T>,
-  signal: AbortSignal | undefined,
-  attempt: string,
-): Promise<T> {
-  if (signal === undefined) return await work;
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => {
-    try {
-      checkSignal(signal, attempt);
-    } catch (error) {
-      aborted.reject(error);
-    }
-  };
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }
