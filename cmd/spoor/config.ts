@@ -7,6 +7,7 @@ import { ingesterConfig, type IngesterConfig } from "#modules/ingester/config.ts
 import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
 import type { LogLevel } from "#pkg/log/log.ts";
+import { storageConfig, type StorageConfig } from "./storage.ts";
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -29,12 +30,6 @@ export interface SpanLogConfig {
   groupLingerMs: number;
   retryWindowMs: number;
   retryRecordsMax: number;
-}
-
-export interface StorageConfig {
-  backend: "fs";
-  /** Empty: `bucket` in the data folder. */
-  path: string;
 }
 
 export interface SpoorConfig {
@@ -109,16 +104,6 @@ const spanLogConfig: z.ZodType<SpanLogConfig> = z
       .describe("Records remembered for that, over all partitions"),
   })
   .describe("The span log: what was received and is not in a block yet.");
-
-const storageConfig: z.ZodType<StorageConfig> = z
-  .strictObject({
-    backend: z.enum(["fs"]).default("fs").describe("Where blocks are kept; fs is a folder"),
-    path: z
-      .string()
-      .default("")
-      .describe("Folder of the blocks; if empty, `bucket` in the data folder"),
-  })
-  .describe("The bucket of blocks.");
 
 /** Schema of the config file. */
 export const spoorConfig: z.ZodType<SpoorConfig> = z.strictObject({

@@ -13,7 +13,10 @@ import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
-import { type CountedStore, countStore } from "#pkg/objstore/count.ts";
+import { CacheKeeper } from "#pkg/objstore/cache-keeper.ts";
+import { StoreLedger } from "#pkg/objstore/ledger.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { probeStore } from "#pkg/objstore/probe.ts";
 import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
@@ -23,6 +26,7 @@ import type { SpoorConfig } from "./config.ts";
 import { lockDataFolder } from "./data-lock.ts";
 import { observeSpanLog, observeStore } from "./metrics.ts";
 import { statusPage } from "./status.ts";
+import { storeConfigOf } from "./storage.ts";
 
 export interface SpoorOptions {
   config: SpoorConfig;
@@ -115,7 +119,7 @@ interface Ground {
   registry: Registry;
   clock: Clock;
   storeConfig: StoreConfig;
-  store: CountedStore;
+  store: ObjectStore;
   spanLog: SpanLog;
   tableOf: (tenant: string) => Table;
 }
@@ -127,16 +131,31 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
   parts.push({ name: "data folder lock", stop: unlock });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: "spoor_" });
-  const root = config.storage.path ? resolve(config.storage.path) : join(dataDir, "bucket");
-  const storeConfig: StoreConfig = { kind: "fs", root };
-  const store = countStore(await openStore(storeConfig));
-  observeStore(registry, store);
+  const ledger = new StoreLedger();
+  observeStore(registry, ledger, config.storage.prices);
+  const storeConfig = storeConfigOf(config.storage, dataDir, ledger);
+  await keepCache(storeConfig, { clock, ledger }, parts);
+  const store = await openStore(storeConfig);
+  await probeStore(store, { clock, clockSkewMaxMs: config.storage.clockSkewMaxMs });
   const logDir = join(dataDir, "log");
   const spanLog = await openFileLog(logDir, { clock, log, ...config.log });
   parts.push({ name: "span log", stop: () => spanLog.close() });
   observeSpanLog(registry, spanLog);
   const tableOf = tableCache(store, clock, log);
   return { dataDir, logDir, registry, clock, storeConfig, store, spanLog, tableOf };
+}
+
+/** The cache on the local disk is kept within its bound by this thread, for all of them. */
+async function keepCache(
+  storeConfig: StoreConfig,
+  { clock, ledger }: { clock: Clock; ledger: StoreLedger },
+  parts: Part[],
+): Promise<void> {
+  if (storeConfig.kind === "fs" || storeConfig.cache.diskBytes === 0) return;
+  const { dir, diskBytes: bytesMax, used } = storeConfig.cache;
+  const keeper = new CacheKeeper({ dir, bytesMax, used, clock, ledger });
+  await keeper.start();
+  parts.push({ name: "disk cache", stop: () => keeper.stop() });
 }
 
 async function startIngester(
@@ -226,7 +245,7 @@ async function flush(ingester: Ingester, log: Log): Promise<boolean> {
 const tablesMax = 10_000;
 
 /** One Table per tenant: ingester, querier and compactor share what they know of it. */
-function tableCache(store: CountedStore, clock: Clock, log: Log): (tenant: string) => Table {
+function tableCache(store: ObjectStore, clock: Clock, log: Log): (tenant: string) => Table {
   const tables = new Map<string, Table>();
   return (tenant) => {
     let table = tables.get(tenant);

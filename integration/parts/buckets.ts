@@ -1,6 +1,6 @@
 /** Fresh buckets on the real parts, made by clients that are not Spoor's own. */
 import { Client } from "minio";
-import type { GcsOptions } from "#pkg/objstore/gcs.ts";
+import type { GcsOptions } from "#pkg/objstore/gcs-options.ts";
 import type { S3Options } from "#pkg/objstore/s3-options.ts";
 import type { Part } from "./daemon.ts";
 import { type Minio, minioPassword, minioUser } from "./minio.ts";

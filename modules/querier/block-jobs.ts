@@ -12,8 +12,8 @@ import type {
 import { blockError, type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
+import { type StoreConfig, storeName } from "#pkg/objstore/store-config.ts";
+import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
 
 interface BlockJobBase {
   /** Where the block is, and its place in the store. */
@@ -62,7 +62,7 @@ export interface BlockJobsOptions {
 }
 
 export class BlockJobs {
-  readonly #stores = new Map<string, Promise<ObjectStore>>();
+  readonly #stores = new ThreadStores();
   readonly #open: LRUCache<string, BlockReader>;
 
   constructor({ openBlocksMax, openBlockBytes }: BlockJobsOptions) {
@@ -105,21 +105,10 @@ export class BlockJobs {
     const known = this.#open.get(readerKey(job));
     if (known !== undefined) return known;
     const { key, sizeBytes, indexOffset } = job;
-    const store = await this.#store(job.store);
+    const store = await this.#stores.open(job.store);
     const reader = await openBlock({ store, key, sizeBytes, indexOffset });
     this.#open.set(readerKey(job), reader);
     return reader;
-  }
-
-  async #store(config: StoreConfig): Promise<ObjectStore> {
-    const key = JSON.stringify(config);
-    let store = this.#stores.get(key);
-    if (store === undefined) {
-      store = openStore(config);
-      this.#stores.set(key, store);
-      store.catch(() => this.#stores.delete(key));
-    }
-    return await store;
   }
 }
 
@@ -131,5 +120,5 @@ function named(error: unknown, key: string): unknown {
 }
 
 function readerKey({ store, key }: BlockJob): string {
-  return `${store.root}\n${key}`;
+  return `${storeName(store)}\n${key}`;
 }

@@ -4,7 +4,7 @@
  * `failNth(2)`, ... until it goes through without a fault.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { RequestKind } from "./count.ts";
+import type { RequestKind } from "./ledger.ts";
 import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
 
 /** One call of the store; `index` counts from 1 over all kinds. */

@@ -12,28 +12,9 @@ import { readBody } from "./body.ts";
 import { abortable, checkRange, checkSignal, objectTooLarge, readBytesMax } from "./checks.ts";
 import { shortObject } from "./checks.ts";
 import { type GcsContext, gcsError, gcsStatusOf } from "./gcs-errors.ts";
+import type { GcsOptions } from "./gcs-options.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, compareKeys } from "./keys.ts";
 import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
-
-export interface GcsOptions {
-  bucket: string;
-  /** URL of the server; empty: Google's. */
-  endpoint: string;
-  /** Empty: that of the credentials. */
-  projectId: string;
-  /** Path of a service account's key; empty: the default credentials. */
-  keyFile: string;
-  /** Sends no credentials: for emulators. */
-  anonymous: boolean;
-  /** Of objects that `put` writes; empty: the bucket's. */
-  storageClass: string;
-  /** Key of Cloud KMS to encrypt with; empty: the bucket's. */
-  kmsKeyName: string;
-  /** Metadata that every object is written with. */
-  tags: Readonly<Record<string, string>>;
-  /** Objects above this many bytes go up by a resumable upload in parts of this size. */
-  partBytes: number;
-}
 
 /** Objects of one page of a list: the protocol's limit. */
 const pageSize = 1000;

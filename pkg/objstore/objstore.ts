@@ -23,6 +23,8 @@ export interface ObjectInfo {
 
 export interface ReadOptions {
   signal?: AbortSignal;
+  /** Asks the bucket itself, because what a cache gave was damaged. */
+  isFresh?: boolean;
 }
 
 export interface ListOptions {
