@@ -8,6 +8,7 @@ export interface FrontendConfig {
   queryTimeoutMs: number;
   queriesMax: number;
   concurrency: number;
+  queryMemoryBytesMax: number;
   searchLimitMax: number;
   spansPerTraceMax: number;
   connectionsMax: number;
@@ -39,6 +40,9 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
     .max(1024)
     .default(16)
     .describe("Heads, blocks and row groups that one query asks at a time."),
+  queryMemoryBytesMax: positive
+    .default(256 * 1024 * 1024)
+    .describe("Memory of one search for the traces that it knows of, bytes; beyond it, an error."),
   searchLimitMax: positive.default(262_144).describe("Most traces that one search may ask for."),
   spansPerTraceMax: positive
     .default(100)

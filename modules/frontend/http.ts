@@ -10,7 +10,7 @@ import { type Answer, errorAnswer, jsonAnswer, textAnswer, toResponse } from "./
 import type { FrontendConfig } from "./config.ts";
 import type { FrontendMetrics } from "./metrics.ts";
 import type { Queries } from "./queries.ts";
-import { parseSearch, parseTraceId, parseTraceRange } from "./params.ts";
+import { parseSearch, type SearchParams, parseTraceId, parseTraceRange } from "./params.ts";
 import { formatStatusPage, type StatusPage } from "./status-page.ts";
 import { throwIfEnded } from "./view.ts";
 
@@ -58,6 +58,7 @@ export function buildApp(parts: HttpParts): Hono<Env> {
   query("/api/traces/:id", (c, question) => traceById(parts, c, { ...question, version: "v1" }));
   query("/api/v2/traces/:id", (c, question) => traceById(parts, c, { ...question, version: "v2" }));
   query("/api/search", (c, question) => search(parts, c, question));
+  query("/api/search/explain", (c, question) => explain(parts, c, question));
   app.all("/api/echo", (c) =>
     answered(parts, c, { route: "/api/echo", handler: () => textAnswer("echo\n") }),
   );
@@ -151,17 +152,20 @@ async function traceById(
   return await queries.traceById({ tenant, traceId, range, signal }, format);
 }
 
-async function search(
-  { queries, config, clock }: HttpParts,
-  c: Context<Env>,
-  { tenant, signal }: Question,
-): Promise<Answer> {
-  const params = parseSearch(paramsOf(c), {
+async function search(parts: HttpParts, c: Context<Env>, question: Question): Promise<Answer> {
+  return await parts.queries.search({ ...question, ...searchParams(parts, c) });
+}
+
+async function explain(parts: HttpParts, c: Context<Env>, question: Question): Promise<Answer> {
+  return await parts.queries.explain({ ...question, ...searchParams(parts, c) });
+}
+
+function searchParams({ config, clock }: HttpParts, c: Context<Env>): SearchParams {
+  return parseSearch(paramsOf(c), {
     nowMs: clock.nowMs(),
     limitMax: config.searchLimitMax,
     spansPerTraceMax: config.spansPerTraceMax,
   });
-  return await queries.search({ tenant, signal, ...params });
 }
 
 function paramsOf(c: Context<Env>): URLSearchParams {

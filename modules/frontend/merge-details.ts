@@ -1,6 +1,7 @@
 /**
  * What several shards know of one trace, as one. A span that came twice (a client that sent again)
  * counts once: where two fingerprints are equal, the trace's spans are fetched whole and compared.
+ * So are those of a trace in several shards if the filter is about the whole trace.
  */
 import type { Shard, SpanSummary, TraceDetails } from "#pkg/api/query.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
@@ -30,14 +31,17 @@ export class DetailsMerge {
   /**
    * Undefined if no shard knew the trace. Where the spans could not be compared, `fail` is told and
    * repeated spans count as often as they came.
+   *
+   * @param query `isWhole`: the filter is about the whole trace, so parts cannot be added up.
    */
   async finish(
-    query: DetailsQuery & { signal: AbortSignal },
+    query: DetailsQuery & { signal: AbortSignal; isWhole: boolean },
     fail: (failure: Failure) => void,
   ): Promise<MergedTrace | undefined> {
     if (this.#parts.length === 0) return undefined;
     const all = this.#parts.map(({ details }) => details);
-    if (!hasRepeats(all)) return joined(all, this.#spansPerTrace);
+    const isInParts = query.isWhole && all.length > 1;
+    if (!isInParts && !hasRepeats(all)) return joined(all, this.#spansPerTrace);
     const id = Buffer.from(this.#traceId, "hex");
     const pieces: Uint8Array[] = [];
     let isWhole = true;

@@ -8,6 +8,7 @@ export interface FrontendMetrics {
   inspectedSpans: Counter;
   inspectedBytes: Counter;
   answerBytes: Counter<"route">;
+  limited: Counter<"reason">;
   inFlight: Gauge;
 }
 
@@ -48,6 +49,12 @@ export function frontendMetrics(registry: Registry): FrontendMetrics {
       name: "spoor_frontend_answer_bytes_total",
       help: "Bytes of answers before compression",
       labelNames: ["route"],
+      registers,
+    }),
+    limited: new Counter({
+      name: "spoor_frontend_limited_queries_total",
+      help: "Queries that met a bound and got an error, by bound",
+      labelNames: ["reason"],
       registers,
     }),
     inFlight: new Gauge({

@@ -18,9 +18,9 @@ function byNano(a: bigint, b: bigint): number {
 /** A condition as TraceQL and as plain code. */
 export interface Condition {
   text: string;
-  holds: (span: SpanSpec) => boolean;
+  holds: (span: SpanSpec, trace: readonly SpanSpec[]) => boolean;
   /** What a search shows of a span that matches. */
-  shows: (span: SpanSpec) => SpanAttribute[];
+  shows: (span: SpanSpec, trace: readonly SpanSpec[]) => SpanAttribute[];
 }
 
 export interface OracleOptions {
@@ -47,7 +47,9 @@ export function oracleSearch(
     traces.set(span.traceId, [...(traces.get(span.traceId) ?? []), span]);
   }
   return [...traces]
-    .filter(([, spans]) => condition === undefined || spans.some(condition.holds))
+    .filter(
+      ([, spans]) => condition === undefined || spans.some((span) => condition.holds(span, spans)),
+    )
     .map(([traceId, spans]) => describeTrace(traceId, spans, { spansPerTrace, condition }))
     .sort((a, b) => byNano(b.startNano, a.startNano) || byText(a.traceId, b.traceId))
     .slice(0, limit);
@@ -64,9 +66,9 @@ function describeTrace(
       byText(a.spanId, b.spanId) ||
       byText(a.name ?? "", b.name ?? "") ||
       byNano(endOf(a), endOf(b)) ||
-      byText(shownText(a, condition), shownText(b, condition)),
+      byText(shownText(a, spans, condition), shownText(b, spans, condition)),
   );
-  const matched = sorted.filter((span) => condition === undefined || condition.holds(span));
+  const matched = sorted.filter((span) => condition === undefined || condition.holds(span, spans));
   const roots = spans
     .filter(({ parentId }) => parentId === undefined)
     .map(({ spanId, service = "", name = "", startNano }) => ({ spanId, service, name, startNano }))
@@ -95,13 +97,17 @@ function describeTrace(
       name: span.name ?? "",
       startNano: span.startNano,
       durationNano: endOf(span) - span.startNano,
-      ...(condition === undefined ? {} : { attributes: condition.shows(span) }),
+      ...(condition === undefined ? {} : { attributes: condition.shows(span, spans) }),
     })),
   };
 }
 
 /** Spans that are alike in all other fields are shown in the order of this text. */
-function shownText(span: SpanSpec, condition: Condition | undefined): string {
-  const shown = condition?.shows(span) ?? [];
+function shownText(
+  span: SpanSpec,
+  trace: readonly SpanSpec[],
+  condition: Condition | undefined,
+): string {
+  const shown = condition?.shows(span, trace) ?? [];
   return shown.map(({ key, value }) => `${key}\0${typeof value}\0${value}`).join("\0");
 }

@@ -1,11 +1,13 @@
 /** Queries from parsed parameters to answers, with what must be said when not all could be read. */
-import { SpoorError } from "#pkg/errors/errors.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerPool } from "./answer-pool.ts";
 import { type Answer, headerText, jsonAnswer } from "./answers.ts";
 import type { FrontendConfig } from "./config.ts";
+import { formatExplanation } from "./explain.ts";
 import type { FrontendMetrics } from "./metrics.ts";
 import { formatSearch } from "./search-answer.ts";
-import { searchNewest, type SearchQuery } from "./search.ts";
+import type { SearchQuery } from "./search-query.ts";
+import { searchNewest, type SearchResult } from "./search.ts";
 import type { TraceFormat } from "./trace-answer.ts";
 import { findTrace, type TraceQuery } from "./trace-by-id.ts";
 import { type Failure, joinMessages, type Spans } from "./view.ts";
@@ -31,6 +33,7 @@ export class Queries {
   async admitted<T>(run: () => Promise<T>): Promise<T> {
     const { config, metrics } = this.#options;
     if (this.#running >= config.queriesMax) {
+      metrics.limited.inc({ reason: "queries_max" });
       throw new SpoorError("LimitExceeded", `${config.queriesMax} queries are under way already`, {
         reason: "queries_max",
         retryAfterMs: 1000,
@@ -59,16 +62,37 @@ export class Queries {
   }
 
   async search(query: SearchQuery): Promise<Answer> {
-    const { spans, config, metrics } = this.#options;
-    const result = await searchNewest(spans, query, { concurrency: config.concurrency });
+    const result = await this.#searched(query);
     const { traces, stats, failures } = result;
-    metrics.inspectedSpans.inc(stats.inspectedSpans);
-    metrics.inspectedBytes.inc(stats.inspectedBytes);
     const partial = joinMessages(failures);
     // An empty list would look as if there were no traces.
     if (result.isStoredMissing && traces.length === 0) throw incomplete(partial);
     this.#note("search", failures);
     return { ...jsonAnswer(await formatSearch(traces, stats)), headers: partialHeaders(partial) };
+  }
+
+  /** Runs a search and tells how. */
+  async explain(query: SearchQuery): Promise<Answer> {
+    const startedMs = performance.now();
+    const result = await this.#searched(query);
+    return jsonAnswer(formatExplanation(query, result, performance.now() - startedMs));
+  }
+
+  async #searched(query: SearchQuery): Promise<SearchResult> {
+    const { spans, config, metrics } = this.#options;
+    try {
+      const result = await searchNewest(spans, query, {
+        concurrency: config.concurrency,
+        memoryBytesMax: config.queryMemoryBytesMax,
+      });
+      metrics.inspectedSpans.inc(result.stats.inspectedSpans);
+      metrics.inspectedBytes.inc(result.stats.inspectedBytes);
+      return result;
+    } catch (error) {
+      const { reason } = toSpoorError(error);
+      if (reason === "query_memory") metrics.limited.inc({ reason });
+      throw error;
+    }
   }
 
   #note(route: string, failures: readonly Failure[]): void {

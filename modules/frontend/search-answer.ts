@@ -98,7 +98,8 @@ function unsigned(nano: bigint): string {
   return String(BigInt.asUintN(64, nano));
 }
 
-function metricsJson(stats: SearchStats): object {
+/** The `metrics` of an answer. */
+export function metricsJson(stats: SearchStats): object {
   return {
     inspectedTraces: stats.inspectedTraces,
     inspectedBytes: String(stats.inspectedBytes),

@@ -7,17 +7,19 @@ import type { SpanAttribute } from "#pkg/api/query.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { type Condition, oracleSearch } from "./oracle.ts";
 import { parseSearch } from "./params.ts";
-import { searchNewest, type SearchQuery, type SearchResult } from "./search.ts";
+import type { SearchQuery } from "./search-query.ts";
+import { searchNewest, type SearchResult } from "./search.ts";
 import { broken, headShard, tenant, TestSpans } from "./testing.ts";
 
 const { signal } = new AbortController();
+const memoryBytesMax = 2 ** 28;
 
 /** Few ids, few times: traces with many spans, spans that tie, spans that come twice. */
 const spanSpec = fc
   .record({
     trace: fc.integer({ min: 1, max: 12 }),
     span: fc.integer({ min: 1, max: 40 }),
-    isRoot: fc.boolean(),
+    parent: fc.oneof(fc.constantFrom(undefined, 255), fc.integer({ min: 1, max: 40 })),
     service: fc.constantFrom(undefined, "", "a", "b", "__proto__"),
     name: fc.constantFrom(undefined, "x", "y"),
     start: fc.integer({ min: 0, max: 60 }),
@@ -26,10 +28,10 @@ const spanSpec = fc
     // A field that a search does not show: spans that differ only in it are two spans.
     tag: fc.constantFrom("", "", "", "1"),
   })
-  .map(({ trace, span, isRoot, service, name, start, duration, isError, tag }): SpanSpec => ({
+  .map(({ trace, span, parent, service, name, start, duration, isError, tag }): SpanSpec => ({
     traceId: (trace * 7919).toString(16).padStart(32, "0"),
     spanId: span.toString(16).padStart(16, "0"),
-    parentId: isRoot ? undefined : "00000000000000ff",
+    parentId: parent?.toString(16).padStart(16, "0"),
     service: service ?? "",
     name: name ?? "",
     startNano: BigInt(start),
@@ -107,7 +109,80 @@ const showStatus = ({ isError }: SpanSpec): SpanAttribute[] => [
 ];
 const showNothing = (): SpanAttribute[] => [];
 
+const endOf = (span: SpanSpec): bigint => span.startNano + lengthOf(span);
+const least = (all: readonly bigint[]): bigint => all.reduce((a, b) => (b < a ? b : a));
+const traceLength = (trace: readonly SpanSpec[]): bigint =>
+  -least(trace.map((span) => -endOf(span))) - least(trace.map(({ startNano }) => startNano));
+
+/** In the order that numbers trees and chooses roots. */
+function inOrder(trace: readonly SpanSpec[]): SpanSpec[] {
+  const key = (span: SpanSpec): string =>
+    JSON.stringify([
+      String(span.startNano).padStart(20, "0"),
+      span.spanId,
+      span.service ?? "",
+      span.name ?? "",
+      String(lengthOf(span)).padStart(20, "0"),
+      span.isError === true ? "error" : "unset",
+      span.parentId ?? "",
+    ]);
+  return trace.toSorted((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
+}
+
+const rootOf = (trace: readonly SpanSpec[]): SpanSpec | undefined =>
+  inOrder(trace).find(({ parentId }) => parentId === undefined);
+
+/** Of spans with one id, the first is the parent. */
+function childCount(span: SpanSpec, trace: readonly SpanSpec[]): number {
+  const first = inOrder(trace).find(({ spanId }) => spanId === span.spanId);
+  if (first !== span) return 0;
+  return trace.filter((other) => other !== span && other.parentId === span.spanId).length;
+}
+
+const showChildren = (span: SpanSpec, trace: readonly SpanSpec[]): SpanAttribute[] => [
+  { key: "span:childCount", value: BigInt(childCount(span, trace)) },
+];
+
+const wholeTraceConditions: Condition[] = [
+  {
+    text: "{ trace:duration > 20ns }",
+    holds: (_, trace) => traceLength(trace) > 20n,
+    shows: showNothing,
+  },
+  {
+    text: "{ traceDuration < 25ns && duration > 3ns }",
+    holds: (span, trace) => traceLength(trace) < 25n && lengthOf(span) > 3n,
+    shows: showNothing,
+  },
+  {
+    text: '{ rootName = "x" && .tag = nil }',
+    holds: (span, trace) => rootOf(trace)?.name === "x" && tagOf(span) === undefined,
+    shows: showTag,
+  },
+  {
+    text: '{ name = "y" || !(rootServiceName != "a") }',
+    holds: ({ name }, trace) => name === "y" || rootOf(trace)?.service === "a",
+    shows: showNothing,
+  },
+  {
+    text: "{ span:childCount > 0 && status = error }",
+    holds: (span, trace) => childCount(span, trace) > 0 && span.isError === true,
+    shows: (span, trace) => [...showChildren(span, trace), ...showStatus(span)],
+  },
+  {
+    text: "{ nestedSetParent < 0 && trace:duration >= 5ns }",
+    holds: (span, trace) => span.parentId === undefined && traceLength(trace) >= 5n,
+    shows: () => [{ key: "nestedSetParent", value: -1n }],
+  },
+  {
+    text: '{ trace:id = "1eef" && name != "x" }',
+    holds: ({ traceId, name }) => traceId.endsWith("1eef") && name !== "x",
+    shows: showNothing,
+  },
+];
+
 const conditions: Condition[] = [
+  ...wholeTraceConditions,
   { text: '{ name = "x" }', holds: ({ name }) => name === "x", shows: showNothing },
   { text: "{ duration > 10ns }", holds: (span) => lengthOf(span) > 10n, shows: showNothing },
   { text: "{ span.tag != nil }", holds: (span) => tagOf(span) !== undefined, shows: showTag },
@@ -152,7 +227,7 @@ function queryFor(query: Partial<SearchQuery>): SearchQuery {
 }
 
 async function search(spans: TestSpans, query: Partial<SearchQuery> = {}): Promise<SearchResult> {
-  return await searchNewest(spans.both, queryFor(query), { concurrency: 3 });
+  return await searchNewest(spans.both, queryFor(query), { concurrency: 3, memoryBytesMax });
 }
 
 describe("searchNewest", () => {
@@ -169,7 +244,7 @@ describe("searchNewest", () => {
           const range = { startNano: BigInt(start), endNano: BigInt(start + length) };
           const filter = filterOf(condition);
           const query = { tenant, ...range, limit, spansPerTrace, filter, signal };
-          const result = await searchNewest(spans.both, query, { concurrency });
+          const result = await searchNewest(spans.both, query, { concurrency, memoryBytesMax });
           const specs = all.flatMap((one) => one.specs);
           const options = { limit, spansPerTrace, condition };
           expect(result.traces).toEqual(oracleSearch(specs, range, options));
@@ -213,7 +288,10 @@ describe("searchNewest", () => {
       };
       spans.heads.push({ ...shard, listTraces });
     }
-    const { traces } = await searchNewest(spans.both, queryFor({ limit: 2 }), { concurrency: 1 });
+    const { traces } = await searchNewest(spans.both, queryFor({ limit: 2 }), {
+      concurrency: 1,
+      memoryBytesMax,
+    });
     expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(8), idOf(7)]);
     expect(asked).toEqual(["log/1/7", "log/1/6"]);
   });

@@ -13,10 +13,13 @@ import type {
 } from "#pkg/api/query.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
+import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
 import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
-import { findTrace, listTraces, traceDetails } from "#pkg/engine/traces.ts";
+import { listTraces } from "#pkg/engine/list-traces.ts";
+import { findTrace, hasTrace, traceDetails } from "#pkg/engine/traces.ts";
+import { SpanTimes } from "#pkg/engine/span-times.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
@@ -29,9 +32,10 @@ interface Times {
   maxEndNano: bigint;
 }
 
-function timesOf(specs: readonly SpanSpec[]): Times {
-  const starts = specs.map(({ startNano }) => startNano);
-  const ends = specs.map(({ startNano, endNano }) => (endNano > startNano ? endNano : startNano));
+function timesOfBatch(batch: ColumnBatch): Times {
+  const times = new SpanTimes(batch);
+  const starts = [...times.start];
+  const ends = starts.map((_, row) => times.end(row));
   const least = (values: bigint[]): bigint => values.reduce((a, b) => (b < a ? b : a));
   const most = (values: bigint[]): bigint => values.reduce((a, b) => (b > a ? b : a));
   return { minStartNano: least(starts), maxStartNano: most(starts), maxEndNano: most(ends) };
@@ -42,17 +46,26 @@ export function headShard(
   specs: readonly SpanSpec[],
   place: { partition: Shard["partition"]; appId: string; toOffset: number },
 ): PinnedHead {
-  const data: HeadData = headOf(specs);
+  return headShardOf(headOf(specs), place);
+}
+
+/** The same of a head. */
+export function headShardOf(
+  data: HeadData,
+  place: { partition: Shard["partition"]; appId: string; toOffset: number },
+): PinnedHead {
   const batch = batchOfHead(data);
-  const ids = new Set(specs.map(({ traceId }) => traceId));
   return {
     ...place,
-    ...timesOf(specs),
+    ...timesOfBatch(batch),
     name: `head ${place.appId}`,
-    spans: specs.length,
-    mayHoldTrace: async (traceId) => ids.has(Buffer.from(traceId).toString("hex")),
+    spans: batch.rows,
+    mayHoldTrace: async (traceId) => hasTrace(batch, traceId),
     listTraces: async (request) => listTraces(batch, request),
-    traceDetails: async (request) => traceDetails(batch, request),
+    traceDetails: async (request) => ({
+      traces: traceDetails(batch, request),
+      inspectedBytes: 0,
+    }),
     findTrace: async (traceId) => findTrace(batch, traceId),
   };
 }
@@ -99,8 +112,15 @@ export class TestSpans implements LiveSpans, StoredSpans {
     specs: readonly SpanSpec[],
     { partition, rowGroupSpans }: { partition: Shard["partition"]; rowGroupSpans: number },
   ): Promise<StoredBlock> {
+    return await this.addBlockOf(name, headOf(specs), { partition, rowGroupSpans });
+  }
+
+  async addBlockOf(
+    name: string,
+    head: HeadData,
+    { partition, rowGroupSpans }: { partition: Shard["partition"]; rowGroupSpans: number },
+  ): Promise<StoredBlock> {
     const path = `blocks/2023/11/14/${name}.parquet`;
-    const head = headOf(specs);
     const file = await putBlock(this.store, { tenant, path, head, partition, rowGroupSpans });
     const tags = parseBlockTags(file);
     const reader = await openBlock({

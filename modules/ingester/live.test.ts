@@ -80,7 +80,10 @@ async function checkTenant(
       own.map(({ startNano }) => startNano).reduce((a, b) => (b < a ? b : a)),
     );
     expect(await askList(head, range, limit)).toEqual(oracleList(own, range, limit));
-    const details = await head.traceDetails({ ...range, ids: all.ids, spansPerTrace: 3 }, signal);
+    const { traces: details } = await head.traceDetails(
+      { ...range, ids: all.ids, spansPerTrace: 3 },
+      signal,
+    );
     const matching = oracleList(own, range, 100).map((line) => line.slice(0, 32));
     expect(details.map(({ traceId }) => traceId).sort()).toEqual([...matching].sort());
     for (const { traceId, matchedSpans } of details) {

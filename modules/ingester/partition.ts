@@ -6,12 +6,13 @@
  */
 import type {
   ListTracesRequest,
-  TraceDetails,
+  DetailsAnswer,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import { findTrace, listTraces, traceDetails } from "#pkg/engine/traces.ts";
+import { listTraces } from "#pkg/engine/list-traces.ts";
+import { findTrace, traceDetails } from "#pkg/engine/traces.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
 import { allSpans, LiveHead, spansOfTraces, Undecodable } from "./live-head.ts";
 import type { ClosedHead, PartitionState, PartitionWorkerData, PinAnswer } from "./messages.ts";
@@ -220,9 +221,9 @@ export class Partition {
     return listTraces(allSpans(this.#pins.get(pinId, headId)), request);
   }
 
-  traceDetails(pinId: number, headId: number, request: TraceDetailsRequest): TraceDetails[] {
+  traceDetails(pinId: number, headId: number, request: TraceDetailsRequest): DetailsAnswer {
     const batch = spansOfTraces(this.#pins.get(pinId, headId), request.ids);
-    return batch.rows === 0 ? [] : traceDetails(batch, request);
+    return { traces: batch.rows === 0 ? [] : traceDetails(batch, request), inspectedBytes: 0 };
   }
 
   findTrace(pinId: number, headId: number, traceId: Uint8Array): Uint8Array | undefined {

@@ -1,8 +1,8 @@
 /** A pinned head, on the thread that holds it, as a shard of a query. */
 import type {
+  DetailsAnswer,
   ListTracesRequest,
   PinnedHead,
-  TraceDetails,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
@@ -46,8 +46,8 @@ export class RemoteHead implements PinnedHead {
     return (await this.#ask("listTraces", request, signal)) as TraceList;
   }
 
-  async traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<TraceDetails[]> {
-    return (await this.#ask("traceDetails", request, signal)) as TraceDetails[];
+  async traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<DetailsAnswer> {
+    return (await this.#ask("traceDetails", request, signal)) as DetailsAnswer;
   }
 
   async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {

@@ -4,14 +4,15 @@
  */
 import { LRUCache } from "lru-cache";
 import type {
+  DetailsAnswer,
   ListTracesRequest,
-  TraceDetails,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
 import { blockError, type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type StoreConfig, storeName } from "#pkg/objstore/store-config.ts";
 import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
 
@@ -48,7 +49,7 @@ export type BlockJob = ListJob | DetailsJob | FindJob;
 /** The answer of each kind of job. */
 export interface BlockJobAnswers {
   list: TraceList;
-  details: TraceDetails[];
+  details: DetailsAnswer;
   /** Protobuf TracesData. */
   find: Uint8Array | undefined;
 }
@@ -64,6 +65,7 @@ export interface BlockJobsOptions {
 export class BlockJobs {
   readonly #stores = new ThreadStores();
   readonly #open: LRUCache<string, BlockReader>;
+  #readBytes = 0;
 
   constructor({ openBlocksMax, openBlockBytes }: BlockJobsOptions) {
     this.#open = new LRUCache({
@@ -78,13 +80,18 @@ export class BlockJobs {
 
   /** One job at a time. Throws Corrupt naming the block, NotFound, or what the store throws. */
   async run(job: BlockJob): Promise<BlockJobAnswer> {
+    const before = this.#readBytes;
     const reader = await this.#reader(job);
     try {
       switch (job.kind) {
-        case "list":
-          return await listRowGroup(reader, job.rowGroup, job.request);
-        case "details":
-          return await detailsOfRowGroup(reader, job.rowGroup, job.request);
+        case "list": {
+          const list = await listRowGroup(reader, job.rowGroup, job.request);
+          return { ...list, inspectedBytes: this.#readBytes - before };
+        }
+        case "details": {
+          const details = await detailsOfRowGroup(reader, job.rowGroup, job.request);
+          return { ...details, inspectedBytes: this.#readBytes - before };
+        }
         default:
           return await findInRowGroups(reader, job.rowGroup, job.traceId);
       }
@@ -105,10 +112,21 @@ export class BlockJobs {
     const known = this.#open.get(readerKey(job));
     if (known !== undefined) return known;
     const { key, sizeBytes, indexOffset } = job;
-    const store = await this.#stores.open(job.store);
+    const store = this.#counted(await this.#stores.open(job.store));
     const reader = await openBlock({ store, key, sizeBytes, indexOffset });
     this.#open.set(readerKey(job), reader);
     return reader;
+  }
+
+  /** Counts the bytes that a job reads, those that opening its block takes among them. */
+  #counted(store: ObjectStore): Pick<ObjectStore, "getRange"> {
+    return {
+      getRange: async (...args) => {
+        const bytes = await store.getRange(...args);
+        this.#readBytes += bytes.length;
+        return bytes;
+      },
+    };
   }
 }
 

@@ -8,7 +8,8 @@ import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { batchOfHead, headOf, putBlock, type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
-import { listTraces, traceDetails } from "#pkg/engine/traces.ts";
+import { listTraces } from "#pkg/engine/list-traces.ts";
+import { traceDetails } from "#pkg/engine/traces.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { type CountedStore, countStore } from "#pkg/objstore/count.ts";
 import { openFsStore } from "#pkg/objstore/fs.ts";
@@ -140,7 +141,7 @@ describe("Querier", () => {
     expect(newestFirst.flatMap((list) => [...list.startNanos])).toEqual([...expected.startNanos]);
     expect(lists.every(({ inspectedBytes }) => inspectedBytes > 0)).toBe(true);
     const byId = (a: TraceDetails, b: TraceDetails): number => (a.traceId < b.traceId ? -1 : 1);
-    expect(details.flat().sort(byId)).toEqual(
+    expect(details.flatMap(({ traces }) => traces).sort(byId)).toEqual(
       traceDetails(head, { ...range, ids, spansPerTrace: 2 }).sort(byId),
     );
   });
@@ -156,8 +157,9 @@ describe("Querier", () => {
       const lists = await Promise.all(
         block.shards.map((shard) => shard.listTraces({ ...range, filter }, never)),
       );
-      for (const { inspectedSpans, inspectedBytes } of lists) {
-        expect(inspectedBytes > 0).toBe(inspectedSpans > 0);
+      for (const { inspectedSpans, inspectedBytes, isPruned } of lists) {
+        expect(isPruned ?? false).toBe(inspectedSpans === 0);
+        if (inspectedSpans > 0) expect(inspectedBytes).toBeGreaterThan(0);
       }
       return lists.map(({ inspectedSpans }) => inspectedSpans);
     };
@@ -176,7 +178,9 @@ describe("Querier", () => {
     const filter = filterOf('{ resource.service.name = "service-1" && .order != nil }');
     const request = { startNano: base, endNano: base + 1_000_000n, ids: bytesOf(2), filter };
     const [shard] = block.shards;
-    const [found] = await shard.traceDetails({ ...request, spansPerTrace: 3 }, never);
+    const answer = await shard.traceDetails({ ...request, spansPerTrace: 3 }, never);
+    expect(answer.inspectedBytes).toBeGreaterThan(0);
+    const [found] = answer.traces;
     expect(found).toMatchObject({
       startNano: base + 3000n,
       matchedSpans: 1,

@@ -2,10 +2,10 @@
  * Blocks of a snapshot as what the frontend asks: each question becomes a job on a worker thread.
  */
 import type {
+  DetailsAnswer,
   ListTracesRequest,
   Shard,
   StoredBlock,
-  TraceDetails,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
@@ -131,7 +131,7 @@ class RowGroupShard implements Shard {
     return await this.#pool.run<"list">(job, signal);
   }
 
-  async traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<TraceDetails[]> {
+  async traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<DetailsAnswer> {
     const place = { ...this.#block.place, rowGroup: this.#rowGroup };
     return await this.#pool.run<"details">({ kind: "details", ...place, request }, signal);
   }

@@ -28,10 +28,18 @@ export interface TraceList {
   startNanos: BigInt64Array;
   /** True if there were more traces than asked for: all of them start at or before the last one. */
   truncated: boolean;
+  /**
+   * With a filter that names values of whole traces: traces that do not match as far as this shard
+   * knows them, but may once the rest of them is known; those before the last one in the order, or
+   * all if the list is not truncated. The traces of the list match if this shard has all of them.
+   */
+  maybes?: { ids: Uint8Array; startNanos: BigInt64Array };
   /** Spans that were looked at. */
   inspectedSpans: number;
-  /** Bytes that were read from the store for it; 0 for spans in memory. */
+  /** Bytes that were read from the store for it, also to open a block; 0 for spans in memory. */
   inspectedBytes: number;
+  /** True if the index alone told that nothing matches. */
+  isPruned?: boolean;
 }
 
 export interface SpanSummary {
@@ -56,6 +64,12 @@ export interface RootSummary {
   service: string;
   name: string;
   startNano: bigint;
+}
+
+export interface DetailsAnswer {
+  traces: TraceDetails[];
+  /** Bytes that were read from the store for it; 0 for spans in memory. */
+  inspectedBytes: number;
 }
 
 /** What one shard knows of one trace within the range. */
@@ -111,7 +125,7 @@ export interface Shard {
   /** Whether it may hold spans of a trace (16 bytes); false is certain. */
   mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean>;
   listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList>;
-  traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<TraceDetails[]>;
+  traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<DetailsAnswer>;
   /** All spans of a trace as protobuf TracesData; undefined if it has none. */
   findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined>;
 }

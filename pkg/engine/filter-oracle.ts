@@ -11,6 +11,8 @@ export interface WholeSpan {
   resource: Resource;
   scope: Scope;
   span: Span;
+  /** All spans of its trace that count, itself among them. */
+  trace: readonly WholeSpan[];
 }
 
 /** A query that the data makes impossible. */
@@ -273,7 +275,8 @@ function plainValue(value: AnyValue): NonNullable<V> {
   return isScalar ? { t: value.kind, v: value.value } : { t: "other", v: undefined };
 }
 
-function intrinsic(name: string, { span, scope }: WholeSpan, choice: Choice): V {
+function intrinsic(name: string, whole: WholeSpan, choice: Choice): V {
+  const { span, scope } = whole;
   const event = span.events[choice.event] as Span["events"][number] | undefined;
   const link = span.links[choice.link] as Span["links"][number] | undefined;
   const hex = (bytes: Uint8Array): V => ({ t: "string", v: Buffer.from(bytes).toString("hex") });
@@ -287,6 +290,14 @@ function intrinsic(name: string, { span, scope }: WholeSpan, choice: Choice): V 
     "span:kind": () => ({ t: "kind", v: kinds[span.kind] }),
     "span:id": () => hex(span.spanId),
     "span:parentID": () => hex(span.parentSpanId),
+    "span:childCount": () => int(childrenOf(whole, whole.trace).length),
+    "trace:id": () => hex(span.traceId),
+    "trace:duration": () => ({ t: "duration", v: traceDuration(whole.trace) }),
+    "trace:rootName": () => ({ t: "string", v: rootsOf(whole.trace)[0]?.span.name ?? "" }),
+    "trace:rootService": () => ({ t: "string", v: serviceOf(rootsOf(whole.trace)[0]) }),
+    nestedSetLeft: () => int(nestedSet(whole).left),
+    nestedSetRight: () => int(nestedSet(whole).right),
+    nestedSetParent: () => int(nestedSet(whole).parent),
     "event:name": () => event && { t: "string", v: event.name },
     "event:timeSinceStart": () =>
       event && { t: "duration", v: signed(event.timeUnixNano - span.startTimeUnixNano) },
@@ -296,4 +307,76 @@ function intrinsic(name: string, { span, scope }: WholeSpan, choice: Choice): V 
     "instrumentation:version": () => ({ t: "string", v: scope.version }),
   };
   return answers[name]();
+}
+
+function int(value: number): V {
+  return { t: "int", v: BigInt(value) };
+}
+
+function startOf({ span }: WholeSpan): bigint {
+  return BigInt.asIntN(64, span.startTimeUnixNano);
+}
+
+function lengthOf({ span }: WholeSpan): bigint {
+  const nanos = BigInt.asIntN(64, span.endTimeUnixNano - span.startTimeUnixNano);
+  return nanos > 0n ? nanos : 0n;
+}
+
+function traceDuration(trace: readonly WholeSpan[]): bigint {
+  const starts = trace.map((one) => startOf(one));
+  const ends = trace.map((one) => startOf(one) + lengthOf(one));
+  const least = starts.reduce((a, b) => (b < a ? b : a));
+  return ends.reduce((a, b) => (b > a ? b : a)) - least;
+}
+
+function serviceOf(whole: WholeSpan | undefined): string {
+  const found = whole?.resource.attributes.find(
+    ({ key, value }) => key === "service.name" && value.kind === "string",
+  );
+  return found?.value.kind === "string" ? found.value.value : "";
+}
+
+function idOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
+/** As text whose order is that of the trace's spans. */
+function orderKey(whole: WholeSpan): string {
+  const number = (value: bigint): string => String(value + 2n ** 64n).padStart(21, "0");
+  const text = (value: string): string => `${Buffer.from(value).toString("hex")} `;
+  const { span } = whole;
+  const names = text(serviceOf(whole)) + text(span.name);
+  return number(startOf(whole)) + idOf(span.spanId) + names + number(lengthOf(whole));
+}
+
+function inOrder(spans: readonly WholeSpan[]): WholeSpan[] {
+  return spans
+    .map((one) => ({ one, key: orderKey(one) }))
+    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    .map(({ one }) => one);
+}
+
+function rootsOf(trace: readonly WholeSpan[]): WholeSpan[] {
+  return inOrder(trace.filter(({ span }) => span.parentSpanId.every((byte) => byte === 0)));
+}
+
+function childrenOf({ span }: WholeSpan, trace: readonly WholeSpan[]): WholeSpan[] {
+  const id = idOf(span.spanId);
+  return inOrder(
+    trace.filter((other) => other.span !== span && idOf(other.span.parentSpanId) === id),
+  );
+}
+
+/** Counted depth first from every root; 0 in all three for what no root leads to. */
+function nestedSet(wanted: WholeSpan): { left: number; right: number; parent: number } {
+  let number = 0;
+  let found = { left: 0, right: 0, parent: 0 };
+  const walk = (one: WholeSpan, parent: number): void => {
+    const left = ++number;
+    for (const child of childrenOf(one, wanted.trace)) walk(child, left);
+    const right = ++number;
+    if (one.span === wanted.span) found = { left, right, parent };
+  };
+  for (const root of rootsOf(wanted.trace)) walk(root, -1);
+  return found;
 }

@@ -2,8 +2,8 @@
 /**
  * Evaluates the condition of a spanset filter over a batch of spans.
  *
- * A selection is a mask, one byte per row. `&&` and `||` hand down to their right side only the
- * rows that it decides, so that a row is asked from left to right as in a plain evaluation. A
+ * A selection is a mask, one byte per row. `&&` and `||` hand down to their next side only the
+ * rows that it decides; `&&` asks what is cheap first, unless that could hide an error. A
  * comparison of a name with a literal is asked of columns (row-values.ts); all else is evaluated
  * row by row (filter-rows.ts).
  *
@@ -11,7 +11,7 @@
  * events (links); `= nil` if none has a value. Within one comparison all names mean the same event.
  */
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
-import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
 import { RowEvaluator } from "./filter-rows.ts";
 import {
   comparisonWith,
@@ -23,6 +23,7 @@ import {
   type Predicate,
 } from "./predicate.ts";
 import { isId, referenceColumns } from "./references.ts";
+import { conjunctsOf, mayFail } from "./span-part.ts";
 
 /** Names of the columns that evaluating the condition reads. */
 export function filterColumns(expr: FieldExpr): string[] {
@@ -45,13 +46,19 @@ export function referencesOf(expr: FieldExpr): Reference[] {
   }
 }
 
+/** The intrinsics that the condition names. */
+export function intrinsicNames(filter: FieldExpr): IntrinsicName[] {
+  return referencesOf(filter).flatMap((one) => (one.kind === "intrinsic" ? one.name : []));
+}
+
 /**
  * 1 for each row that satisfies the condition, 0 for the others.
  *
  * @param selection rows to look at, 1 or 0 each; undefined: all.
  *
  * Throws InvalidInput for what cannot be evaluated with these values (an integer divided by zero,
- * `!` of what is no boolean, two arrays compared) and for names that are not supported yet.
+ * `!` of what is no boolean, two arrays compared). Names of whole traces need a batch of
+ * `withTraceColumns`.
  */
 export function evaluateFilter(
   batch: ColumnBatch,
@@ -76,8 +83,8 @@ class Evaluation {
         return isAll ? selection : new Uint8Array(selection.length);
       }
       case "logical": {
+        if (expr.op === "&&") return this.#and(expr, selection);
         const left = this.run(expr.left, selection);
-        if (expr.op === "&&") return this.run(expr.right, left);
         return union(left, this.run(expr.right, difference(selection, left)));
       }
       case "not":
@@ -90,6 +97,15 @@ class Evaluation {
       default:
         return new Uint8Array(selection.length);
     }
+  }
+
+  #and(expr: FieldExpr, selection: Uint8Array): Uint8Array {
+    let left = selection;
+    for (const one of cheapestFirst(conjunctsOf(expr))) {
+      if (!left.includes(1)) return left;
+      left = this.run(one, left);
+    }
+    return left;
   }
 
   #not(expr: Extract<FieldExpr, { kind: "not" }>, selection: Uint8Array): Uint8Array {
@@ -136,6 +152,36 @@ class Evaluation {
       if (selection[row] === 1 && this.#rows.holds(expr, row)) hits[row] = 1;
     }
     return hits;
+  }
+}
+
+/**
+ * The conditions in the order in which they are asked. What may fail keeps its place: whether a row
+ * reaches it depends on what stands left of it.
+ */
+export function cheapestFirst(conjuncts: readonly FieldExpr[]): readonly FieldExpr[] {
+  if (conjuncts.some((one) => mayFail(one))) return conjuncts;
+  return conjuncts.toSorted((a, b) => costOf(a) - costOf(b));
+}
+
+/** Work per row, in units of a look at a dictionary code. */
+function costOf(expr: FieldExpr): number {
+  switch (expr.kind) {
+    case "static":
+      return 0;
+    case "intrinsic":
+      return expr.name.startsWith("event:") || expr.name.startsWith("link:") ? 6 : 1;
+    case "attribute":
+      return expr.scope === "span" || expr.scope === "resource" ? 1 : 6;
+    case "not":
+    case "negate":
+      return costOf(expr.operand);
+    case "comparison": {
+      const sides = costOf(expr.left) + costOf(expr.right);
+      return expr.op === "=~" || expr.op === "!~" ? sides + 2 : sides;
+    }
+    default:
+      return costOf(expr.left) + costOf(expr.right);
   }
 }
 

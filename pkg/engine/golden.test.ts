@@ -10,8 +10,9 @@ import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { AnyValue, KeyValue, Span, TraceData } from "#pkg/otlp/otlp.ts";
 import { type FieldExpr, notSupportedYet, parseQuery } from "#pkg/traceql/traceql.ts";
-import { evaluateFilter, filterColumns } from "./filter.ts";
+import { filterColumns } from "./filter.ts";
 import { batchOfHead, headOfRecord } from "./testing.ts";
+import { matchRows } from "./traces.ts";
 
 const folder = new URL("../../testdata/traceql/eval/", import.meta.url);
 
@@ -144,7 +145,8 @@ function answerOf(batch: ColumnBatch, query: string): string {
     names.includes(name) ? batch.column(name) : undefined;
   let hits: Uint8Array;
   try {
-    hits = evaluateFilter({ rows: batch.rows, names, column }, filter);
+    const all = new Uint8Array(batch.rows).fill(1);
+    hits = matchRows({ rows: batch.rows, names, column }, filter, all).hits;
   } catch (error) {
     if (hasCode(error, "InvalidInput") && error.reason === "traceql_value") return "error";
     throw error;

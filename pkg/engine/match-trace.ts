@@ -8,8 +8,7 @@ import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { TraceData } from "#pkg/otlp/otlp.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { evaluateFilter } from "./filter.ts";
-import { SpanAttributes } from "./span-attributes.ts";
+import { matchRows } from "./traces.ts";
 
 export interface TraceMatch {
   /** 1 for each span that matches, in the order in which the data has them. */
@@ -29,9 +28,6 @@ export function matchTrace(data: TraceData, filter: FieldExpr, selection: Uint8A
   new HeadDecoder(head).decode(encodeTraceData(data));
   const rows = Uint32Array.from({ length: head.rows }, (_, row) => row);
   const batch = new HeadBatch(head.freeze(), rows);
-  const attributes = new SpanAttributes(batch, filter);
-  return {
-    hits: evaluateFilter(batch, filter, selection),
-    attributes: (span) => attributes.ofRow(span),
-  };
+  const { hits, attributes } = matchRows(batch, filter, selection);
+  return { hits, attributes: (span) => attributes.ofRow(span) };
 }

@@ -173,6 +173,14 @@ export const filterIntrinsics: Readonly<Record<string, LiteralType>> = {
   "span:kind": "kind",
   "span:id": "string",
   "span:parentID": "string",
+  "span:childCount": "int",
+  "trace:id": "string",
+  "trace:duration": "duration",
+  "trace:rootName": "string",
+  "trace:rootService": "string",
+  nestedSetLeft: "int",
+  nestedSetRight: "int",
+  nestedSetParent: "int",
   "event:name": "string",
   "event:timeSinceStart": "duration",
   "link:traceID": "string",
@@ -260,8 +268,8 @@ function randomComparison(random: Random): string {
   }
   if (choice < 0.8) {
     const [name, type] = pick(random, Object.entries(filterIntrinsics));
-    const op = random() < 0.1 ? "!=" : pick(random, opsOfType[type]);
-    return `${name} ${op} ${random() < 0.05 && op === "!=" ? "nil" : literal(random, type, op)}`;
+    const op = random() < 0.15 ? "!=" : pick(random, opsOfType[type]);
+    return `${name} ${op} ${random() < 0.15 && op === "!=" ? "nil" : literal(random, type, op)}`;
   }
   const op = pick(random, orders);
   if (choice < 0.86) {

@@ -16,7 +16,7 @@ import { scalarValue } from "#pkg/columns/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
 import type { AnyValue } from "#pkg/otlp/otlp.ts";
-import type { AttributeScope, Reference } from "#pkg/traceql/ast.ts";
+import type { AttributeScope, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
 import {
   BoolValues,
   CodedValues,
@@ -28,6 +28,8 @@ import {
   ItemValues,
   type RowValues,
 } from "./row-values.ts";
+import { wholeTraceNames } from "./span-part.ts";
+import { traceColumnInputs, traceValueColumns } from "./trace-columns.ts";
 import { isPreferred, type Value, valueOf, valueOfKey } from "./values.ts";
 
 /** What has several values in one span, and which of them is looked at. */
@@ -51,6 +53,7 @@ const intrinsicColumns: Readonly<Record<string, readonly string[]>> = {
   "span:kind": ["kind"],
   "span:id": ["span_id"],
   "span:parentID": ["parent_span_id"],
+  "trace:id": ["trace_id"],
   "event:name": ["event_name"],
   "event:timeSinceStart": ["event_time", "start_unix_nano"],
   "link:traceID": ["link_trace_id"],
@@ -65,7 +68,10 @@ export function scopesOf(scope: AttributeScope): readonly OneScope[] {
 
 /** Names of the columns that may hold it. */
 export function referenceColumns(reference: Reference): readonly string[] {
-  if (reference.kind === "intrinsic") return intrinsicColumns[reference.name] ?? [];
+  if (reference.kind === "intrinsic") {
+    if (wholeTraceNames.has(reference.name)) return traceColumnInputs(reference.name);
+    return intrinsicColumns[reference.name] ?? [];
+  }
   return scopesOf(reference.scope).flatMap((scope) => scopeColumns(scope, reference.name));
 }
 
@@ -85,11 +91,14 @@ function typedColumns(scope: OneScope, key: string): string[] {
 export function isId(reference: Reference): boolean {
   return (
     reference.kind === "intrinsic" &&
-    ["span:id", "span:parentID", "link:traceID", "link:spanID"].includes(reference.name)
+    ["span:id", "span:parentID", "trace:id", "link:traceID", "link:spanID"].includes(reference.name)
   );
 }
 
-/** The layers of a reference, the first of which counts that has a value in a row. */
+/**
+ * The layers of a reference, the first of which counts that has a value in a row. Values of whole
+ * traces are there only in a batch of `withTraceColumns`.
+ */
 export function openReference(batch: ColumnBatch, reference: Reference): Layer[] {
   if (reference.kind === "intrinsic") return [openIntrinsic(batch, reference.name)];
   return scopesOf(reference.scope).flatMap((scope) => openScope(batch, scope, reference.name));
@@ -202,7 +211,8 @@ function codesOfText(dictionary: DictColumn["dictionary"], text: string): Uint8A
   return isAny ? wanted : undefined;
 }
 
-function openIntrinsic(batch: ColumnBatch, name: string): Layer {
+function openIntrinsic(batch: ColumnBatch, name: IntrinsicName): Layer {
+  if (wholeTraceNames.has(name)) return { axis: undefined, values: traceValues(batch, name) };
   const text = (column: string): Layer => {
     const values = new DictValues(columnOf(batch, column, "dict"), textValue, textValue(""));
     return { axis: undefined, values };
@@ -226,6 +236,8 @@ function openIntrinsic(batch: ColumnBatch, name: string): Layer {
       return { axis: undefined, values: new IdValues(columnOf(batch, "span_id", "int64")) };
     case "span:parentID":
       return { axis: undefined, values: new IdValues(columnOf(batch, "parent_span_id", "int64")) };
+    case "trace:id":
+      return { axis: undefined, values: traceIds(batch) };
     case "event:name":
       return { axis: "event", values: textItems(batch, "event_name", valueText) };
     case "event:timeSinceStart":
@@ -235,8 +247,38 @@ function openIntrinsic(batch: ColumnBatch, name: string): Layer {
     case "link:spanID":
       return { axis: "link", values: textItems(batch, "link_span_id", hexOf) };
     default:
-      throw new SpoorError("InvalidInput", `not supported yet: ${name}`, { reason: "traceql" });
+      throw new SpoorError("Internal", `no column is known for ${name}`);
   }
+}
+
+/** What `withTraceColumns` has made. A trace whose root is not there has a root without a name. */
+function traceValues(batch: ColumnBatch, name: IntrinsicName): RowValues {
+  const column = batch.column(traceValueColumns[name] ?? "");
+  switch (column?.kind) {
+    case "dict":
+      return new DictValues(column, textValue, textValue(""));
+    case "int64":
+      return new IntValues(column, "duration");
+    case "int32":
+      return new IntValues({ values: widened(column.values), valid: undefined });
+    default:
+      throw new SpoorError("Internal", `the batch has no values of ${name}`);
+  }
+}
+
+function widened(values: Int32Array): BigInt64Array {
+  const words = new Int32Array(values.length * 2);
+  for (let row = 0; row < values.length; row++) {
+    words[row * 2] = values[row];
+    words[row * 2 + 1] = values[row] >> 31;
+  }
+  return new BigInt64Array(words.buffer);
+}
+
+function traceIds(batch: ColumnBatch): RowValues {
+  const column = columnOf(batch, "trace_id", "dict");
+  const codes = column?.codes ?? new Int32Array(batch.rows).fill(-1);
+  return new CodedValues(codes, (code) => textValue(hexOf(column!.dictionary, code)));
 }
 
 /** A number without a word stays a word of its own: it equals none of the language's. */

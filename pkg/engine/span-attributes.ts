@@ -10,7 +10,15 @@ import { RowEvaluator } from "./filter-rows.ts";
 import type { Value } from "./values.ts";
 
 /** Shown in fields of their own. */
-const fieldNames: readonly IntrinsicName[] = ["span:name", "span:duration", "span:id"];
+const fieldNames: readonly IntrinsicName[] = [
+  "span:name",
+  "span:duration",
+  "span:id",
+  "trace:id",
+  "trace:duration",
+  "trace:rootName",
+  "trace:rootService",
+];
 /** Those that clients know by their old names. */
 const shortNames: Partial<Record<IntrinsicName, string>> = {
   "span:status": "status",

@@ -3,13 +3,13 @@ import { describe, expect, it } from "vitest";
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import { listTraces } from "./list-traces.ts";
 import { batchOfHead, headOf, type SpanSpec } from "./testing.ts";
 import {
   compareRoots,
   compareSpans,
   findTrace,
   hasTrace,
-  listTraces,
   traceDetails,
   traceRows,
 } from "./traces.ts";

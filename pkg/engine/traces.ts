@@ -1,14 +1,12 @@
 /**
- * Questions about whole traces over one ColumnBatch: which traces have a span in a time range, what
- * is known of some of them, and all spans of one. See pkg/api/query.ts for the meaning of answers.
+ * Questions about some traces of one ColumnBatch: what is known of them, and all spans of one. See
+ * pkg/api/query.ts for the meaning of answers.
  */
 import type {
-  ListTracesRequest,
   RootSummary,
   SpanSummary,
   TraceDetails,
   TraceDetailsRequest,
-  TraceList,
 } from "#pkg/api/query.ts";
 import {
   type ByteValues,
@@ -24,13 +22,13 @@ import { readSpans } from "#pkg/columns/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { evaluateFilter } from "./filter.ts";
+import { evaluateFilter, intrinsicNames } from "./filter.ts";
 import { Fingerprints } from "./fingerprints.ts";
+import { listColumns } from "./list-traces.ts";
 import { serviceColumn, serviceColumnName } from "./service.ts";
 import { SpanAttributes } from "./span-attributes.ts";
-
-/** Columns that `listTraces` reads, beside those of the filter. */
-export const listColumns: readonly string[] = ["trace_id", "start_unix_nano", "duration_nano"];
+import { compareNano, SpanTimes } from "./span-times.ts";
+import { withTraceColumns } from "./trace-columns.ts";
 
 /**
  * Columns that `traceDetails` reads, beside those of the filter; `serviceRestColumns` too where the
@@ -45,65 +43,38 @@ export const detailColumns: readonly string[] = [
   serviceColumnName,
 ];
 
-/** Traces of the batch with a matching span in the range, newest start first. */
-export function listTraces(batch: ColumnBatch, request: ListTracesRequest): TraceList {
-  const spans = new SpanTimes(batch);
-  const { codes, dictionary } = spans.traces;
-  const first = new BigInt64Array(dictionary.length);
-  const seen = new Uint8Array(dictionary.length);
-  const inRange = new Uint8Array(batch.rows);
-  for (let row = 0; row < batch.rows; row++) {
-    if (!spans.overlaps(row, request)) continue;
-    inRange[row] = 1;
-    const code = codes[row];
-    const start = spans.start[row];
-    if (seen[code] === 0 || start < first[code]) first[code] = start;
-    seen[code] = 1;
-  }
-  const matched = matchedTraces(batch, { codes, seen, inRange }, request.filter);
-  const found = [...matched.keys()].filter((code) => matched[code] === 1);
-  const idOf = (code: number): Uint8Array => valueBytes(dictionary, code);
-  found.sort((a, b) => compareNano(first[b], first[a]) || Buffer.compare(idOf(a), idOf(b)));
-  const kept = found.slice(0, request.limit);
-  const ids = new Uint8Array(kept.length * 16);
-  kept.forEach((code, i) => ids.set(idOf(code), i * 16));
-  return {
-    ids,
-    startNanos: BigInt64Array.from(kept, (code) => first[code]),
-    truncated: kept.length < found.length,
-    inspectedSpans: batch.rows,
-    inspectedBytes: 0,
-  };
-}
-
-/** 1 for each trace with a row in the range that matches. */
-function matchedTraces(
-  batch: ColumnBatch,
-  { codes, seen, inRange }: { codes: Int32Array; seen: Uint8Array; inRange: Uint8Array },
-  filter: FieldExpr | undefined,
-): Uint8Array {
-  if (filter === undefined) return seen;
-  const hits = evaluateFilter(batch, filter, inRange);
-  const matched = new Uint8Array(seen.length);
-  for (let row = 0; row < batch.rows; row++) if (hits[row] === 1) matched[codes[row]] = 1;
-  return matched;
-}
-
 /** Details of those of the asked traces that have a span in the range, matching or not. */
 export function traceDetails(batch: ColumnBatch, request: TraceDetailsRequest): TraceDetails[] {
   const spans = new SpanTimes(batch);
   const rowsOf = rowsByTrace(spans, request);
   const { filter } = request;
+  const match = filter && matchRows(batch, filter, maskOf(batch.rows, rowsOf.values()));
   const readers = {
     times: spans,
-    details: new DetailReader(batch, spans, filter && new SpanAttributes(batch, filter)),
+    details: new DetailReader(batch, spans, match?.attributes),
     fingerprints: new Fingerprints(batch),
-    hits: filter && evaluateFilter(batch, filter, maskOf(batch.rows, rowsOf.values())),
+    hits: match?.hits,
   };
   return [...rowsOf].map(([code, rows]) => {
     const traceId = Buffer.from(valueBytes(spans.traces.dictionary, code)).toString("hex");
     return detailsOf(readers, { traceId, rows }, request.spansPerTrace);
   });
+}
+
+/**
+ * Rows of the selection that match, and what is shown of them. The selection holds all spans of its
+ * traces that count. Throws as `evaluateFilter` does.
+ */
+export function matchRows(
+  batch: ColumnBatch,
+  filter: FieldExpr,
+  selection: Uint8Array,
+): { hits: Uint8Array; attributes: SpanAttributes } {
+  const whole = withTraceColumns(batch, intrinsicNames(filter), selection).batch;
+  return {
+    hits: evaluateFilter(whole, filter, selection),
+    attributes: new SpanAttributes(whole, filter),
+  };
 }
 
 /** All spans of a trace (16 bytes) as protobuf TracesData; undefined if the batch has none. */
@@ -146,32 +117,6 @@ function wantedCodes(dictionary: ByteValues, ids: Uint8Array): Uint8Array {
   return wanted;
 }
 
-class SpanTimes {
-  readonly traces: DictColumn;
-  readonly start: BigInt64Array;
-  readonly duration: BigInt64Array;
-
-  constructor(batch: ColumnBatch) {
-    const traces = columnOf(batch, "trace_id", "dict");
-    const start = columnOf(batch, "start_unix_nano", "int64");
-    const duration = columnOf(batch, "duration_nano", "int64");
-    if (traces === undefined || start === undefined || duration === undefined) {
-      throw new SpoorError("Corrupt", "a batch lacks trace_id, start_unix_nano or duration_nano");
-    }
-    this.traces = traces;
-    this.start = start.values;
-    this.duration = duration.values;
-  }
-
-  end(row: number): bigint {
-    return this.duration[row] > 0n ? this.start[row] + this.duration[row] : this.start[row];
-  }
-
-  overlaps(row: number, { startNano, endNano }: { startNano: bigint; endNano: bigint }): boolean {
-    return this.start[row] < endNano && this.end(row) >= startNano;
-  }
-}
-
 /** Order of a trace's spans in answers. */
 export function compareSpans(a: SpanSummary, b: SpanSummary): number {
   return (
@@ -195,10 +140,6 @@ export function compareRoots(a: RootSummary, b: RootSummary): number {
     compareText(a.service, b.service) ||
     compareText(a.name, b.name)
   );
-}
-
-function compareNano(a: bigint, b: bigint): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function compareText(a: string, b: string): number {

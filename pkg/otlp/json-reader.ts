@@ -37,7 +37,8 @@ export class JsonReader {
   #pos: number;
   #path: (string | number)[] = [];
   #what: string;
-  #keys: (string | undefined)[] = Array.from({ length: keySlots });
+  /** Holes until they are used: most readers read one short text. */
+  #keys: (string | undefined)[] = new Array<string | undefined>(keySlots);
 
   /** `what` names the text in errors: "invalid <what> at ...". A byte order mark is skipped. */
   constructor(bytes: Uint8Array, what: string) {

@@ -1,5 +1,5 @@
 /** The one list of what can be parsed and not evaluated yet. */
-import type { FieldExpr, IntrinsicName, Query, QueryBody, Stage } from "./ast.ts";
+import type { Query, QueryBody, Stage } from "./ast.ts";
 
 /** What the engine cannot evaluate in a query, "not supported yet: <construct>"; else undefined. */
 export function notSupportedYet(query: Query): string | undefined {
@@ -29,7 +29,7 @@ function findConstruct(body: QueryBody): string | undefined {
 function nameOfStage(stage: Stage): string | undefined {
   switch (stage.kind) {
     case "filter":
-      return wholeTraceName(stage.expr);
+      return undefined;
     case "spansetOperation":
       return `the spanset operator ${stage.op}`;
     case "scalarFilter":
@@ -38,34 +38,6 @@ function nameOfStage(stage: Stage): string | undefined {
       return "by()";
     default:
       return `${stage.kind}()`;
-  }
-}
-
-/** What is known only when all spans of a trace are together. */
-const wholeTraceNames: readonly IntrinsicName[] = [
-  "span:childCount",
-  "trace:id",
-  "trace:duration",
-  "trace:rootName",
-  "trace:rootService",
-  "nestedSetLeft",
-  "nestedSetRight",
-  "nestedSetParent",
-];
-
-/** The first name of a whole trace in a condition. */
-function wholeTraceName(expr: FieldExpr): string | undefined {
-  switch (expr.kind) {
-    case "static":
-    case "attribute":
-      return undefined;
-    case "intrinsic":
-      return wholeTraceNames.includes(expr.name) ? expr.name : undefined;
-    case "not":
-    case "negate":
-      return wholeTraceName(expr.operand);
-    default:
-      return wholeTraceName(expr.left) ?? wholeTraceName(expr.right);
   }
 }
 

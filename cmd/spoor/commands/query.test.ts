@@ -61,7 +61,62 @@ const answer = {
   metrics: {},
 };
 
+const explanation = {
+  query: '{ traceDuration > 1s && name = "a\u001b" }',
+  startTimeUnixNano: "1767261600000000000",
+  endTimeUnixNano: "1767265200000000000",
+  limit: 20,
+  conditions: ["traceDuration > 1s", 'name = "a"'],
+  columns: ["trace_id", "name"],
+  wholeTraces: true,
+  spanPart: 'name = "a"',
+  plan: {
+    storedBlocks: 9,
+    heads: 1,
+    rowGroups: 12,
+    askedShards: 10,
+    prunedShards: 7,
+    excludedShards: 1,
+  },
+  metrics: {
+    totalBlocks: 3,
+    totalBlockBytes: "1000",
+    inspectedBytes: "25",
+    inspectedSpans: "77",
+    inspectedTraces: 5,
+  },
+  traces: 2,
+  failures: ["block x: gone"],
+  elapsedMs: 12.5,
+};
+
 describe("spoor query", () => {
+  test("explains a search", async () => {
+    const { exitCode, io, urls } = await runAgainst(json(explanation), ["{ }", "--explain"]);
+    expect([exitCode, io.stderr]).toEqual([0, ""]);
+    expect(urls[0].pathname).toBe("/api/search/explain");
+    expect(io.stdout.split("\n")).toEqual([
+      'query        { traceDuration > 1s && name = "a\\u{1b}" }',
+      "range        2026-01-01T10:00:00.000Z to 2026-01-01T11:00:00.000Z",
+      "conditions   traceDuration > 1s",
+      '             name = "a"',
+      "columns      trace_id, name",
+      'traces       joined where they are in parts; spans first by name = "a"',
+      "blocks       3 of 9 overlap the range",
+      "shards       1 heads and 12 row groups overlap it",
+      "             1 cannot hold the trace, 2 could not change the answer",
+      "             7 left out by their index, of 10 asked",
+      "read         25 bytes, 2.50 % of the blocks in the range",
+      "looked at    77 spans, 5 traces",
+      "found        2 traces in 12.5 ms",
+      "unreadable   block x: gone",
+      "",
+    ]);
+    const wrong = await runAgainst(json({}), ["{ }", "--explain"]);
+    expect(wrong.exitCode).not.toBe(0);
+    expect(wrong.io.stderr).toContain("does not explain a search");
+  });
+
   test("prints one trace per line", async () => {
     const { exitCode, io, urls } = await runAgainst(json(answer), ['{ name = "a b" }']);
     expect(io.stderr).toBe("");

@@ -12,6 +12,7 @@ import {
 } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { apiFlags, getFromApi, placeOfApi } from "./query-api.ts";
+import { formatExplained } from "./query-explain.ts";
 import { durationText, escapeControls, timeText } from "./trace-text.ts";
 
 const answerBytesMax = 256 * 1024 * 1024;
@@ -33,6 +34,7 @@ export const queryHelp: CommandHelp = {
     { name: "--end", value: "TIME", help: "look up to this time (default now)" },
     { name: "--limit", value: "N", help: "how many traces at most (default 20)" },
     { name: "--json", help: "print the server's answer as it is" },
+    { name: "--explain", help: "run the query and tell how: what was asked, left out and read" },
     ...apiFlags,
   ],
   notes: "Without --since and --start the server looks at the last 15 minutes.",
@@ -54,7 +56,9 @@ export async function queryCommand(
   const limit = limitOf(parsed);
   const params = new URLSearchParams({ q: text, limit: String(limit), ...rangeOf(parsed, clock) });
   const place = placeOfApi(parsed);
-  const url = new URL(`api/search?${params.toString()}`, place.endpoint);
+  const isExplained = parsed.flags.has("--explain");
+  const path = isExplained ? "api/search/explain" : "api/search";
+  const url = new URL(`${path}?${params.toString()}`, place.endpoint);
   const answer = await getFromApi(place, url, {
     accept: "application/json",
     acceptPattern: /^application\/json\b/,
@@ -69,6 +73,7 @@ export async function queryCommand(
   }
   const json = Buffer.from(answer.body).toString("utf8");
   if (parsed.flags.has("--json")) await io.out(`${json}\n`);
+  else if (isExplained) await io.out(formatExplained(json));
   else await printTraces(parseAnswer(json), { limit, io });
   return 0;
 }

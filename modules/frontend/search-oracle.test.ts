@@ -1,0 +1,152 @@
+/**
+ * Random conditions over random spans, through heads, one block, many blocks in any order, and a
+ * mix: the whole search against the plainest evaluation of whole traces.
+ */
+import { expect, it } from "vitest";
+import type { TimeRange } from "#pkg/api/query.ts";
+import { OracleError, oracleHolds, type WholeSpan } from "#pkg/engine/filter-oracle.ts";
+import { randomExpr } from "#pkg/engine/oracle-check.ts";
+import { type Random, randomFrom, randomSpans } from "#pkg/engine/random-filter.ts";
+import { headOfRecord } from "#pkg/engine/testing.ts";
+import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { searchNewest } from "./search.ts";
+import { headShardOf, tenant, TestSpans } from "./testing.ts";
+
+const seed = Number(process.env.SEED ?? 1);
+const dataSets = 200;
+const queriesPerSet = 30;
+const { signal } = new AbortController();
+const ranges: readonly TimeRange[] = [
+  { startNano: 0n, endNano: 2n ** 62n },
+  { startNano: 0n, endNano: 10n ** 18n },
+  { startNano: 1000n, endNano: 17n * 10n ** 17n },
+  { startNano: 17n * 10n ** 17n + 2n, endNano: 17n * 10n ** 17n + 12n },
+];
+
+type Way = "heads" | "one block" | "blocks" | "mix";
+const ways: readonly Way[] = ["heads", "one block", "blocks", "mix"];
+
+function pick<T>(random: Random, from: readonly T[]): T {
+  return from[Math.floor(random() * from.length)];
+}
+
+/** One span each, with its resource and scope. */
+function singleSpans(random: Random): Omit<WholeSpan, "trace">[] {
+  return randomSpans(random).resourceSpans.flatMap(({ resource, scopeSpans }) =>
+    scopeSpans.flatMap(({ scope, spans }) => spans.map((span) => ({ resource, scope, span }))),
+  );
+}
+
+function recordOf(spans: readonly Omit<WholeSpan, "trace">[]): Uint8Array {
+  return encodeTraceData({
+    resourceSpans: spans.map(({ resource, scope, span }) => ({
+      resource,
+      schemaUrl: "",
+      scopeSpans: [{ scope, schemaUrl: "", spans: [span] }],
+    })),
+  });
+}
+
+async function spread(
+  random: Random,
+  all: readonly Omit<WholeSpan, "trace">[],
+  way: Way,
+): Promise<TestSpans> {
+  const spans = new TestSpans();
+  const chunkCount = way === "one block" ? 1 : 1 + Math.floor(random() * 5);
+  const chunks = Array.from({ length: chunkCount }, (): Omit<WholeSpan, "trace">[] => []);
+  for (const one of all) pick(random, chunks).push(one);
+  for (const [number, chunk] of chunks.entries()) {
+    const count = way === "one block" ? 1 : pick(random, [1, 2, 4]);
+    for (let index = 0; index < count; index++) {
+      const own = chunk.filter(({ span }) => partitionOf(span.traceId, 0, count) === index);
+      if (own.length === 0) continue;
+      const partition = { index, count };
+      const head = headOfRecord(recordOf(own));
+      const name = `${number}-${index}`;
+      if (way === "heads" || (way === "mix" && random() < 0.5)) {
+        spans.heads.push(headShardOf(head, { partition, appId: name, toOffset: 1 }));
+      } else {
+        const rowGroupSpans = 1 + Math.floor(random() * 12);
+        await spans.addBlockOf(name, head, { partition, rowGroupSpans });
+      }
+    }
+  }
+  spans.blocks.sort(() => random() - 0.5);
+  return spans;
+}
+
+interface Found {
+  traceId: string;
+  startNano: bigint;
+  matchedSpans: number;
+}
+
+/** Undefined if the condition cannot be evaluated with these spans. */
+function expectedOf(
+  all: readonly Omit<WholeSpan, "trace">[],
+  { expr, range, limit }: { expr: FieldExpr; range: TimeRange; limit: number },
+): Found[] | undefined {
+  const startOf = ({ span }: Omit<WholeSpan, "trace">): bigint =>
+    BigInt.asIntN(64, span.startTimeUnixNano);
+  const inRange = all.filter((one) => {
+    const end = BigInt.asIntN(64, one.span.endTimeUnixNano);
+    const last = end > startOf(one) ? end : startOf(one);
+    return startOf(one) < range.endNano && last >= range.startNano;
+  });
+  const byTrace = Map.groupBy(inRange, ({ span }) => Buffer.from(span.traceId).toString("hex"));
+  try {
+    return [...byTrace]
+      .map(([traceId, spans]): Found => {
+        const trace = spans.map((one): WholeSpan => ({ ...one, trace: [] }));
+        const holds = (one: WholeSpan): boolean => oracleHolds(expr, { ...one, trace });
+        const startNano = trace.map(startOf).reduce((a, b) => (b < a ? b : a));
+        return { traceId, startNano, matchedSpans: trace.filter(holds).length };
+      })
+      .filter(({ matchedSpans }) => matchedSpans > 0)
+      .sort((a, b) =>
+        a.startNano === b.startNano
+          ? Buffer.compare(Buffer.from(a.traceId), Buffer.from(b.traceId))
+          : Number(b.startNano - a.startNano),
+      )
+      .slice(0, limit);
+  } catch (error) {
+    if (error instanceof OracleError) return undefined;
+    throw error;
+  }
+}
+
+it("a search finds what the oracle finds, however spans are cut", async () => {
+  const outcome = { found: 0, nothing: 0, impossible: 0 };
+  for (let set = 0; set < dataSets; set++) {
+    const random = randomFrom(seed * 7_000_003 + set);
+    const all = singleSpans(random);
+    const way = ways[set % ways.length];
+    const spans = await spread(random, all, way);
+    for (let i = 0; i < queriesPerSet; i++) {
+      const { text, expr } = randomExpr(random);
+      const range = pick(random, ranges);
+      const limit = pick(random, [1, 2, 5, 20]);
+      const expected = expectedOf(all, { expr, range, limit });
+      // Whether a search meets the span that makes it impossible depends on what it reads.
+      if (expected === undefined) {
+        outcome.impossible++;
+        continue;
+      }
+      const query = { tenant, ...range, limit, spansPerTrace: 1, filter: expr, signal };
+      const options = { concurrency: 2, memoryBytesMax: 2 ** 24 };
+      const { traces, failures } = await searchNewest(spans.both, query, options);
+      const found = traces.map(({ traceId, startNano, matchedSpans }) => {
+        return { traceId, startNano, matchedSpans };
+      });
+      const where = `SEED=${seed}, data set ${set}, ${way}, query { ${text} }, limit ${limit}`;
+      expect(found, where).toEqual(expected);
+      expect(failures, where).toEqual([]);
+      outcome[expected.length === 0 ? "nothing" : "found"]++;
+    }
+  }
+  console.log(`searches: seed ${seed}, ${JSON.stringify(outcome)}`);
+  expect(outcome.found).toBeGreaterThan(dataSets);
+});

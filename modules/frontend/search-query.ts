@@ -1,0 +1,20 @@
+/** What a search is asked, and its bounds. */
+import type { TimeRange } from "#pkg/api/query.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
+
+export interface SearchQuery extends TimeRange {
+  tenant: string;
+  /** Most traces to return. */
+  limit: number;
+  spansPerTrace: number;
+  /** The condition that at least one span of a trace must satisfy; undefined: none. */
+  filter?: FieldExpr;
+  signal: AbortSignal;
+}
+
+export interface SearchOptions {
+  /** Shards asked at a time. */
+  concurrency: number;
+  /** Memory for what is known of traces, bytes. */
+  memoryBytesMax: number;
+}

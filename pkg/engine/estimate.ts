@@ -1,0 +1,119 @@
+/**
+ * Which share of a row group's spans may satisfy a condition, guessed from its tag index. It
+ * decides what is read first, never what is found.
+ */
+import type { TagEntry, TagIndex, TagType } from "#pkg/block/tag-index.ts";
+import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
+import { comparisonWith, mirrored, type Predicate } from "./predicate.ts";
+import { scopesOf } from "./references.ts";
+import type { Value } from "./values.ts";
+
+/** Where the index tells nothing. */
+const unknownShare = 0.5;
+/** Of values that are not listed, one is taken for one in so many. */
+const unlistedValues = 1000;
+
+const intrinsicKeys: Readonly<Record<string, { key: string; type: "string" | "status" | "kind" }>> =
+  {
+    "span:name": { key: "name", type: "string" },
+    "span:statusMessage": { key: "status_message", type: "string" },
+    "span:status": { key: "status", type: "status" },
+    "span:kind": { key: "kind", type: "kind" },
+    "instrumentation:name": { key: "scope_name", type: "string" },
+    "instrumentation:version": { key: "scope_version", type: "string" },
+  };
+
+/** From 0 to 1. */
+export function estimateShare(index: TagIndex, expr: FieldExpr, rows: number): number {
+  switch (expr.kind) {
+    case "static":
+      return expr.static.type === "bool" && expr.static.value ? 1 : 0;
+    case "logical": {
+      const left = estimateShare(index, expr.left, rows);
+      const right = estimateShare(index, expr.right, rows);
+      return expr.op === "&&" ? left * right : Math.min(1, left + right);
+    }
+    case "not":
+      return 1 - estimateShare(index, expr.operand, rows);
+    case "comparison":
+      return comparisonShare(index, expr, rows);
+    default:
+      return unknownShare;
+  }
+}
+
+function comparisonShare(
+  index: TagIndex,
+  { op, left, right }: Extract<FieldExpr, { kind: "comparison" }>,
+  rows: number,
+): number {
+  const isLeft = left.kind === "attribute" || left.kind === "intrinsic";
+  const reference = isLeft ? left : right;
+  const literal = isLeft ? right : left;
+  const isName = reference.kind === "attribute" || reference.kind === "intrinsic";
+  if (!isName || literal.kind !== "static") return unknownShare;
+  const entries = entriesOf(index, reference);
+  if (entries === undefined) return unknownShare;
+  const present = Math.min(1, sum(entries.map(({ entry }) => entry.rows)) / rows);
+  if (literal.static.type === "nil") return op === "=" ? 1 - present : present;
+  const predicate = comparisonWith(isLeft ? op : mirrored(op), literal.static);
+  const isEqual = op === "=";
+  const found = entries.map(({ entry, type }) => matchingRows(entry, type, predicate, isEqual));
+  return Math.min(1, sum(found) / rows);
+}
+
+type ValueType = TagType | "status" | "kind";
+
+/** Undefined if the index does not know the name. */
+function entriesOf(
+  index: TagIndex,
+  reference: Reference,
+): { entry: TagEntry; type: ValueType }[] | undefined {
+  if (reference.kind === "intrinsic") {
+    const known = intrinsicKeys[reference.name];
+    if (known === undefined) return undefined;
+    const found = index.entries.filter(({ key }) => key === known.key);
+    return found.map((entry) => ({ entry, type: known.type }));
+  }
+  const keys = scopesOf(reference.scope).map(
+    (scope) => `${scope === "instrumentation" ? "scope" : scope}.${reference.name}`,
+  );
+  const found = index.entries.filter(({ key }) => keys.includes(key));
+  return found.map((entry) => ({ entry, type: entry.type }));
+}
+
+function matchingRows(
+  { rows, values }: TagEntry,
+  type: ValueType,
+  predicate: Predicate,
+  isEqual: boolean,
+): number {
+  let listed = 0;
+  let matching = 0;
+  for (const [text, count] of values) {
+    listed += count;
+    const value = valueOfText(type, text);
+    if (value !== undefined && predicate.value(value)) matching += count;
+  }
+  const unlisted = Math.max(0, rows - listed);
+  return matching + (isEqual ? unlisted / unlistedValues : unlisted * unknownShare);
+}
+
+function valueOfText(type: ValueType, text: string): Value | undefined {
+  switch (type) {
+    case "int64":
+      return { type: "int", value: BigInt(text) };
+    case "double":
+      return { type: "float", value: Number(text) };
+    case "bool":
+      return { type: "bool", value: text === "true" };
+    case "other":
+      return undefined;
+    default:
+      return { type, value: text } as Value;
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}

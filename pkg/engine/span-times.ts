@@ -1,0 +1,34 @@
+/** When the spans of a batch were, and of which traces they are. */
+import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+
+export class SpanTimes {
+  readonly traces: DictColumn;
+  readonly start: BigInt64Array;
+  readonly duration: BigInt64Array;
+
+  constructor(batch: ColumnBatch) {
+    const traces = columnOf(batch, "trace_id", "dict");
+    const start = columnOf(batch, "start_unix_nano", "int64");
+    const duration = columnOf(batch, "duration_nano", "int64");
+    if (traces === undefined || start === undefined || duration === undefined) {
+      throw new SpoorError("Corrupt", "a batch lacks trace_id, start_unix_nano or duration_nano");
+    }
+    this.traces = traces;
+    this.start = start.values;
+    this.duration = duration.values;
+  }
+
+  end(row: number): bigint {
+    return this.duration[row] > 0n ? this.start[row] + this.duration[row] : this.start[row];
+  }
+
+  overlaps(row: number, { startNano, endNano }: { startNano: bigint; endNano: bigint }): boolean {
+    return this.start[row] < endNano && this.end(row) >= startNano;
+  }
+}
+
+/** Order of two times. */
+export function compareNano(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

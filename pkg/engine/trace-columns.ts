@@ -1,0 +1,278 @@
+// HOT: runs per row of searches that name values of whole traces; measured by filter.bench.ts.
+/**
+ * Values of whole traces as columns beside those of a batch: duration, root and tree of each trace,
+ * as functions of the chosen rows and of nothing else (not of stored columns, which know only what
+ * was in the block when it was cut, whatever range a query has).
+ *
+ * Order of a trace's spans, which numbers the tree: by start, id, service, name, duration, status,
+ * parent. Spans that are alike in all of these have one fingerprint (fingerprints.ts), and who asks
+ * for details compares them whole.
+ */
+import {
+  type Column,
+  type ColumnBatch,
+  columnOf,
+  type DictColumn,
+  type Int64Column,
+  isValid,
+  valueBytes,
+} from "#pkg/columns/columns.ts";
+import { treeColumns } from "#pkg/columns/trace-tree.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { IntrinsicName } from "#pkg/traceql/ast.ts";
+import { serviceColumn, serviceColumnName, serviceRestColumns } from "./service.ts";
+import { wholeTraceNames } from "./span-part.ts";
+
+/** Where `withTraceColumns` puts a value: columns named as those of a block. */
+export const traceValueColumns: Readonly<Partial<Record<IntrinsicName, string>>> = {
+  "span:childCount": "child_count",
+  "trace:duration": "trace_duration_nano",
+  "trace:rootName": "root_name",
+  "trace:rootService": "root_service",
+  nestedSetLeft: "nested_left",
+  nestedSetRight: "nested_right",
+  nestedSetParent: "nested_parent",
+};
+
+const timeNames = ["trace_id", "start_unix_nano", "duration_nano"];
+const orderNames = [
+  "span_id",
+  "parent_span_id",
+  "name",
+  "status",
+  serviceColumnName,
+  ...serviceRestColumns,
+];
+
+/** Columns that `withTraceColumns` reads for a name. */
+export function traceColumnInputs(name: IntrinsicName): readonly string[] {
+  return name === "trace:duration" ? timeNames : [...timeNames, ...orderNames];
+}
+
+export interface TraceColumns {
+  batch: ColumnBatch;
+  /**
+   * 1 for each trace, by its code, that may have a span twice here: its tree is not certain.
+   * Undefined if the tree was not asked for.
+   */
+  doubtful: Uint8Array | undefined;
+}
+
+/** The batch with the columns of those of the names that are values of the whole trace. */
+export function withTraceColumns(
+  batch: ColumnBatch,
+  names: readonly IntrinsicName[],
+  selection: Uint8Array,
+): TraceColumns {
+  const wanted = names.filter((name) => wholeTraceNames.has(name));
+  if (wanted.length === 0) return { batch, doubtful: undefined };
+  const spans = new TraceSpans(batch, selection);
+  const made = new Map<string, Column>();
+  if (wanted.includes("trace:duration")) made.set("trace_duration_nano", durations(spans));
+  if (wanted.includes("trace:rootName") || wanted.includes("trace:rootService")) {
+    const roots = rootRows(spans);
+    for (const [name, source] of [
+      ["root_name", spans.names],
+      ["root_service", spans.services],
+    ] as const) {
+      made.set(name, valueOfRoot(spans, roots, source));
+    }
+  }
+  let doubtful: Uint8Array | undefined;
+  if (wanted.some((name) => name === "span:childCount" || name.startsWith("nestedSet"))) {
+    const tree = treesOf(spans);
+    doubtful = tree.doubtful;
+    for (const [name, column] of tree.columns) made.set(name, column);
+  }
+  return { batch: overlaid(batch, made), doubtful };
+}
+
+function overlaid(batch: ColumnBatch, made: ReadonlyMap<string, Column>): ColumnBatch {
+  return {
+    rows: batch.rows,
+    names: [...new Set([...batch.names, ...made.keys()])],
+    column: (name) => made.get(name) ?? batch.column(name),
+  };
+}
+
+/** The chosen rows and what orders them. */
+class TraceSpans {
+  readonly rows: number;
+  readonly selection: Uint8Array;
+  readonly traces: DictColumn;
+  readonly start: BigInt64Array;
+  readonly duration: BigInt64Array;
+  readonly ids: BigInt64Array | undefined;
+  readonly parents: Int64Column | undefined;
+  readonly names: DictColumn | undefined;
+  readonly services: DictColumn | undefined;
+  readonly statuses: DictColumn | undefined;
+
+  constructor(batch: ColumnBatch, selection: Uint8Array) {
+    const traces = columnOf(batch, "trace_id", "dict");
+    const start = columnOf(batch, "start_unix_nano", "int64");
+    const duration = columnOf(batch, "duration_nano", "int64");
+    if (traces === undefined || start === undefined || duration === undefined) {
+      throw new SpoorError("Corrupt", "a batch lacks trace_id, start_unix_nano or duration_nano");
+    }
+    this.rows = batch.rows;
+    this.selection = selection;
+    this.traces = traces;
+    this.start = start.values;
+    this.duration = duration.values;
+    this.ids = columnOf(batch, "span_id", "int64")?.values;
+    this.parents = columnOf(batch, "parent_span_id", "int64");
+    this.names = columnOf(batch, "name", "dict");
+    this.services = serviceColumn(batch);
+    this.statuses = columnOf(batch, "status", "dict");
+  }
+
+  isRoot(row: number): boolean {
+    return this.parents === undefined || !isValid(this.parents.valid, row);
+  }
+
+  /** The order that the top comment tells. */
+  compare(a: number, b: number): number {
+    if (this.start[a] !== this.start[b]) return this.start[a] < this.start[b] ? -1 : 1;
+    const idA = BigInt.asUintN(64, this.ids?.[a] ?? 0n);
+    const idB = BigInt.asUintN(64, this.ids?.[b] ?? 0n);
+    if (idA !== idB) return idA < idB ? -1 : 1;
+    const texts = compareCodes(this.services, a, b) || compareCodes(this.names, a, b);
+    if (texts !== 0) return texts;
+    if (this.duration[a] !== this.duration[b]) return this.duration[a] < this.duration[b] ? -1 : 1;
+    const status = compareCodes(this.statuses, a, b);
+    if (status !== 0) return status;
+    const parentA = this.#parent(a);
+    const parentB = this.#parent(b);
+    return parentA < parentB ? -1 : parentA > parentB ? 1 : 0;
+  }
+
+  /** -1 for a root. */
+  #parent(row: number): bigint {
+    return this.isRoot(row) ? -1n : BigInt.asUintN(64, this.parents!.values[row]);
+  }
+}
+
+const noBytes = new Uint8Array(0);
+
+function compareCodes(column: DictColumn | undefined, a: number, b: number): number {
+  if (column === undefined || column.codes[a] === column.codes[b]) return 0;
+  const bytes = (code: number): Uint8Array =>
+    code < 0 ? noBytes : valueBytes(column.dictionary, code);
+  return Buffer.compare(bytes(column.codes[a]), bytes(column.codes[b]));
+}
+
+/** From the first start to the last end; a span that ends before it starts ends at its start. */
+function durations({ rows, selection, traces, start, duration }: TraceSpans): Column {
+  const { codes, dictionary } = traces;
+  const first = new BigInt64Array(dictionary.length);
+  const last = new BigInt64Array(dictionary.length);
+  const isKnown = new Uint8Array(dictionary.length);
+  for (let row = 0; row < rows; row++) {
+    if (selection[row] === 0) continue;
+    const code = codes[row];
+    const from = start[row];
+    const to = duration[row] > 0n ? from + duration[row] : from;
+    if (isKnown[code] === 0 || from < first[code]) first[code] = from;
+    if (isKnown[code] === 0 || to > last[code]) last[code] = to;
+    isKnown[code] = 1;
+  }
+  const values = new BigInt64Array(rows);
+  for (let row = 0; row < rows; row++) {
+    if (selection[row] === 1) values[row] = last[codes[row]] - first[codes[row]];
+  }
+  return { kind: "int64", values, valid: undefined };
+}
+
+/** The root's row of each trace, by code; -1 for none. */
+function rootRows(spans: TraceSpans): Int32Array {
+  const { codes, dictionary } = spans.traces;
+  const roots = new Int32Array(dictionary.length).fill(-1);
+  for (let row = 0; row < spans.rows; row++) {
+    if (spans.selection[row] === 0 || !spans.isRoot(row)) continue;
+    const known = roots[codes[row]];
+    if (known < 0 || spans.compare(row, known) < 0) roots[codes[row]] = row;
+  }
+  return roots;
+}
+
+function valueOfRoot(spans: TraceSpans, roots: Int32Array, source: DictColumn | undefined): Column {
+  const codes = new Int32Array(spans.rows).fill(-1);
+  const empty = { bytes: noBytes, offsets: new Uint32Array(1), length: 0 };
+  for (let row = 0; row < spans.rows; row++) {
+    const root = roots[spans.traces.codes[row]];
+    if (source !== undefined && root >= 0) codes[row] = source.codes[root];
+  }
+  return { kind: "dict", type: "string", codes, dictionary: source?.dictionary ?? empty };
+}
+
+interface Trees {
+  columns: [string, Column][];
+  doubtful: Uint8Array;
+}
+
+const treeNames = ["nested_left", "nested_right", "nested_parent", "child_count"] as const;
+
+/** Trees are made of a copy of the chosen rows in order, then brought back to their places. */
+function treesOf(spans: TraceSpans): Trees {
+  const { order, traceStarts } = orderedByTrace(spans);
+  const doubtful = new Uint8Array(spans.traces.dictionary.length);
+  for (let i = 1; i < order.length; i++) {
+    const [a, b] = [order[i - 1], order[i]];
+    const { codes } = spans.traces;
+    const isSame = codes[a] === codes[b] && spans.start[a] === spans.start[b];
+    if (isSame && spans.ids?.[a] === spans.ids?.[b]) doubtful[codes[a]] = 1;
+  }
+  const trees = treeColumns(gathered(spans, order), traceStarts);
+  const columns = treeNames.map((name): [string, Column] => {
+    const column = trees.get(name);
+    if (column?.kind !== "int32") throw new SpoorError("Internal", `no tree column ${name}`);
+    const values = new Int32Array(spans.rows);
+    for (let i = 0; i < order.length; i++) values[order[i]] = column.values[i];
+    return [name, { kind: "int32", values, valid: undefined }];
+  });
+  return { columns, doubtful };
+}
+
+/** The chosen rows, trace by trace, and where each trace begins, with the count at the end. */
+function orderedByTrace(spans: TraceSpans): { order: Uint32Array; traceStarts: Uint32Array } {
+  const { codes, dictionary } = spans.traces;
+  const starts = new Uint32Array(dictionary.length + 1);
+  for (let row = 0; row < spans.rows; row++)
+    if (spans.selection[row] === 1) starts[codes[row] + 1]++;
+  for (let i = 0; i < dictionary.length; i++) starts[i + 1] += starts[i];
+  const next = starts.slice(0, dictionary.length);
+  const order = new Uint32Array(starts[dictionary.length]);
+  for (let row = 0; row < spans.rows; row++) {
+    if (spans.selection[row] === 1) order[next[codes[row]]++] = row;
+  }
+  const traceStarts: number[] = [];
+  for (let code = 0; code < dictionary.length; code++) {
+    const [from, to] = [starts[code], starts[code + 1]];
+    if (from === to) continue;
+    traceStarts.push(from);
+    order.subarray(from, to).sort((a, b) => spans.compare(a, b) || a - b);
+  }
+  traceStarts.push(order.length);
+  return { order, traceStarts: Uint32Array.from(traceStarts) };
+}
+
+/** What `treeColumns` reads, in this order of rows. */
+function gathered(spans: TraceSpans, order: Uint32Array): ColumnBatch {
+  const take = (values: BigInt64Array | undefined): BigInt64Array => {
+    const out = new BigInt64Array(order.length);
+    if (values !== undefined) for (let i = 0; i < order.length; i++) out[i] = values[order[i]];
+    return out;
+  };
+  const valid = new Uint8Array((order.length + 7) >> 3);
+  for (let i = 0; i < order.length; i++) {
+    if (!spans.isRoot(order[i])) valid[i >> 3] |= 1 << (i & 7);
+  }
+  const columns = new Map<string, Column>([
+    ["span_id", { kind: "int64", values: take(spans.ids), valid: undefined }],
+    ["parent_span_id", { kind: "int64", values: take(spans.parents?.values), valid }],
+    ["start_unix_nano", { kind: "int64", values: take(spans.start), valid: undefined }],
+    ["duration_nano", { kind: "int64", values: take(spans.duration), valid: undefined }],
+  ]);
+  return { rows: order.length, names: [...columns.keys()], column: (name) => columns.get(name) };
+}
