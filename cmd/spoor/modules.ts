@@ -11,13 +11,13 @@ import { Ingester, quarantineFolder } from "#modules/ingester/ingester.ts";
 import { Querier } from "#modules/querier/querier.ts";
 import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { CacheKeeper } from "#pkg/objstore/cache-keeper.ts";
 import { StoreLedger } from "#pkg/objstore/ledger.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { probeStore } from "#pkg/objstore/probe.ts";
-import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
+import { type ProbeOptions, probeStore } from "#pkg/objstore/probe.ts";
+import { openStore, type StoreConfig, storeName } from "#pkg/objstore/store-config.ts";
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
@@ -136,13 +136,28 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
   const storeConfig = storeConfigOf(config.storage, dataDir, ledger);
   await keepCache(storeConfig, { clock, ledger }, parts);
   const store = await openStore(storeConfig);
-  await probeStore(store, { clock, clockSkewMaxMs: config.storage.clockSkewMaxMs });
+  await probeBucket(store, storeConfig, { clock, ...config.storage });
   const logDir = join(dataDir, "log");
   const spanLog = await openFileLog(logDir, { clock, log, ...config.log });
   parts.push({ name: "span log", stop: () => spanLog.close() });
   observeSpanLog(registry, spanLog);
   const tableOf = tableCache(store, clock, log);
   return { dataDir, logDir, registry, clock, storeConfig, store, spanLog, tableOf };
+}
+
+/** What is wrong with a bucket is said together with its name. */
+async function probeBucket(
+  store: ObjectStore,
+  storeConfig: StoreConfig,
+  options: ProbeOptions,
+): Promise<void> {
+  try {
+    await probeStore(store, options);
+  } catch (cause) {
+    const { code, message, reason, retryAfterMs } = toSpoorError(cause);
+    const named = `bucket ${storeName(storeConfig)}: ${message}`;
+    throw new SpoorError(code, named, { reason, retryAfterMs, cause });
+  }
 }
 
 /** The cache on the local disk is kept within its bound by this thread, for all of them. */

@@ -11,7 +11,7 @@ import type {
 } from "#pkg/api/query.ts";
 import { blockError, type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
-import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type StoreConfig, storeName } from "#pkg/objstore/store-config.ts";
 import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
@@ -78,10 +78,22 @@ export class BlockJobs {
     });
   }
 
-  /** One job at a time. Throws Corrupt naming the block, NotFound, or what the store throws. */
+  /**
+   * One job at a time. Throws Corrupt naming the block, NotFound, or what the store throws. What is
+   * corrupt may be a cache of the bucket: then the bucket itself is asked, once.
+   */
   async run(job: BlockJob): Promise<BlockJobAnswer> {
+    try {
+      return await this.#run(job, false);
+    } catch (error) {
+      if (job.store.kind === "fs" || !hasCode(error, "Corrupt")) throw error;
+      return await this.#run(job, true);
+    }
+  }
+
+  async #run(job: BlockJob, isFresh: boolean): Promise<BlockJobAnswer> {
     const before = this.#readBytes;
-    const reader = await this.#reader(job);
+    const reader = await this.#reader(job, isFresh);
     try {
       switch (job.kind) {
         case "list": {
@@ -108,21 +120,21 @@ export class BlockJobs {
     this.#open.clear();
   }
 
-  async #reader(job: BlockJob): Promise<BlockReader> {
+  async #reader(job: BlockJob, isFresh: boolean): Promise<BlockReader> {
     const known = this.#open.get(readerKey(job));
     if (known !== undefined) return known;
     const { key, sizeBytes, indexOffset } = job;
-    const store = this.#counted(await this.#stores.open(job.store));
+    const store = this.#counted(await this.#stores.open(job.store), isFresh);
     const reader = await openBlock({ store, key, sizeBytes, indexOffset });
     this.#open.set(readerKey(job), reader);
     return reader;
   }
 
   /** Counts the bytes that a job reads, those that opening its block takes among them. */
-  #counted(store: ObjectStore): Pick<ObjectStore, "getRange"> {
+  #counted(store: ObjectStore, isFresh: boolean): Pick<ObjectStore, "getRange"> {
     return {
-      getRange: async (...args) => {
-        const bytes = await store.getRange(...args);
+      getRange: async (key, start, end, options) => {
+        const bytes = await store.getRange(key, start, end, { ...options, isFresh });
         this.#readBytes += bytes.length;
         return bytes;
       },

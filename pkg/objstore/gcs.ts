@@ -53,7 +53,7 @@ class GcsStore implements ObjectStore {
 
   async put(key: string, bytes: Uint8Array, { signal }: ReadOptions = {}): Promise<void> {
     const attempt = `write object ${key} of ${bytes.length} bytes`;
-    await this.#attempt(attempt, { key, signal }, async (file) => {
+    await this.#attempt(attempt, { key, signal, isWrite: true }, async (file) => {
       await this.#upload(file, bytes, { isConditional: false, signal });
     });
   }
@@ -64,7 +64,7 @@ class GcsStore implements ObjectStore {
     { signal }: ReadOptions = {},
   ): Promise<boolean> {
     const attempt = `create object ${key} of ${bytes.length} bytes`;
-    return await this.#attempt(attempt, { key, signal }, async (file) => {
+    return await this.#attempt(attempt, { key, signal, isWrite: true }, async (file) => {
       try {
         await this.#upload(file, bytes, { isConditional: true, signal });
         return true;
@@ -222,7 +222,7 @@ class GcsStore implements ObjectStore {
   /** Checks key and signal, runs `run`, and maps what it throws. */
   async #attempt<T>(
     attempt: string,
-    context: GcsContext & { key: string },
+    { isWrite = false, ...context }: GcsContext & { key: string; isWrite?: boolean },
     run: (file: File) => Promise<T>,
   ): Promise<T> {
     checkKey(context.key);
@@ -230,7 +230,9 @@ class GcsStore implements ObjectStore {
     try {
       return await run(this.#bucket.file(context.key));
     } catch (error) {
-      throw gcsError(error, attempt, context);
+      // What is written to a bucket that does not exist is not what was not found.
+      const { signal } = context;
+      throw gcsError(error, attempt, isWrite ? { signal } : context);
     }
   }
 }

@@ -79,7 +79,7 @@ class S3Store implements ObjectStore {
   async put(key: string, bytes: Uint8Array, { signal }: ReadOptions = {}): Promise<void> {
     const attempt = `write object ${key} of ${bytes.length} bytes`;
     const upload = { client: this.#client, options: this.#options, key, bytes, signal };
-    await this.#attempt(attempt, { key, signal }, async () => {
+    await this.#attempt(attempt, { key, signal, isWrite: true }, async () => {
       if (bytes.length > this.#options.partBytes) await putInParts(upload);
       else await putWhole(upload, { isConditional: false });
     });
@@ -92,7 +92,7 @@ class S3Store implements ObjectStore {
   ): Promise<boolean> {
     const attempt = `create object ${key} of ${bytes.length} bytes`;
     const upload = { client: this.#client, options: this.#options, key, bytes, signal };
-    return await this.#attempt(attempt, { key, signal }, async () => {
+    return await this.#attempt(attempt, { key, signal, isWrite: true }, async () => {
       try {
         await putWhole(upload, { isConditional: true });
         return true;
@@ -242,7 +242,7 @@ class S3Store implements ObjectStore {
   /** Checks key and signal, runs `run`, and maps what it throws. */
   async #attempt<T>(
     attempt: string,
-    context: S3Context & { key: string },
+    { isWrite = false, ...context }: S3Context & { key: string; isWrite?: boolean },
     run: () => Promise<T>,
   ): Promise<T> {
     checkKey(context.key);
@@ -250,7 +250,9 @@ class S3Store implements ObjectStore {
     try {
       return await run();
     } catch (error) {
-      throw s3Error(error, attempt, context);
+      // What is written to a bucket that does not exist is not what was not found.
+      const { signal } = context;
+      throw s3Error(error, attempt, isWrite ? { signal } : context);
     }
   }
 }
