@@ -28,9 +28,20 @@ export function countStore(
   return new Counter(store, ledger);
 }
 
-/** The counts of a ledger, as of now. */
+/** The counts of a ledger, which go on growing. */
 export function countsOf(ledger: StoreLedger): StoreCounts {
-  const entries = requestKinds.map((kind) => [kind, ledger.counts(kind)] as const);
+  const live = (kind: RequestKind): RequestCounts => ({
+    get requests(): number {
+      return ledger.counts(kind).requests;
+    },
+    get failures(): number {
+      return ledger.counts(kind).failures;
+    },
+    get bytes(): number {
+      return ledger.counts(kind).bytes;
+    },
+  });
+  const entries = requestKinds.map((kind) => [kind, live(kind)] as const);
   return Object.fromEntries(entries) as StoreCounts;
 }
 
@@ -54,17 +65,15 @@ export function estimateCost(counts: StoreCounts, prices: RequestPrices): number
 
 class Counter implements CountedStore {
   readonly kind: string;
+  readonly counts: StoreCounts;
   readonly #store: ObjectStore;
   readonly #ledger: StoreLedger;
 
   constructor(store: ObjectStore, ledger: StoreLedger) {
+    this.counts = countsOf(ledger);
     this.kind = store.kind;
     this.#store = store;
     this.#ledger = ledger;
-  }
-
-  get counts(): StoreCounts {
-    return countsOf(this.#ledger);
   }
 
   latency(kind: RequestKind): Latency {

@@ -16,10 +16,12 @@ import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type Attempt, checkChange, type Plan, planCommit } from "./change.ts";
+import { lastCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { cleanUpLog } from "./clean-up.ts";
 import { commitKey, readForward } from "./history.ts";
 import type { Change, CommitResult, Snapshot } from "./model.ts";
 import { placeCommit } from "./place.ts";
-import { emptySnapshot, SnapshotBuilder } from "./snapshot.ts";
+import { emptySnapshot, SnapshotBuilder, withoutOldTombstones } from "./snapshot.ts";
 
 export type { BlockFile, Change, ColumnDef, ColumnType, CommitResult, Snapshot } from "./model.ts";
 
@@ -34,6 +36,13 @@ export interface TableOptions {
 export interface RefreshOptions {
   /** No request is made if the known snapshot has this version. */
   minVersion?: number;
+  signal?: AbortSignal;
+}
+
+export interface CheckpointPolicy {
+  commitsMin: number;
+  /** Milliseconds since the epoch. */
+  removedBeforeMs: number;
   signal?: AbortSignal;
 }
 
@@ -61,6 +70,8 @@ export class Table {
   readonly #clock: Clock;
   readonly #log: Log;
   #snapshot: Snapshot = emptySnapshot();
+  /** Version of the newest checkpoint that is known here. */
+  #checkpoint = -1;
   #running: Promise<void> | undefined;
   #waiting: Promise<void> | undefined;
 
@@ -131,6 +142,28 @@ export class Table {
     throw new SpoorError("Unavailable", message, { reason: "commit_contention" });
   }
 
+  /**
+   * Writes a checkpoint of the latest version if there are `commitsMin` commits since the last one;
+   * removals before `removedBeforeMs` are forgotten. Returns whether it did. Any number of
+   * processes may do it.
+   */
+  async checkpoint({ commitsMin, removedBeforeMs, signal }: CheckpointPolicy): Promise<boolean> {
+    const [store, tenant] = [this.#store, this.tenant];
+    const snapshot = await this.refresh({ signal });
+    const last = await this.#lastCheckpoint(commitsMin, signal);
+    if (snapshot.version < 0 || snapshot.version - last < commitsMin) return false;
+    const kept = withoutOldTombstones(snapshot, removedBeforeMs);
+    await writeCheckpoint(kept, { store, tenant, signal });
+    this.#checkpoint = snapshot.version;
+    if (this.#snapshot === snapshot) this.#snapshot = kept;
+    return true;
+  }
+
+  /** Deletes commits from before `beforeMs` that a checkpoint covers. Returns how many objects. */
+  async cleanUp(beforeMs: number, options: CommitOptions = {}): Promise<number> {
+    return await cleanUpLog({ store: this.#store, tenant: this.tenant, beforeMs, ...options });
+  }
+
   async #place(base: Snapshot, plan: Plan, signal?: AbortSignal): Promise<"won" | "lost"> {
     const key = commitKey(this.tenant, base.version + 1);
     const [store, clock, log] = [this.#store, this.#clock, this.#log];
@@ -178,7 +211,19 @@ export class Table {
     const keep = (snapshot: Snapshot): void => {
       this.#keep(snapshot);
     };
-    keep(await readForward({ store, tenant, base, keep }));
+    const onBadCheckpoint = (error: SpoorError): void => {
+      this.#log.warn({ error: error.message }, "a checkpoint cannot be read");
+    };
+    keep(await readForward({ store, tenant, base, keep, onBadCheckpoint }));
+  }
+
+  /** The version of the last checkpoint that is known here, or that the bucket names; -1: none. */
+  async #lastCheckpoint(commitsMin: number, signal: AbortSignal | undefined): Promise<number> {
+    if (this.#snapshot.version - this.#checkpoint < commitsMin) return this.#checkpoint;
+    const [store, tenant] = [this.#store, this.tenant];
+    const found = (await lastCheckpoint({ store, tenant, signal })) ?? -1;
+    this.#checkpoint = Math.max(found, this.#checkpoint);
+    return this.#checkpoint;
   }
 }
 
