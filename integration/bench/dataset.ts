@@ -13,6 +13,8 @@ export interface DatasetOptions {
   startNano: bigint;
   /** Time over which trace starts are spread, nanoseconds. */
   spreadNano: bigint;
+  /** One span in a hundred has a coupon: an attribute too rare for a column of its own. */
+  hasCoupons?: boolean;
 }
 
 export interface Dataset {
@@ -53,6 +55,9 @@ export function generateDataset(options: DatasetOptions): Dataset {
     const at = (options.spreadNano * BigInt(spans)) / BigInt(options.spans);
     const size = Math.min(options.spans - spans, 1 + Math.floor(random() * 20));
     for (const { instance, span } of makeTrace(random, options.startNano + at, size)) {
+      if (options.hasCoupons === true && random() < 0.01) {
+        span.attributes.push(text("shop.coupon", `SPRING-${Math.floor(random() * 50)}`));
+      }
       pending[instance].push(span);
       if (pending[instance].length === spansPerRequest) flush(instance);
     }

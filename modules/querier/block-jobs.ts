@@ -2,26 +2,33 @@
  * What a worker thread does with blocks: opens them, keeps a bounded number of them open, and
  * answers one job at a time from their columns. Jobs and answers are plain data.
  */
-import { LRUCache } from "lru-cache";
 import type {
   DetailsAnswer,
   ListTracesRequest,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
-import { blockError, type BlockReader, openBlock } from "#pkg/block/reader.ts";
-import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
+import { blockError } from "#pkg/block/block-index.ts";
+import {
+  detailsOfRowGroup,
+  findInRowGroups,
+  listRowGroup,
+  mayHoldMatch,
+  prunedTraces,
+} from "#pkg/engine/row-group.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type StoreConfig, storeName } from "#pkg/objstore/store-config.ts";
 import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
+import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
 
-interface BlockJobBase {
+export interface BlockJobBase {
   /** Where the block is, and its place in the store. */
   store: StoreConfig;
   key: string;
   sizeBytes: number;
   indexOffset: number;
+  footerOffset: number;
 }
 
 export interface ListJob extends BlockJobBase {
@@ -56,26 +63,13 @@ export interface BlockJobAnswers {
 
 export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 
-export interface BlockJobsOptions {
-  openBlocksMax: number;
-  /** For their index sections and footers; the block in use is kept whatever its size. */
-  openBlockBytes: number;
-}
-
 export class BlockJobs {
   readonly #stores = new ThreadStores();
-  readonly #open: LRUCache<string, BlockReader>;
+  readonly #blocks: OpenBlocks;
   #readBytes = 0;
 
-  constructor({ openBlocksMax, openBlockBytes }: BlockJobsOptions) {
-    this.#open = new LRUCache({
-      max: openBlocksMax,
-      maxSize: openBlockBytes,
-      sizeCalculation: ({ tailBytes }) => Math.min(tailBytes, openBlockBytes),
-      dispose: (reader) => {
-        reader.close();
-      },
-    });
+  constructor(options: OpenBlocksOptions) {
+    this.#blocks = new OpenBlocks(options);
   }
 
   /**
@@ -92,42 +86,50 @@ export class BlockJobs {
   }
 
   async #run(job: BlockJob, isFresh: boolean): Promise<BlockJobAnswer> {
+    // A condition is asked of the tag index first: often nothing else is read.
+    const isPruned = job.kind === "list" && job.request.filter !== undefined;
     const before = this.#readBytes;
-    const reader = await this.#reader(job, isFresh);
-    try {
+    return await this.#with(job, { withFooter: !isPruned, isFresh }, async (block) => {
       switch (job.kind) {
         case "list": {
-          const list = await listRowGroup(reader, job.rowGroup, job.request);
+          const list = await listTraces(block, job);
           return { ...list, inspectedBytes: this.#readBytes - before };
         }
         case "details": {
+          const reader = await block.reader();
           const details = await detailsOfRowGroup(reader, job.rowGroup, job.request);
           return { ...details, inspectedBytes: this.#readBytes - before };
         }
         default:
-          return await findInRowGroups(reader, job.rowGroup, job.traceId);
+          return await findInRowGroups(await block.reader(), job.rowGroup, job.traceId);
       }
-    } catch (error) {
-      if (error instanceof SpoorError && error.reason === "traceql_value") throw error;
-      // What was open may be what is broken: the next job starts afresh.
-      this.#open.delete(readerKey(job));
-      throw named(error, job.key);
-    }
+    });
   }
 
   /** Closes all blocks. */
   close(): void {
-    this.#open.clear();
+    this.#blocks.close();
   }
 
-  async #reader(job: BlockJob, isFresh: boolean): Promise<BlockReader> {
-    const known = this.#open.get(readerKey(job));
-    if (known !== undefined) return known;
-    const { key, sizeBytes, indexOffset } = job;
-    const store = this.#counted(await this.#stores.open(job.store), isFresh);
-    const reader = await openBlock({ store, key, sizeBytes, indexOffset });
-    this.#open.set(readerKey(job), reader);
-    return reader;
+  async #with<T>(
+    place: BlockJobBase,
+    { withFooter, isFresh }: { withFooter: boolean; isFresh: boolean },
+    use: (block: OpenBlock) => Promise<T>,
+  ): Promise<T> {
+    const key = `${storeName(place.store)}\n${place.key}`;
+    try {
+      const store = this.#counted(await this.#stores.open(place.store), isFresh);
+      const answer = await use(await this.#blocks.get(key, { ...place, store }, withFooter));
+      this.#blocks.used(key);
+      // The next job may use caches again.
+      if (isFresh) this.#blocks.drop(key);
+      return answer;
+    } catch (error) {
+      if (error instanceof SpoorError && error.reason === "traceql_value") throw error;
+      // What was open may be what is broken: the next job starts afresh.
+      this.#blocks.drop(key);
+      throw named(error, place.key);
+    }
   }
 
   /** Counts the bytes that a job reads, those that opening its block takes among them. */
@@ -149,6 +151,8 @@ function named(error: unknown, key: string): unknown {
   return new SpoorError("Internal", `read block ${key}: ${message}`, { cause: error });
 }
 
-function readerKey({ store, key }: BlockJob): string {
-  return `${storeName(store)}\n${key}`;
+async function listTraces(block: OpenBlock, { rowGroup, request }: ListJob): Promise<TraceList> {
+  const { filter } = request;
+  const isPossible = filter === undefined || (await mayHoldMatch(block.index, rowGroup, filter));
+  return isPossible ? await listRowGroup(await block.reader(), rowGroup, request) : prunedTraces;
 }

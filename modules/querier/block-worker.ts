@@ -6,14 +6,10 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { wasmMemory } from "parquet-wasm";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
-import {
-  type BlockJob,
-  type BlockJobAnswer,
-  BlockJobs,
-  type BlockJobsOptions,
-} from "./block-jobs.ts";
+import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
+import type { OpenBlocksOptions } from "./open-blocks.ts";
 
-export interface WorkerOptions extends BlockJobsOptions {
+export interface WorkerOptions extends OpenBlocksOptions {
   memoryBytesMax: number;
 }
 

@@ -27,10 +27,10 @@ export const querierConfig: z.ZodType<QuerierConfig, Partial<QuerierConfig>> = z
   openBlocksMax: positive
     .max(10_000)
     .default(64)
-    .describe("Blocks that each thread keeps open (their index sections and footers)."),
+    .describe("Blocks that each thread keeps open (their indexes and footers)."),
   openBlockBytes: positive
     .default(64 * mebibyte)
-    .describe("Memory of each thread for index sections and footers of open blocks, bytes."),
+    .describe("Memory of each thread for indexes, decoded tags and footers of open blocks, bytes."),
   threadMemoryBytesMax: positive
     .default(512 * mebibyte)
     .describe("WASM memory, which never shrinks, at which a thread is replaced, bytes."),

@@ -5,9 +5,9 @@ import {
   decodeSegments,
   decodeTrailer,
   type Directory,
-  type Place,
   trailerBytes,
 } from "#pkg/block/index-section.ts";
+import type { Place } from "#pkg/block/place.ts";
 
 /** A copy of the block with `change` done to its body, whose sizes stay. */
 export function forgeBlock(block: Uint8Array, change: (body: Buffer) => void): Buffer {

@@ -32,6 +32,7 @@ class Rig {
       store: { kind: "fs", root: "/" },
       key,
       sizeBytes: 0,
+      footerOffset: 1,
       indexOffset: 0,
       rowGroup: undefined,
       traceId: new Uint8Array(16),

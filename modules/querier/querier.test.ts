@@ -281,7 +281,10 @@ describe("Querier", () => {
     // The first bytes of the first page: lengths that the reader believes.
     const forged = forgeBlock(await store.get(key), (body) => body.fill(0xff, 4, 24));
     await store.put(key, forged);
-    const bad = { ...made, sizeBytes: forged.length };
+    const [indexOffset, footerOffset] = made.tags["spoor.index"].split(",").map(Number);
+    const moved = footerOffset + forged.length - made.sizeBytes;
+    const tags = { ...made.tags, "spoor.index": `${indexOffset},${moved}` };
+    const bad = { ...made, tags, sizeBytes: forged.length };
     await table.commit({ add: [bad], columns, operation: "WRITE", dataChange: true });
     const { blocks } = await querier.snapshot("panic", -1, never);
     const [broken, whole] = blocks.toSorted((a) => (a.path === bad.path ? -1 : 1));

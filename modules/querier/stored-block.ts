@@ -13,6 +13,7 @@ import { type BlockTags, parseBlockTags, type RowGroupTimes } from "#pkg/block/b
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
+import type { BlockJobBase } from "./block-jobs.ts";
 import type { JobPool } from "./job-pool.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { TraceBlooms } from "./trace-blooms.ts";
@@ -81,10 +82,10 @@ class BucketBlock implements StoredBlock {
     );
   }
 
-  get place(): { store: StoreConfig; key: string; sizeBytes: number; indexOffset: number } {
+  get place(): BlockJobBase {
     const { sizeBytes } = this;
-    const { indexOffset } = this.#tags;
-    return { store: this.#context.store, key: this.#key, sizeBytes, indexOffset };
+    const { indexOffset, footerOffset } = this.#tags;
+    return { store: this.#context.store, key: this.#key, sizeBytes, indexOffset, footerOffset };
   }
 
   async mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean> {

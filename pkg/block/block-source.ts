@@ -1,25 +1,26 @@
 /**
- * The bytes of a block for the Parquet reader: the tail is in memory, ranges of the body are
+ * The bytes of a block for the Parquet reader: the footer is in memory, ranges of the body are
  * fetched before they are needed, whole segments at a time, and checked against their CRC-32.
  *
- *     | segment | segment | segment | ... | index section, footer |
- *         [ held range ]     [ held ]       [ always there       ]
+ *     | segment | segment | segment | ... | index section | footer         |
+ *         [ held range ]     [ held ]                     [ always there ]
  *
  * The Parquet reader panics when a read of it fails, so nothing is read while it runs.
  */
 import { crc32 } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
-import { partOf, type Place } from "./index-section.ts";
 import type { RangeSource } from "./parquet.ts";
 import type { Segment } from "./stitch.ts";
 
-/** Where a block is. Without `indexOffset` one more read finds it from the end of the file. */
+/** Where a block is. Without `footerOffset` one more read finds it from the end of the file. */
 export interface BlockPlace {
   store: Pick<ObjectStore, "getRange">;
   key: string;
   sizeBytes: number;
+  /** Where the index section and the Parquet footer start, as far as they are known. */
   indexOffset?: number;
+  footerOffset?: number;
 }
 
 /** Bytes [start, end) of the file. */
@@ -46,36 +47,31 @@ export class BlockSource implements RangeSource {
   /** Bytes of the body that were read so far. */
   readBytes = 0;
   readonly #place: BlockPlace;
-  readonly #tail: Uint8Array;
+  readonly #footer: Uint8Array;
   readonly #ends: Float64Array;
   readonly #held = new Set<Held>();
 
-  /** `tail` is the file from `indexOffset` on. Throws Corrupt if the segments do not fit. */
+  /** `footer` is the file from the Parquet footer on. Throws Corrupt if the segments do not fit. */
   constructor(
     place: BlockPlace,
     segments: readonly Segment[],
-    tail: Uint8Array,
-    indexOffset: number,
+    footer: Uint8Array,
+    bodyBytes: number,
   ) {
     this.#place = place;
     this.sizeBytes = place.sizeBytes;
-    this.bodyBytes = indexOffset;
+    this.bodyBytes = bodyBytes;
     this.segments = segments;
-    this.#tail = tail;
+    this.#footer = footer;
     this.#ends = new Float64Array(segments.length);
     let end = 0;
     segments.forEach(({ sizeBytes }, i) => {
       end += sizeBytes;
       this.#ends[i] = end;
     });
-    if (end !== indexOffset) {
-      throw new SpoorError("Corrupt", `segments cover ${end} bytes, the body has ${indexOffset}`);
+    if (end !== bodyBytes) {
+      throw new SpoorError("Corrupt", `segments cover ${end} bytes, the body has ${bodyBytes}`);
     }
-  }
-
-  /** A part of the index section, checked. */
-  part(place: Place, what: string): Uint8Array {
-    return partOf(this.#tail, this.bodyBytes, place, what);
   }
 
   /**
@@ -104,20 +100,18 @@ export class BlockSource implements RangeSource {
     throw failed.reason;
   }
 
-  /** Bytes [start, end), which must be held or in the tail. Throws Corrupt. */
+  /** Bytes [start, end), which must be held or in the footer. Throws Corrupt. */
   read(start: number, end: number): Uint8Array {
     if (!(start >= 0 && start < end && end <= this.sizeBytes)) {
       throw new SpoorError("Corrupt", `read of bytes ${start} to ${end} of ${this.sizeBytes}`);
     }
-    if (start >= this.bodyBytes) {
-      return this.#tail.subarray(start - this.bodyBytes, end - this.bodyBytes);
+    const footerOffset = this.sizeBytes - this.#footer.length;
+    if (start >= footerOffset) {
+      return this.#footer.subarray(start - footerOffset, end - footerOffset);
     }
-    const bodyEnd = Math.min(end, this.bodyBytes);
     for (const held of this.#held) {
-      if (held.start > start || held.end < bodyEnd) continue;
-      const bytes = held.bytes.subarray(start - held.start, bodyEnd - held.start);
-      if (bodyEnd === end) return bytes;
-      return Buffer.concat([bytes, this.#tail.subarray(0, end - bodyEnd)]);
+      if (held.start > start || held.end < end) continue;
+      return held.bytes.subarray(start - held.start, end - held.start);
     }
     throw new SpoorError("Corrupt", `bytes ${start} to ${end} belong to no column that was asked`);
   }

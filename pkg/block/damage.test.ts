@@ -3,6 +3,8 @@ import type { Column } from "#pkg/columns/columns.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
 import type { Finding, FindingCause } from "./findings.ts";
 import { footerRowGroups, setInt64, setStructList, structField, structList } from "./footer.ts";
+import type { Place } from "./place.ts";
+import { decodeTagKeys, placesOf } from "./tag-parts.ts";
 import { type BlockParts, putTogether, rewrite, takeApart, withInt } from "./take-apart.ts";
 import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
 import { BlockVerifier } from "./verify.ts";
@@ -16,9 +18,16 @@ afterAll(async () => {
 const block = cutTraces(sampleTraces(), { rowGroupSpans: 8 });
 const single = cutTraces(sampleTraces(), { rowGroupSpans: 1000 });
 const parts = takeApart(block.bytes);
+const [valuesPlace] = placesOf(
+  decodeTagKeys(block.bytes.subarray(parts.directory.tags.offset, endOf(parts.directory.tags)), 2),
+);
 const chunks = footerRowGroups(parts.footer);
 const chunkOf = (name: string, rowGroup = 1) =>
   chunks[rowGroup].columns.find((chunk) => chunk.name === name)!;
+
+function endOf({ offset, sizeBytes }: Place): number {
+  return offset + sizeBytes;
+}
 
 async function verify(bytes: Uint8Array, file?: BlockFile): Promise<Finding[]> {
   return await verifier.verify({ store: await storeOf(bytes), key: testKey, file });
@@ -59,6 +68,7 @@ const flips: [string, number, FindingCause, string][] = [
     "index_part",
     "tag index of row group 2",
   ],
+  ["values of a tag", valuesPlace.offset + 9, "index_part", "tag index of the block"],
   ["block's tag index", parts.directory.tags.offset + 9, "index_part", "tag index of the block"],
   ["segment list", parts.directory.segments.offset + 1, "index_part", "segment list"],
   ["directory", parts.footerOffset - 60, "directory", "index directory"],

@@ -7,8 +7,9 @@ import { describe, expect, it } from "vitest";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
 import { parseBlockTags } from "./block-file.ts";
-import { decodeDirectory, decodeTags, decodeTrailer, trailerBytes } from "./index-section.ts";
+import { decodeDirectory, decodeTrailer, indexVersion, trailerBytes } from "./index-section.ts";
 import { openBlock } from "./reader.ts";
+import { decodeTagKeys, decodeTagValues } from "./tag-parts.ts";
 import { takeApart } from "./take-apart.ts";
 import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
 
@@ -23,10 +24,12 @@ async function readAll(bytes: Uint8Array, indexOffset?: number): Promise<string>
   const store = await storeOf(bytes);
   const reader = await openBlock({ store, key: testKey, sizeBytes: bytes.length, indexOffset });
   try {
-    const said: unknown[] = [reader.directory, reader.tags()];
-    reader.directory.bloom.places.forEach((_, i) => said.push([...reader.bloomShard(i)]));
+    const said: unknown[] = [reader.directory, await reader.tags()];
+    for (let i = 0; i < reader.directory.bloom.shards; i++) {
+      said.push([...(await reader.index.bloomShard(i))]);
+    }
     for (let i = 0; i < reader.rowGroups.length; i++) {
-      said.push(reader.tags(i));
+      said.push(await reader.tags(i));
       const batch = await reader.readRowGroup(i);
       said.push(readSpans(batch, Array.from({ length: batch.rows }).keys().toArray()));
     }
@@ -89,6 +92,10 @@ function packed(json: string): Uint8Array {
   return zstdCompressSync(Buffer.from(json));
 }
 
+function pack(value: unknown): Uint8Array {
+  return packed(JSON.stringify(value));
+}
+
 function expectCorrupt(run: () => unknown): void {
   try {
     run();
@@ -122,7 +129,7 @@ describe("a hostile block", () => {
   });
 
   it("of a newer version is refused as such", async () => {
-    const error = await failure(withTrailer(32, 2n, 32));
+    const error = await failure(withTrailer(32, BigInt(indexVersion + 1), 32));
     expect(hasCode(error, "InvalidInput")).toBe(true);
     expect((error as SpoorError).reason).toBe("format_too_new");
     expect((error as SpoorError).message).toContain(testKey);
@@ -135,7 +142,9 @@ describe("a hostile block", () => {
       '{"a":'.repeat(1_000_000),
     ]) {
       expectCorrupt(() => decodeDirectory(packed(json)));
-      expectCorrupt(() => decodeTags(packed(json)));
+      expectCorrupt(() => decodeTagKeys(packed(json), 1));
+      expectCorrupt(() => decodeTagKeys(packed(json), 2));
+      expectCorrupt(() => decodeTagValues(packed(json)));
     }
   });
 
@@ -184,8 +193,44 @@ describe("a hostile block", () => {
       },
       { entries: Array.from({ length: 6000 }, () => entry), truncated: false },
     ];
-    for (const value of wrong) expectCorrupt(() => decodeTags(packed(JSON.stringify(value))));
-    expect(decodeTags(packed(JSON.stringify(tags)))).toEqual(tags);
+    for (const value of wrong) expectCorrupt(() => decodeTagKeys(pack(value), 1));
+    expect(decodeTagKeys(pack(tags), 1)).toEqual(tags);
+    const { covers: _none, ...old } = tags;
+    expect(decodeTagKeys(pack(old), 1)).toEqual({ ...tags, covers: [] });
+    const future = decodeTagKeys(pack({ ...tags, covers: ["profile", "link"] }), 1);
+    expect(future.covers).toEqual(["link"]);
+  });
+
+  it("has no list of keys, and no values, of another form", () => {
+    const { tags } = takeApart(block.bytes);
+    const [entry] = tags.entries;
+    const place = { offset: 4, sizeBytes: 5, crc: 6 };
+    const { values: _values, ...facts } = entry;
+    const key = { ...facts, place };
+    const keys = { ...tags, entries: [entry, key] };
+    expect(decodeTagKeys(pack(keys), 2)).toEqual(keys);
+    const wrong: unknown[] = [
+      null,
+      { ...keys, entries: [facts] },
+      { ...keys, entries: [{ ...entry, place }] },
+      { ...keys, entries: [{ ...facts, place: { ...place, offset: -1 } }] },
+      { ...keys, entries: Array.from({ length: 6000 }, () => key) },
+      { ...keys, covers: "event" },
+    ];
+    for (const value of wrong) expectCorrupt(() => decodeTagKeys(pack(value), 2));
+    const shape = { shards: 1, bitsPerShard: 8, hashes: 3 };
+    const part = { values: [["a", 1]], bloom: { shape, shards: ["AA=="] } };
+    expect(decodeTagValues(pack(part))).toEqual(part);
+    const wrongParts: unknown[] = [
+      null,
+      {},
+      { values: [["a", -1]] },
+      { values: [["a"]] },
+      { values: Array.from({ length: 1001 }, () => ["a", 1]) },
+      { ...part, bloom: { shape, shards: [] } },
+      { ...part, bloom: { shape: { ...shape, hashes: 1e9 }, shards: ["AA=="] } },
+    ];
+    for (const value of wrongParts) expectCorrupt(() => decodeTagValues(pack(value)));
   });
 
   it("has no trailer that is only a checksum away", () => {

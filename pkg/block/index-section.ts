@@ -2,33 +2,25 @@
  * The index section of a block: bytes between the last row group and the Parquet footer, invisible
  * to other readers. FORMAT.md has the drawing.
  *
- *     directory (JSON) | part | part | ... | trailer (48 bytes)
+ *     part | part | ... | directory (JSON) | trailer (48 bytes)
  *
  * The directory names each part with its place in the file, size and CRC-32, so a part can be read
  * alone. The trailer stands right before the footer and says where the directory is.
  */
-import { crc32, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { type BloomBytes, type BloomShape, bloomShapeSchema } from "./bloom.ts";
+import { packJson, unpackJson } from "./packed-json.ts";
+import { type Place, placeSchema } from "./place.ts";
 import type { Segment } from "./stitch.ts";
-import { parseTagIndex, type TagIndex } from "./tag-index.ts";
+import type { TagIndex } from "./tag-index.ts";
+import { encodeTagKeys } from "./tag-parts.ts";
 
 /** Version of the index section that this code writes; newer ones are refused. */
-export const indexVersion = 1;
+export const indexVersion = 2;
 export const trailerBytes = 48;
 const trailerMagic = "SPOORIDX";
-/** Decompressed size of one part at the most. */
-const partBytesMax = 32 * 1024 * 1024;
-/** JSON of a part nests this deep at the most; ours has 6 levels. */
-const jsonDepthMax = 16;
-
-/** A part of the index section: where it is, and the CRC-32 of its bytes. */
-export interface Place {
-  offset: number;
-  sizeBytes: number;
-  crc: number;
-}
 
 export interface RowGroupIndex {
   rows: number;
@@ -37,7 +29,7 @@ export interface RowGroupIndex {
   minStartNano: string;
   maxStartNano: string;
   maxEndNano: string;
-  /** Tag index of the row group. */
+  /** Tag index of the row group: its list of keys. */
   tags: Place;
 }
 
@@ -49,13 +41,12 @@ export interface Directory {
   bloom: BloomShape & { places: Place[] };
   /** Sizes and CRCs of the segments before the index section. */
   segments: Place;
-  /** Tag index of the whole block. */
+  /** Tag index of the whole block: its list of keys. */
   tags: Place;
 }
 
 const count: z.ZodType<number> = z.number().int().nonnegative();
 const nano: z.ZodType<string> = z.string().regex(/^-?\d{1,20}$/);
-const placeSchema: z.ZodType<Place> = z.object({ offset: count, sizeBytes: count, crc: count });
 const rowGroupSchema: z.ZodType<RowGroupIndex> = z.object({
   rows: count,
   traces: count,
@@ -111,20 +102,23 @@ export function encodeIndex(input: IndexInput, offset: number): EncodedIndex {
   const { bytes: shards, ...shape } = input.bloom;
   const bloomOffset = at;
   const bloom = { ...shape, places: shards.map((shard) => place(shard)) };
+  // Lists of keys stand together, near the directory: they are read first.
+  const rowGroupKeys = input.rowGroups.map(({ tags }) => encodeTagKeys(tags, place));
+  const blockKeys = encodeTagKeys(input.tags, place);
   const directory: Directory = {
     partition: input.partition,
     rows: input.rowGroups.reduce((sum, { rows }) => sum + rows, 0),
     traces: input.traces,
     bloom,
-    rowGroups: input.rowGroups.map((rowGroup) => ({
+    rowGroups: input.rowGroups.map((rowGroup, i) => ({
       rows: rowGroup.rows,
       traces: rowGroup.traces,
       minStartNano: String(rowGroup.minStartNano),
       maxStartNano: String(rowGroup.maxStartNano),
       maxEndNano: String(rowGroup.maxEndNano),
-      tags: place(packJson(rowGroup.tags)),
+      tags: place(rowGroupKeys[i]),
     })),
-    tags: place(packJson(input.tags)),
+    tags: place(blockKeys),
     segments: place(packSegments(input.segments)),
   };
   const crcs = bloom.places.map(({ crc }) => crc);
@@ -135,6 +129,7 @@ export function encodeIndex(input: IndexInput, offset: number): EncodedIndex {
 }
 
 export interface Trailer {
+  version: number;
   /** Where the index section starts: the end of the segments. */
   sectionOffset: number;
   directory: Place;
@@ -181,6 +176,7 @@ export function decodeTrailer(bytes: Uint8Array): Trailer {
     );
   }
   return {
+    version,
     sectionOffset: Number(view.readBigUInt64LE(0)),
     directory: {
       offset: Number(view.readBigUInt64LE(8)),
@@ -190,30 +186,6 @@ export function decodeTrailer(bytes: Uint8Array): Trailer {
     footerBytes: view.readUInt32LE(24),
     footerCrc: view.readUInt32LE(28),
   };
-}
-
-/** Checks a part against its CRC. Throws Corrupt naming the part. */
-export function checkPart(bytes: Uint8Array, place: Place, what: string): void {
-  if (bytes.length !== place.sizeBytes || crc32(bytes) !== place.crc) {
-    throw new SpoorError("Corrupt", `checksum of ${what} does not match`);
-  }
-}
-
-/** A part out of the file's tail from `tailOffset` on, checked. Throws Corrupt naming the part. */
-export function partOf(
-  tail: Uint8Array,
-  tailOffset: number,
-  part: Place,
-  what: string,
-): Uint8Array {
-  const start = part.offset - tailOffset;
-  const end = start + part.sizeBytes;
-  if (start < 0 || end > tail.length) {
-    throw new SpoorError("Corrupt", `${what} lies outside the index section`);
-  }
-  const bytes = tail.subarray(start, end);
-  checkPart(bytes, part, what);
-  return bytes;
 }
 
 /** Reads a directory. Throws Corrupt. */
@@ -230,11 +202,6 @@ export function decodeDirectory(bytes: Uint8Array): Directory {
     throw new SpoorError("Corrupt", `index directory has ${places.length} of ${shards} shards`);
   }
   return parsed.data;
-}
-
-/** Reads a tag index. Throws Corrupt. */
-export function decodeTags(bytes: Uint8Array): TagIndex {
-  return parseTagIndex(unpackJson(bytes, "tag index"));
 }
 
 function packSegments(segments: readonly Segment[]): Uint8Array {
@@ -257,38 +224,4 @@ export function decodeSegments(bytes: Uint8Array): Segment[] {
     out.push({ sizeBytes: view.readUInt32LE(at), crc: view.readUInt32LE(at + 4) });
   }
   return out;
-}
-
-function packJson(value: unknown): Uint8Array {
-  const json = Buffer.from(JSON.stringify(value), "utf8");
-  if (json.length > partBytesMax) {
-    throw new SpoorError("Internal", `part of the index section has ${json.length} bytes`);
-  }
-  return zstdCompressSync(json);
-}
-
-function unpackJson(bytes: Uint8Array, what: string): unknown {
-  try {
-    const json = zstdDecompressSync(bytes, { maxOutputLength: partBytesMax });
-    checkDepth(json);
-    return JSON.parse(json.toString("utf8")) as unknown;
-  } catch (cause) {
-    throw new SpoorError("Corrupt", `${what} of the index section cannot be read`, { cause });
-  }
-}
-
-/** A few megabytes of brackets would become gigabytes of arrays. */
-function checkDepth(json: Uint8Array): void {
-  let depth = 0;
-  let inText = false;
-  for (let at = 0; at < json.length; at++) {
-    const byte = json[at];
-    if (inText) {
-      if (byte === 0x5c) at++;
-      else if (byte === 0x22) inText = false;
-    } else if (byte === 0x22) inText = true;
-    else if (byte === 0x5b || byte === 0x7b) {
-      if (++depth > jsonDepthMax) throw new SpoorError("Corrupt", "JSON nested too deeply");
-    } else if (byte === 0x5d || byte === 0x7d) depth--;
-  }
 }

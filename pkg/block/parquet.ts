@@ -70,6 +70,8 @@ export interface ReadRequest {
   columns: readonly string[];
   /** Rows in the row group. */
   rows: number;
+  /** Rows to read, [from, to); undefined: all. */
+  range?: { from: number; to: number };
 }
 
 /** An open Parquet file. Call `close` when done. */
@@ -100,9 +102,10 @@ export class ParquetReader {
   }
 
   /** Reads columns of one row group as an Arrow IPC stream with one record batch. */
-  async read({ rowGroup, columns, rows }: ReadRequest): Promise<Uint8Array> {
+  async read({ rowGroup, columns, rows, range }: ReadRequest): Promise<Uint8Array> {
+    const some = range && { offset: range.from, limit: range.to - range.from };
     const table = await this.#failure.guard(() =>
-      this.#file.read({ rowGroups: [rowGroup], columns: [...columns], batchSize: rows }),
+      this.#file.read({ rowGroups: [rowGroup], columns: [...columns], batchSize: rows, ...some }),
     );
     return table.intoIPCStream();
   }

@@ -1,37 +1,32 @@
 /**
- * Opens a block: one ranged read gets its index section and footer; column chunks follow on demand.
- * Every byte is checked against its CRC-32 before anything parses it.
+ * Opens a block: one ranged read gets its directory and footer; parts of the index section and
+ * column chunks follow on demand. Every byte is checked against its CRC-32 before anything parses
+ * it.
  */
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { decodeArrow } from "./arrow-read.ts";
+import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
 import { type BlockPlace, BlockSource, type ByteRange } from "./block-source.ts";
-import { footerRowGroups, parquetMagic, parquetTailBytes, type RowGroupInfo } from "./footer.ts";
 import {
-  checkPart,
-  decodeDirectory,
-  decodeSegments,
-  decodeTags,
-  decodeTrailer,
-  type Directory,
-  partOf,
-  type Place,
-  trailerBytes,
-} from "./index-section.ts";
+  type ColumnChunk,
+  footerRowGroups,
+  parquetTailBytes,
+  type RowGroupInfo,
+} from "./footer.ts";
+import { decodeSegments, type Directory } from "./index-section.ts";
+import { decodePages, rangesOfRows, type RowRange } from "./pages.ts";
 import { ParquetReader } from "./parquet.ts";
+import { checkPart } from "./place.ts";
 import type { Segment } from "./stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { decodeThrift } from "./thrift.ts";
 
 export type { BlockPlace } from "./block-source.ts";
 
-/** Index section and footer larger than this are refused. */
-const tailBytesMax = 256 * 1024 * 1024;
-
 /** What opening a block has found. */
-export interface BlockContent {
-  directory: Directory;
+interface BlockContent {
   rowGroups: readonly RowGroupInfo[];
   footerBytes: number;
   source: BlockSource;
@@ -39,26 +34,34 @@ export interface BlockContent {
 
 export class BlockReader {
   readonly key: string;
+  readonly index: BlockIndex;
   readonly directory: Directory;
   readonly rowGroups: readonly RowGroupInfo[];
   readonly columnNames: readonly string[];
-  /** Bytes of index section and footer that opening has read. */
+  /** Bytes of index section and footer. */
   readonly tailBytes: number;
   /** Bytes of the index section, with its trailer. */
   readonly indexBytes: number;
   readonly #source: BlockSource;
+  readonly #pages = new Map<ColumnChunk, ReturnType<typeof decodePages>>();
   #parquet: Promise<ParquetReader> | undefined;
 
   /** Made by `openBlock`. */
-  constructor(key: string, content: BlockContent) {
-    const { directory, rowGroups, source } = content;
-    this.key = key;
-    this.directory = directory;
+  constructor(index: BlockIndex, content: BlockContent) {
+    const { rowGroups, source } = content;
+    this.key = index.key;
+    this.index = index;
+    this.directory = index.directory;
     this.rowGroups = rowGroups;
     this.columnNames = [...new Set(rowGroups[0].columns.map(({ name }) => name))];
     this.tailBytes = source.sizeBytes - source.bodyBytes;
     this.indexBytes = this.tailBytes - content.footerBytes - parquetTailBytes;
     this.#source = source;
+  }
+
+  /** Memory that it holds while no read is under way, without that of the Parquet reader. */
+  get heldBytes(): number {
+    return this.index.heldBytes + (this.tailBytes - this.indexBytes);
   }
 
   /** Bytes of the store that were read for columns so far. */
@@ -67,31 +70,46 @@ export class BlockReader {
   }
 
   /**
-   * The named columns of one row group; names that the block lacks are left out. Throws Corrupt
-   * naming the block, or what the store throws. If a block is corrupt although its checksums are
+   * The named columns of one row group, or of some of its rows; names that the block lacks are left
+   * out. Throws Corrupt naming the block, or what the store throws. If a block is corrupt although its checksums are
    * right, the Parquet reader may panic past every caller (see parquet.ts).
    */
   async readRowGroup(
     rowGroup: number,
     names?: readonly string[],
-    options?: ReadOptions,
+    options: ReadOptions & { rows?: RowRange } = {},
   ): Promise<ColumnBatch> {
-    const { rows, columns: chunks } = this.rowGroups[rowGroup];
+    const { rows: allRows, columns: chunks } = this.rowGroups[rowGroup];
+    const { rows: range } = options;
+    const rows = range === undefined ? allRows : range.to - range.from;
     const wanted = chunks.filter(({ name }) => names === undefined || names.includes(name));
     const columns = [...new Set(wanted.map(({ name }) => name))];
     if (columns.length === 0) return batchOf(rows, new Map<string, Column>());
     try {
       const parquet = await this.#openParquet(options);
-      const ranges = wanted.map(({ start, sizeBytes }) => ({ start, end: start + sizeBytes }));
+      const ranges = wanted.flatMap((chunk) => this.#rangesOf(chunk, range));
       const release = await this.#source.hold(ranges, options);
       try {
-        return batchOf(rows, decodeArrow(await parquet.read({ rowGroup, columns, rows }), rows));
+        const ipc = await parquet.read({ rowGroup, columns, rows, range });
+        return batchOf(rows, decodeArrow(ipc, rows));
       } finally {
         release();
       }
     } catch (error) {
       throw blockError(error, this.key);
     }
+  }
+
+  /** Whole, or the pages that hold the rows. The offset indexes must have been read. */
+  #rangesOf(chunk: ColumnChunk, range: RowRange | undefined): ByteRange[] {
+    if (range === undefined) return [{ start: chunk.start, end: chunk.start + chunk.sizeBytes }];
+    let pages = this.#pages.get(chunk);
+    if (pages === undefined) {
+      const { offsetIndexOffset: start, offsetIndexBytes } = chunk;
+      pages = decodePages(chunk, this.#source.read(start, start + offsetIndexBytes));
+      this.#pages.set(chunk, pages);
+    }
+    return rangesOfRows(chunk, pages, range);
   }
 
   async #openParquet(options: ReadOptions | undefined): Promise<ParquetReader> {
@@ -114,33 +132,19 @@ export class BlockReader {
         end: start + offsetIndexBytes,
       })),
     );
+    // They stay: which pages hold which rows is looked up in them.
     const release = await this.#source.hold(ranges, options);
     try {
       return await ParquetReader.open(this.#source);
-    } finally {
+    } catch (error) {
       release();
+      throw error;
     }
   }
 
-  /** The tag index of one row group, or of the whole block. Throws Corrupt. */
-  tags(rowGroup?: number): TagIndex {
-    const { directory } = this;
-    const place = rowGroup === undefined ? directory.tags : directory.rowGroups[rowGroup].tags;
-    const what = rowGroup === undefined ? "tag index" : `tag index of row group ${rowGroup}`;
-    try {
-      return decodeTags(this.#source.part(place, what));
-    } catch (error) {
-      throw blockError(error, this.key);
-    }
-  }
-
-  /** One shard of the trace bloom. Throws Corrupt. */
-  bloomShard(shard: number): Uint8Array {
-    try {
-      return this.#source.part(this.directory.bloom.places[shard], `bloom shard ${shard}`);
-    } catch (error) {
-      throw blockError(error, this.key);
-    }
+  /** The tag index of one row group, or of the whole block; see `BlockIndex.tags`. */
+  async tags(rowGroup?: number, keys?: readonly string[]): Promise<TagIndex> {
+    return await this.index.tags(rowGroup, keys);
   }
 
   /** The segments that the checksums cover, from the start of the file. */
@@ -158,92 +162,40 @@ export class BlockReader {
   }
 }
 
-/** Opens a block. Throws Corrupt naming the block, NotFound, or what the store throws. */
-export async function openBlock(place: BlockPlace, options?: ReadOptions): Promise<BlockReader> {
+/**
+ * Opens a block, or what else an index that is open already belongs to. Throws Corrupt naming the
+ * block, NotFound, or what the store throws.
+ */
+export async function openBlock(
+  place: BlockPlace & { index?: BlockIndex },
+  options?: ReadOptions,
+): Promise<BlockReader> {
   try {
-    return await open(place, options);
+    const index = place.index ?? (await openBlockIndex(place, { ...options, withFooter: true }));
+    return await open(place, index, options);
   } catch (error) {
     throw blockError(error, place.key);
   }
 }
 
-/** Puts the block's name into an error about its content. */
-export function blockError(error: unknown, key: string): unknown {
-  if (!(error instanceof SpoorError) || error.message.startsWith("block ")) return error;
-  if (error.code !== "Corrupt" && error.code !== "InvalidInput") return error;
-  const { code, message, reason } = error;
-  return new SpoorError(code, `block ${key}: ${message}`, { cause: error, reason });
-}
-
-async function open(place: BlockPlace, options: ReadOptions | undefined): Promise<BlockReader> {
-  const { store, key, sizeBytes } = place;
-  const indexOffset = place.indexOffset ?? (await findIndex(place, options));
-  const tailBytes = sizeBytes - indexOffset;
-  if (tailBytes > tailBytesMax || tailBytes < trailerBytes + parquetTailBytes || indexOffset < 4) {
-    throw new SpoorError("Corrupt", `index section at byte ${indexOffset} of ${sizeBytes}`);
+async function open(
+  place: BlockPlace,
+  index: BlockIndex,
+  options: ReadOptions | undefined,
+): Promise<BlockReader> {
+  const { directory, trailer } = index;
+  const tail = await index.footer(options);
+  const footer = tail.subarray(0, -parquetTailBytes);
+  const { footerBytes: sizeBytes, footerCrc: crc } = trailer;
+  if (footerLength(tail.subarray(footer.length)) !== footer.length) {
+    throw new SpoorError("Corrupt", `Parquet footer is not ${footer.length} bytes long`);
   }
-  const tail = await store.getRange(key, indexOffset, sizeBytes, options);
-  const { trailer, footer } = readTail(tail);
-  if (trailer.sectionOffset !== indexOffset) {
-    throw new SpoorError(
-      "Corrupt",
-      `index section at ${indexOffset}, not ${trailer.sectionOffset}`,
-    );
-  }
-  const { offset, sizeBytes: directoryBytes } = trailer.directory;
-  const trailerOffset = sizeBytes - parquetTailBytes - footer.length - trailerBytes;
-  if (offset + directoryBytes !== trailerOffset) {
-    throw new SpoorError(
-      "Corrupt",
-      `index directory is not before the trailer at ${trailerOffset}`,
-    );
-  }
-  const at = (part: Place, what: string): Uint8Array => partOf(tail, indexOffset, part, what);
-  const directory = decodeDirectory(at(trailer.directory, "index directory"));
-  const segments = decodeSegments(at(directory.segments, "segment list"));
-  const source = new BlockSource(place, segments, tail, indexOffset);
+  checkPart(footer, { offset: 0, sizeBytes, crc }, "the Parquet footer");
+  const segments = decodeSegments(await index.part(directory.segments, "segment list", options));
+  const source = new BlockSource(place, segments, tail, trailer.sectionOffset);
   const rowGroups = footerRowGroups(decodeThrift(footer).value);
   checkAgreement(directory, rowGroups);
-  return new BlockReader(key, { directory, rowGroups, footerBytes: footer.length, source });
-}
-
-/** The start of the index section, from the end of the file. */
-async function findIndex(
-  { store, key, sizeBytes }: BlockPlace,
-  options: ReadOptions | undefined,
-): Promise<number> {
-  if (sizeBytes < trailerBytes + parquetTailBytes + 4) {
-    throw new SpoorError("Corrupt", `file of ${sizeBytes} bytes is too short for a block`);
-  }
-  const end = await store.getRange(key, sizeBytes - parquetTailBytes, sizeBytes, options);
-  const footerOffset = sizeBytes - parquetTailBytes - footerLength(end);
-  if (footerOffset < trailerBytes) throw new SpoorError("Corrupt", "footer longer than its file");
-  const trailer = await store.getRange(key, footerOffset - trailerBytes, footerOffset, options);
-  return decodeTrailer(trailer).sectionOffset;
-}
-
-function footerLength(end: Uint8Array): number {
-  const view = Buffer.from(end.buffer, end.byteOffset, end.length);
-  if (view.toString("latin1", 4) !== parquetMagic) {
-    throw new SpoorError("Corrupt", `file does not end with ${parquetMagic}`);
-  }
-  return view.readUInt32LE(0);
-}
-
-function readTail(tail: Uint8Array): {
-  trailer: ReturnType<typeof decodeTrailer>;
-  footer: Uint8Array;
-} {
-  const footerEnd = tail.length - parquetTailBytes;
-  const footerStart = footerEnd - footerLength(tail.subarray(footerEnd));
-  if (footerStart < trailerBytes) {
-    throw new SpoorError("Corrupt", "Parquet footer overlaps the index section");
-  }
-  const trailer = decodeTrailer(tail.subarray(footerStart - trailerBytes, footerStart));
-  const footer = tail.subarray(footerStart, footerEnd);
-  const { footerBytes: sizeBytes, footerCrc: crc } = trailer;
-  checkPart(footer, { offset: 0, sizeBytes, crc }, "the Parquet footer");
-  return { trailer, footer };
+  return new BlockReader(index, { rowGroups, footerBytes: footer.length, source });
 }
 
 function checkAgreement(directory: Directory, groups: readonly RowGroupInfo[]): void {

@@ -14,9 +14,11 @@ import {
 } from "#pkg/columns/columns.ts";
 import { parseAttributeColumn } from "#pkg/columns/schema.ts";
 import { bloomRate, bloomRateOf, buildBloom, bytesHasher } from "./bloom.ts";
+import { listDrafts } from "./tag-lists.ts";
 import { type Draft, restCounts } from "./tag-rest.ts";
 import {
   boundIndex,
+  type ItemScope,
   mergeEntry,
   mostFrequent,
   sortEntries,
@@ -47,6 +49,7 @@ export const intrinsicColumns: readonly string[] = [
   "duration_nano",
   "trace_duration_nano",
   "event_name",
+  "link_span_id",
 ];
 
 /** Nearly every value is another one and nobody asks for one of them: only the range is kept. */
@@ -70,9 +73,17 @@ export function buildTagIndex(batch: ColumnBatch, bloomBytesMax: number): TagInd
     }
   }
   drafts.push(...["span", "resource", "scope"].flatMap((scope) => restCounts(batch, scope)));
+  const covers: ItemScope[] = [];
+  for (const scope of ["event", "link"] as const) {
+    const found = listDrafts(batch, scope);
+    if (found === undefined) continue;
+    covers.push(scope);
+    drafts.push(...found);
+  }
   const merged = mergeDrafts(drafts.filter(({ entry }) => entry.rows > 0));
   addFilters(merged, bloomBytesMax);
-  return boundIndex(sortEntries(merged.map(({ entry }) => entry)), false);
+  const entries = sortEntries(merged.map(({ entry }) => entry));
+  return boundIndex({ entries, truncated: false, covers });
 }
 
 /**
@@ -129,12 +140,19 @@ function draftColumn(key: string, column: Column, rows: number): Draft {
   }
 }
 
-function draftDict(key: string, { codes, dictionary }: DictColumn): Draft {
+function draftDict(key: string, { codes, dictionary, type }: DictColumn): Draft {
+  // Ids are only counted.
+  if (type === "binary") return draftOther(key, codes.length);
   const counts = countCodes(codes, dictionary.length);
   return draftCounts(key, counts, {
     text: (code) => valueText(dictionary, code),
     bytes: () => usedBytes(dictionary, counts),
   });
+}
+
+function draftOther(key: string, rows: number): Draft {
+  const entry: TagEntry = { key, type: "other", rows, values: [], truncated: true };
+  return { entry, distinct: 0, texts: undefined };
 }
 
 function* usedBytes(dictionary: ByteValues, counts: Uint32Array): Iterable<Uint8Array> {

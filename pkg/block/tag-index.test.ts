@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import fc from "fast-check";
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { DictBuilder } from "#pkg/columns/dict-builder.ts";
+import { formatAttributesJson } from "#pkg/otlp/json-encode.ts";
+import type { KeyValue } from "#pkg/otlp/otlp.ts";
 import { Findings } from "./findings.ts";
 import { buildTagIndex } from "./tag-build.ts";
 import { mayHoldValue, mergeTagIndexes, type TagEntry, type TagIndex } from "./tag-index.ts";
@@ -186,6 +188,92 @@ describe("tag index", () => {
     expect(mayHoldValue(merged, "span.order", "string", "order-4999")).toBe(true);
     checkMergedTags(index, [index, other], findings);
     expect(findings.list().map(({ place }) => place)).toContain("tag index of the block");
+  });
+});
+
+/** The attributes of each row's events (or links), as the texts that blocks hold. */
+function lists(column: string, rows: readonly KeyValue[][][]): [string, Column] {
+  const offsets = new Int32Array(rows.length + 1);
+  rows.forEach((row, i) => (offsets[i + 1] = offsets[i] + row.length));
+  const child = strings(rows.flat().map((list) => formatAttributesJson(list)));
+  return [column, { kind: "list", offsets, child: child as Extract<Column, { kind: "dict" }> }];
+}
+
+describe("attributes of events and links", () => {
+  const text = (key: string, value: string): KeyValue => ({
+    key,
+    value: { kind: "string", value },
+  });
+  const odd: KeyValue[] = [
+    { key: "n", value: { kind: "int", value: -(2n ** 63n) } },
+    { key: "n", value: { kind: "int", value: 7n } },
+    { key: "d", value: { kind: "double", value: -0 } },
+    { key: "d", value: { kind: "double", value: Number.NaN } },
+    { key: "b", value: { kind: "bool", value: false } },
+    { key: "", value: { kind: "empty" } },
+    { key: "o", value: { kind: "array", values: [{ kind: "string", value: "x" }] } },
+  ];
+
+  it("are counted per event and per link", () => {
+    const boom = [text("type", "Boom"), text('odd "key"', "\u00e9\n")];
+    const batch = batchOf(
+      3,
+      new Map([
+        lists("event_attributes", [[boom, boom, []], [], [boom, odd]]),
+        lists("link_attributes", [[], [[text("why", "retry")]], []]),
+      ]),
+    );
+    const index = indexOf(batch);
+    expect(index.covers).toEqual(["event", "link"]);
+    const said = index.entries.map(({ key, type, rows: count, values, min, max }) => [
+      key,
+      type,
+      count,
+      values.map(([value, times]) => `${value}*${times}`).join(" "),
+      min === undefined ? "" : `${min}..${max}`,
+    ]);
+    expect(new Set(said)).toEqual(
+      new Set([
+        ["event.", "other", 1, "", ""],
+        ["event.b", "bool", 1, "false*1", ""],
+        ["event.d", "double", 2, "0*1 NaN*1", "0..0"],
+        ["event.n", "int64", 2, `${-(2n ** 63n)}*1 7*1`, `${-(2n ** 63n)}..7`],
+        ['event.odd "key"', "string", 3, "\u00e9\n*3", ""],
+        ["event.o", "other", 1, "", ""],
+        ["event.type", "string", 3, "Boom*3", ""],
+        ["link.why", "string", 1, "retry*1", ""],
+      ]),
+    );
+  });
+
+  it("have a filter where there are many values", () => {
+    const events = numbers.map((i) => [[text("id", `e-${i}`)]]);
+    const index = indexOf(batchOf(rows, new Map([lists("event_attributes", events)])));
+    expect(mayHoldValue(index, "event.id", "string", "e-4999")).toBe(true);
+    expect(mayHoldValue(index, "event.id", "string", "e-5000")).toBe(false);
+  });
+
+  it("are not claimed where a text is not understood", () => {
+    for (const wrong of ["?", "{}", "[1]", '[{"key":1,"value":{}}]', '[{"key":"a"}]']) {
+      const child = strings([wrong]) as Extract<Column, { kind: "dict" }>;
+      const offsets = Int32Array.of(0, 1);
+      const columns = new Map<string, Column>([
+        ["event_attributes", { kind: "list", offsets, child }],
+      ]);
+      expect(indexOf(batchOf(1, columns)).covers, wrong).toEqual(["link"]);
+    }
+  });
+
+  it("are covered by a merged index only if all parts cover them", () => {
+    const whole = indexOf(batchOf(1, new Map([lists("link_attributes", [[odd]])])));
+    const old: TagIndex = { ...whole, covers: [] };
+    expect(mergeTagIndexes([whole, whole]).covers).toEqual(["event", "link"]);
+    expect(mergeTagIndexes([whole, old]).covers).toEqual([]);
+    const findings = new Findings();
+    checkMergedTags(mergeTagIndexes([whole, whole]), [whole, old], findings);
+    expect(findings.list().map(({ message }) => message)).toEqual([
+      "it claims to have all keys of events, a row group's index does not (and 1 more)",
+    ]);
   });
 });
 

@@ -46,27 +46,57 @@ export interface TagEntry {
   bloom?: { shape: BloomShape; shards: string[] };
 }
 
+/** What a span has several of, each with attributes of its own. */
+export type ItemScope = "event" | "link";
+
 export interface TagIndex {
   /** Most frequent keys first. */
   entries: TagEntry[];
   /** True if there were more keys than are listed. */
   truncated: boolean;
+  /**
+   * Scopes whose attributes are in this index beside those of spans, resources and scopes. Of
+   * others it says nothing: indexes of version 1 have none of them.
+   */
+  covers: readonly ItemScope[];
 }
 
 const count: z.ZodType<number> = z.number().int().nonnegative();
-const entrySchema: z.ZodType<TagEntry> = z.object({
+/** The fields of an entry that its list of keys has in every version. */
+export const entryFacts: {
+  key: z.ZodString;
+  type: z.ZodType<TagType>;
+  rows: z.ZodType<number>;
+  min: z.ZodOptional<z.ZodString>;
+  max: z.ZodOptional<z.ZodString>;
+  truncated: z.ZodBoolean;
+} = {
   key: z.string(),
   type: z.enum(["string", "int64", "double", "bool", "other"]),
   rows: count,
   min: z.string().max(40).optional(),
   max: z.string().max(40).optional(),
-  values: z.array(z.tuple([z.string(), count])).max(valuesMax),
   truncated: z.boolean(),
+};
+export const valuesSchema: z.ZodType<TagEntry["values"]> = z
+  .array(z.tuple([z.string(), count]))
+  .max(valuesMax);
+const entrySchema: z.ZodType<TagEntry> = z.object({
+  ...entryFacts,
+  values: valuesSchema,
   bloom: z.object({ shape: bloomShapeSchema, shards: z.array(z.base64()) }).optional(),
 });
+const itemScopes: readonly ItemScope[] = ["event", "link"];
+/** A scope that this code does not know is of no use to it. */
+export const coversSchema: z.ZodType<ItemScope[]> = z
+  .array(z.string().max(100))
+  .max(16)
+  .default([])
+  .transform((names) => itemScopes.filter((scope) => names.includes(scope)));
 const indexSchema: z.ZodType<TagIndex> = z.object({
   entries: z.array(entrySchema).max(keysMax),
   truncated: z.boolean(),
+  covers: coversSchema,
 });
 
 /** Checks what was read from a block. Throws Corrupt. */
@@ -119,11 +149,12 @@ export function mergeTagIndexes(indexes: readonly TagIndex[]): TagIndex {
   const byKey = Map.groupBy(all, ({ type, key }) => `${type}\n${key}`);
   const entries = sortEntries([...byKey.values()].map(mergeEntry));
   const truncated = indexes.some((index) => index.truncated);
-  return boundIndex(entries, truncated);
+  const covers = itemScopes.filter((scope) => indexes.every((one) => one.covers.includes(scope)));
+  return boundIndex({ entries, truncated, covers });
 }
 
 /** Cuts an index to its bounds; entries come most frequent first. */
-export function boundIndex(entries: readonly TagEntry[], truncated: boolean): TagIndex {
+export function boundIndex({ entries, truncated, covers }: TagIndex): TagIndex {
   const kept = entries.slice(0, keysMax);
   let sizeBytes = 0;
   const bounded = kept.map((entry) => {
@@ -131,7 +162,7 @@ export function boundIndex(entries: readonly TagEntry[], truncated: boolean): Ta
     if (sizeBytes <= indexValuesBytesMax || entry.values.length === 0) return entry;
     return { ...entry, values: [], truncated: true };
   });
-  return { entries: bounded, truncated: truncated || kept.length < entries.length };
+  return { entries: bounded, truncated: truncated || kept.length < entries.length, covers };
 }
 
 /** Most values first: the ones that matter when there are too many. */

@@ -61,7 +61,8 @@ function draftKey(key: string, counts: ReadonlyMap<number, number>, values: Dict
   return [...byType].map(([type, texts]) => draftType(key, type, [...texts]));
 }
 
-function draftType(key: string, type: TagType, list: [string, number][]): Draft {
+/** The entry of one key and type from its distinct values with their counts. */
+export function draftType(key: string, type: TagType, list: [string, number][]): Draft {
   const rows = list.reduce((sum, [, count]) => sum + count, 0);
   if (type === "other") {
     return {

@@ -4,17 +4,17 @@ import { parquetTailBytes, readFooter } from "./footer.ts";
 import {
   decodeDirectory,
   decodeSegments,
-  decodeTags,
   decodeTrailer,
   type Directory,
   encodeIndex,
-  type Place,
   trailerBytes,
 } from "./index-section.ts";
+import type { Place } from "./place.ts";
 import { openBlock } from "./reader.ts";
 import type { Segment } from "./stitch.ts";
 import { storeOf, testKey } from "./testing.ts";
 import type { TagIndex } from "./tag-index.ts";
+import { decodeTagKeys, decodeTagValues, withValues } from "./tag-parts.ts";
 import { encodeThrift, type ThriftStruct } from "./thrift.ts";
 import { type WrittenBlock, writeBlock } from "./writer.ts";
 import { crc32 } from "node:zlib";
@@ -38,13 +38,17 @@ export function takeApart(block: Uint8Array): BlockParts {
   const trailer = decodeTrailer(bytes.subarray(footerStart - trailerBytes, footerStart));
   const part = ({ offset, sizeBytes }: Place): Buffer => bytes.subarray(offset, offset + sizeBytes);
   const directory = decodeDirectory(part(trailer.directory));
+  const tagsAt = (place: Place): TagIndex => {
+    const { entries, ...facts } = decodeTagKeys(part(place), trailer.version);
+    return { entries: withValues(entries, (one) => decodeTagValues(part(one))), ...facts };
+  };
   return {
     body: bytes.subarray(0, trailer.sectionOffset),
     segments: decodeSegments(part(directory.segments)),
     directory,
     blooms: directory.bloom.places.map(part),
-    rowGroupTags: directory.rowGroups.map(({ tags }) => decodeTags(part(tags))),
-    tags: decodeTags(part(directory.tags)),
+    rowGroupTags: directory.rowGroups.map(({ tags }) => tagsAt(tags)),
+    tags: tagsAt(directory.tags),
     footer,
     footerOffset: footerStart,
   };

@@ -14,18 +14,17 @@ import {
   type RowGroupInfo,
 } from "./footer.ts";
 import {
-  checkPart,
   decodeDirectory,
   decodeSegments,
-  decodeTags,
   decodeTrailer,
   type Directory,
-  type Place,
   type Trailer,
   trailerBytes,
 } from "./index-section.ts";
+import { checkPart, type Place } from "./place.ts";
 import type { Segment } from "./stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
+import { decodeTagKeys, decodeTagValues, placesOf, withValues } from "./tag-parts.ts";
 import { decodeThrift } from "./thrift.ts";
 
 export type RangeStore = Pick<ObjectStore, "getRange" | "head">;
@@ -133,12 +132,24 @@ async function readSection(
   const blooms = bloom.places.map((place, i) =>
     readPart(place, `bloom shard ${i}`, (bytes) => bytes),
   );
-  const rowGroupTags = directory.rowGroups.map(({ tags }, i) =>
-    readPart(tags, `tag index of row group ${i}`, decodeTags),
+  const valuePlaces: [Place, string][] = [];
+  const readTags = (place: Place, what: string): TagIndex | undefined =>
+    readPart(place, what, (bytes) => {
+      const { entries, ...facts } = decodeTagKeys(bytes, trailer.version);
+      for (const one of placesOf({ entries, ...facts })) valuePlaces.push([one, what]);
+      const valuesAt = (one: Place) => decodeTagValues(part(one, `values in the ${what}`));
+      return { entries: withValues(entries, valuesAt), ...facts };
+    });
+  const rowGroupTags = directory.rowGroups.map((group, i) =>
+    readTags(group.tags, `tag index of row group ${i}`),
   );
-  const tags = readPart(directory.tags, "tag index of the block", decodeTags);
+  const tags = readTags(directory.tags, "tag index of the block");
   const segments = readPart(directory.segments, "segment list", decodeSegments);
-  checkSectionLayout(trailer, directory, footerOffset, findings);
+  // Where a list of keys is damaged, nobody knows whose the bytes of its values are.
+  const isWhole = tags !== undefined && !rowGroupTags.includes(undefined);
+  if (isWhole) {
+    checkSectionLayout({ trailer, directory, valuePlaces }, footerOffset, findings);
+  }
   if (rowGroups === undefined) return undefined;
   checkBodyLayout(rowGroups, sectionOffset, findings);
   if (segments === undefined) return undefined;
@@ -214,8 +225,11 @@ interface Piece {
 
 /** The parts of the index section follow each other, from its start to the trailer. */
 function checkSectionLayout(
-  trailer: Trailer,
-  directory: Directory,
+  {
+    trailer,
+    directory,
+    valuePlaces,
+  }: { trailer: Trailer; directory: Directory; valuePlaces: readonly [Place, string][] },
   footerOffset: number,
   findings: Findings,
 ): void {
@@ -226,6 +240,7 @@ function checkSectionLayout(
   });
   const pieces = [
     ...directory.bloom.places.map((place, i) => piece(place, `bloom shard ${i}`)),
+    ...valuePlaces.map(([place, what]) => piece(place, `values in the ${what}`)),
     ...directory.rowGroups.map(({ tags }, i) => piece(tags, `tag index of row group ${i}`)),
     piece(directory.tags, "tag index of the block"),
     piece(directory.segments, "segment list"),

@@ -6,10 +6,18 @@ import { type Column, type ColumnBatch, columnOf, valueText } from "#pkg/columns
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
 import { parseAttributeColumn } from "#pkg/columns/schema.ts";
 import { scalarValue } from "#pkg/columns/spans.ts";
-import type { AnyValue } from "#pkg/otlp/otlp.ts";
+import { hasCode } from "#pkg/errors/errors.ts";
+import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
+import type { AnyValue, KeyValue } from "#pkg/otlp/otlp.ts";
 import { type Findings } from "./findings.ts";
 import { intrinsicColumns } from "./tag-build.ts";
-import { type TagEntry, type TagIndex, type TagType, TagValues } from "./tag-index.ts";
+import {
+  type ItemScope,
+  type TagEntry,
+  type TagIndex,
+  type TagType,
+  TagValues,
+} from "./tag-index.ts";
 
 /** What the rows have of one key and type. */
 interface Truth {
@@ -26,7 +34,7 @@ export function checkTags(
   place: string,
   findings: Findings,
 ): void {
-  const truths = countTags(batch);
+  const truths = countTags(batch, index.covers);
   const entries = new Map(index.entries.map((entry) => [entryName(entry), entry]));
   if (entries.size !== index.entries.length) {
     findings.add("tag_index", place, "a key is in the tag index twice");
@@ -81,7 +89,7 @@ function shown(text: string): string {
   return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}...` : text);
 }
 
-function countTags(batch: ColumnBatch): Map<string, Truth> {
+function countTags(batch: ColumnBatch, covers: readonly ItemScope[]): Map<string, Truth> {
   const truths = new Map<string, Truth>();
   const count = (key: string, value: AnyValue | undefined): void => {
     if (value === undefined) return;
@@ -98,6 +106,7 @@ function countTags(batch: ColumnBatch): Map<string, Truth> {
   for (const name of batch.names) {
     const attribute = parseAttributeColumn(name);
     if (attribute === undefined && !intrinsicColumns.includes(name)) continue;
+    if (name === "link_span_id" && !covers.includes("link")) continue;
     const key = attribute === undefined ? name : `${attribute.scope}.${attribute.key}`;
     for (const value of valuesOf(batch.column(name)!, batch.rows)) count(key, value);
   }
@@ -111,13 +120,39 @@ function countTags(batch: ColumnBatch): Map<string, Truth> {
       count(`${scope}.${key}`, parseRestValue(text));
     }
   }
+  for (const scope of covers) {
+    for (const { key, value } of itemAttributes(batch, scope)) count(`${scope}.${key}`, value);
+  }
   return truths;
+}
+
+/** The attributes of every event, or of every link. */
+function* itemAttributes(batch: ColumnBatch, scope: ItemScope): Iterable<KeyValue> {
+  const lists = columnOf(batch, `${scope}_attributes`, "list");
+  if (lists?.child.kind !== "dict") return;
+  const { codes, dictionary } = lists.child;
+  const known: KeyValue[][] = [];
+  for (const code of codes) {
+    yield* (known[code] ??= parsedAttributes(valueText(dictionary, code)));
+  }
+}
+
+/** Text of another form is a finding of its own (verify-rows.ts). */
+function parsedAttributes(text: string): KeyValue[] {
+  try {
+    return parseAttributesJson(text);
+  } catch (error) {
+    if (hasCode(error, "InvalidInput")) return [];
+    throw error;
+  }
 }
 
 /** The value of each row, or of each item of each row. */
 function* valuesOf(column: Column, rows: number): Iterable<AnyValue | undefined> {
   if (column.kind === "list") yield* valuesOf(column.child, column.offsets[rows]);
-  else if (column.kind === "int32") {
+  else if (column.kind === "dict" && column.type === "binary") {
+    for (const _id of column.codes) yield { kind: "bytes", value: new Uint8Array(0) };
+  } else if (column.kind === "int32") {
     for (const value of column.values) yield { kind: "int", value: BigInt(value) };
   } else for (let row = 0; row < rows; row++) yield scalarValue(column, row);
 }
@@ -149,6 +184,11 @@ export function checkMergedTags(
   for (const part of parts) {
     if (part.truncated && !index.truncated) {
       findings.add("tag_index", place, "it claims to have all keys, a row group's index does not");
+    }
+    for (const scope of index.covers) {
+      if (part.covers.includes(scope)) continue;
+      const message = `it claims to have all keys of ${scope}s, a row group's index does not`;
+      findings.add("tag_index", place, message);
     }
     for (const entry of part.entries) {
       const name = entryName(entry);

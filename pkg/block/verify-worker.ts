@@ -37,6 +37,6 @@ async function checkRowGroup(rowGroup: number): Promise<RowGroupReport> {
   const batch = await reader.readRowGroup(rowGroup);
   const index = reader.directory.rowGroups[rowGroup];
   const { traceIds, isFit } = checkRows(batch, index, place, findings);
-  if (isFit) checkTags(batch, reader.tags(rowGroup), place, findings);
+  if (isFit) checkTags(batch, await reader.tags(rowGroup), place, findings);
   return { findings: findings.list(), traceIds };
 }

@@ -59,6 +59,52 @@ export function listTraces(
   };
 }
 
+/** Lists of different traces as one of at most `limit`. */
+export function mergeLists(lists: readonly TraceList[], limit: number): TraceList {
+  if (lists.length === 1) return lists[0];
+  const found = sortedPairs(lists);
+  const kept = found.slice(0, limit);
+  const truncated = kept.length < found.length || lists.some((list) => list.truncated);
+  const sum = (of: (list: TraceList) => number): number =>
+    lists.reduce((total, list) => total + of(list), 0);
+  const merged: TraceList = {
+    ...joinPairs(kept),
+    truncated,
+    inspectedSpans: sum(({ inspectedSpans }) => inspectedSpans),
+    inspectedBytes: sum(({ inspectedBytes }) => inspectedBytes),
+  };
+  const maybes = sortedPairs(lists.flatMap((list) => list.maybes ?? []));
+  if (lists.every((list) => list.maybes === undefined)) return merged;
+  const last = truncated ? kept.at(-1) : undefined;
+  const before = last === undefined ? maybes : maybes.filter((one) => comparePairs(one, last) < 0);
+  return { ...merged, maybes: joinPairs(before) };
+}
+
+interface Pair {
+  id: Uint8Array;
+  startNano: bigint;
+}
+
+function comparePairs(a: Pair, b: Pair): number {
+  return compareNano(b.startNano, a.startNano) || Buffer.compare(a.id, b.id);
+}
+
+function sortedPairs(lists: readonly Pick<TraceList, "ids" | "startNanos">[]): Pair[] {
+  const pairs = lists.flatMap(({ ids, startNanos }) =>
+    Array.from(startNanos, (startNano, i) => ({
+      id: ids.subarray(i * 16, i * 16 + 16),
+      startNano,
+    })),
+  );
+  return pairs.sort(comparePairs);
+}
+
+function joinPairs(pairs: readonly Pair[]): Pick<TraceList, "ids" | "startNanos"> {
+  const ids = new Uint8Array(pairs.length * 16);
+  pairs.forEach(({ id }, i) => ids.set(id, i * 16));
+  return { ids, startNanos: BigInt64Array.from(pairs, ({ startNano }) => startNano) };
+}
+
 /** The codes whose mark is 1. */
 function codesOf(marks: Uint8Array): number[] {
   const out: number[] = [];

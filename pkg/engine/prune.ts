@@ -1,10 +1,11 @@
 /**
  * Whether a row group can have a span that satisfies a condition, from its tag index alone. False
- * is certain; true may be wrong: not everything is in the index (links, attributes of events).
+ * is certain; true may be wrong: not everything is in the index (ids), and old indexes have less.
  */
 import type { TagEntry, TagIndex, TagType } from "#pkg/block/tag-index.ts";
 import { TagValues } from "#pkg/block/tag-index.ts";
-import type { FieldExpr, Reference, Static } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, IntrinsicName, Reference, Static } from "#pkg/traceql/ast.ts";
+import { referencesOf } from "./filter.ts";
 import {
   comparisonWith,
   exists,
@@ -16,11 +17,6 @@ import {
 } from "./predicate.ts";
 import { isId, scopesOf } from "./references.ts";
 import { compareValues, type OrderOp, type Value } from "./values.ts";
-
-export interface PruneOptions {
-  /** Names of the columns that hold something, if they are known. */
-  columns?: readonly string[];
-}
 
 type Comparison = Extract<FieldExpr, { kind: "comparison" }>;
 
@@ -35,17 +31,44 @@ const existence: Question = { predicate: exists, op: undefined, literal: undefin
 const truth: Question = { predicate: isTrue, op: undefined, literal: undefined };
 
 /** Throws Corrupt for a damaged filter in the index. */
-export function mayMatch(index: TagIndex, expr: FieldExpr, options: PruneOptions = {}): boolean {
-  return new Pruner(index, options.columns).may(expr);
+export function mayMatch(index: TagIndex, expr: FieldExpr): boolean {
+  return new Pruner(index).may(expr);
+}
+
+/** The keys of a tag index that `mayMatch` looks at for this condition. */
+export function pruneKeys(expr: FieldExpr): string[] {
+  return [...new Set(referencesOf(expr).flatMap((reference) => indexKeys(reference)))];
+}
+
+/** Columns and counted things of the tag index, by the intrinsic that they answer. */
+const intrinsicKeys: Partial<Record<IntrinsicName, string>> = {
+  "span:name": "name",
+  "span:statusMessage": "status_message",
+  "span:status": "status",
+  "span:kind": "kind",
+  "span:duration": "duration_nano",
+  "instrumentation:name": "scope_name",
+  "instrumentation:version": "scope_version",
+  "event:name": "event_name",
+  "event:timeSinceStart": "event_name",
+  "link:traceID": "link_span_id",
+  "link:spanID": "link_span_id",
+};
+
+function indexKeys(reference: Reference): string[] {
+  if (reference.kind === "intrinsic") return [intrinsicKeys[reference.name] ?? []].flat();
+  return scopesOf(reference.scope).flatMap((scope) => {
+    const key = `${scope === "instrumentation" ? "scope" : scope}.${reference.name}`;
+    // Of an index without attributes of events, whether there are events at all.
+    return scope === "event" ? [key, "event_name"] : key;
+  });
 }
 
 class Pruner {
   readonly #index: TagIndex;
-  readonly #columns: ReadonlySet<string> | undefined;
 
-  constructor(index: TagIndex, columns: readonly string[] | undefined) {
+  constructor(index: TagIndex) {
     this.#index = index;
-    this.#columns = columns === undefined ? undefined : new Set(columns);
   }
 
   may(expr: FieldExpr): boolean {
@@ -99,8 +122,9 @@ class Pruner {
   #mayHave(reference: Reference, question: Question): boolean {
     if (reference.kind === "intrinsic") return this.#intrinsic(reference.name, question);
     return scopesOf(reference.scope).some((scope) => {
-      if (scope === "event") return this.#hasColumn("event_attributes") && this.#hasEvents();
-      if (scope === "link") return this.#hasColumn("link_attributes");
+      if ((scope === "event" || scope === "link") && !this.#index.covers.includes(scope)) {
+        return scope === "event" ? this.#hasEvents() : this.#hasLinks();
+      }
       const prefix = scope === "instrumentation" ? "scope" : scope;
       return this.#key(`${prefix}.${reference.name}`, question);
     });
@@ -128,18 +152,19 @@ class Pruner {
         return this.#hasEvents();
       case "link:traceID":
       case "link:spanID":
-        return this.#hasColumn("link_span_id");
+        return this.#hasLinks();
       default:
         return true;
     }
   }
 
-  #hasColumn(name: string): boolean {
-    return this.#columns === undefined || this.#columns.has(name);
-  }
-
   #hasEvents(): boolean {
     return this.#key("event_name", existence);
+  }
+
+  /** An index without attributes of links does not count links either. */
+  #hasLinks(): boolean {
+    return !this.#index.covers.includes("link") || this.#key("link_span_id", existence);
   }
 
   /** Null is not in the index: it is the empty text. */

@@ -9,17 +9,21 @@ import type {
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { BlockIndex } from "#pkg/block/block-index.ts";
+import type { RowRange } from "#pkg/block/pages.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { estimateShare } from "./estimate.ts";
 import { evaluateFilter, filterColumns } from "./filter.ts";
-import { listColumns, listTraces } from "./list-traces.ts";
-import { mayMatch } from "./prune.ts";
+import { listColumns, listTraces, mergeLists } from "./list-traces.ts";
+import { mayMatch, pruneKeys } from "./prune.ts";
+import { clustersOf, idsInRange } from "./row-clusters.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts";
-import { detailColumns, findTrace, hasTrace, traceDetails } from "./traces.ts";
+import { detailColumns, findTrace, traceDetails, wantedCodes } from "./traces.ts";
 
 /** Traces with a matching span in the range; see `listTraces`. */
 export async function listRowGroup(
@@ -28,10 +32,9 @@ export async function listRowGroup(
   request: ListTracesRequest,
 ): Promise<TraceList> {
   const { filter } = request;
-  if (filter !== undefined && !mayHoldMatch(reader, rowGroup, filter)) {
-    return { ...nothing, isPruned: true };
-  }
-  const columns = new RowGroupColumns(reader, rowGroup);
+  const tags = await tagsFor(reader.index, rowGroup, filter);
+  if (filter !== undefined && !mayMatch(tags, filter)) return prunedTraces;
+  const columns = new RowGroupColumns(reader, rowGroup, tags);
   const found = await listColumnsOf(columns, request);
   return { ...found, inspectedBytes: columns.readBytes };
 }
@@ -47,8 +50,30 @@ async function listColumnsOf(
   if (part === undefined || mayFail(part)) return listTraces(await columns.read(all), request);
   const hits = await hitsOf(columns, part);
   if (!hits.includes(1)) return { ...nothing, inspectedSpans: columns.rows };
+  const traces = await columns.traces();
+  const wanted = new Uint8Array(traces.dictionary.length);
+  for (let row = 0; row < hits.length; row++) if (hits[row] === 1) wanted[traces.codes[row]] = 1;
   const names = namesWholeTrace(filter) ? all : listColumns;
-  return listTraces(await columns.read(names), request, hits);
+  const lists: TraceList[] = [];
+  for (const range of clustersOf(traces, wanted)) {
+    const batch = await columns.readRows(names, range);
+    lists.push(listTraces(batch, request, hits.subarray(range.from, range.to)));
+  }
+  return { ...mergeLists(lists, request.limit), inspectedSpans: columns.rows };
+}
+
+/** How many spans of a row group satisfy a condition, whatever their time. */
+export async function countRowGroup(
+  reader: BlockReader,
+  rowGroup: number,
+  filter: FieldExpr,
+): Promise<number> {
+  const tags = await tagsFor(reader.index, rowGroup, filter);
+  if (!mayMatch(tags, filter)) return 0;
+  const hits = await hitsOf(new RowGroupColumns(reader, rowGroup, tags), filter);
+  let count = 0;
+  for (let row = 0; row < hits.length; row++) count += hits[row];
+  return count;
 }
 
 /**
@@ -103,6 +128,8 @@ export function readSteps(columns: RowGroupColumns, condition: FieldExpr): ReadS
 /** The columns of one row group, each read once. */
 export class RowGroupColumns {
   readonly rows: number;
+  /** The entries of the tag index that the question's filter names. */
+  readonly tags: TagIndex;
   readonly #reader: BlockReader;
   readonly #rowGroup: number;
   readonly #sizes: ReadonlyMap<string, number>;
@@ -110,9 +137,10 @@ export class RowGroupColumns {
   readonly #startBytes: number;
   #batch: ColumnBatch;
 
-  constructor(reader: BlockReader, rowGroup: number) {
+  constructor(reader: BlockReader, rowGroup: number, tags: TagIndex) {
     const { rows, columns } = reader.rowGroups[rowGroup];
     this.rows = rows;
+    this.tags = tags;
     this.#reader = reader;
     this.#rowGroup = rowGroup;
     this.#startBytes = reader.readBytes;
@@ -120,10 +148,6 @@ export class RowGroupColumns {
     const sizes = new Map<string, number>();
     for (const { name, sizeBytes } of columns) sizes.set(name, (sizes.get(name) ?? 0) + sizeBytes);
     this.#sizes = sizes;
-  }
-
-  get tags(): TagIndex {
-    return this.#reader.tags(this.#rowGroup);
   }
 
   /** Bytes of the store that were read so far. */
@@ -135,6 +159,21 @@ export class RowGroupColumns {
   sizeOf(names: readonly string[]): number {
     const wanted = new Set(names.filter((name) => !this.#asked.has(name)));
     return [...wanted].reduce((sum, name) => sum + (this.#sizes.get(name) ?? 0), 0);
+  }
+
+  /** The ids, all of them: they tell where traces are. */
+  async traces(): Promise<DictColumn> {
+    const traces = columnOf(await this.read(idColumn), "trace_id", "dict");
+    if (traces === undefined) throw new SpoorError("Corrupt", "a row group lacks trace_id");
+    return traces;
+  }
+
+  /** A batch of some rows with their ids and the named columns. */
+  async readRows(names: readonly string[], range: RowRange): Promise<ColumnBatch> {
+    if (range.to - range.from === this.rows) return await this.read([...idColumn, ...names]);
+    const wanted = [...new Set(without(names, idColumn))];
+    const ids = idsInRange(await this.traces(), range);
+    return joined(ids, await this.#reader.readRowGroup(this.#rowGroup, wanted, { rows: range }));
   }
 
   /** A batch that has the named columns, and those that were read before. */
@@ -157,10 +196,31 @@ const nothing: TraceList = {
   inspectedBytes: 0,
 };
 
-/** From the index, which is in memory with the open block. */
-function mayHoldMatch(reader: BlockReader, rowGroup: number, filter: FieldExpr): boolean {
-  return mayMatch(reader.tags(rowGroup), filter, columnsOf(reader));
+/** Of a row group whose index shows that no span matches. */
+export const prunedTraces: TraceList = { ...nothing, isPruned: true };
+
+/**
+ * Whether a row group can hold a span that matches, from those entries of its tag index that the
+ * filter names. Throws what reading them throws.
+ */
+export async function mayHoldMatch(
+  index: BlockIndex,
+  rowGroup: number,
+  filter: FieldExpr,
+): Promise<boolean> {
+  return mayMatch(await tagsFor(index, rowGroup, filter), filter);
 }
+
+async function tagsFor(
+  index: BlockIndex,
+  rowGroup: number,
+  filter: FieldExpr | undefined,
+): Promise<TagIndex> {
+  if (filter === undefined) return noTags;
+  return await index.tags(rowGroup, pruneKeys(filter));
+}
+
+const noTags: TagIndex = { entries: [], truncated: true, covers: [] };
 
 /** Details of the asked traces; see `traceDetails`. */
 export async function detailsOfRowGroup(
@@ -168,7 +228,8 @@ export async function detailsOfRowGroup(
   rowGroup: number,
   request: TraceDetailsRequest,
 ): Promise<DetailsAnswer> {
-  const columns = new RowGroupColumns(reader, rowGroup);
+  const tags = await tagsFor(reader.index, rowGroup, request.filter);
+  const columns = new RowGroupColumns(reader, rowGroup, tags);
   const traces = await detailsOf(columns, reader, request);
   return { traces, inspectedBytes: columns.readBytes };
 }
@@ -178,25 +239,25 @@ async function detailsOf(
   reader: BlockReader,
   request: TraceDetailsRequest,
 ): Promise<TraceDetails[]> {
-  if (!hasTrace(await columns.read(idColumn), request.ids)) return [];
+  const traces = await columns.traces();
+  const wanted = wantedCodes(traces.dictionary, request.ids);
+  if (!wanted.includes(1)) return [];
   const { filter } = request;
-  const isOut = filter !== undefined && !mayMatch(columns.tags, filter, columnsOf(reader));
+  const isOut = filter !== undefined && !mayMatch(columns.tags, filter);
   const names = [...detailColumns];
   if (!reader.columnNames.includes(serviceColumnName)) names.push(...serviceRestColumns);
-  if (filter === undefined || isOut) {
-    const never = filter && isOut ? neverOf(filter) : filter;
-    return traceDetails(await columns.read(names), { ...request, filter: never });
+  if (filter !== undefined && !isOut) names.push(...filterColumns(filter));
+  const asked = filter !== undefined && isOut ? { ...request, filter: neverOf(filter) } : request;
+  const details: TraceDetails[] = [];
+  for (const range of clustersOf(traces, wanted)) {
+    details.push(...traceDetails(await columns.readRows(names, range), asked));
   }
-  return traceDetails(await columns.read([...names, ...filterColumns(filter)]), request);
+  return details;
 }
 
 /** A condition that nothing satisfies, in the place of one that no row of this group does. */
 function neverOf({ range }: FieldExpr): FieldExpr {
   return { kind: "static", static: { type: "bool", value: false }, range };
-}
-
-function columnsOf({ columnNames }: BlockReader): { columns: readonly string[] } {
-  return { columns: columnNames };
 }
 
 /** All spans of a trace (16 bytes) in one row group, or in all of them if it is undefined. */
@@ -206,13 +267,15 @@ export async function findInRowGroups(
   traceId: Uint8Array,
 ): Promise<Uint8Array | undefined> {
   const groups = rowGroup === undefined ? reader.rowGroups.keys() : [rowGroup];
+  const names = without(reader.columnNames, idColumn);
   const parts: Uint8Array[] = [];
   for (const group of groups) {
-    const ids = await reader.readRowGroup(group, idColumn);
-    if (!hasTrace(ids, traceId)) continue;
-    const rest = await reader.readRowGroup(group, without(reader.columnNames, idColumn));
-    const found = findTrace(joined(ids, rest), traceId);
-    if (found !== undefined) parts.push(new Uint8Array(found));
+    const columns = new RowGroupColumns(reader, group, noTags);
+    const traces = await columns.traces();
+    for (const range of clustersOf(traces, wantedCodes(traces.dictionary, traceId))) {
+      const found = findTrace(await columns.readRows(names, range), traceId);
+      if (found !== undefined) parts.push(new Uint8Array(found));
+    }
   }
   if (parts.length < 2) return parts[0];
   // Protobuf messages laid one after another are merged: lists are appended.

@@ -104,7 +104,7 @@ export function traceRows(batch: ColumnBatch, traceId: Uint8Array): number[] {
 }
 
 /** 1 for each dictionary entry that is one of these ids (16 bytes each). */
-function wantedCodes(dictionary: ByteValues, ids: Uint8Array): Uint8Array {
+export function wantedCodes(dictionary: ByteValues, ids: Uint8Array): Uint8Array {
   const asked = new Set<string>();
   const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("latin1");
   for (let at = 0; at + 16 <= text.length; at += 16) asked.add(text.slice(at, at + 16));

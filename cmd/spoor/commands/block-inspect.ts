@@ -1,8 +1,9 @@
 /** What `spoor block inspect` tells of a block. */
 import type { ColumnChunk } from "#pkg/block/footer.ts";
-import type { Place } from "#pkg/block/index-section.ts";
+import type { Place } from "#pkg/block/place.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { TagEntry } from "#pkg/block/tag-index.ts";
+import { placesOf } from "#pkg/block/tag-parts.ts";
 import { nanoText, sizeText } from "./block-list.ts";
 import type { RangeStore } from "./block-places.ts";
 
@@ -86,8 +87,8 @@ export async function describeBlock(store: RangeStore, key: string): Promise<Des
       rowGroups.flatMap(({ columns }) => columns),
       sizeBytes,
     ),
-    parts: describeParts(reader, sizeBytes),
-    tags: describeTags(reader),
+    parts: await describeParts(reader, sizeBytes),
+    tags: await describeTags(reader),
   };
 }
 
@@ -109,10 +110,16 @@ function describeColumns(chunks: readonly ColumnChunk[], fileBytes: number): Des
   return columns.sort((a, b) => b.sizeBytes - a.sizeBytes);
 }
 
-function describeParts(reader: BlockReader, fileBytes: number): Record<string, number> {
+async function describeParts(
+  reader: BlockReader,
+  fileBytes: number,
+): Promise<Record<string, number>> {
   const { directory, rowGroups, tailBytes } = reader;
   const { bloom, rowGroups: groups, tags, segments } = directory;
   const size = ({ sizeBytes }: Place): number => sizeBytes;
+  const tagBytes = async (rowGroup?: number): Promise<number> =>
+    sum(placesOf(await reader.index.tagKeys(rowGroup)), size);
+  const valueBytes = await Promise.all(groups.map((_, i) => tagBytes(i)));
   const offsetIndexes = sum(rowGroups, ({ columns }) =>
     sum(columns, (chunk) => chunk.offsetIndexBytes),
   );
@@ -120,26 +127,27 @@ function describeParts(reader: BlockReader, fileBytes: number): Record<string, n
     columns: fileBytes - tailBytes - offsetIndexes - 4,
     "offset indexes": offsetIndexes,
     "index section: trace bloom": sum(bloom.places, size),
-    "index section: tag indexes of row groups": sum(groups, (group) => size(group.tags)),
-    "index section: tag index of the block": size(tags),
+    "index section: tag indexes of row groups":
+      sum(groups, (group) => size(group.tags)) + sum(valueBytes, (bytes) => bytes),
+    "index section: tag index of the block": size(tags) + (await tagBytes()),
     "index section: segments": size(segments),
     "index section: whole": reader.indexBytes,
     footer: tailBytes - reader.indexBytes,
   };
 }
 
-function describeTags(reader: BlockReader): DescribedTag[] {
+async function describeTags(reader: BlockReader): Promise<DescribedTag[]> {
   const filters = new Map<string, number>();
   const nameOf = ({ key, type }: TagEntry): string => `${type}\n${key}`;
   for (const i of reader.rowGroups.keys()) {
-    for (const entry of reader.tags(i).entries) {
+    for (const entry of (await reader.tags(i)).entries) {
       const { bloom } = entry;
       if (bloom === undefined) continue;
       const bytes = (bloom.shape.shards * bloom.shape.bitsPerShard) / 8;
       filters.set(nameOf(entry), (filters.get(nameOf(entry)) ?? 0) + bytes);
     }
   }
-  return reader.tags().entries.map((entry) => ({
+  return (await reader.tags()).entries.map((entry) => ({
     key: entry.key,
     type: entry.type,
     rows: entry.rows,

@@ -1,0 +1,75 @@
+/**
+ * `npm run bench:search`: searches over 4 million spans in 8 blocks beside DuckDB on the same files,
+ * over 1,000 small blocks, and while spans come in. README.md says what is measured.
+ *
+ *     npm run bench:search -- [--blocks 8] [--spans 500000] [--runs 5] [--dir FOLDER] [--only PART]
+ */
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { buildBlocks, type BuiltBlocks } from "./blocks.ts";
+import { machine } from "./measure.ts";
+import { benchBesideDuckdb } from "./search-duckdb.ts";
+import { benchFresh } from "./search-fresh.ts";
+import { benchSmallBlocks } from "./search-small.ts";
+
+const { values: flags } = parseArgs({
+  options: {
+    blocks: { type: "string", default: "8" },
+    spans: { type: "string", default: "500000" },
+    "small-blocks": { type: "string", default: "1000" },
+    runs: { type: "string", default: "5" },
+    dir: { type: "string" },
+    only: { type: "string" },
+  },
+});
+const runs = Number(flags.runs);
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Builds the blocks, or takes those that an earlier run has left in the folder. */
+async function blocksIn(
+  dataDir: string,
+  size: { blocks: number; spansPerBlock: number },
+): Promise<BuiltBlocks> {
+  const note = join(dataDir, `built-${size.blocks}-${size.spansPerBlock}.json`);
+  if (existsSync(note)) return JSON.parse(await readFile(note, "utf8")) as BuiltBlocks;
+  const spreadNano = 3600n * 1_000_000_000n;
+  const built = await buildBlocks({
+    ...size,
+    dataDir,
+    partitionCount: 4,
+    seed: 1,
+    startNano: BigInt(Date.now()) * 1_000_000n - spreadNano,
+    spreadNano,
+  });
+  await writeFile(note, JSON.stringify(built));
+  return built;
+}
+
+async function main(): Promise<void> {
+  print(machine());
+  const dir = flags.dir ?? (await mkdtemp(join(tmpdir(), "spoor-bench-")));
+  const isWanted = (part: string): boolean => flags.only === undefined || flags.only === part;
+  try {
+    if (isWanted("duckdb")) {
+      const size = { blocks: Number(flags.blocks), spansPerBlock: Number(flags.spans) };
+      const dataDir = join(dir, "large");
+      await benchBesideDuckdb({ built: await blocksIn(dataDir, size), dataDir, runs, print });
+    }
+    if (isWanted("small")) {
+      const size = { blocks: Number(flags["small-blocks"]), spansPerBlock: 2000 };
+      const dataDir = join(dir, "small");
+      await benchSmallBlocks({ built: await blocksIn(dataDir, size), dataDir, runs, print });
+    }
+    if (isWanted("fresh")) await benchFresh({ dir: join(dir, "fresh"), print });
+  } finally {
+    if (flags.dir === undefined) await rm(dir, { recursive: true, force: true });
+  }
+}
+
+await main();

@@ -1,0 +1,54 @@
+/**
+ * Which bytes of a column chunk hold some of its rows: the pages that its offset index places there,
+ * and its dictionary.
+ *
+ *     | dictionary | page 0: rows 0.. | page 1: rows 20000.. | page 2 ... |
+ *       [ needed ]                      [ rows 25000 to 26000 ]
+ */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { ByteRange } from "./block-source.ts";
+import { type ColumnChunk, intField, structList } from "./footer.ts";
+import { decodeThrift } from "./thrift.ts";
+
+/** Rows [from, to) of a row group. */
+export interface RowRange {
+  from: number;
+  to: number;
+}
+
+interface Page extends ByteRange {
+  firstRow: number;
+}
+
+/** Pages of a chunk, from the bytes of its offset index. Throws Corrupt if they are misplaced. */
+export function decodePages(chunk: ColumnChunk, offsetIndex: Uint8Array): Page[] {
+  const end = chunk.start + chunk.sizeBytes;
+  let at = chunk.dataStart;
+  let row = 0;
+  return structList(decodeThrift(offsetIndex).value, 1).map((location, i) => {
+    const start = intField(location, 1);
+    const page = { start, end: start + intField(location, 2), firstRow: intField(location, 3) };
+    const isInOrder = i === 0 ? page.firstRow === 0 : page.firstRow > row;
+    if (start < at || page.end <= start || page.end > end || !isInOrder) {
+      throw new SpoorError("Corrupt", `column ${chunk.name}: page at byte ${start} is misplaced`);
+    }
+    at = page.end;
+    row = page.firstRow;
+    return page;
+  });
+}
+
+/** The ranges that reading these rows takes: of the dictionary, if there is one, and of pages. */
+export function rangesOfRows(
+  { start, dataStart }: ColumnChunk,
+  pages: readonly Page[],
+  rows: RowRange,
+): ByteRange[] {
+  const out: ByteRange[] = [];
+  if (dataStart > start) out.push({ start, end: dataStart });
+  for (const [i, page] of pages.entries()) {
+    const nextRow = pages[i + 1]?.firstRow ?? Number.POSITIVE_INFINITY;
+    if (page.firstRow < rows.to && nextRow > rows.from) out.push(page);
+  }
+  return out;
+}

@@ -1,0 +1,99 @@
+// HOT: runs per distinct list of attributes at each cut; measured by `npm run bench` (cut).
+/**
+ * Tag index entries for attributes of events and links. They stand as OTLP/JSON texts in a
+ * dictionary, so each distinct list is parsed once, whatever number of events has it.
+ */
+import { type ColumnBatch, type DictColumn, valueText } from "#pkg/columns/columns.ts";
+import { type ItemScope, type TagType } from "./tag-index.ts";
+import { type Draft, draftType } from "./tag-rest.ts";
+import { countCodes } from "./value-counts.ts";
+
+/** Key -> type -> text of the value -> how often. */
+type Counts = Map<string, Map<TagType, Map<string, number>>>;
+
+/**
+ * Drafts for all keys in `event_attributes` or `link_attributes`; undefined if a text is not what
+ * `formatAttributesJson` writes, so that nothing can be said about the scope.
+ */
+export function listDrafts(batch: ColumnBatch, scope: ItemScope): Draft[] | undefined {
+  const lists = batch.column(`${scope}_attributes`);
+  if (lists === undefined) return [];
+  if (lists.kind !== "list" || lists.child.kind !== "dict") return undefined;
+  const { codes, dictionary } = lists.child;
+  const counts = countAttributes(dictionary, countCodes(codes, dictionary.length));
+  if (counts === undefined) return undefined;
+  return [...counts].flatMap(([key, types]) =>
+    [...types].map(([type, texts]) => draftType(`${scope}.${key}`, type, [...texts])),
+  );
+}
+
+/** Attributes in a dictionary of lists, each list as often as `counts` says. */
+function countAttributes(
+  dictionary: DictColumn["dictionary"],
+  counts: Uint32Array,
+): Counts | undefined {
+  const out: Counts = new Map();
+  for (let code = 0; code < counts.length; code++) {
+    if (counts[code] === 0) continue;
+    const attributes = parseList(valueText(dictionary, code));
+    if (attributes === undefined) return undefined;
+    for (const { key, value } of attributes) {
+      const [type, text] = typedText(value);
+      addCount(out, { key, type, text }, counts[code]);
+    }
+  }
+  return out;
+}
+
+function addCount(
+  counts: Counts,
+  { key, type, text }: { key: string; type: TagType; text: string },
+  count: number,
+): void {
+  let types = counts.get(key);
+  if (types === undefined) counts.set(key, (types = new Map()));
+  let texts = types.get(type);
+  if (texts === undefined) types.set(type, (texts = new Map()));
+  texts.set(text, (texts.get(text) ?? 0) + count);
+}
+
+/** An AnyValue as `formatAnyValueJson` writes it. */
+interface JsonValue {
+  stringValue?: unknown;
+  intValue?: unknown;
+  doubleValue?: unknown;
+  boolValue?: unknown;
+}
+
+interface JsonAttribute {
+  key: string;
+  value: JsonValue;
+}
+
+function parseList(text: string): JsonAttribute[] | undefined {
+  let list: unknown;
+  try {
+    list = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  return Array.isArray(list) && list.every(isAttribute) ? list : undefined;
+}
+
+function isAttribute(one: unknown): one is JsonAttribute {
+  if (typeof one !== "object" || one === null || !("key" in one) || !("value" in one)) return false;
+  return typeof one.key === "string" && typeof one.value === "object" && one.value !== null;
+}
+
+/** Type and text as in the rest of the index: integers are decimal, -0 is 0. */
+function typedText({
+  stringValue,
+  intValue,
+  doubleValue,
+  boolValue,
+}: JsonValue): [TagType, string] {
+  if (typeof stringValue === "string") return ["string", stringValue];
+  if (typeof intValue === "string") return ["int64", intValue];
+  if (typeof boolValue === "boolean") return ["bool", String(boolValue)];
+  return doubleValue === undefined ? ["other", ""] : ["double", String(Number(doubleValue))];
+}

@@ -1,0 +1,112 @@
+/**
+ * A tag index in the index section: a list of its keys, and the values of one key as a part of its
+ * own where they are many, so that a question about one key reads little.
+ *
+ *     | values of a key | values of a key | ...            ...  | keys |
+ *            ^-- place --------------------------------------------'
+ *
+ * In version 1 the whole index is one part.
+ */
+import { z } from "zod";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { bloomShapeSchema } from "./bloom.ts";
+import { packJson, unpackJson } from "./packed-json.ts";
+import { type PartWriter, type Place, placeSchema } from "./place.ts";
+import {
+  coversSchema,
+  entryFacts,
+  keysMax,
+  parseTagIndex,
+  type TagEntry,
+  type TagIndex,
+  valuesSchema,
+} from "./tag-index.ts";
+
+/** The values of a key, and the filter of all of them. */
+export type TagValuesPart = Pick<TagEntry, "values" | "bloom">;
+
+/** An entry as the list of keys has it: with its values, or with the place where they are. */
+export interface TagKey extends Omit<TagEntry, "values" | "bloom"> {
+  values?: TagEntry["values"];
+  place?: Place;
+}
+
+export interface TagKeys extends Omit<TagIndex, "entries"> {
+  entries: TagKey[];
+}
+
+/** Values with more JSON than this are a part of their own, bytes: a part costs about 60. */
+const inlineBytesMax = 400;
+
+const keySchema: z.ZodType<TagKey> = z.object({
+  ...entryFacts,
+  values: valuesSchema.optional(),
+  place: placeSchema.optional(),
+});
+const keysSchema: z.ZodType<TagKeys> = z.object({
+  entries: z.array(keySchema).max(keysMax),
+  truncated: z.boolean(),
+  covers: coversSchema,
+});
+const valuesPartSchema: z.ZodType<TagValuesPart> = z.object({
+  values: valuesSchema,
+  bloom: z.object({ shape: bloomShapeSchema, shards: z.array(z.base64()) }).optional(),
+});
+
+/** The list of keys of an index, whose large entries go to `place`. */
+export function encodeTagKeys({ entries, ...facts }: TagIndex, place: PartWriter): Uint8Array {
+  const keys = entries.map(({ values, bloom, ...key }): TagKey => {
+    const isSmall = bloom === undefined && jsonBytes(values) <= inlineBytesMax;
+    return isSmall ? { ...key, values } : { ...key, place: place(packJson({ values, bloom })) };
+  });
+  return packJson({ entries: keys, ...facts } satisfies TagKeys);
+}
+
+function jsonBytes(value: unknown): number {
+  return Buffer.byteLength(JSON.stringify(value));
+}
+
+/** Reads a list of keys of this version of the index section. Throws Corrupt. */
+export function decodeTagKeys(bytes: Uint8Array, version: number): TagKeys | TagIndex {
+  const value = unpackJson(bytes, "tag index");
+  if (version === 1) return parseTagIndex(value);
+  const parsed = keysSchema.safeParse(value);
+  if (!parsed.success) throw invalid(parsed.error.message);
+  const wrong = parsed.data.entries.find(
+    ({ values, place }) => (values === undefined) === (place === undefined),
+  );
+  if (wrong !== undefined) throw invalid(`key ${wrong.key} has no values, or has them twice`);
+  return parsed.data;
+}
+
+/** Reads the values of a key. Throws Corrupt. */
+export function decodeTagValues(bytes: Uint8Array): TagValuesPart {
+  const parsed = valuesPartSchema.safeParse(unpackJson(bytes, "values of a tag"));
+  if (!parsed.success) throw invalid(parsed.error.message);
+  const { bloom } = parsed.data;
+  if (bloom !== undefined && bloom.shards.length !== bloom.shape.shards) {
+    throw invalid(`a filter has ${bloom.shards.length} of ${bloom.shape.shards} shards`);
+  }
+  return parsed.data;
+}
+
+function invalid(why: string): SpoorError {
+  return new SpoorError("Corrupt", `tag index is not valid: ${why.slice(0, 300)}`);
+}
+
+/** Where the values of an index's keys are, in the order of the keys. */
+export function placesOf({ entries }: TagKeys | TagIndex): Place[] {
+  return entries.flatMap((entry) => ("place" in entry ? (entry.place ?? []) : []));
+}
+
+/** The entries of a list of keys with their values; `valuesAt` is asked for those with a place. */
+export function withValues(
+  entries: readonly (TagKey | TagEntry)[],
+  valuesAt: (place: Place) => TagValuesPart,
+): TagEntry[] {
+  return entries.map((entry): TagEntry => {
+    if (!("place" in entry) || entry.place === undefined) return entry as TagEntry;
+    const { place, values: _none, ...facts } = entry;
+    return { ...facts, ...valuesAt(place) };
+  });
+}
