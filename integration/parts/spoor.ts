@@ -12,6 +12,8 @@ export interface SpoorProcessOptions {
   /** YAML of the config file; none if undefined. */
   config?: string;
   args?: readonly string[];
+  /** Called with the pid before it has done anything. */
+  onSpawn?: (pid: number) => void;
 }
 
 export interface SpoorProcess {
@@ -43,6 +45,7 @@ const runTimeoutMs = 60_000;
 /** Starts `spoor serve`; resolves when it has printed its ports. Rejects if it exits before. */
 export async function startSpoorProcess(options: SpoorProcessOptions): Promise<SpoorProcess> {
   const child = spawnSpoor(await serveArgs(options));
+  if (child.pid !== undefined) options.onSpawn?.(child.pid);
   const { stdout, stderr, exited } = watch(child);
   const addresses = await new Promise<string[]>((resolve, reject) => {
     child.stdout.on("data", () => {
