@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { makeGcsBucket, makeS3Bucket, minioClient } from "#integration/parts/buckets.ts";
 import { freePort, type Part } from "#integration/parts/daemon.ts";
@@ -113,4 +114,26 @@ it.each(["s3", "gcs"] as const)("keeps spans in a bucket (%s) over restarts", as
     names.filter((name) => /^single-tenant\/blocks\/.*\.parquet$/.test(name)).length,
   ).toBeGreaterThan(0);
   expect(names).toContain("single-tenant/_delta_log/00000000000000000000.json");
+});
+
+it("runs with deploy/minio.yaml on a MinIO that was started as the README says", async () => {
+  const minioDir = join(dir, "readme");
+  // A folder of the disk is a bucket: `mkdir -p minio-data/spoor`.
+  await mkdir(join(minioDir, "spoor"), { recursive: true });
+  const own = await startMinio({ dir: minioDir, user: "spoor", password: "spoor-secret" });
+  cleanups.push(() => own.stop());
+  const example = fileURLToPath(new URL("../deploy/minio.yaml", import.meta.url));
+  const dataDir = await makeDataDir();
+  const args = ["--config", example];
+  const env = { SPOOR_S3_ENDPOINT: own.address };
+  const spoor = await startSpoorProcess({ dataDir, args, env });
+  cleanups.push(() => spoor.kill());
+  await spoor.ready();
+  const trace = makeTrace(3);
+  await send(spoor.otlpHttp, trace);
+  expect(await spoor.stop()).toBe(0);
+  const again = await startSpoorProcess({ dataDir, args, env });
+  cleanups.push(() => again.kill());
+  await again.ready();
+  expect((await find(again.address, trace[0].traceId)).spanIds).toEqual(spanIdsOf(trace));
 });

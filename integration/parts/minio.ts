@@ -18,6 +18,9 @@ export interface MinioOptions {
   port?: number;
   /** Undefined: MinIO checks no region. */
   region?: string;
+  /** The owner of everything; a user of the tests unless given. */
+  user?: string;
+  password?: string;
 }
 
 export interface Minio extends Part {
@@ -36,8 +39,8 @@ export async function startMinio(options: MinioOptions): Promise<Minio> {
     program: await installMinio(),
     args: ["server", options.dir, "--address", `127.0.0.1:${port}`, "--quiet"],
     env: {
-      MINIO_ROOT_USER: minioUser,
-      MINIO_ROOT_PASSWORD: minioPassword,
+      MINIO_ROOT_USER: options.user ?? minioUser,
+      MINIO_ROOT_PASSWORD: options.password ?? minioPassword,
       MINIO_BROWSER: "off",
       MINIO_UPDATE: "off",
       // Folders of the system's disk are refused without it.
