@@ -119,6 +119,32 @@ test("fault: the error can be chosen, for a timeout for example", async () => {
   expect(await store.get("k")).toEqual(content);
 });
 
+test("fault: slow lets others overtake, damaged flips one bit of a range, stale hides", async () => {
+  const below = new MemoryStore();
+  for (const key of ["a", "b", "c", "d"]) await below.put(key, content);
+  const slow = faultStore(below, failNth(1, "slow"));
+  const order: string[] = [];
+  await Promise.all([
+    slow.get("a").then(() => order.push("slow")),
+    slow.get("b").then(() => order.push("quick")),
+  ]);
+  expect(order).toEqual(["quick", "slow"]);
+  const damaged = faultStore(below, () => "damaged");
+  const read = await damaged.getRange("a", 0, 3);
+  const flipped = [...read].reduce((sum, byte, i) => sum + bitsOf(byte ^ content[i]), 0);
+  expect(flipped).toBe(1);
+  expect(await damaged.get("a")).toEqual(content);
+  expect(damaged.faults).toBe(1);
+  const stale = faultStore(below, ({ kind }) => (kind === "list" ? "stale" : "none"));
+  for (const key of ["e", "f"]) await stale.put(key, content);
+  expect(await keysOf(stale)).toEqual(["a", "b", "c", "d"]);
+  expect(await stale.get("f")).toEqual(content);
+});
+
+function bitsOf(byte: number): number {
+  return byte.toString(2).replaceAll("0", "").length;
+}
+
 async function keysOf(store: ObjectStore): Promise<string[]> {
   return (await Array.fromAsync(store.list(""))).map((info) => info.key);
 }

@@ -14,6 +14,14 @@ import { addOf, blockOf, nowMs, pathOf, tableOf, testClock, thrownBy } from "./t
 import { openLog } from "#pkg/log/log.ts";
 
 const policy = { commitsMin: 1, removedBeforeMs: 0 };
+const hourMs = 3_600_000;
+/** To which all commits of these tests are old. */
+const laterClock = { ...testClock, nowMs: () => nowMs + 2 * hourMs };
+
+/** Deletes what a checkpoint covers, hours later. */
+async function cleanUpLater(store: ObjectStore): Promise<number> {
+  return await tableOf(store, "t1", laterClock).cleanUp(nowMs + hourMs);
+}
 
 async function grown(commits: number): Promise<{ store: MemoryStore; writer: Table }> {
   const store = new MemoryStore({ clock: testClock });
@@ -93,16 +101,16 @@ test("it is due after enough commits, and tombstones that are old are left out",
 
 test("clean-up deletes what a checkpoint covers and is old, from the first one on", async () => {
   const { store, writer } = await grown(12);
-  expect(await writer.cleanUp(nowMs + 1)).toBe(0);
+  expect(await cleanUpLater(store)).toBe(0);
   await writer.checkpoint(policy);
   const before = plain(writer.snapshot);
   await writer.commit(addOf("x"));
   await writer.checkpoint(policy);
   await writer.commit(addOf("y"));
-  expect(await writer.cleanUp(nowMs), "all are young").toBe(0);
+  expect(await writer.cleanUp(nowMs + hourMs), "all are young").toBe(0);
   const lagging = tableOf(store);
   await lagging.refresh();
-  expect(await writer.cleanUp(nowMs + 1)).toBe(13);
+  expect(await cleanUpLater(store)).toBe(13);
   expect(await keysOf(store)).toEqual([
     "00000000000000000012.checkpoint.parquet",
     "00000000000000000012.json",
@@ -121,11 +129,41 @@ test("a reader whose next commits were cleaned up goes on from the checkpoint", 
   for (let at = 0; at < 5; at++) await writer.commit(addOf(`late${at}`));
   await writer.checkpoint(policy);
   await writer.commit(addOf("last"));
-  await writer.cleanUp(nowMs + 1);
+  await cleanUpLater(store);
   expect(plain(await reader.refresh())).toEqual(plain(writer.snapshot));
   // Without the hint too.
   await store.delete("t1/_delta_log/_last_checkpoint");
   expect(plain(await tableOf(store).refresh())).toEqual(plain(writer.snapshot));
+});
+
+test("a writer that slept while its next version was cleaned up loses nothing", async () => {
+  for (const when of ["before the commit", "between plan and put"] as const) {
+    const store = new MemoryStore({ clock: testClock });
+    let now = nowMs;
+    const clock = { ...testClock, nowMs: () => now };
+    const sleep = async (): Promise<void> => {
+      if (now !== nowMs) return;
+      for (let at = 0; at < 5; at++) await tableOf(store).commit(addOf(`other${at}`));
+      await tableOf(store).checkpoint(policy);
+      await tableOf(store).commit(addOf("last"));
+      expect(await cleanUpLater(store)).toBe(5);
+      now += 2 * hourMs;
+    };
+    const slow = faultStore(store, () => "none");
+    const putIfAbsent = slow.putIfAbsent.bind(slow);
+    slow.putIfAbsent = async (...args) => {
+      if (when === "between plan and put" && sleeper.snapshot.version >= 0) await sleep();
+      return await putIfAbsent(...args);
+    };
+    const sleeper = tableOf(slow, "t1", clock);
+    await sleeper.commit(addOf("first"));
+    if (when === "before the commit") await sleep();
+    const { version } = await sleeper.commit(addOf("mine"));
+    expect(version, when).toBe(7);
+    const { files } = await tableOf(store).refresh();
+    expect(files.has(pathOf("mine")), when).toBe(true);
+    expect(files.size, when).toBe(8);
+  }
 });
 
 test("a clean-up that broke off in the middle leaves a table that can be read", async () => {
@@ -186,7 +224,7 @@ test("a bad checkpoint or hint: the commits, or an older one, say the same; else
   expect(plain(await tableOf(store).refresh())).toEqual(expected);
   await store.put(checkpointKey("t1", 5), bytes.slice(0, 100));
   expect((await thrownBy(tableOf(store).refresh(), "Corrupt")).reason).toBe("checkpoint_needed");
-  await thrownBy(tableOf(store).cleanUp(nowMs + 1), "Corrupt");
+  await thrownBy(cleanUpLater(store), "Corrupt");
   expect(await keysOf(store)).toContain("00000000000000000005.json");
 });
 
@@ -207,10 +245,10 @@ test("fail the Nth call of checkpoint and clean-up, before and after: the table 
       const faulty = faultStore(store, failNth(nth, fault));
       const table = tableOf(faulty);
       await table.checkpoint(policy).catch(() => "the fault");
-      await table.cleanUp(nowMs + 1).catch(() => "the fault");
+      await cleanUpLater(faulty).catch(() => "the fault");
       expect(plain(await tableOf(store).refresh()), `${fault} ${nth}`).toEqual(expected);
       await tableOf(store).checkpoint(policy);
-      await tableOf(store).cleanUp(nowMs + 1);
+      await cleanUpLater(store);
       expect(plain(await tableOf(store).refresh()), `${fault} ${nth}`).toEqual(expected);
       expect(await keysOf(store)).toHaveLength(3);
       if (faulty.faults === 0) break;

@@ -1,4 +1,10 @@
-/** Deletes commits that a checkpoint covers, when they are so old that nobody reads them. */
+/**
+ * Deletes commits that a checkpoint covers, when they are so old that nobody reads them.
+ *
+ * A name that is freed could be created again: by a writer that knows nothing newer, whose commit
+ * nobody would read. So only commits of a certain age go, and writers that have not looked for a
+ * part of that time look first (table.ts).
+ */
 import type { ObjectInfo } from "#pkg/objstore/objstore.ts";
 import { type CheckpointOptions, checkpointVersion, lastCheckpoint } from "./checkpoint.ts";
 import { readCheckpoint } from "./checkpoint.ts";
@@ -8,6 +14,8 @@ export interface CleanUpOptions extends CheckpointOptions {
   beforeMs: number;
 }
 
+/** Commits younger than this are never deleted. One hour. */
+export const commitAgeMinMs = 3_600_000;
 /** Objects of one delete. */
 const batchSize = 500;
 

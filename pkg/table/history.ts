@@ -25,6 +25,7 @@ export interface ReadForward {
   keep(partial: Snapshot): void;
   /** Gets why a checkpoint could not be read; what it covers is then looked for elsewhere. */
   onBadCheckpoint(error: SpoorError): void;
+  signal?: AbortSignal;
 }
 
 interface Listing {

@@ -17,7 +17,7 @@ import { checkKey } from "#pkg/objstore/keys.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type Attempt, checkChange, type Plan, planCommit } from "./change.ts";
 import { lastCheckpoint, writeCheckpoint } from "./checkpoint.ts";
-import { cleanUpLog } from "./clean-up.ts";
+import { cleanUpLog, commitAgeMinMs } from "./clean-up.ts";
 import { commitKey, readForward } from "./history.ts";
 import type { Change, CommitResult, Snapshot } from "./model.ts";
 import { placeCommit } from "./place.ts";
@@ -72,6 +72,8 @@ export class Table {
   #snapshot: Snapshot = emptySnapshot();
   /** Version of the newest checkpoint that is known here. */
   #checkpoint = -1;
+  /** When the snapshot was last known to be the latest, milliseconds since the epoch. */
+  #latestMs = 0;
   #running: Promise<void> | undefined;
   #waiting: Promise<void> | undefined;
 
@@ -123,7 +125,7 @@ export class Table {
     const { signal } = options;
     checkChange(tenant, change);
     const attempt = { tenant, id: randomUUID(), nowMs: Math.trunc(this.#clock.nowMs()) };
-    let isFresh = this.#snapshot.version < 0;
+    let isFresh = this.#snapshot.version < 0 || this.#isOld();
     if (isFresh) await this.refresh({ signal });
     for (let tried = 0; tried < versionsTriedMax;) {
       const base = this.#snapshot;
@@ -133,7 +135,9 @@ export class Table {
         await this.refresh({ signal });
         continue;
       }
-      if ((await this.#place(base, plan, signal)) === "won") return this.#advance(base, plan);
+      const outcome = await this.#place(base, plan, signal);
+      if (outcome === "won" && (await this.#isInLog(plan, signal)))
+        return this.#advance(base, plan);
       tried++;
       isFresh = true;
       await this.refresh({ minVersion: base.version + 1, signal });
@@ -159,9 +163,14 @@ export class Table {
     return true;
   }
 
-  /** Deletes commits from before `beforeMs` that a checkpoint covers. Returns how many objects. */
+  /**
+   * Deletes commits from before `beforeMs`, an hour ago at least, that a checkpoint covers. Returns
+   * how many objects.
+   */
   async cleanUp(beforeMs: number, options: CommitOptions = {}): Promise<number> {
-    return await cleanUpLog({ store: this.#store, tenant: this.tenant, beforeMs, ...options });
+    const youngest = this.#clock.nowMs() - commitAgeMinMs;
+    const [store, tenant] = [this.#store, this.tenant];
+    return await cleanUpLog({ store, tenant, beforeMs: Math.min(beforeMs, youngest), ...options });
   }
 
   async #place(base: Snapshot, plan: Plan, signal?: AbortSignal): Promise<"won" | "lost"> {
@@ -172,12 +181,44 @@ export class Table {
     return outcome;
   }
 
+  /**
+   * Whether what is known may be so old that the next version's name was taken, checkpointed and
+   * freed again by a clean-up since.
+   */
+  #isOld(): boolean {
+    const ageMs = this.#clock.nowMs() - this.#latestMs;
+    return ageMs < 0 || ageMs > commitAgeMinMs / 6;
+  }
+
+  /**
+   * A process that slept between plan and put may have written under a name that was free again:
+   * nobody would ever read that commit. Then the table tells whether it has it.
+   */
+  async #isInLog({ commit }: Plan, signal: AbortSignal | undefined): Promise<boolean> {
+    if (!this.#isOld()) return true;
+    const [store, tenant, base] = [this.#store, this.tenant, emptySnapshot()];
+    const onBadCheckpoint = (error: SpoorError): void => this.#reportCheckpoint(error);
+    const keep = (): void => undefined;
+    const latest = await readForward({ store, tenant, base, keep, onBadCheckpoint, signal });
+    const isThere = ({ path }: { path: string }): boolean =>
+      latest.files.has(path) || latest.tombstones.has(path);
+    const isGone = ({ path }: { path: string }): boolean => !latest.files.has(path);
+    const hasTransactions = [...commit.transactions].every(
+      ([appId, version]) => (latest.transactions.get(appId) ?? -1) >= version,
+    );
+    const isIn = commit.add.every(isThere) && commit.remove.every(isGone) && hasTransactions;
+    if (!isIn) this.#log.error({ id: commit.id }, "a commit came too late and was not taken");
+    this.#keep(latest);
+    return isIn;
+  }
+
   #advance(base: Snapshot, plan: Plan): CommitResult {
     const version = base.version + 1;
     const builder = new SnapshotBuilder(base);
     builder.apply(plan.commit, commitKey(this.tenant, version));
     const snapshot = builder.finish();
     this.#keep(snapshot);
+    this.#latestMs = this.#clock.nowMs();
     return { version, snapshot };
   }
 
@@ -211,10 +252,14 @@ export class Table {
     const keep = (snapshot: Snapshot): void => {
       this.#keep(snapshot);
     };
-    const onBadCheckpoint = (error: SpoorError): void => {
-      this.#log.warn({ error: error.message }, "a checkpoint cannot be read");
-    };
+    const onBadCheckpoint = (error: SpoorError): void => this.#reportCheckpoint(error);
+    const nowMs = this.#clock.nowMs();
     keep(await readForward({ store, tenant, base, keep, onBadCheckpoint }));
+    this.#latestMs = nowMs;
+  }
+
+  #reportCheckpoint(error: SpoorError): void {
+    this.#log.warn({ error: error.message }, "a checkpoint cannot be read");
   }
 
   /** The version of the last checkpoint that is known here, or that the bucket names; -1: none. */
