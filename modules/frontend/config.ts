@@ -9,6 +9,8 @@ export interface FrontendConfig {
   queriesMax: number;
   concurrency: number;
   queryMemoryBytesMax: number;
+  tagMemoryBytesMax: number;
+  tagAnswerBytesMax: number;
   searchLimitMax: number;
   spansPerTraceMax: number;
   connectionsMax: number;
@@ -43,6 +45,12 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
   queryMemoryBytesMax: positive
     .default(256 * 1024 * 1024)
     .describe("Memory of one search for the traces that it knows of, bytes; beyond it, an error."),
+  tagMemoryBytesMax: positive
+    .default(8 * 1024 * 1024)
+    .describe("Memory of one question for names or values of tags, bytes; the rarest are dropped."),
+  tagAnswerBytesMax: positive
+    .default(1_000_000)
+    .describe("Longest answer about tags, bytes; what is less frequent is left out."),
   searchLimitMax: positive.default(262_144).describe("Most traces that one search may ask for."),
   spansPerTraceMax: positive
     .default(100)

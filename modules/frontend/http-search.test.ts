@@ -153,6 +153,9 @@ describe("search", () => {
     ["start=1699999942&end=1700000000", 0],
     ["start=0&end=4294967295", 1],
     ["limit=262144&spss=0", 1],
+    ["since=2m", 1],
+    ["since=30s", 0],
+    ["since=30s&start=0&end=4294967295", 0],
   ])("finds by %s: %i", async (query, traces) => {
     const { text } = await askFilled(`/api/search?${query}`);
     const found = JSON.parse(text) as { traces: object[] };
@@ -170,6 +173,12 @@ describe("search", () => {
     ],
     ["spss=101", "spss 101 exceeds the maximum of 100"],
     ["spss=%F0%9F%98%80", 'invalid spss: must be a number from 0 to 4294967295, not "😀"'],
+    ["tags=%3Db", "invalid tags: unexpected '=' at pos 1"],
+    ["tags=a%3Db+a%3Dc", "invalid tags: tag a has been set twice"],
+    ["minDuration=x", 'invalid minDuration: must be a duration like 100ms, not "x"'],
+    ["maxDuration=1d", 'invalid maxDuration: must be a duration like 100ms, not "1d"'],
+    ["minDuration=2s&maxDuration=1s", "invalid maxDuration: must not be less than minDuration"],
+    ["since=1", 'invalid since: must be a duration like 1h, not "1"'],
     ["start=1", "only one of start and end provided: must provide both or neither"],
     ["end=1", "only one of start and end provided: must provide both or neither"],
     ["start=2&end=1", "http parameter start must be before end. received start=2 end=1"],
@@ -183,12 +192,7 @@ describe("search", () => {
     ],
     ["q={}%20|%20rate()", "not supported yet: the metrics function rate"],
     ["q={.a=1}%26%26{.b=1}", "not supported yet: the spanset operator &&"],
-    ["tags=a%3Db", "tags is not supported yet"],
     ["q={}&tags=a%3Db", "invalid request: can't specify tags and q"],
-    ["minDuration=1s", "minDuration is not supported yet"],
-    ["maxDuration=1s", "maxDuration is not supported yet"],
-    ["since=1h", "since is not supported yet"],
-    ["service.name=a", "tags as parameters (service.name) are not supported yet"],
     [`q={${"%20".repeat(128 * 1024)}}`, "query exceeds the maximum size of 131072 bytes"],
   ])("refuses ?%s", async (query, text) => {
     const answer = await askFilled(`/api/search?${query}`);

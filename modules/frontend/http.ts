@@ -12,6 +12,7 @@ import type { FrontendMetrics } from "./metrics.ts";
 import type { Queries } from "./queries.ts";
 import { parseSearch, type SearchParams, parseTraceId, parseTraceRange } from "./params.ts";
 import { formatStatusPage, type StatusPage } from "./status-page.ts";
+import { type TagAsk, tagNames, tagValues } from "./tag-routes.ts";
 import { throwIfEnded } from "./view.ts";
 
 export interface HttpParts {
@@ -59,6 +60,17 @@ export function buildApp(parts: HttpParts): Hono<Env> {
   query("/api/v2/traces/:id", (c, question) => traceById(parts, c, { ...question, version: "v2" }));
   query("/api/search", (c, question) => search(parts, c, question));
   query("/api/search/explain", (c, question) => explain(parts, c, question));
+  for (const [version, path] of [
+    ["v1", "/api"],
+    ["v2", "/api/v2"],
+  ] as const) {
+    query(`${path}/search/tags`, (c, question) => tagNames(tagAsk(parts, c, question), version));
+    // The name may have slashes.
+    query(`${path}/search/tag/*`, (c, question) => {
+      const name = tagNameIn(c.req.path, `${path}/search/tag/`);
+      return tagValues(tagAsk(parts, c, question), version, name);
+    });
+  }
   app.all("/api/echo", (c) =>
     answered(parts, c, { route: "/api/echo", handler: () => textAnswer("echo\n") }),
   );
@@ -166,6 +178,24 @@ function searchParams({ config, clock }: HttpParts, c: Context<Env>): SearchPara
     limitMax: config.searchLimitMax,
     spansPerTraceMax: config.spansPerTraceMax,
   });
+}
+
+function tagAsk(
+  { queries, config, clock }: HttpParts,
+  c: Context<Env>,
+  question: Question,
+): TagAsk {
+  const bytesMax = config.tagAnswerBytesMax;
+  return { ...question, queries, params: paramsOf(c), nowMs: clock.nowMs(), bytesMax };
+}
+
+/** What stands between the prefix and `/values`, as it was sent. */
+function tagNameIn(path: string, prefix: string): string {
+  const end = "/values";
+  if (path.endsWith(end) && path.length > prefix.length + end.length) {
+    return path.slice(prefix.length, -end.length);
+  }
+  throw new SpoorError("NotFound", "404 page not found");
 }
 
 function paramsOf(c: Context<Env>): URLSearchParams {

@@ -9,6 +9,7 @@ export interface FrontendMetrics {
   inspectedBytes: Counter;
   answerBytes: Counter<"route">;
   limited: Counter<"reason">;
+  cutTagAnswers: Counter<"reason">;
   inFlight: Gauge;
 }
 
@@ -54,6 +55,12 @@ export function frontendMetrics(registry: Registry): FrontendMetrics {
     limited: new Counter({
       name: "spoor_frontend_limited_queries_total",
       help: "Queries that met a bound and got an error, by bound",
+      labelNames: ["reason"],
+      registers,
+    }),
+    cutTagAnswers: new Counter({
+      name: "spoor_frontend_cut_tag_answers_total",
+      help: "Answers about tags that lack the least frequent: bytes (of the answer), memory",
       labelNames: ["reason"],
       registers,
     }),

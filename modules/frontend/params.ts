@@ -1,7 +1,11 @@
 /** Parameters of requests, checked. All errors are InvalidInput with a text for people. */
 import type { TimeRange } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { parseNumber } from "#pkg/traceql/literals.ts";
 import { type FieldExpr, notSupportedYet, parseQuery, type Query } from "#pkg/traceql/traceql.ts";
+import { parseLogfmt } from "./logfmt.ts";
+import { invalid } from "./params-errors.ts";
+import { allOf, durationFilter, tagsFilter } from "./tag-search.ts";
 
 const nanosPerSecond = 1_000_000_000n;
 const uint32Max = 4_294_967_295;
@@ -14,8 +18,10 @@ const defaultSpansPerTrace = 3;
 export interface SearchParams extends TimeRange {
   limit: number;
   spansPerTrace: number;
-  /** The condition of `q`; undefined if every span satisfies it. */
+  /** The condition; undefined if every span satisfies it. */
   filter?: FieldExpr;
+  /** Answers to searches by tags do not show the spans that match. */
+  isByTags: boolean;
 }
 
 export interface SearchBounds {
@@ -49,7 +55,6 @@ export function parseTraceRange(params: URLSearchParams): TimeRange | undefined 
 
 /** Parameters of /api/search. */
 export function parseSearch(params: URLSearchParams, bounds: SearchBounds): SearchParams {
-  checkConditions(params);
   const limit = parseUint(params, "limit") ?? defaultLimit;
   if (limit === 0) throw invalid("invalid limit: must be a positive number");
   if (limit > bounds.limitMax)
@@ -58,19 +63,18 @@ export function parseSearch(params: URLSearchParams, bounds: SearchBounds): Sear
   if (spss > bounds.spansPerTraceMax) {
     throw invalid(`spss ${spss} exceeds the maximum of ${bounds.spansPerTraceMax}`);
   }
-  const range = parseRange(params) ?? defaultRange(bounds.nowMs);
-  const spansPerTrace = spss === 0 ? bounds.spansPerTraceMax : spss;
-  return { ...range, limit, spansPerTrace, filter: parseFilter(valueOf(params, "q") ?? "") };
+  const range =
+    parseSince(params, bounds.nowMs) ?? parseRange(params) ?? defaultRange(bounds.nowMs);
+  const { isByTags, filter } = parseConditions(params);
+  const shown = spss === 0 ? bounds.spansPerTraceMax : spss;
+  return { ...range, limit, spansPerTrace: isByTags ? 0 : shown, filter, isByTags };
 }
 
-const knownParams = new Set(["q", "tags", "start", "end", "limit", "spss"]);
-const conditions = ["tags", "minDuration", "maxDuration", "since"];
+/** All other parameters are tags, where none of `languageParams` is there. */
+const knownParams: readonly string[] = ["limit", "spss", "minDuration", "maxDuration"];
+const languageParams: readonly string[] = ["q", "tags", "start", "end", "since"];
 
-/**
- * Refuses what would change the answer and is not evaluated: to ignore it would be a wrong
- * answer.
- */
-function checkConditions(params: URLSearchParams): void {
+function parseConditions(params: URLSearchParams): Pick<SearchParams, "filter" | "isByTags"> {
   const q = valueOf(params, "q");
   const tags = valueOf(params, "tags");
   if (q !== undefined && tags !== undefined)
@@ -80,13 +84,20 @@ function checkConditions(params: URLSearchParams): void {
       throw invalid(`query exceeds the maximum size of ${queryBytesMax} bytes`);
     }
   }
-  for (const name of conditions) {
-    if (valueOf(params, name) !== undefined) throw invalid(`${name} is not supported yet`);
-  }
-  if (["q", "tags", "start", "end"].some((name) => valueOf(params, name) !== undefined)) return;
-  // Without these, old clients send tags as parameters of their own.
-  const other = [...params.keys()].find((name) => !knownParams.has(name));
-  if (other !== undefined) throw invalid(`tags as parameters (${other}) are not supported yet`);
+  const minDuration = valueOf(params, "minDuration");
+  const maxDuration = valueOf(params, "maxDuration");
+  const duration = durationFilter(minDuration, maxDuration);
+  if (q !== undefined) return { filter: allOf([parseFilter(q), duration]), isByTags: false };
+  const wanted = tags === undefined ? otherParams(params) : parseLogfmt(tags);
+  const filter = allOf([tagsFilter(wanted), duration]);
+  return { filter, isByTags: tags !== undefined || filter !== undefined };
+}
+
+/** Tags as parameters of their own, as clients from before `tags` send them. */
+function otherParams(params: URLSearchParams): Map<string, string> {
+  if (languageParams.some((name) => valueOf(params, name) !== undefined)) return new Map();
+  const known = [...knownParams, ...languageParams];
+  return new Map([...params].filter(([name]) => !known.includes(name) && name !== ""));
 }
 
 /** The condition of a TraceQL query that is one spanset filter. */
@@ -128,9 +139,28 @@ function parseRange(params: URLSearchParams): TimeRange | undefined {
   return { startNano: BigInt(start) * nanosPerSecond, endNano: BigInt(end) * nanosPerSecond };
 }
 
-function defaultRange(nowMs: number): TimeRange {
+/** The last 15 minutes. */
+export function defaultRange(nowMs: number): TimeRange {
   const nano = (ms: number): bigint => BigInt(Math.trunc(ms)) * 1_000_000n;
   return { startNano: nano(nowMs - defaultRangeMs), endNano: nano(nowMs) };
+}
+
+/** The range that `since` means: it ends now, whatever `start` and `end` say. */
+export function parseSince(params: URLSearchParams, nowMs: number): TimeRange | undefined {
+  const text = valueOf(params, "since");
+  if (text === undefined) return undefined;
+  const parsed = parseNumber(text);
+  const isDuration = "value" in parsed && parsed.value.type === "duration";
+  if (!isDuration || BigInt(parsed.value.value) <= 0n) {
+    throw invalid(`invalid since: must be a duration like 1h, not ${shownText(text)}`);
+  }
+  const endNano = BigInt(Math.trunc(nowMs)) * 1_000_000n;
+  const sinceNano = BigInt(parsed.value.value);
+  return { startNano: sinceNano < endNano ? endNano - sinceNano : 0n, endNano };
+}
+
+function shownText(text: string): string {
+  return JSON.stringify(text.slice(0, 100));
 }
 
 function parseUint(params: URLSearchParams, name: string): number | undefined {
@@ -139,15 +169,10 @@ function parseUint(params: URLSearchParams, name: string): number | undefined {
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   if (value <= uint32Max) return value;
   const unit = name === "start" || name === "end" ? "unix seconds" : "a number";
-  const shown = JSON.stringify(text.slice(0, 100));
-  throw invalid(`invalid ${name}: must be ${unit} from 0 to ${uint32Max}, not ${shown}`);
+  throw invalid(`invalid ${name}: must be ${unit} from 0 to ${uint32Max}, not ${shownText(text)}`);
 }
 
 /** An empty value is as good as none. */
-function valueOf(params: URLSearchParams, name: string): string | undefined {
+export function valueOf(params: URLSearchParams, name: string): string | undefined {
   return params.get(name) || undefined;
-}
-
-function invalid(message: string): SpoorError {
-  return new SpoorError("InvalidInput", message, { reason: "invalid_parameter" });
 }

@@ -1,4 +1,5 @@
 /** Queries from parsed parameters to answers, with what must be said when not all could be read. */
+import type { TagValue } from "#pkg/engine/tag-counter.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerPool } from "./answer-pool.ts";
 import { type Answer, headerText, jsonAnswer } from "./answers.ts";
@@ -8,6 +9,14 @@ import type { FrontendMetrics } from "./metrics.ts";
 import { formatSearch } from "./search-answer.ts";
 import type { SearchQuery } from "./search-query.ts";
 import { searchNewest, type SearchResult } from "./search.ts";
+import type { TagAnswer } from "./tag-answer.ts";
+import {
+  findTags,
+  type TagsOptions,
+  type TagsQuery,
+  type TagsResult,
+  type TagsStats,
+} from "./tags.ts";
 import type { TraceFormat } from "./trace-answer.ts";
 import { findTrace, type TraceQuery } from "./trace-by-id.ts";
 import { type Failure, joinMessages, type Spans } from "./view.ts";
@@ -68,7 +77,9 @@ export class Queries {
     // An empty list would look as if there were no traces.
     if (result.isStoredMissing && traces.length === 0) throw incomplete(partial);
     this.#note("search", failures);
-    return { ...jsonAnswer(await formatSearch(traces, stats)), headers: partialHeaders(partial) };
+    const hasSpanSets = query.isByTags !== true;
+    const json = await formatSearch(traces, stats, hasSpanSets);
+    return { ...jsonAnswer(json), headers: partialHeaders(partial) };
   }
 
   /** Runs a search and tells how. */
@@ -95,6 +106,36 @@ export class Queries {
     }
   }
 
+  /** Names or values of tags, in the form that `format` gives them. */
+  async tags(query: TagsQuery, format: TagFormat): Promise<Answer> {
+    const { spans, config, metrics } = this.#options;
+    const result = await findTagsLeniently(spans, query, {
+      concurrency: config.concurrency,
+      memoryBytesMax: config.tagMemoryBytesMax,
+    });
+    const { values, stats, failures } = result;
+    metrics.inspectedSpans.inc(stats.inspectedSpans);
+    metrics.inspectedBytes.inc(stats.inspectedBytes);
+    if (result.truncated) {
+      metrics.cutTagAnswers.inc({ reason: "memory" });
+      failures.push({ reason: "tag_memory", message: "there are more tags than memory for them" });
+    }
+    const partial = joinMessages(failures);
+    if (result.isStoredMissing && values.length === 0) throw incomplete(partial);
+    this.#note("tags", failures);
+    return { ...this.#tagAnswer(format(values, stats)), headers: partialHeaders(partial) };
+  }
+
+  /** What is known without asking: nothing is read for it. */
+  knownTags(format: (stats: TagsStats) => TagAnswer): Answer {
+    return this.#tagAnswer(format(noStats));
+  }
+
+  #tagAnswer({ json, isCut }: TagAnswer): Answer {
+    if (isCut) this.#options.metrics.cutTagAnswers.inc({ reason: "bytes" });
+    return jsonAnswer(json);
+  }
+
   #note(route: string, failures: readonly Failure[]): void {
     if (failures.length === 0) return;
     const { config, metrics } = this.#options;
@@ -102,6 +143,31 @@ export class Queries {
     for (const reason of new Set(failures.map((failure) => failure.reason))) {
       metrics.partial.inc({ route, reason });
     }
+  }
+}
+
+export type TagFormat = (values: readonly TagValue[], stats: TagsStats) => TagAnswer;
+
+const noStats: TagsStats = {
+  inspectedBytes: 0,
+  inspectedSpans: 0,
+  totalBlocks: 0,
+  totalBlockBytes: 0,
+  totalJobs: 0,
+  completedJobs: 0,
+};
+
+/** A filter that the spans make impossible is none: somebody may still be typing it. */
+async function findTagsLeniently(
+  spans: Spans,
+  query: TagsQuery,
+  options: TagsOptions,
+): Promise<TagsResult> {
+  try {
+    return await findTags(spans, query, options);
+  } catch (error) {
+    if (toSpoorError(error).reason !== "traceql_value") throw error;
+    return await findTags(spans, { ...query, filter: undefined }, options);
   }
 }
 

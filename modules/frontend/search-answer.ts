@@ -17,11 +17,12 @@ const tracesPerTurn = 500;
 export async function formatSearch(
   traces: readonly MergedTrace[],
   stats: SearchStats,
+  hasSpanSets: boolean,
 ): Promise<string> {
   const mixed = mixedKeys(traces);
   const parts: string[] = [];
   for (const [i, trace] of traces.entries()) {
-    parts.push(JSON.stringify(traceJson(trace, mixed)));
+    parts.push(JSON.stringify(traceJson(trace, hasSpanSets ? mixed : undefined)));
     if (i % tracesPerTurn === tracesPerTurn - 1) await setImmediate();
   }
   return `{"traces":[${parts.join(",")}],"metrics":${JSON.stringify(metricsJson(stats))}}`;
@@ -41,9 +42,8 @@ function mixedKeys(traces: readonly MergedTrace[]): ReadonlySet<string> {
   return mixed;
 }
 
-function traceJson(trace: MergedTrace, mixed: ReadonlySet<string>): object {
-  const spans = trace.spans.map((span) => spanJson(span, mixed));
-  const spanSet = { spans, matched: trace.matchedSpans };
+/** Without `mixed`, without span sets. */
+function traceJson(trace: MergedTrace, mixed: ReadonlySet<string> | undefined): object {
   const durationMs = (trace.endNano - trace.startNano) / 1_000_000n;
   return {
     traceID: trace.traceId,
@@ -51,8 +51,7 @@ function traceJson(trace: MergedTrace, mixed: ReadonlySet<string>): object {
     rootTraceName: trace.root?.name ?? "",
     startTimeUnixNano: unsigned(trace.startNano),
     durationMs: Number(durationMs < uint32Max ? durationMs : uint32Max),
-    spanSet,
-    spanSets: [spanSet],
+    ...(mixed === undefined ? {} : spanSetsJson(trace, mixed)),
     serviceStats: Object.fromEntries(
       Object.entries(trace.services).map(([service, { spanCount, errorCount }]) => [
         service,
@@ -60,6 +59,12 @@ function traceJson(trace: MergedTrace, mixed: ReadonlySet<string>): object {
       ]),
     ),
   };
+}
+
+function spanSetsJson(trace: MergedTrace, mixed: ReadonlySet<string>): object {
+  const spans = trace.spans.map((span) => spanJson(span, mixed));
+  const spanSet = { spans, matched: trace.matchedSpans };
+  return { spanSet, spanSets: [spanSet] };
 }
 
 function spanJson(span: SpanSummary, mixed: ReadonlySet<string>): object {

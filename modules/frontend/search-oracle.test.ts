@@ -149,4 +149,4 @@ it("a search finds what the oracle finds, however spans are cut", async () => {
   }
   console.log(`searches: seed ${seed}, ${JSON.stringify(outcome)}`);
   expect(outcome.found).toBeGreaterThan(dataSets);
-});
+}, 600_000);

@@ -9,6 +9,8 @@ export interface SearchQuery extends TimeRange {
   spansPerTrace: number;
   /** The condition that at least one span of a trace must satisfy; undefined: none. */
   filter?: FieldExpr;
+  /** Answers to searches by tags do not show the spans that match. */
+  isByTags?: boolean;
   signal: AbortSignal;
 }
 

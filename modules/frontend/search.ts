@@ -3,12 +3,12 @@
  * overlap the range, whatever heads, row groups and blocks they are in. With a filter, those traces
  * of which at least one of these spans matches. How: search-run.ts.
  */
-import type { Shard, TimeRange } from "#pkg/api/query.ts";
+import type { Shard } from "#pkg/api/query.ts";
 import type { ShardState } from "./candidates.ts";
 import type { MergedTrace } from "./details-of-trace.ts";
 import { SearchRun } from "./search-run.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
-import { type Failure, openView, type Spans } from "./view.ts";
+import { type Failure, openView, overlaps, type Spans } from "./view.ts";
 
 export interface SearchStats {
   inspectedTraces: number;
@@ -89,11 +89,4 @@ export async function searchNewest(
   } finally {
     view.release();
   }
-}
-
-function overlaps(
-  times: { minStartNano: bigint; maxEndNano: bigint },
-  { startNano, endNano }: TimeRange,
-): boolean {
-  return times.minStartNano < endNano && times.maxEndNano >= startNano;
 }

@@ -3,6 +3,7 @@
  * read in this thread. The ingester and the querier answer the same questions on threads of theirs.
  */
 import type {
+  IndexedTags,
   LiveSpans,
   PinnedHead,
   PinnedHeads,
@@ -11,7 +12,9 @@ import type {
   StoredSnapshot,
   StoredSpans,
 } from "#pkg/api/query.ts";
+import type { TagsRequest } from "#pkg/api/tags.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
+import type { BlockIndex } from "#pkg/block/block-index.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
@@ -20,9 +23,14 @@ import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/ro
 import { listTraces } from "#pkg/engine/list-traces.ts";
 import { findTrace, hasTrace, traceDetails } from "#pkg/engine/traces.ts";
 import { SpanTimes } from "#pkg/engine/span-times.ts";
+import { countRowGroupTags, tagsOfIndex } from "#pkg/engine/block-tags.ts";
+import { TagCounter } from "#pkg/engine/tag-counter.ts";
+import { countTags } from "#pkg/engine/tags.ts";
+import { toSpoorError } from "#pkg/errors/errors.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import { overlaps } from "./view.ts";
 
 export const tenant = "single-tenant";
 
@@ -67,6 +75,7 @@ export function headShardOf(
       inspectedBytes: 0,
     }),
     findTrace: async (traceId) => findTrace(batch, traceId),
+    countTags: async (request) => countTags(batch, request),
   };
 }
 
@@ -81,6 +90,9 @@ export class TestSpans implements LiveSpans, StoredSpans {
   /** Thrown by `pin` and `snapshot` if set. */
   liveError: Error | undefined;
   storedError: Error | undefined;
+  /** Thrown for each block whose index is asked, if set. */
+  brokenIndex: Error | undefined;
+  readonly #indexes = new Map<string, BlockIndex>();
   /** How many pins are not released. */
   pins = 0;
   /** Every call, in order, for tests of the order of things. */
@@ -107,6 +119,29 @@ export class TestSpans implements LiveSpans, StoredSpans {
     return { version: 7, blocks, failed, transactions };
   }
 
+  async indexedTags(blocks: readonly StoredBlock[], request: TagsRequest): Promise<IndexedTags> {
+    this.calls.push(`indexedTags of ${blocks.length}`);
+    const counter = new TagCounter(request.bytesMax);
+    const unread: IndexedTags["unread"] = [];
+    const failed: IndexedTags["failed"] = [];
+    for (const block of blocks) {
+      const index = this.#indexes.get(block.path)!;
+      const groups = block.shards.flatMap((shard, i) => (overlaps(shard, request) ? [i] : []));
+      const asked = groups.length === block.shards.length ? undefined : groups;
+      try {
+        if (this.brokenIndex !== undefined) throw this.brokenIndex;
+        const found = await tagsOfIndex(index, asked, request);
+        counter.addCounts(found.counts);
+        for (const { rowGroup, question } of found.unread) {
+          unread.push({ shard: block.shards[rowGroup], question });
+        }
+      } catch (error) {
+        failed.push({ path: block.path, error: toSpoorError(error) });
+      }
+    }
+    return { ...counter.counts(), inspectedSpans: 0, inspectedBytes: 0, unread, failed };
+  }
+
   async addBlock(
     name: string,
     specs: readonly SpanSpec[],
@@ -129,6 +164,7 @@ export class TestSpans implements LiveSpans, StoredSpans {
       sizeBytes: file.sizeBytes,
       indexOffset: tags.indexOffset,
     });
+    this.#indexes.set(path, reader.index);
     const block = inlineBlock(path, file.sizeBytes, { reader, tags });
     this.blocks.push(block);
     return block;
@@ -141,6 +177,7 @@ interface OpenBlock {
 }
 
 function inlineBlock(path: string, sizeBytes: number, { reader, tags }: OpenBlock): StoredBlock {
+  const tagBlock = { index: reader.index, reader: async () => reader };
   const shards = tags.rowGroups.map((times, rowGroup): Shard => {
     return {
       name: `block ${path} row group ${rowGroup}`,
@@ -153,6 +190,7 @@ function inlineBlock(path: string, sizeBytes: number, { reader, tags }: OpenBloc
       listTraces: (request) => listRowGroup(reader, rowGroup, request),
       traceDetails: (request) => detailsOfRowGroup(reader, rowGroup, request),
       findTrace: (traceId) => findInRowGroups(reader, rowGroup, traceId),
+      countTags: (request) => countRowGroupTags(tagBlock, rowGroup, request),
     };
   });
   return {
@@ -184,7 +222,7 @@ export function broken<T extends Shard | StoredBlock>(what: T, error: Error): T 
     throw error;
   };
   if (!("shards" in what)) {
-    return { ...what, listTraces: fail, traceDetails: fail, findTrace: fail };
+    return { ...what, listTraces: fail, traceDetails: fail, findTrace: fail, countTags: fail };
   }
   const shards = what.shards.map((shard) => broken(shard, error));
   return { ...what, shards, findTrace: fail };

@@ -10,6 +10,7 @@ import type {
   StoredBlock,
   StoredSnapshot,
   StoredSpans,
+  TimeRange,
 } from "#pkg/api/query.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 
@@ -64,6 +65,14 @@ export async function openView(
     pinned?.release();
     throw error;
   }
+}
+
+/** Whether something may hold spans that overlap the range. */
+export function overlaps(
+  times: { minStartNano: bigint; maxEndNano: bigint },
+  { startNano, endNano }: TimeRange,
+): boolean {
+  return times.minStartNano < endNano && times.maxEndNano >= startNano;
 }
 
 /** Offsets decide: a head at or below the snapshot's transaction is in blocks already. */

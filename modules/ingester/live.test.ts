@@ -1,9 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { PinnedHead, TimeRange } from "#pkg/api/query.ts";
+import type { TagQuestion } from "#pkg/api/tags.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import { type FieldExpr, parseLeniently } from "#pkg/traceql/traceql.ts";
 import { makeTrace, startIngester, TempFolder, type TestIngester } from "./testing.ts";
 
 const signal = new AbortController().signal;
@@ -56,6 +58,32 @@ const ranges = fc.record({
   endNano: fc.bigInt({ min: 0n, max: 26n }),
 });
 
+/** Services: of the whole head, and of those that match and overlap the range. */
+async function checkTags(head: PinnedHead, own: SpanSpec[], range: TimeRange): Promise<void> {
+  const question: TagQuestion = {
+    kind: "values",
+    references: [{ kind: "attribute", scope: "resource", name: "service.name" }],
+  };
+  const ask = async (filter?: FieldExpr): Promise<[string, number][]> => {
+    const request = { question, ...range, filter, bytesMax: 1e6 };
+    const { groups } = await head.countTags(request, signal);
+    const found = groups.flatMap(({ texts, counts }) =>
+      texts.map((text, i): [string, number] => [text, counts[i]]),
+    );
+    return found.sort(([a], [b]) => (a < b ? -1 : 1));
+  };
+  const expected = (spans: SpanSpec[]): [string, number][] => {
+    return [...Map.groupBy(spans, ({ service = "" }) => service)]
+      .map(([service, all]): [string, number] => [service, all.length])
+      .sort(([a], [b]) => (a < b ? -1 : 1));
+  };
+  expect(await ask()).toEqual(expected(own));
+  const inRange = own.filter(
+    (span) => span.startNano < range.endNano && endOf(span) >= range.startNano,
+  );
+  expect(await ask(parseLeniently("{ duration >= 0ns }").filter)).toEqual(expected(inRange));
+}
+
 /** Each head against an oracle of the spans of its partition. */
 async function checkTenant(
   running: TestIngester,
@@ -84,6 +112,7 @@ async function checkTenant(
       { ...range, ids: all.ids, spansPerTrace: 3 },
       signal,
     );
+    await checkTags(head, own, range);
     const matching = oracleList(own, range, 100).map((line) => line.slice(0, 32));
     expect(details.map(({ traceId }) => traceId).sort()).toEqual([...matching].sort());
     for (const { traceId, matchedSpans } of details) {

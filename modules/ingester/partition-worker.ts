@@ -4,6 +4,7 @@
 import { setImmediate as yieldToEvents, setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import type { ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
+import type { TagsRequest } from "#pkg/api/tags.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { type Handlers, Rpc } from "#pkg/rpc/rpc.ts";
@@ -63,6 +64,8 @@ class PartitionWorker {
         partition.traceDetails(pinId, headId, request),
       findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
         partition.findTrace(pinId, headId, request),
+      countTags: ({ pinId, headId, request }: HeadCall<TagsRequest>) =>
+        partition.countTags(pinId, headId, request),
       committed: (head: { tenant: string; headId: number }) => partition.committed(head),
       state: () => {
         partition.setDurableEnd(this.#durable.value);

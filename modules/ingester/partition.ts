@@ -10,9 +10,11 @@ import type {
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { listTraces } from "#pkg/engine/list-traces.ts";
 import { findTrace, traceDetails } from "#pkg/engine/traces.ts";
+import { countTags } from "#pkg/engine/tags.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
 import { allSpans, LiveHead, spansOfTraces, Undecodable } from "./live-head.ts";
 import type { ClosedHead, PartitionState, PartitionWorkerData, PinAnswer } from "./messages.ts";
@@ -229,6 +231,10 @@ export class Partition {
   findTrace(pinId: number, headId: number, traceId: Uint8Array): Uint8Array | undefined {
     const batch = spansOfTraces(this.#pins.get(pinId, headId), traceId);
     return batch.rows === 0 ? undefined : findTrace(batch, traceId);
+  }
+
+  countTags(pinId: number, headId: number, request: TagsRequest): TagCounts {
+    return countTags(allSpans(this.#pins.get(pinId, headId)), request);
   }
 
   state(): PartitionState {

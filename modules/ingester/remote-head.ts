@@ -6,6 +6,7 @@ import type {
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
 import type { Rpc } from "#pkg/rpc/rpc.ts";
 import type { HeadInfo } from "./messages.ts";
 
@@ -52,6 +53,10 @@ export class RemoteHead implements PinnedHead {
 
   async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
     return (await this.#ask("findTrace", traceId, signal)) as Uint8Array | undefined;
+  }
+
+  async countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts> {
+    return (await this.#ask("countTags", request, signal)) as TagCounts;
   }
 
   #ask(method: string, request: unknown, signal: AbortSignal): Promise<unknown> {

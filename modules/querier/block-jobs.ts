@@ -8,7 +8,9 @@ import type {
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
 import { blockError } from "#pkg/block/block-index.ts";
+import { countRowGroupTags } from "#pkg/engine/block-tags.ts";
 import {
   detailsOfRowGroup,
   findInRowGroups,
@@ -18,18 +20,11 @@ import {
 } from "#pkg/engine/row-group.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { type StoreConfig, storeName } from "#pkg/objstore/store-config.ts";
+import { storeName } from "#pkg/objstore/store-config.ts";
 import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
+import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
-
-export interface BlockJobBase {
-  /** Where the block is, and its place in the store. */
-  store: StoreConfig;
-  key: string;
-  sizeBytes: number;
-  indexOffset: number;
-  footerOffset: number;
-}
+import { runTagIndexJob, type TagIndexAnswer, type TagIndexJob } from "./tag-index-job.ts";
 
 export interface ListJob extends BlockJobBase {
   kind: "list";
@@ -51,7 +46,16 @@ export interface FindJob extends BlockJobBase {
   traceId: Uint8Array;
 }
 
-export type BlockJob = ListJob | DetailsJob | FindJob;
+export interface CountTagsJob extends BlockJobBase {
+  kind: "countTags";
+  rowGroup: number;
+  request: TagsRequest;
+}
+
+/** A job about one block. */
+type OneBlockJob = ListJob | DetailsJob | FindJob | CountTagsJob;
+
+export type BlockJob = OneBlockJob | TagIndexJob;
 
 /** The answer of each kind of job. */
 export interface BlockJobAnswers {
@@ -59,6 +63,8 @@ export interface BlockJobAnswers {
   details: DetailsAnswer;
   /** Protobuf TracesData. */
   find: Uint8Array | undefined;
+  countTags: TagCounts;
+  tagIndex: TagIndexAnswer;
 }
 
 export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
@@ -72,34 +78,30 @@ export class BlockJobs {
     this.#blocks = new OpenBlocks(options);
   }
 
-  /**
-   * One job at a time. Throws Corrupt naming the block, NotFound, or what the store throws. What is
-   * corrupt may be a cache of the bucket: then the bucket itself is asked, once.
-   */
+  /** One job at a time. Throws Corrupt naming the block, NotFound, or what the store throws. */
   async run(job: BlockJob): Promise<BlockJobAnswer> {
-    try {
-      return await this.#run(job, false);
-    } catch (error) {
-      if (job.store.kind === "fs" || !hasCode(error, "Corrupt")) throw error;
-      return await this.#run(job, true);
-    }
+    const before = this.#readBytes;
+    const answer = await this.#answer(job);
+    if (answer === undefined || answer instanceof Uint8Array) return answer;
+    return { ...answer, inspectedBytes: this.#readBytes - before };
   }
 
-  async #run(job: BlockJob, isFresh: boolean): Promise<BlockJobAnswer> {
-    // A condition is asked of the tag index first: often nothing else is read.
-    const isPruned = job.kind === "list" && job.request.filter !== undefined;
-    const before = this.#readBytes;
-    return await this.#with(job, { withFooter: !isPruned, isFresh }, async (block) => {
+  async #answer(job: BlockJob): Promise<BlockJobAnswer> {
+    if (job.kind === "tagIndex") {
+      return await runTagIndexJob(job, (place, use) => this.#with(place, false, use));
+    }
+    return await this.#with(job, !isIndexFirst(job), async (block) => {
       switch (job.kind) {
-        case "list": {
-          const list = await listTraces(block, job);
-          return { ...list, inspectedBytes: this.#readBytes - before };
-        }
-        case "details": {
-          const reader = await block.reader();
-          const details = await detailsOfRowGroup(reader, job.rowGroup, job.request);
-          return { ...details, inspectedBytes: this.#readBytes - before };
-        }
+        case "list":
+          return await listTraces(block, job);
+        case "details":
+          return await detailsOfRowGroup(await block.reader(), job.rowGroup, job.request);
+        case "countTags":
+          return await countRowGroupTags(
+            { index: block.index, reader: () => block.reader() },
+            job.rowGroup,
+            job.request,
+          );
         default:
           return await findInRowGroups(await block.reader(), job.rowGroup, job.traceId);
       }
@@ -111,7 +113,21 @@ export class BlockJobs {
     this.#blocks.close();
   }
 
+  /** What is corrupt may be a cache of the bucket: then the bucket itself is asked, once. */
   async #with<T>(
+    place: BlockJobBase,
+    withFooter: boolean,
+    use: (block: OpenBlock) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await this.#use(place, { withFooter, isFresh: false }, use);
+    } catch (error) {
+      if (place.store.kind === "fs" || !hasCode(error, "Corrupt")) throw error;
+      return await this.#use(place, { withFooter, isFresh: true }, use);
+    }
+  }
+
+  async #use<T>(
     place: BlockJobBase,
     { withFooter, isFresh }: { withFooter: boolean; isFresh: boolean },
     use: (block: OpenBlock) => Promise<T>,
@@ -142,6 +158,11 @@ export class BlockJobs {
       },
     };
   }
+}
+
+/** The tag index is asked before rows: often nothing else is read. */
+function isIndexFirst(job: OneBlockJob): boolean {
+  return job.kind === "countTags" || (job.kind === "list" && job.request.filter !== undefined);
 }
 
 /** An error that names its block. */

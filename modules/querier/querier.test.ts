@@ -278,8 +278,11 @@ describe("Querier", () => {
     await addBlock(table, "good", spansOf(5));
     const made = await makeBlock("panic", "bad", spansOf(5));
     const key = `panic/${made.path}`;
-    // The first bytes of the first page: lengths that the reader believes.
-    const forged = forgeBlock(await store.get(key), (body) => body.fill(0xff, 4, 24));
+    // The first page's header: a kind of page that is left to the library, and lengths that it
+    // believes (thrift: type 3, two sizes of 2^30 and more).
+    const sizes = [0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f];
+    const header = Buffer.from([0x15, 0x06, ...sizes, ...sizes, 0]);
+    const forged = forgeBlock(await store.get(key), (body) => header.copy(body, 4));
     await store.put(key, forged);
     const [indexOffset, footerOffset] = made.tags["spoor.index"].split(",").map(Number);
     const moved = footerOffset + forged.length - made.sizeBytes;

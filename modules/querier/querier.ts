@@ -3,7 +3,14 @@
  * into bloom filters on the main thread, and reads blocks on disposable worker threads (README.md).
  */
 import type { Registry } from "prom-client";
-import type { FailedBlock, StoredBlock, StoredSnapshot, StoredSpans } from "#pkg/api/query.ts";
+import type {
+  FailedBlock,
+  IndexedTags,
+  StoredBlock,
+  StoredSnapshot,
+  StoredSpans,
+} from "#pkg/api/query.ts";
+import type { TagsRequest } from "#pkg/api/tags.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
@@ -14,7 +21,8 @@ import type { WorkerOptions } from "./block-worker.ts";
 import { JobPool } from "./job-pool.ts";
 import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import { type BlockContext, storedBlock } from "./stored-block.ts";
+import { type BlockContext, placeOf, storedBlock } from "./stored-block.ts";
+import { indexedTags } from "./stored-tags.ts";
 import { TraceBlooms } from "./trace-blooms.ts";
 
 export interface QuerierOptions {
@@ -80,6 +88,15 @@ export class Querier implements StoredSpans {
       else failed.push(parsed.failed);
     }
     return { version: snapshot.version, blocks, failed, transactions: snapshot.transactions };
+  }
+
+  async indexedTags(
+    blocks: readonly StoredBlock[],
+    request: TagsRequest,
+    signal: AbortSignal,
+  ): Promise<IndexedTags> {
+    const placed = blocks.map((block) => ({ block, place: placeOf(block) }));
+    return await indexedTags(this.#pool, placed, request, signal);
   }
 
   /** Other processes commit too: a known version is good for `snapshotAgeMaxMs` only. */

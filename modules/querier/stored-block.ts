@@ -9,11 +9,12 @@ import type {
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
 import { type BlockTags, parseBlockTags, type RowGroupTimes } from "#pkg/block/block-file.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
-import type { BlockJobBase } from "./block-jobs.ts";
+import type { BlockJobBase } from "./block-place.ts";
 import type { JobPool } from "./job-pool.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { TraceBlooms } from "./trace-blooms.ts";
@@ -52,6 +53,12 @@ function checkTags(path: string, { partition, bloom, rowGroups }: BlockTags): vo
   if (rowGroups.some(({ rows }) => rows < 0)) {
     throw new SpoorError("Corrupt", `block ${path}: its commit has a row group of negative size`);
   }
+}
+
+/** The place of a block that `storedBlock` made. */
+export function placeOf(block: StoredBlock): BlockJobBase {
+  if (block instanceof BucketBlock) return block.place;
+  throw new SpoorError("Internal", `block ${block.path} is not one of a snapshot`);
 }
 
 class BucketBlock implements StoredBlock {
@@ -140,5 +147,10 @@ class RowGroupShard implements Shard {
   async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const place = { ...this.#block.place, rowGroup: this.#rowGroup };
     return await this.#pool.run<"find">({ kind: "find", ...place, traceId }, signal);
+  }
+
+  async countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts> {
+    const place = { ...this.#block.place, rowGroup: this.#rowGroup };
+    return await this.#pool.run<"countTags">({ kind: "countTags", ...place, request }, signal);
   }
 }

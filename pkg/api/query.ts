@@ -10,7 +10,9 @@
  * range is [startNano, endNano) and holds the spans that overlap it.
  */
 
+import type { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { TagCounts, TagQuestion, TagsRequest } from "./tags.ts";
 
 export interface TimeRange {
   startNano: bigint;
@@ -128,6 +130,8 @@ export interface Shard {
   traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<DetailsAnswer>;
   /** All spans of a trace as protobuf TracesData; undefined if it has none. */
   findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined>;
+  /** Names or values of tags, from its spans. */
+  countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts>;
 }
 
 /** The heads of one tenant, pinned: they stay as they were until `release`. */
@@ -159,6 +163,24 @@ export interface LiveSpans {
 export interface StoredSpans {
   /** The blocks of the table at `minVersion` or later. */
   snapshot(tenant: string, minVersion: number, signal: AbortSignal): Promise<StoredSnapshot>;
+  /**
+   * Answers a question without a filter from the tag indexes of blocks of a snapshot: no row is
+   * read. Row groups count whole if their time overlaps the range. Throws Canceled, Timeout,
+   * Unavailable, LimitExceeded.
+   */
+  indexedTags(
+    blocks: readonly StoredBlock[],
+    request: TagsRequest,
+    signal: AbortSignal,
+  ): Promise<IndexedTags>;
+}
+
+/** What the tag indexes of some blocks tell. */
+export interface IndexedTags extends TagCounts {
+  /** Row groups whose index does not know all, and what they are still to be asked. */
+  unread: { shard: Shard; question: TagQuestion }[];
+  /** Blocks whose index could not be read, and why. */
+  failed: { path: string; error: SpoorError }[];
 }
 
 export interface StoredBlock {

@@ -27,10 +27,24 @@ export interface ColumnChunk {
   sizeBytes: number;
   uncompressedBytes: number;
   valueCount: number;
+  /** Undefined if the writer did not say. */
+  nullCount: number | undefined;
   offsetIndexOffset: number;
   offsetIndexBytes: number;
   encodings: number[];
   codec: number;
+  /** Parquet's number of the type of its values. */
+  physicalType: number;
+  /** Undefined for what is nested deeper than a list. */
+  levels: ChunkLevels | undefined;
+}
+
+export interface ChunkLevels {
+  maxDefinition: number;
+  /** 1 for a list, 0 for a flat column. */
+  maxRepetition: number;
+  /** Whether the items of a list may be null. */
+  isItemOptional: boolean;
 }
 
 export interface RowGroupInfo {
@@ -53,13 +67,46 @@ export function readFooter(file: Uint8Array): { footer: ThriftStruct; footerStar
 
 /** Row groups of a footer. Throws Corrupt if a field is missing or not of its type. */
 export function footerRowGroups(footer: ThriftStruct): RowGroupInfo[] {
+  const leaves = schemaLeaves(structList(footer, 2));
   return structList(footer, 4).map((rowGroup) => ({
     rows: intField(rowGroup, 3),
-    columns: structList(rowGroup, 1).map(readChunk),
+    columns: structList(rowGroup, 1).map((chunk, i) => readChunk(chunk, leaves[i])),
   }));
 }
 
-function readChunk(chunk: ThriftStruct): ColumnChunk {
+const optional = 1;
+const repeated = 2;
+/** Groups in groups at the most. */
+const schemaDepthMax = 32;
+
+/** Levels of the schema's leaves, in order, as far as they are flat or lists. Throws Corrupt. */
+function schemaLeaves(elements: readonly ThriftStruct[]): (ChunkLevels | undefined)[] {
+  const leaves: (ChunkLevels | undefined)[] = [];
+  let next = 1;
+  const walk = (parent: ChunkLevels, depth: number): void => {
+    const element = elements[next++] as ThriftStruct | undefined;
+    if (element === undefined || depth > schemaDepthMax) {
+      throw new SpoorError("Corrupt", "Parquet schema has fewer elements than it says");
+    }
+    const repetition = element.has(3) ? intField(element, 3) : 0;
+    const own: ChunkLevels = {
+      maxDefinition: parent.maxDefinition + (repetition === 0 ? 0 : 1),
+      maxRepetition: parent.maxRepetition + (repetition === repeated ? 1 : 0),
+      isItemOptional: parent.maxRepetition > 0 && repetition === optional,
+    };
+    const children = element.has(5) ? intField(element, 5) : 0;
+    if (children === 0) {
+      const isKnown = depth === 1 || (depth === 3 && own.maxRepetition === 1);
+      leaves.push(isKnown ? own : undefined);
+    }
+    for (let i = 0; i < children; i++) walk(own, depth + 1);
+  };
+  const none = { maxDefinition: 0, maxRepetition: 0, isItemOptional: false };
+  while (next < elements.length) walk(none, 1);
+  return leaves;
+}
+
+function readChunk(chunk: ThriftStruct, levels: ChunkLevels | undefined): ColumnChunk {
   const meta = structField(chunk, 3);
   const path = meta.get(3);
   if (path?.type !== typeList) throw missing(3);
@@ -75,11 +122,20 @@ function readChunk(chunk: ThriftStruct): ColumnChunk {
     sizeBytes: intField(meta, 7),
     uncompressedBytes: intField(meta, 6),
     valueCount: intField(meta, 5),
+    nullCount: nullCountOf(meta),
     offsetIndexOffset: intField(chunk, 4),
     offsetIndexBytes: intField(chunk, 5),
     encodings: (encodings?.items ?? []).map((item) => Number(item.value)),
     codec: intField(meta, 4),
+    physicalType: intField(meta, 1),
+    levels,
   };
+}
+
+/** From the chunk's statistics. */
+function nullCountOf(meta: ThriftStruct): number | undefined {
+  const statistics = meta.get(12)?.value;
+  return statistics instanceof Map && statistics.has(3) ? intField(statistics, 3) : undefined;
 }
 
 /** A struct field. */

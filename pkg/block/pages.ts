@@ -16,7 +16,7 @@ export interface RowRange {
   to: number;
 }
 
-interface Page extends ByteRange {
+export interface Page extends ByteRange {
   firstRow: number;
 }
 
@@ -38,17 +38,20 @@ export function decodePages(chunk: ColumnChunk, offsetIndex: Uint8Array): Page[]
   });
 }
 
+/** The pages that hold these rows. */
+export function pagesOfRows(pages: readonly Page[], { from, to }: RowRange): Page[] {
+  return pages.filter(({ firstRow }, i) => {
+    const nextRow = pages[i + 1]?.firstRow ?? Number.POSITIVE_INFINITY;
+    return firstRow < to && nextRow > from;
+  });
+}
+
 /** The ranges that reading these rows takes: of the dictionary, if there is one, and of pages. */
 export function rangesOfRows(
   { start, dataStart }: ColumnChunk,
   pages: readonly Page[],
   rows: RowRange,
 ): ByteRange[] {
-  const out: ByteRange[] = [];
-  if (dataStart > start) out.push({ start, end: dataStart });
-  for (const [i, page] of pages.entries()) {
-    const nextRow = pages[i + 1]?.firstRow ?? Number.POSITIVE_INFINITY;
-    if (page.firstRow < rows.to && nextRow > rows.from) out.push(page);
-  }
-  return out;
+  const dictionary = dataStart > start ? [{ start, end: dataStart }] : [];
+  return [...dictionary, ...pagesOfRows(pages, rows)];
 }

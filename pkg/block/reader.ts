@@ -7,6 +7,7 @@ import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts"
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { decodeArrow } from "./arrow-read.ts";
+import { sliceColumn } from "./arrow-write.ts";
 import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
 import { type BlockPlace, BlockSource, type ByteRange } from "./block-source.ts";
 import {
@@ -16,7 +17,8 @@ import {
   type RowGroupInfo,
 } from "./footer.ts";
 import { decodeSegments, type Directory } from "./index-section.ts";
-import { decodePages, rangesOfRows, type RowRange } from "./pages.ts";
+import { decodePages, type Page, pagesOfRows, rangesOfRows, type RowRange } from "./pages.ts";
+import { decodeChunk } from "./chunk-decode.ts";
 import { ParquetReader } from "./parquet.ts";
 import { checkPart } from "./place.ts";
 import type { Segment } from "./stitch.ts";
@@ -43,7 +45,7 @@ export class BlockReader {
   /** Bytes of the index section, with its trailer. */
   readonly indexBytes: number;
   readonly #source: BlockSource;
-  readonly #pages = new Map<ColumnChunk, ReturnType<typeof decodePages>>();
+  readonly #pages = new Map<ColumnChunk, readonly Page[]>();
   #parquet: Promise<ParquetReader> | undefined;
 
   /** Made by `openBlock`. */
@@ -86,12 +88,9 @@ export class BlockReader {
     const columns = [...new Set(wanted.map(({ name }) => name))];
     if (columns.length === 0) return batchOf(rows, new Map<string, Column>());
     try {
-      const parquet = await this.#openParquet(options);
-      const ranges = wanted.flatMap((chunk) => this.#rangesOf(chunk, range));
-      const release = await this.#source.hold(ranges, options);
+      const release = await this.#holdChunks(wanted, range, options);
       try {
-        const ipc = await parquet.read({ rowGroup, columns, rows, range });
-        return batchOf(rows, decodeArrow(ipc, rows));
+        return await this.#decode(rowGroup, { wanted, names: columns, range, rows }, options);
       } finally {
         release();
       }
@@ -100,16 +99,75 @@ export class BlockReader {
     }
   }
 
-  /** Whole, or the pages that hold the rows. The offset indexes must have been read. */
-  #rangesOf(chunk: ColumnChunk, range: RowRange | undefined): ByteRange[] {
-    if (range === undefined) return [{ start: chunk.start, end: chunk.start + chunk.sizeBytes }];
-    let pages = this.#pages.get(chunk);
-    if (pages === undefined) {
-      const { offsetIndexOffset: start, offsetIndexBytes } = chunk;
-      pages = decodePages(chunk, this.#source.read(start, start + offsetIndexBytes));
-      this.#pages.set(chunk, pages);
+  /** The columns of chunks that are held: by ourselves, what we do not read by the library. */
+  async #decode(
+    rowGroup: number,
+    asked: { wanted: ColumnChunk[]; names: string[]; range: RowRange | undefined; rows: number },
+    options: ReadOptions,
+  ): Promise<ColumnBatch> {
+    const { wanted, names, range, rows } = asked;
+    const allRows = this.rowGroups[rowGroup].rows;
+    const columns = new Map<string, Column>();
+    for (const chunk of wanted) {
+      const column = this.#decodeChunk(chunk, range, allRows);
+      if (column !== undefined) columns.set(chunk.name, column);
     }
-    return rangesOfRows(chunk, pages, range);
+    const left = names.filter((name) => !columns.has(name));
+    if (left.length === 0) return batchOf(rows, columns);
+    const parquet = await this.#openParquet(options);
+    const ipc = await parquet.read({ rowGroup, columns: left, rows, range });
+    for (const [name, column] of decodeArrow(ipc, rows)) columns.set(name, column);
+    return batchOf(rows, columns);
+  }
+
+  #decodeChunk(chunk: ColumnChunk, range: RowRange | undefined, rows: number): Column | undefined {
+    const { start, dataStart, sizeBytes } = chunk;
+    const read = ({ start: from, end }: ByteRange): Uint8Array => this.#source.read(from, end);
+    const dictionary = dataStart > start ? read({ start, end: dataStart }) : undefined;
+    if (range === undefined) {
+      const pages = read({ start: dataStart, end: start + sizeBytes });
+      return decodeChunk(chunk, dictionary, [pages], rows);
+    }
+    const pages = this.#pagesOf(chunk);
+    const some = pagesOfRows(pages, range);
+    const firstRow = some[0].firstRow;
+    const endRow = pages[pages.indexOf(some.at(-1)!) + 1]?.firstRow ?? rows;
+    const column = decodeChunk(chunk, dictionary, some.map(read), endRow - firstRow);
+    return column && sliceColumn(column, range.from - firstRow, range.to - firstRow);
+  }
+
+  /** Fetches what the rows of some chunks take. */
+  async #holdChunks(
+    chunks: readonly ColumnChunk[],
+    range: RowRange | undefined,
+    options: ReadOptions,
+  ): Promise<() => void> {
+    if (range === undefined) {
+      const whole = chunks.map(({ start, sizeBytes }) => ({ start, end: start + sizeBytes }));
+      return await this.#source.hold(whole, options);
+    }
+    const unknown = chunks.filter((chunk) => !this.#pages.has(chunk));
+    if (unknown.length > 0) {
+      const release = await this.#source.hold(unknown.map(offsetIndexOf), options);
+      try {
+        for (const chunk of unknown) {
+          const { start, end } = offsetIndexOf(chunk);
+          this.#pages.set(chunk, decodePages(chunk, this.#source.read(start, end)));
+        }
+      } finally {
+        release();
+      }
+    }
+    const ranges = chunks.flatMap((chunk) => rangesOfRows(chunk, this.#pagesOf(chunk), range));
+    return await this.#source.hold(ranges, options);
+  }
+
+  #pagesOf(chunk: ColumnChunk): readonly Page[] {
+    const pages = this.#pages.get(chunk);
+    if (pages === undefined || pages.length === 0) {
+      throw new SpoorError("Corrupt", `column ${chunk.name} has no pages`);
+    }
+    return pages;
   }
 
   async #openParquet(options: ReadOptions | undefined): Promise<ParquetReader> {
@@ -126,19 +184,12 @@ export class BlockReader {
 
   /** The Parquet reader reads the offset indexes of all chunks when it opens. */
   async #openOffsetIndexes(options: ReadOptions | undefined): Promise<ParquetReader> {
-    const ranges = this.rowGroups.flatMap(({ columns }) =>
-      columns.map(({ offsetIndexOffset: start, offsetIndexBytes }): ByteRange => ({
-        start,
-        end: start + offsetIndexBytes,
-      })),
-    );
-    // They stay: which pages hold which rows is looked up in them.
+    const ranges = this.rowGroups.flatMap(({ columns }) => columns.map(offsetIndexOf));
     const release = await this.#source.hold(ranges, options);
     try {
       return await ParquetReader.open(this.#source);
-    } catch (error) {
+    } finally {
       release();
-      throw error;
     }
   }
 
@@ -196,6 +247,10 @@ async function open(
   const rowGroups = footerRowGroups(decodeThrift(footer).value);
   checkAgreement(directory, rowGroups);
   return new BlockReader(index, { rowGroups, footerBytes: footer.length, source });
+}
+
+function offsetIndexOf({ offsetIndexOffset, offsetIndexBytes }: ColumnChunk): ByteRange {
+  return { start: offsetIndexOffset, end: offsetIndexOffset + offsetIndexBytes };
 }
 
 function checkAgreement(directory: Directory, groups: readonly RowGroupInfo[]): void {

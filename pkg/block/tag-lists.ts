@@ -3,7 +3,7 @@
  * Tag index entries for attributes of events and links. They stand as OTLP/JSON texts in a
  * dictionary, so each distinct list is parsed once, whatever number of events has it.
  */
-import { type ColumnBatch, type DictColumn, valueText } from "#pkg/columns/columns.ts";
+import { type ByteValues, type ColumnBatch, valueText } from "#pkg/columns/columns.ts";
 import { type ItemScope, type TagType } from "./tag-index.ts";
 import { type Draft, draftType } from "./tag-rest.ts";
 import { countCodes } from "./value-counts.ts";
@@ -28,28 +28,36 @@ export function listDrafts(batch: ColumnBatch, scope: ItemScope): Draft[] | unde
 }
 
 /** Attributes in a dictionary of lists, each list as often as `counts` says. */
-function countAttributes(
-  dictionary: DictColumn["dictionary"],
-  counts: Uint32Array,
-): Counts | undefined {
+function countAttributes(dictionary: ByteValues, counts: Uint32Array): Counts | undefined {
   const out: Counts = new Map();
   for (let code = 0; code < counts.length; code++) {
     if (counts[code] === 0) continue;
-    const attributes = parseList(valueText(dictionary, code));
+    const attributes = listAttributes(dictionary, code);
     if (attributes === undefined) return undefined;
-    for (const { key, value } of attributes) {
-      const [type, text] = typedText(value);
-      addCount(out, { key, type, text }, counts[code]);
-    }
+    for (const one of attributes) addCount(out, one, counts[code]);
   }
   return out;
 }
 
-function addCount(
-  counts: Counts,
-  { key, type, text }: { key: string; type: TagType; text: string },
-  count: number,
-): void {
+interface ListAttribute {
+  key: string;
+  type: TagType;
+  /** Of the value, as in the index. */
+  text: string;
+}
+
+/**
+ * The attributes of one entry of a dictionary of lists; undefined if it is not what
+ * `formatAttributesJson` writes.
+ */
+export function listAttributes(dictionary: ByteValues, code: number): ListAttribute[] | undefined {
+  return parseList(valueText(dictionary, code))?.map(({ key, value }) => {
+    const [type, text] = typedText(value);
+    return { key, type, text };
+  });
+}
+
+function addCount(counts: Counts, { key, type, text }: ListAttribute, count: number): void {
   let types = counts.get(key);
   if (types === undefined) counts.set(key, (types = new Map()));
   let texts = types.get(type);

@@ -29,8 +29,16 @@ export interface DictColumn {
  */
 export interface Int64Column {
   kind: "int64";
-  values: BigInt64Array;
-  valid: Uint8Array | undefined;
+  readonly values: BigInt64Array;
+  readonly valid: Uint8Array | undefined;
+  /** The same by dictionary, where the column came like that: `CodedInt64` of its own file. */
+  readonly coded?: CodedInts;
+}
+
+/** codes[row] is an index into `entries`; any code stands where no value is. */
+export interface CodedInts {
+  codes: Uint8Array | Int32Array;
+  entries: BigInt64Array;
 }
 
 export interface Int32Column {

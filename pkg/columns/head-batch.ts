@@ -70,8 +70,12 @@ export class HeadBatch implements ColumnBatch, HeadRowsView {
   /** How many rows of the batch have each attribute that could be a column. */
   attributeRows(): Map<string, number> {
     const counts = this.#envelope().attributeRows();
+    // Each row is there at most once: as many rows are all of them.
+    const isWhole = this.rows === this.data.rows;
     for (const [name, sparse] of this.#sparseByName) {
-      const rows = this.entries(sparse.rows).length;
+      const rows = isWhole
+        ? lowerBound(sparse.rows, sparse.rows.length, this.data.rows)
+        : this.entries(sparse.rows).length;
       if (rows > 0) counts.set(name, rows);
     }
     return counts;

@@ -17,4 +17,4 @@ it("filters agree with the oracle over heads and blocks, and pruning loses nothi
   expect(missing).toEqual([]);
   expect(counts.hits + counts.nothing + counts.error).toBe(dataSets * queriesPerSet);
   expect(counts.pruned).toBeGreaterThan(0);
-});
+}, 600_000);

@@ -22,12 +22,13 @@ import {
   mirrored,
   type Predicate,
 } from "./predicate.ts";
-import { isId, referenceColumns } from "./references.ts";
+import { isId, type KeyPlaces, referenceColumns } from "./references.ts";
 import { conjunctsOf, mayFail } from "./span-part.ts";
 
 /** Names of the columns that evaluating the condition reads. */
-export function filterColumns(expr: FieldExpr): string[] {
-  return [...new Set(referencesOf(expr).flatMap((reference) => referenceColumns(reference)))];
+export function filterColumns(expr: FieldExpr, places?: KeyPlaces): string[] {
+  const names = referencesOf(expr).flatMap((reference) => referenceColumns(reference, places));
+  return [...new Set(names)];
 }
 
 /** The attributes and intrinsics that the condition names, in the order of the text. */

@@ -8,36 +8,33 @@ import { type ColumnBatch, valueBytes } from "#pkg/columns/columns.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { evaluateFilter, intrinsicNames } from "./filter.ts";
 import { namesWholeTrace, spanPart } from "./span-part.ts";
-import { compareNano, SpanTimes } from "./span-times.ts";
+import { compareNano, spanStarts, SpanTimes } from "./span-times.ts";
 import { withTraceColumns } from "./trace-columns.ts";
 
 /** Columns that `listTraces` reads, beside those of the filter. */
 export const listColumns: readonly string[] = ["trace_id", "start_unix_nano", "duration_nano"];
+/** The same where all rows are in the range. */
+export const insideColumns: readonly string[] = ["trace_id", "start_unix_nano"];
 
-/**
- * Traces of the batch with a matching span in the range, newest start first.
- *
- * @param hits 1 for each row that satisfies the filter's `spanPart`, if that is known already.
- */
+export interface ListOptions {
+  /** 1 for each row that satisfies the filter's `spanPart`, if that is known already. */
+  hits?: Uint8Array;
+  /** All rows are in the range: their durations are not needed to tell. */
+  isInside?: boolean;
+}
+
+/** Traces of the batch with a matching span in the range, newest start first. */
 export function listTraces(
   batch: ColumnBatch,
   request: ListTracesRequest,
-  hits?: Uint8Array,
+  { hits, isInside = false }: ListOptions = {},
 ): TraceList {
-  const spans = new SpanTimes(batch);
+  const spans = isInside ? spanStarts(batch) : new SpanTimes(batch);
   const { codes, dictionary } = spans.traces;
-  const first = new BigInt64Array(dictionary.length);
-  const seen = new Uint8Array(dictionary.length);
-  const inRange = new Uint8Array(batch.rows);
-  for (let row = 0; row < batch.rows; row++) {
-    if (!spans.overlaps(row, request)) continue;
-    inRange[row] = 1;
-    const code = codes[row];
-    const start = spans.start[row];
-    if (seen[code] === 0 || start < first[code]) first[code] = start;
-    seen[code] = 1;
-  }
-  const { matched, maybe } = matchTraces(batch, { spans, seen, inRange }, request.filter, hits);
+  const inRange = isInside ? new Uint8Array(batch.rows).fill(1) : rowsInRange(batch, request);
+  const rows: RangeRows = { codes, traces: dictionary.length, inRange };
+  const { matched, maybe } = matchTraces(batch, rows, request.filter, hits);
+  const first = firstStarts(spans.start, rows, matched, maybe);
   const idOf = (code: number): Uint8Array => valueBytes(dictionary, code);
   const order = (a: number, b: number): number =>
     compareNano(first[b], first[a]) || Buffer.compare(idOf(a), idOf(b));
@@ -113,32 +110,70 @@ function codesOf(marks: Uint8Array): number[] {
 }
 
 interface RangeRows {
-  spans: SpanTimes;
-  /** 1 for each trace, by code, with a row in the range. */
-  seen: Uint8Array;
+  /** The trace of each row, and how many traces the dictionary has. */
+  codes: Int32Array;
+  traces: number;
+  /** 1 for each row in the range. */
   inRange: Uint8Array;
+}
+
+function rowsInRange(batch: ColumnBatch, request: ListTracesRequest): Uint8Array {
+  const spans = new SpanTimes(batch);
+  const inRange = new Uint8Array(batch.rows);
+  for (let row = 0; row < batch.rows; row++) if (spans.overlaps(row, request)) inRange[row] = 1;
+  return inRange;
+}
+
+/** The earliest start in the range of each trace that is marked, by code. */
+function firstStarts(
+  start: BigInt64Array,
+  { codes, traces, inRange }: RangeRows,
+  matched: Uint8Array,
+  maybe: Uint8Array | undefined,
+): BigInt64Array {
+  const words = new Int32Array(start.buffer, start.byteOffset, start.length * 2);
+  const firstRow = new Int32Array(traces).fill(-1);
+  for (let row = 0; row < codes.length; row++) {
+    const code = codes[row];
+    if (inRange[row] === 0 || (matched[code] === 0 && (maybe === undefined || maybe[code] === 0))) {
+      continue;
+    }
+    const known = firstRow[code];
+    if (known < 0 || isBefore(words, row, known)) firstRow[code] = row;
+  }
+  const first = new BigInt64Array(traces);
+  for (let code = 0; code < traces; code++) {
+    if (firstRow[code] >= 0) first[code] = start[firstRow[code]];
+  }
+  return first;
+}
+
+/** Compares 64-bit integers as pairs of words: bigints would cost ten times as much. */
+function isBefore(words: Int32Array, a: number, b: number): boolean {
+  const highA = words[a * 2 + 1];
+  const highB = words[b * 2 + 1];
+  return highA < highB || (highA === highB && words[a * 2] >>> 0 < words[b * 2] >>> 0);
 }
 
 /** Marks of traces by code; `maybe` as in `TraceList.maybes`. */
 function matchTraces(
   batch: ColumnBatch,
-  { spans, seen, inRange }: RangeRows,
+  { codes, traces, inRange }: RangeRows,
   filter: FieldExpr | undefined,
   known: Uint8Array | undefined,
 ): { matched: Uint8Array; maybe?: Uint8Array } {
-  if (filter === undefined) return { matched: seen };
-  const { codes } = spans.traces;
+  if (filter === undefined) return { matched: tracesOf(inRange, codes, traces) };
   const part = spanPart(filter);
   let hits = inRange;
   if (known !== undefined) hits = bothOf(known, inRange);
   else if (part !== undefined) hits = evaluateFilter(batch, part, inRange);
-  const candidates = tracesOf(hits, codes, seen.length);
+  const candidates = tracesOf(hits, codes, traces);
   if (!namesWholeTrace(filter)) return { matched: candidates };
   const chosen = new Uint8Array(batch.rows);
   for (let row = 0; row < batch.rows; row++) chosen[row] = inRange[row] & candidates[codes[row]];
   const whole = withTraceColumns(batch, intrinsicNames(filter), chosen);
-  const matched = tracesOf(evaluateFilter(whole.batch, filter, hits), codes, seen.length);
-  const maybe = new Uint8Array(seen.length);
+  const matched = tracesOf(evaluateFilter(whole.batch, filter, hits), codes, traces);
+  const maybe = new Uint8Array(traces);
   for (let code = 0; code < maybe.length; code++) {
     // A span that came twice may have spoilt the tree: who asks for the details will know.
     if (whole.doubtful?.[code] === 1 && candidates[code] === 1) matched[code] = 1;

@@ -7,6 +7,7 @@ import {
   type ColumnBatch,
   columnOf,
   type DictColumn,
+  type Int64Column,
   type ListColumn,
   valueText,
 } from "#pkg/columns/columns.ts";
@@ -37,7 +38,7 @@ export type Axis = "event" | "link";
 
 export type Layer = { axis: undefined; values: RowValues } | { axis: Axis; values: ItemValues };
 
-type OneScope = Exclude<AttributeScope, "any">;
+export type OneScope = Exclude<AttributeScope, "any">;
 
 /** The order in which `.x` is looked up. */
 const anyScopes: readonly OneScope[] = ["span", "resource", "event", "link", "instrumentation"];
@@ -66,23 +67,33 @@ export function scopesOf(scope: AttributeScope): readonly OneScope[] {
   return scope === "any" ? anyScopes : [scope];
 }
 
+/** Where a row group keeps the values of a key: not at all, in columns only, or also in lists. */
+export type KeyPlaces = (scope: OneScope, key: string) => "nowhere" | "columns" | "anywhere";
+
+const anywhere: KeyPlaces = () => "anywhere";
+
 /** Names of the columns that may hold it. */
-export function referenceColumns(reference: Reference): readonly string[] {
+export function referenceColumns(
+  reference: Reference,
+  places: KeyPlaces = anywhere,
+): readonly string[] {
   if (reference.kind === "intrinsic") {
     if (wholeTraceNames.has(reference.name)) return traceColumnInputs(reference.name);
     return intrinsicColumns[reference.name] ?? [];
   }
-  return scopesOf(reference.scope).flatMap((scope) => scopeColumns(scope, reference.name));
+  return scopesOf(reference.scope).flatMap((scope) => {
+    const place = places(scope, reference.name);
+    if (place === "nowhere") return [];
+    if (scope === "event" || scope === "link") return listColumns[scope];
+    const columns = typedColumns(scope, reference.name);
+    if (place === "columns") return columns;
+    const prefix = scope === "instrumentation" ? "scope" : scope;
+    return [...columns, `${prefix}_rest_key`, `${prefix}_rest_value`];
+  });
 }
 
-function scopeColumns(scope: OneScope, key: string): string[] {
-  if (scope === "event" || scope === "link") return [listColumns[scope]];
-  const prefix = scope === "instrumentation" ? "scope" : scope;
-  const rest = [`${prefix}_rest_key`, `${prefix}_rest_value`];
-  return [...typedColumns(scope, key), ...rest];
-}
-
-function typedColumns(scope: OneScope, key: string): string[] {
+/** The columns of an attribute, one per type. */
+export function typedColumns(scope: OneScope, key: string): string[] {
   if ((scope !== "span" && scope !== "resource") || !columnKeyPattern.test(key)) return [];
   return columnTypes.map((type) => attributeColumnName(scope, key, type));
 }
@@ -288,7 +299,7 @@ function wordValues(batch: ColumnBatch, type: "status" | "kind", absent: string)
 }
 
 /** A span that ends before it starts has no duration. */
-function durationsOf(batch: ColumnBatch): { values: BigInt64Array; valid: undefined } {
+function durationsOf(batch: ColumnBatch): Pick<Int64Column, "values" | "valid" | "coded"> {
   const column = columnOf(batch, "duration_nano", "int64");
   const raw = column?.values ?? new BigInt64Array(batch.rows);
   const words = new Int32Array(raw.buffer, raw.byteOffset, raw.length * 2);

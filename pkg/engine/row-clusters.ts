@@ -19,22 +19,27 @@ const shareMax = 0.5;
  */
 export function clustersOf({ codes }: DictColumn, wanted: Uint8Array): RowRange[] {
   const all = [{ from: 0, to: codes.length }];
-  const open = new Map<number, RowRange>();
-  for (let row = 0; row < codes.length; row++) {
-    if (wanted[codes[row]] === 0) continue;
-    const range = open.get(codes[row]);
-    if (range === undefined) open.set(codes[row], { from: row, to: row + 1 });
-    else range.to = row + 1;
-  }
   const clusters: RowRange[] = [];
+  /** Which cluster a trace is in, from 1. */
+  const clusterOf = new Uint8Array(wanted.length);
   let rows = 0;
-  for (const { from, to } of [...open.values()].sort((a, b) => a.from - b.from)) {
-    const last = clusters.at(-1);
-    if (last !== undefined && from - last.to <= gapRowsMax) last.to = Math.max(last.to, to);
-    else clusters.push({ from, to });
+  for (let row = 0; row < codes.length; row++) {
+    const code = codes[row];
+    if (wanted[code] === 0) continue;
+    let last = clusters.at(-1);
+    if (last === undefined || row - last.to > gapRowsMax) {
+      if (clusters.length === rangesMax) return all;
+      last = { from: row, to: row };
+      clusters.push(last);
+    }
+    rows += row + 1 - last.to;
+    last.to = row + 1;
+    if (rows > codes.length * shareMax) return all;
+    // Spans of a trace stand together; where they do not, no range holds them all.
+    if (clusterOf[code] !== 0 && clusterOf[code] !== clusters.length) return all;
+    clusterOf[code] = clusters.length;
   }
-  for (const { from, to } of clusters) rows += to - from;
-  return clusters.length > rangesMax || rows > codes.length * shareMax ? all : clusters;
+  return clusters;
 }
 
 /** The same rows of a column of ids. */

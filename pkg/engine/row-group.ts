@@ -10,17 +10,15 @@ import type {
   TraceList,
 } from "#pkg/api/query.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
-import type { RowRange } from "#pkg/block/pages.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
-import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { estimateShare } from "./estimate.ts";
-import { evaluateFilter, filterColumns } from "./filter.ts";
-import { listColumns, listTraces, mergeLists } from "./list-traces.ts";
+import { evaluateFilter } from "./filter.ts";
+import { insideColumns, listColumns, listTraces, mergeLists } from "./list-traces.ts";
 import { mayMatch, pruneKeys } from "./prune.ts";
-import { clustersOf, idsInRange } from "./row-clusters.ts";
+import { clustersOf } from "./row-clusters.ts";
+import { RowGroupColumns, withoutIds } from "./row-group-columns.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts";
 import { detailColumns, findTrace, traceDetails, wantedCodes } from "./traces.ts";
@@ -44,20 +42,25 @@ async function listColumnsOf(
   request: ListTracesRequest,
 ): Promise<TraceList> {
   const { filter } = request;
-  if (filter === undefined) return listTraces(await columns.read(listColumns), request);
+  const isInside = columns.isInside(request);
+  const own = isInside ? insideColumns : listColumns;
+  if (filter === undefined) return listTraces(await columns.read(own), request, { isInside });
   const part = spanPart(filter);
-  const all = [...listColumns, ...filterColumns(filter)];
-  if (part === undefined || mayFail(part)) return listTraces(await columns.read(all), request);
+  const all = [...own, ...columns.namesFor(filter)];
+  if (part === undefined || mayFail(part)) {
+    return listTraces(await columns.read(all), request, { isInside });
+  }
   const hits = await hitsOf(columns, part);
   if (!hits.includes(1)) return { ...nothing, inspectedSpans: columns.rows };
   const traces = await columns.traces();
   const wanted = new Uint8Array(traces.dictionary.length);
   for (let row = 0; row < hits.length; row++) if (hits[row] === 1) wanted[traces.codes[row]] = 1;
-  const names = namesWholeTrace(filter) ? all : listColumns;
+  const names = namesWholeTrace(filter) ? all : own;
   const lists: TraceList[] = [];
   for (const range of clustersOf(traces, wanted)) {
     const batch = await columns.readRows(names, range);
-    lists.push(listTraces(batch, request, hits.subarray(range.from, range.to)));
+    const some = hits.subarray(range.from, range.to);
+    lists.push(listTraces(batch, request, { hits: some, isInside }));
   }
   return { ...mergeLists(lists, request.limit), inspectedSpans: columns.rows };
 }
@@ -81,10 +84,10 @@ export async function countRowGroup(
  * are read first, and when no row is left nothing more is read.
  */
 async function hitsOf(columns: RowGroupColumns, condition: FieldExpr): Promise<Uint8Array> {
-  let hits = new Uint8Array(columns.rows).fill(1);
+  let hits: Uint8Array = new Uint8Array(columns.rows).fill(1);
   for (const step of readSteps(columns, condition)) {
     const batch = await columns.read(step.columns);
-    for (const one of step.conditions) hits = new Uint8Array(evaluateFilter(batch, one, hits));
+    for (const one of step.conditions) hits = evaluateFilter(batch, one, hits);
     if (!hits.includes(1)) return hits;
   }
   return hits;
@@ -103,7 +106,7 @@ const stepBytesMin = 64 * 1024;
 /** What is read one after the other for a condition that cannot fail. */
 export function readSteps(columns: RowGroupColumns, condition: FieldExpr): ReadStep[] {
   const conjuncts = conjunctsOf(condition).map((one) => {
-    const names = filterColumns(one);
+    const names = columns.namesFor(one);
     const sizeBytes = columns.sizeOf(names);
     return { one, names, sizeBytes, share: estimateShare(columns.tags, one, columns.rows) };
   });
@@ -123,69 +126,6 @@ export function readSteps(columns: RowGroupColumns, condition: FieldExpr): ReadS
     share *= conjunct.share;
   }
   return [...steps, step];
-}
-
-/** The columns of one row group, each read once. */
-export class RowGroupColumns {
-  readonly rows: number;
-  /** The entries of the tag index that the question's filter names. */
-  readonly tags: TagIndex;
-  readonly #reader: BlockReader;
-  readonly #rowGroup: number;
-  readonly #sizes: ReadonlyMap<string, number>;
-  readonly #asked = new Set<string>();
-  readonly #startBytes: number;
-  #batch: ColumnBatch;
-
-  constructor(reader: BlockReader, rowGroup: number, tags: TagIndex) {
-    const { rows, columns } = reader.rowGroups[rowGroup];
-    this.rows = rows;
-    this.tags = tags;
-    this.#reader = reader;
-    this.#rowGroup = rowGroup;
-    this.#startBytes = reader.readBytes;
-    this.#batch = { rows, names: [], column: () => undefined };
-    const sizes = new Map<string, number>();
-    for (const { name, sizeBytes } of columns) sizes.set(name, (sizes.get(name) ?? 0) + sizeBytes);
-    this.#sizes = sizes;
-  }
-
-  /** Bytes of the store that were read so far. */
-  get readBytes(): number {
-    return this.#reader.readBytes - this.#startBytes;
-  }
-
-  /** Bytes that reading the named columns takes; those that are there take none. */
-  sizeOf(names: readonly string[]): number {
-    const wanted = new Set(names.filter((name) => !this.#asked.has(name)));
-    return [...wanted].reduce((sum, name) => sum + (this.#sizes.get(name) ?? 0), 0);
-  }
-
-  /** The ids, all of them: they tell where traces are. */
-  async traces(): Promise<DictColumn> {
-    const traces = columnOf(await this.read(idColumn), "trace_id", "dict");
-    if (traces === undefined) throw new SpoorError("Corrupt", "a row group lacks trace_id");
-    return traces;
-  }
-
-  /** A batch of some rows with their ids and the named columns. */
-  async readRows(names: readonly string[], range: RowRange): Promise<ColumnBatch> {
-    if (range.to - range.from === this.rows) return await this.read([...idColumn, ...names]);
-    const wanted = [...new Set(without(names, idColumn))];
-    const ids = idsInRange(await this.traces(), range);
-    return joined(ids, await this.#reader.readRowGroup(this.#rowGroup, wanted, { rows: range }));
-  }
-
-  /** A batch that has the named columns, and those that were read before. */
-  async read(names: readonly string[]): Promise<ColumnBatch> {
-    const wanted = [...new Set(names.filter((name) => !this.#asked.has(name)))];
-    if (wanted.length > 0) {
-      const more = await this.#reader.readRowGroup(this.#rowGroup, wanted);
-      for (const name of wanted) this.#asked.add(name);
-      this.#batch = joined(this.#batch, more);
-    }
-    return this.#batch;
-  }
 }
 
 const nothing: TraceList = {
@@ -246,7 +186,7 @@ async function detailsOf(
   const isOut = filter !== undefined && !mayMatch(columns.tags, filter);
   const names = [...detailColumns];
   if (!reader.columnNames.includes(serviceColumnName)) names.push(...serviceRestColumns);
-  if (filter !== undefined && !isOut) names.push(...filterColumns(filter));
+  if (filter !== undefined && !isOut) names.push(...columns.namesFor(filter));
   const asked = filter !== undefined && isOut ? { ...request, filter: neverOf(filter) } : request;
   const details: TraceDetails[] = [];
   for (const range of clustersOf(traces, wanted)) {
@@ -267,7 +207,7 @@ export async function findInRowGroups(
   traceId: Uint8Array,
 ): Promise<Uint8Array | undefined> {
   const groups = rowGroup === undefined ? reader.rowGroups.keys() : [rowGroup];
-  const names = without(reader.columnNames, idColumn);
+  const names = withoutIds(reader.columnNames);
   const parts: Uint8Array[] = [];
   for (const group of groups) {
     const columns = new RowGroupColumns(reader, group, noTags);
@@ -280,19 +220,4 @@ export async function findInRowGroups(
   if (parts.length < 2) return parts[0];
   // Protobuf messages laid one after another are merged: lists are appended.
   return new Uint8Array(Buffer.concat(parts));
-}
-
-const idColumn: readonly string[] = ["trace_id"];
-
-function without(names: readonly string[], left: readonly string[]): string[] {
-  return names.filter((name) => !left.includes(name));
-}
-
-/** Two batches of the same rows as one. */
-function joined(a: ColumnBatch, b: ColumnBatch): ColumnBatch {
-  return {
-    rows: a.rows,
-    names: [...a.names, ...b.names],
-    column: (name) => a.column(name) ?? b.column(name),
-  };
 }

@@ -3,7 +3,13 @@
  * Values of one kind in the rows of a batch, asked by a predicate: dictionary entries are tested
  * once each and then looked up by code; numbers are tested in place.
  */
-import { type ByteValues, isValid, valueBytes, valueText } from "#pkg/columns/columns.ts";
+import {
+  type ByteValues,
+  type Int64Column,
+  isValid,
+  valueBytes,
+  valueText,
+} from "#pkg/columns/columns.ts";
 import { int64Max, int64Min, type IntRange, type Predicate } from "./predicate.ts";
 import type { Value } from "./values.ts";
 
@@ -84,30 +90,52 @@ function equalBytes(values: ByteValues, code: number, wanted: Uint8Array): boole
 
 /** 64-bit integers or durations. */
 export class IntValues implements RowValues {
-  readonly #values: BigInt64Array;
-  readonly #valid: Uint8Array | undefined;
+  readonly #column: Pick<Int64Column, "values" | "valid" | "coded">;
   readonly #type: "int" | "duration";
 
   constructor(
-    column: { values: BigInt64Array; valid: Uint8Array | undefined },
+    column: Pick<Int64Column, "values" | "valid" | "coded">,
     type: "int" | "duration" = "int",
   ) {
-    this.#values = column.values;
-    this.#valid = column.valid;
+    this.#column = column;
     this.#type = type;
   }
 
   get(row: number): Value | undefined {
-    if (!isValid(this.#valid, row)) return undefined;
-    return { type: this.#type, value: this.#values[row] };
+    if (!isValid(this.#column.valid, row)) return undefined;
+    return { type: this.#type, value: this.#column.values[row] };
   }
 
   test(predicate: Predicate, pass: Pass): void {
+    const { valid, coded } = this.#column;
     if (predicate.ints !== undefined) {
-      testInts(this.#values, this.#valid, predicate.ints, pass);
+      if (coded === undefined) testInts(this.#column.values, valid, predicate.ints, pass);
+      else testCodes(coded.codes, hitsOfEntries(coded.entries, predicate.ints), valid, pass);
       return;
     }
     testEach(this, predicate, pass);
+  }
+}
+
+/** 1 for each entry of a dictionary that is in the range. */
+function hitsOfEntries(entries: BigInt64Array, range: IntRange): Uint8Array {
+  const pending = new Uint8Array(entries.length).fill(1);
+  const hits = new Uint8Array(entries.length);
+  testInts(entries, undefined, range, { pending, hits });
+  return hits;
+}
+
+function testCodes(
+  codes: Uint8Array | Int32Array,
+  entryHits: Uint8Array,
+  valid: Uint8Array | undefined,
+  { pending, hits }: Pass,
+): void {
+  for (let row = 0; row < pending.length; row++) {
+    if (pending[row] === 0) continue;
+    if (valid !== undefined && (valid[row >> 3] & (1 << (row & 7))) === 0) continue;
+    pending[row] = 0;
+    hits[row] = entryHits[codes[row]];
   }
 }
 

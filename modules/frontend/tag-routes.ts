@@ -1,0 +1,93 @@
+/** The endpoints of tags: names and values, in both versions of the API. */
+import type { TagScope } from "#pkg/api/tags.ts";
+import type { TagValue } from "#pkg/engine/tag-counter.ts";
+import type { Answer } from "./answers.ts";
+import type { Queries } from "./queries.ts";
+import {
+  type AnswerBounds,
+  formatScopes,
+  formatTexts,
+  formatTypedValues,
+  type TagAnswer,
+} from "./tag-answer.ts";
+import { decodeTagName, intrinsicTags, parseOldTagName, parseTagName } from "./tag-names.ts";
+import { parseTagParams, parseTagScope } from "./tag-params.ts";
+import type { TagsStats } from "./tags.ts";
+
+/** Which of the two APIs: the first has neither types nor scopes. */
+export type TagVersion = "v1" | "v2";
+
+export interface TagAsk {
+  queries: Queries;
+  tenant: string;
+  signal: AbortSignal;
+  params: URLSearchParams;
+  nowMs: number;
+  /** Longest answer. */
+  bytesMax: number;
+}
+
+/** Names of tags. Throws InvalidInput. */
+export async function tagNames(ask: TagAsk, version: TagVersion): Promise<Answer> {
+  const { queries, tenant, signal } = ask;
+  const { limit, ...query } = parseTagParams(ask.params, ask.nowMs);
+  const { scopes, hasIntrinsics } = parseTagScope(ask.params);
+  const bounds = { limit, bytesMax: ask.bytesMax };
+  const format = (values: readonly TagValue[], stats: TagsStats): TagAnswer => {
+    if (version === "v2")
+      return formatScopes(scopedNames(values, scopes, hasIntrinsics), stats, bounds);
+    // The first API tells intrinsics only if nothing else is asked for.
+    const isIntrinsic = scopes.length === 0 && hasIntrinsics;
+    return formatTexts("tagNames", isIntrinsic ? intrinsicTags : textsOf(values), stats, bounds);
+  };
+  if (scopes.length === 0) return queries.knownTags((stats) => format([], stats));
+  return await queries.tags(
+    { ...query, tenant, signal, question: { kind: "names", scopes } },
+    format,
+  );
+}
+
+function scopedNames(
+  values: readonly TagValue[],
+  scopes: readonly TagScope[],
+  hasIntrinsics: boolean,
+): { name: string; texts: readonly string[] }[] {
+  const lists = scopes.map((scope) => {
+    return { name: scope, texts: textsOf(values.filter(({ kind }) => kind === scope)) };
+  });
+  return hasIntrinsics ? [{ name: "intrinsic", texts: intrinsicTags }, ...lists] : lists;
+}
+
+/** Values of a tag, whose name is as it stands in the path. Throws InvalidInput. */
+export async function tagValues(
+  ask: TagAsk,
+  version: TagVersion,
+  rawName: string,
+): Promise<Answer> {
+  const { queries, tenant, signal } = ask;
+  const name = decodeTagName(rawName);
+  const target = version === "v1" ? parseOldTagName(name) : parseTagName(name);
+  const { limit, ...query } = parseTagParams(ask.params, ask.nowMs);
+  const bounds: AnswerBounds = { limit, bytesMax: ask.bytesMax };
+  const format = (values: readonly TypedText[], stats: TagsStats): TagAnswer =>
+    version === "v1"
+      ? formatTexts("tagValues", textsOf(values), stats, bounds)
+      : formatTypedValues(values, stats, bounds);
+  if (target.kind === "known") {
+    const values = target.values.map((text) => ({ kind: target.type, text }));
+    return queries.knownTags((stats) => format(values, stats));
+  }
+  const { references } = target;
+  const question = { kind: "values" as const, references };
+  return await queries.tags({ ...query, tenant, signal, question }, format);
+}
+
+interface TypedText {
+  kind: string;
+  text: string;
+}
+
+/** Texts without their kinds, each once, in their order. */
+function textsOf(values: readonly TypedText[]): string[] {
+  return [...new Set(values.map(({ text }) => text))];
+}

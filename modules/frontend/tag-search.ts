@@ -1,0 +1,130 @@
+/**
+ * The search parameters from before TraceQL (`tags`, `minDuration`, `maxDuration`) as a condition:
+ * one span must have all of the tags, its trace the duration.
+ */
+import { hasCode } from "#pkg/errors/errors.ts";
+import { formatField } from "#pkg/traceql/format.ts";
+import { parseNumber } from "#pkg/traceql/literals.ts";
+import {
+  type ComparisonOp,
+  type FieldExpr,
+  type IntrinsicName,
+  parseQuery,
+  type Static,
+} from "#pkg/traceql/traceql.ts";
+import { invalid } from "./params-errors.ts";
+
+const range = { from: 0, to: 0 };
+
+/** A span that has each of the tags. Undefined if there are none. Throws InvalidInput. */
+export function tagsFilter(tags: ReadonlyMap<string, string>): FieldExpr | undefined {
+  const filter = allOf([...tags].map(([key, value]) => tagFilter(key, value)));
+  if (filter !== undefined) checkBounds(filter);
+  return filter;
+}
+
+/** A trace of these durations, as Go writes them. Throws InvalidInput. */
+export function durationFilter(
+  min: string | undefined,
+  max: string | undefined,
+): FieldExpr | undefined {
+  const least = min === undefined ? undefined : parseGoDuration("minDuration", min);
+  const most = max === undefined ? undefined : parseGoDuration("maxDuration", max);
+  if (least !== undefined && most !== undefined && most < least) {
+    throw invalid("invalid maxDuration: must not be less than minDuration");
+  }
+  const duration = intrinsic("trace:duration");
+  const compared = (op: ComparisonOp, value: bigint | undefined): FieldExpr[] =>
+    value === undefined ? [] : [compare(duration, op, { type: "duration", value })];
+  return allOf([...compared(">=", least), ...compared("<=", most)]);
+}
+
+/** Conditions that must all hold; undefined if there are none. */
+export function allOf(conditions: readonly (FieldExpr | undefined)[]): FieldExpr | undefined {
+  const known = conditions.filter((one) => one !== undefined);
+  return known.length === 0 ? undefined : known.reduce((a, b) => logical("&&", a, b));
+}
+
+function tagFilter(key: string, value: string): FieldExpr {
+  switch (key) {
+    case "name":
+      return contains(intrinsic("span:name"), value);
+    case "root.name":
+      return contains(intrinsic("trace:rootName"), value);
+    case "root.service.name":
+      return contains(intrinsic("trace:rootService"), value);
+    case "status.code":
+      return statusFilter(value);
+    case "error":
+      if (value === "true") return statusFilter("error");
+      break;
+    default:
+  }
+  return attributeFilter({ kind: "attribute", scope: "any", name: key, range }, value);
+}
+
+function statusFilter(word: string): FieldExpr {
+  if (word !== "ok" && word !== "error" && word !== "unset") return literal(false);
+  return compare(intrinsic("span:status"), "=", { type: "status", value: word });
+}
+
+/** Texts that hold the value, and numbers and booleans that are equal to it. */
+function attributeFilter(reference: FieldExpr, value: string): FieldExpr {
+  // Any value holds the empty text.
+  if (value === "") return compare(reference, "!=", { type: "nil" });
+  const text = contains(reference, value);
+  const other = scalarOf(value);
+  return other === undefined ? text : logical("||", text, compare(reference, "=", other));
+}
+
+function scalarOf(value: string): Static | undefined {
+  if (value === "true" || value === "false") return { type: "bool", value: value === "true" };
+  const parsed = parseNumber(value.replace(/^-/, ""));
+  if (!("value" in parsed) || parsed.value.type === "duration") return undefined;
+  if (!value.startsWith("-")) return parsed.value;
+  const { type, value: size } = parsed.value;
+  return type === "int" ? { type, value: -size } : { type, value: -size };
+}
+
+function contains(reference: FieldExpr, value: string): FieldExpr {
+  const quoted = value.replaceAll(/[\\^$.|?*+()[\]{}]/g, String.raw`\$&`);
+  return compare(reference, "=~", { type: "string", value: `(?s).*${quoted}.*` });
+}
+
+function intrinsic(name: IntrinsicName): FieldExpr {
+  return { kind: "intrinsic", name, range };
+}
+
+function literal(value: boolean): FieldExpr {
+  return { kind: "static", static: { type: "bool", value }, range };
+}
+
+function compare(left: FieldExpr, op: ComparisonOp, right: Static): FieldExpr {
+  return { kind: "comparison", op, left, right: { kind: "static", static: right, range }, range };
+}
+
+function logical(op: "&&" | "||", left: FieldExpr, right: FieldExpr): FieldExpr {
+  return { kind: "logical", op, left, right, range };
+}
+
+/** The language has bounds, which must hold for what did not come as its text, too. */
+function checkBounds(filter: FieldExpr): void {
+  try {
+    parseQuery(`{ ${formatField(filter)} }`);
+  } catch (error) {
+    if (!hasCode(error, "InvalidInput")) throw error;
+    throw invalid(`invalid tags: too many, or too long: ${error.message}`);
+  }
+}
+
+/** Nanoseconds. */
+function parseGoDuration(name: string, text: string): bigint {
+  const isGo = /^((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$/.test(text);
+  if (text === "0") return 0n;
+  const parsed = parseNumber(text);
+  if (isGo && "value" in parsed && parsed.value.type === "duration") {
+    return parsed.value.value;
+  }
+  const shown = JSON.stringify(text.slice(0, 100));
+  throw invalid(`invalid ${name}: must be a duration like 100ms, not ${shown}`);
+}

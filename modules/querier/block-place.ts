@@ -1,0 +1,11 @@
+/** Where a job finds its block. */
+import type { StoreConfig } from "#pkg/objstore/store-config.ts";
+
+/** The block, and its place in the store. */
+export interface BlockJobBase {
+  store: StoreConfig;
+  key: string;
+  sizeBytes: number;
+  indexOffset: number;
+  footerOffset: number;
+}

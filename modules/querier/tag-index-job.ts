@@ -1,0 +1,60 @@
+/**
+ * A question about tags that the indexes of several blocks answer, on a worker thread: one job
+ * reads a few parts of each.
+ */
+import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
+import { type IndexedTags, tagsOfIndex } from "#pkg/engine/block-tags.ts";
+import { TagCounter } from "#pkg/engine/tag-counter.ts";
+import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
+import type { BlockJobBase } from "./block-place.ts";
+import type { OpenBlock } from "./open-blocks.ts";
+
+export interface TagIndexJob {
+  kind: "tagIndex";
+  /** The first block, for messages. */
+  key: string;
+  blocks: { place: BlockJobBase; rowGroups: readonly number[] | undefined }[];
+  request: TagsRequest;
+}
+
+export interface TagIndexAnswer extends TagCounts {
+  /** `block` is an index into the job's blocks. */
+  unread: { block: number; rowGroup: number; question: TagQuestion }[];
+  failed: { block: number; error: ErrorData }[];
+}
+
+/** Blocks whose parts are read at the same time. */
+const readsMax = 8;
+
+/** Opens a block, uses it, and names it in errors. */
+export type UseBlock = <T>(
+  place: BlockJobBase,
+  use: (block: OpenBlock) => Promise<T>,
+) => Promise<T>;
+
+/** Never throws for the sake of one block. */
+export async function runTagIndexJob(
+  { blocks, request }: TagIndexJob,
+  useBlock: UseBlock,
+): Promise<TagIndexAnswer> {
+  const counter = new TagCounter(request.bytesMax);
+  const unread: TagIndexAnswer["unread"] = [];
+  const failed: TagIndexAnswer["failed"] = [];
+  const places = blocks.entries();
+  const lane = async (): Promise<void> => {
+    for (const [block, { place, rowGroups }] of places) {
+      try {
+        const found = await useBlock(
+          place,
+          async ({ index }): Promise<IndexedTags> => await tagsOfIndex(index, rowGroups, request),
+        );
+        counter.addCounts(found.counts);
+        for (const one of found.unread) unread.push({ block, ...one });
+      } catch (error) {
+        failed.push({ block, error: errorToData(error) });
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: readsMax }, lane));
+  return { ...counter.counts(), inspectedSpans: 0, inspectedBytes: 0, unread, failed };
+}

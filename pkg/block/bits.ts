@@ -1,0 +1,196 @@
+// HOT: runs per value read from a block; measured by `npm run bench:search`.
+/**
+ * Parquet's packed numbers: the RLE and bit-packing hybrid of levels and dictionary codes, and
+ * DELTA_BINARY_PACKED. Format: https://github.com/apache/parquet-format/blob/master/Encodings.md
+ *
+ *     hybrid:  header | run ...      header odd:  header >> 1 groups of 8 values, bit-packed
+ *                                    header even: one value, header >> 1 times
+ */
+import { SpoorError } from "#pkg/errors/errors.ts";
+
+/** A cursor over the bytes of a page. */
+export interface Cursor {
+  bytes: Uint8Array;
+  pos: number;
+  end: number;
+}
+
+/** Widest codes that this reads: a dictionary has at most 16 million entries. */
+const codeBitsMax = 24;
+
+/**
+ * Reads `count` values of `width` bits to out[at...]. The cursor ends after the last run. Throws
+ * Corrupt where the bytes end early.
+ */
+export function readHybrid(
+  cursor: Cursor,
+  width: number,
+  count: number,
+  out: Int32Array | Uint8Array,
+  at: number,
+): void {
+  if (width > codeBitsMax) throw corrupt(`codes of ${width} bits`);
+  const stop = at + count;
+  const valueBytes = (width + 7) >> 3;
+  while (at < stop) {
+    const header = readVarint(cursor);
+    const length = header >>> 1;
+    if ((header & 1) === 1) {
+      const packedBytes = length * width;
+      if (packedBytes > cursor.end - cursor.pos) throw corrupt("packed values end early");
+      const values = Math.min(length * 8, stop - at);
+      unpack(cursor.bytes, cursor.pos, cursor.pos + packedBytes, width, values, out, at);
+      cursor.pos += packedBytes;
+      at += values;
+    } else {
+      if (length === 0 || valueBytes > cursor.end - cursor.pos) throw corrupt("a run ends early");
+      let value = 0;
+      for (let i = 0; i < valueBytes; i++) value |= cursor.bytes[cursor.pos++] << (8 * i);
+      const values = Math.min(length, stop - at);
+      out.fill(value, at, at + values);
+      at += values;
+    }
+  }
+}
+
+/** Least significant bit first; `width` is at most 24, so four bytes hold every value. */
+function unpack(
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  width: number,
+  count: number,
+  out: Int32Array | Uint8Array,
+  at: number,
+): void {
+  const mask = (1 << width) - 1;
+  const safe = Math.min(count, width === 0 ? count : Math.floor(((to - from - 4) * 8) / width));
+  let bit = 0;
+  let i = 0;
+  for (; i < safe; i++, bit += width) {
+    const pos = from + (bit >> 3);
+    const word =
+      bytes[pos] | (bytes[pos + 1] << 8) | (bytes[pos + 2] << 16) | (bytes[pos + 3] << 24);
+    out[at + i] = (word >>> (bit & 7)) & mask;
+  }
+  for (; i < count; i++, bit += width) {
+    const pos = from + (bit >> 3);
+    let word = 0;
+    for (let k = 0; k < 4 && pos + k < to; k++) word |= bytes[pos + k] << (8 * k);
+    out[at + i] = (word >>> (bit & 7)) & mask;
+  }
+}
+
+/** An unsigned varint below 2^31. */
+export function readVarint(cursor: Cursor): number {
+  let value = 0;
+  for (let shift = 0; shift < 35; shift += 7) {
+    if (cursor.pos >= cursor.end) throw corrupt("a number ends early");
+    const byte = cursor.bytes[cursor.pos++];
+    value += (byte & 0x7f) * 2 ** shift;
+    if (byte < 0x80) {
+      if (value >= 2 ** 31) break;
+      return value;
+    }
+  }
+  throw corrupt("a number is too large");
+}
+
+/** A zigzag varint of 64 bits as [low, high] words. */
+function readZigzag(cursor: Cursor, words: Int32Array): void {
+  let low = 0;
+  let high = 0;
+  for (let shift = 0; shift < 70; shift += 7) {
+    if (cursor.pos >= cursor.end) throw corrupt("a number ends early");
+    const byte = cursor.bytes[cursor.pos++];
+    const part = byte & 0x7f;
+    if (shift < 28) low |= part << shift;
+    else if (shift === 28) {
+      low |= part << 28;
+      high |= part >>> 4;
+    } else high |= part << (shift - 32);
+    if (byte < 0x80) {
+      const sign = -(low & 1);
+      words[0] = ((low >>> 1) | (high << 31)) ^ sign;
+      words[1] = (high >>> 1) ^ sign;
+      return;
+    }
+  }
+  throw corrupt("a number is longer than 10 bytes");
+}
+
+/**
+ * Reads `count` values of DELTA_BINARY_PACKED to the 64-bit integers out[at...], given as words.
+ * Throws Corrupt.
+ */
+export function readDelta(cursor: Cursor, count: number, out: Int32Array, at: number): void {
+  const blockValues = readVarint(cursor);
+  const miniBlocks = readVarint(cursor);
+  const total = readVarint(cursor);
+  const perMini = blockValues / miniBlocks;
+  if (total !== count || !Number.isInteger(perMini) || perMini % 8 !== 0 || perMini === 0) {
+    throw corrupt(`${total} deltas in ${miniBlocks} parts of ${blockValues}, not ${count}`);
+  }
+  const words = new Int32Array(2);
+  readZigzag(cursor, words);
+  if (count === 0) return;
+  out[at * 2] = words[0];
+  out[at * 2 + 1] = words[1];
+  let done = 1;
+  while (done < count) {
+    readZigzag(cursor, words);
+    const widths = cursor.pos;
+    cursor.pos += miniBlocks;
+    if (cursor.pos > cursor.end) throw corrupt("deltas end early");
+    for (let mini = 0; mini < miniBlocks && done < count; mini++) {
+      const width = cursor.bytes[widths + mini];
+      const sizeBytes = (perMini * width) / 8;
+      if (width > 64 || sizeBytes > cursor.end - cursor.pos) throw corrupt("deltas end early");
+      const values = Math.min(perMini, count - done);
+      addDeltas(cursor.bytes, cursor.pos, width, words[0], words[1], values, out, at + done);
+      cursor.pos += sizeBytes;
+      done += values;
+    }
+  }
+}
+
+/** out[at + i] = out[at + i - 1] + min + the delta of `width` bits, modulo 2^64. */
+function addDeltas(
+  bytes: Uint8Array,
+  from: number,
+  width: number,
+  minLow: number,
+  minHigh: number,
+  values: number,
+  out: Int32Array,
+  at: number,
+): void {
+  let low = out[at * 2 - 2] >>> 0;
+  let high = out[at * 2 - 1];
+  const base = minLow >>> 0;
+  const lowBits = Math.min(width, 32);
+  const lowMask = lowBits === 32 ? 0xffff_ffff : (1 << lowBits) - 1;
+  const highBits = width - lowBits;
+  const highMask = highBits === 32 ? 0xffff_ffff : (1 << highBits) - 1;
+  for (let i = 0, bit = 0; i < values; i++, bit += width) {
+    const deltaLow = lowBits === 0 ? 0 : (word32(bytes, from, bit) & lowMask) >>> 0;
+    const deltaHigh = highBits === 0 ? 0 : word32(bytes, from, bit + 32) & highMask;
+    const sum = low + base + deltaLow;
+    low = sum >>> 0;
+    high = (high + minHigh + deltaHigh + Math.floor(sum / 0x1_0000_0000)) | 0;
+    out[(at + i) * 2] = low;
+    out[(at + i) * 2 + 1] = high;
+  }
+}
+
+/** 32 bits from bit `bit` on; what lies beyond the bytes is 0. */
+function word32(bytes: Uint8Array, from: number, bit: number): number {
+  const pos = from + Math.floor(bit / 8);
+  const shift = bit & 7;
+  const word = bytes[pos] | (bytes[pos + 1] << 8) | (bytes[pos + 2] << 16) | (bytes[pos + 3] << 24);
+  return shift === 0 ? word : (word >>> shift) | (bytes[pos + 4] << (32 - shift));
+}
+
+function corrupt(what: string): SpoorError {
+  return new SpoorError("Corrupt", `Parquet page: ${what}`);
+}

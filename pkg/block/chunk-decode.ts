@@ -1,0 +1,438 @@
+// HOT: runs per value read from a block; measured by `npm run bench:search`.
+/**
+ * Column chunks to columns, for what Spoor itself writes: flat columns and lists of one level, with
+ * dictionary, plain or delta encoding, in data pages of version 1. All else is left to the Parquet
+ * library. Property tests hold both to the same answers.
+ *
+ *     page:  repetition levels (lists) | definition levels (nullable) | values that are there
+ */
+import { CodedInt64 } from "#pkg/columns/coded-int64.ts";
+import type { Column, DictColumn, ListColumn } from "#pkg/columns/columns.ts";
+import { columnType } from "#pkg/columns/schema.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { type Cursor, readDelta, readHybrid, readVarint } from "./bits.ts";
+import { ByteValuesBuilder } from "./byte-values.ts";
+import type { ColumnChunk } from "./footer.ts";
+import { type DataPage, encodings, isKnownCodec, openPage } from "./page.ts";
+
+/** Parquet's physical types. */
+const physical = { boolean: 0, int32: 1, int64: 2, double: 5, bytes: 6 } as const;
+
+type Leaf = "dict" | "int64" | "int32" | "double" | "bool";
+
+/** How a column of this name is kept; undefined if the chunk is not like that. */
+function leafOf({ name, physicalType }: ColumnChunk): { leaf: Leaf; isText: boolean } | undefined {
+  const type = columnType(name)?.replace(/^list<(.*)>$/, "$1");
+  const isText = type === "string";
+  if ((isText || type === "binary") && physicalType === physical.bytes) {
+    return { leaf: "dict", isText };
+  }
+  if (type === "int64" && physicalType === physical.int64) return { leaf: "int64", isText };
+  if (type === "int32" && physicalType === physical.int32) return { leaf: "int32", isText };
+  if (type === "double" && physicalType === physical.double) return { leaf: "double", isText };
+  if (type === "bool" && physicalType === physical.boolean) return { leaf: "bool", isText };
+  return undefined;
+}
+
+/**
+ * The rows of some pages of a chunk as a column.
+ *
+ * @param dictionary the bytes of the dictionary page, if the chunk has one.
+ * @param runs the bytes of the data pages, in order.
+ * @param rows how many rows they have.
+ *
+ * Undefined if the chunk has something that is not read here. Throws Corrupt.
+ */
+export function decodeChunk(
+  chunk: ColumnChunk,
+  dictionary: Uint8Array | undefined,
+  runs: readonly Uint8Array[],
+  rows: number,
+): Column | undefined {
+  const kind = leafOf(chunk);
+  const { levels } = chunk;
+  if (kind === undefined || levels === undefined || !isKnownCodec(chunk.codec)) return undefined;
+  const pages = dataPages(chunk, runs);
+  if (pages === undefined) return undefined;
+  const count = pages.reduce((sum, page) => sum + page.count, 0);
+  if (count > valuesMax) return undefined;
+  if (levels.maxRepetition === 0 && count !== rows) {
+    throw new SpoorError("Corrupt", `column ${chunk.name} has ${count} values, not ${rows}`);
+  }
+  const decoder = new ChunkDecoder(chunk, kind, count);
+  if (dictionary !== undefined && !decoder.readDictionary(dictionary)) return undefined;
+  for (const page of pages) if (!decoder.readPage(page)) return undefined;
+  return levels.maxRepetition === 0 ? decoder.flat() : decoder.list(rows);
+}
+
+/** Undefined if one of them is of a kind that is not read here. */
+function dataPages({ codec }: ColumnChunk, runs: readonly Uint8Array[]): DataPage[] | undefined {
+  const pages: DataPage[] = [];
+  for (const bytes of runs) {
+    for (let at = 0; at < bytes.length;) {
+      const opened = openPage(bytes.subarray(at), codec);
+      if (opened?.page.kind !== "data") return undefined;
+      if (opened.page.count < 0) return undefined;
+      pages.push(opened.page);
+      at += opened.sizeBytes;
+    }
+  }
+  return pages;
+}
+
+/** A chunk of more values is left to the library, which bounds its own memory. */
+const valuesMax = 64 * 1024 * 1024;
+
+class ChunkDecoder {
+  readonly #chunk: ColumnChunk;
+  readonly #leaf: Leaf;
+  readonly #maxDefinition: number;
+  readonly #isList: boolean;
+  /** Levels of all pages; undefined where there are none. */
+  readonly #repetition: Uint8Array | undefined;
+  #definition: Uint8Array | undefined;
+  readonly #count: number;
+  /** Values that are there, one after the other. */
+  #codes: Int32Array | Uint8Array;
+  #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #entries: ByteValuesBuilder;
+  #dictionaryWords: Int32Array | undefined;
+  #dictionaryLength = 0;
+  #level = 0;
+  #value = 0;
+
+  constructor(chunk: ColumnChunk, { leaf }: { leaf: Leaf }, count: number) {
+    this.#chunk = chunk;
+    this.#leaf = leaf;
+    const { maxDefinition, maxRepetition } = chunk.levels!;
+    this.#maxDefinition = maxDefinition;
+    this.#isList = maxRepetition > 0;
+    this.#repetition = this.#isList ? new Uint8Array(count) : undefined;
+    this.#count = count;
+    this.#codes = new Int32Array(leaf === "dict" ? count : 0);
+    this.#words = noWords;
+    this.#bytes = new Uint8Array(leaf === "bool" ? count : 0);
+    // Spans of one trace must have one code, also where ids have no dictionary.
+    this.#entries = new ByteValuesBuilder(chunk.name === "trace_id");
+  }
+
+  /** False if it is not read here. */
+  readDictionary(bytes: Uint8Array): boolean {
+    const opened = openPage(bytes, this.#chunk.codec);
+    if (opened?.page.kind !== "dictionary") return false;
+    const { body, count } = opened.page;
+    this.#dictionaryLength = count;
+    const cursor = { bytes: body, pos: 0, end: body.length };
+    switch (this.#leaf) {
+      case "dict":
+        this.#entries.addAll(cursor, count);
+        return true;
+      case "bool":
+        return false;
+      default: {
+        const words = this.#leaf === "int32" ? count : count * 2;
+        this.#dictionaryWords = new Int32Array(words);
+        readPlainWords(cursor, words, this.#dictionaryWords, 0);
+        return true;
+      }
+    }
+  }
+
+  readPage({ count, encoding, body }: DataPage): boolean {
+    const cursor: Cursor = { bytes: body, pos: 0, end: body.length };
+    const from = this.#level;
+    this.#level += count;
+    if (this.#repetition !== undefined) readLevels(cursor, 1, count, this.#repetition, from);
+    let present = count;
+    if (this.#maxDefinition > 0) present = this.#readDefinition(cursor, count, from);
+    const at = this.#value;
+    this.#value += present;
+    return this.#readValues(cursor, encoding, present, at);
+  }
+
+  /** How many values are there. Levels are kept only if some are not: most columns have no null. */
+  #readDefinition(cursor: Cursor, count: number, from: number): number {
+    const width = bitsOf(this.#maxDefinition);
+    const max = this.#maxDefinition;
+    if (this.#definition === undefined) {
+      if (skipIfAll(cursor, count, max)) return count;
+      this.#definition = new Uint8Array(this.#count).fill(max, 0, from);
+    }
+    readLevels(cursor, width, count, this.#definition, from);
+    return countOf(this.#definition, from, from + count, max);
+  }
+
+  #readValues(cursor: Cursor, encoding: number, count: number, at: number): boolean {
+    if (encoding === encodings.dictionary || encoding === encodings.plainDictionary) {
+      return this.#readCodes(cursor, count, at);
+    }
+    if (encoding === encodings.delta) {
+      return this.#readDeltas(cursor, count, at);
+    }
+    if (encoding !== encodings.plain) return false;
+    switch (this.#leaf) {
+      case "dict":
+        this.#entries.addEach(cursor, count, this.#codes as Int32Array, at);
+        return true;
+      case "bool":
+        readPlainBits(cursor, count, this.#bytes, at);
+        return true;
+      case "int32":
+        if (!this.#makeWords()) return false;
+        readPlainWords(cursor, count, this.#words, at);
+        return true;
+      default:
+        if (!this.#makeWords()) return false;
+        readPlainWords(cursor, count * 2, this.#words, at * 2);
+        return true;
+    }
+  }
+
+  #readDeltas(cursor: Cursor, count: number, at: number): boolean {
+    if ((this.#leaf !== "int64" && this.#leaf !== "int32") || !this.#makeWords()) return false;
+    if (this.#leaf === "int64") {
+      readDelta(cursor, count, this.#words, at);
+      return true;
+    }
+    // Sums of 32 bits are the low words of those of 64.
+    const pairs = new Int32Array(count * 2);
+    readDelta(cursor, count, pairs, 0);
+    for (let i = 0; i < count; i++) this.#words[at + i] = pairs[i * 2];
+    return true;
+  }
+
+  #readCodes(cursor: Cursor, count: number, at: number): boolean {
+    if (count === 0) return true;
+    if (cursor.pos >= cursor.end) throw new SpoorError("Corrupt", "Parquet page has no code width");
+    const width = cursor.bytes[cursor.pos++];
+    if (this.#leaf !== "dict") {
+      // Codes and plain values in one column of numbers: Spoor writes no such thing.
+      if (this.#dictionaryWords === undefined || this.#words.length > 0) return false;
+      if (this.#codes.length === 0) {
+        const isSmall = this.#dictionaryLength <= 256 && width <= 8;
+        this.#codes = isSmall ? new Uint8Array(this.#count) : new Int32Array(this.#count);
+      }
+      if (width > 8 && this.#codes instanceof Uint8Array) return false;
+    }
+    readHybrid(cursor, width, count, this.#codes, at);
+    checkCodes(this.#codes, at, at + count, this.#dictionaryLength);
+    return true;
+  }
+
+  /** Room for the values themselves; false if there are codes. */
+  #makeWords(): boolean {
+    if (this.#codes.length > 0) return false;
+    if (this.#words.length === 0) {
+      this.#words = new Int32Array(this.#count * (this.#leaf === "int32" ? 1 : 2));
+    }
+    return true;
+  }
+
+  flat(): Column {
+    const max = this.#maxDefinition;
+    const definition = this.#value === this.#count ? undefined : this.#definition;
+    if (definition === undefined) return this.#dense(this.#value);
+    const valid = bitmapOf(definition, max);
+    if (this.#leaf === "dict") {
+      const codes = spreadCodes(this.#codes, definition, max, new Int32Array(this.#count), -1);
+      return this.#dictOf(codes as Int32Array);
+    }
+    if (this.#leaf === "bool") {
+      const values = spreadCodes(this.#bytes, definition, max, new Uint8Array(this.#count), 0);
+      return { kind: "bool", values: values as Uint8Array, valid };
+    }
+    if (this.#dictionaryWords !== undefined) {
+      const room = new (this.#codes.constructor as typeof Int32Array)(this.#count);
+      const codes = spreadCodes(this.#codes, definition, max, room, 0);
+      return codedNumbers(this.#leaf, this.#dictionaryWords, codes, valid);
+    }
+    return numbersOf(this.#leaf, spreadWords(this.#words, definition, max), valid);
+  }
+
+  #dictOf(codes: Int32Array): DictColumn {
+    const type = columnType(this.#chunk.name)?.includes("binary") === true ? "binary" : "string";
+    return { kind: "dict", type, codes, dictionary: this.#entries.values() };
+  }
+
+  /** The values that are there. */
+  #dense(count: number): Exclude<Column, ListColumn> {
+    if (this.#leaf === "dict") return this.#dictOf(this.#codes.subarray(0, count) as Int32Array);
+    if (this.#leaf === "bool") {
+      return { kind: "bool", values: this.#bytes.subarray(0, count), valid: undefined };
+    }
+    if (this.#dictionaryWords !== undefined && this.#words.length === 0) {
+      const codes = this.#codes.subarray(0, count);
+      return codedNumbers(this.#leaf, this.#dictionaryWords, codes, undefined);
+    }
+    const words = this.#leaf === "int32" ? count : count * 2;
+    return numbersOf(this.#leaf, this.#words.subarray(0, words), undefined);
+  }
+
+  /** Undefined if an item is null, which Spoor does not write. */
+  list(rows: number): ListColumn | undefined {
+    const { isItemOptional } = this.#chunk.levels!;
+    const max = this.#maxDefinition;
+    const definition = this.#definition ?? new Uint8Array(this.#count).fill(max);
+    const repetition = this.#repetition!;
+    const offsets = new Int32Array(rows + 1);
+    let row = -1;
+    let items = 0;
+    for (let i = 0; i < definition.length; i++) {
+      if (repetition[i] === 0) {
+        if (++row >= rows) break;
+        offsets[row] = items;
+      }
+      if (definition[i] === max) items++;
+      else if (isItemOptional && definition[i] === max - 1) return undefined;
+    }
+    if (row + 1 !== rows) {
+      const message = `column ${this.#chunk.name} has ${row + 1} lists, not ${rows}`;
+      throw new SpoorError("Corrupt", message);
+    }
+    offsets[rows] = items;
+    return { kind: "list", offsets, child: this.#dense(items) as ListColumn["child"] };
+  }
+}
+
+const noWords = new Int32Array(0);
+
+/** Integers of 64 bits stay codes: most questions are about their few different values. */
+function codedNumbers(
+  leaf: Leaf,
+  entries: Int32Array,
+  codes: Uint8Array | Int32Array,
+  valid: Uint8Array | undefined,
+): Exclude<Column, ListColumn | DictColumn> {
+  if (leaf === "int64") {
+    return new CodedInt64({ codes, entries: new BigInt64Array(entries.buffer) }, valid);
+  }
+  const words = new Int32Array(codes.length * (leaf === "int32" ? 1 : 2));
+  if (leaf === "int32") for (let i = 0; i < codes.length; i++) words[i] = entries[codes[i]];
+  else lookUpPairs(entries, codes, words);
+  return numbersOf(leaf, words, valid);
+}
+
+function numbersOf(
+  leaf: Leaf,
+  words: Int32Array,
+  valid: Uint8Array | undefined,
+): Exclude<Column, ListColumn | DictColumn> {
+  const { buffer, byteOffset, length } = words;
+  if (leaf === "int32") return { kind: "int32", values: words, valid };
+  if (leaf === "double") {
+    return { kind: "double", values: new Float64Array(buffer, byteOffset, length / 2), valid };
+  }
+  return { kind: "int64", values: new BigInt64Array(buffer, byteOffset, length / 2), valid };
+}
+
+/** Levels of a page of version 1: their size in bytes, then the hybrid. */
+function readLevels(
+  cursor: Cursor,
+  width: number,
+  count: number,
+  out: Uint8Array,
+  at: number,
+): void {
+  const { bytes, pos, end } = cursor;
+  if (end - pos < 4) throw new SpoorError("Corrupt", "Parquet page ends in its levels");
+  const sizeBytes =
+    (bytes[pos] | (bytes[pos + 1] << 8) | (bytes[pos + 2] << 16) | (bytes[pos + 3] << 24)) >>> 0;
+  if (sizeBytes > end - pos - 4) throw new SpoorError("Corrupt", "Parquet page ends in its levels");
+  const levels = { bytes, pos: pos + 4, end: pos + 4 + sizeBytes };
+  readHybrid(levels, width, count, out, at);
+  cursor.pos = levels.end;
+}
+
+/** Skips levels that are one run of `value`; false, and nothing skipped, if they are not. */
+function skipIfAll(cursor: Cursor, count: number, value: number): boolean {
+  const { bytes, pos, end } = cursor;
+  if (end - pos < 6) return false;
+  const sizeBytes = bytes[pos] | (bytes[pos + 1] << 8);
+  if (bytes[pos + 2] !== 0 || bytes[pos + 3] !== 0 || sizeBytes > end - pos - 4) return false;
+  const levels = { bytes, pos: pos + 4, end: pos + 4 + sizeBytes };
+  const header = readVarint(levels);
+  const isOneRun = (header & 1) === 0 && header >>> 1 >= count && levels.pos + 1 === levels.end;
+  if (!isOneRun || bytes[levels.pos] !== value) return false;
+  cursor.pos = levels.end;
+  return true;
+}
+
+function bitsOf(max: number): number {
+  return 32 - Math.clz32(max);
+}
+
+function countOf(levels: Uint8Array, from: number, to: number, wanted: number): number {
+  let count = 0;
+  for (let i = from; i < to; i++) if (levels[i] === wanted) count++;
+  return count;
+}
+
+function checkCodes(
+  codes: Int32Array | Uint8Array,
+  from: number,
+  to: number,
+  length: number,
+): void {
+  for (let i = from; i < to; i++) {
+    if (codes[i] >= length) {
+      throw new SpoorError("Corrupt", `Parquet page has code ${codes[i]} of ${length} entries`);
+    }
+  }
+}
+
+function lookUpPairs(entries: Int32Array, codes: Int32Array | Uint8Array, out: Int32Array): void {
+  for (let i = 0; i < codes.length; i++) {
+    const code = codes[i] * 2;
+    out[i * 2] = entries[code];
+    out[i * 2 + 1] = entries[code + 1];
+  }
+}
+
+function readPlainWords(cursor: Cursor, words: number, out: Int32Array, at: number): void {
+  const { bytes, pos, end } = cursor;
+  if (words * 4 > end - pos) throw new SpoorError("Corrupt", "Parquet page ends in its numbers");
+  const target = new Uint8Array(out.buffer, out.byteOffset + at * 4, words * 4);
+  target.set(bytes.subarray(pos, pos + words * 4));
+  cursor.pos += words * 4;
+}
+
+function readPlainBits(cursor: Cursor, count: number, out: Uint8Array, at: number): void {
+  const { bytes, pos, end } = cursor;
+  if ((count + 7) >> 3 > end - pos)
+    throw new SpoorError("Corrupt", "Parquet page ends in its bits");
+  for (let i = 0; i < count; i++) out[at + i] = (bytes[pos + (i >> 3)] >> (i & 7)) & 1;
+}
+
+/** Values to the rows that have one; `absent` in the others. */
+function spreadCodes(
+  dense: Int32Array | Uint8Array,
+  definition: Uint8Array,
+  max: number,
+  out: Int32Array | Uint8Array,
+  absent: number,
+): Int32Array | Uint8Array {
+  for (let row = 0, i = 0; row < out.length; row++) {
+    out[row] = definition[row] === max ? dense[i++] : absent;
+  }
+  return out;
+}
+
+/** 32 or 64-bit values to the rows that have one; zero in the others. */
+function spreadWords(dense: Int32Array, definition: Uint8Array, max: number): Int32Array {
+  const out = new Int32Array(dense.length);
+  const perValue = dense.length / definition.length;
+  for (let row = 0, i = 0; row < definition.length; row++) {
+    if (definition[row] !== max) continue;
+    for (let word = 0; word < perValue; word++) out[row * perValue + word] = dense[i++];
+  }
+  return out;
+}
+
+function bitmapOf(definition: Uint8Array, max: number): Uint8Array {
+  const valid = new Uint8Array((definition.length + 7) >> 3);
+  for (let row = 0; row < definition.length; row++) {
+    if (definition[row] === max) valid[row >> 3] |= 1 << (row & 7);
+  }
+  return valid;
+}

@@ -1,0 +1,146 @@
+/**
+ * Questions about tags over blocks: from tag indexes alone where these know all, from the columns
+ * of a row group where they do not, or where a filter chooses spans.
+ */
+import type { TagCounts, TagQuestion, TagReference, TagScope, TagsRequest } from "#pkg/api/tags.ts";
+import type { BlockIndex } from "#pkg/block/block-index.ts";
+import type { BlockReader } from "#pkg/block/reader.ts";
+import type { TagIndex } from "#pkg/block/tag-index.ts";
+import type { TagKey, TagKeys } from "#pkg/block/tag-parts.ts";
+import { filterColumns } from "./filter.ts";
+import { mayHoldMatch } from "./row-group.ts";
+import { TagCounter } from "./tag-counter.ts";
+import { indexKeyOf, questionColumns, restPrefix, valueTypes } from "./tag-names.ts";
+import { countTags } from "./tags.ts";
+
+/** What the indexes of a block tell, and what rows must be asked for. */
+export interface IndexedTags {
+  counts: Pick<TagCounts, "groups" | "truncated">;
+  unread: { rowGroup: number; question: TagQuestion }[];
+}
+
+/**
+ * Answers a question without a filter from the indexes of some row groups (undefined: of the whole
+ * block). Throws what reading an index throws.
+ */
+export async function tagsOfIndex(
+  index: BlockIndex,
+  rowGroups: readonly number[] | undefined,
+  { question, bytesMax }: Pick<TagsRequest, "question" | "bytesMax">,
+): Promise<IndexedTags> {
+  const counter = new TagCounter(bytesMax);
+  const groups = rowGroups ?? index.directory.rowGroups.keys().toArray();
+  const open =
+    rowGroups === undefined ? await answerFrom(index, undefined, question, counter) : question;
+  const unread: IndexedTags["unread"] = [];
+  if (open !== undefined) {
+    for (const rowGroup of groups) {
+      const left = await answerFrom(index, rowGroup, open, counter);
+      if (left !== undefined) unread.push({ rowGroup, question: left });
+    }
+  }
+  return { counts: counter.counts(), unread };
+}
+
+/** What one index tells goes to the counter; returns what it does not know for certain. */
+async function answerFrom(
+  index: BlockIndex,
+  rowGroup: number | undefined,
+  question: TagQuestion,
+  counter: TagCounter,
+): Promise<TagQuestion | undefined> {
+  const keys = await index.tagKeys(rowGroup);
+  if (question.kind === "names") return answerNames(keys, question.scopes, counter);
+  const known = question.references.filter((reference) => isKnown(keys, reference));
+  const wanted = known.flatMap((reference) => indexKeyOf(reference) ?? []);
+  if (wanted.length > 0) {
+    for (const { type, values } of (await index.tags(rowGroup, wanted)).entries) {
+      if (type === "other") continue;
+      for (const [text, count] of values) counter.add(valueTypes[type], text, count);
+    }
+  }
+  const references = question.references.filter((reference) => !known.includes(reference));
+  return references.length === 0 ? undefined : { kind: "values", references };
+}
+
+function answerNames(
+  keys: TagKeys | TagIndex,
+  scopes: readonly TagScope[],
+  counter: TagCounter,
+): TagQuestion | undefined {
+  if (keys.truncated) counter.noteTruncated();
+  const unknown: TagScope[] = [];
+  for (const scope of scopes) {
+    if (!isCovered(keys, scope)) {
+      unknown.push(scope);
+      continue;
+    }
+    const prefix = `${restPrefix(scope)}.`;
+    for (const { key, rows } of keys.entries) {
+      if (key.startsWith(prefix)) counter.add(scope, key.slice(prefix.length), rows);
+    }
+  }
+  return unknown.length === 0 ? undefined : { kind: "names", scopes: unknown };
+}
+
+/** Whether the index lists all values with their exact counts. */
+function isKnown(keys: TagKeys | TagIndex, reference: TagReference): boolean {
+  const wanted = indexKeyOf(reference);
+  if (wanted === undefined) return true;
+  if (reference.kind === "attribute" && !isCovered(keys, reference.scope)) return false;
+  const own = (keys.entries as TagKey[]).filter(({ key }) => key === wanted);
+  // Where keys were left out, one type of this key may be among them.
+  if (keys.truncated) return false;
+  return own.every(({ type, truncated }) => type === "other" || !truncated);
+}
+
+function isCovered({ covers }: TagKeys | TagIndex, scope: TagScope): boolean {
+  return (scope !== "event" && scope !== "link") || covers.includes(scope);
+}
+
+/** A block whose index is open, and whose rows can be read. */
+export interface TagBlock {
+  index: BlockIndex;
+  reader: () => Promise<BlockReader>;
+}
+
+/**
+ * Counts in the rows of one row group. Only the columns of the question and of its filter are read,
+ * and none if the index shows that there is nothing. Throws what reading throws, and InvalidInput
+ * (`traceql_value`) for a filter that these spans make impossible.
+ */
+export async function countRowGroupTags(
+  block: TagBlock,
+  rowGroup: number,
+  request: TagsRequest,
+): Promise<TagCounts> {
+  const { question, filter } = request;
+  if (!(await mayHaveTags(block.index, rowGroup, question))) return nothing;
+  if (filter !== undefined && !(await mayHoldMatch(block.index, rowGroup, filter))) return nothing;
+  const reader = await block.reader();
+  const columns = questionColumns(question, reader.columnNames);
+  if (filter !== undefined) columns.push(...timeColumns, ...filterColumns(filter));
+  const before = reader.readBytes;
+  const batch = await reader.readRowGroup(rowGroup, columns);
+  return { ...countTags(batch, request), inspectedBytes: reader.readBytes - before };
+}
+
+const timeColumns: readonly string[] = ["trace_id", "start_unix_nano", "duration_nano"];
+
+const nothing: TagCounts = { groups: [], truncated: false, inspectedSpans: 0, inspectedBytes: 0 };
+
+async function mayHaveTags(
+  index: BlockIndex,
+  rowGroup: number,
+  question: TagQuestion,
+): Promise<boolean> {
+  if (question.kind === "names") return question.scopes.length > 0;
+  const keys = await index.tagKeys(rowGroup);
+  if (keys.truncated) return question.references.length > 0;
+  const own = new Set((keys.entries as TagKey[]).map(({ key }) => key));
+  return question.references.some((reference) => {
+    const key = indexKeyOf(reference);
+    if (key === undefined) return false;
+    return own.has(key) || (reference.kind === "attribute" && !isCovered(keys, reference.scope));
+  });
+}
