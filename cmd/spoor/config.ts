@@ -8,6 +8,7 @@ import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
 import { limitFields, type Limits } from "#pkg/limits/limits.ts";
 import type { LogLevel } from "#pkg/log/log.ts";
+import { storageConfig, type StorageConfig } from "./storage.ts";
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -34,12 +35,6 @@ export interface SpanLogConfig {
   groupLingerMs: number;
   retryWindowMs: number;
   retryRecordsMax: number;
-}
-
-export interface StorageConfig {
-  backend: "fs";
-  /** Empty: `bucket` in the data folder. */
-  path: string;
 }
 
 export interface LimitsConfig extends Limits {
@@ -140,16 +135,6 @@ const spanLogConfig: z.ZodType<SpanLogConfig> = z
       .describe("Records remembered for that, over all partitions"),
   })
   .describe("The span log: what was received and is not in a block yet.");
-
-const storageConfig: z.ZodType<StorageConfig> = z
-  .strictObject({
-    backend: z.enum(["fs"]).default("fs").describe("Where blocks are kept; fs is a folder"),
-    path: z
-      .string()
-      .default("")
-      .describe("Folder of the blocks; if empty, `bucket` in the data folder"),
-  })
-  .describe("The bucket of blocks.");
 
 const limitsConfig: z.ZodType<LimitsConfig> = z
   .strictObject({

@@ -1,6 +1,12 @@
 /** Metrics of parts that keep plain counters of their own: the span log and the store. */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import type { CountedStore } from "#pkg/objstore/count.ts";
+import { countsOf, estimateCost, type RequestPrices } from "#pkg/objstore/count.ts";
+import {
+  latencyBounds,
+  requestKinds,
+  storeEvents,
+  type StoreLedger,
+} from "#pkg/objstore/ledger.ts";
 import type { SpanLog, SpanLogStats } from "#pkg/spanlog/spanlog.ts";
 
 type LogNumber = Exclude<keyof SpanLogStats, "refusedTotal">;
@@ -50,17 +56,69 @@ export function observeSpanLog(registry: Registry, spanLog: SpanLog): void {
   );
 }
 
-/** Exports the store's requests by kind. Requests of worker threads are not among them. */
-export function observeStore(registry: Registry, store: CountedStore): void {
+/** Exports what all threads asked of the store, under `spoor_store_`. */
+export function observeStore(registry: Registry, ledger: StoreLedger, prices: RequestPrices): void {
   for (const what of ["requests", "failures", "bytes"] as const) {
-    const help = `Store ${what} of the main thread, by kind of request.`;
-    readWhenAsked(registry, { name: `spoor_store_${what}_total`, help, labelNames: ["kind"] }, () =>
-      Object.entries(store.counts).map(([kind, counts]) => ({
-        labels: { kind },
-        value: counts[what],
-      })),
-    );
+    gaugeOf(registry, `${what}_total`, `Store ${what}, by kind of request.`, ["kind"], (gauge) => {
+      for (const kind of requestKinds) gauge.set({ kind }, ledger.counts(kind)[what]);
+    });
   }
+  const events = "What the store's wrappers did besides passing requests on, by event.";
+  gaugeOf(registry, "events_total", events, ["event"], (gauge) => {
+    for (const event of storeEvents) gauge.set({ event: snakeCase(event) }, ledger.events(event));
+  });
+  const cost = "What the requests cost by the configured prices, an estimate.";
+  gaugeOf(registry, "cost_total", cost, [], (gauge) => {
+    gauge.set(estimateCost(countsOf(ledger), prices));
+  });
+  observeLatency(registry, ledger);
+}
+
+/** In the form of a histogram, from counts that threads share. */
+function observeLatency(registry: Registry, ledger: StoreLedger): void {
+  const name = "latency_seconds";
+  const labels = ["kind", "le"];
+  const bounds = [...latencyBounds.map(String), "+Inf"];
+  gaugeOf(registry, `${name}_bucket`, "Store requests by latency.", labels, (gauge) => {
+    for (const kind of requestKinds) {
+      let below = 0;
+      ledger.latency(kind).buckets.forEach((count, i) => {
+        below += count;
+        gauge.set({ kind, le: bounds[i] }, below);
+      });
+    }
+  });
+  gaugeOf(registry, `${name}_sum`, "Seconds of all store requests.", ["kind"], (gauge) => {
+    for (const kind of requestKinds) gauge.set({ kind }, ledger.latency(kind).seconds);
+  });
+  gaugeOf(registry, `${name}_count`, "Store requests that have ended.", ["kind"], (gauge) => {
+    for (const kind of requestKinds) {
+      const { buckets } = ledger.latency(kind);
+      gauge.set(
+        { kind },
+        buckets.reduce((sum, count) => sum + count, 0),
+      );
+    }
+  });
+}
+
+function gaugeOf(
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: string[],
+  collect: (gauge: Gauge) => void,
+): void {
+  const gauge = new Gauge({
+    name: `spoor_store_${name}`,
+    help,
+    registers: [registry],
+    labelNames,
+    collect() {
+      collect(this as Gauge);
+    },
+  });
+  if (labelNames.length > 0) gauge.reset();
 }
 
 interface MetricFacts {

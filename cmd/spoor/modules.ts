@@ -14,10 +14,13 @@ import type { Environment } from "#pkg/config/interpolate.ts";
 import { TenantLimits } from "#pkg/limits/limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
-import { type CountedStore, countStore } from "#pkg/objstore/count.ts";
-import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
+import { CacheKeeper } from "#pkg/objstore/cache-keeper.ts";
+import { StoreLedger } from "#pkg/objstore/ledger.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { type ProbeOptions, probeStore } from "#pkg/objstore/probe.ts";
+import { openStore, type StoreConfig, storeName } from "#pkg/objstore/store-config.ts";
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
@@ -29,6 +32,7 @@ import { logWriteSeconds, observeSpanLog, observeStore } from "./metrics.ts";
 import { Overrides } from "./overrides.ts";
 import { isOwnReceiver, openTracing } from "./tracing.ts";
 import { statusPage, statusPages } from "./status.ts";
+import { storeConfigOf } from "./storage.ts";
 
 export interface SpoorOptions {
   config: SpoorConfig;
@@ -137,7 +141,7 @@ interface Ground {
   registry: Registry;
   clock: Clock;
   storeConfig: StoreConfig;
-  store: CountedStore;
+  store: ObjectStore;
   spanLog: SpanLog;
   tableOf: (tenant: string) => Table;
   limits: TenantLimits;
@@ -153,10 +157,12 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
   parts.push({ name: "data folder lock", stop: unlock });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: "spoor_" });
-  const root = config.storage.path ? resolve(config.storage.path) : join(dataDir, "bucket");
-  const storeConfig: StoreConfig = { kind: "fs", root };
-  const store = countStore(await openStore(storeConfig));
-  observeStore(registry, store);
+  const ledger = new StoreLedger();
+  observeStore(registry, ledger, config.storage.prices);
+  const storeConfig = storeConfigOf(config.storage, dataDir, ledger);
+  await keepCache(storeConfig, { clock, ledger }, parts);
+  const store = await openStore(storeConfig);
+  await probeBucket(store, storeConfig, { clock, ...config.storage });
   const logDir = join(dataDir, "log");
   const spanLog = await openFileLog(logDir, {
     clock,
@@ -189,6 +195,34 @@ async function openLimits(
   parts.push({ name: "limits", stop: async () => overrides.stop() });
   await overrides.start();
   return { limits, overrides, refusals };
+}
+
+/** What is wrong with a bucket is said together with its name. */
+async function probeBucket(
+  store: ObjectStore,
+  storeConfig: StoreConfig,
+  options: ProbeOptions,
+): Promise<void> {
+  try {
+    await probeStore(store, options);
+  } catch (cause) {
+    const { code, message, reason, retryAfterMs } = toSpoorError(cause);
+    const named = `bucket ${storeName(storeConfig)}: ${message}`;
+    throw new SpoorError(code, named, { reason, retryAfterMs, cause });
+  }
+}
+
+/** The cache on the local disk is kept within its bound by this thread, for all of them. */
+async function keepCache(
+  storeConfig: StoreConfig,
+  { clock, ledger }: { clock: Clock; ledger: StoreLedger },
+  parts: Part[],
+): Promise<void> {
+  if (storeConfig.kind === "fs" || storeConfig.cache.diskBytes === 0) return;
+  const { dir, diskBytes: bytesMax, used } = storeConfig.cache;
+  const keeper = new CacheKeeper({ dir, bytesMax, used, clock, ledger });
+  await keeper.start();
+  parts.push({ name: "disk cache", stop: () => keeper.stop() });
 }
 
 async function startIngester(
@@ -280,7 +314,7 @@ async function flush(ingester: Ingester, log: Log): Promise<boolean> {
 const tablesMax = 10_000;
 
 /** One Table per tenant: ingester, querier and compactor share what they know of it. */
-function tableCache(store: CountedStore, clock: Clock, log: Log): (tenant: string) => Table {
+function tableCache(store: ObjectStore, clock: Clock, log: Log): (tenant: string) => Table {
   const tables = new Map<string, Table>();
   return (tenant) => {
     let table = tables.get(tenant);

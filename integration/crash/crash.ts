@@ -1,49 +1,44 @@
 /**
- * Kills the real binary at random moments under load and checks after each restart that every
- * acknowledged span is found exactly once. The same seed gives the same load and moments (the
- * machine's timing stays its own).
+ * Kills the real binary under load, at random moments and (over MinIO) at named points, and checks
+ * after each restart that every acknowledged span is found exactly once. The same seed gives the
+ * same load and moments (the machine's timing stays its own).
  */
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Registry } from "prom-client";
 import { seededRandom } from "#integration/bench/dataset.ts";
+import { type HttpProxy, startHttpProxy } from "#integration/parts/http-proxy.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
-import { readStored } from "#integration/parts/stored.ts";
-import { compactorConfig } from "#modules/compactor/config.ts";
-import { Compactor } from "#modules/compactor/compactor.ts";
-import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
 import { openFsStore } from "#pkg/objstore/fs.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
-import { openTable } from "#pkg/table/table.ts";
 import { CrashClient, type SentTrace } from "./client.ts";
+import type { CrashBucket } from "./crash-bucket.ts";
+import { checkStored, checkTraces, type StoredCheck } from "./crash-checks.ts";
+import { type KillPoint, killPoints, untilPoint } from "./kill-points.ts";
 
 export interface CrashOptions {
   rounds: number;
   seed: number;
   /** An empty folder. */
   dir: string;
+  /** Where blocks go; undefined: a folder, and all rounds kill at random moments. */
+  bucket?: CrashBucket;
   onRound?: (round: CrashRound) => void;
 }
 
 export interface CrashRound {
   round: number;
-  killedAfterMs: number;
+  point: KillPoint;
+  /** False: the point did not come, it was killed all the same. */
+  isReached: boolean;
   acknowledgedSpans: number;
 }
 
-export interface CrashResult {
+export interface CrashResult extends StoredCheck {
   rounds: number;
-  acknowledgedSpans: number;
-  /** Acknowledged spans that were not found at the end, and spans found more than once. */
-  lostSpans: number;
-  doubledSpans: number;
-  blocks: number;
-  /** Bytes of the log after everything became blocks. */
+  /** Kills at each point. */
+  kills: Readonly<Record<KillPoint, number>>;
+  /** Bytes of the log after everything became blocks, and the most there ever were. */
   logBytes: number;
-  /** Block objects that no commit names, after clean-up. */
-  strayObjects: number;
+  logBytesMax: number;
   /** What was wrong with a trace that was asked for by id after a restart. */
   problems: string[];
 }
@@ -57,37 +52,155 @@ log:
   free_bytes_min: 1MiB
   segment_bytes_max: 256KiB
 `;
+const lanes = 4;
+/** A bucket that has just been started may refuse the first start of the binary. */
+const startsMax = 20;
 
 export async function runCrashRounds(options: CrashOptions): Promise<CrashResult> {
-  const random = seededRandom(options.seed);
-  const client = new CrashClient(random);
-  const dataDir = join(options.dir, "data");
-  await mkdir(dataDir, { recursive: true });
-  const problems: string[] = [];
+  const run = new CrashRun(options);
+  await mkdir(run.dataDir, { recursive: true });
   for (let round = 1; round <= options.rounds; round++) {
-    const server = await startSpoorProcess({ dataDir, config });
+    options.onRound?.(await run.round(round));
+  }
+  return await run.finish();
+}
+
+class CrashRun {
+  readonly dataDir: string;
+  readonly #options: CrashOptions;
+  readonly #random: () => number;
+  readonly #client: CrashClient;
+  readonly #kills = Object.fromEntries(killPoints.map((point) => [point, 0])) as Record<
+    KillPoint,
+    number
+  >;
+  readonly #problems: string[] = [];
+  #logBytesMax = 0;
+
+  constructor(options: CrashOptions) {
+    this.dataDir = join(options.dir, "data");
+    this.#options = options;
+    this.#random = seededRandom(options.seed);
+    this.#client = new CrashClient(this.#random);
+  }
+
+  async round(round: number): Promise<CrashRound> {
+    const { bucket } = this.#options;
+    const points = bucket === undefined ? killPoints.slice(0, 1) : killPoints;
+    const point = points[(round - 1) % points.length];
+    let isReached = true;
+    if (bucket === undefined) await this.#killAtRandom();
+    else if (point === "recovery") isReached = await this.#killInRecovery(bucket);
+    else isReached = await this.#killUnderLoad(bucket, point);
+    if (isReached) this.#kills[point]++;
+    this.#logBytesMax = Math.max(this.#logBytesMax, await folderBytes(this.#logDir));
+    const acknowledgedSpans = countSpans(this.#client.acknowledged);
+    return { round, point, isReached, acknowledgedSpans };
+  }
+
+  /** Everything that is left becomes blocks; then they are counted. */
+  async finish(): Promise<CrashResult> {
+    const { bucket, rounds } = this.#options;
+    const last = await this.#start();
+    await last.ready();
+    await this.#check(last, 200);
+    const exitCode = await last.stop();
+    if (exitCode !== 0) this.#problems.push(`graceful stop ended with exit code ${exitCode}`);
+    const store = bucket?.store ?? (await openFsStore(join(this.dataDir, "bucket")));
+    return {
+      rounds,
+      ...(await checkStored(store, this.#client.acknowledged)),
+      kills: this.#kills,
+      logBytes: await folderBytes(this.#logDir),
+      logBytesMax: this.#logBytesMax,
+      problems: this.#problems,
+    };
+  }
+
+  get #logDir(): string {
+    return join(this.dataDir, "log");
+  }
+
+  async #killAtRandom(): Promise<void> {
+    const server = await this.#start();
     // Some rounds kill while the log is still being read again.
-    const isEarly = random() < 0.2;
+    const isEarly = this.#random() < 0.2;
     if (!isEarly) {
       await server.ready();
-      problems.push(...(await checkTraces(server, pick(random, client.acknowledged, 40))));
+      await this.#check(server, 40);
     }
-    const killedAfterMs = Math.floor(random() * (isEarly ? 60 : 1500));
     const load = new AbortController();
-    const running = client.run(server.otlpHttp, 4, load.signal);
-    await new Promise((resolve) => setTimeout(resolve, killedAfterMs));
+    const running = this.#client.run(server.otlpHttp, lanes, load.signal);
+    const afterMs = this.#random() * (isEarly ? 60 : 1500);
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
     await server.kill();
     load.abort();
     await running;
-    const acknowledgedSpans = countSpans(client.acknowledged);
-    options.onRound?.({ round, killedAfterMs, acknowledgedSpans });
   }
-  const last = await startSpoorProcess({ dataDir, config });
-  await last.ready();
-  problems.push(...(await checkTraces(last, pick(random, client.acknowledged, 200))));
-  const exitCode = await last.stop();
-  if (exitCode !== 0) problems.push(`graceful stop ended with exit code ${exitCode}`);
-  return { rounds: options.rounds, ...(await countStored(dataDir, client)), problems };
+
+  async #killUnderLoad(bucket: CrashBucket, point: KillPoint): Promise<boolean> {
+    const server = await this.#start();
+    await server.ready();
+    await this.#check(server, 40);
+    const front: HttpProxy = await startHttpProxy(server.otlpHttp);
+    const load = new AbortController();
+    const running = this.#client.run(front.address, lanes, load.signal);
+    const random = this.#random;
+    const isReached = await untilPoint({ point, bucket, front, random });
+    await server.kill();
+    load.abort();
+    await front.stop();
+    await running;
+    bucket.proxy.clearTraps();
+    return isReached;
+  }
+
+  /** Killed before it listens: while it reads its tables again. */
+  async #killInRecovery(bucket: CrashBucket): Promise<boolean> {
+    const { dataDir } = this;
+    let pid: number | undefined;
+    const onSpawn = (spawned: number): void => void (pid = spawned);
+    const started = startSpoorProcess({ dataDir, config: this.#config, onSpawn }).then(
+      async (server) => await server.kill(),
+      () => "it was killed before it listened, as it should",
+    );
+    const point = "recovery";
+    const at = { point, bucket, front: bucket.proxy, random: this.#random } as const;
+    const isReached = await untilPoint(at);
+    killIfThere(pid);
+    await started;
+    bucket.proxy.clearTraps();
+    return isReached;
+  }
+
+  get #config(): string {
+    return config + (this.#options.bucket?.storageYaml ?? "");
+  }
+
+  async #start(): Promise<SpoorProcess> {
+    for (let starts = 1; ; starts++) {
+      try {
+        return await startSpoorProcess({ dataDir: this.dataDir, config: this.#config });
+      } catch (error) {
+        if (this.#options.bucket === undefined || starts === startsMax) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 250));
+      }
+    }
+  }
+
+  async #check(server: SpoorProcess, count: number): Promise<void> {
+    const traces = pick(this.#random, this.#client.acknowledged, count);
+    this.#problems.push(...(await checkTraces(server, traces)));
+  }
+}
+
+/** A process that could not start is gone already. */
+function killIfThere(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }
 
 function countSpans(traces: readonly SentTrace[]): number {
@@ -98,70 +211,6 @@ function pick<T>(random: () => number, list: readonly T[], count: number): T[] {
   return Array.from({ length: Math.min(count, list.length) }, () => {
     return list[Math.floor(random() * list.length)];
   });
-}
-
-/** Asks for traces by id; each must have exactly its spans. */
-async function checkTraces(server: SpoorProcess, traces: readonly SentTrace[]): Promise<string[]> {
-  const problems: string[] = [];
-  for (const { traceId, spanIds } of traces) {
-    const response = await fetch(`${server.address}/api/v2/traces/${traceId}`);
-    const text = await response.text();
-    if (response.status !== 200) {
-      problems.push(`trace ${traceId}: ${response.status} ${text}`);
-      continue;
-    }
-    const ids = [...text.matchAll(/"spanId":"([^"]+)"/g)].map(([, id]) =>
-      Buffer.from(id, "base64").toString("hex"),
-    );
-    if (ids.sort().join() !== [...spanIds].sort().join()) {
-      problems.push(`trace ${traceId}: has spans ${ids.join()}, expected ${spanIds.join()}`);
-    }
-    if (text.includes('"status":"PARTIAL"')) problems.push(`trace ${traceId}: partial answer`);
-  }
-  return problems;
-}
-
-/** Counts every span in every block of the table, without the server. */
-async function countStored(
-  dataDir: string,
-  client: CrashClient,
-): Promise<Omit<CrashResult, "rounds" | "problems">> {
-  const { blocks, counts } = await readStored(dataDir);
-  const acknowledged = client.acknowledged.flatMap(({ traceId, spanIds }) =>
-    spanIds.map((spanId) => `${traceId}/${spanId}`),
-  );
-  return {
-    acknowledgedSpans: acknowledged.length,
-    lostSpans: acknowledged.filter((id) => !counts.has(id)).length,
-    doubledSpans: [...counts.values()].filter((count) => count > 1).length,
-    blocks,
-    logBytes: await folderBytes(join(dataDir, "log")),
-    strayObjects: await strayObjects(await openFsStore(join(dataDir, "bucket"))),
-  };
-}
-
-/** Runs the clean-up as it would run in two days and counts objects that no commit names. */
-async function strayObjects(store: ObjectStore): Promise<number> {
-  const log = openLog("silent");
-  const later = { ...systemClock, nowMs: () => Date.now() + 2 * 24 * 3600 * 1000 };
-  const table = openTable({ store, tenant: singleTenant, clock: later, log });
-  const compactor = new Compactor({
-    // The clock is set forward on purpose; the compactor would refuse to trust it otherwise.
-    config: compactorConfig.parse({ clockSkewMs: 4 * 24 * 3600 * 1000 }),
-    log,
-    registry: new Registry(),
-    clock: later,
-    store,
-    tableOf: () => table,
-  });
-  await compactor.runOnce();
-  const { files } = await table.refresh();
-  let stray = 0;
-  for await (const { key } of store.list(`${singleTenant}/`)) {
-    const path = key.slice(singleTenant.length + 1);
-    if (!path.startsWith("_delta_log/") && !files.has(path)) stray++;
-  }
-  return stray;
 }
 
 async function folderBytes(dir: string): Promise<number> {

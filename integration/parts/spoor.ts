@@ -12,6 +12,10 @@ export interface SpoorProcessOptions {
   /** YAML of the config file; none if undefined. */
   config?: string;
   args?: readonly string[];
+  /** Variables of its environment, besides those of the test. */
+  env?: Readonly<Record<string, string>>;
+  /** Called with the pid before it has done anything. */
+  onSpawn?: (pid: number) => void;
 }
 
 export interface SpoorProcess {
@@ -42,7 +46,8 @@ const runTimeoutMs = 60_000;
 
 /** Starts `spoor serve`; resolves when it has printed its ports. Rejects if it exits before. */
 export async function startSpoorProcess(options: SpoorProcessOptions): Promise<SpoorProcess> {
-  const child = spawnSpoor(await serveArgs(options));
+  const child = spawnSpoor(await serveArgs(options), { env: options.env });
+  if (child.pid !== undefined) options.onSpawn?.(child.pid);
   const { stdout, stderr, exited } = watch(child);
   const addresses = await new Promise<string[]>((resolve, reject) => {
     child.stdout.on("data", () => {
@@ -81,7 +86,7 @@ export async function runSpoor(
   args: readonly string[],
   timeoutMs: number = runTimeoutMs,
 ): Promise<SpoorRun> {
-  const { stdout, stderr, exited } = watch(spawnSpoor(args, timeoutMs));
+  const { stdout, stderr, exited } = watch(spawnSpoor(args, { timeout: timeoutMs }));
   return { code: await exited, stdout: stdout(), stderr: stderr() };
 }
 
@@ -103,10 +108,14 @@ async function serveArgs(options: SpoorProcessOptions): Promise<string[]> {
 
 type SpoorChild = ChildProcessByStdio<null, Readable, Readable>;
 
-function spawnSpoor(args: readonly string[], timeout?: number): SpoorChild {
+function spawnSpoor(
+  args: readonly string[],
+  { timeout, env }: { timeout?: number; env?: Readonly<Record<string, string>> } = {},
+): SpoorChild {
   const options = { timeout, killSignal: "SIGKILL" } as const;
   return spawn(process.execPath, [mainPath, ...args], {
     ...options,
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
 }

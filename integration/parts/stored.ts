@@ -1,4 +1,4 @@
-/** What is in a data folder's bucket, read from the disk without a server. */
+/** What is in a data folder's bucket, read without a server. */
 import { join } from "node:path";
 import { openBlock } from "#pkg/block/reader.ts";
 import { BlockVerifier } from "#pkg/block/verify.ts";
@@ -16,12 +16,16 @@ export interface StoredSpans {
   counts: Map<string, number>;
 }
 
+/** As `readBucket` for the bucket in a data folder. */
+export async function readStored(dataDir: string, tenant?: string): Promise<StoredSpans> {
+  return await readBucket(await openFsStore(join(dataDir, "bucket")), tenant);
+}
+
 /** Every span of every block that a tenant's table names. Throws if a block does not verify. */
-export async function readStored(
-  dataDir: string,
+export async function readBucket(
+  store: ObjectStore,
   tenant: string = singleTenant,
 ): Promise<StoredSpans> {
-  const store = await openFsStore(join(dataDir, "bucket"));
   const log = openLog("silent");
   const { files } = await openTable({ store, tenant, clock: systemClock, log }).refresh();
   const counts = new Map<string, number>();

@@ -257,6 +257,41 @@ describe("faults", () => {
   });
 });
 
+describe("the log", () => {
+  it("is written down after enough commits, and what that covers goes when it is old", async () => {
+    const world = new World();
+    const registry = new Registry();
+    const compactor = world.compactor(
+      { checkpointCommits: 10, logAgeMs: 7 * day, blockRetentionMs: 1000 * day },
+      { registry },
+    );
+    const logOf = async (): Promise<string[]> =>
+      (await Array.fromAsync(world.store.list("t/_delta_log/"))).map(({ key }) => key.slice(13));
+    for (let i = 0; i < 9; i++) await world.add("t", pathAt(start + i));
+    await compactor.runOnce();
+    expect(await logOf()).toHaveLength(9);
+    await world.add("t", pathAt(start + 9));
+    await compactor.runOnce();
+    expect((await logOf()).filter((name) => !name.endsWith(".json"))).toEqual([
+      "00000000000000000009.checkpoint.parquet",
+      "_last_checkpoint",
+    ]);
+    world.clock.now += 8 * day;
+    for (let i = 0; i < 10; i++) await world.add("t", pathAt(world.clock.now + i));
+    await compactor.runOnce();
+    expect((await logOf())[0]).toBe("00000000000000000010.json");
+    expect(await logOf()).toHaveLength(12);
+    expect(await world.named("t")).toHaveLength(20);
+    expect(await metricsOf(registry, "checkpoints")).toBe(2);
+    expect(await metricsOf(registry, "deleted_commits")).toBe(11);
+  });
+});
+
+async function metricsOf(registry: Registry, name: string): Promise<number> {
+  const metric = await registry.getSingleMetric(`spoor_compactor_${name}_total`)!.get();
+  return metric.values[0].value;
+}
+
 describe("instances", () => {
   it("may run at the same time", async () => {
     const { world, left } = await busyWorld();

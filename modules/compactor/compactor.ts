@@ -167,7 +167,19 @@ export class Compactor {
     });
     if (garbage.startAfter === undefined) this.#startAfter.delete(tenant);
     else this.#startAfter.set(tenant, garbage.startAfter);
+    await this.#keepLogShort(table, nowMs, signal);
     return garbage.unknownObjects;
+  }
+
+  /** So that a fresh process opens the table with a few requests. */
+  async #keepLogShort(table: Table, nowMs: number, signal: AbortSignal): Promise<void> {
+    const { checkpointCommits: commitsMin, logAgeMs } = this.#options.config;
+    const beforeMs = nowMs - logAgeMs;
+    const { checkpoints, deletedCommits } = this.#metrics;
+    if (await table.checkpoint({ commitsMin, removedBeforeMs: beforeMs, signal })) {
+      checkpoints.inc();
+      deletedCommits.inc(await table.cleanUp(beforeMs, { signal }));
+    }
   }
 
   #succeeded(what: string): void {

@@ -10,6 +10,8 @@ export interface CompactorConfig {
   removesPerCycle: number;
   listedPerCycle: number;
   clockSkewMs: number;
+  checkpointCommits: number;
+  logAgeMs: number;
 }
 
 const positive: z.ZodNumber = z.number().int().positive();
@@ -46,5 +48,14 @@ export const compactorConfig: z.ZodType<CompactorConfig, Partial<CompactorConfig
     clockSkewMs: positive
       .default(10 * 60_000)
       .describe("If this clock and the bucket's differ by more, nothing is removed, milliseconds."),
+    checkpointCommits: positive
+      .default(100)
+      .describe("Commits after which the whole table is written down, for fresh processes."),
+    logAgeMs: z
+      .number()
+      .int()
+      .min(3_600_000)
+      .default(7 * 24 * 3_600_000)
+      .describe("How long commits that a checkpoint covers, and marks of removed blocks, stay."),
   },
 );

@@ -37,8 +37,6 @@ export interface GarbageResult {
 
 /** Objects that are listed, looked up in one snapshot and deleted together. */
 const batchSize = 1000;
-/** Deletes at the same time. */
-const deletesMax = 8;
 
 export async function deleteGarbage(options: GarbageOptions): Promise<GarbageResult> {
   const { store, table, config, signal } = options;
@@ -80,16 +78,10 @@ async function deleteFrom(batch: readonly ObjectInfo[], options: GarbageOptions)
     const reason = garbageReason(info, snapshot, options);
     return reason === undefined ? [] : [{ info, reason }];
   });
-  let next = 0;
-  const deleteSome = async (): Promise<void> => {
-    while (next < garbage.length) {
-      const { info, reason } = garbage[next++];
-      await store.delete(info.key, { signal });
-      onDeleted(reason, info.sizeBytes);
-    }
-  };
-  const results = await Promise.allSettled(Array.from({ length: deletesMax }, deleteSome));
-  for (const result of results) if (result.status === "rejected") throw result.reason;
+  if (garbage.length === 0) return;
+  const keys = garbage.map(({ info }) => info.key);
+  await store.deleteMany(keys, { signal });
+  for (const { info, reason } of garbage) onDeleted(reason, info.sizeBytes);
 }
 
 function garbageReason(

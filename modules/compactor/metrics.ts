@@ -7,6 +7,8 @@ export interface CompactorMetrics {
   removedBlocks: Counter<"reason">;
   deletedObjects: Counter<"reason">;
   deletedBytes: Counter<"reason">;
+  checkpoints: Counter;
+  deletedCommits: Counter;
   conflicts: Counter;
   errors: Counter<"reason">;
   unknownObjects: Gauge;
@@ -43,6 +45,16 @@ export function compactorMetrics(registry: Registry): CompactorMetrics {
       help: "Bytes of deleted objects.",
       registers,
       labelNames: ["reason"],
+    }),
+    checkpoints: new Counter({
+      name: "spoor_compactor_checkpoints_total",
+      help: "Checkpoints that were written.",
+      registers,
+    }),
+    deletedCommits: new Counter({
+      name: "spoor_compactor_deleted_commits_total",
+      help: "Commits and checkpoints deleted because a later checkpoint covers them.",
+      registers,
     }),
     conflicts: new Counter({
       name: "spoor_compactor_conflicts_total",

@@ -60,16 +60,16 @@ export function frontendMetrics(registry: Registry): FrontendMetrics {
       labelNames: ["reason"],
       registers,
     }),
-    slow: new Counter({
-      name: "spoor_frontend_slow_queries_total",
-      help: "Queries that took longer than frontend.slow_query",
-      labelNames: ["route"],
-      registers,
-    }),
     cutTagAnswers: new Counter({
       name: "spoor_frontend_cut_tag_answers_total",
       help: "Answers about tags that lack the least frequent: bytes (of the answer), memory",
       labelNames: ["reason"],
+      registers,
+    }),
+    slow: new Counter({
+      name: "spoor_frontend_slow_queries_total",
+      help: "Queries that took longer than frontend.slow_query",
+      labelNames: ["route"],
       registers,
     }),
     inFlight: (read) => inFlightGauge(registry, read),

@@ -16,32 +16,31 @@ export function checkRange({ startNano, endNano }: TimeRange, { queryRangeMs }: 
  */
 export function withByteBudget(stored: StoredSpans, bytesMax: number): StoredSpans {
   const budget = new ByteBudget(bytesMax);
-  const originals = new WeakMap<StoredBlock, StoredBlock>();
-  const wrap = (block: StoredBlock): StoredBlock => {
-    const wrapped = budgetedBlock(block, budget);
-    originals.set(wrapped, block);
-    return wrapped;
-  };
+  /** Blocks by what stands for them here. */
+  const own = new Map<StoredBlock, StoredBlock>();
   return {
     snapshot: async (tenant, minVersion, signal) => {
       const snapshot = await stored.snapshot(tenant, minVersion, signal);
-      return { ...snapshot, blocks: snapshot.blocks.map(wrap) };
+      const blocks = snapshot.blocks.map((block) => {
+        const budgeted = budgetedBlock(block, budget);
+        own.set(budgeted, block);
+        return budgeted;
+      });
+      return { ...snapshot, blocks };
     },
     indexedTags: async (blocks, request, signal) => {
-      // The querier knows its own blocks only.
-      const asked = blocks.map((block) => originals.get(block) ?? block);
-      const tags = await budget.spend(() => stored.indexedTags(asked, request, signal), inspected);
-      const unread = tags.unread.map(({ shard, question }) => ({
-        shard: budgetedShard(shard, budget),
-        question,
+      const asked = blocks.map((block) => own.get(block) ?? block);
+      const found = await budget.spend(
+        () => stored.indexedTags(asked, request, signal),
+        ({ inspectedBytes }) => inspectedBytes,
+      );
+      const unread = found.unread.map((one) => ({
+        ...one,
+        shard: budgetedShard(one.shard, budget),
       }));
-      return { ...tags, unread };
+      return { ...found, unread };
     },
   };
-}
-
-function inspected({ inspectedBytes }: { inspectedBytes: number }): number {
-  return inspectedBytes;
 }
 
 class ByteBudget {
@@ -99,10 +98,20 @@ function budgetedShard(shard: Shard, budget: ByteBudget): Shard {
     spans: shard.spans,
     mayHoldTrace: (id, signal) => shard.mayHoldTrace(id, signal),
     listTraces: (request, signal) =>
-      budget.spend(() => shard.listTraces(request, signal), inspected),
+      budget.spend(
+        () => shard.listTraces(request, signal),
+        ({ inspectedBytes }) => inspectedBytes,
+      ),
     traceDetails: (request, signal) =>
-      budget.spend(() => shard.traceDetails(request, signal), inspected),
-    countTags: (request, signal) => budget.spend(() => shard.countTags(request, signal), inspected),
+      budget.spend(
+        () => shard.traceDetails(request, signal),
+        ({ inspectedBytes }) => inspectedBytes,
+      ),
+    countTags: (request, signal) =>
+      budget.spend(
+        () => shard.countTags(request, signal),
+        ({ inspectedBytes }) => inspectedBytes,
+      ),
     findTrace: (id, signal) =>
       budget.spend(
         () => shard.findTrace(id, signal),

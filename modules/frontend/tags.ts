@@ -6,7 +6,7 @@
 import type { IndexedTags, Shard, StoredBlock, TimeRange } from "#pkg/api/query.ts";
 import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
 import { TagCounter, type TagValue } from "#pkg/engine/tag-counter.ts";
-import { toSpoorError } from "#pkg/errors/errors.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { failureOf } from "./trace-by-id.ts";
 import {
@@ -15,6 +15,7 @@ import {
   openView,
   overlaps,
   type Spans,
+  isQueryFault,
   throwIfEnded,
   type View,
 } from "./view.ts";
@@ -169,8 +170,7 @@ class TagsRun {
   #fail(error: unknown, name: string): void {
     throwIfEnded(this.#query.signal);
     // It is the query's fault, not that of the shard.
-    const isQuerys = ["traceql_value", "query_bytes"].includes(toSpoorError(error).reason);
-    if (isQuerys) throw error;
+    if (error instanceof SpoorError && isQueryFault(error)) throw error;
     this.failures.push(failureOf(error, name));
   }
 }

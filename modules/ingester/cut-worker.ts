@@ -9,7 +9,7 @@ import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
 import { type CutBlock, cutHead } from "#pkg/block/cut.ts";
 import { wasmMemoryBytes } from "#pkg/block/parquet.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { openStore } from "#pkg/objstore/store-config.ts";
+import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { version } from "#pkg/version/version.ts";
 import { encodeFailed } from "./cutter.ts";
@@ -19,6 +19,9 @@ import { rebuildHead } from "./rebuild.ts";
 /** Starts further than this from the time of ingest are bad clocks (decided). */
 const pastNano = 24n * 3600n * 1_000_000_000n;
 const futureNano = 600n * 1_000_000_000n;
+
+/** Connections of a thread outlive its cuts. */
+const stores: ThreadStores = new ThreadStores();
 
 async function cut(task: CutTask): Promise<CutResult> {
   const head = task.head ?? rebuildHead(task);
@@ -30,7 +33,7 @@ async function store(head: NonNullable<CutTask["head"]>, task: CutTask): Promise
   const startMs = performance.now();
   const block = encode(head, task);
   const encodedMs = performance.now();
-  const bucket = await openStore(task.store);
+  const bucket = await stores.open(task.store);
   const path = blockPath(ulid(task.nowMs), task.nowMs);
   await bucket.put(`${task.range.tenant}/${path}`, block.bytes);
   const place = { path, sizeBytes: block.bytes.length, modifiedMs: task.nowMs };

@@ -66,9 +66,9 @@ class PartitionWorker {
         partition.traceDetails(pinId, headId, request),
       findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
         partition.findTrace(pinId, headId, request),
-      limits: (limits: RecordLimits) => partition.setLimits(limits),
       countTags: ({ pinId, headId, request }: HeadCall<TagsRequest>) =>
         partition.countTags(pinId, headId, request),
+      limits: (limits: RecordLimits) => partition.setLimits(limits),
       committed: (head: { tenant: string; headId: number }) => partition.committed(head),
       state: () => {
         partition.setDurableEnd(this.#durable.value);

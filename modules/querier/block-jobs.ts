@@ -18,9 +18,10 @@ import {
   mayHoldMatch,
   prunedTraces,
 } from "#pkg/engine/row-group.ts";
-import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { openStore, type StoreConfig } from "#pkg/objstore/store-config.ts";
+import { storeName } from "#pkg/objstore/store-config.ts";
+import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
 import { runTagIndexJob, type TagIndexAnswer, type TagIndexJob } from "./tag-index-job.ts";
@@ -69,7 +70,7 @@ export interface BlockJobAnswers {
 export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 
 export class BlockJobs {
-  readonly #stores = new Map<string, Promise<ObjectStore>>();
+  readonly #stores = new ThreadStores();
   readonly #blocks: OpenBlocks;
   #readBytes = 0;
 
@@ -112,16 +113,32 @@ export class BlockJobs {
     this.#blocks.close();
   }
 
+  /** What is corrupt may be a cache of the bucket: then the bucket itself is asked, once. */
   async #with<T>(
     place: BlockJobBase,
     withFooter: boolean,
     use: (block: OpenBlock) => Promise<T>,
   ): Promise<T> {
-    const key = `${place.store.root}\n${place.key}`;
     try {
-      const store = this.#counted(await this.#store(place.store));
+      return await this.#use(place, { withFooter, isFresh: false }, use);
+    } catch (error) {
+      if (place.store.kind === "fs" || !hasCode(error, "Corrupt")) throw error;
+      return await this.#use(place, { withFooter, isFresh: true }, use);
+    }
+  }
+
+  async #use<T>(
+    place: BlockJobBase,
+    { withFooter, isFresh }: { withFooter: boolean; isFresh: boolean },
+    use: (block: OpenBlock) => Promise<T>,
+  ): Promise<T> {
+    const key = `${storeName(place.store)}\n${place.key}`;
+    try {
+      const store = this.#counted(await this.#stores.open(place.store), isFresh);
       const answer = await use(await this.#blocks.get(key, { ...place, store }, withFooter));
       this.#blocks.used(key);
+      // The next job may use caches again.
+      if (isFresh) this.#blocks.drop(key);
       return answer;
     } catch (error) {
       if (error instanceof SpoorError && error.reason === "traceql_value") throw error;
@@ -132,25 +149,14 @@ export class BlockJobs {
   }
 
   /** Counts the bytes that a job reads, those that opening its block takes among them. */
-  #counted(store: ObjectStore): Pick<ObjectStore, "getRange"> {
+  #counted(store: ObjectStore, isFresh: boolean): Pick<ObjectStore, "getRange"> {
     return {
-      getRange: async (...args) => {
-        const bytes = await store.getRange(...args);
+      getRange: async (key, start, end, options) => {
+        const bytes = await store.getRange(key, start, end, { ...options, isFresh });
         this.#readBytes += bytes.length;
         return bytes;
       },
     };
-  }
-
-  async #store(config: StoreConfig): Promise<ObjectStore> {
-    const key = JSON.stringify(config);
-    let store = this.#stores.get(key);
-    if (store === undefined) {
-      store = openStore(config);
-      this.#stores.set(key, store);
-      store.catch(() => this.#stores.delete(key));
-    }
-    return await store;
   }
 }
 

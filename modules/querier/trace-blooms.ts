@@ -79,8 +79,10 @@ export class TraceBlooms {
     const shardBytes = bloom.bitsPerShard / 8;
     const start = bloom.offset + shard * shardBytes;
     try {
-      const bytes = await store.getRange(key, start, start + shardBytes);
-      if (crc32(bytes) === bloom.crcs[shard]) {
+      // What a cache holds may be damaged where the bucket is not.
+      for (const isFresh of [false, true]) {
+        const bytes = await store.getRange(key, start, start + shardBytes, { isFresh });
+        if (crc32(bytes) !== bloom.crcs[shard]) continue;
         metrics.bloomReads.inc({ outcome: "read" });
         return bytes;
       }

@@ -25,8 +25,10 @@ export function notFound(key: string, cause?: unknown): SpoorError {
   return new SpoorError("NotFound", `object ${key} does not exist`, { cause });
 }
 
-export function shortObject(key: string, end: number, sizeBytes: number): SpoorError {
-  const message = `object ${key} ends at byte ${sizeBytes}, expected at least ${end}`;
+/** `sizeBytes` is undefined where the store does not tell. */
+export function shortObject(key: string, end: number, sizeBytes: number | undefined): SpoorError {
+  const where = sizeBytes === undefined ? "too early" : `at byte ${sizeBytes}`;
+  const message = `object ${key} ends ${where}, expected at least ${end}`;
   return new SpoorError("Corrupt", message, { reason: "short_object" });
 }
 
@@ -39,4 +41,27 @@ export function objectTooLarge(key: string, sizeBytes: number): SpoorError {
 export function keyIsFolder(key: string, cause?: unknown): SpoorError {
   const message = `write object ${key}: it, or a part of it before a /, is taken by another key`;
   return new SpoorError("InvalidInput", message, { reason: "key_is_folder", cause });
+}
+
+/** Waits for work that knows no signal: an abort ends the waiting, not the work. */
+export async function abortable<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  attempt: string,
+): Promise<T> {
+  if (signal === undefined) return await work;
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => {
+    try {
+      checkSignal(signal, attempt);
+    } catch (error) {
+      aborted.reject(error);
+    }
+  };
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }

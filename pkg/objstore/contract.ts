@@ -1,11 +1,8 @@
 /** The contract of ObjectStore as tests: every implementation runs `describeObjectStore`. */
 import { describe, expect, test } from "vitest";
-import { hasCode } from "#pkg/errors/errors.ts";
-import { compareKeys } from "./keys.ts";
-import type { ListOptions, ObjectInfo, ObjectStore } from "./objstore.ts";
-
-/** Makes an empty store. Called once for each test. */
-export type MakeStore = () => Promise<ObjectStore>;
+import { describeLists } from "./contract-lists.ts";
+import { bytesOf, expectCode, keysOf, listOf, type MakeStore } from "./contract-tools.ts";
+import { patternOf, textOf } from "./contract-tools.ts";
 
 export function describeObjectStore(name: string, makeStore: MakeStore): void {
   describe(`object store contract: ${name}`, () => {
@@ -16,37 +13,6 @@ export function describeObjectStore(name: string, makeStore: MakeStore): void {
     describeRefusals(makeStore);
   });
 }
-
-/** Names whose UTF-8 order differs from UTF-16 order, from locale order, and around the slash. */
-const oddKeys = [
-  "a",
-  "a b",
-  "a-b",
-  "a.json",
-  "a0/x",
-  "ab",
-  "B",
-  "dir!/x",
-  "dir/!",
-  "dir/sub/z",
-  "dir/sub-1/z",
-  "dir/sub0",
-  "dir0",
-  "%41",
-  "back\\slash",
-  "new\nline",
-  "quote\"'",
-  "...",
-  ".hidden",
-  "-dash",
-  "e\u0301",
-  "\u00e9",
-  "\uffee",
-  "\u{1f600}",
-  "\u{1f600}-/x",
-  "\ue000",
-  "\ud7ff",
-];
 
 function describeReads(makeStore: MakeStore): void {
   test("get returns what put wrote, and the caller owns both", async () => {
@@ -121,6 +87,24 @@ function describeWrites(makeStore: MakeStore): void {
     expect(await keysOf(store, "")).toEqual(["k"]);
   });
 
+  test("a large object comes back whole, replaced by another and read in parts", async () => {
+    const store = await makeStore();
+    for (const sizeBytes of [11 * 1024 * 1024 + 7, 5 * 1024 * 1024 + 1]) {
+      const bytes = patternOf(sizeBytes);
+      await store.put("large/a", bytes);
+      expect((await store.head("large/a")).sizeBytes).toBe(sizeBytes);
+      expect(Buffer.compare(await store.get("large/a"), bytes)).toBe(0);
+      const [start, end] = [5 * 1024 * 1024 - 3, 5 * 1024 * 1024 + 1];
+      const range = await store.getRange("large/a", start, end);
+      expect(Buffer.compare(range, bytes.subarray(start, end))).toBe(0);
+    }
+    expect(await keysOf(store, "")).toEqual(["large/a"]);
+    const commit = patternOf(7 * 1024 * 1024);
+    expect(await store.putIfAbsent("large/b", commit)).toBe(true);
+    expect(await store.putIfAbsent("large/b", commit)).toBe(false);
+    expect(Buffer.compare(await store.get("large/b"), commit)).toBe(0);
+  });
+
   test("a reader beside writers sees one whole object or another", async () => {
     const store = await makeStore();
     const sizes = [70_000, 130_000, 1];
@@ -189,69 +173,6 @@ function describeRaces(makeStore: MakeStore): void {
   });
 }
 
-function describeLists(makeStore: MakeStore): void {
-  test("list goes in UTF-8 byte order, whatever is in the names", async () => {
-    const store = await makeStore();
-    for (const key of oddKeys) await store.put(key, bytesOf(key));
-    const sorted = [...oddKeys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-    expect(await keysOf(store, "")).toEqual(sorted);
-    for (const key of oddKeys) expect(textOf(await store.get(key))).toBe(key);
-    const cursors = [...sorted, "", "dir/", "dir", "dir/sub/", "e", "\u{10ffff}", "dir/sub/zz"];
-    for (const startAfter of cursors) {
-      const expected = sorted.filter((key) => compareKeys(key, startAfter) > 0);
-      expect(await keysOf(store, "", { startAfter }), startAfter).toEqual(expected);
-    }
-    for (const prefix of ["a", "dir", "dir/", "dir/s", "dir/sub/", "\u{1f600}", "zzz", "."]) {
-      const expected = sorted.filter((key) => key.startsWith(prefix));
-      expect(await keysOf(store, prefix), prefix).toEqual(expected);
-    }
-    expect(await keysOf(store, "dir/", { startAfter: "dir/sub-1/z" })).toEqual([
-      "dir/sub/z",
-      "dir/sub0",
-    ]);
-  });
-
-  test("list of 1,000 objects is whole and can be left early", async () => {
-    const store = await makeStore();
-    const keys = Array.from(
-      { length: 1000 },
-      (_, index) => `log/${String(index).padStart(4, "0")}`,
-    );
-    for (let start = 0; start < keys.length; start += 50) {
-      const some = keys.slice(start, start + 50);
-      await Promise.all(some.map(async (key) => await store.put(key, bytesOf(key))));
-    }
-    expect(await keysOf(store, "log/")).toEqual(keys);
-    expect(await keysOf(store, "log/", { startAfter: keys[997] })).toEqual(keys.slice(998));
-    for await (const info of store.list("")) {
-      expect(info.key).toBe(keys[0]);
-      break;
-    }
-  });
-
-  test("list of nothing is empty, deleted objects are gone", async () => {
-    const store = await makeStore();
-    expect(await keysOf(store, "")).toEqual([]);
-    expect(await keysOf(store, "no/such/")).toEqual([]);
-    await store.put("a/b", bytesOf("x"));
-    await store.delete("a/b");
-    expect(await keysOf(store, "")).toEqual([]);
-    expect(await store.listFolders("")).toEqual([]);
-  });
-
-  test("listFolders names the folders directly below", async () => {
-    const store = await makeStore();
-    for (const key of ["t1/x/1", "t1/y", "t0/x", "t/x", "file", "\u{1f600}/x", "\uffee/x"]) {
-      await store.put(key, bytesOf("x"));
-    }
-    expect(await store.listFolders("")).toEqual(["t", "t0", "t1", "\uffee", "\u{1f600}"]);
-    expect(await store.listFolders("t1/")).toEqual(["x"]);
-    expect(await store.listFolders("t/")).toEqual([]);
-    expect(await store.listFolders("none/")).toEqual([]);
-    await expectCode(store.listFolders("t1"), "InvalidInput");
-  });
-}
-
 function describeRefusals(makeStore: MakeStore): void {
   test("keys that could leave the store or that another store cannot hold", async () => {
     const store = await makeStore();
@@ -313,36 +234,4 @@ function describeRefusals(makeStore: MakeStore): void {
     await expectCode(walk(), "Canceled");
     expect(seen).toEqual(["a", "b"]);
   });
-}
-
-async function listOf(store: ObjectStore, prefix: string): Promise<ObjectInfo[]> {
-  return await Array.fromAsync(store.list(prefix));
-}
-
-async function keysOf(
-  store: ObjectStore,
-  prefix: string,
-  options?: ListOptions,
-): Promise<string[]> {
-  const infos = await Array.fromAsync(store.list(prefix, options));
-  return infos.map((info) => info.key);
-}
-
-async function expectCode(
-  call: Promise<unknown>,
-  code: Parameters<typeof hasCode>[1],
-): Promise<void> {
-  const error: unknown = await call.then(
-    () => "no error",
-    (thrown: unknown) => thrown,
-  );
-  expect(hasCode(error, code), `expected ${code}, got ${String(error)}`).toBe(true);
-}
-
-function bytesOf(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
-}
-
-function textOf(bytes: Uint8Array): string {
-  return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
 }

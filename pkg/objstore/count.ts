@@ -1,60 +1,88 @@
 /** Counts a store's requests and bytes, for metrics and for tests of what a query costs. */
+import {
+  type Latency,
+  type RequestCounts,
+  type RequestKind,
+  requestKinds,
+  StoreLedger,
+} from "./ledger.ts";
 import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
-
-export const requestKinds = [
-  "put",
-  "putIfAbsent",
-  "get",
-  "getRange",
-  "head",
-  "list",
-  "listFolders",
-  "delete",
-] as const;
-export type RequestKind = (typeof requestKinds)[number];
-
-export interface RequestCounts {
-  /** Calls that were made, failed ones too. */
-  requests: number;
-  /** Calls that threw; a `false` of putIfAbsent is no failure. */
-  failures: number;
-  /** Bytes of objects that were sent or received by calls that succeeded. */
-  bytes: number;
-}
 
 /** Grows as the store is used: read it whenever the numbers are needed. */
 export type StoreCounts = Readonly<Record<RequestKind, Readonly<RequestCounts>>>;
 
 export interface CountedStore extends ObjectStore {
   readonly counts: StoreCounts;
+  /** How long the calls of a kind took. */
+  latency(kind: RequestKind): Latency;
 }
 
-export function countStore(store: ObjectStore): CountedStore {
-  return new Counter(store);
+/** Objects of one page of a list, which is what clouds bill. */
+const pageSize = 1000;
+
+/** Counts into `ledger`, which threads may share, or into a new one. */
+export function countStore(
+  store: ObjectStore,
+  ledger: StoreLedger = new StoreLedger(),
+): CountedStore {
+  return new Counter(store, ledger);
+}
+
+/** The counts of a ledger, which go on growing. */
+export function countsOf(ledger: StoreLedger): StoreCounts {
+  const live = (kind: RequestKind): RequestCounts => ({
+    get requests(): number {
+      return ledger.counts(kind).requests;
+    },
+    get failures(): number {
+      return ledger.counts(kind).failures;
+    },
+    get bytes(): number {
+      return ledger.counts(kind).bytes;
+    },
+  });
+  const entries = requestKinds.map((kind) => [kind, live(kind)] as const);
+  return Object.fromEntries(entries) as StoreCounts;
+}
+
+/** What requests cost: per million, in the currency of the price list. */
+export interface RequestPrices {
+  writePerMillion: number;
+  readPerMillion: number;
+  deletePerMillion: number;
+}
+
+/** Clouds bill writes and lists as one class, reads as another, deletes rarely. */
+export function estimateCost(counts: StoreCounts, prices: RequestPrices): number {
+  const sum = (...kinds: RequestKind[]): number =>
+    kinds.reduce((total, kind) => total + counts[kind].requests, 0) / 1e6;
+  return (
+    sum("put", "putIfAbsent", "list", "listFolders") * prices.writePerMillion +
+    sum("get", "getRange", "head") * prices.readPerMillion +
+    sum("delete", "deleteMany") * prices.deletePerMillion
+  );
 }
 
 class Counter implements CountedStore {
   readonly kind: string;
-  readonly counts: Record<RequestKind, RequestCounts> = {
-    put: zero(),
-    putIfAbsent: zero(),
-    get: zero(),
-    getRange: zero(),
-    head: zero(),
-    list: zero(),
-    listFolders: zero(),
-    delete: zero(),
-  };
+  readonly counts: StoreCounts;
   readonly #store: ObjectStore;
+  readonly #ledger: StoreLedger;
 
-  constructor(store: ObjectStore) {
+  constructor(store: ObjectStore, ledger: StoreLedger) {
+    this.counts = countsOf(ledger);
     this.kind = store.kind;
     this.#store = store;
+    this.#ledger = ledger;
+  }
+
+  latency(kind: RequestKind): Latency {
+    return this.#ledger.latency(kind);
   }
 
   async put(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<void> {
     await this.#count("put", async () => await this.#store.put(key, bytes, options));
-    this.counts.put.bytes += bytes.length;
+    this.#ledger.addBytes("put", bytes.length);
   }
 
   async putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean> {
@@ -62,13 +90,13 @@ class Counter implements CountedStore {
       "putIfAbsent",
       async () => await this.#store.putIfAbsent(key, bytes, options),
     );
-    this.counts.putIfAbsent.bytes += bytes.length;
+    this.#ledger.addBytes("putIfAbsent", bytes.length);
     return created;
   }
 
   async get(key: string, options?: ReadOptions): Promise<Uint8Array> {
     const bytes = await this.#count("get", async () => await this.#store.get(key, options));
-    this.counts.get.bytes += bytes.length;
+    this.#ledger.addBytes("get", bytes.length);
     return bytes;
   }
 
@@ -82,7 +110,7 @@ class Counter implements CountedStore {
       "getRange",
       async () => await this.#store.getRange(key, start, end, options),
     );
-    this.counts.getRange.bytes += bytes.length;
+    this.#ledger.addBytes("getRange", bytes.length);
     return bytes;
   }
 
@@ -91,12 +119,20 @@ class Counter implements CountedStore {
   }
 
   async *list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
-    this.counts.list.requests++;
+    const startMs = performance.now();
+    let objects = 0;
+    let failed = true;
     try {
-      yield* this.#store.list(prefix, options);
-    } catch (error) {
-      this.counts.list.failures++;
-      throw error;
+      for await (const info of this.#store.list(prefix, options)) {
+        objects++;
+        failed = false;
+        yield info;
+        failed = true;
+      }
+      failed = false;
+    } finally {
+      const requests = Math.max(1, Math.ceil(objects / pageSize));
+      this.#ledger.addCall("list", { requests, failed, seconds: secondsSince(startMs) });
     }
   }
 
@@ -111,17 +147,23 @@ class Counter implements CountedStore {
     await this.#count("delete", async () => await this.#store.delete(key, options));
   }
 
+  async deleteMany(keys: readonly string[], options?: ReadOptions): Promise<void> {
+    await this.#count("deleteMany", async () => await this.#store.deleteMany(keys, options));
+  }
+
   async #count<T>(kind: RequestKind, call: () => Promise<T>): Promise<T> {
-    this.counts[kind].requests++;
+    const startMs = performance.now();
+    let failed = true;
     try {
-      return await call();
-    } catch (error) {
-      this.counts[kind].failures++;
-      throw error;
+      const result = await call();
+      failed = false;
+      return result;
+    } finally {
+      this.#ledger.addCall(kind, { requests: 1, failed, seconds: secondsSince(startMs) });
     }
   }
 }
 
-function zero(): RequestCounts {
-  return { requests: 0, failures: 0, bytes: 0 };
+function secondsSince(startMs: number): number {
+  return (performance.now() - startMs) / 1000;
 }

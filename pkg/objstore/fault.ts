@@ -1,10 +1,12 @@
 /**
- * A store that fails on purpose: before a call takes effect (nothing happened), or after (it
- * happened and the answer was lost). Tests run an action again and again with `failNth(1)`,
- * `failNth(2)`, ... until it goes through without a fault.
+ * A store that fails on purpose. A call fails before it takes effect (nothing happened), or after
+ * (it happened and the answer was lost); it is slow, so that others overtake it; it reads a range
+ * of which a bit was flipped on the way; it lists without what was written last. Tests run an
+ * action again and again with `failNth(1)`, `failNth(2)`, ... until it goes through without a
+ * fault.
  */
-import { SpoorError } from "#pkg/errors/errors.ts";
-import type { RequestKind } from "./count.ts";
+import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
+import type { RequestKind } from "./ledger.ts";
 import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
 
 /** One call of the store; `index` counts from 1 over all kinds. */
@@ -14,14 +16,19 @@ export interface StoreCall {
   key: string;
 }
 
-export type Fault = "none" | "before" | "after";
+export type Fault = "none" | "before" | "after" | "slow" | "damaged" | "stale";
 
 /** Decides what happens to a call. Asked exactly once for each, in order. */
 export type FaultPlan = (call: StoreCall) => Fault;
 
+/** Writes that a stale list does not show. */
+const staleWrites = 3;
+
 export interface FaultStoreOptions {
   /** What is thrown. Unavailable, reason "injected", unless given. */
   error?: (call: StoreCall) => Error;
+  /** How a slow call waits. Some turns of the event loop unless given. */
+  wait?: () => Promise<void>;
 }
 
 export interface FaultStore extends ObjectStore {
@@ -36,16 +43,51 @@ export function failNth(nth: number, fault: Fault): FaultPlan {
   return (call) => (call.index === nth ? fault : "none");
 }
 
-/** Fails calls at random, half before and half after their effect; the same seed fails the same. */
-export function failSeeded(seed: number, perMille: number): FaultPlan {
+/** Numbers below 2^32; the same seed gives the same ones. */
+function seeded(seed: number): () => number {
   let state = seed >>> 0;
-  const next = (): number => {
+  return () => {
     // The splitmix32 finaliser over a Weyl sequence.
     state = (state + 0x9e3779b9) >>> 0;
     let mixed = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
     mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
     return (mixed ^ (mixed >>> 16)) >>> 0;
   };
+}
+
+/** Faults of all kinds at random; the same seed fails the same. */
+export function chaos(seed: number, perMille: number): FaultPlan {
+  const next = seeded(seed);
+  const faults = ["before", "after", "slow", "damaged", "stale"] as const;
+  return () => {
+    const fails = next() % 1000 < perMille;
+    const fault = faults[next() % faults.length];
+    return fails ? fault : "none";
+  };
+}
+
+/** What clouds say when they cannot: 500, 503 SlowDown with and without a time, no answer. */
+export function cloudErrors(seed: number): (call: StoreCall) => SpoorError {
+  const next = seeded(seed);
+  return ({ kind, key, index }) => {
+    const say = (code: ErrorCode, reason: string, retryAfterMs?: number): SpoorError =>
+      new SpoorError(code, `${kind} ${key}: ${reason} in call ${index}`, { reason, retryAfterMs });
+    const errors = [
+      () => say("Unavailable", "server_error"),
+      () => say("Unavailable", "slow_down"),
+      () => say("Unavailable", "slow_down", 1000),
+      () => say("Unavailable", "connection_lost"),
+      () => say("Timeout", "request_timeout"),
+      // A body of which the store found out that it is not what it keeps.
+      () => say("Corrupt", "checksum_mismatch"),
+    ];
+    return errors[next() % errors.length]();
+  };
+}
+
+/** Fails calls at random, half before and half after their effect; the same seed fails the same. */
+export function failSeeded(seed: number, perMille: number): FaultPlan {
+  const next = seeded(seed);
   return () => {
     const fails = next() % 1000 < perMille;
     const after = next() % 2 === 0;
@@ -59,12 +101,23 @@ export function faultStore(
   plan: FaultPlan,
   options: FaultStoreOptions = {},
 ): FaultStore {
-  return new Faulty(store, plan, options.error ?? injected);
+  return new Faulty(store, plan, options);
+}
+
+/** So that other calls overtake a slow one. */
+async function someTurns(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 function injected(call: StoreCall): SpoorError {
   const message = `${call.kind} ${call.key}: injected fault in call ${call.index}`;
   return new SpoorError("Unavailable", message, { reason: "injected" });
+}
+
+/** Stores check whole objects against a sum they keep; only ranges come unchecked. */
+function applies(fault: Fault, kind: RequestKind): boolean {
+  if (fault === "damaged") return kind === "getRange";
+  return fault !== "stale" || kind === "list";
 }
 
 class Faulty implements FaultStore {
@@ -74,20 +127,26 @@ class Faulty implements FaultStore {
   readonly #store: ObjectStore;
   readonly #plan: FaultPlan;
   readonly #error: (call: StoreCall) => Error;
+  readonly #wait: () => Promise<void>;
+  /** Keys that were written last, the latest last. */
+  #written: string[] = [];
 
-  constructor(store: ObjectStore, plan: FaultPlan, error: (call: StoreCall) => Error) {
+  constructor(store: ObjectStore, plan: FaultPlan, options: FaultStoreOptions) {
     this.kind = store.kind;
     this.#store = store;
     this.#plan = plan;
-    this.#error = error;
+    this.#error = options.error ?? injected;
+    this.#wait = options.wait ?? someTurns;
   }
 
   async put(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<void> {
+    this.#note(key);
     await this.#call("put", key, async () => await this.#store.put(key, bytes, options));
   }
 
   async putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean> {
     const call = async (): Promise<boolean> => await this.#store.putIfAbsent(key, bytes, options);
+    this.#note(key);
     return await this.#call("putIfAbsent", key, call);
   }
 
@@ -114,7 +173,11 @@ class Faulty implements FaultStore {
   async *list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
     const { call, fault } = this.#next("list", prefix);
     if (fault === "before") throw this.#error(call);
-    yield* this.#store.list(prefix, options);
+    if (fault === "slow") await this.#wait();
+    const hidden = fault === "stale" ? [...this.#written] : [];
+    for await (const info of this.#store.list(prefix, options)) {
+      if (!hidden.includes(info.key)) yield info;
+    }
     if (fault === "after") throw this.#error(call);
   }
 
@@ -127,18 +190,32 @@ class Faulty implements FaultStore {
     await this.#call("delete", key, async () => await this.#store.delete(key, options));
   }
 
+  async deleteMany(keys: readonly string[], options?: ReadOptions): Promise<void> {
+    const call = async (): Promise<void> => await this.#store.deleteMany(keys, options);
+    await this.#call("deleteMany", keys[0] ?? "", call);
+  }
+
   async #call<T>(kind: RequestKind, key: string, run: () => Promise<T>): Promise<T> {
     const { call, fault } = this.#next(kind, key);
     if (fault === "before") throw this.#error(call);
+    if (fault === "slow") await this.#wait();
     const result = await run();
     if (fault === "after") throw this.#error(call);
+    if (fault === "damaged" && result instanceof Uint8Array && result.length > 0) {
+      result[call.index % result.length] ^= 1 << (call.index % 8);
+    }
     return result;
+  }
+
+  #note(key: string): void {
+    this.#written = [...this.#written.slice(1 - staleWrites), key];
   }
 
   #next(kind: RequestKind, key: string): { call: StoreCall; fault: Fault } {
     this.calls++;
     const call = { index: this.calls, kind, key };
-    const fault = this.#plan(call);
+    const planned = this.#plan(call);
+    const fault = applies(planned, kind) ? planned : "none";
     if (fault !== "none") this.faults++;
     return { call, fault };
   }

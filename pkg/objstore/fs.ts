@@ -140,6 +140,12 @@ class FsStore implements ObjectStore {
     });
   }
 
+  async deleteMany(keys: readonly string[], options: ReadOptions = {}): Promise<void> {
+    for (const key of keys) checkKey(key);
+    checkSignal(options.signal, `delete ${keys.length} objects`);
+    for (const key of keys) await this.delete(key, options);
+  }
+
   /** Checks key and signal, runs `run` on the object's path, and maps what it throws. */
   async #attempt<T>(
     verb: string,

@@ -104,6 +104,12 @@ export class MemoryStore implements ObjectStore {
     this.#keys.splice(this.#indexOf(key), 1);
   }
 
+  async deleteMany(keys: readonly string[], options: ReadOptions = {}): Promise<void> {
+    for (const key of keys) checkKey(key);
+    checkSignal(options.signal, `delete ${keys.length} objects`);
+    for (const key of keys) await this.delete(key, options);
+  }
+
   #find(key: string, options: ReadOptions): Stored {
     checkKey(key);
     checkSignal(options.signal, `read object ${key}`);

@@ -23,6 +23,8 @@ export interface ObjectInfo {
 
 export interface ReadOptions {
   signal?: AbortSignal;
+  /** Asks the bucket itself, because what a cache gave was damaged. */
+  isFresh?: boolean;
 }
 
 export interface ListOptions {
@@ -77,4 +79,10 @@ export interface ObjectStore {
 
   /** Removes an object. A key that is not there is not an error. */
   delete(key: string, options?: ReadOptions): Promise<void>;
+
+  /**
+   * Removes objects, in as few requests as the store offers. Keys that are not there are no error.
+   * All keys are checked before the first is removed; after an error some may be gone.
+   */
+  deleteMany(keys: readonly string[], options?: ReadOptions): Promise<void>;
 }

@@ -58,6 +58,13 @@ class PrefixStore implements ObjectStore {
     await this.#store.delete(this.#prefix + key, options);
   }
 
+  async deleteMany(keys: readonly string[], options?: ReadOptions): Promise<void> {
+    await this.#store.deleteMany(
+      keys.map((key) => this.#prefix + key),
+      options,
+    );
+  }
+
   #strip(info: ObjectInfo): ObjectInfo {
     return { ...info, key: info.key.slice(this.#prefix.length) };
   }

@@ -50,6 +50,7 @@ test("count: requests, failures and bytes by kind", async () => {
   await expect(Array.fromAsync(store.list("/"))).rejects.toThrow("invalid object prefix");
   await store.listFolders("");
   await store.delete("a");
+  await store.deleteMany(["a", "b"]);
   expect(store.counts).toEqual({
     put: { requests: 1, failures: 0, bytes: 3 },
     putIfAbsent: { requests: 1, failures: 0, bytes: 3 },
@@ -59,6 +60,7 @@ test("count: requests, failures and bytes by kind", async () => {
     list: { requests: 2, failures: 1, bytes: 0 },
     listFolders: { requests: 1, failures: 0, bytes: 0 },
     delete: { requests: 1, failures: 0, bytes: 0 },
+    deleteMany: { requests: 1, failures: 0, bytes: 0 },
   });
 });
 
@@ -71,6 +73,7 @@ const everyCall: [string, (store: ObjectStore) => Promise<unknown>][] = [
   ["list", async (store) => await Array.fromAsync(store.list(""))],
   ["listFolders", async (store) => await store.listFolders("")],
   ["delete", async (store) => await store.delete("old")],
+  ["deleteMany", async (store) => await store.deleteMany(["old"])],
 ];
 
 test.each(everyCall)("fault: %s fails before or after its effect, once", async (kind, call) => {
@@ -115,6 +118,32 @@ test("fault: the error can be chosen, for a timeout for example", async () => {
   await expect(store.put("k", content)).rejects.toBe(error);
   expect(await store.get("k")).toEqual(content);
 });
+
+test("fault: slow lets others overtake, damaged flips one bit of a range, stale hides", async () => {
+  const below = new MemoryStore();
+  for (const key of ["a", "b", "c", "d"]) await below.put(key, content);
+  const slow = faultStore(below, failNth(1, "slow"));
+  const order: string[] = [];
+  await Promise.all([
+    slow.get("a").then(() => order.push("slow")),
+    slow.get("b").then(() => order.push("quick")),
+  ]);
+  expect(order).toEqual(["quick", "slow"]);
+  const damaged = faultStore(below, () => "damaged");
+  const read = await damaged.getRange("a", 0, 3);
+  const flipped = [...read].reduce((sum, byte, i) => sum + bitsOf(byte ^ content[i]), 0);
+  expect(flipped).toBe(1);
+  expect(await damaged.get("a")).toEqual(content);
+  expect(damaged.faults).toBe(1);
+  const stale = faultStore(below, ({ kind }) => (kind === "list" ? "stale" : "none"));
+  for (const key of ["e", "f"]) await stale.put(key, content);
+  expect(await keysOf(stale)).toEqual(["a", "b", "c", "d"]);
+  expect(await stale.get("f")).toEqual(content);
+});
+
+function bitsOf(byte: number): number {
+  return byte.toString(2).replaceAll("0", "").length;
+}
 
 async function keysOf(store: ObjectStore): Promise<string[]> {
   return (await Array.fromAsync(store.list(""))).map((info) => info.key);

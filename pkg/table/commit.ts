@@ -9,12 +9,14 @@ import { stringField, stringMap, uintField } from "./json.ts";
 import { checkProtocol, decodeMetaData, encodeMetaData } from "./metadata.ts";
 import { readerVersion, writerVersion } from "./metadata.ts";
 import { decodeStats, encodeStats } from "./stats.ts";
-import type { BlockFile, MetaData, Tombstone } from "./model.ts";
+import type { BlockFile, MetaData, Snapshot, Tombstone } from "./model.ts";
 
 /** Largest commit, in bytes. 16 MiB: about 10,000 blocks. */
 export const commitBytesMax: number = 16 * 2 ** 20;
 /** A commit of the largest size has far fewer lines with an action each. */
 const linesMax = 200_000;
+/** Lines of a checkpoint that are decoded in one turn of the event loop: about 2 ms. */
+const linesPerTurn = 200;
 /** Number of lines, in our commitInfo: a commit that lost its last lines is noticed. */
 const lineCountKey = "spoor.lines";
 
@@ -53,6 +55,62 @@ export function encodeCommit(commit: Commit, info: CommitInfo): Uint8Array {
   for (const file of commit.add) lines.push(encodeAdd(file, info.dataChange));
   lines.unshift(encodeInfo(commit.id, info, lines.length + 1));
   return new TextEncoder().encode(`${lines.join("\n")}\n`);
+}
+
+/** The actions of a whole table, as lines like those of a commit, for a checkpoint. */
+export function encodeCheckpointLines(snapshot: Snapshot): Uint8Array {
+  const { metaData, transactions, files, tombstones } = snapshot;
+  const protocol = { minReaderVersion: readerVersion, minWriterVersion: writerVersion };
+  const lines = [JSON.stringify({ protocol })];
+  if (metaData) lines.push(encodeKnownMetaData(metaData));
+  for (const [appId, version] of transactions) {
+    lines.push(JSON.stringify({ txn: { appId, version } }));
+  }
+  for (const tombstone of tombstones.values()) lines.push(encodeRemove(tombstone, false));
+  for (const file of files.values()) lines.push(encodeAdd(file, false));
+  return new TextEncoder().encode(`${lines.join("\n")}\n`);
+}
+
+/** A checkpoint has columns for these fields only, in this order, and leaves out nulls. */
+function encodeKnownMetaData(metaData: MetaData): string {
+  const where = "metaData";
+  const json = encodeMetaData(metaData);
+  const format = optionalObject(json, "format", where) ?? {};
+  const text = (name: string): string | undefined => {
+    const value = own(json, name);
+    return typeof value === "string" ? value : undefined;
+  };
+  const created = own(json, "createdTime");
+  const known = {
+    id: text("id"),
+    name: text("name"),
+    description: text("description"),
+    format: {
+      provider: stringField(format, "provider", where),
+      options: stringMap(format, "options", where),
+    },
+    schemaString: stringField(json, "schemaString", where),
+    partitionColumns: [],
+    createdTime: Number.isSafeInteger(created) ? created : undefined,
+    configuration: stringMap(json, "configuration", where),
+  };
+  return JSON.stringify({ metaData: known });
+}
+
+/** As `decodeCommit` for the lines of a checkpoint. Lets others run in between. */
+export async function decodeCheckpointLines(bytes: Uint8Array, key: string): Promise<Commit> {
+  const decoder = new Decoder();
+  const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  let count = 0;
+  for (let start = 0; start < text.length;) {
+    const newline = text.indexOf("\n", start);
+    const end = newline < 0 ? text.length : newline;
+    const where = `checkpoint ${key} action ${++count}`;
+    decoder.action(parseObject(text.slice(start, end), where), where);
+    start = end + 1;
+    if (count % linesPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  return decoder;
 }
 
 /** `key` is for messages. Throws Corrupt, naming key and line. */

@@ -1,6 +1,7 @@
 /** Reads the table's log forward: what was committed after a snapshot. */
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { checkpointVersion, lastCheckpoint, readCheckpoint } from "./checkpoint.ts";
 import { type Commit, commitBytesMax, decodeCommit } from "./commit.ts";
 import { corrupt } from "./json.ts";
 import { SnapshotBuilder } from "./snapshot.ts";
@@ -10,6 +11,8 @@ import type { Snapshot } from "./model.ts";
 const parallelReads = 32;
 /** Most commits after a snapshot. The log is checkpointed long before. */
 const listedMax = 1_000_000;
+/** Commits that cost more to read one by one than a checkpoint behind them. */
+const jumpCommitsMin = 100;
 /** Latest version: 20 digits could name versions that a JavaScript number does not hold. */
 const versionMax = 2 ** 53 - 2;
 
@@ -20,6 +23,9 @@ export interface ReadForward {
   base: Snapshot;
   /** Gets the commits that could be read before one could not: the next try goes on from there. */
   keep(partial: Snapshot): void;
+  /** Gets why a checkpoint could not be read; what it covers is then looked for elsewhere. */
+  onBadCheckpoint(error: SpoorError): void;
+  signal?: AbortSignal;
 }
 
 interface Listing {
@@ -28,6 +34,9 @@ interface Listing {
   latest: number;
   /** First version listed. */
   first: number | undefined;
+  /** Versions of checkpoints, ascending. */
+  checkpoints: readonly number[];
+  /** There are checkpoints, or traces of them. */
   hasCheckpoint: boolean;
 }
 
@@ -42,13 +51,15 @@ function logFolder(tenant: string): string {
 
 /**
  * The snapshot after all commits that are in the store now; the same object if there is none new.
- * One list request, then one get for each new commit.
+ * One list request, then one get for each new commit. From nothing: one get for the hint at a
+ * checkpoint, one for the checkpoint, and only the commits behind it.
  */
 export async function readForward(request: ReadForward): Promise<Snapshot> {
-  const { base } = request;
-  const listing = await listCommits(request);
-  const target = listing.latest;
-  if (target < 0 && listing.hasCheckpoint) throw missing(request, listing, 0);
+  const hinted = request.base.version < 0 ? await fromHint(request) : undefined;
+  const known = hinted ?? request.base;
+  const listing = await listCommits(request, known.version);
+  const base = await jump(request, known, listing);
+  const target = Math.max(listing.latest, base.version);
   if (target === base.version) return base;
   const builder = new SnapshotBuilder(base);
   try {
@@ -61,6 +72,51 @@ export async function readForward(request: ReadForward): Promise<Snapshot> {
     throw error;
   }
   return builder.finish();
+}
+
+/** The snapshot of the checkpoint that is said to be the last; undefined if there is none. */
+async function fromHint(request: ReadForward): Promise<Snapshot | undefined> {
+  const version = await lastCheckpoint(request);
+  return version === undefined ? undefined : await tryCheckpoint(request, version);
+}
+
+/**
+ * Goes on from a checkpoint where commits between `base` and it were cleaned up, or are so many
+ * that reading them takes longer. Throws if the table has more than can be read.
+ */
+async function jump(request: ReadForward, base: Snapshot, listing: Listing): Promise<Snapshot> {
+  const { latest, checkpoints, hasCheckpoint } = listing;
+  const missingVersion = firstMissing(base.version, listing);
+  const newest = checkpoints.at(-1) ?? -1;
+  const isFar = newest - base.version > jumpCommitsMin;
+  for (const version of checkpoints.toReversed()) {
+    if (version <= base.version || (version < missingVersion && !isFar)) break;
+    const found = await tryCheckpoint(request, version);
+    if (found !== undefined) return found;
+  }
+  if (latest < 0 && hasCheckpoint) throw missing(request, listing, 0);
+  // The commit of a checkpoint stays: one without it lost its commits.
+  if (newest > latest) throw missing(request, { ...listing, latest: newest }, latest + 1);
+  return base;
+}
+
+/** The first version behind the base that the listing lacks. */
+function firstMissing(baseVersion: number, { sizes }: Listing): number {
+  let version = baseVersion + 1;
+  while (sizes.has(version)) version++;
+  return version;
+}
+
+async function tryCheckpoint(request: ReadForward, version: number): Promise<Snapshot | undefined> {
+  try {
+    return await readCheckpoint(version, request);
+  } catch (error) {
+    if (!hasCode(error, "Corrupt") && !hasCode(error, "NotFound")) throw error;
+    // A table that a newer version of Spoor writes must not be read in another way.
+    if (error.reason === "newer_format") throw error;
+    request.onBadCheckpoint(error);
+    return undefined;
+  }
 }
 
 async function applyBatch(
@@ -81,26 +137,31 @@ async function applyBatch(
   }
 }
 
-async function listCommits(request: ReadForward): Promise<Listing> {
-  const { store, tenant, base } = request;
+async function listCommits(request: ReadForward, baseVersion: number): Promise<Listing> {
+  const { store, tenant } = request;
   const folder = logFolder(tenant);
-  const startAfter = base.version < 0 ? "" : commitKey(tenant, base.version);
+  const startAfter = baseVersion < 0 ? "" : commitKey(tenant, baseVersion);
   const sizes = new Map<number, number>();
-  let latest = base.version;
+  const checkpoints: number[] = [];
+  let latest = baseVersion;
   let first: number | undefined;
   let hasCheckpoint = false;
   for await (const info of store.list(folder, { startAfter })) {
     const name = info.key.slice(folder.length);
     if (name === "_last_checkpoint" || /^\d{20}\.checkpoint\./u.test(name)) hasCheckpoint = true;
-    if (!/^\d{20}\.json$/u.test(name)) continue;
+    const checkpoint = checkpointVersion(name);
+    if (checkpoint === undefined && !/^\d{20}\.json$/u.test(name)) continue;
     const version = Number(name.slice(0, 20));
     if (version > versionMax) throw corrupt(`commit ${info.key}`, "its version is out of range");
-    if (sizes.size === listedMax) throw tooLong(tenant);
-    sizes.set(version, info.sizeBytes);
-    first ??= version;
-    latest = Math.max(latest, version);
+    if (checkpoint !== undefined) checkpoints.push(checkpoint);
+    else {
+      if (sizes.size === listedMax) throw tooLong(tenant);
+      sizes.set(version, info.sizeBytes);
+      first ??= version;
+      latest = Math.max(latest, version);
+    }
   }
-  return { sizes, latest, first, hasCheckpoint };
+  return { sizes, latest, first, checkpoints, hasCheckpoint };
 }
 
 /**
@@ -129,7 +190,7 @@ function missing(request: ReadForward, listing: Listing, version: number): Spoor
   const { tenant, base } = request;
   if (base.version < 0 && version === 0) {
     const begins = `the log begins at version ${listing.first ?? "of a checkpoint"}, not 0`;
-    const message = `read table ${tenant}: ${begins}; reading checkpoints is not supported`;
+    const message = `read table ${tenant}: ${begins}, and no checkpoint of it can be read`;
     return new SpoorError("Corrupt", message, { reason: "checkpoint_needed" });
   }
   const later = `commit ${listing.latest} exists`;

@@ -15,6 +15,28 @@ export function emptySnapshot(): Snapshot {
   };
 }
 
+/** The table as a checkpoint of `version` holds it; `key` is for messages. */
+export function snapshotOfCheckpoint(version: number, commit: Commit, key: string): Snapshot {
+  const { hasProtocol, metaData, add, remove, transactions } = commit;
+  if (!hasProtocol || metaData === undefined) {
+    throw corrupt(`checkpoint ${key}`, "it has no protocol and metaData");
+  }
+  return {
+    version,
+    files: new Map(add.map((file) => [file.path, file])),
+    transactions: new Map(transactions),
+    columns: metaData.columns,
+    tombstones: new Map(remove.map((tombstone) => [tombstone.path, tombstone])),
+    metaData,
+  };
+}
+
+/** The same table without what was removed before a time, milliseconds since the epoch. */
+export function withoutOldTombstones(snapshot: Snapshot, beforeMs: number): Snapshot {
+  const kept = [...snapshot.tombstones].filter(([, { deletedMs }]) => deletedMs >= beforeMs);
+  return { ...snapshot, tombstones: new Map(kept) };
+}
+
 /**
  * Copies a snapshot's maps once and then applies any number of commits to the copies. `finish`
  * hands the copies over; the builder is of no use afterwards.

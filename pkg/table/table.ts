@@ -12,14 +12,16 @@ import { randomUUID } from "node:crypto";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
-import { checkSignal } from "#pkg/objstore/checks.ts";
+import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type Attempt, checkChange, type Plan, planCommit } from "./change.ts";
+import { lastCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { cleanUpLog, commitAgeMinMs } from "./clean-up.ts";
 import { commitKey, readForward } from "./history.ts";
 import type { Change, CommitResult, Snapshot } from "./model.ts";
 import { placeCommit } from "./place.ts";
-import { emptySnapshot, SnapshotBuilder } from "./snapshot.ts";
+import { emptySnapshot, SnapshotBuilder, withoutOldTombstones } from "./snapshot.ts";
 
 export type { BlockFile, Change, ColumnDef, ColumnType, CommitResult, Snapshot } from "./model.ts";
 
@@ -34,6 +36,13 @@ export interface TableOptions {
 export interface RefreshOptions {
   /** No request is made if the known snapshot has this version. */
   minVersion?: number;
+  signal?: AbortSignal;
+}
+
+export interface CheckpointPolicy {
+  commitsMin: number;
+  /** Milliseconds since the epoch. */
+  removedBeforeMs: number;
   signal?: AbortSignal;
 }
 
@@ -61,6 +70,10 @@ export class Table {
   readonly #clock: Clock;
   readonly #log: Log;
   #snapshot: Snapshot = emptySnapshot();
+  /** Version of the newest checkpoint that is known here. */
+  #checkpoint = -1;
+  /** When the snapshot was last known to be the latest, milliseconds since the epoch. */
+  #latestMs = 0;
   #running: Promise<void> | undefined;
   #waiting: Promise<void> | undefined;
 
@@ -112,7 +125,7 @@ export class Table {
     const { signal } = options;
     checkChange(tenant, change);
     const attempt = { tenant, id: randomUUID(), nowMs: Math.trunc(this.#clock.nowMs()) };
-    let isFresh = this.#snapshot.version < 0;
+    let isFresh = this.#snapshot.version < 0 || this.#isOld();
     if (isFresh) await this.refresh({ signal });
     for (let tried = 0; tried < versionsTriedMax;) {
       const base = this.#snapshot;
@@ -122,13 +135,42 @@ export class Table {
         await this.refresh({ signal });
         continue;
       }
-      if ((await this.#place(base, plan, signal)) === "won") return this.#advance(base, plan);
+      const outcome = await this.#place(base, plan, signal);
+      if (outcome === "won" && (await this.#isInLog(plan, signal)))
+        return this.#advance(base, plan);
       tried++;
       isFresh = true;
       await this.refresh({ minVersion: base.version + 1, signal });
     }
     const message = `commit to table ${tenant}: ${versionsTriedMax} versions were taken by others`;
     throw new SpoorError("Unavailable", message, { reason: "commit_contention" });
+  }
+
+  /**
+   * Writes a checkpoint of the latest version if there are `commitsMin` commits since the last one;
+   * removals before `removedBeforeMs` are forgotten. Returns whether it did. Any number of
+   * processes may do it.
+   */
+  async checkpoint({ commitsMin, removedBeforeMs, signal }: CheckpointPolicy): Promise<boolean> {
+    const [store, tenant] = [this.#store, this.tenant];
+    const snapshot = await this.refresh({ signal });
+    const last = await this.#lastCheckpoint(commitsMin, signal);
+    if (snapshot.version < 0 || snapshot.version - last < commitsMin) return false;
+    const kept = withoutOldTombstones(snapshot, removedBeforeMs);
+    await writeCheckpoint(kept, { store, tenant, signal });
+    this.#checkpoint = snapshot.version;
+    if (this.#snapshot === snapshot) this.#snapshot = kept;
+    return true;
+  }
+
+  /**
+   * Deletes commits from before `beforeMs`, an hour ago at least, that a checkpoint covers. Returns
+   * how many objects.
+   */
+  async cleanUp(beforeMs: number, options: CommitOptions = {}): Promise<number> {
+    const youngest = this.#clock.nowMs() - commitAgeMinMs;
+    const [store, tenant] = [this.#store, this.tenant];
+    return await cleanUpLog({ store, tenant, beforeMs: Math.min(beforeMs, youngest), ...options });
   }
 
   async #place(base: Snapshot, plan: Plan, signal?: AbortSignal): Promise<"won" | "lost"> {
@@ -139,12 +181,44 @@ export class Table {
     return outcome;
   }
 
+  /**
+   * Whether what is known may be so old that the next version's name was taken, checkpointed and
+   * freed again by a clean-up since.
+   */
+  #isOld(): boolean {
+    const ageMs = this.#clock.nowMs() - this.#latestMs;
+    return ageMs < 0 || ageMs > commitAgeMinMs / 6;
+  }
+
+  /**
+   * A process that slept between plan and put may have written under a name that was free again:
+   * nobody would ever read that commit. Then the table tells whether it has it.
+   */
+  async #isInLog({ commit }: Plan, signal: AbortSignal | undefined): Promise<boolean> {
+    if (!this.#isOld()) return true;
+    const [store, tenant, base] = [this.#store, this.tenant, emptySnapshot()];
+    const onBadCheckpoint = (error: SpoorError): void => this.#reportCheckpoint(error);
+    const keep = (): void => undefined;
+    const latest = await readForward({ store, tenant, base, keep, onBadCheckpoint, signal });
+    const isThere = ({ path }: { path: string }): boolean =>
+      latest.files.has(path) || latest.tombstones.has(path);
+    const isGone = ({ path }: { path: string }): boolean => !latest.files.has(path);
+    const hasTransactions = [...commit.transactions].every(
+      ([appId, version]) => (latest.transactions.get(appId) ?? -1) >= version,
+    );
+    const isIn = commit.add.every(isThere) && commit.remove.every(isGone) && hasTransactions;
+    if (!isIn) this.#log.error({ id: commit.id }, "a commit came too late and was not taken");
+    this.#keep(latest);
+    return isIn;
+  }
+
   #advance(base: Snapshot, plan: Plan): CommitResult {
     const version = base.version + 1;
     const builder = new SnapshotBuilder(base);
     builder.apply(plan.commit, commitKey(this.tenant, version));
     const snapshot = builder.finish();
     this.#keep(snapshot);
+    this.#latestMs = this.#clock.nowMs();
     return { version, snapshot };
   }
 
@@ -178,7 +252,23 @@ export class Table {
     const keep = (snapshot: Snapshot): void => {
       this.#keep(snapshot);
     };
-    keep(await readForward({ store, tenant, base, keep }));
+    const onBadCheckpoint = (error: SpoorError): void => this.#reportCheckpoint(error);
+    const nowMs = this.#clock.nowMs();
+    keep(await readForward({ store, tenant, base, keep, onBadCheckpoint }));
+    this.#latestMs = nowMs;
+  }
+
+  #reportCheckpoint(error: SpoorError): void {
+    this.#log.warn({ error: error.message }, "a checkpoint cannot be read");
+  }
+
+  /** The version of the last checkpoint that is known here, or that the bucket names; -1: none. */
+  async #lastCheckpoint(commitsMin: number, signal: AbortSignal | undefined): Promise<number> {
+    if (this.#snapshot.version - this.#checkpoint < commitsMin) return this.#checkpoint;
+    const [store, tenant] = [this.#store, this.tenant];
+    const found = (await lastCheckpoint({ store, tenant, signal })) ?? -1;
+    this.#checkpoint = Math.max(found, this.#checkpoint);
+    return this.#checkpoint;
   }
 }
 
@@ -194,28 +284,5 @@ function tryPlan(
   } catch (error) {
     if (isFresh) throw error;
     return undefined;
-  }
-}
-
-/** Waits for work that others share: an abort ends the waiting, not the work. */
-async function abortable<T>(
-  work: Promise<T>,
-  signal: AbortSignal | undefined,
-  attempt: string,
-): Promise<T> {
-  if (signal === undefined) return await work;
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => {
-    try {
-      checkSignal(signal, attempt);
-    } catch (error) {
-      aborted.reject(error);
-    }
-  };
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }

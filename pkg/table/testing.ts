@@ -24,8 +24,8 @@ export const coreColumns: readonly ColumnDef[] = [
   { name: "event_name", type: "array<string>" },
 ];
 
-export function tableOf(store: ObjectStore, tenant = "t1"): Table {
-  return openTable({ store, tenant, clock: testClock, log: openLog("silent") });
+export function tableOf(store: ObjectStore, tenant = "t1", clock: Clock = testClock): Table {
+  return openTable({ store, tenant, clock, log: openLog("silent") });
 }
 
 export function blockOf(name: string, sizeBytes = 1000): BlockFile {

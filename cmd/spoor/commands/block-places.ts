@@ -1,6 +1,5 @@
 /** Where the blocks of `spoor block` are: plain files, or keys of the bucket with their commits. */
 import { type FileHandle, open, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { openLog } from "#pkg/log/log.ts";
@@ -11,6 +10,7 @@ import { isTenantName } from "#pkg/tenant/tenant.ts";
 import type { ParsedArgs } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { loadConfig } from "#cmd/spoor/serve-args.ts";
+import { storeConfigOf } from "#cmd/spoor/storage.ts";
 
 export type RangeStore = Pick<ObjectStore, "getRange" | "head">;
 
@@ -78,12 +78,16 @@ export class BlockPlaces {
   async #openStore(): Promise<ObjectStore> {
     if (this.#store !== undefined) return this.#store;
     const { config } = loadConfig(this.#parsed, this.#io.env, this.#io.readFile);
-    const root = config.storage.path
-      ? resolve(config.storage.path)
-      : join(resolve(config.server.dataDir), "bucket");
+    const store = storeConfigOf(config.storage, config.server.dataDir);
     // Opening makes the folder: looking should not.
-    if (!(await exists(root))) throw new SpoorError("NotFound", `there is no bucket in ${root}`);
-    this.#store = await openStore({ kind: "fs", root });
+    if (store.kind === "fs" && !(await exists(store.root))) {
+      throw new SpoorError("NotFound", `there is no bucket in ${store.root}`);
+    }
+    // A command that ends soon shares no cache with the server.
+    const uncached = { memoryBytes: 0, diskBytes: 0 };
+    this.#store = await openStore(
+      store.kind === "fs" ? store : { ...store, cache: { ...store.cache, ...uncached } },
+    );
     return this.#store;
   }
 }

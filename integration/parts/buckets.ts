@@ -1,0 +1,58 @@
+/** Fresh buckets on the real parts, made by clients that are not Spoor's own. */
+import { Client } from "minio";
+import type { GcsOptions } from "#pkg/objstore/gcs-options.ts";
+import type { S3Options } from "#pkg/objstore/s3-options.ts";
+import type { Part } from "./daemon.ts";
+import { type Minio, minioPassword, minioUser } from "./minio.ts";
+
+/** MinIO's own client: a second opinion on what is in a bucket. */
+export function minioClient({ port }: Pick<Minio, "port">): Client {
+  const keys = { accessKey: minioUser, secretKey: minioPassword };
+  return new Client({ endPoint: "127.0.0.1", port, useSSL: false, ...keys });
+}
+
+/** Makes a bucket, and says how Spoor opens it. */
+export async function makeS3Bucket(minio: Minio, bucket: string): Promise<S3Options> {
+  await minioClient(minio).makeBucket(bucket);
+  return s3Options(minio, bucket);
+}
+
+export function s3Options({ address }: Pick<Minio, "address">, bucket: string): S3Options {
+  return {
+    bucket,
+    endpoint: address,
+    region: "us-east-1",
+    pathStyle: true,
+    accessKeyId: minioUser,
+    secretAccessKey: minioPassword,
+    sessionToken: "",
+    encryption: "none",
+    kmsKeyId: "",
+    storageClass: "",
+    tags: {},
+    partBytes: 5 * 1024 * 1024,
+    checksums: "when_supported",
+  };
+}
+
+/** Makes a bucket in the emulator, and says how Spoor opens it. */
+export async function makeGcsBucket({ address }: Part, bucket: string): Promise<GcsOptions> {
+  const response = await fetch(`${address}/storage/v1/b?project=spoor-test`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ name: bucket }),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`make bucket ${bucket}: ${response.status} ${text}`);
+  return {
+    bucket,
+    endpoint: address,
+    projectId: "spoor-test",
+    keyFile: "",
+    anonymous: true,
+    storageClass: "",
+    kmsKeyName: "",
+    tags: {},
+    partBytes: 5 * 1024 * 1024,
+  };
+}

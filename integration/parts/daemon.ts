@@ -1,0 +1,95 @@
+/** A real part as a process: started on a free port of loopback, ended by its pid. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+
+/** What every part has. */
+export interface Part {
+  /** `http://127.0.0.1:port`. */
+  address: string;
+  /** Asks it to end; resolves when it is gone. */
+  stop(): Promise<void>;
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>;
+}
+
+export interface DaemonOptions {
+  program: string;
+  args: readonly string[];
+  env?: Readonly<Record<string, string>>;
+  address: string;
+  /** Whether it answers by now. May throw while it does not. */
+  isReady: () => Promise<boolean>;
+}
+
+const startTimeoutMs = 60_000;
+const stopTimeoutMs = 10_000;
+const pollMs = 50;
+const logCharsMax = 100_000;
+
+/** Starts a program and waits until it answers. Throws with its output if it does not. */
+export async function startDaemon(options: DaemonOptions): Promise<Part> {
+  const { program, args, env, address } = options;
+  const child = spawn(program, args, {
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let log = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (chunk: string) => {
+      log = (log + chunk).slice(-logCharsMax);
+    });
+  }
+  await once(child, "spawn");
+  // A test process that ends early must not leave the part behind.
+  const killAtExit = (): void => void child.kill("SIGKILL");
+  process.once("exit", killAtExit);
+  child.once("exit", () => process.off("exit", killAtExit));
+  try {
+    await untilReady(child, options);
+  } catch (error) {
+    await end(child, "SIGKILL");
+    throw new Error(`${program} did not start: ${String(error)}: ${log}`, { cause: error });
+  }
+  return {
+    address,
+    stop: async () => await end(child, "SIGTERM"),
+    kill: async () => await end(child, "SIGKILL"),
+  };
+}
+
+/** A port of loopback that is free now. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+async function untilReady(child: ChildProcess, { isReady }: DaemonOptions): Promise<void> {
+  const endMs = performance.now() + startTimeoutMs;
+  let last: unknown = "it does not answer";
+  while (performance.now() < endMs) {
+    if (child.exitCode !== null) throw new Error(`it ended with code ${child.exitCode}`);
+    try {
+      if (await isReady()) return;
+    } catch (error) {
+      last = error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+  throw new Error(`it is not ready after ${startTimeoutMs} ms`, { cause: last });
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill(signal);
+  const timer = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
+  await exited;
+  clearTimeout(timer);
+}

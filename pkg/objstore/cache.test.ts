@@ -1,0 +1,248 @@
+import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { CacheKeeper } from "./cache-keeper.ts";
+import { cacheStore } from "./cache.ts";
+import { describeObjectStore } from "./contract.ts";
+import { type CountedStore, countStore } from "./count.ts";
+import { DiskCache, type DiskCacheOptions } from "./disk-cache.ts";
+import { StoreLedger } from "./ledger.ts";
+import { MemoryStore } from "./memory.ts";
+import type { ObjectStore } from "./objstore.ts";
+
+let base = "";
+let made = 0;
+beforeAll(async () => {
+  base = await mkdtemp(join(tmpdir(), "spoor-cache-"));
+});
+afterAll(async () => {
+  await rm(base, { recursive: true });
+});
+
+interface Rig {
+  store: ObjectStore;
+  below: CountedStore;
+  disk: DiskCache;
+  diskOptions: DiskCacheOptions;
+  ledger: StoreLedger;
+}
+
+function usedBytes({ used }: DiskCacheOptions): number {
+  return Number(new BigInt64Array(used)[0]);
+}
+
+async function rigOf(
+  over: { memoryBytes?: number; bytesMax?: number; dir?: string } = {},
+): Promise<Rig> {
+  const dir = over.dir ?? join(base, String(++made));
+  const ledger = new StoreLedger();
+  const used = new SharedArrayBuffer(8);
+  const diskOptions = { dir, bytesMax: over.bytesMax ?? 1e6, used, ledger };
+  const disk = new DiskCache(diskOptions);
+  const below = countStore(new MemoryStore());
+  await below.put("t/blocks/a", bytesOf(5000));
+  await below.put("t/log/a", bytesOf(5000));
+  const memoryBytes = over.memoryBytes ?? 100_000;
+  const isImmutable = (key: string): boolean => key.startsWith("t/blocks/");
+  const store = cacheStore(below, { isImmutable, memoryBytes, disk, ledger });
+  return { store, below, disk, diskOptions, ledger };
+}
+
+function bytesOf(size: number): Uint8Array {
+  return Uint8Array.from({ length: size }, (_, i) => (i * 7) % 251);
+}
+
+/** All files of the cache, unfinished ones too. */
+async function filesOf(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name));
+}
+
+describeObjectStore("cache", async () => {
+  const { disk, ledger } = await rigOf();
+  return cacheStore(new MemoryStore(), {
+    isImmutable: (key) => key.startsWith("never"),
+    memoryBytes: 1e6,
+    disk,
+    ledger,
+  });
+});
+
+test("a range is asked for once, then memory has it, then the disk; callers own their bytes", async () => {
+  const { store, below, disk, diskOptions, ledger } = await rigOf();
+  const first = await store.getRange("t/blocks/a", 10, 20);
+  first.fill(0);
+  const second = await store.getRange("t/blocks/a", 10, 20);
+  expect(second).toEqual(bytesOf(5000).slice(10, 20));
+  second.fill(0);
+  expect(await store.getRange("t/blocks/a", 10, 20)).toEqual(bytesOf(5000).slice(10, 20));
+  expect(below.counts.getRange.requests).toBe(1);
+  expect([ledger.events("memoryHit"), ledger.events("miss")]).toEqual([2, 1]);
+  await disk.idle();
+  // Another process, later, with an empty memory.
+  const isImmutable = (): boolean => true;
+  const again = cacheStore(below, {
+    isImmutable,
+    memoryBytes: 0,
+    disk: new DiskCache(diskOptions),
+    ledger,
+  });
+  expect(await again.getRange("t/blocks/a", 10, 20)).toEqual(bytesOf(5000).slice(10, 20));
+  expect(await again.getRange("t/blocks/a", 10, 21)).toHaveLength(11);
+  expect(below.counts.getRange.requests).toBe(2);
+  expect(ledger.events("diskHit")).toBe(1);
+});
+
+test("objects that may change, and errors, are never remembered", async () => {
+  const { store, below } = await rigOf();
+  for (let i = 0; i < 2; i++) {
+    await store.getRange("t/log/a", 0, 5);
+    await expect(store.getRange("t/blocks/a", 4999, 5001)).rejects.toMatchObject({
+      code: "Corrupt",
+    });
+    await expect(store.getRange("t/blocks/b", 0, 1)).rejects.toMatchObject({ code: "NotFound" });
+  }
+  expect(below.counts.getRange.requests).toBe(6);
+});
+
+test("memory keeps to its bound, and forgets what was used longest ago", async () => {
+  const { below, ledger } = await rigOf();
+  const store = cacheStore(below, {
+    isImmutable: () => true,
+    memoryBytes: 3 * 1250,
+    disk: undefined,
+    ledger,
+  });
+  const read = async (i: number): Promise<unknown> =>
+    await store.getRange("t/blocks/a", i * 1000, (i + 1) * 1000);
+  for (const i of [0, 1, 2, 0, 3]) await read(i);
+  expect(below.counts.getRange.requests).toBe(4);
+  await read(0);
+  expect(below.counts.getRange.requests).toBe(4);
+  await read(1);
+  expect(below.counts.getRange.requests).toBe(5);
+});
+
+test("a torn, a damaged and another's file are removed and fetched anew, at every byte", async () => {
+  const { store, below, disk, diskOptions, ledger } = await rigOf({ memoryBytes: 0 });
+  await store.getRange("t/blocks/a", 0, 40);
+  await disk.idle();
+  const [path] = await filesOf(diskOptions.dir);
+  const whole = await readFile(path);
+  let expected = 1;
+  const damages = [
+    ...Array.from({ length: whole.length }, (_, end) => whole.subarray(0, end)),
+    ...Array.from({ length: whole.length }, (_, at) => {
+      const copy = Buffer.from(whole);
+      copy[at] ^= 4;
+      return copy;
+    }),
+    Buffer.concat([whole, Buffer.from([0])]),
+  ];
+  for (const damaged of damages) {
+    await writeFile(path, damaged);
+    expect(await store.getRange("t/blocks/a", 0, 40)).toEqual(bytesOf(5000).slice(0, 40));
+    await disk.idle();
+    expected++;
+  }
+  expect(below.counts.getRange.requests).toBe(expected);
+  expect(ledger.events("diskCorrupt")).toBe(damages.length);
+  expect(await readFile(path)).toEqual(whole);
+});
+
+test("what a reader found damaged is asked of the bucket again, and replaced", async () => {
+  const { store, below, disk, diskOptions, ledger } = await rigOf();
+  await store.getRange("t/blocks/a", 0, 10);
+  await disk.idle();
+  await below.put("t/blocks/a", new Uint8Array(5000));
+  expect((await store.getRange("t/blocks/a", 0, 10))[1]).toBe(7);
+  expect((await store.getRange("t/blocks/a", 0, 10, { isFresh: true }))[1]).toBe(0);
+  expect((await store.getRange("t/blocks/a", 0, 10))[1]).toBe(0);
+  await disk.idle();
+  const other = new DiskCache({ ...diskOptions, ledger });
+  expect(await other.read("t/blocks/a@0-10")).toEqual(new Uint8Array(10));
+});
+
+test("beyond its bound the disk takes nothing until the keeper has swept; used files stay", async () => {
+  const { disk, diskOptions, ledger } = await rigOf({ bytesMax: 20_000 });
+  const keeper = new CacheKeeper({ ...diskOptions, clock: systemClock });
+  await keeper.start();
+  const ids = Array.from({ length: 30 }, (_, i) => `k@${i}`);
+  for (const id of ids) {
+    disk.write(id, bytesOf(1000));
+    await disk.idle();
+  }
+  expect(ledger.events("diskFull")).toBe(11);
+  expect(usedBytes(diskOptions)).toBeLessThanOrEqual(20_000);
+  // The first five were used since, the next five long ago.
+  for (const id of ids.slice(0, 5)) expect(await disk.read(id)).toBeDefined();
+  const files = await filesOf(diskOptions.dir);
+  expect(files).toHaveLength(19);
+  await keeper.sweep();
+  const left = await filesOf(diskOptions.dir);
+  expect(left).toHaveLength(14);
+  for (const id of ids.slice(0, 5)) expect(await disk.read(id), id).toBeDefined();
+  let total = 0;
+  for (const path of left) total += (await stat(path)).size;
+  expect(usedBytes(diskOptions)).toBe(total);
+  disk.write("new", bytesOf(1000));
+  await disk.idle();
+  expect(await disk.read("new")).toEqual(bytesOf(1000));
+  await keeper.stop();
+});
+
+test("often used outlives lately used", async () => {
+  const { disk, diskOptions } = await rigOf({ bytesMax: 3200 });
+  disk.write("often", bytesOf(1000));
+  await disk.idle();
+  for (let i = 0; i < 3; i++) await disk.read("often");
+  for (const id of ["b", "c"]) {
+    disk.write(id, bytesOf(1000));
+    await disk.idle();
+  }
+  await disk.read("c");
+  const keeper = new CacheKeeper({ ...diskOptions, clock: systemClock });
+  await keeper.sweep();
+  expect(await disk.read("often")).toBeDefined();
+  expect(await disk.read("b")).toBeUndefined();
+});
+
+test("a start counts what is there and removes what was never finished", async () => {
+  const first = await rigOf();
+  for (const id of ["a", "b"]) first.disk.write(id, bytesOf(500));
+  await first.disk.idle();
+  const [path] = await filesOf(first.diskOptions.dir);
+  const unfinished = join(path, "..", "left.tmp");
+  await writeFile(unfinished, "x");
+  const young = join(path, "..", "young.tmp");
+  await writeFile(young, "x");
+  const oldS = Date.now() / 1000 - 7200;
+  await utimes(unfinished, oldS, oldS);
+  const second = await rigOf({ dir: first.diskOptions.dir });
+  const keeper = new CacheKeeper({ ...second.diskOptions, clock: systemClock });
+  await keeper.start();
+  expect(usedBytes(second.diskOptions)).toBe(usedBytes(first.diskOptions));
+  const names = await filesOf(first.diskOptions.dir);
+  expect(names.filter((name) => name.endsWith(".tmp"))).toEqual([young]);
+  await keeper.stop();
+});
+
+test("a folder that cannot be used is refused at the start, a disk that fails later is counted", async () => {
+  const file = join(base, "file");
+  await writeFile(file, "x");
+  const { diskOptions, ledger, below } = await rigOf({ dir: join(file, "cache") });
+  const keeper = new CacheKeeper({ ...diskOptions, clock: systemClock });
+  await expect(keeper.start()).rejects.toMatchObject({ reason: "cache_folder" });
+  const disk = new DiskCache(diskOptions);
+  const store = cacheStore(below, { isImmutable: () => true, memoryBytes: 0, disk, ledger });
+  for (let i = 0; i < 2; i++) {
+    expect(await store.getRange("t/blocks/a", 0, 5)).toHaveLength(5);
+    await disk.idle();
+  }
+  expect(ledger.events("diskFailure")).toBeGreaterThanOrEqual(2);
+  expect(usedBytes(diskOptions)).toBe(0);
+});

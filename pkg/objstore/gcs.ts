@@ -1,0 +1,270 @@
+/**
+ * A store in a bucket of Google Cloud Storage. One call is one try, as in `s3.ts`. The conditional
+ * create is `ifGenerationMatch: 0`. Writes carry their CRC-32C, which the server checks before it
+ * takes them; whole objects are checked against the one that it kept. Large objects go up by a
+ * resumable upload.
+ */
+import { EventEmitter } from "node:events";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { type Bucket, CRC32C, type File, Storage } from "@google-cloud/storage";
+import { readBody } from "./body.ts";
+import { abortable, checkRange, checkSignal, objectTooLarge, readBytesMax } from "./checks.ts";
+import { shortObject } from "./checks.ts";
+import { type GcsContext, gcsError, gcsStatusOf } from "./gcs-errors.ts";
+import type { GcsOptions } from "./gcs-options.ts";
+import { checkFolderPrefix, checkKey, checkPrefix, compareKeys } from "./keys.ts";
+import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+
+/** Objects of one page of a list: the protocol's limit. */
+const pageSize = 1000;
+/** Deletes at the same time: the protocol has no request for many. */
+const parallelDeletes = 16;
+const listenersMax = 32;
+/** Parts of a resumable upload are multiples of this. */
+const chunkUnit = 256 * 1024;
+
+/** Makes no request. */
+export function openGcsStore(options: GcsOptions): ObjectStore {
+  return new GcsStore(options);
+}
+
+function connect(options: GcsOptions): Bucket {
+  const { endpoint, projectId, keyFile, anonymous, kmsKeyName } = options;
+  const storage = new Storage({
+    // Retries are Spoor's own: they must know what is safe.
+    retryOptions: { autoRetry: false, maxRetries: 0 },
+    ...(endpoint === "" ? {} : { apiEndpoint: endpoint, useAuthWithCustomEndpoint: !anonymous }),
+    ...(projectId === "" ? {} : { projectId }),
+    ...(keyFile === "" ? {} : { keyFilename: keyFile }),
+  });
+  return storage.bucket(options.bucket, kmsKeyName === "" ? {} : { kmsKeyName });
+}
+
+class GcsStore implements ObjectStore {
+  readonly kind = "gcs";
+  readonly #bucket: Bucket;
+  readonly #options: GcsOptions;
+
+  constructor(options: GcsOptions) {
+    this.#bucket = connect(options);
+    this.#options = options;
+  }
+
+  async put(key: string, bytes: Uint8Array, { signal }: ReadOptions = {}): Promise<void> {
+    const attempt = `write object ${key} of ${bytes.length} bytes`;
+    await this.#attempt(attempt, { key, signal, isWrite: true }, async (file) => {
+      await this.#upload(file, bytes, { isConditional: false, signal });
+    });
+  }
+
+  async putIfAbsent(
+    key: string,
+    bytes: Uint8Array,
+    { signal }: ReadOptions = {},
+  ): Promise<boolean> {
+    const attempt = `create object ${key} of ${bytes.length} bytes`;
+    return await this.#attempt(attempt, { key, signal, isWrite: true }, async (file) => {
+      try {
+        await this.#upload(file, bytes, { isConditional: true, signal });
+        return true;
+      } catch (error) {
+        if (gcsStatusOf(error) === 412) return false;
+        throw error;
+      }
+    });
+  }
+
+  async get(key: string, { signal }: ReadOptions = {}): Promise<Uint8Array> {
+    return await this.#attempt(`read object ${key}`, { key, signal }, async (file) => {
+      const body = file.createReadStream({ validation: "crc32c", decompress: false });
+      body.on("response", allowListeners);
+      const chunks: Uint8Array[] = [];
+      let sizeBytes = 0;
+      await pipeline(
+        body,
+        async (stream: AsyncIterable<Uint8Array>) => {
+          for await (const chunk of stream) {
+            sizeBytes += chunk.length;
+            if (sizeBytes > readBytesMax) throw objectTooLarge(key, sizeBytes);
+            chunks.push(chunk);
+          }
+        },
+        { signal },
+      );
+      return joined(chunks, sizeBytes);
+    });
+  }
+
+  async getRange(
+    key: string,
+    start: number,
+    end: number,
+    { signal }: ReadOptions = {},
+  ): Promise<Uint8Array> {
+    checkRange(key, start, end);
+    const attempt = `read bytes ${start} to ${end} of object ${key}`;
+    return await this.#attempt(attempt, { key, signal }, async (file) => {
+      const range = { start, end: end - 1, validation: false, decompress: false } as const;
+      let total: number | undefined;
+      const body = file.createReadStream(range).on("response", (response: unknown) => {
+        allowListeners(response);
+        total = totalOf(response);
+      });
+      try {
+        return await readBody(body, { key, sizeBytes: end - start, signal });
+      } catch (error) {
+        const isShort = gcsStatusOf(error) === 416 || (total !== undefined && total < end);
+        throw isShort ? shortObject(key, end, total) : error;
+      }
+    });
+  }
+
+  async head(key: string, { signal }: ReadOptions = {}): Promise<ObjectInfo> {
+    return await this.#attempt(`look up object ${key}`, { key, signal }, async (file) => {
+      await abortable(file.getMetadata(), signal, `look up object ${key}`);
+      return infoOf(file);
+    });
+  }
+
+  async *list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
+    checkPrefix(prefix);
+    const { startAfter = "", signal } = options;
+    const attempt = `list objects ${prefix}`;
+    checkSignal(signal, attempt);
+    const query = startAfter === "" ? {} : { startOffset: startAfter };
+    for await (const { files } of this.#pages(prefix, query, { attempt, signal })) {
+      for (const file of files) {
+        if (startAfter !== "" && compareKeys(file.name, startAfter) <= 0) continue;
+        yield infoOf(file);
+        checkSignal(signal, attempt);
+      }
+    }
+  }
+
+  async listFolders(prefix: string, { signal }: ReadOptions = {}): Promise<string[]> {
+    checkFolderPrefix(prefix);
+    const attempt = `list folders ${prefix}`;
+    checkSignal(signal, attempt);
+    const folders: string[] = [];
+    for await (const page of this.#pages(prefix, { delimiter: "/" }, { attempt, signal })) {
+      folders.push(...page.folders.map((folder) => folder.slice(prefix.length, -1)));
+    }
+    return folders.sort(compareKeys);
+  }
+
+  async delete(key: string, { signal }: ReadOptions = {}): Promise<void> {
+    const attempt = `delete object ${key}`;
+    await this.#attempt(attempt, { key, signal }, async (file) => {
+      await abortable(file.delete({ ignoreNotFound: true }), signal, attempt);
+    });
+  }
+
+  async deleteMany(keys: readonly string[], options: ReadOptions = {}): Promise<void> {
+    for (const key of keys) checkKey(key);
+    checkSignal(options.signal, `delete ${keys.length} objects`);
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      while (next < keys.length) await this.delete(keys[next++], options);
+    };
+    const lanes = await Promise.allSettled(Array.from({ length: parallelDeletes }, lane));
+    for (const { status, reason } of lanes as PromiseRejectedResult[]) {
+      if (status === "rejected") throw reason;
+    }
+  }
+
+  async #upload(
+    file: File,
+    bytes: Uint8Array,
+    { isConditional, signal }: { isConditional: boolean; signal: AbortSignal | undefined },
+  ): Promise<void> {
+    const { storageClass, tags, partBytes } = this.#options;
+    const isResumable = !isConditional && bytes.length > partBytes;
+    const sum = new CRC32C();
+    sum.update(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    const target = file.createWriteStream({
+      resumable: isResumable,
+      ...(isResumable ? { chunkSize: Math.ceil(partBytes / chunkUnit) * chunkUnit } : {}),
+      // The server refuses what has another sum; the client would delete it afterwards.
+      validation: false,
+      metadata: {
+        crc32c: sum.toString(),
+        contentType: "application/octet-stream",
+        ...(Object.keys(tags).length === 0 ? {} : { metadata: { ...tags } }),
+        ...(storageClass === "" || isConditional ? {} : { storageClass }),
+      },
+      ...(isConditional ? { preconditionOpts: { ifGenerationMatch: 0 } } : {}),
+    });
+    await pipeline(Readable.from([bytes], { objectMode: false }), target, { signal });
+  }
+
+  async *#pages(
+    prefix: string,
+    query: { startOffset?: string; delimiter?: string },
+    { attempt, signal }: { attempt: string; signal: AbortSignal | undefined },
+  ): AsyncGenerator<{ files: File[]; folders: string[] }> {
+    let pageToken: string | undefined;
+    do {
+      const common = { autoPaginate: false, maxResults: pageSize, pageToken };
+      let page: [File[], { pageToken?: string } | null, { prefixes?: string[] }];
+      try {
+        const request = this.#bucket.getFiles({ ...query, ...common, prefix });
+        page = (await abortable(request, signal, attempt)) as typeof page;
+      } catch (error) {
+        throw gcsError(error, attempt, { signal });
+      }
+      const [files, next, answer] = page;
+      yield { files, folders: answer.prefixes ?? [] };
+      pageToken = next?.pageToken;
+    } while (pageToken !== undefined);
+  }
+
+  /** Checks key and signal, runs `run`, and maps what it throws. */
+  async #attempt<T>(
+    attempt: string,
+    { isWrite = false, ...context }: GcsContext & { key: string; isWrite?: boolean },
+    run: (file: File) => Promise<T>,
+  ): Promise<T> {
+    checkKey(context.key);
+    checkSignal(context.signal, attempt);
+    try {
+      return await run(this.#bucket.file(context.key));
+    } catch (error) {
+      // What is written to a bucket that does not exist is not what was not found.
+      const { signal } = context;
+      throw gcsError(error, attempt, isWrite ? { signal } : context);
+    }
+  }
+}
+
+function infoOf({ name, metadata }: File): ObjectInfo {
+  const time = metadata.updated ?? metadata.timeCreated ?? "";
+  return { key: name, sizeBytes: Number(metadata.size ?? 0), modifiedMs: Date.parse(time) || 0 };
+}
+
+function joined(chunks: readonly Uint8Array[], sizeBytes: number): Uint8Array {
+  const bytes = new Uint8Array(sizeBytes);
+  let filled = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, filled);
+    filled += chunk.length;
+  }
+  return bytes;
+}
+
+/** The client pipes a body through itself so often that Node warns of a leak, which it is not. */
+function allowListeners(response: unknown): void {
+  const { body } = response as { body?: unknown };
+  if (body instanceof EventEmitter) body.setMaxListeners(listenersMax);
+}
+
+/** Size of the whole object, from the `Content-Range` of a part of it. */
+function totalOf(response: unknown): number | undefined {
+  const { headers } = response as { headers?: unknown };
+  const range =
+    headers instanceof Headers
+      ? headers.get("content-range")
+      : (headers as Record<string, string | undefined> | undefined)?.["content-range"];
+  const total = /\/(\d+)$/u.exec(range ?? "")?.[1];
+  return total === undefined ? undefined : Number(total);
+}

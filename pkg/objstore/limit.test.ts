@@ -1,0 +1,294 @@
+/** Wrappers that hold back, give up, ask twice and join: timeout, limit, hedge, coalesce. */
+import { expect, test } from "vitest";
+import { coalesceStore } from "./coalesce.ts";
+import { describeObjectStore } from "./contract.ts";
+import { countStore } from "./count.ts";
+import { hedgeStore } from "./hedge.ts";
+import { StoreLedger } from "./ledger.ts";
+import { limitStore } from "./limit.ts";
+import { MemoryStore } from "./memory.ts";
+import type { ObjectStore, ReadOptions } from "./objstore.ts";
+import { PassingStore } from "./passing.ts";
+import { timeoutStore } from "./timeout.ts";
+
+const content = new Uint8Array([1, 2, 3]);
+const ledger = (): StoreLedger => new StoreLedger();
+const joining = { gapBytes: 10, requestBytesMax: 1000 };
+
+describeObjectStore("timeout", async () =>
+  timeoutStore(new MemoryStore(), {
+    timeoutMs: 60_000,
+    bytesPerSecondMin: 1000,
+    ledger: ledger(),
+  }),
+);
+describeObjectStore("limit of one request", async () =>
+  limitStore(new MemoryStore(), { requestsMax: 1, bytesMax: 1, ledger: ledger() }),
+);
+describeObjectStore("hedge", async () =>
+  hedgeStore(new MemoryStore(), { share: 1, delayMinMs: 1, ledger: ledger() }),
+);
+describeObjectStore("coalesce", async () =>
+  coalesceStore(new MemoryStore(), { ...joining, ledger: ledger() }),
+);
+
+/** Ranged reads that end when the test says so. */
+class HeldStore extends PassingStore {
+  readonly held: { range: string; go: () => void; fail: (error: Error) => void }[] = [];
+  active = 0;
+  activeMax = 0;
+
+  override async getRange(
+    key: string,
+    start: number,
+    end: number,
+    options: ReadOptions = {},
+  ): Promise<Uint8Array> {
+    this.active++;
+    this.activeMax = Math.max(this.active, this.activeMax);
+    const turn = Promise.withResolvers<void>();
+    this.held.push({ range: `${start}-${end}`, go: turn.resolve, fail: turn.reject });
+    options.signal?.addEventListener("abort", () => turn.reject(new Error("aborted")));
+    try {
+      await turn.promise;
+      return await this.store.getRange(key, start, end);
+    } finally {
+      this.active--;
+    }
+  }
+
+  async until(count: number): Promise<void> {
+    while (this.held.length < count) await turnOfLoop();
+  }
+}
+
+const turnOfLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+async function heldStore(sizeBytes = 1000): Promise<HeldStore> {
+  const below = new MemoryStore();
+  await below.put(
+    "k",
+    Uint8Array.from({ length: sizeBytes }, (_, i) => i % 251),
+  );
+  return new HeldStore(below);
+}
+
+test("timeout: a call without answer ends as Timeout, also a list, and is counted", async () => {
+  const held = await heldStore();
+  const events = ledger();
+  const timed = { timeoutMs: 5, bytesPerSecondMin: 1e9, ledger: events };
+  const late = { code: "Timeout", reason: "request_timeout" };
+  await expect(timeoutStore(held, timed).getRange("k", 0, 9)).rejects.toMatchObject(late);
+  class StuckList extends PassingStore {
+    override async *list(_: string, { signal }: ReadOptions = {}): AsyncIterable<never> {
+      await new Promise((_resolve, reject) => {
+        signal?.addEventListener("abort", () => reject(signal.reason as Error));
+      });
+      yield* [];
+    }
+  }
+  const stuck = timeoutStore(new StuckList(new MemoryStore()), timed);
+  await expect(Array.fromAsync(stuck.list(""))).rejects.toMatchObject(late);
+  expect(events.events("timeout")).toBe(2);
+});
+
+test("timeout: large transfers have more time", async () => {
+  const held = await heldStore();
+  const store = timeoutStore(held, { timeoutMs: 1, bytesPerSecondMin: 1, ledger: ledger() });
+  const reading = store.getRange("k", 0, 1000);
+  await held.until(1);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  held.held[0].go();
+  expect(await reading).toHaveLength(1000);
+});
+
+test("limit: requests and bytes at the same time, in order, and who is too large goes alone", async () => {
+  const held = await heldStore();
+  const events = ledger();
+  const store = limitStore(held, { requestsMax: 3, bytesMax: 100, ledger: events });
+  const sizes = [40, 40, 40, 10, 500, 10, 10, 10, 10];
+  const done: number[] = [];
+  const reads = sizes.map(async (size, i) => {
+    await store.getRange("k", 0, size);
+    done.push(i);
+  });
+  await turnOfLoop();
+  expect(held.held.map(({ range }) => range)).toEqual(["0-40", "0-40"]);
+  const seen: number[] = [];
+  for (let at = 0; at < sizes.length; at++) {
+    await held.until(at + 1);
+    seen.push(held.active);
+    held.held[at].go();
+    await turnOfLoop();
+  }
+  await Promise.all(reads);
+  expect(held.held.map(({ range }) => Number(range.slice(2)))).toEqual(sizes);
+  expect(done).toEqual(sizes.map((_, i) => i));
+  expect(seen[4]).toBe(1);
+  expect(held.activeMax).toBe(3);
+  expect(events.events("limitWait")).toBe(7);
+});
+
+test("limit: who gives up waiting leaves the line", async () => {
+  const held = await heldStore();
+  const store = limitStore(held, { requestsMax: 1, bytesMax: 100, ledger: ledger() });
+  const first = store.getRange("k", 0, 1);
+  const abort = new AbortController();
+  const second = store.getRange("k", 1, 2, { signal: abort.signal });
+  const third = store.getRange("k", 2, 3);
+  await held.until(1);
+  abort.abort();
+  await expect(second).rejects.toMatchObject({ code: "Canceled" });
+  held.held[0].go();
+  await first;
+  await held.until(2);
+  expect(held.held[1].range).toBe("2-3");
+  held.held[1].go();
+  await third;
+});
+
+test("hedge: a read that is late is asked twice, the first answer counts, the other is aborted", async () => {
+  const held = await heldStore();
+  const events = ledger();
+  const store = hedgeStore(held, { share: 0.05, delayMinMs: 1, ledger: events });
+  for (let i = 0; i < 16; i++) {
+    const read = store.getRange("k", 0, 1);
+    await held.until(i + 1);
+    held.held[i].go();
+    await read;
+  }
+  const late = store.getRange("k", 5, 6);
+  await held.until(18);
+  held.held[17].go();
+  expect(await late).toEqual(Uint8Array.of(5));
+  await turnOfLoop();
+  expect(held.active).toBe(0);
+  expect([events.events("hedge"), events.events("hedgeWon")]).toEqual([1, 1]);
+  const failing = store.getRange("k", 6, 7);
+  await held.until(20);
+  held.held[18].fail(new Error("one fails"));
+  held.held[19].go();
+  expect(await failing).toEqual(Uint8Array.of(6));
+});
+
+test("hedge: the share bounds second requests", async () => {
+  const held = await heldStore();
+  const events = ledger();
+  const store = hedgeStore(held, { share: 0.01, delayMinMs: 1, ledger: events });
+  for (let i = 0; i < 16; i++) {
+    const read = store.getRange("k", 0, 1);
+    await held.until(i + 1);
+    held.held[i].go();
+    await read;
+  }
+  const reads = Array.from({ length: 50 }, () => store.getRange("k", 0, 1));
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  for (const { go } of held.held) go();
+  await Promise.all(reads);
+  // Four at once after a quiet time, and one for a hundred calls.
+  expect(events.events("hedge")).toBeLessThanOrEqual(5);
+  expect(events.events("hedge")).toBeGreaterThanOrEqual(4);
+});
+
+test("coalesce: near ranges become one request, far ones and those of other objects do not", async () => {
+  const below = new MemoryStore();
+  const bytes = Uint8Array.from({ length: 5000 }, (_, i) => i % 251);
+  for (const key of ["k", "other"]) await below.put(key, bytes);
+  const counted = countStore(below);
+  const events = ledger();
+  const store = coalesceStore(counted, { gapBytes: 10, requestBytesMax: 1000, ledger: events });
+  const ranges = [
+    [0, 100],
+    [105, 200],
+    [50, 60],
+    [211, 220],
+    [220, 1300],
+    [4000, 4001],
+  ] as const;
+  const read = await Promise.all([
+    ...ranges.map(async ([start, end]) => await store.getRange("k", start, end)),
+    store.getRange("other", 0, 100),
+  ]);
+  ranges.forEach(([start, end], i) => expect(read[i]).toEqual(bytes.slice(start, end)));
+  // 0-200 with the one inside; 211-220 is 11 bytes away; 220-1300 is too long to join.
+  expect(counted.counts.getRange.requests).toBe(5);
+  expect(events.events("merged")).toBe(2);
+  read[0].fill(255);
+  expect(read[2]).toEqual(bytes.slice(50, 60));
+});
+
+test("coalesce: the same range while it is on its way is fetched once, bytes are each caller's", async () => {
+  const held = await heldStore();
+  const events = ledger();
+  const store = coalesceStore(held, { ...joining, ledger: events });
+  const first = store.getRange("k", 0, 100);
+  await held.until(1);
+  const second = store.getRange("k", 0, 100);
+  const third = store.getRange("k", 20, 30);
+  await turnOfLoop();
+  expect(held.held).toHaveLength(1);
+  held.held[0].go();
+  const all = await Promise.all([first, second, third]);
+  all[0].fill(9);
+  expect(all[1][50]).toBe(50);
+  expect([...all[2]]).toEqual([20, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
+  expect(events.events("shared")).toBe(2);
+  const again = store.getRange("k", 0, 100);
+  await held.until(2);
+  held.held[1].go();
+  expect(await again).toHaveLength(100);
+});
+
+test("coalesce: one who gives up does not take the range from the others, the last one does", async () => {
+  const held = await heldStore();
+  const store = coalesceStore(held, { ...joining, ledger: ledger() });
+  const abort = new AbortController();
+  const first = store.getRange("k", 0, 5, { signal: abort.signal });
+  const second = store.getRange("k", 5, 10);
+  await held.until(1);
+  abort.abort();
+  await expect(first).rejects.toMatchObject({ code: "Canceled" });
+  expect(held.active).toBe(1);
+  held.held[0].go();
+  expect(await second).toHaveLength(5);
+  const last = new AbortController();
+  const alone = store.getRange("k", 0, 5, { signal: last.signal });
+  await held.until(2);
+  last.abort();
+  await expect(alone).rejects.toMatchObject({ code: "Canceled" });
+  await turnOfLoop();
+  expect(held.active).toBe(0);
+});
+
+test("coalesce: a range beyond the end fails alone", async () => {
+  const below = new MemoryStore();
+  await below.put("k", new Uint8Array(100));
+  const store = coalesceStore(below, { ...joining, ledger: ledger() });
+  const [good, bad] = await Promise.allSettled([
+    store.getRange("k", 90, 100),
+    store.getRange("k", 95, 105),
+  ]);
+  expect(good).toMatchObject({ status: "fulfilled" });
+  expect(bad).toMatchObject({ status: "rejected", reason: { code: "Corrupt" } });
+});
+
+test("the ledger is one for all who share its buffer, and cost follows the prices", async () => {
+  const { countsOf, estimateCost } = await import("./count.ts");
+  const shared = ledger();
+  const stores: ObjectStore[] = [shared, new StoreLedger(shared.buffer)].map((one) =>
+    countStore(new MemoryStore(), one),
+  );
+  for (const store of stores) {
+    await store.put("a", content);
+    await store.getRange("a", 0, 1);
+    await store.delete("a");
+  }
+  const counts = countsOf(shared);
+  expect(counts.put).toEqual({ requests: 2, failures: 0, bytes: 6 });
+  expect(counts.getRange.bytes).toBe(2);
+  const prices = { writePerMillion: 5_000_000, readPerMillion: 400_000, deletePerMillion: 0 };
+  expect(estimateCost(counts, prices)).toBeCloseTo(2 * 5 + 2 * 0.4);
+  const { buckets, seconds } = shared.latency("put");
+  expect(buckets.reduce((sum, count) => sum + count, 0)).toBe(2);
+  expect(seconds).toBeGreaterThan(0);
+});

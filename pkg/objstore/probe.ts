@@ -1,0 +1,123 @@
+/**
+ * Finds out at the start whether a bucket can do what Spoor relies on: write, create only where
+ * nothing is (raced by ten writers, because some servers take the condition and ignore it), read
+ * ranges, list, delete. Each failure is one sentence that says what is wrong.
+ */
+import { randomUUID } from "node:crypto";
+import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Clock } from "#pkg/clock/clock.ts";
+import type { ObjectStore } from "./objstore.ts";
+
+export interface ProbeOptions {
+  clock: Clock;
+  /** How far the bucket's clock and this machine's may be apart. */
+  clockSkewMaxMs: number;
+  signal?: AbortSignal;
+}
+
+const folder = "_spoor/probe/";
+const racers = 10;
+
+/**
+ * Throws InvalidInput with the reasons of the stores ("wrong_credentials", "wrong_region",
+ * "bucket_missing", "access_denied", "clock_skew", ...) or "no_conditional_create", "no_ranges",
+ * "no_list", "no_delete"; Unavailable or Timeout if the bucket does not answer.
+ */
+export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<void> {
+  const { signal } = options;
+  const name = randomUUID();
+  const keys = [`${folder}${name}/written`, `${folder}${name}/raced`];
+  let isDone = false;
+  try {
+    await probeWrites(store, keys[0], options);
+    await probeRace(store, keys[1], options);
+    await probeList(store, `${folder}${name}/`, keys, options);
+    await store.deleteMany(keys, { signal });
+    if (!(await isGone(store, keys[0], signal))) throw lacks("no_delete", "it deletes nothing");
+    isDone = true;
+  } finally {
+    // What went wrong before is what the caller must see; the objects are a few bytes.
+    if (!isDone) await store.deleteMany(keys).catch(() => "the bucket does not work");
+  }
+}
+
+async function probeWrites(
+  store: ObjectStore,
+  key: string,
+  { clock, clockSkewMaxMs, signal }: ProbeOptions,
+): Promise<void> {
+  const bytes = new TextEncoder().encode(`probe ${key}`);
+  const beforeMs = clock.nowMs();
+  await store.put(key, bytes, { signal });
+  const afterMs = clock.nowMs();
+  const { sizeBytes, modifiedMs } = await store.head(key, { signal });
+  if (sizeBytes !== bytes.length) throw lacks("no_read", "a look-up tells another size");
+  // Times of objects are whole seconds.
+  const aheadMs = beforeMs - modifiedMs - 1000;
+  const behindMs = modifiedMs - afterMs;
+  if (Math.max(aheadMs, behindMs) > clockSkewMaxMs) {
+    const [apartMs, which] = aheadMs > behindMs ? [aheadMs, "ahead of"] : [behindMs, "behind"];
+    const seconds = Math.round(apartMs / 1000);
+    const message = `this machine's clock is ${seconds} s ${which} the bucket's: set it right`;
+    throw new SpoorError("InvalidInput", message, { reason: "clock_skew" });
+  }
+  const [start, end] = [3, bytes.length - 2];
+  const range = await store.getRange(key, start, end, { signal });
+  if (Buffer.compare(range, bytes.subarray(start, end)) !== 0) {
+    throw lacks("no_ranges", "a ranged read gives other bytes");
+  }
+  const isRefused = await store.getRange(key, 0, bytes.length + 1, { signal }).then(
+    () => false,
+    (error: unknown) => hasCode(error, "Corrupt"),
+  );
+  if (!isRefused) throw lacks("no_ranges", "it reads beyond the end of an object");
+}
+
+async function probeRace(store: ObjectStore, key: string, { signal }: ProbeOptions): Promise<void> {
+  const texts = Array.from({ length: racers }, (_, index) =>
+    new TextEncoder().encode(`racer ${index} ${randomUUID()}`),
+  );
+  const race = texts.map(async (bytes) => await store.putIfAbsent(key, bytes, { signal }));
+  const won = (await Promise.all(race)).flatMap((isWinner, index) => (isWinner ? [index] : []));
+  if (won.length !== 1) {
+    const what = `of ${racers} writers that raced for one object ${won.length} were told they won`;
+    throw lacks("no_conditional_create", what);
+  }
+  const found = await store.get(key, { signal });
+  const late = await store.putIfAbsent(key, texts[won[0]], { signal });
+  if (late || Buffer.compare(found, texts[won[0]]) !== 0) {
+    throw lacks("no_conditional_create", "it replaces an object that was to be created only");
+  }
+}
+
+async function probeList(
+  store: ObjectStore,
+  prefix: string,
+  keys: readonly string[],
+  { signal }: ProbeOptions,
+): Promise<void> {
+  const listed: string[] = [];
+  for await (const { key } of store.list(prefix, { signal })) listed.push(key);
+  if (listed.join() !== keys.toSorted().join()) {
+    throw lacks("no_list", "a list does not show what was just written");
+  }
+}
+
+async function isGone(
+  store: ObjectStore,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    await store.head(key, { signal });
+    return false;
+  } catch (error) {
+    if (hasCode(error, "NotFound")) return true;
+    throw toSpoorError(error);
+  }
+}
+
+function lacks(reason: string, what: string): SpoorError {
+  const message = `the bucket cannot do what commits rely on: ${what}`;
+  return new SpoorError("InvalidInput", message, { reason });
+}

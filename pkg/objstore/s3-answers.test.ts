@@ -1,0 +1,249 @@
+/**
+ * What S3 servers answer that MinIO cannot be brought to: a server of the test sends the bytes
+ * that AWS documents. Also what Spoor sends: headers of encryption, class, tags and checksums.
+ */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { crc32 } from "node:zlib";
+import { afterEach, expect, test } from "vitest";
+import { toSpoorError } from "#pkg/errors/errors.ts";
+import type { ObjectStore } from "./objstore.ts";
+import { openS3Store } from "./s3.ts";
+import type { S3Options } from "./s3-options.ts";
+
+interface Seen {
+  method: string;
+  url: string;
+  headers: IncomingMessage["headers"];
+  body: Buffer;
+}
+
+interface Answer {
+  status: number;
+  headers?: Record<string, string>;
+  body?: string | Buffer;
+  /** Ends the connection after the body, however long it was said to be. */
+  cutOff?: boolean;
+}
+
+let server: Server | undefined;
+afterEach(async () => {
+  server?.closeAllConnections();
+  server?.close();
+  if (server !== undefined) await once(server, "close");
+  server = undefined;
+});
+
+async function serve(
+  answer: (request: Seen) => Answer,
+  over: Partial<S3Options> = {},
+): Promise<{ store: ObjectStore; seen: Seen[] }> {
+  const seen: Seen[] = [];
+  const onRequest = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    const { method = "", url = "", headers } = request;
+    seen.push({ method, url, headers, body: Buffer.concat(chunks) });
+    const { status, headers: sent = {}, body = "", cutOff } = answer(seen.at(-1)!);
+    response.writeHead(status, sent);
+    if (cutOff === true) response.write(body, () => response.destroy());
+    else response.end(body);
+  };
+  server = createServer((request, response) => void onRequest(request, response));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return { store: openS3Store({ ...options(`http://127.0.0.1:${port}`), ...over }), seen };
+}
+
+function options(endpoint: string): S3Options {
+  return {
+    bucket: "b",
+    endpoint,
+    region: "eu-west-1",
+    pathStyle: true,
+    accessKeyId: "id",
+    secretAccessKey: "secret",
+    sessionToken: "",
+    encryption: "none",
+    kmsKeyId: "",
+    storageClass: "",
+    tags: {},
+    partBytes: 5 * 1024 * 1024,
+    checksums: "when_supported",
+  };
+}
+
+function xml(code: string, more = ""): string {
+  return `<?xml version="1.0"?><Error><Code>${code}</Code><Message>said so</Message>${more}</Error>`;
+}
+
+const content = new Uint8Array([1, 2, 3]);
+
+const errors: [string, Answer, { code: string; reason: string; retryAfterMs?: number }][] = [
+  ["SlowDown", { status: 503 }, { code: "Unavailable", reason: "slow_down" }],
+  [
+    "SlowDown",
+    { status: 503, headers: { "retry-after": "7" } },
+    { code: "Unavailable", reason: "slow_down", retryAfterMs: 7000 },
+  ],
+  ["InternalError", { status: 500 }, { code: "Unavailable", reason: "server_error" }],
+  ["RequestTimeout", { status: 400 }, { code: "Timeout", reason: "request_timeout" }],
+  [
+    "ConditionalRequestConflict",
+    { status: 409 },
+    { code: "Unavailable", reason: "write_conflict" },
+  ],
+  ["InvalidAccessKeyId", { status: 403 }, { code: "InvalidInput", reason: "wrong_credentials" }],
+  ["SignatureDoesNotMatch", { status: 403 }, { code: "InvalidInput", reason: "wrong_credentials" }],
+  ["ExpiredToken", { status: 400 }, { code: "InvalidInput", reason: "wrong_credentials" }],
+  ["AccessDenied", { status: 403 }, { code: "InvalidInput", reason: "access_denied" }],
+  ["RequestTimeTooSkewed", { status: 403 }, { code: "InvalidInput", reason: "clock_skew" }],
+  ["NoSuchBucket", { status: 404 }, { code: "InvalidInput", reason: "bucket_missing" }],
+  ["BadDigest", { status: 400 }, { code: "Unavailable", reason: "checksum_mismatch" }],
+  ["XMinioStorageFull", { status: 507 }, { code: "Unavailable", reason: "disk_full" }],
+  ["EntityTooLarge", { status: 400 }, { code: "TooLarge", reason: "object_too_large" }],
+  ["SomethingNew", { status: 400 }, { code: "InvalidInput", reason: "something_new" }],
+];
+
+test.each(errors)("%s becomes a typed error", async (name, answer, expected) => {
+  const { store, seen } = await serve(() => ({ ...answer, body: xml(name) }));
+  const error = await store.putIfAbsent("k", content).catch(toSpoorError);
+  expect(error).toMatchObject(expected);
+  expect(seen).toHaveLength(1);
+});
+
+test("a bucket of another region says which", async () => {
+  const body = xml("AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>");
+  const { store } = await serve(() => ({ status: 400, body }));
+  const error = await store.get("k").catch(toSpoorError);
+  expect(error).toMatchObject({ code: "InvalidInput", reason: "wrong_region" });
+  expect(String(error)).toContain("the bucket is in another region, its region is eu-central-1");
+  const moved = await serve(() => ({
+    status: 301,
+    headers: { "x-amz-bucket-region": "us-west-2" },
+  }));
+  const redirected = toSpoorError(await moved.store.head("k").catch(toSpoorError));
+  expect(redirected).toMatchObject({ code: "InvalidInput", reason: "wrong_region" });
+  expect(String(redirected)).toContain("us-west-2");
+});
+
+test("a body that ends early, or is not what was stored, is not taken for the object", async () => {
+  const headers = { "content-length": "10" };
+  const short = await serve(() => ({ status: 200, headers, body: "12345", cutOff: true }));
+  await expect(short.store.get("k")).rejects.toMatchObject({
+    code: "Unavailable",
+    reason: "connection_lost",
+  });
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32BE(crc32("1234567890"));
+  const checked = { ...headers, "x-amz-checksum-crc32": sum.toString("base64") };
+  const good = await serve(() => ({ status: 200, headers: checked, body: "1234567890" }));
+  expect(Buffer.from(await good.store.get("k")).toString()).toBe("1234567890");
+  const bad = await serve(() => ({ status: 200, headers: checked, body: "1234567891" }));
+  await expect(bad.store.get("k")).rejects.toMatchObject({
+    code: "Corrupt",
+    reason: "checksum_mismatch",
+  });
+});
+
+test("a server that ignores ranges is found out", async () => {
+  const { store } = await serve(() => ({
+    status: 200,
+    headers: { "content-length": "10" },
+    body: "1234567890",
+  }));
+  await expect(store.getRange("k", 0, 4)).rejects.toMatchObject({ code: "Corrupt" });
+  await expect(store.getRange("k", 0, 10)).rejects.toMatchObject({ code: "Corrupt" });
+});
+
+test("no server, and one that answers nonsense", async () => {
+  const store = openS3Store(options("http://127.0.0.1:1"));
+  await expect(store.get("k")).rejects.toMatchObject({
+    code: "Unavailable",
+    reason: "unreachable",
+  });
+  const nowhere = openS3Store(options("http://spoor.invalid"));
+  await expect(nowhere.get("k")).rejects.toMatchObject({
+    code: "Unavailable",
+    reason: "host_not_found",
+  });
+  const { store: html } = await serve(() => ({ status: 502, body: "<html>bad gateway</html>" }));
+  await expect(html.get("k")).rejects.toMatchObject({ code: "Unavailable" });
+});
+
+test("writes carry encryption, class, tags, checksum and the condition", async () => {
+  const { store, seen } = await serve(() => ({ status: 200 }), {
+    encryption: "kms",
+    kmsKeyId: "key-1",
+    storageClass: "STANDARD_IA",
+    tags: { team: "a b", app: "spoor" },
+  });
+  await store.put("t/blocks/a", content);
+  expect(await store.putIfAbsent("t/_delta_log/1.json", content)).toBe(true);
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32BE(crc32(content));
+  const common = {
+    "x-amz-server-side-encryption": "aws:kms",
+    "x-amz-server-side-encryption-aws-kms-key-id": "key-1",
+    "x-amz-tagging": "team=a+b&app=spoor",
+    "x-amz-checksum-crc32": sum.toString("base64"),
+    "content-length": "3",
+  };
+  expect(seen.map(({ method, url }) => `${method} ${url.split("?")[0]}`)).toEqual([
+    "PUT /b/t/blocks/a",
+    "PUT /b/t/_delta_log/1.json",
+  ]);
+  expect(seen[0].headers).toMatchObject({ ...common, "x-amz-storage-class": "STANDARD_IA" });
+  expect(seen[0].headers["if-none-match"]).toBeUndefined();
+  expect(seen[1].headers).toMatchObject({ ...common, "if-none-match": "*" });
+  expect(seen[1].headers["x-amz-storage-class"]).toBeUndefined();
+  expect(seen[0].body).toEqual(Buffer.from(content));
+});
+
+test("checksums when_required: none is sent nor asked for", async () => {
+  const { store, seen } = await serve(() => ({ status: 200 }), { checksums: "when_required" });
+  await store.put("k", content);
+  await store.get("k");
+  for (const { headers } of seen) {
+    expect(Object.keys(headers).filter((name) => name.includes("checksum"))).toEqual([]);
+  }
+});
+
+test("an upload in parts that fails is aborted, and its parts are checked each", async () => {
+  const bytes = new Uint8Array(12 * 1024 * 1024).fill(7);
+  const answer = ({ method, url }: Seen): Answer => {
+    if (method === "POST" && url.includes("uploads")) {
+      const body =
+        '<?xml version="1.0"?><InitiateMultipartUploadResult><UploadId>up1</UploadId>' +
+        "</InitiateMultipartUploadResult>";
+      return { status: 200, body };
+    }
+    if (url.includes("partNumber=2")) return { status: 503, body: xml("SlowDown") };
+    if (method === "DELETE") return { status: 204 };
+    return { status: 200, headers: { etag: '"e"' } };
+  };
+  const { store, seen } = await serve(answer);
+  await expect(store.put("k", bytes)).rejects.toMatchObject({ reason: "slow_down" });
+  const last = seen.at(-1)!;
+  expect(last.method).toBe("DELETE");
+  expect(last.url).toContain("uploadId=up1");
+  expect(seen.filter(({ url }) => url.includes("partNumber")).length).toBeGreaterThanOrEqual(1);
+  expect(seen.some(({ method, url }) => method === "POST" && url.includes("uploadId"))).toBe(false);
+  for (const part of seen.filter(({ url }) => url.includes("partNumber"))) {
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32BE(crc32(part.body));
+    expect(part.headers["x-amz-checksum-crc32"]).toBe(sum.toString("base64"));
+  }
+});
+
+test("deleteMany says which object could not be deleted", async () => {
+  const body =
+    '<?xml version="1.0"?><DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code>' +
+    "<Message>no</Message></Error></DeleteResult>";
+  const { store } = await serve(() => ({ status: 200, body }));
+  const error = await store.deleteMany(["a", "b"]).catch(toSpoorError);
+  expect(error).toMatchObject({ code: "InvalidInput", reason: "access_denied" });
+  expect(String(error)).toContain("delete object b");
+});

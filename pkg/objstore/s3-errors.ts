@@ -1,0 +1,146 @@
+/** What an S3 server or the way to it answered -> SpoorError. */
+import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { checkSignal, notFound } from "./checks.ts";
+import { networkError, retryAfterMs } from "./net-errors.ts";
+
+/** What of the SDK's errors is used: they come as classes of many kinds with these fields. */
+interface S3Failure {
+  name: string;
+  message: string;
+  status: number | undefined;
+  headers: Readonly<Record<string, string | undefined>>;
+  /** Region that a redirecting server named. */
+  region: string | undefined;
+}
+
+/** Names of S3's errors (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). */
+const answers: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  NoSuchBucket: ["InvalidInput", "bucket_missing"],
+  InvalidBucketName: ["InvalidInput", "bucket_missing"],
+  InvalidAccessKeyId: ["InvalidInput", "wrong_credentials"],
+  SignatureDoesNotMatch: ["InvalidInput", "wrong_credentials"],
+  InvalidToken: ["InvalidInput", "wrong_credentials"],
+  ExpiredToken: ["InvalidInput", "wrong_credentials"],
+  CredentialsProviderError: ["InvalidInput", "no_credentials"],
+  TokenProviderError: ["InvalidInput", "no_credentials"],
+  AccessDenied: ["InvalidInput", "access_denied"],
+  AllAccessDisabled: ["InvalidInput", "access_denied"],
+  AccountProblem: ["InvalidInput", "access_denied"],
+  RequestTimeTooSkewed: ["InvalidInput", "clock_skew"],
+  RequestExpired: ["InvalidInput", "clock_skew"],
+  AuthorizationHeaderMalformed: ["InvalidInput", "wrong_region"],
+  IllegalLocationConstraintException: ["InvalidInput", "wrong_region"],
+  PermanentRedirect: ["InvalidInput", "wrong_region"],
+  InvalidStorageClass: ["InvalidInput", "storage_class"],
+  KeyTooLongError: ["InvalidInput", "key_too_long"],
+  XMinioObjectExistsAsDirectory: ["InvalidInput", "key_is_folder"],
+  XMinioParentIsObject: ["InvalidInput", "key_is_folder"],
+  NotImplemented: ["InvalidInput", "not_implemented"],
+  EntityTooLarge: ["TooLarge", "object_too_large"],
+  SlowDown: ["Unavailable", "slow_down"],
+  SlowDownRead: ["Unavailable", "slow_down"],
+  SlowDownWrite: ["Unavailable", "slow_down"],
+  XMinioServerNotInitialized: ["Unavailable", "not_ready"],
+  ServiceUnavailable: ["Unavailable", "slow_down"],
+  TooManyRequests: ["Unavailable", "slow_down"],
+  RequestLimitExceeded: ["Unavailable", "slow_down"],
+  ConditionalRequestConflict: ["Unavailable", "write_conflict"],
+  OperationAborted: ["Unavailable", "write_conflict"],
+  BadDigest: ["Unavailable", "checksum_mismatch"],
+  XAmzContentChecksumMismatch: ["Unavailable", "checksum_mismatch"],
+  XMinioStorageFull: ["Unavailable", "disk_full"],
+  QuotaExceeded: ["Unavailable", "disk_full"],
+  RequestTimeout: ["Timeout", "request_timeout"],
+  TimeoutError: ["Timeout", "request_timeout"],
+};
+
+const hints: Readonly<Record<string, string>> = {
+  bucket_missing: "the bucket does not exist",
+  wrong_credentials: "the credentials are not valid",
+  no_credentials: "no credentials were found",
+  access_denied: "the credentials do not allow it",
+  clock_skew: "this machine's clock is too far from the server's",
+  wrong_region: "the bucket is in another region",
+};
+
+/**
+ * The SpoorError of what was thrown during `attempt` ("read object a/b"). `key` is the object that
+ * does not exist when the server says so; lists have none.
+ */
+export function s3Error(error: unknown, attempt: string, context: S3Context = {}): SpoorError {
+  if (error instanceof SpoorError) return error;
+  try {
+    checkSignal(context.signal, attempt);
+  } catch (aborted) {
+    return toSpoorError(aborted);
+  }
+  if (!(error instanceof Error)) return toSpoorError(error);
+  const failure = failureOf(error);
+  const known = answers[failure.name] as (typeof answers)[string] | undefined;
+  if (known !== undefined) return said(failure, known, { attempt, cause: error });
+  if (context.key !== undefined && failure.status === 404) return notFound(context.key, error);
+  const network = networkError(error, attempt);
+  if (network !== undefined) return network;
+  return said(failure, byStatus(failure), { attempt, cause: error });
+}
+
+export interface S3Context {
+  key?: string;
+  signal?: AbortSignal;
+}
+
+/** HTTP status of an answer that the SDK threw. */
+export function statusOf(error: unknown): number | undefined {
+  return error instanceof Error ? failureOf(error).status : undefined;
+}
+
+function byStatus({ status, name }: S3Failure): readonly [ErrorCode, string] {
+  if (status === undefined) return ["Internal", "sdk_error"];
+  if (status === 301 || status === 307) return ["InvalidInput", "wrong_region"];
+  if (status === 401 || status === 403) return ["InvalidInput", "access_denied"];
+  if (status === 404) return ["InvalidInput", "bucket_missing"];
+  if (status === 429 || status === 503) return ["Unavailable", "slow_down"];
+  if (status === 507) return ["Unavailable", "disk_full"];
+  if (status === 504) return ["Timeout", "gateway_timeout"];
+  if (status >= 500) return ["Unavailable", "server_error"];
+  return ["InvalidInput", /^\w{1,60}$/u.test(name) ? snake(name) : `http_${status}`];
+}
+
+function said(
+  failure: S3Failure,
+  [code, reason]: readonly [ErrorCode, string],
+  { attempt, cause }: { attempt: string; cause: Error },
+): SpoorError {
+  const { name, message, status, region } = failure;
+  const hint = hints[reason] as string | undefined;
+  const parts = [hint, region === undefined ? undefined : `its region is ${region}`];
+  const words = parts.filter((part) => part !== undefined).join(", ");
+  const from = `${name}${status === undefined ? "" : ` ${status}`}: ${message}`;
+  const text = words === "" ? from : `${words} (${from})`;
+  return new SpoorError(code, `${attempt}: ${text}`, {
+    reason,
+    cause,
+    retryAfterMs: retryAfterMs(failure.headers["retry-after"]),
+  });
+}
+
+function failureOf(error: Error): S3Failure {
+  const fields = error as Error & {
+    Region?: string;
+    Code?: string;
+    $metadata?: { httpStatusCode?: number };
+    $response?: { statusCode?: number; headers?: Record<string, string> };
+  };
+  const headers = fields.$response?.headers ?? {};
+  return {
+    name: fields.Code ?? error.name,
+    message: error.message,
+    status: fields.$metadata?.httpStatusCode ?? fields.$response?.statusCode,
+    headers,
+    region: fields.Region ?? headers["x-amz-bucket-region"],
+  };
+}
+
+function snake(name: string): string {
+  return name.replaceAll(/\B[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
+}

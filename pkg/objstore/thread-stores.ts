@@ -1,0 +1,19 @@
+/** The stores of one thread: each bucket is opened once, however often it is asked for. */
+import type { ObjectStore } from "./objstore.ts";
+import { openStore, type StoreConfig, storeName } from "./store-config.ts";
+
+export class ThreadStores {
+  readonly #stores = new Map<string, Promise<ObjectStore>>();
+
+  /** Throws what opening throws; the next call tries again. */
+  async open(config: StoreConfig): Promise<ObjectStore> {
+    const name = storeName(config);
+    let store = this.#stores.get(name);
+    if (store === undefined) {
+      store = openStore(config);
+      this.#stores.set(name, store);
+      store.catch(() => this.#stores.delete(name));
+    }
+    return await store;
+  }
+}
