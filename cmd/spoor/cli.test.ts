@@ -155,6 +155,10 @@ describe("parseServeArgs", () => {
       logLevel: "info",
       shutdownMs: 30_000,
       dataDir: "./data",
+      adminToken: "",
+      tracingEndpoint: "",
+      tracingSampleRatio: 1,
+      tracingToSelf: false,
     });
     expect([config.frontend.port, config.receivers.httpPort, config.receivers.grpcPort]).toEqual([
       3200, 4318, 4317,

@@ -45,6 +45,18 @@ const commands: readonly CommandRow[] = [
     help: async () => (await import("#cmd/spoor/commands/block.ts")).blockHelp,
   },
   {
+    name: "load",
+    summary: "send generated traffic, to see what a server takes",
+    load: async () => (await import("#cmd/spoor/commands/load.ts")).loadCommand,
+    help: async () => (await import("#cmd/spoor/commands/load.ts")).loadHelp,
+  },
+  {
+    name: "verify",
+    summary: "write known traces and read them back, for ever",
+    load: async () => (await import("#cmd/spoor/commands/verify.ts")).verifyCommand,
+    help: async () => (await import("#cmd/spoor/commands/verify.ts")).verifyHelp,
+  },
+  {
     name: "config",
     summary: "print, check or document the config",
     load: async () => (await import("#cmd/spoor/commands/config.ts")).configCommand,

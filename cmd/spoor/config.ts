@@ -6,6 +6,7 @@ import { frontendConfig, type FrontendConfig } from "#modules/frontend/config.ts
 import { ingesterConfig, type IngesterConfig } from "#modules/ingester/config.ts";
 import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
+import { limitFields, type Limits } from "#pkg/limits/limits.ts";
 import type { LogLevel } from "#pkg/log/log.ts";
 import { storageConfig, type StorageConfig } from "./storage.ts";
 
@@ -17,6 +18,10 @@ export interface ServerConfig {
   logLevel: LogLevel;
   shutdownMs: number;
   dataDir: string;
+  adminToken: string;
+  tracingEndpoint: string;
+  tracingSampleRatio: number;
+  tracingToSelf: boolean;
 }
 
 /** Bounds of the span log, see FileLogOptions in pkg/spanlog/file-log.ts. */
@@ -32,10 +37,17 @@ export interface SpanLogConfig {
   retryRecordsMax: number;
 }
 
+export interface LimitsConfig extends Limits {
+  /** Empty: none. */
+  overridesFile: string;
+  overridesPollMs: number;
+}
+
 export interface SpoorConfig {
   server: ServerConfig;
   receivers: OtlpReceiverConfig;
   distributor: DistributorConfig;
+  limits: LimitsConfig;
   log: SpanLogConfig;
   ingester: IngesterConfig;
   querier: QuerierConfig;
@@ -65,6 +77,25 @@ const serverConfig: z.ZodType<ServerConfig> = z
       .min(1)
       .default("./data")
       .describe("Folder of the span log and, with storage backend fs, of the blocks"),
+    adminToken: z
+      .string()
+      .default("")
+      .describe("Who sends it as bearer token gets /admin/profile/cpu and heap; empty: nobody")
+      .meta({ secret: true }),
+    tracingEndpoint: z
+      .string()
+      .default("")
+      .describe("OTLP/HTTP endpoint for Spoor's own spans (queries, cuts, commits); empty: none"),
+    tracingSampleRatio: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(1)
+      .describe("Share of its own traces that are sent"),
+    tracingToSelf: z
+      .boolean()
+      .default(false)
+      .describe("Whether that endpoint may be this process's own receiver"),
   })
   .describe("The process as a whole.");
 
@@ -105,11 +136,29 @@ const spanLogConfig: z.ZodType<SpanLogConfig> = z
   })
   .describe("The span log: what was received and is not in a block yet.");
 
+const limitsConfig: z.ZodType<LimitsConfig> = z
+  .strictObject({
+    ...limitFields,
+    overridesFile: z
+      .string()
+      .default("")
+      .describe("YAML file with limits of single tenants; empty is none"),
+    overridesPollMs: positive
+      .max(3_600_000)
+      .default(5000)
+      .describe("How often the file of overrides is looked at; SIGHUP looks at once"),
+  })
+  .describe(
+    "What each tenant may send and ask; 0 is no limit. The file of overrides has the same keys " +
+      "under `tenants.<name>`; a key that it does not set is the one of this section.",
+  ) as unknown as z.ZodType<LimitsConfig>;
+
 /** Schema of the config file. */
 export const spoorConfig: z.ZodType<SpoorConfig> = z.strictObject({
   server: serverConfig,
   receivers: otlpReceiverConfigSchema,
   distributor: distributorConfig,
+  limits: limitsConfig,
   log: spanLogConfig,
   ingester: ingesterConfig,
   querier: querierConfig,

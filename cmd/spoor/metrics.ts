@@ -1,5 +1,5 @@
 /** Metrics of parts that keep plain counters of their own: the span log and the store. */
-import { Gauge, type Registry } from "prom-client";
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { countsOf, estimateCost, type RequestPrices } from "#pkg/objstore/count.ts";
 import {
   latencyBounds,
@@ -7,34 +7,53 @@ import {
   storeEvents,
   type StoreLedger,
 } from "#pkg/objstore/ledger.ts";
-import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
+import type { SpanLog, SpanLogStats } from "#pkg/spanlog/spanlog.ts";
+
+type LogNumber = Exclude<keyof SpanLogStats, "refusedTotal">;
+
+const logHelp: Record<LogNumber, string> = {
+  bytes: "Bytes of the log's files.",
+  records: "Records that are in the log, trimmed ones not counted.",
+  segments: "Files of the log.",
+  pendingBytes: "Bytes of records that wait to be written.",
+  pendingRecords: "Records that wait to be written.",
+  retryMemoryRecords: "Records remembered to recognise repeats.",
+  appendedRecordsTotal: "Records made durable.",
+  appendedBytesTotal: "Bytes of records made durable.",
+  groupsTotal: "Writes, each of one or more records.",
+  fsyncsTotal: "Times that the disk was asked to make something durable.",
+  duplicatesTotal: "Records that were there already.",
+  retryMemoryEvictedTotal: "Records forgotten before their time because the memory was full.",
+  writeFailuresTotal: "Writes that the disk refused.",
+  truncatedTailsTotal: "Torn ends of files that were cut off when the log was opened.",
+  damagesTotal: "Places where the log was found damaged.",
+};
+
+/** How long writes to the log take; to be told each of them, milliseconds. */
+export function logWriteSeconds(registry: Registry): (durationMs: number) => void {
+  const histogram = new Histogram({
+    name: "spoor_log_write_seconds",
+    help: "Time to write a group of records and make it durable.",
+    registers: [registry],
+    buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3],
+  });
+  return (durationMs) => histogram.observe(durationMs / 1000);
+}
 
 /** Exports the span log's numbers under `spoor_log_`, read when metrics are asked for. */
 export function observeSpanLog(registry: Registry, spanLog: SpanLog): void {
-  const numbers = new Gauge({
-    name: "spoor_log",
-    help: "State and totals of the span log, by name; those that end in _total only grow.",
-    registers: [registry],
-    labelNames: ["name"],
-    collect() {
-      for (const [name, value] of Object.entries(spanLog.stats())) {
-        if (typeof value === "number") this.set({ name: snakeCase(name) }, value);
-      }
-    },
-  });
-  const refused = new Gauge({
-    name: "spoor_log_refused_total",
-    help: "Records that the span log refused, by reason.",
-    registers: [registry],
-    labelNames: ["reason"],
-    collect() {
-      for (const [reason, value] of Object.entries(spanLog.stats().refusedTotal)) {
-        this.set({ reason }, value);
-      }
-    },
-  });
-  numbers.reset();
-  refused.reset();
+  for (const [key, help] of Object.entries(logHelp)) {
+    readWhenAsked(registry, { name: `spoor_log_${snakeCase(key)}`, help }, () => [
+      { labels: {}, value: spanLog.stats()[key as LogNumber] },
+    ]);
+  }
+  const help = "Records that the log refused, by reason.";
+  readWhenAsked(registry, { name: "spoor_log_refused_total", help, labelNames: ["reason"] }, () =>
+    Object.entries(spanLog.stats().refusedTotal).map(([reason, value]) => ({
+      labels: { reason },
+      value,
+    })),
+  );
 }
 
 /** Exports what all threads asked of the store, under `spoor_store_`. */
@@ -100,6 +119,36 @@ function gaugeOf(
     },
   });
   if (labelNames.length > 0) gauge.reset();
+}
+
+interface MetricFacts {
+  name: string;
+  help: string;
+  labelNames?: string[];
+}
+
+/** A counter if its name ends in `_total`, else a gauge. */
+function readWhenAsked(
+  registry: Registry,
+  facts: MetricFacts,
+  read: () => { labels: Record<string, string>; value: number }[],
+): void {
+  const options = { ...facts, registers: [registry] };
+  const metric = facts.name.endsWith("_total")
+    ? new Counter<string>({
+        ...options,
+        collect() {
+          this.reset();
+          for (const { labels, value } of read()) this.inc(labels, value);
+        },
+      })
+    : new Gauge<string>({
+        ...options,
+        collect() {
+          for (const { labels, value } of read()) this.set(labels, value);
+        },
+      });
+  metric.reset();
 }
 
 function snakeCase(name: string): string {

@@ -10,6 +10,9 @@ import { Frontend } from "#modules/frontend/frontend.ts";
 import { Ingester, quarantineFolder } from "#modules/ingester/ingester.ts";
 import { Querier } from "#modules/querier/querier.ts";
 import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
+import type { Environment } from "#pkg/config/interpolate.ts";
+import { TenantLimits } from "#pkg/limits/limits.ts";
+import { Refusals } from "#pkg/limits/refusals.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
@@ -21,17 +24,22 @@ import { openStore, type StoreConfig, storeName } from "#pkg/objstore/store-conf
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
 import { version } from "#pkg/version/version.ts";
-import type { SpoorConfig } from "./config.ts";
+import type { ServerConfig, SpoorConfig } from "./config.ts";
 import { lockDataFolder } from "./data-lock.ts";
-import { observeSpanLog, observeStore } from "./metrics.ts";
-import { statusPage } from "./status.ts";
+import { logWriteSeconds, observeSpanLog, observeStore } from "./metrics.ts";
+import { Overrides } from "./overrides.ts";
+import { isOwnReceiver, openTracing } from "./tracing.ts";
+import { statusPage, statusPages } from "./status.ts";
 import { storeConfigOf } from "./storage.ts";
 
 export interface SpoorOptions {
   config: SpoorConfig;
   /** The effective configuration as YAML, secrets redacted, for `/config`. */
   configText: string;
+  /** For `${VAR}` in the file of overrides. */
+  env: Environment;
   clock: Clock;
   log: Log;
   /** Something broke that this process cannot mend: it must end. */
@@ -44,6 +52,10 @@ export interface RunningSpoor {
   otlpGrpcPort: number;
   /** Resolves when the log has been read again and queries see everything acknowledged. */
   ready: Promise<void>;
+  /** All metrics. */
+  registry: Registry;
+  /** Reads the limits of tenants anew. Never rejects. */
+  reload(): Promise<void>;
   /**
    * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is
    * in blocks, false if some of it stayed in the log (until the next start).
@@ -70,7 +82,7 @@ export async function startSpoor(options: SpoorOptions): Promise<RunningSpoor> {
 async function startParts(options: SpoorOptions, parts: Part[]): Promise<RunningSpoor> {
   const { config, log } = options;
   const ground = await openGround(options, parts);
-  const { registry, spanLog } = ground;
+  const { spanLog } = ground;
   const ingester = await startIngester(options, ground, parts);
   const compactor = new Compactor({ ...ground, config: config.compactor, log: logOf("compactor") });
   parts.push({ name: "compactor", stop: () => compactor.stop() });
@@ -79,27 +91,29 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
   const httpPort = await startFrontend(options, ground, { ingester, querier }, parts);
   const multiTenancy = config.server.multitenancy;
   const distributor = new Distributor({
+    ...ground,
     config: config.distributor,
     multiTenancy,
-    spanLog,
-    registry,
     isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
   });
   parts.push({ name: "distributor", stop: () => distributor.stop() });
   const receiver = new OtlpReceiver({
+    ...ground,
     config: config.receivers,
     sink: distributor,
     log: logOf("receivers"),
-    registry,
   });
   const ports = await receiver.start();
   let flushed = false;
   parts.push({ name: "heads", stop: async () => (flushed = await flush(ingester, log)) });
   parts.push({ name: "receivers", stop: (deadlineMs) => receiver.stop(deadlineMs) });
+  refuseOwnTracing(config.server, ports.httpPort);
   return {
     httpPort,
     otlpHttpPort: ports.httpPort,
     otlpGrpcPort: ports.grpcPort,
+    registry: ground.registry,
+    reload: () => ground.overrides.reload(),
     ready: ingester.caughtUp().then(() => compactor.start()),
     stop: async (deadlineMs) => {
       await stopParts(parts, deadlineMs, log);
@@ -112,6 +126,14 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
   }
 }
 
+function refuseOwnTracing({ tracingEndpoint, tracingToSelf }: ServerConfig, port: number): void {
+  if (tracingToSelf || !isOwnReceiver(tracingEndpoint, port)) return;
+  const message =
+    `server.tracing_endpoint ${tracingEndpoint} is this process itself: ` +
+    "say server.tracing_to_self: true if that is meant";
+  throw new SpoorError("InvalidInput", message, { reason: "usage" });
+}
+
 /** What all modules stand on. */
 interface Ground {
   dataDir: string;
@@ -122,6 +144,10 @@ interface Ground {
   store: ObjectStore;
   spanLog: SpanLog;
   tableOf: (tenant: string) => Table;
+  limits: TenantLimits;
+  overrides: Overrides;
+  refusals: Refusals;
+  tracer: Tracer;
 }
 
 async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground> {
@@ -138,11 +164,37 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
   const store = await openStore(storeConfig);
   await probeBucket(store, storeConfig, { clock, ...config.storage });
   const logDir = join(dataDir, "log");
-  const spanLog = await openFileLog(logDir, { clock, log, ...config.log });
+  const spanLog = await openFileLog(logDir, {
+    clock,
+    log,
+    onGroup: logWriteSeconds(registry),
+    ...config.log,
+  });
   parts.push({ name: "span log", stop: () => spanLog.close() });
   observeSpanLog(registry, spanLog);
   const tableOf = tableCache(store, clock, log);
-  return { dataDir, logDir, registry, clock, storeConfig, store, spanLog, tableOf };
+  const places = { dataDir, logDir, registry, clock, storeConfig, store, spanLog, tableOf };
+  const tracing = await openTracing({
+    endpoint: config.server.tracingEndpoint,
+    sampleRatio: config.server.tracingSampleRatio,
+  });
+  const { tracer } = tracing;
+  parts.push({ name: "tracing", stop: () => tracing.stop() });
+  return { ...places, tracer, ...(await openLimits(options, registry, parts)) };
+}
+
+async function openLimits(
+  { config, env, clock, log }: SpoorOptions,
+  registry: Registry,
+  parts: Part[],
+): Promise<Pick<Ground, "limits" | "overrides" | "refusals">> {
+  const { overridesFile: path, overridesPollMs: pollMs, ...defaults } = config.limits;
+  const limits = new TenantLimits(defaults);
+  const refusals = new Refusals(clock, log);
+  const overrides = new Overrides({ path, pollMs, env, limits, log, registry });
+  parts.push({ name: "limits", stop: async () => overrides.stop() });
+  await overrides.start();
+  return { limits, overrides, refusals };
 }
 
 /** What is wrong with a bucket is said together with its name. */
@@ -199,19 +251,21 @@ async function startFrontend(
   parts: Part[],
 ): Promise<number> {
   const { config, clock, log } = options;
-  const startedMs = clock.nowMs();
+  const services = (): string[] => parts.map(({ name }) => name);
+  const sources = { ...ground, ingester, services, startedMs: clock.nowMs(), version };
   const frontend = new Frontend({
+    ...ground,
     config: config.frontend,
     multiTenancy: config.server.multitenancy,
     version,
     log: log.child({ module: "frontend" }),
-    registry: ground.registry,
-    clock,
     live: ingester,
     stored: querier,
     readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
     configText: () => options.configText,
-    status: () => statusPage({ ...ground, ingester, startedMs, version }),
+    status: () => statusPage(sources),
+    statusPages: statusPages(sources),
+    adminToken: config.server.adminToken,
   });
   const { port } = await frontend.start();
   parts.push({ name: "frontend", stop: () => frontend.stop() });

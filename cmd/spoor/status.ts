@@ -1,22 +1,106 @@
 /** What the status page shows of the running process. */
-import type { StatusPage } from "#modules/frontend/status-page.ts";
+import { z } from "zod";
+import type { StatusPage, StatusPages, StatusTable } from "#modules/frontend/status-page.ts";
 import type { Ingester } from "#modules/ingester/ingester.ts";
+import { formatNumber } from "#pkg/config/config.ts";
+import { configTree, type ScalarNode, yamlKey } from "#pkg/config/config-tree.ts";
+import { limitFields, limitNames, type Limits, type TenantLimits } from "#pkg/limits/limits.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
+import type { Overrides } from "./overrides.ts";
 
 export interface StatusSources {
   store: ObjectStore;
   ingester: Ingester;
   spanLog: SpanLog;
   tableOf: (tenant: string) => Table;
+  limits: TenantLimits;
+  overrides: Overrides;
+  refusals: Refusals;
+  /** Names of what runs, in the order of the start. */
+  services: () => string[];
   startedMs: number;
   version: string;
 }
 
+/** The pages below /status. */
+export function statusPages(sources: StatusSources): StatusPages {
+  const page = (...tables: StatusTable[]): StatusPage => ({ ...headOf(sources), tables });
+  return {
+    services: () => page(servicesTable(sources)),
+    limits: () => page(...limitsTables(sources)),
+    refused: () => page(refusedTable(sources), examplesTable(sources)),
+  };
+}
+
+function headOf({ version, startedMs, ingester }: StatusSources): Omit<StatusPage, "tables"> {
+  const notReady = ingester.isReady ? undefined : "the span log is being read again";
+  return { version, startedMs, notReady };
+}
+
+function servicesTable({ services }: StatusSources): StatusTable {
+  return { title: "Services", columns: ["service"], rows: services().map((name) => [name]) };
+}
+
+/** Limits as in the config file; of tenants those that differ. */
+function limitsTables({ limits, overrides }: StatusSources): StatusTable[] {
+  const node = configTree(z.strictObject(limitFields));
+  const text = (name: keyof Limits, value: number): string => {
+    const field = node.fields.find((one) => one.name === name)!;
+    return value === 0 ? "no limit" : formatNumber(field.node as ScalarNode, value);
+  };
+  const rows = limitNames.map((name) => [yamlKey(name), text(name, limits.defaults[name])]);
+  const own = [...limits.overrides].flatMap(([tenant, of]) =>
+    limitNames
+      .filter((name) => of[name] !== limits.defaults[name])
+      .map((name) => [tenant, yamlKey(name), text(name, of[name])]),
+  );
+  const problem = overrides.problem?.split("\n").map((line) => [line]) ?? [];
+  return [
+    { title: "Limits of all tenants", columns: ["limit", "value"], rows },
+    { title: "Limits of single tenants", columns: ["tenant", "limit", "value"], rows: own },
+    ...(problem.length === 0
+      ? []
+      : [{ title: "The file of overrides is bad", columns: ["problem"], rows: problem }]),
+  ];
+}
+
+function refusedTable({ refusals }: StatusSources): StatusTable {
+  const columns = ["tenant", "reason", "from", "count", "first", "last"];
+  const rows = refusals
+    .list()
+    .map((one) => [
+      one.tenant,
+      one.reason,
+      one.source,
+      one.count,
+      new Date(one.firstMs).toISOString(),
+      new Date(one.lastMs).toISOString(),
+    ]);
+  return { title: "Refused since the start", columns, rows };
+}
+
+function examplesTable({ refusals }: StatusSources): StatusTable {
+  const columns = ["when", "tenant", "reason", "what", "examples"];
+  const rows = refusals
+    .list()
+    .flatMap(({ tenant, reason, examples }) =>
+      examples.map(({ atMs, message, ids }) => [
+        new Date(atMs).toISOString(),
+        tenant,
+        reason,
+        message,
+        ids.join(" "),
+      ]),
+    );
+  return { title: "Examples", columns, rows };
+}
+
 /** Tenants, partitions and log as tables. */
 export async function statusPage(sources: StatusSources): Promise<StatusPage> {
-  const { store, ingester, spanLog, tableOf, startedMs, version } = sources;
+  const { store, ingester, spanLog, tableOf } = sources;
   const tenants: (string | number)[][] = [];
   for (const name of await store.listFolders("")) {
     if (name.startsWith("_") || name.startsWith(".")) continue;
@@ -35,9 +119,7 @@ export async function statusPage(sources: StatusSources): Promise<StatusPage> {
   ]);
   const { bytes, records, segments, pendingBytes } = spanLog.stats();
   return {
-    version,
-    startedMs,
-    notReady: ingester.isReady ? undefined : "the span log is being read again",
+    ...headOf(sources),
     tables: [
       { title: "Tenants", columns: ["tenant", "blocks", "spans", "bytes"], rows: tenants },
       {

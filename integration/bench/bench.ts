@@ -18,7 +18,9 @@ import { systemClock } from "#pkg/clock/clock.ts";
 import { Head } from "#pkg/columns/head.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { openLog } from "#pkg/log/log.ts";
+import { Traffic } from "#pkg/loadgen/traffic.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
+import { mayExceedLimits } from "#pkg/otlp/attribute-scan.ts";
 import { SplitScratch } from "#pkg/otlp/split-scratch.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
@@ -70,15 +72,23 @@ async function benchSteps(data: Dataset, rows: Map<string, Row>): Promise<CutBlo
     return result;
   };
   let block: CutBlock | undefined;
+  const traffic = new Traffic({ seed: Number(flags.seed) });
   for (let run = 0; run <= runs; run++) {
+    await timed("generate (spoor load)", () => generateAll(traffic, data.spans));
     const records = await timed("split", () => splitAll(data));
     await timed("log (append, fsync)", () => logAll(records));
+    await timed("scan for attribute limits", () => scanAll(records));
     const heads = await timed("decode", () => decodeAll(records));
     block = await timed("cut", () => heads.map((head) => cut(head)).at(-1)!);
     // The first run warms the compiler up.
     if (run === 0) rows.clear();
   }
   return block!;
+}
+
+/** About as many spans as the data set has. */
+function generateAll(traffic: Traffic, spans: number): void {
+  for (let made = 0; made < spans; made += traffic.next(Date.now())!.spanCount);
 }
 
 interface PartitionRecord {
@@ -107,6 +117,15 @@ async function logAll(records: readonly PartitionRecord[]): Promise<void> {
     await Promise.all(Array.from({ length: lanes * partitionCount }, lane));
   } finally {
     await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** Limits that no attribute exceeds: the way that nearly all records go. */
+function scanAll(records: readonly PartitionRecord[]): void {
+  const limits = { attributeKeyBytesMax: 128, attributeValueBytesMax: 2048 };
+  for (const { record } of records) {
+    if (!mayExceedLimits(record, { ...limits, attributesPerSpanMax: 128 })) continue;
+    throw new Error("the data set has attributes beyond the limits");
   }
 }
 

@@ -2,6 +2,8 @@
 import { Registry } from "prom-client";
 import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
 import { otlpReceiverConfigSchema } from "#modules/receivers/config.ts";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";
 
 const receiver = new OtlpReceiver({
@@ -10,6 +12,7 @@ const receiver = new OtlpReceiver({
     push: () => Promise.resolve({ acceptedSpans: 0, rejectedSpans: 0, rejectedMessage: "" }),
   },
   log: openLog("silent"),
+  refusals: new Refusals(systemClock, openLog("silent")),
   registry: new Registry(),
 });
 const { httpPort, grpcPort } = await receiver.start();

@@ -122,7 +122,8 @@ async function compare(
   }
   const a = median(times.ours);
   const b = median(times.theirs);
-  return `${a.toFixed(0).padStart(5)} ${b.toFixed(0).padStart(6)} ${(a / b).toFixed(2).padStart(6)}`;
+  const ratio = (a / b).toFixed(2).padStart(6);
+  return `${a.toFixed(0).padStart(5)} ${b.toFixed(0).padStart(6)} ${ratio}`;
 }
 
 async function openAll(dataDir: string): Promise<BlockReader[]> {

@@ -27,9 +27,7 @@ export async function benchSmallBlocks({ built, dataDir, runs, print }: SmallBen
     `\n${built.spans} spans in ${built.files.length} blocks of ` +
       `${(built.sizeBytes / built.files.length / 1024).toFixed(0)} KiB; milliseconds`,
   );
-  print(
-    "cold: the first search of a fresh process; warm: the same again, " + `${warmSearches} times`,
-  );
+  print(`cold: the first search of a fresh process; warm: the same again, ${warmSearches} times`);
   print(`${"cold".padStart(16)}${"warm p50".padStart(12)}${"warm p99".padStart(12)}   query`);
   for (const query of queries) {
     const cold: number[] = [];

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:search`: searches over 4 million spans in 8 blocks beside DuckDB on the same files,
- * over 1,000 small blocks, and while spans come in. README.md says what is measured.
+ * `npm run bench:search`: searches over 4 million spans in 8 blocks beside DuckDB on the same
+ * files, over 1,000 small blocks, and while spans come in. README.md says what is measured.
  *
  *     npm run bench:search -- [--blocks 8] [--spans 500000] [--runs 5] [--dir FOLDER] [--only PART]
  */

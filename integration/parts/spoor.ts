@@ -82,8 +82,11 @@ export interface SpoorRun {
 }
 
 /** Runs `spoor` with arguments until it exits; one that does not is killed after a minute. */
-export async function runSpoor(args: readonly string[]): Promise<SpoorRun> {
-  const { stdout, stderr, exited } = watch(spawnSpoor(args, { timeout: runTimeoutMs }));
+export async function runSpoor(
+  args: readonly string[],
+  timeoutMs: number = runTimeoutMs,
+): Promise<SpoorRun> {
+  const { stdout, stderr, exited } = watch(spawnSpoor(args, { timeout: timeoutMs }));
   return { code: await exited, stdout: stdout(), stderr: stderr() };
 }
 

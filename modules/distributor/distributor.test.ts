@@ -5,6 +5,10 @@ import type { PushResult } from "#pkg/api/ingest.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { TenantLimits } from "#pkg/limits/limits.ts";
+import { Refusals } from "#pkg/limits/refusals.ts";
+import { openLog } from "#pkg/log/log.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
@@ -48,12 +52,16 @@ async function start(
   const spanLog = await openTestLog(dir.path, { fs, partitionCount, ...logOptions });
   const registry = new Registry();
   const failingTenants = new Set<string>();
+  const limits = new TenantLimits();
   const distributor = new Distributor({
     config: distributorConfig.parse({ retryAfterMs: 1234 }),
     multiTenancy,
     spanLog,
     registry,
     isTenantFailing: (tenant) => failingTenants.has(tenant),
+    limits,
+    refusals: new Refusals(systemClock, openLog("silent")),
+    clock: systemClock,
   });
   cleanups.push(async () => {
     await distributor.stop();

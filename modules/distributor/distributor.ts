@@ -4,11 +4,16 @@
  */
 import type { Registry } from "prom-client";
 import type { PushRequest, PushResult, SpanSink } from "#pkg/api/ingest.ts";
+import type { Clock } from "#pkg/clock/clock.ts";
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Limits, TenantLimits } from "#pkg/limits/limits.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
+import { exampleTraceIds } from "#pkg/otlp/example-ids.ts";
 import type { SplitRejection, SplitResult } from "#pkg/otlp/split.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { resolveTenant } from "#pkg/tenant/tenant.ts";
 import type { DistributorConfig } from "./config.ts";
+import { IngestRates } from "./ingest-rates.ts";
 import { type DistributorMetrics, distributorMetrics } from "./metrics.ts";
 import { SplitPool } from "./split-pool.ts";
 
@@ -19,12 +24,16 @@ export interface DistributorOptions {
   registry: Registry;
   /** Tenants whose spans cannot be stored at present are pushed back, the others are not. */
   isTenantFailing: (tenant: string) => boolean;
+  limits: TenantLimits;
+  refusals: Refusals;
+  clock: Clock;
 }
 
 export class Distributor implements SpanSink {
   readonly #options: DistributorOptions;
   readonly #metrics: DistributorMetrics;
   readonly #splitter: SplitPool;
+  readonly #rates: IngestRates;
 
   constructor(options: DistributorOptions) {
     const { config, registry, spanLog } = options;
@@ -34,15 +43,23 @@ export class Distributor implements SpanSink {
       partitionCount: spanLog.partitionCount,
       retryAfterMs: config.retryAfterMs,
     });
+    this.#rates = new IngestRates(options.clock);
     this.#metrics = distributorMetrics(registry, () => this.#splitter.threads);
   }
 
   async push(request: PushRequest): Promise<PushResult> {
+    const { multiTenancy, refusals } = this.#options;
+    const { body, protocol: source } = request;
+    let tenant = "";
     try {
-      return await this.#push(request);
+      tenant = resolveTenant(request.tenantHeaders, multiTenancy);
+      return await this.#push(tenant, request);
     } catch (cause) {
       const error = toSpoorError(cause);
       this.#metrics.refusedRequests.inc({ reason: error.reason });
+      if (error.code !== "Canceled") {
+        refusals.noteError(error, { tenant, source, examples: () => exampleTraceIds(body) });
+      }
       throw error;
     }
   }
@@ -52,9 +69,8 @@ export class Distributor implements SpanSink {
     await this.#splitter.close();
   }
 
-  async #push({ tenantHeaders, body, signal }: PushRequest): Promise<PushResult> {
-    const { multiTenancy, isTenantFailing, config } = this.#options;
-    const tenant = resolveTenant(tenantHeaders, multiTenancy);
+  async #push(tenant: string, { body, signal, protocol }: PushRequest): Promise<PushResult> {
+    const { isTenantFailing, config, limits, refusals } = this.#options;
     if (isTenantFailing(tenant)) {
       throw new SpoorError("Unavailable", `spans of tenant ${tenant} can not be stored now`, {
         reason: "tenant_store_failing",
@@ -62,11 +78,15 @@ export class Distributor implements SpanSink {
       });
     }
     const bodyBytes = body.length;
+    this.#rates.take(tenant, bodyBytes, limits.of(tenant));
     const split = await this.#splitter.split(body);
+    checkSpanCount(split, limits.of(tenant));
     await this.#append(tenant, split, signal);
     this.#metrics.bytes.inc({ tenant }, bodyBytes);
-    for (const { reason, spanCount } of split.rejections) {
+    for (const rejection of split.rejections) {
+      const { reason, spanCount, example: message } = rejection;
       this.#metrics.rejectedSpans.inc({ reason }, spanCount);
+      refusals.note({ tenant, reason, message, source: protocol, count: spanCount });
     }
     return {
       acceptedSpans: split.acceptedSpans,
@@ -101,6 +121,14 @@ export class Distributor implements SpanSink {
 /** A client that is told to try again would do so in vain if one of the failures stays. */
 function worstOf(failures: readonly SpoorError[]): SpoorError {
   return failures.find(({ code }) => !errorTable[code].retryable) ?? failures[0];
+}
+
+/** Sending it again cannot help: the client has to make smaller batches. */
+function checkSpanCount(split: SplitResult, { spansPerRequestMax }: Limits): void {
+  const spanCount = split.acceptedSpans + split.rejectedSpans;
+  if (spansPerRequestMax === 0 || spanCount <= spansPerRequestMax) return;
+  const message = `request of ${spanCount} spans, at most ${spansPerRequestMax} are allowed`;
+  throw new SpoorError("TooLarge", message, { reason: "spans_per_request" });
 }
 
 function rejectionText({ reason, spanCount, example }: SplitRejection): string {

@@ -7,6 +7,8 @@ export interface FrontendConfig {
   partialResults: "answer" | "error";
   queryTimeoutMs: number;
   queriesMax: number;
+  queriesRunningMax: number;
+  slowQueryMs: number;
   concurrency: number;
   queryMemoryBytesMax: number;
   tagMemoryBytesMax: number;
@@ -37,7 +39,15 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
       "What a query gets when something could not be read: the rest, marked as partial, or 503.",
     ),
   queryTimeoutMs: positive.default(60_000).describe("How long a query may take, milliseconds."),
-  queriesMax: positive.default(256).describe("Queries at a time; more are told to retry."),
+  queriesMax: positive
+    .default(256)
+    .describe("Queries that run or wait for their turn; more are told to retry."),
+  queriesRunningMax: positive
+    .default(64)
+    .describe("Queries that run at a time; others wait, and tenants take turns."),
+  slowQueryMs: positive
+    .default(10_000)
+    .describe("A query that takes this long is logged with its parameters, milliseconds."),
   concurrency: positive
     .max(1024)
     .default(16)

@@ -8,13 +8,17 @@ import type { Registry } from "prom-client";
 import type { LiveSpans, StoredSpans } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
 import { AnswerPool } from "./answer-pool.ts";
 import type { FrontendConfig } from "./config.ts";
 import { buildApp } from "./http.ts";
 import { frontendMetrics } from "./metrics.ts";
+import { Profiles } from "./profiles.ts";
 import { Queries } from "./queries.ts";
-import type { StatusPage } from "./status-page.ts";
+import type { StatusPage, StatusPages } from "./status-page.ts";
 
 export interface FrontendOptions {
   config: FrontendConfig;
@@ -29,6 +33,13 @@ export interface FrontendOptions {
   /** The running configuration as YAML, without secrets. */
   configText: () => string;
   status: () => Promise<StatusPage>;
+  /** Further pages for operators, at /status/<name>. */
+  statusPages: StatusPages;
+  /** What profiles are given for; empty: they are off. */
+  adminToken: string;
+  tracer: Tracer;
+  limits: TenantLimits;
+  refusals: Refusals;
   clock: Clock;
   log: Log;
   registry: Registry;
@@ -43,12 +54,13 @@ export class Frontend {
   readonly #server: Server;
 
   constructor(options: FrontendOptions) {
-    const { config, live, stored, registry } = options;
+    const { config, live, stored, registry, limits } = options;
     this.#options = options;
     const metrics = frontendMetrics(registry);
     const answers = this.#answers;
-    const queries = new Queries({ spans: { live, stored }, config, metrics, answers });
-    const app = buildApp({ ...options, queries, metrics });
+    const queries = new Queries({ spans: { live, stored }, config, metrics, answers, limits });
+    const profiles = new Profiles(options.adminToken, options.clock);
+    const app = buildApp({ ...options, queries, metrics, profiles });
     this.#server = createAdaptorServer({
       fetch: app.fetch,
       serverOptions: {

@@ -5,6 +5,9 @@ import type { Shard, StoredBlock } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
+import { noTracer } from "#pkg/trace/trace.ts";
+import { TenantLimits } from "#pkg/limits/limits.ts";
+import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { type FrontendConfig, frontendConfig } from "./config.ts";
 import { Frontend, type FrontendOptions } from "./frontend.ts";
@@ -63,6 +66,11 @@ export class Rig {
       readiness: () => undefined,
       configText: () => "secret: <redacted>\n",
       status: async () => ({ version: "0.1.0", startedMs: 0, notReady: undefined, tables: [] }),
+      limits: new TenantLimits(),
+      refusals: new Refusals(clock, openLog("silent")),
+      statusPages: {},
+      adminToken: "",
+      tracer: noTracer,
       clock,
       log: openLog("silent"),
       registry: this.registry,

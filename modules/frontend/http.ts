@@ -4,14 +4,17 @@ import { type Context, Hono } from "hono";
 import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
 import { resolveTenant } from "#pkg/tenant/tenant.ts";
 import { type Answer, errorAnswer, jsonAnswer, textAnswer, toResponse } from "./answers.ts";
 import type { FrontendConfig } from "./config.ts";
 import type { FrontendMetrics } from "./metrics.ts";
-import type { Queries } from "./queries.ts";
+import { isLimitRefusal, type Queries } from "./queries.ts";
 import { parseSearch, type SearchParams, parseTraceId, parseTraceRange } from "./params.ts";
-import { formatStatusPage, type StatusPage } from "./status-page.ts";
+import { formatStatusPage, type StatusPage, type StatusPages } from "./status-page.ts";
+import type { Profiles } from "./profiles.ts";
 import { type TagAsk, tagNames, tagValues } from "./tag-routes.ts";
 import { throwIfEnded } from "./view.ts";
 
@@ -21,7 +24,10 @@ export interface HttpParts {
   /** Whether requests must name their tenant in X-Scope-OrgID. */
   multiTenancy: boolean;
   metrics: FrontendMetrics;
+  profiles: Profiles;
+  tracer: Tracer;
   registry: Registry;
+  refusals: Refusals;
   clock: Clock;
   log: Log;
   /** Why this process cannot answer yet; undefined when it can. */
@@ -29,6 +35,8 @@ export interface HttpParts {
   /** The running configuration as YAML, without secrets. */
   configText: () => string;
   status: () => Promise<StatusPage>;
+  /** Further pages for operators, at /status/<name>. */
+  statusPages: StatusPages;
   /** This program's own version. */
   version: string;
 }
@@ -85,7 +93,22 @@ export function buildApp(parts: HttpParts): Hono<Env> {
     body: await parts.registry.metrics(),
   }));
   get("/config", () => textAnswer(parts.configText()));
-  get("/", async () => formatStatusPage(await parts.status(), parts.clock.nowMs()));
+  const shown = async (page: StatusPage | Promise<StatusPage>): Promise<Answer> =>
+    formatStatusPage(await page, Object.keys(parts.statusPages), parts.clock.nowMs());
+  get("/", () => shown(parts.status()));
+  get("/status", () => shown(parts.status()));
+  for (const [name, page] of Object.entries(parts.statusPages)) {
+    get(`/status/${name}`, () => shown(page()));
+  }
+  for (const kind of ["cpu", "heap"] as const) {
+    get(`/admin/profile/${kind}`, async (c) => {
+      const authorization = c.req.header("authorization");
+      const seconds = paramsOf(c).get("seconds");
+      return jsonAnswer(await parts.profiles.record(kind, { authorization, seconds }));
+    });
+  }
+  get("/status/config", () => textAnswer(parts.configText()));
+  get("/status/version", () => jsonAnswer(buildInfo(parts.version)));
   app.notFound((c) => answered(parts, c, { route: "unknown", handler: notFound }));
   return app;
 }
@@ -141,14 +164,37 @@ async function asQuery(parts: HttpParts, c: Context<Env>, handler: QueryHandler)
   const headers = c.env.incoming.headersDistinct["x-scope-orgid"] ?? [];
   const tenant = resolveTenant(headers, multiTenancy);
   const signal = AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(config.queryTimeoutMs)]);
-  return await queries.admitted(async () => {
-    try {
-      return await handler(c, { tenant, signal });
-    } catch (error) {
-      throwIfEnded(signal);
-      throw error;
+  const startedMs = performance.now();
+  try {
+    return await queries.admitted({ tenant, signal }, () =>
+      parts.tracer.run(c.req.routePath, { tenant }, () => handler(c, { tenant, signal })),
+    );
+  } catch (thrown) {
+    throwIfEnded(signal);
+    const error = toSpoorError(thrown);
+    if (isLimitRefusal(error)) {
+      const examples = (): string[] => [pathOf(c.req.raw), paramsOf(c).get("q") ?? ""];
+      parts.refusals.noteError(error, { tenant, source: "query", examples });
     }
-  });
+    throw thrown;
+  } finally {
+    noteIfSlow(parts, c, { tenant, seconds: (performance.now() - startedMs) / 1000 });
+  }
+}
+
+const paramCharsMax = 2000;
+
+/** A line for a query that took long, with what it asked for. */
+function noteIfSlow(
+  { config, log, metrics }: HttpParts,
+  c: Context<Env>,
+  { tenant, seconds }: { tenant: string; seconds: number },
+): void {
+  if (seconds * 1000 < config.slowQueryMs) return;
+  const route = c.req.routePath;
+  metrics.slow.inc({ route });
+  const params = paramsOf(c).toString().slice(0, paramCharsMax);
+  log.warn({ tenant, route, path: pathOf(c.req.raw), params, seconds }, "slow query");
 }
 
 async function traceById(

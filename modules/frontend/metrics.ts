@@ -10,7 +10,9 @@ export interface FrontendMetrics {
   answerBytes: Counter<"route">;
   limited: Counter<"reason">;
   cutTagAnswers: Counter<"reason">;
-  inFlight: Gauge;
+  slow: Counter<"route">;
+  /** Sets where the numbers of queries come from. */
+  inFlight: (read: () => { running: number; waiting: number }) => void;
 }
 
 /** Registers them. */
@@ -64,10 +66,25 @@ export function frontendMetrics(registry: Registry): FrontendMetrics {
       labelNames: ["reason"],
       registers,
     }),
-    inFlight: new Gauge({
-      name: "spoor_frontend_in_flight_queries",
-      help: "Queries under way now",
+    slow: new Counter({
+      name: "spoor_frontend_slow_queries_total",
+      help: "Queries that took longer than frontend.slow_query",
+      labelNames: ["route"],
       registers,
     }),
+    inFlight: (read) => inFlightGauge(registry, read),
   };
+}
+
+function inFlightGauge(registry: Registry, read: () => { running: number; waiting: number }): void {
+  const gauge = new Gauge({
+    name: "spoor_frontend_in_flight_queries",
+    help: "Queries that run now, and that wait for their turn",
+    labelNames: ["state"],
+    registers: [registry],
+    collect() {
+      for (const [state, count] of Object.entries(read())) this.set({ state }, count);
+    },
+  });
+  gauge.reset();
 }

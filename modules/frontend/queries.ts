@@ -1,11 +1,14 @@
 /** Queries from parsed parameters to answers, with what must be said when not all could be read. */
 import type { TagValue } from "#pkg/engine/tag-counter.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { AnswerPool } from "./answer-pool.ts";
 import { type Answer, headerText, jsonAnswer } from "./answers.ts";
 import type { FrontendConfig } from "./config.ts";
 import { formatExplanation } from "./explain.ts";
 import type { FrontendMetrics } from "./metrics.ts";
+import { checkRange, withByteBudget } from "./query-limits.ts";
+import { QueryQueue } from "./query-queue.ts";
 import { formatSearch } from "./search-answer.ts";
 import type { SearchQuery } from "./search-query.ts";
 import { searchNewest, type SearchResult } from "./search.ts";
@@ -26,39 +29,67 @@ export interface QueriesOptions {
   config: FrontendConfig;
   metrics: FrontendMetrics;
   answers: AnswerPool;
+  limits: TenantLimits;
+}
+
+/** Reasons of queries that were refused for what they ask. */
+const limitReasons: readonly string[] = [
+  "queries_max",
+  "queries_queued",
+  "query_memory",
+  "query_bytes",
+  "query_range",
+];
+
+/** Whether the error is a refusal by a limit. */
+export function isLimitRefusal({ reason }: SpoorError): boolean {
+  return limitReasons.includes(reason);
 }
 
 const partialHeader = "X-Spoor-Partial";
 
 export class Queries {
   readonly #options: QueriesOptions;
-  #running = 0;
+  readonly #queue: QueryQueue;
 
   constructor(options: QueriesOptions) {
+    const { config, limits, metrics } = options;
+    const { queriesMax, queriesRunningMax: runningMax } = config;
     this.#options = options;
+    this.#queue = new QueryQueue({ runningMax, queriesMax, limits });
+    const queue = this.#queue;
+    metrics.inFlight(() => ({ running: queue.running, waiting: queue.waiting }));
   }
 
-  /** Runs a query if there are not too many already, else throws LimitExceeded. */
-  async admitted<T>(run: () => Promise<T>): Promise<T> {
-    const { config, metrics } = this.#options;
-    if (this.#running >= config.queriesMax) {
-      metrics.limited.inc({ reason: "queries_max" });
-      throw new SpoorError("LimitExceeded", `${config.queriesMax} queries are under way already`, {
-        reason: "queries_max",
-        retryAfterMs: 1000,
-      });
-    }
-    metrics.inFlight.set(++this.#running);
+  /**
+   * Runs a query when it is its turn. Throws LimitExceeded if too many wait already; counts
+   * whatever a limit refuses.
+   */
+  async admitted<T>(
+    { tenant, signal }: { tenant: string; signal: AbortSignal },
+    run: () => Promise<T>,
+  ): Promise<T> {
     try {
-      return await run();
-    } finally {
-      metrics.inFlight.set(--this.#running);
+      return await this.#queue.run(tenant, signal, run);
+    } catch (thrown) {
+      const error = toSpoorError(thrown);
+      if (isLimitRefusal(error)) this.#options.metrics.limited.inc({ reason: error.reason });
+      throw thrown;
     }
+  }
+
+  /** What the tenant's queries see. */
+  #spansOf(tenant: string): Spans {
+    const { spans, limits } = this.#options;
+    const { queryBytesMax } = limits.of(tenant);
+    if (queryBytesMax === 0) return spans;
+    return { ...spans, stored: withByteBudget(spans.stored, queryBytesMax) };
   }
 
   /** Throws NotFound; Unavailable if not all could be read and the answer could not say so. */
   async traceById(query: TraceQuery, format: TraceFormat): Promise<Answer> {
-    const { spans, config, answers } = this.#options;
+    const { config, answers } = this.#options;
+    const spans = this.#spansOf(query.tenant);
     const { pieces, failures } = await findTrace(spans, query, config.concurrency);
     const route = format.startsWith("v1") ? "traces_v1" : "traces_v2";
     const partial = joinMessages(failures);
@@ -90,26 +121,22 @@ export class Queries {
   }
 
   async #searched(query: SearchQuery): Promise<SearchResult> {
-    const { spans, config, metrics } = this.#options;
-    try {
-      const result = await searchNewest(spans, query, {
-        concurrency: config.concurrency,
-        memoryBytesMax: config.queryMemoryBytesMax,
-      });
-      metrics.inspectedSpans.inc(result.stats.inspectedSpans);
-      metrics.inspectedBytes.inc(result.stats.inspectedBytes);
-      return result;
-    } catch (error) {
-      const { reason } = toSpoorError(error);
-      if (reason === "query_memory") metrics.limited.inc({ reason });
-      throw error;
-    }
+    const { config, limits, metrics } = this.#options;
+    checkRange(query, limits.of(query.tenant));
+    const result = await searchNewest(this.#spansOf(query.tenant), query, {
+      concurrency: config.concurrency,
+      memoryBytesMax: config.queryMemoryBytesMax,
+    });
+    metrics.inspectedSpans.inc(result.stats.inspectedSpans);
+    metrics.inspectedBytes.inc(result.stats.inspectedBytes);
+    return result;
   }
 
   /** Names or values of tags, in the form that `format` gives them. */
   async tags(query: TagsQuery, format: TagFormat): Promise<Answer> {
-    const { spans, config, metrics } = this.#options;
-    const result = await findTagsLeniently(spans, query, {
+    const { config, limits, metrics } = this.#options;
+    checkRange(query, limits.of(query.tenant));
+    const result = await findTagsLeniently(this.#spansOf(query.tenant), query, {
       concurrency: config.concurrency,
       memoryBytesMax: config.tagMemoryBytesMax,
     });

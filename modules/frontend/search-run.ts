@@ -32,14 +32,12 @@ import type { MergedTrace } from "./details-of-trace.ts";
 import { mergeDetails } from "./merge-details.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
 import { failureOf } from "./trace-by-id.ts";
-import { type Failure, forEachBounded, throwIfEnded } from "./view.ts";
+import { type Failure, forEachBounded, isQueryFault, throwIfEnded } from "./view.ts";
 
 /** How much more a shard is asked for, each time that its list was too short. */
 const limitGrowth = 4;
 /** Shards listed at first; then twice as many each time, so that a long range reads little. */
 const firstWave = 4;
-/** Reasons of errors that end a search; what a shard alone has is a failure of that shard. */
-const queryFaults: readonly string[] = ["traceql_value", "query_memory"];
 /** Maybes looked at before other work has its turn. */
 const maybesPerTurn = 256;
 
@@ -187,7 +185,7 @@ export class SearchRun {
   #fail(state: ShardState, error: unknown): void {
     throwIfEnded(this.#query.signal);
     // It is the query's fault, not that of the shard.
-    if (error instanceof SpoorError && queryFaults.includes(error.reason)) throw error;
+    if (error instanceof SpoorError && isQueryFault(error)) throw error;
     state.isFailed = true;
     state.frontier = undefined;
     this.failures.push(failureOf(error, state.shard.name));

@@ -17,6 +17,8 @@ export interface StatusPage {
   tables: readonly StatusTable[];
 }
 
+export type StatusPages = Record<string, () => StatusPage | Promise<StatusPage>>;
+
 const style =
   "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}" +
   "table{border-collapse:collapse;margin:.5rem 0 1.5rem}" +
@@ -27,14 +29,21 @@ const style =
 /** Nothing may be loaded and no script may run, whatever a name contains. */
 const policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-export function formatStatusPage(page: StatusPage, nowMs: number): Answer {
+/** `others` are the names of further pages below /status. */
+export function formatStatusPage(
+  page: StatusPage,
+  others: readonly string[],
+  nowMs: number,
+): Answer {
+  const links = ["/status", ...others.map((name) => `/status/${name}`), "/status/config"];
+  links.push("/status/version", "/metrics", "/ready");
   const state = page.notReady === undefined ? "ready" : `not ready: ${page.notReady}`;
   const body = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Spoor</title><style>${style}</style></head>
 <body><h1>Spoor ${escapeHtml(page.version)}</h1>
 <p>${escapeHtml(state)}, up ${formatDuration(nowMs - page.startedMs)}</p>
 ${page.tables.map(formatTable).join("\n")}
-<p><a href="metrics">metrics</a> <a href="config">config</a> <a href="ready">ready</a></p>
+<p>${links.map((path) => `<a href="${path}">${path.slice(1)}</a>`).join(" ")}</p>
 </body></html>
 `;
   const headers = { "Content-Security-Policy": policy };

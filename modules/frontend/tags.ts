@@ -15,6 +15,7 @@ import {
   openView,
   overlaps,
   type Spans,
+  isQueryFault,
   throwIfEnded,
   type View,
 } from "./view.ts";
@@ -169,7 +170,7 @@ class TagsRun {
   #fail(error: unknown, name: string): void {
     throwIfEnded(this.#query.signal);
     // It is the query's fault, not that of the shard.
-    if (error instanceof SpoorError && error.reason === "traceql_value") throw error;
+    if (error instanceof SpoorError && isQueryFault(error)) throw error;
     this.failures.push(failureOf(error, name));
   }
 }

@@ -91,6 +91,8 @@ async function ask(
     if (piece !== undefined) found.pieces.push(piece);
   } catch (error) {
     throwIfEnded(signal);
+    // It is the query's limit, not the candidate's fault.
+    if (error instanceof SpoorError && error.reason === "query_bytes") throw error;
     found.failures.push(failureOf(error, candidate.name));
   }
 }

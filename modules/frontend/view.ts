@@ -136,3 +136,11 @@ export function joinMessages(failures: readonly Failure[], shown = 5): string {
   const head = messages.slice(0, shown).join("; ");
   return messages.length > shown ? `${head}; and ${messages.length - shown} more` : head;
 }
+
+/** Reasons of errors that end a query; what a shard alone has is a failure of that shard. */
+const queryFaults: readonly string[] = ["traceql_value", "query_memory", "query_bytes"];
+
+/** Whether the query itself is at fault, not the shard that was asked. */
+export function isQueryFault({ reason }: SpoorError): boolean {
+  return queryFaults.includes(reason);
+}

@@ -5,8 +5,10 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
 import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
 import { type Cutter, cutterDied, encodeFailed } from "./cutter.ts";
 import type { ClosedHead, CutTask, LogRange, StoredCut } from "./messages.ts";
@@ -20,6 +22,8 @@ export interface CommitterOptions {
   store: StoreConfig;
   logDir: string;
   rowGroupSpans: number;
+  limits: TenantLimits;
+  tracer: Tracer;
   quarantineDir: string;
   cutter: Cutter;
   tableOf: (tenant: string) => Table;
@@ -140,7 +144,7 @@ export class Committer {
     for (let waitMs = backoffMinMs; !signal.aborted; waitMs = Math.min(waitMs * 2, backoffMaxMs)) {
       try {
         if (await this.#areCutsTooOld(range, attempt)) attempt = firstAttempt(range, head);
-        await this.#attempt(range, attempt);
+        await this.#traced(range, attempt);
         this.#failing.delete(tenant);
         this.#commits++;
         this.#options.committed.set(tenant, toOffset);
@@ -188,6 +192,13 @@ export class Committer {
     return transactions.get(appId) === committed.get(tenant);
   }
 
+  async #traced(range: LogRange, attempt: Attempt): Promise<void> {
+    const { tracer, partition } = this.#options;
+    const { tenant, fromOffset, toOffset } = range;
+    const facts = { tenant, partition: partition.index, fromOffset, toOffset };
+    await tracer.run("store head", facts, () => this.#attempt(range, attempt));
+  }
+
   /** One try: what an earlier try has done already is not done again. */
   async #attempt(range: LogRange, attempt: Attempt): Promise<void> {
     const { tableOf, metrics } = this.#options;
@@ -199,7 +210,10 @@ export class Committer {
       attempt.change = this.#planChange(range, attempt.cuts);
     }
     const stopTimer = metrics.commitSeconds.startTimer();
-    await commitOnce(table, attempt.change, this.#abort.signal);
+    const { change } = attempt;
+    await this.#options.tracer.run("commit", { blocks: attempt.cuts.length }, () =>
+      commitOnce(table, change, this.#abort.signal),
+    );
     stopTimer();
     for (const { file, duplicateSpans } of attempt.cuts) {
       metrics.blocks.inc();
@@ -263,9 +277,10 @@ export class Committer {
       ...columnsOf(cuts).map(({ name }) => name),
     ];
     const nowMs = clock.nowMs();
-    const places = { store, logDir, partition };
+    const limits = this.#options.limits.of(range.tenant);
+    const places = { store, logDir, partition, limits };
     const task = { ...places, range, head, rowGroupSpans, tableColumns, nowMs };
-    const { stored } = await cutter.cut(task);
+    const { stored } = await this.#options.tracer.run("cut", {}, () => cutter.cut(task));
     if (stored === undefined) return undefined;
     metrics.cutSeconds.observe(stored.encodeMs / 1000);
     metrics.storeSeconds.observe(stored.storeMs / 1000);

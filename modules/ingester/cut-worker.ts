@@ -24,7 +24,7 @@ const futureNano = 600n * 1_000_000_000n;
 const stores: ThreadStores = new ThreadStores();
 
 async function cut(task: CutTask): Promise<CutResult> {
-  const head = task.head ?? rebuildHead(task.logDir, task.partition.index, task.range);
+  const head = task.head ?? rebuildHead(task);
   const stored = head.data.rows === 0 ? undefined : await store(head, task);
   return { stored, wasmBytes: wasmMemoryBytes() };
 }

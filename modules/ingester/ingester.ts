@@ -10,6 +10,9 @@ import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
@@ -29,6 +32,9 @@ export interface IngesterOptions {
   /** How worker threads open the same store. */
   storeConfig: StoreConfig;
   tableOf: (tenant: string) => Table;
+  limits: TenantLimits;
+  tracer: Tracer;
+  refusals: Refusals;
   clock: Clock;
   log: Log;
   registry: Registry;
@@ -48,6 +54,7 @@ export class Ingester implements LiveSpans {
   constructor(options: IngesterOptions) {
     this.#options = options;
     this.#metrics = ingesterMetrics(options.registry, () => this.#refreshGauges());
+    options.limits.onChange(() => this.#hosts.forEach((host) => host.sendLimits()));
     this.#cutter = options.cutter ?? makeCutter(options.config);
   }
 

@@ -5,6 +5,13 @@ import { randomBytes } from "node:crypto";
 import { Head, type HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
+import { type CutRecord, cutAttributes } from "#pkg/otlp/attribute-cut.ts";
+import {
+  type AttributeLimits,
+  hasAttributeLimits,
+  mayExceedLimits,
+} from "#pkg/otlp/attribute-scan.ts";
+import type { LogRecord } from "#pkg/spanlog/spanlog.ts";
 import type { HeadInfo } from "./messages.ts";
 
 export class LiveHead {
@@ -32,21 +39,36 @@ export class LiveHead {
     this.#decoder = new HeadDecoder(this.head);
   }
 
-  /** Appends a record's spans; returns how many. Throws Undecodable and takes no span then. */
-  append(record: Uint8Array, offset: number, appendedMs: number): number {
+  /**
+   * Appends a record's spans, their attributes cut to the limits; returns how many spans, and what
+   * was cut. Throws Undecodable and takes no span then.
+   *
+   * Attributes are cut here and not on their way in: this thread reads every field anyway, the log
+   * keeps what was sent, and the main thread makes no object and writes no length anew.
+   */
+  append(
+    { offset, bytes, appendedMs }: Pick<LogRecord, "offset" | "bytes" | "appendedMs">,
+    limits: AttributeLimits,
+  ): { spans: number; cut: CutRecord | undefined } {
     const before = this.head.rows;
     this.toOffset = offset + 1;
-    const spans = this.#decode(record, offset);
+    const { spans, cut } = this.#decode(bytes, offset, limits);
     const { start, end } = this.head.rowArrays;
     this.#times.extend(start.values, end.values, before, this.head.rows);
     if (this.firstAppendedMs === 0) this.firstAppendedMs = appendedMs;
     this.lastAppendedMs = Math.max(this.lastAppendedMs, appendedMs);
-    return spans;
+    return { spans, cut };
   }
 
-  #decode(record: Uint8Array, offset: number): number {
+  #decode(
+    record: Uint8Array,
+    offset: number,
+    limits: AttributeLimits,
+  ): { spans: number; cut: CutRecord | undefined } {
     try {
-      return this.#decoder.decode(record);
+      const isOver = hasAttributeLimits(limits) && mayExceedLimits(record, limits);
+      const cut = isOver ? cutAttributes(record, limits) : undefined;
+      return { spans: this.#decoder.decode(cut?.record ?? record), cut };
     } catch (cause) {
       if (isOutOfMemory(cause)) throw cause;
       const why = cause instanceof Error ? cause.message : String(cause);

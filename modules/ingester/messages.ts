@@ -2,6 +2,9 @@
  * What the ingester's main thread, its partition workers and its cutter threads tell each other.
  */
 import type { HeadData } from "#pkg/columns/head.ts";
+import type { Limits } from "#pkg/limits/limits.ts";
+import type { CutCounts } from "#pkg/otlp/attribute-cut.ts";
+import type { AttributeLimits } from "#pkg/otlp/attribute-scan.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { BlockFile, ColumnDef } from "#pkg/table/table.ts";
 import type { IngesterConfig } from "./config.ts";
@@ -17,8 +20,35 @@ export interface PartitionWorkerData {
   /** Tenant -> offset that its table has reached: records below it are stored already. */
   committed: ReadonlyMap<string, number>;
   config: IngesterConfig;
+  limits: RecordLimits;
   /** This worker's share of `headBytesMax`. */
   headBytesMax: number;
+}
+
+/** What is cut from the spans of a tenant, and what is reported of its traces. */
+export type TenantRecordLimits = AttributeLimits & Pick<Limits, "traceSpansMax">;
+
+/** The same of all tenants, as it is sent to a worker. */
+export interface RecordLimits {
+  defaults: TenantRecordLimits;
+  tenants: ReadonlyMap<string, TenantRecordLimits>;
+}
+
+/** Attributes of a tenant were cut when records were decoded. */
+export interface CutNotice {
+  tenant: string;
+  counts: CutCounts;
+  /** Trace ids of some of the spans. */
+  examples: string[];
+}
+
+/** A head that was closed has traces with more spans than they should have. */
+export interface LargeTracesNotice {
+  tenant: string;
+  count: number;
+  /** Ids of the largest. */
+  examples: string[];
+  spansMax: number;
 }
 
 /** A tenant's records of one partition with offsets in [fromOffset, toOffset). */
@@ -85,6 +115,8 @@ export interface CutTask {
   /** The head of the range; if undefined, the range is read from the log anew. */
   head: Pick<ClosedHead, "data" | "firstAppendedMs" | "lastAppendedMs"> | undefined;
   logDir: string;
+  /** What is cut from spans that are read from the log anew. */
+  limits: AttributeLimits;
   partition: { index: number; count: number };
   rowGroupSpans: number;
   /** Columns of the table, with those of blocks that will be committed together with this one. */

@@ -12,6 +12,8 @@ export interface IngesterMetrics {
   storeSeconds: Histogram;
   commitSeconds: Histogram;
   workerRestarts: Counter;
+  cutAttributes: Counter<"tenant" | "reason">;
+  largeTraces: Counter<"tenant">;
   headSpans: Gauge<"partition">;
   headBytes: Gauge<"partition">;
   decodedSpans: Gauge<"partition">;
@@ -68,6 +70,18 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       "worker_restarts_total",
       "Partition workers that died and were restarted.",
     ),
+    cutAttributes: new Counter({
+      name: "spoor_ingester_cut_attributes_total",
+      help: "Attributes whose key or value was cut, or that were left out, by limit.",
+      registers,
+      labelNames: ["tenant", "reason"],
+    }),
+    largeTraces: new Counter({
+      name: "spoor_ingester_large_traces_total",
+      help: "Traces with more spans in one head than the tenant's limit; they are kept.",
+      registers,
+      labelNames: ["tenant"],
+    }),
     headSpans: gauge("head_spans", "Spans in heads, that is, in no block yet."),
     headBytes: gauge("head_bytes", "Memory of heads, bytes."),
     decodedSpans: gauge(

@@ -8,16 +8,27 @@ import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
+import type { Limits, TenantLimits } from "#pkg/limits/limits.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { Committer, type CommitterOptions } from "./committer.ts";
 import type { IngesterConfig } from "./config.ts";
-import type { ClosedHead, PartitionState, PartitionWorkerData, PinAnswer } from "./messages.ts";
+import type {
+  ClosedHead,
+  CutNotice,
+  LargeTracesNotice,
+  PartitionState,
+  PartitionWorkerData,
+  PinAnswer,
+  RecordLimits,
+} from "./messages.ts";
 import { RemoteHead } from "./remote-head.ts";
 
 export interface PartitionHostOptions extends Omit<CommitterOptions, "onCommitted"> {
   spanLog: SpanLog;
   config: IngesterConfig;
   headBytesMax: number;
+  refusals: Refusals;
   /** Tenant -> how many of its offsets its table had reached once, and neither has any more. */
   lostCommits: ReadonlyMap<string, number>;
 }
@@ -153,6 +164,7 @@ export class PartitionHost {
       durable: this.#durable.buffer,
       committed,
       config,
+      limits: recordLimits(this.#options.limits),
       headBytesMax,
     };
     const worker = new Worker(new URL("partition-worker.ts", import.meta.url), {
@@ -165,6 +177,8 @@ export class PartitionHost {
         this.#log.error({ ...record }, "a log record does not decode");
         this.#committer.noteUndecodable(record.tenant, record.offset);
       },
+      cut: (notice: CutNotice) => this.#noteCut(notice),
+      largeTraces: (notice: LargeTracesNotice) => this.#noteLargeTraces(notice),
       lost: (range: { fromOffset: number; toOffset: number }) => {
         this.#log.error({ ...range }, "log records are damaged, their spans are lost");
       },
@@ -200,6 +214,40 @@ export class PartitionHost {
       // Stopped meanwhile, or given up for a reason that ends the process.
       if (!signal.aborted) this.#log.error({ error: String(error) }, "worker stays stopped");
     }
+  }
+
+  /** The limits of tenants have changed. */
+  sendLimits(): void {
+    this.#rpc?.notify("limits", recordLimits(this.#options.limits));
+  }
+
+  #noteCut({ tenant, counts, examples }: CutNotice): void {
+    const { metrics, refusals } = this.#options;
+    const { keys, values, attributes } = counts;
+    metrics.cutAttributes.inc({ tenant, reason: "attribute_key_bytes" }, keys);
+    metrics.cutAttributes.inc({ tenant, reason: "attribute_value_bytes" }, values);
+    metrics.cutAttributes.inc({ tenant, reason: "attributes_per_span" }, attributes);
+    refusals.note({
+      tenant,
+      reason: "attributes_cut",
+      source: "ingester",
+      message: `${keys} keys and ${values} values were cut, ${attributes} attributes left out`,
+      count: keys + values + attributes,
+      examples: () => examples,
+    });
+  }
+
+  #noteLargeTraces({ tenant, count, examples, spansMax }: LargeTracesNotice): void {
+    const { metrics, refusals } = this.#options;
+    metrics.largeTraces.inc({ tenant }, count);
+    refusals.note({
+      tenant,
+      reason: "large_trace",
+      source: "ingester",
+      message: `traces with up to ${spansMax} spans in one head; they are kept`,
+      count,
+      examples: () => examples,
+    });
   }
 
   #afterCommit({ tenant, headId, toOffset }: ClosedHead): void {
@@ -248,4 +296,16 @@ async function unlessAborted<T>(
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
+}
+
+/** What workers need of the limits, as plain data. */
+function recordLimits(limits: TenantLimits): RecordLimits {
+  const tenants = [...limits.overrides].map(([tenant, own]) => [tenant, recordPart(own)] as const);
+  return { defaults: recordPart(limits.defaults), tenants: new Map(tenants) };
+}
+
+function recordPart(limits: Limits): RecordLimits["defaults"] {
+  const { attributeKeyBytesMax, attributeValueBytesMax, attributesPerSpanMax } = limits;
+  const { traceSpansMax } = limits;
+  return { attributeKeyBytesMax, attributeValueBytesMax, attributesPerSpanMax, traceSpansMax };
 }

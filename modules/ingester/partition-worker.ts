@@ -10,7 +10,7 @@ import { hasCode } from "#pkg/errors/errors.ts";
 import { type Handlers, Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
-import type { PartitionWorkerData } from "./messages.ts";
+import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
 import { Partition } from "./partition.ts";
 
 /** How often the log is looked at while spans come, and when none came for some looks. */
@@ -44,6 +44,8 @@ class PartitionWorker {
       clock: systemClock,
       onClosed: (head) => this.#rpc.notify("closed", head),
       onUndecodable: (record) => this.#rpc.notify("undecodable", record),
+      onCut: (notice) => this.#rpc.notify("cut", notice),
+      onLargeTraces: (notice) => this.#rpc.notify("largeTraces", notice),
       onLost: (range) => this.#rpc.notify("lost", range),
     });
     this.#rpc = new Rpc(parentPort!, this.#handlers());
@@ -66,6 +68,7 @@ class PartitionWorker {
         partition.findTrace(pinId, headId, request),
       countTags: ({ pinId, headId, request }: HeadCall<TagsRequest>) =>
         partition.countTags(pinId, headId, request),
+      limits: (limits: RecordLimits) => partition.setLimits(limits),
       committed: (head: { tenant: string; headId: number }) => partition.committed(head),
       state: () => {
         partition.setDurableEnd(this.#durable.value);

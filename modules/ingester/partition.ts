@@ -17,7 +17,18 @@ import { findTrace, traceDetails } from "#pkg/engine/traces.ts";
 import { countTags } from "#pkg/engine/tags.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
 import { allSpans, LiveHead, spansOfTraces, Undecodable } from "./live-head.ts";
-import type { ClosedHead, PartitionState, PartitionWorkerData, PinAnswer } from "./messages.ts";
+import type { CutRecord } from "#pkg/otlp/attribute-cut.ts";
+import { findLargeTraces } from "./large-traces.ts";
+import type {
+  ClosedHead,
+  CutNotice,
+  LargeTracesNotice,
+  PartitionState,
+  PartitionWorkerData,
+  PinAnswer,
+  RecordLimits,
+  TenantRecordLimits,
+} from "./messages.ts";
 import { Pins } from "./pins.ts";
 
 export interface PartitionOptions extends PartitionWorkerData {
@@ -27,6 +38,9 @@ export interface PartitionOptions extends PartitionWorkerData {
   onClosed: (head: ClosedHead) => void;
   /** A record that passed the splitter did not decode. Told before its head is closed. */
   onUndecodable: (record: { tenant: string; offset: number; message: string }) => void;
+  /** Attributes were cut; told once per piece of the log and tenant. */
+  onCut: (notice: CutNotice) => void;
+  onLargeTraces: (notice: LargeTracesNotice) => void;
   /** Records that should be in the log are not. */
   onLost: (range: { fromOffset: number; toOffset: number }) => void;
 }
@@ -45,6 +59,8 @@ export class Partition {
   readonly #options: PartitionOptions;
   readonly #tenants = new Map<string, TenantHeads>();
   readonly #pins = new Pins();
+  readonly #cuts = new Map<string, CutNotice>();
+  #limits: RecordLimits;
   #nextOffset: number;
   #durableEnd: number;
   #nextHeadId = 0;
@@ -59,6 +75,7 @@ export class Partition {
 
   constructor(options: PartitionOptions) {
     this.#options = options;
+    this.#limits = options.limits;
     this.#nextOffset = options.fromOffset;
     this.#durableEnd = options.durableEnd;
   }
@@ -89,17 +106,30 @@ export class Partition {
       onLost({ fromOffset, toOffset });
     }
     for (const record of batch.records) this.#take(record, nowMs);
+    this.#tellCuts();
     this.#nextOffset = batch.nextOffset;
     return true;
   }
 
-  #take({ tenant, offset, bytes, appendedMs }: LogRecord, nowMs: number): void {
+  /** New limits, for records read from now on. */
+  setLimits(limits: RecordLimits): void {
+    this.#limits = limits;
+  }
+
+  #limitsOf(tenant: string): TenantRecordLimits {
+    return this.#limits.tenants.get(tenant) ?? this.#limits.defaults;
+  }
+
+  #take(record: LogRecord, nowMs: number): void {
+    const { tenant, offset, bytes } = record;
     const { committed, onUndecodable } = this.#options;
     if (offset < (committed.get(tenant) ?? 0)) return;
     const heads = this.#headsOf(tenant);
     heads.open ??= new LiveHead(this.#nextHeadId++, tenant, offset, nowMs);
     try {
-      this.#decodedSpans += heads.open.append(bytes, offset, appendedMs);
+      const { spans, cut } = heads.open.append(record, this.#limitsOf(tenant));
+      this.#decodedSpans += spans;
+      if (cut !== undefined) this.#noteCut(tenant, cut);
       this.#decodedBytes += bytes.length;
     } catch (error) {
       if (!(error instanceof Undecodable)) throw error;
@@ -108,6 +138,22 @@ export class Partition {
       onUndecodable({ tenant, offset, message: error.message });
     }
     this.#closeIfFull(heads);
+  }
+
+  #noteCut(tenant: string, { counts, examples }: CutRecord): void {
+    const known = this.#cuts.get(tenant);
+    if (known === undefined) {
+      this.#cuts.set(tenant, { tenant, counts, examples });
+      return;
+    }
+    known.counts.keys += counts.keys;
+    known.counts.values += counts.values;
+    known.counts.attributes += counts.attributes;
+  }
+
+  #tellCuts(): void {
+    for (const notice of this.#cuts.values()) this.#options.onCut(notice);
+    this.#cuts.clear();
   }
 
   #headsOf(tenant: string): TenantHeads {
@@ -168,6 +214,10 @@ export class Partition {
     if (open === undefined) return;
     heads.open = undefined;
     heads.closed.push(open);
+    const data = open.head.freeze();
+    const { tenant } = open;
+    const large = findLargeTraces(data, this.#limitsOf(tenant).traceSpansMax);
+    if (large !== undefined) this.#options.onLargeTraces({ tenant, ...large });
     this.#options.onClosed({
       headId: open.id,
       tenant: open.tenant,
@@ -176,7 +226,7 @@ export class Partition {
       spans: open.head.rows,
       firstAppendedMs: open.firstAppendedMs,
       lastAppendedMs: open.lastAppendedMs,
-      data: open.head.freeze(),
+      data,
     });
   }
 

@@ -3,20 +3,24 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import type { LogRecord } from "#pkg/spanlog/spanlog.ts";
 import { LiveHead, Undecodable } from "./live-head.ts";
-import type { ClosedHead, LogRange } from "./messages.ts";
+import type { ClosedHead, CutTask, LogRange } from "./messages.ts";
 
 const readBytes = 4 * 1024 * 1024;
 
 /** The head of a range, decoded anew. Records that do not decode are left out, as at first. */
-export function rebuildHead(
-  logDir: string,
-  partition: number,
-  range: LogRange,
-): Pick<ClosedHead, "data" | "firstAppendedMs" | "lastAppendedMs"> {
+export function rebuildHead({
+  logDir,
+  partition,
+  range,
+  limits,
+}: Pick<CutTask, "logDir" | "partition" | "range" | "limits">): Pick<
+  ClosedHead,
+  "data" | "firstAppendedMs" | "lastAppendedMs"
+> {
   const head = new LiveHead(0, range.tenant, range.fromOffset, 0);
-  for (const { offset, bytes, appendedMs } of readRange(logDir, partition, range)) {
+  for (const record of readRange(logDir, partition.index, range)) {
     try {
-      head.append(bytes, offset, appendedMs);
+      head.append(record, limits);
     } catch (error) {
       if (!(error instanceof Undecodable)) throw error;
     }

@@ -22,6 +22,9 @@ import { splitRequest } from "#pkg/otlp/split.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import { type FileLogOptions, openFileLog } from "#pkg/spanlog/file-log.ts";
 import { KeptLog } from "#pkg/spanlog/log-testing.ts";
+import { TenantLimits } from "#pkg/limits/limits.ts";
+import { Refusals } from "#pkg/limits/refusals.ts";
+import { noTracer } from "#pkg/trace/trace.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
 import { ingesterConfig } from "./config.ts";
@@ -55,6 +58,8 @@ export class TestIngester {
   readonly store: ObjectStore;
   readonly log: KeptLog = new KeptLog();
   readonly registry: Registry = new Registry();
+  readonly limits: TenantLimits = new TenantLimits();
+  readonly refusals: Refusals = new Refusals(systemClock, this.log);
   readonly fatal: SpoorError[] = [];
   /** Which calls of the main thread fail; cutter threads have a store of their own. */
   faults: FaultPlan = () => "none";
@@ -75,6 +80,9 @@ export class TestIngester {
       store,
       storeConfig: { kind: "fs", root: join(dir, "bucket") },
       tableOf: (tenant) => this.#tableOf(tenant, store, clock),
+      limits: this.limits,
+      tracer: noTracer,
+      refusals: this.refusals,
       clock,
       log: this.log,
       registry: this.registry,

@@ -10,6 +10,9 @@ export type BodyFormat = "protobuf" | "json";
 
 /** Longer messages are cut: answers stay far below the clients' limits. */
 const messageCharsMax = 4096;
+const errorInfoUrl = "type.googleapis.com/google.rpc.ErrorInfo";
+/** Who gives the reasons in an ErrorInfo. */
+const errorDomain = "spoor";
 const retryInfoUrl = "type.googleapis.com/google.rpc.RetryInfo";
 
 const emptyBytes = new Uint8Array();
@@ -38,25 +41,43 @@ export interface Status {
   code: number;
   message: string;
   retryAfterMs?: number;
+  /** As in metrics and under /status/refused. */
+  reason?: string;
 }
 
 export function statusOf(error: SpoorError): Status {
   const { grpcStatus } = errorTable[error.code];
-  return { code: grpcStatus, message: error.message, retryAfterMs: error.retryAfterMs };
+  const { message, retryAfterMs, reason } = error;
+  return { code: grpcStatus, message, retryAfterMs, reason };
 }
 
-/** google.rpc.Status, with a RetryInfo detail if the client may try again later. */
+/** google.rpc.Status: with an ErrorInfo, and a RetryInfo if the client may try again later. */
 export function encodeStatus(status: Status, format: BodyFormat): Uint8Array | string {
-  const { code, retryAfterMs: retryMs } = status;
-  const message = cut(status.message);
-  if (format === "json") {
-    if (retryMs === undefined) return JSON.stringify({ code, message });
-    const detail = { "@type": retryInfoUrl, retryDelay: `${retryMs / 1000}s` };
-    return JSON.stringify({ code, message, details: [detail] });
+  return format === "json" ? statusJson(status) : statusBytes(status);
+}
+
+function statusJson({ code, message, retryAfterMs, reason }: Status): string {
+  const details: object[] = [];
+  if (reason !== undefined) details.push({ "@type": errorInfoUrl, reason, domain: errorDomain });
+  if (retryAfterMs !== undefined) {
+    details.push({ "@type": retryInfoUrl, retryDelay: `${retryAfterMs / 1000}s` });
   }
+  return JSON.stringify({ code, message: cut(message), ...(details.length > 0 && { details }) });
+}
+
+function statusBytes({ code, message, retryAfterMs: retryMs, reason }: Status): Uint8Array {
   const writer = new WireWriter();
   writer.uint(1, code);
-  writer.string(2, message);
+  writer.string(2, cut(message));
+  if (reason !== undefined) {
+    writer.message(3, (any) => {
+      any.string(1, errorInfoUrl);
+      any.message(2, (info) => {
+        info.string(1, reason);
+        info.string(2, errorDomain);
+      });
+    });
+  }
   if (retryMs !== undefined) {
     writer.message(3, (any) => {
       any.string(1, retryInfoUrl);

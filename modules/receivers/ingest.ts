@@ -1,5 +1,6 @@
 /** The way of every OTLP request after its bytes are read: inflate, JSON to protobuf, sink. */
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { PushResult, SpanSink } from "#pkg/api/ingest.ts";
 import { answerFor, type BodyFormat } from "./answers.ts";
@@ -14,6 +15,7 @@ export interface ReceiverParts {
   config: OtlpReceiverConfig;
   sink: SpanSink;
   log: Log;
+  refusals: Refusals;
   metrics: ReceiverMetrics;
   inFlight: InFlight;
   jsonPool: JsonPool;
@@ -59,10 +61,12 @@ export function refuse(
   const reason: unknown = signal.aborted ? signal.reason : undefined;
   const error = reason instanceof SpoorError ? reason : toSpoorError(thrown);
   metrics.refused(error, (performance.now() - startedMs) / 1000);
-  const level = errorTable[error.code].logLevel;
   const fields = { protocol, code: error.code, reason: error.reason, error: error.message };
-  if (level === "error") parts.log.error({ ...fields, stack: error.stack }, "request failed");
-  else parts.log[level](fields, "request refused");
+  if (errorTable[error.code].logLevel === "error") {
+    parts.log.error({ ...fields, stack: error.stack }, "request failed");
+  } else parts.log.debug(fields, "request refused");
+  // Lines about refusals come at a bounded rate: there may be thousands per second.
+  if (error.code !== "Canceled") parts.refusals.noteError(error, { tenant: "", source: protocol });
   return answerFor(error, parts.config.retryAfterMs);
 }
 

@@ -215,6 +215,8 @@ describe("errors of the sink", () => {
     expect(details === "détail 100%").toBe(code !== "Internal");
     const [bytes] = metadata.get("grpc-status-details-bin") as Buffer[];
     expect([...bytes.subarray(0, 2)]).toEqual([0x08, want.code]);
+    expect(bytes.indexOf("google.rpc.ErrorInfo")).toBeGreaterThan(0);
+    expect(bytes.indexOf("why")).toBeGreaterThan(bytes.indexOf("google.rpc.ErrorInfo"));
     const retryInfo = bytes.indexOf("google.rpc.RetryInfo");
     expect(retryInfo !== -1).toBe(want.retryMs !== undefined);
     if (want.retryMs === undefined) return;

@@ -152,6 +152,13 @@ describe("POST /v1/traces", () => {
     expect(JSON.parse(inJson.body.toString())).toEqual({
       code: 3,
       message: "invalid OTLP/JSON at resourceSpans, byte 17: expected an array",
+      details: [
+        {
+          "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+          reason: "invalid_json",
+          domain: "spoor",
+        },
+      ],
     });
     const notGzip = await post({ headers: { "content-encoding": "gzip" } });
     expect(notGzip.status).toBe(400);
@@ -260,7 +267,9 @@ describe("errors of the sink", () => {
     expect(status.message.includes("secret")).toBe(code !== "Internal");
     if (retryAfterMs !== undefined) {
       const retryDelay = `${retryAfterMs / 1000}s`;
+      const errorInfo = "type.googleapis.com/google.rpc.ErrorInfo";
       expect(status.details).toEqual([
+        { "@type": errorInfo, reason: "why", domain: "spoor" },
         { "@type": "type.googleapis.com/google.rpc.RetryInfo", retryDelay },
       ]);
     }

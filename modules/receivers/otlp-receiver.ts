@@ -4,6 +4,7 @@
  */
 import type { Registry } from "prom-client";
 import type { SpanSink } from "#pkg/api/ingest.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { OtlpReceiverConfig } from "./config.ts";
 import { InFlight } from "./in-flight.ts";
@@ -16,6 +17,7 @@ export interface OtlpReceiverOptions {
   config: OtlpReceiverConfig;
   sink: SpanSink;
   log: Log;
+  refusals: Refusals;
   registry: Registry;
 }
 
@@ -26,13 +28,14 @@ export class OtlpReceiver {
   #http: OtlpHttpServer;
   #grpc: OtlpGrpcServer;
 
-  constructor({ config, sink, log, registry }: OtlpReceiverOptions) {
+  constructor({ config, sink, log, refusals, registry }: OtlpReceiverOptions) {
     this.#log = log;
     this.#inFlight = new InFlight(config.requestsMax, config.bytesMax);
     this.#jsonPool = new JsonPool(config.jsonThreads);
     const metrics = new ReceiverMetrics(registry, this.#inFlight);
     const inFlight = this.#inFlight;
-    const parts = { config, sink, log, metrics, inFlight, jsonPool: this.#jsonPool };
+    const jsonPool = this.#jsonPool;
+    const parts = { config, sink, log, refusals, metrics, inFlight, jsonPool };
     this.#http = new OtlpHttpServer(parts);
     this.#grpc = new OtlpGrpcServer(parts);
   }

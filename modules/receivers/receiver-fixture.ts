@@ -1,6 +1,8 @@
 /** For tests: a receiver on free ports with a sink that records what it is given. */
 import { Registry } from "prom-client";
 import type { PushRequest, PushResult, SpanSink } from "#pkg/api/ingest.ts";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { Span } from "#pkg/otlp/otlp.ts";
@@ -68,6 +70,7 @@ export async function startReceiver(
     config: otlpReceiverConfigSchema.parse({ httpPort: 0, grpcPort: 0, ...config }),
     sink,
     log: openLog("silent"),
+    refusals: new Refusals(systemClock, openLog("silent")),
     registry,
   });
   const ports = await receiver.start();

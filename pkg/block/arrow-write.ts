@@ -153,7 +153,11 @@ export function sliceColumn(column: Column, from: number, to: number): Column {
     default: {
       const values = column.values.subarray(from, to);
       const valid = sliceBits(column.valid, from, to);
-      return { ...column, values, valid } as Int64Column | Int32Column | DoubleColumn | BoolColumn;
+      return { kind: column.kind, values, valid } as
+        | Int64Column
+        | Int32Column
+        | DoubleColumn
+        | BoolColumn;
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Which bytes of a column chunk hold some of its rows: the pages that its offset index places there,
- * and its dictionary.
+ * Which bytes of a column chunk hold some of its rows: the pages that its offset index places
+ * there, and its dictionary.
  *
  *     | dictionary | page 0: rows 0.. | page 1: rows 20000.. | page 2 ... |
  *       [ needed ]                      [ rows 25000 to 26000 ]

@@ -73,8 +73,8 @@ export class BlockReader {
 
   /**
    * The named columns of one row group, or of some of its rows; names that the block lacks are left
-   * out. Throws Corrupt naming the block, or what the store throws. If a block is corrupt although its checksums are
-   * right, the Parquet reader may panic past every caller (see parquet.ts).
+   * out. Throws Corrupt naming the block, or what the store throws. If a block is corrupt although
+   * its checksums are right, the Parquet library may panic past every caller (see parquet.ts).
    */
   async readRowGroup(
     rowGroup: number,

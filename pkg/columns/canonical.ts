@@ -1,4 +1,4 @@
-/** Test support: spans as canonical text, so that two sets of spans can be compared. */
+/** Spans as canonical text, so that tests and `spoor verify` can compare two sets of spans. */
 import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
 import type { KeyValue, TraceData } from "#pkg/otlp/otlp.ts";
 

@@ -1,6 +1,7 @@
 /**
  * Test support: random data sets and random conditions, through a head and a block of several row
- * groups, against the oracle (filter-oracle.ts). A data set is a function of the seed and its number.
+ * groups, against the oracle (filter-oracle.ts). A data set is a function of the seed and its
+ * number.
  */
 import { cutOptions } from "#pkg/block/testing.ts";
 import { cutHead } from "#pkg/block/cut.ts";

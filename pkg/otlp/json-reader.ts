@@ -38,13 +38,14 @@ export class JsonReader {
   #path: (string | number)[] = [];
   #what: string;
   /** Holes until they are used: most readers read one short text. */
-  #keys: (string | undefined)[] = new Array<string | undefined>(keySlots);
+  readonly #keys: (string | undefined)[] = [];
 
   /** `what` names the text in errors: "invalid <what> at ...". A byte order mark is skipped. */
   constructor(bytes: Uint8Array, what: string) {
     this.#buf = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#pos = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
     this.#what = what;
+    this.#keys.length = keySlots;
   }
 
   /** Reads `{...}`: `field` reads the value of `key` and returns true, or false to skip it. */

@@ -42,6 +42,8 @@ export interface FileLogOptions {
   retryWindowMs?: number;
   /** How many records are remembered for that, over all partitions, default 1,048,576 (44 MiB). */
   retryRecordsMax?: number;
+  /** Told how long each group of records took to become durable, milliseconds. */
+  onGroup?: (durationMs: number) => void;
   /** The disk; tests pass one that fails. */
   fs?: LogFs;
 }
@@ -69,6 +71,7 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
     log: options.log,
     bounds: boundsOf(options, partitionCount),
     counters: newCounters(),
+    onGroup: options.onGroup ?? (() => undefined),
     damage: [],
   };
   try {

@@ -50,6 +50,8 @@ export interface LogContext {
   log: Log;
   bounds: LogBounds;
   counters: LogCounters;
+  /** Told how long each group of records took to write and to sync, milliseconds. */
+  onGroup: (durationMs: number) => void;
   damage: LogDamage[];
 }
 

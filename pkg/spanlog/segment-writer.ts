@@ -61,6 +61,7 @@ export class SegmentWriter {
     const { counters } = this.#context;
     const active = this.segments.at(-1)!;
     const file = this.#file!;
+    const startMs = performance.now();
     try {
       await writeAll(file, buffers, active.bytes);
     } catch (error) {
@@ -76,6 +77,7 @@ export class SegmentWriter {
     }
     active.bytes += groupBytes;
     counters.bytes += groupBytes;
+    this.#context.onGroup(performance.now() - startMs);
   }
 
   /** Ends the last segment (also if this fails) and begins one at `firstOffset`. */

@@ -23,9 +23,9 @@ export interface ApiPlace {
   tenant: string | undefined;
 }
 
-/** What `apiFlags` say. Throws a usage error. */
-export function placeOfApi(args: ParsedArgs): ApiPlace {
-  const endpoint = endpointOf(flagText(args, "--endpoint") ?? defaultEndpoint);
+/** What `apiFlags` say, or another flag with the address. Throws a usage error. */
+export function placeOfApi(args: ParsedArgs, flag = "--endpoint"): ApiPlace {
+  const endpoint = endpointOf(flagText(args, flag) ?? defaultEndpoint, flag);
   const tenant = flagText(args, "--tenant");
   if (tenant !== undefined && !isTenantName(tenant)) {
     throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
@@ -33,10 +33,10 @@ export function placeOfApi(args: ParsedArgs): ApiPlace {
   return { endpoint, tenant };
 }
 
-function endpointOf(text: string): URL {
+function endpointOf(text: string, flag: string): URL {
   const url = URL.parse(text.endsWith("/") ? text : `${text}/`);
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    throw usageError(`--endpoint ${JSON.stringify(text)} is not like ${defaultEndpoint}`);
+    throw usageError(`${flag} ${JSON.stringify(text)} is not like ${defaultEndpoint}`);
   }
   return url;
 }
@@ -110,8 +110,9 @@ async function refused(url: URL, response: Response): Promise<SpoorError> {
   }
   const hint = response.status === 401 ? " (--tenant names the tenant)" : "";
   const why = text === "" ? "" : `: ${escapeControls(text.trim().slice(0, 500))}`;
+  const code = response.status === 429 ? "LimitExceeded" : "InvalidInput";
   return new SpoorError(
-    response.status >= 500 ? "Unavailable" : "InvalidInput",
+    response.status >= 500 ? "Unavailable" : code,
     `get ${shownUrl(url)}: answered ${String(response.status)}${why}${hint}`,
   );
 }

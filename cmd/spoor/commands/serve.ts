@@ -28,11 +28,13 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
   const spoor = await startSpoor({
     config,
     configText,
+    env: io.env,
     clock: systemClock,
     log,
     onFatal: (error) => broken.resolve(error),
   });
   const signal = nextSignal();
+  process.on("SIGHUP", () => void spoor.reload());
   await io.out(banner(serveArgs, spoor));
   void announceReady(spoor, io, log);
   const end = await Promise.race([signal, broken.promise]);

@@ -1,0 +1,154 @@
+/**
+ * `spoor verify`: writes known traces and reads them back, for ever or for a time. Exit codes: 0
+ * everything was right; 1 something was wrong, or nothing could be checked; 2 wrong arguments.
+ */
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { type CommandHelp, flagText, parseArgs, usageError } from "#cmd/spoor/flags.ts";
+import { durationFlag, numberFlag } from "#cmd/spoor/flag-values.ts";
+import type { CommandIo } from "#cmd/spoor/io.ts";
+import { openSender, sendFlags } from "#cmd/spoor/send/send-flags.ts";
+import { stopOnSignal } from "#cmd/spoor/stop-signal.ts";
+import { verifyMetrics, type VerifyMetrics } from "#cmd/spoor/verify/metrics.ts";
+import { type FailedCheck, Verifier } from "#cmd/spoor/verify/verifier.ts";
+import { placeOfApi } from "./query-api.ts";
+import { escapeControls } from "./trace-text.ts";
+
+export const verifyHelp: CommandHelp = {
+  usage: "spoor verify [flags]",
+  about:
+    "Writes known traces and reads them back, by id and by search, after 2 s, 10 s, 1 min and\n" +
+    "so on up to 7 days, and compares every attribute.",
+  flags: [
+    ...sendFlags,
+    {
+      name: "--query-endpoint",
+      value: "URL",
+      help: "where the query API is (default http://127.0.0.1:3200)",
+    },
+    { name: "--duration", value: "DURATION", help: "how long to go on (default: for ever)" },
+    { name: "--interval", value: "DURATION", help: "time between two traces (default 1s)" },
+    { name: "--seed", value: "S", help: "what the traces are made from (default: random)" },
+    {
+      name: "--metrics",
+      value: "HOST:PORT",
+      help: "serve /metrics for Prometheus there; port 0 takes a free one",
+    },
+  ],
+  notes:
+    "At the end the newest 2,000 traces are checked once more. Exit codes: 0 everything was\n" +
+    "right, 1 something was not, or nothing could be checked, 2 wrong arguments.",
+};
+
+export async function verifyCommand(args: string[], io: CommandIo): Promise<number> {
+  const parsed = parseArgs(args, verifyHelp.flags);
+  if (parsed.positionals.length > 0) {
+    throw usageError(`unexpected argument ${JSON.stringify(parsed.positionals[0])}`);
+  }
+  const durationMs = durationFlag(parsed, "--duration", Number.POSITIVE_INFINITY);
+  const intervalMs = Math.max(1, durationFlag(parsed, "--interval", 1000));
+  const random = Math.floor(Math.random() * 2 ** 31);
+  const seed = numberFlag(parsed, "--seed", { fallback: random, min: 0 });
+  const metricsAt = placeOfMetrics(flagText(parsed, "--metrics"));
+  const place = placeOfApi(parsed, "--query-endpoint");
+  const sender = openSender(parsed, 4);
+  const stop = stopOnSignal();
+  const { signal } = stop;
+  const clock = systemClock;
+  const pending = (): number => verifier.pendingCount;
+  const metrics = verifyMetrics(pending);
+  const onFailure = (failure: FailedCheck): void => io.err(failureLine(failure));
+  const checker = { place, clock, signal };
+  const verifier = new Verifier({ seed, sender, checker, clock, metrics, onFailure });
+  const server = metricsAt && (await serveMetrics(metrics, metricsAt, io));
+  try {
+    await io.out(`verifying with seed ${seed}\n`);
+    await runFor({ durationMs, intervalMs, signal }, verifier);
+    if (!signal.aborted) await verifier.runLast();
+  } finally {
+    stop.release();
+    sender.close();
+    server?.closeAllConnections();
+    server?.close();
+  }
+  const { writtenCount, unwrittenCount, checkCount, failureCount } = verifier;
+  await io.out(
+    `${writtenCount} traces written, ${unwrittenCount} not acknowledged, ` +
+      `${checkCount} checks, ${failureCount} failed\n`,
+  );
+  return failureCount === 0 && checkCount > 0 ? 0 : 1;
+}
+
+interface Pace {
+  durationMs: number;
+  intervalMs: number;
+  signal: AbortSignal;
+}
+
+/** Writes a trace each interval, whatever the checks take, until the time is over. */
+async function runFor({ durationMs, intervalMs, signal }: Pace, verifier: Verifier): Promise<void> {
+  const endMs = performance.now() + durationMs;
+  const each = async (work: () => Promise<void>, pauseMs: number): Promise<void> => {
+    let nextMs = performance.now();
+    while (performance.now() < endMs && !signal.aborted) {
+      await work();
+      nextMs = Math.max(performance.now(), nextMs + pauseMs);
+      const waitMs = Math.min(nextMs, endMs) - performance.now();
+      if (waitMs > 0) await sleepUnless(signal, waitMs);
+    }
+  };
+  await Promise.all([each(() => verifier.write(), intervalMs), each(() => verifier.runDue(), 200)]);
+}
+
+async function sleepUnless(signal: AbortSignal, ms: number): Promise<void> {
+  try {
+    await systemClock.sleep(Math.ceil(ms), signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+function failureLine({ kind, traceId, age, reason, message }: FailedCheck): string {
+  return `FAIL ${kind} ${traceId} at age ${age}: ${reason}: ${escapeControls(message)}\n`;
+}
+
+function placeOfMetrics(text: string | undefined): { host: string; port: number } | undefined {
+  if (text === undefined) return undefined;
+  const match = /^(.+):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2]);
+  if (match !== null && port <= 65_535) {
+    return { host: match[1].replace(/^\[(.*)\]$/, "$1"), port };
+  }
+  throw usageError(`--metrics ${JSON.stringify(text)} is not like 127.0.0.1:9100`);
+}
+
+async function serveMetrics(
+  { registry }: VerifyMetrics,
+  { host, port }: { host: string; port: number },
+  io: CommandIo,
+): Promise<Server> {
+  const server = createServer((request, response) => {
+    if (request.url !== "/metrics") {
+      response.writeHead(404).end();
+      return;
+    }
+    registry.metrics().then(
+      (text) => response.writeHead(200, { "Content-Type": registry.contentType }).end(text),
+      () => response.writeHead(500).end(),
+    );
+  });
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SpoorError("Unavailable", `listen on ${host}:${port}: ${why}`, { cause });
+  }
+  const { port: taken } = server.address() as AddressInfo;
+  const shown = host.includes(":") ? `[${host}]` : host;
+  await io.out(`metrics at http://${shown}:${taken}/metrics\n`);
+  return server;
+}

@@ -1,0 +1,198 @@
+/**
+ * Sends generated traffic at a given rate and keeps account of it. A request that is refused for
+ * now is sent again after the time that the server has asked for, and holds its place meanwhile:
+ * so a server that pushes back slows the load down, as it does with SDKs.
+ */
+import type { Clock } from "#pkg/clock/clock.ts";
+import { Latencies } from "#pkg/loadgen/latency.ts";
+import type { Traffic, TrafficRequest } from "#pkg/loadgen/traffic.ts";
+import type { Sender } from "#cmd/spoor/send/sender.ts";
+
+export interface LoadOptions {
+  traffic: Traffic;
+  sender: Sender;
+  clock: Clock;
+  /** 0: as fast as answers come. */
+  spansPerSecond: number;
+  durationMs: number;
+  /** Requests under way, those that wait to be sent again included. */
+  inFlightMax: number;
+  /** How long requests are tried after the last one was generated. */
+  drainMs: number;
+  /** Ends the load early; what is under way is still tried. */
+  signal: AbortSignal;
+}
+
+/** What happened so far. */
+export class LoadCounts {
+  sentSpans = 0;
+  sentRequests = 0;
+  acknowledgedSpans = 0;
+  acknowledgedRequests = 0;
+  /** Spans that the server refused for good: one by one, or with their whole request. */
+  rejectedSpans = 0;
+  /** Spans of requests that were still refused when the time was over. */
+  givenUpSpans = 0;
+  /** Requests under way now. */
+  inFlight = 0;
+  /** Refused attempts by reason, and the last message of each. */
+  readonly refused: Map<string, { requests: number; message: string }> = new Map();
+  /** Time from sending a request to its answer, only of attempts that were acknowledged. */
+  readonly latencies: Latencies = new Latencies();
+}
+
+/** Backlog that is sent at once when the load has fallen behind its rate. */
+const catchUpMs = 1000;
+/** Longest that setTimeout can wait. */
+const timerMsMax = 2 ** 31 - 1;
+const backoffMs = { first: 500, most: 30_000 };
+
+/** Sends until the time is over and everything is answered; `counts` is kept up to date. */
+export async function runLoad(options: LoadOptions, counts: LoadCounts): Promise<void> {
+  const { traffic, clock, durationMs, inFlightMax, signal } = options;
+  const slots = new Slots(inFlightMax);
+  using drain = new Drain(options);
+  const startMs = clock.nowMs();
+  const start = async (request: TrafficRequest): Promise<void> => {
+    await slots.take();
+    void deliver(request, options, counts, drain.isOver).finally(() => slots.give());
+  };
+  let dueMs = startMs;
+  for (;;) {
+    const nowMs = clock.nowMs();
+    const leftMs = startMs + durationMs - nowMs;
+    if (signal.aborted || leftMs <= 0) break;
+    if (dueMs > nowMs) {
+      await sleepUnless(signal, clock, Math.min(dueMs - nowMs, leftMs));
+      continue;
+    }
+    const request = traffic.next(nowMs);
+    if (request === undefined) break;
+    if (options.spansPerSecond > 0) {
+      const takesMs = (request.spanCount / options.spansPerSecond) * 1000;
+      dueMs = Math.max(dueMs, nowMs - catchUpMs) + takesMs;
+    }
+    await start(request);
+  }
+  drain.begin();
+  for (const request of traffic.finish()) await start(request);
+  await slots.allFree();
+}
+
+/**
+ * The end of trying. It begins by the clock too: while every place is taken by a request that
+ * waits, nothing else would notice that the time is over.
+ */
+class Drain {
+  readonly #over = new AbortController();
+  readonly #drainMs: number;
+  readonly #signal: AbortSignal;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #hasBegun = false;
+
+  constructor({ durationMs, drainMs, signal }: LoadOptions) {
+    this.#drainMs = drainMs;
+    this.#signal = signal;
+    if (durationMs < timerMsMax) this.#timers.push(setTimeout(this.begin, durationMs));
+    signal.addEventListener("abort", this.begin, { once: true });
+  }
+
+  /** Aborts when requests are no longer sent again. */
+  get isOver(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  readonly begin = (): void => {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.#timers.push(setTimeout(() => this.#over.abort(), Math.min(this.#drainMs, timerMsMax)));
+  };
+
+  [Symbol.dispose](): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#signal.removeEventListener("abort", this.begin);
+  }
+}
+
+/** Places for requests under way; one taker at a time. */
+class Slots {
+  #free: number;
+  readonly #count: number;
+  #waiter: { wanted: number; wake: () => void } | undefined;
+
+  constructor(count: number) {
+    this.#free = count;
+    this.#count = count;
+  }
+
+  /** Resolves when there is a place, and takes it. */
+  async take(): Promise<void> {
+    await this.#until(1);
+    this.#free--;
+  }
+
+  give(): void {
+    this.#free++;
+    if (this.#waiter !== undefined && this.#free >= this.#waiter.wanted) this.#waiter.wake();
+  }
+
+  async allFree(): Promise<void> {
+    await this.#until(this.#count);
+  }
+
+  async #until(wanted: number): Promise<void> {
+    if (this.#free >= wanted) return;
+    await new Promise<void>((wake) => (this.#waiter = { wanted, wake }));
+    this.#waiter = undefined;
+  }
+}
+
+async function deliver(
+  { body, spanCount }: TrafficRequest,
+  { sender, clock }: LoadOptions,
+  counts: LoadCounts,
+  drained: AbortSignal,
+): Promise<void> {
+  counts.sentRequests++;
+  counts.sentSpans += spanCount;
+  counts.inFlight++;
+  try {
+    for (let attempt = 0; ; attempt++) {
+      const sentMs = performance.now();
+      const answer = await sender.send(body);
+      if (answer.kind === "stored") {
+        counts.latencies.add(performance.now() - sentMs);
+        counts.acknowledgedRequests++;
+        counts.acknowledgedSpans += spanCount - answer.rejectedSpans;
+        counts.rejectedSpans += answer.rejectedSpans;
+        return;
+      }
+      const { reason, message, isRetryable, retryAfterMs } = answer;
+      const known = counts.refused.get(reason);
+      counts.refused.set(reason, { requests: (known?.requests ?? 0) + 1, message });
+      if (!isRetryable) {
+        counts.rejectedSpans += spanCount;
+        return;
+      }
+      const backoff = Math.min(backoffMs.most, backoffMs.first * 2 ** attempt);
+      // A little longer than asked for, or all would come back at the same moment.
+      const waitMs = (retryAfterMs ?? backoff) * (1 + Math.random() * 0.2);
+      await sleepUnless(drained, clock, waitMs);
+      if (drained.aborted) {
+        counts.givenUpSpans += spanCount;
+        return;
+      }
+    }
+  } finally {
+    counts.inFlight--;
+  }
+}
+
+/** Sleeps; returns at once when `signal` aborts. */
+async function sleepUnless(signal: AbortSignal, clock: Clock, ms: number): Promise<void> {
+  try {
+    await clock.sleep(Math.max(0, Math.ceil(ms)), signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}

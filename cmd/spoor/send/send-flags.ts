@@ -1,0 +1,45 @@
+/** Flags of commands that send OTLP. */
+import { isTenantName } from "#pkg/tenant/tenant.ts";
+import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
+import { openGrpcSender } from "./grpc-sender.ts";
+import { openHttpSender } from "./http-sender.ts";
+import type { Sender } from "./sender.ts";
+
+type SendProtocol = "http" | "grpc";
+
+const defaultEndpoints: Record<SendProtocol, string> = {
+  http: "http://127.0.0.1:4318",
+  grpc: "http://127.0.0.1:4317",
+};
+
+/** Flags that say where to send to. */
+export const sendFlags: readonly FlagSpec[] = [
+  {
+    name: "--endpoint",
+    value: "URL",
+    help: `where OTLP is taken (default ${defaultEndpoints.http}, with grpc :4317)`,
+  },
+  { name: "--protocol", value: "PROTOCOL", help: "http (default) or grpc" },
+  { name: "--tenant", value: "NAME", help: "tenant, where multi-tenancy is on" },
+];
+
+/** What `sendFlags` say. Throws a usage error. */
+export function openSender(args: ParsedArgs, inFlightMax: number): Sender {
+  const protocol = flagText(args, "--protocol") ?? "http";
+  if (protocol !== "http" && protocol !== "grpc") {
+    throw usageError(`--protocol ${JSON.stringify(protocol)} is neither http nor grpc`);
+  }
+  const text = flagText(args, "--endpoint") ?? defaultEndpoints[protocol];
+  const endpoint = URL.parse(text);
+  if (endpoint === null || (endpoint.protocol !== "http:" && endpoint.protocol !== "https:")) {
+    throw usageError(
+      `--endpoint ${JSON.stringify(text)} is not like ${defaultEndpoints[protocol]}`,
+    );
+  }
+  const tenant = flagText(args, "--tenant");
+  if (tenant !== undefined && !isTenantName(tenant)) {
+    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
+  }
+  const open = protocol === "http" ? openHttpSender : openGrpcSender;
+  return open({ endpoint, tenant, inFlightMax });
+}

@@ -1,0 +1,32 @@
+/** `npm run soak -- [--duration 1h] [--spans-per-second N]`: the soak, and figures for sizing. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { parseDuration } from "#pkg/config/duration.ts";
+import { soakProblems, summaryLines } from "./report.ts";
+import { runSoak } from "./soak.ts";
+
+const { values: flags } = parseArgs({
+  options: {
+    duration: { type: "string", default: "1h" },
+    "spans-per-second": { type: "string" },
+  },
+});
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+const rate = flags["spans-per-second"];
+const dir = await mkdtemp(join(tmpdir(), "spoor-soak-"));
+try {
+  const result = await runSoak({
+    dir,
+    durationMs: parseDuration(flags.duration),
+    spansPerSecond: rate === undefined ? undefined : Number(rate),
+    print,
+  });
+  for (const line of summaryLines(result)) print(line);
+  const problems = soakProblems(result);
+  for (const problem of problems) print(`PROBLEM: ${problem}`);
+  process.exitCode = problems.length === 0 ? 0 : 1;
+} finally {
+  await rm(dir, { recursive: true, force: true });
+}

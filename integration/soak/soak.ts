@@ -1,0 +1,239 @@
+/**
+ * A server under load for a long time, and under too much load for a short one. The load comes from
+ * `spoor load`, what it keeps is checked by `spoor verify` and counted in the table at the end.
+ */
+import { join } from "node:path";
+import type { LoadSummary } from "#cmd/spoor/load/load-text.ts";
+import { runSpoor, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { openLog } from "#pkg/log/log.ts";
+import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openTable } from "#pkg/table/table.ts";
+import { folderBytes, formatSample, type Sample, Watch } from "./watch.ts";
+
+export interface SoakOptions {
+  /** An empty folder. */
+  dir: string;
+  durationMs: number;
+  /** Spans per second; measured, and then half of it, unless given. */
+  spansPerSecond?: number;
+  print: (line: string) => void;
+}
+
+export interface SoakResult {
+  spansPerSecond: number;
+  load: LoadSummary;
+  loadExitCode: number;
+  verifyExitCode: number;
+  verifyText: string;
+  serverExitCode: number;
+  /** Queries that were asked beside, and those that were not answered with 200. */
+  queries: number;
+  failedQueries: number;
+  samples: Sample[];
+  /** Rows of the table of the load's tenant. */
+  storedSpans: number;
+  blockBytes: number;
+}
+
+/** The machine is busy with the generator too: a stop has all the time that it wants. */
+const multiTenancy = "server: {multitenancy: true, shutdown: 10m}\n";
+const loadTenant = "load";
+const verifyTenant = "verify";
+const measureSeconds = 20;
+const sampleMs = 5000;
+
+export async function runSoak(options: SoakOptions): Promise<SoakResult> {
+  const { dir, durationMs, print } = options;
+  const spansPerSecond = options.spansPerSecond ?? Math.floor((await measureLimit(dir, print)) / 2);
+  const dataDir = join(dir, "soak");
+  const server = await startSpoorProcess({
+    dataDir,
+    config: multiTenancy,
+    args: ["--log-level", "warn"],
+  });
+  try {
+    await server.ready();
+    print(`soak: ${spansPerSecond} spans/s for ${durationMs / 1000} s`);
+    const startMs = Date.now();
+    const watch = new Watch(server, sampleMs, (sample) => print(formatSample(sample, startMs)));
+    const queries = new Queries(server);
+    const [load, verify] = await Promise.all([
+      runLoad(server, { spansPerSecond, durationMs }),
+      runVerify(server, durationMs),
+    ]);
+    const asked = await queries.stop();
+    const samples = await watch.stop();
+    const serverExitCode = await server.stop();
+    return {
+      spansPerSecond,
+      load: load.summary,
+      loadExitCode: load.code,
+      verifyExitCode: verify.code,
+      verifyText: verify.text,
+      serverExitCode,
+      ...asked,
+      samples,
+      ...(await storedOf(dataDir, loadTenant)),
+    };
+  } finally {
+    await server.kill();
+  }
+}
+
+/** Spans per second that a server takes durably with the generator beside it. */
+export async function measureLimit(
+  dir: string,
+  print: (line: string) => void,
+  config = "",
+): Promise<number> {
+  const server = await startSpoorProcess({
+    dataDir: join(dir, "limit"),
+    config: multiTenancy + config,
+    args: ["--log-level", "error"],
+  });
+  try {
+    await server.ready();
+    const { summary } = await runLoad(server, {
+      spansPerSecond: 0,
+      durationMs: measureSeconds * 1000,
+    });
+    print(`limit: ${summary.acknowledgedSpansPerSecond} spans/s taken durably`);
+    return summary.acknowledgedSpansPerSecond;
+  } finally {
+    await server.kill();
+  }
+}
+
+export interface LoadRun {
+  code: number;
+  summary: LoadSummary;
+}
+
+/** Runs `spoor load`; all of it is tried until it is taken, for two minutes after the end. */
+export async function runLoad(
+  server: SpoorProcess,
+  { spansPerSecond, durationMs }: { spansPerSecond: number; durationMs: number },
+): Promise<LoadRun> {
+  const drainMs = 120_000;
+  const timeoutMs = durationMs + drainMs + 60_000;
+  const args = ["load", "--json", "--endpoint", server.otlpHttp, "--tenant", loadTenant];
+  args.push("--spans-per-second", String(spansPerSecond), "--duration", `${durationMs}ms`);
+  args.push("--drain", `${drainMs}ms`, "--seed", String(Date.now() % 1_000_000));
+  const { code, stdout, stderr } = await runSpoor(args, timeoutMs);
+  if (stdout === "") throw new Error(`spoor load ended with ${code}: ${stderr}`);
+  return { code, summary: JSON.parse(stdout) as LoadSummary };
+}
+
+/** Runs `spoor verify` for a while. */
+export async function runVerify(
+  server: SpoorProcess,
+  durationMs: number,
+): Promise<{ code: number; text: string }> {
+  const places = ["--endpoint", server.otlpHttp, "--query-endpoint", server.address];
+  const args = ["verify", ...places, "--tenant", verifyTenant, "--duration", `${durationMs}ms`];
+  const { code, stdout, stderr } = await runSpoor(args, durationMs + 600_000);
+  return { code, text: stdout + stderr };
+}
+
+const conditions = [
+  "{}",
+  "{ status = error }",
+  '{ resource.service.name = "checkout" && duration > 20ms }',
+  '{ span.http.response.status_code = 503 || name =~ "INSERT .*" }',
+  '{ event.exception.type = "LockTimeoutError" }',
+];
+
+/** Asks searches of the last minutes, one after the other, until it is stopped. */
+class Queries {
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  queries = 0;
+  failedQueries = 0;
+
+  constructor(server: SpoorProcess) {
+    this.#running = this.#run(server);
+  }
+
+  async stop(): Promise<{ queries: number; failedQueries: number }> {
+    this.#stop.abort();
+    await this.#running;
+    return { queries: this.queries, failedQueries: this.failedQueries };
+  }
+
+  async #run({ address }: SpoorProcess): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const q = conditions[this.queries % conditions.length];
+      const end = Math.floor(Date.now() / 1000);
+      const range = { start: String(end - 300), end: String(end), limit: "20" };
+      const params = new URLSearchParams({ q, ...range }).toString();
+      const headers = { "X-Scope-OrgID": loadTenant };
+      const response = await fetch(`${address}/api/search?${params}`, { headers });
+      await response.arrayBuffer();
+      this.queries++;
+      if (response.status !== 200) this.failedQueries++;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+}
+
+/** What a tenant's table names, from its commits alone. */
+export async function storedOf(
+  dataDir: string,
+  tenant: string,
+): Promise<{ storedSpans: number; blockBytes: number }> {
+  const store = await openFsStore(join(dataDir, "bucket"));
+  const log = openLog("silent");
+  const { files } = await openTable({ store, tenant, clock: systemClock, log }).refresh();
+  let storedSpans = 0;
+  for (const { stats } of files.values()) storedSpans += stats.rows;
+  return { storedSpans, blockBytes: await folderBytes(join(dataDir, "bucket", tenant)) };
+}
+
+export interface OverloadResult {
+  limit: number;
+  load: LoadRun;
+  samples: Sample[];
+  /** `spoor verify` afterwards. */
+  verify: { code: number; text: string };
+  serverExitCode: number;
+  dataDir: string;
+}
+
+/**
+ * A log that is small for what comes: it is full as long as heads are not stored, so clients are
+ * pushed back at a rate that this machine's generator can double.
+ */
+const smallServer = `
+log: {bytes_max: 32MiB, segment_bytes_max: 2MiB, free_bytes_min: 0B, pending_bytes_max: 8MiB}
+ingester: {cut_age: 4s, head_bytes_max: 256MiB}
+receivers: {bytes_max: 32MiB, body_bytes_max: 16MiB, retry_after: 1s}
+`;
+
+/** Twice what the server takes, for `durationMs`; then `spoor verify`. */
+export async function runOverload(
+  dir: string,
+  durationMs: number,
+  print: (line: string) => void,
+): Promise<OverloadResult> {
+  const limit = await measureLimit(dir, print, smallServer);
+  const dataDir = join(dir, "overload");
+  const server = await startSpoorProcess({
+    dataDir,
+    config: multiTenancy + smallServer,
+    args: ["--log-level", "error"],
+  });
+  try {
+    await server.ready();
+    print(`overload: ${2 * limit} spans/s for ${durationMs / 1000} s`);
+    const startMs = Date.now();
+    const watch = new Watch(server, sampleMs, (sample) => print(formatSample(sample, startMs)));
+    const load = await runLoad(server, { spansPerSecond: 2 * limit, durationMs });
+    const samples = await watch.stop();
+    const verify = await runVerify(server, 15_000);
+    const serverExitCode = await server.stop();
+    return { limit, load, samples, verify, serverExitCode, dataDir };
+  } finally {
+    await server.kill();
+  }
+}

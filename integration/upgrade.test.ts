@@ -1,0 +1,230 @@
+/**
+ * Data folders that earlier versions wrote keep opening: log, heads to be, table, blocks, memory of
+ * repeats. `UPDATE=1` writes the one of this version anew; those of released versions stay.
+ */
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { crc32 } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openHttpSender } from "#cmd/spoor/send/http-sender.ts";
+import { runServe, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+import { readStored } from "#integration/parts/stored.ts";
+import { canonicalSpans } from "#pkg/columns/canonical.ts";
+import { makeKnownTrace } from "#pkg/loadgen/known-trace.ts";
+import { decodeTraceData } from "#pkg/otlp/decode.ts";
+
+const golden = "testdata/data-folder";
+const written = "v0.1";
+const tenants = ["single", "other"];
+
+interface GoldenTrace {
+  tenant: string;
+  traceId: string;
+  startSeconds: number;
+  rootName: string;
+  /** Canonical text of each span. */
+  spans: string[];
+}
+
+/** Small segments, so that the log has several and forgets some. */
+const config = `
+server: {multitenancy: true}
+log: {partition_count: 2, segment_bytes_max: 8KiB, free_bytes_min: 0B}
+compactor: {block_retention: 36500d}
+`;
+
+let dir: string;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "spoor-upgrade-"));
+});
+
+afterEach(async () => {
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function send(spoor: SpoorProcess, tenant: string, number: number): Promise<GoldenTrace> {
+  const known = makeKnownTrace({ seed: 7, number, startMs: Date.now() });
+  const endpoint = new URL(spoor.otlpHttp);
+  const sender = openHttpSender({ endpoint, tenant, inFlightMax: 1 });
+  for (const body of known.requests) expect((await sender.send(body)).kind).toBe("stored");
+  sender.close();
+  const resourceSpans = known.requests.flatMap((body) => decodeTraceData(body).resourceSpans);
+  return {
+    tenant,
+    traceId: known.traceId,
+    startSeconds: Number(known.startNano / 1_000_000_000n),
+    rootName: known.rootName,
+    spans: canonicalSpans({ resourceSpans }),
+  };
+}
+
+/** Some traces in blocks, the last ones only in the log, where a kill has left them. */
+async function update(): Promise<void> {
+  const dataDir = join(dir, "data");
+  const traces: GoldenTrace[] = [];
+  const sendAll = async (spoor: SpoorProcess, from: number, to: number): Promise<void> => {
+    for (let i = from; i < to; i++) traces.push(await send(spoor, tenants[i % 2], i));
+  };
+  for (const range of [
+    [0, 6],
+    [6, 10],
+  ]) {
+    const spoor = await startSpoorProcess({ dataDir, config });
+    await spoor.ready();
+    await sendAll(spoor, range[0], range[1]);
+    expect(await spoor.stop()).toBe(0);
+  }
+  const last = await startSpoorProcess({ dataDir, config });
+  await last.ready();
+  await sendAll(last, 10, 14);
+  await last.kill();
+  const folder = join(golden, written);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  // They say which machine has the folder.
+  for (const name of ["lock", "lock-owner"]) rmSync(join(dataDir, name), { recursive: true });
+  cpSync(dataDir, join(folder, "data"), { recursive: true });
+  writeFileSync(join(folder, "traces.json"), `${JSON.stringify(traces, undefined, 1)}\n`);
+}
+
+async function get(spoor: SpoorProcess, tenant: string, path: string): Promise<Response> {
+  return await fetch(`${spoor.address}${path}`, {
+    headers: { "X-Scope-OrgID": tenant, accept: "application/protobuf, application/json" },
+  });
+}
+
+async function checkAll(spoor: SpoorProcess, traces: readonly GoldenTrace[]): Promise<void> {
+  for (const { tenant, traceId, spans, startSeconds, rootName } of traces) {
+    const response = await get(spoor, tenant, `/api/traces/${traceId}`);
+    expect(response.status).toBe(200);
+    const { resourceSpans } = decodeTraceData(new Uint8Array(await response.arrayBuffer()));
+    expect(canonicalSpans({ resourceSpans })).toEqual(spans);
+    const q = encodeURIComponent(`{ name = "${rootName}" && span.spoor.verify.id =~ ".*" }`);
+    const range = `start=${startSeconds - 1}&end=${startSeconds + 5}`;
+    const found = await get(spoor, tenant, `/api/search?q=${q}&limit=100&${range}`);
+    expect(found.headers.get("x-spoor-partial")).toBeNull();
+    expect(await found.text()).toContain(traceId);
+  }
+}
+
+function copyOf(version: string): { dataDir: string; traces: GoldenTrace[] } {
+  const dataDir = join(dir, "data");
+  cpSync(join(golden, version, "data"), dataDir, { recursive: true });
+  const text = readFileSync(join(golden, version, "traces.json"), "utf8");
+  return { dataDir, traces: JSON.parse(text) as GoldenTrace[] };
+}
+
+const versions = existsSync(golden)
+  ? readdirSync(golden).filter((name) => name.startsWith("v"))
+  : [];
+
+describe.each(versions)("a data folder of %s", (version) => {
+  test.runIf(process.env["UPDATE"] !== "1")("opens, answers, and goes on", async () => {
+    const { dataDir, traces } = copyOf(version);
+    const spoor = await startSpoorProcess({ dataDir, config });
+    await spoor.ready();
+    await checkAll(spoor, traces);
+    const more = [await send(spoor, "single", 1000), await send(spoor, "new", 1001)];
+    // What is acknowledged is found within moments.
+    for (const { tenant, traceId } of more) {
+      await expect
+        .poll(async () => (await get(spoor, tenant, `/api/traces/${traceId}`)).status)
+        .toBe(200);
+    }
+    await checkAll(spoor, more);
+    expect(await spoor.stop()).toBe(0);
+    // Every span is in one block now, once.
+    for (const tenant of [...tenants, "new"]) {
+      const { counts } = await readStored(dataDir, tenant);
+      const own = [...traces, ...more].filter((one) => one.tenant === tenant);
+      expect(counts.size).toBe(own.reduce((sum, { spans }) => sum + spans.length, 0));
+      expect([...counts.values()].filter((count) => count !== 1)).toEqual([]);
+    }
+    const again = await startSpoorProcess({ dataDir, config });
+    await again.ready();
+    await checkAll(again, [...traces, ...more]);
+    await again.kill();
+  });
+});
+
+describe("a newer format", () => {
+  /** Says version 99 in a file of the log, with a checksum that fits (FORMAT.md). */
+  function patch(path: string): void {
+    const bytes = readFileSync(path);
+    bytes.writeUInt32LE(99, 8);
+    if (path.endsWith(".seg")) bytes.writeUInt32LE(crc32(bytes.subarray(0, 60)), 60);
+    else bytes.writeUInt32LE(crc32(bytes.subarray(20), crc32(bytes.subarray(0, 16))), 16);
+    writeFileSync(path, bytes);
+  }
+
+  function fileIn(folder: string, pattern: RegExp): string {
+    const name = readdirSync(folder, { recursive: true })
+      .map(String)
+      .find((one) => pattern.test(one));
+    if (name === undefined) throw new Error(`nothing like ${String(pattern)} in ${folder}`);
+    return join(folder, name);
+  }
+
+  test("of the log is refused at start, naming file and versions", async () => {
+    for (const pattern of [/^p\d\/\d+\.seg$/, /^p\d\/\d+\.ids$/]) {
+      const { dataDir } = copyOf(written);
+      patch(fileIn(join(dataDir, "log"), pattern));
+      const { code, stderr } = await runServe({ dataDir, config });
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/log format 99 is not the known format 1/);
+      rmSync(dataDir, { recursive: true });
+    }
+  });
+
+  test("of the table is refused at start", async () => {
+    const { dataDir } = copyOf(written);
+    const first = fileIn(join(dataDir, "bucket", "single"), /_delta_log\/0+\.json$/);
+    const text = readFileSync(first, "utf8");
+    const newer = text.replace('"minReaderVersion":1', '"minReaderVersion":9');
+    expect(newer).not.toBe(text);
+    writeFileSync(first, newer);
+    const { code, stderr } = await runServe({ dataDir, config });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/reader/i);
+  });
+
+  test("of a block is told in every answer that lacks it, and nothing else suffers", async () => {
+    const { dataDir, traces } = copyOf(written);
+    const blocks = join(dataDir, "bucket", "single", "blocks");
+    for (const name of readdirSync(blocks, { recursive: true }).map(String)) {
+      if (!name.endsWith(".parquet")) continue;
+      const bytes = readFileSync(join(blocks, name));
+      const at = bytes.lastIndexOf("SPOORIDX");
+      expect(at).toBeGreaterThan(0);
+      bytes.writeUInt32LE(99, at - 8);
+      bytes.writeUInt32LE(crc32(bytes.subarray(at - 40, at - 4)), at - 4);
+      writeFileSync(join(blocks, name), bytes);
+    }
+    const spoor = await startSpoorProcess({ dataDir, config });
+    await spoor.ready();
+    await checkAll(
+      spoor,
+      traces.filter(({ tenant }) => tenant === "other"),
+    );
+    const [{ startSeconds }] = traces;
+    const range = `start=${startSeconds - 60}&end=${startSeconds + 600}`;
+    const answer = await get(spoor, "single", `/api/search?q=${encodeURIComponent("{}")}&${range}`);
+    const said = `${answer.headers.get("x-spoor-partial")} ${await answer.text()}`;
+    expect(said).toMatch(/version 99/);
+    await spoor.kill();
+  });
+});
+
+if (process.env["UPDATE"] === "1") test("writes the data folder of this version", update);

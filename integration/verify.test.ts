@@ -1,0 +1,185 @@
+/** `spoor verify` against the real server, directly and through a proxy that spoils answers. */
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runCli } from "#cmd/spoor/cli.ts";
+import { recordIo, type RecordedIo } from "#cmd/spoor/testing.ts";
+import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+
+interface ProxyAnswer {
+  status: number;
+  headers: Record<string, string>;
+  body: Buffer;
+}
+
+/** Changes an answer; `path` is what was asked for. */
+type Spoil = (answer: ProxyAnswer, path: string) => void;
+
+let dir: string;
+let spoor: SpoorProcess;
+let proxy: Server;
+let spoil: Spoil | undefined;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "spoor-verify-"));
+  const config = "ingester:\n  cut_spans: 200\n  cut_age: 2s\n";
+  spoor = await startSpoorProcess({ dataDir: join(dir, "data"), config });
+  await spoor.ready();
+  proxy = createServer((request, response) => {
+    void (async () => {
+      const path = request.url ?? "/";
+      const accept = request.headers.accept ?? "*/*";
+      const real = await fetch(`${spoor.address}${path}`, { headers: { accept } });
+      const answer: ProxyAnswer = {
+        status: real.status,
+        headers: { "content-type": real.headers.get("content-type") ?? "" },
+        body: Buffer.from(await real.arrayBuffer()),
+      };
+      spoil?.(answer, path);
+      response.writeHead(answer.status, answer.headers).end(answer.body);
+    })();
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+});
+
+afterAll(async () => {
+  proxy.closeAllConnections();
+  proxy.close();
+  await spoor.kill();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function verify(args: readonly string[], query = proxyAddress()): Promise<VerifyRun> {
+  const io = recordIo();
+  const places = ["--endpoint", spoor.otlpHttp, "--query-endpoint", query];
+  const code = await runCli(["verify", ...places, "--seed", "77", ...args], io);
+  return { code, io };
+}
+
+interface VerifyRun {
+  code: number;
+  io: RecordedIo;
+}
+
+function proxyAddress(): string {
+  return `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+}
+
+test("a server that works is found to be right, over both protocols, at several ages", async () => {
+  const { code, io } = await verify(["--duration", "13s", "--interval", "50ms"], spoor.address);
+  expect(io.stderr).toBe("");
+  expect(code).toBe(0);
+  const [, written, checks] = /(\d+) traces written, 0 not.*, (\d+) checks, 0/.exec(io.stdout)!;
+  expect(Number(written)).toBeGreaterThan(50);
+  // By id and by search, most of them after 2 s, some after 10 s, and all at the end.
+  expect(Number(checks)).toBeGreaterThan(Number(written) * 3);
+  const overGrpc = ["--protocol", "grpc", "--endpoint", spoor.otlpGrpc];
+  const grpc = await verify([...overGrpc, "--duration", "500ms", "--interval", "50ms"]);
+  expect(grpc.io.stderr).toBe("");
+  expect(grpc.code).toBe(0);
+});
+
+describe("what is wrong is seen", () => {
+  const spoils: [string, Spoil, string][] = [
+    [
+      "a trace is gone",
+      (answer, path) => void (isTrace(path) && (answer.status = 404)),
+      "not_found",
+    ],
+    [
+      "an attribute is gone",
+      (answer, path) => {
+        if (isTrace(path)) {
+          answer.body = editTrace(answer.body, (spans) => void spans[0].attributes.pop());
+        }
+      },
+      "missing_spans",
+    ],
+    [
+      "a span comes twice",
+      (answer, path) => {
+        if (isTrace(path)) answer.body = editTrace(answer.body, (spans) => spans.push(spans[0]));
+      },
+      "unexpected_spans",
+    ],
+    [
+      "a search finds nothing",
+      (answer, path) => {
+        if (!isTrace(path)) answer.body = Buffer.from('{"traces":[]}');
+      },
+      "not_found",
+    ],
+    [
+      "a search counts wrong",
+      (answer, path) => {
+        if (isTrace(path)) return;
+        answer.body = Buffer.from(answer.body.toString().replaceAll('"matched":', '"matched":1'));
+      },
+      "wrong_result",
+    ],
+    [
+      "a search stays partial",
+      (answer, path) => void (isTrace(path) || (answer.headers["x-spoor-partial"] = "some block")),
+      "partial",
+    ],
+    ["the API is down", (answer) => void (answer.status = 503), "request_failed"],
+  ];
+
+  test.each(spoils)("%s", async (_name, change, reason) => {
+    spoil = change;
+    try {
+      // Few traces: a partial answer and a failed request are asked for again for some seconds.
+      const { code, io } = await verify(["--duration", "300ms", "--interval", "100ms"]);
+      expect(code).toBe(1);
+      expect(io.stderr).toContain(`: ${reason}: `);
+    } finally {
+      spoil = undefined;
+    }
+  });
+});
+
+test("metrics tell the same, and nothing checked is no success", async () => {
+  const args = ["--duration", "2500ms", "--interval", "100ms", "--metrics", "127.0.0.1:0"];
+  const io = recordIo();
+  const places = ["--endpoint", spoor.otlpHttp, "--query-endpoint", spoor.address];
+  const running = runCli(["verify", ...places, ...args], io);
+  await expect.poll(() => io.stdout).toContain("metrics at");
+  const [, url] = /metrics at (\S+)/.exec(io.stdout)!;
+  const text = async (): Promise<string> => await (await fetch(url)).text();
+  await expect.poll(text, { timeout: 10_000 }).toMatch(/checks_total\{kind="trace",age="2s"\} \d/);
+  expect(await text()).toMatch(/spoor_verify_written_traces_total [1-9]/);
+  expect(await running).toBe(0);
+  const nothing = await verify(["--endpoint", "http://127.0.0.1:1", "--duration", "1ms"]);
+  expect(nothing.code).toBe(1);
+});
+
+function isTrace(path: string): boolean {
+  return path.startsWith("/api/v2/traces/");
+}
+
+type Spans = ReturnType<typeof decodeTraceData>["resourceSpans"][0]["scopeSpans"][0]["spans"];
+
+/** Changes the first spans of a TraceByIDResponse (trace = 1, then an empty metrics = 2). */
+function editTrace(body: Buffer, edit: (spans: Spans) => void): Buffer {
+  const reader = body;
+  let at = 1;
+  let shift = 0;
+  let length = 0;
+  for (; reader[at] >= 0x80; at++, shift += 7) length |= (reader[at] & 0x7f) << shift;
+  length |= reader[at++] << shift;
+  const trace = decodeTraceData(body.subarray(at, at + length));
+  edit(trace.resourceSpans[0].scopeSpans[0].spans);
+  const edited = encodeTraceData(trace);
+  const head = [0x0a];
+  let rest = edited.length;
+  for (; rest >= 0x80; rest >>>= 7) head.push((rest & 0x7f) | 0x80);
+  head.push(rest);
+  return Buffer.concat([Buffer.from(head), edited]);
+}

@@ -1,0 +1,49 @@
+/** The rate at which each tenant sends, against its limit. */
+import type { Clock } from "#pkg/clock/clock.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Limits } from "#pkg/limits/limits.ts";
+import { TokenBucket } from "#pkg/limits/token-bucket.ts";
+
+/** Beyond this many tenants, those that sent nothing lately are forgotten. */
+const bucketsMax = 10_000;
+/** A client is never told to wait longer. */
+const retryAfterMsMax = 60_000;
+
+export class IngestRates {
+  readonly #clock: Clock;
+  readonly #buckets = new Map<string, TokenBucket>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Counts a request's bytes. LimitExceeded, with the time to wait, if there is no room now. */
+  take(tenant: string, sizeBytes: number, limits: Limits): void {
+    const { ingestBytesPerSecond: perSecond, ingestBurstBytes: burst } = limits;
+    if (perSecond === 0) return;
+    const rate = { perSecond, burst };
+    const nowMs = this.#clock.nowMs();
+    const waitMs = this.#bucketOf(tenant, rate, nowMs).take(sizeBytes, rate, nowMs);
+    if (waitMs === 0) return;
+    const message = `tenant ${tenant} sends more than ${perSecond} bytes per second`;
+    const retryAfterMs = Math.min(waitMs, retryAfterMsMax);
+    throw new SpoorError("LimitExceeded", message, { reason: "ingest_rate", retryAfterMs });
+  }
+
+  #bucketOf(
+    tenant: string,
+    rate: { perSecond: number; burst: number },
+    nowMs: number,
+  ): TokenBucket {
+    const known = this.#buckets.get(tenant);
+    if (known !== undefined) return known;
+    if (this.#buckets.size >= bucketsMax) {
+      for (const [name, bucket] of this.#buckets) {
+        if (bucket.isFull(rate, nowMs)) this.#buckets.delete(name);
+      }
+    }
+    const bucket = new TokenBucket();
+    this.#buckets.set(tenant, bucket);
+    return bucket;
+  }
+}
