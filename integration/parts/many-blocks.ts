@@ -1,9 +1,5 @@
-/**
- * A table of many small blocks, and what the running binary asks of its bucket, for tests that count
- * requests.
- */
+/** A table of many small blocks, and what a running binary asks of its bucket. */
 import { ulid } from "ulid";
-import { makeTrace } from "#integration/parts/spans.ts";
 import { blockPath, tableColumns } from "#pkg/block/block-file.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
@@ -12,6 +8,7 @@ import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import { type BlockFile, openTable } from "#pkg/table/table.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { makeTrace } from "./spans.ts";
 
 export const blockCount = 1000;
 export const partitionCount = 4;
