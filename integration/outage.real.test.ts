@@ -1,4 +1,5 @@
 /** The bucket goes away while Spoor runs, and comes back; the disk of the log fills up. */
+import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -140,6 +141,40 @@ it("a log that is full pushes back, and takes again when blocks are stored", asy
     return status === 200;
   });
   expect(await spoor.stop()).toBe(0);
+  const { counts } = await readBucket(openS3Store(options));
+  expect(sent.filter((id) => counts.get(id) !== 1)).toEqual([]);
+});
+
+it("a disk that is full pushes back, loses nothing, and takes again when blocks are stored", async () => {
+  const options = await makeS3Bucket(minio, `outage-${++made}`);
+  const dataDir = join(dir, `run-${made}`, "data");
+  await mkdir(dataDir, { recursive: true });
+  const storage = s3StorageYaml(options, { endpoint: proxy.address }) + impatient;
+  // What is kept free lets the log be trimmed when the disk is as full as it may get.
+  const tight = "log: {free_bytes_min: 1MiB, segment_bytes_max: 64KiB}\n";
+  const config = tight + quickCuts + storage;
+  const spoor = await startSpoorProcess({ dataDir, config, diskBytes: 4 * 1024 * 1024 });
+  cleanups.push(() => spoor.kill());
+  await spoor.ready();
+  proxy.plan = () => "refuse";
+  const sent: string[] = [];
+  let refused = 0;
+  for (let i = 0; i < 600 && refused < 50; i++) {
+    const trace = makeTrace(3, { attributes: { filler: randomBytes(3000).toString("hex") } });
+    const { status } = await post(spoor.otlpHttp, requestOf(trace));
+    if (status === 200) sent.push(...trace.map(({ traceId, spanId }) => `${traceId}/${spanId}`));
+    else refused++;
+  }
+  expect(refused).toBe(50);
+  expect(sent.length).toBeGreaterThan(30);
+  proxy.plan = () => "pass";
+  await eventually(async () => {
+    const trace = makeTrace(1);
+    const { status } = await post(spoor.otlpHttp, requestOf(trace));
+    if (status === 200) sent.push(`${trace[0].traceId}/${trace[0].spanId}`);
+    return status === 200;
+  });
+  expect(await spoor.stop(), spoor.log()).toBe(0);
   const { counts } = await readBucket(openS3Store(options));
   expect(sent.filter((id) => counts.get(id) !== 1)).toEqual([]);
 });
