@@ -13,7 +13,10 @@ export interface DatasetOptions {
   startNano: bigint;
   /** Time over which trace starts are spread, nanoseconds. */
   spreadNano: bigint;
-  /** One span in a hundred has a coupon: an attribute too rare for a column of its own. */
+  /**
+   * One span in a hundred has a coupon, an attribute too rare for a column of its own; every trace
+   * has one of 75,000 baskets.
+   */
   hasCoupons?: boolean;
 }
 
@@ -28,6 +31,7 @@ export interface Dataset {
 const serviceCount = 50;
 const instancesPerService = 3;
 const spansPerRequest = 95;
+const basketCount = 75_000;
 
 /** A small, fast, seeded random generator (mulberry32, public domain, Tommy Ettinger). */
 export function seededRandom(seed: number): () => number {
@@ -54,9 +58,13 @@ export function generateDataset(options: DatasetOptions): Dataset {
   while (spans < options.spans) {
     const at = (options.spreadNano * BigInt(spans)) / BigInt(options.spans);
     const size = Math.min(options.spans - spans, 1 + Math.floor(random() * 20));
+    const basket = Math.floor(random() * basketCount);
     for (const { instance, span } of makeTrace(random, options.startNano + at, size)) {
-      if (options.hasCoupons === true && random() < 0.01) {
-        span.attributes.push(text("shop.coupon", `SPRING-${Math.floor(random() * 50)}`));
+      if (options.hasCoupons === true) {
+        span.attributes.push(text("shop.basket", `basket-${basket}`));
+        if (random() < 0.01) {
+          span.attributes.push(text("shop.coupon", `SPRING-${Math.floor(random() * 50)}`));
+        }
       }
       pending[instance].push(span);
       if (pending[instance].length === spansPerRequest) flush(instance);

@@ -100,7 +100,7 @@ export async function run(
 
 function goIsMissing(name: string): string {
   return (
-    `npm run test:real builds ${name} from source and needs Go 1.24 or newer, which is not on ` +
+    `npm run test:real builds ${name} from source and needs Go 1.26 or newer, which is not on ` +
     "the PATH: install it from https://go.dev/dl (or the package golang of your system) and " +
     "run again; npm test needs none of it"
   );

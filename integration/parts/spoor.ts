@@ -14,6 +14,8 @@ export interface SpoorProcessOptions {
   args?: readonly string[];
   /** Variables of its environment, besides those of the test. */
   env?: Readonly<Record<string, string>>;
+  /** Size of a disk (in memory, gone with the process) that holds the data folder alone. */
+  diskBytes?: number;
   /** Called with the pid before it has done anything. */
   onSpawn?: (pid: number) => void;
 }
@@ -46,7 +48,7 @@ const runTimeoutMs = 60_000;
 
 /** Starts `spoor serve`; resolves when it has printed its ports. Rejects if it exits before. */
 export async function startSpoorProcess(options: SpoorProcessOptions): Promise<SpoorProcess> {
-  const child = spawnSpoor(await serveArgs(options), { env: options.env });
+  const child = spawnSpoor(await serveArgs(options), options);
   if (child.pid !== undefined) options.onSpawn?.(child.pid);
   const { stdout, stderr, exited } = watch(child);
   const addresses = await new Promise<string[]>((resolve, reject) => {
@@ -108,13 +110,22 @@ async function serveArgs(options: SpoorProcessOptions): Promise<string[]> {
 
 type SpoorChild = ChildProcessByStdio<null, Readable, Readable>;
 
-function spawnSpoor(
-  args: readonly string[],
-  { timeout, env }: { timeout?: number; env?: Readonly<Record<string, string>> } = {},
-): SpoorChild {
-  const options = { timeout, killSignal: "SIGKILL" } as const;
-  return spawn(process.execPath, [mainPath, ...args], {
-    ...options,
+type SpawnOptions = Partial<Pick<SpoorProcessOptions, "dataDir" | "diskBytes" | "env">> & {
+  timeout?: number;
+};
+
+/** Mounts a disk for itself alone, and becomes the program. */
+const onOwnDisk = 'mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@"';
+
+function spawnSpoor(args: readonly string[], options: SpawnOptions = {}): SpoorChild {
+  const { timeout, env, diskBytes, dataDir = "" } = options;
+  const spoor = [process.execPath, mainPath, ...args];
+  const unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c", onOwnDisk, "sh"];
+  const disk = diskBytes === undefined ? [] : [...unshare, String(diskBytes), dataDir];
+  const [program, ...rest] = [...disk, ...spoor];
+  return spawn(program, rest, {
+    timeout,
+    killSignal: "SIGKILL",
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

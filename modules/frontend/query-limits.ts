@@ -92,6 +92,7 @@ function budgetedShard(shard: Shard, budget: ByteBudget): Shard {
   return {
     name: shard.name,
     partition: shard.partition,
+    disjoint: shard.disjoint,
     minStartNano: shard.minStartNano,
     maxStartNano: shard.maxStartNano,
     maxEndNano: shard.maxEndNano,

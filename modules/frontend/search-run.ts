@@ -176,6 +176,7 @@ export class SearchRun {
     const bytes = Buffer.from(id, "hex");
     for (const state of this.shards) {
       if (seenIn.has(state) || state.isFailed || state.isExcluded) continue;
+      if (isDisjoint(state, seenIn)) continue;
       if (this.#hasListedAll(state)) continue;
       if (await this.#mayHold(state, bytes)) return true;
     }
@@ -234,10 +235,17 @@ export class SearchRun {
     if (state.isExcluded) return new Uint8Array(0);
     for (const candidate of candidates) {
       const isSeen = candidate.seenIn.has(state);
-      if (!isSeen && this.#hasListedAll(state)) continue;
+      if (!isSeen && (this.#hasListedAll(state) || isDisjoint(state, candidate.seenIn))) continue;
       const id = Buffer.from(candidate.id, "hex");
       if (isSeen || (await this.#mayHold(state, id))) ids.push(id);
     }
     return Buffer.concat(ids);
   }
+}
+
+/** Whether a shard that has the trace tells that this one does not. */
+function isDisjoint({ shard: { disjoint } }: ShardState, seenIn: ReadonlySet<ShardState>): boolean {
+  if (disjoint === undefined) return false;
+  for (const { shard } of seenIn) if (shard.disjoint === disjoint) return true;
+  return false;
 }

@@ -181,6 +181,7 @@ function inlineBlock(path: string, sizeBytes: number, { reader, tags }: OpenBloc
   const shards = tags.rowGroups.map((times, rowGroup): Shard => {
     return {
       name: `block ${path} row group ${rowGroup}`,
+      disjoint: path,
       partition: tags.partition,
       minStartNano: times.minStartNano,
       maxStartNano: times.maxStartNano,

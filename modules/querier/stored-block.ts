@@ -114,12 +114,15 @@ class RowGroupShard implements Shard {
   readonly maxStartNano: bigint;
   readonly maxEndNano: bigint;
   readonly spans: number;
+  readonly disjoint: string;
   readonly #block: BucketBlock;
   readonly #pool: JobPool;
   readonly #rowGroup: number;
 
   constructor(block: BucketBlock, { pool }: BlockContext, times: RowGroupTimes, rowGroup: number) {
     this.name = `block ${block.path} row group ${rowGroup}`;
+    // The cut keeps a trace in one row group. Whoever merges blocks must say so in their tags.
+    this.disjoint = block.path;
     this.partition = block.partition;
     this.minStartNano = times.minStartNano;
     this.maxStartNano = times.maxStartNano;

@@ -120,6 +120,8 @@ export interface Shard {
   /** For messages: a block's path and row group, or a head's partition. */
   readonly name: string;
   readonly partition: { index: number; count: number };
+  /** No trace is in two shards with the same value: row groups of a block as it was cut. */
+  readonly disjoint?: string;
   readonly minStartNano: bigint;
   readonly maxStartNano: bigint;
   readonly maxEndNano: bigint;

@@ -34,13 +34,14 @@ const bodyBytesMax = 32 * 1024 * 1024;
 /** A use moves a file's time forward by this much, up to a bound ahead of now. */
 const useCreditMs = 10 * 60_000;
 const creditMaxMs = 24 * 3_600_000;
-/** Writes that are under way; ranges that come meanwhile are not kept. */
-const writesMax = 16;
+/** Bytes of writes that are under way; ranges that come meanwhile are not kept. 64 MiB. */
+const writingBytesMax = 64 * 1024 * 1024;
 
 export class DiskCache {
   readonly #options: DiskCacheOptions;
   readonly #used: BigInt64Array<SharedArrayBuffer>;
   readonly #writes = new Set<Promise<void>>();
+  #writingBytes = 0;
 
   constructor(options: DiskCacheOptions) {
     this.#options = options;
@@ -74,19 +75,23 @@ export class DiskCache {
   /** Keeps `body`, which must not change any more, if there is room. Does not wait for the disk. */
   write(id: string, body: Uint8Array): void {
     const { bytesMax, ledger } = this.#options;
-    if (body.length > bodyBytesMax || this.#writes.size >= writesMax) return;
+    if (body.length > bodyBytesMax || this.#writingBytes >= writingBytesMax) return;
     const sizeBytes = headBytes + Buffer.byteLength(id) + body.length;
     if (Atomics.add(this.#used, 0, BigInt(sizeBytes)) + BigInt(sizeBytes) > BigInt(bytesMax)) {
       Atomics.sub(this.#used, 0, BigInt(sizeBytes));
       ledger.addEvent("diskFull");
       return;
     }
+    this.#writingBytes += sizeBytes;
     const writing = this.#write(id, body)
       .catch(() => {
         Atomics.sub(this.#used, 0, BigInt(sizeBytes));
         ledger.addEvent("diskFailure");
       })
-      .finally(() => this.#writes.delete(writing));
+      .finally(() => {
+        this.#writingBytes -= sizeBytes;
+        this.#writes.delete(writing);
+      });
     this.#writes.add(writing);
   }
 

@@ -1,0 +1,83 @@
+/**
+ * What an operation costs in requests to the bucket, counted by the real binary over all of its
+ * threads, on MinIO with the caches of remote stores: what was read once is not asked for again.
+ */
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import {
+  blockCount,
+  makeManyBlocks,
+  partitionCount,
+  requestsOf,
+  tracesPerBlock,
+} from "#integration/parts/many-blocks.ts";
+import { find } from "#integration/parts/spans.ts";
+import { makeS3Bucket } from "#integration/parts/buckets.ts";
+import { type Minio, startMinio } from "#integration/parts/minio.ts";
+import { s3StorageYaml } from "#integration/parts/spoor-on-bucket.ts";
+import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+import type { SpanSpec } from "#pkg/engine/testing.ts";
+import { openS3Store } from "#pkg/objstore/s3.ts";
+
+let config = "";
+let dir = "";
+let dataDir = "";
+let minio: Minio;
+let spoor: SpoorProcess;
+let firstTraces: SpanSpec[][] = [];
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "spoor-requests-"));
+  dataDir = join(dir, "data");
+  for (const name of ["data", "minio"]) await mkdir(join(dir, name));
+  minio = await startMinio({ dir: join(dir, "minio") });
+  const options = await makeS3Bucket(minio, "many");
+  firstTraces = await makeManyBlocks(openS3Store(options));
+  config = `log: {free_bytes_min: 1MiB}\nquerier: {threads: 2}\n${s3StorageYaml(options)}`;
+  spoor = await startSpoorProcess({ dataDir, config });
+  await spoor.ready();
+}, 1_200_000);
+
+afterAll(async () => {
+  await spoor.stop();
+  await minio.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+it("what was read is hardly asked for again, and then not at all, also after a restart", async () => {
+  const search = async (): Promise<void> => {
+    const query = new URLSearchParams({ q: '{ span.block = "b500" }', limit: "20" });
+    const response = await fetch(`${spoor.address}/api/search?${query.toString()}`);
+    const { traces } = (await response.json()) as { traces: unknown[] };
+    expect(traces).toHaveLength(tracesPerBlock);
+  };
+  const lookUp = async (): Promise<void> => {
+    const found = await find(spoor.address, firstTraces[1][0].traceId);
+    expect(found).toMatchObject({ partial: undefined, status: 200 });
+    expect(found.spanIds).toHaveLength(3);
+  };
+  const cold = await requestsOf(spoor.address, search);
+  expect(cold.getRange).toBeGreaterThanOrEqual(blockCount);
+  // Threads take blocks as they come: each has its own memory, the disk is everyone's. What is
+  // still being written to it may be asked for once more.
+  for (const most of [20, 20, 1]) {
+    expect((await requestsOf(spoor.address, search)).getRange ?? 0).toBeLessThan(most);
+  }
+  // Of another partition than that of the search, whose bloom filters are known by now.
+  const found = await requestsOf(spoor.address, lookUp);
+  expect(found.getRange).toBeGreaterThan(blockCount / partitionCount);
+  for (const most of [20, 20, 1]) {
+    expect((await requestsOf(spoor.address, lookUp)).getRange ?? 0).toBeLessThan(most);
+  }
+  expect(await spoor.stop()).toBe(0);
+  spoor = await startSpoorProcess({ dataDir, config });
+  await spoor.ready();
+  // Which ranges of a block are read together depends on what its thread has open.
+  for (const again of [search, lookUp]) {
+    expect((await requestsOf(spoor.address, again)).getRange ?? 0).toBeLessThan(20);
+    await requestsOf(spoor.address, again);
+    expect((await requestsOf(spoor.address, again)).getRange ?? 0).toBe(0);
+  }
+});
