@@ -1,6 +1,6 @@
 /**
- * Test support: random conditions over random spans, through heads, one block, many blocks in any order, and a
- * mix: the whole search against the plainest evaluation of whole traces.
+ * Test support: random conditions over random spans, through heads, one block, many blocks in any
+ * order, and a mix: the whole search against the plainest evaluation of whole traces.
  */
 import type { TimeRange } from "#pkg/api/query.ts";
 import { OracleError, oracleHolds, type WholeSpan } from "#pkg/engine/filter-oracle.ts";
@@ -125,7 +125,7 @@ export interface SearchRunOptions {
 export interface SearchOutcome {
   found: number;
   nothing: number;
-  /** What the spans make impossible: whether a search meets such a span depends on what it reads. */
+  /** The spans make it an error: whether a search meets such a span depends on what it reads. */
   impossible: number;
 }
 
