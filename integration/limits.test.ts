@@ -158,7 +158,10 @@ describe.each(protocols)("over %s", (protocol) => {
     expect(await send(protocol, "flat", sent.body)).toMatchObject({ kind: "stored" });
     expect(await send(protocol, "flat", trace(5).body)).toMatchObject({ kind: "stored" });
     await expect.poll(count, { timeout: 20_000 }).toBe(before + 1);
-    expect(await page("refused")).toContain(sent.traceId);
+    const refused = await page("refused");
+    expect(refused).toContain("large_trace");
+    // There is at most one example per second.
+    if (protocol === "http") expect(refused).toContain(sent.traceId);
     const { text } = await ask("flat", `/api/v2/traces/${sent.traceId}`);
     expect(text.match(/"spanId"/g)).toHaveLength(6);
   });
@@ -203,6 +206,11 @@ describe("queries", () => {
     expect((await ask("poor", range(60))).text).toContain("reads more than 1 bytes");
     expect(await status("rich")).toBe(200);
     expect(await metric(limited, 'reason="query_bytes"')).toBeGreaterThanOrEqual(2);
+    const q = encodeURIComponent("{ status != error }");
+    const when = `start=${nowSeconds - 60}&end=${nowSeconds + 60}`;
+    const values = `/api/v2/search/tag/resource.service.name/values?q=${q}&${when}`;
+    expect(await ask("rich", values)).toMatchObject({ status: 200 });
+    expect(await ask("poor", values)).toMatchObject({ status: 400 });
   });
 });
 

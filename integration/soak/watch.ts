@@ -80,9 +80,9 @@ export async function folderBytes(dir: string): Promise<number> {
 
 export function formatSample(sample: Sample, startMs: number): string {
   const mebibytes = (bytes: number): string => `${(bytes / 1024 ** 2).toFixed(0)} MiB`;
+  const seconds = ((sample.atMs - startMs) / 1000).toFixed(0).padStart(5);
   return (
-    `${((sample.atMs - startMs) / 1000).toFixed(0).padStart(5)} s  ` +
-    `rss ${mebibytes(sample.rssBytes)}` +
+    `${seconds} s  rss ${mebibytes(sample.rssBytes)}` +
     `  heads ${mebibytes(sample.headBytes)}  log ${mebibytes(sample.logBytes)}` +
     `  event loop p99 ${(sample.eventLoopP99Seconds * 1000).toFixed(1)} ms`
   );

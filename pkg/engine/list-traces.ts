@@ -31,7 +31,7 @@ export function listTraces(
 ): TraceList {
   const spans = isInside ? spanStarts(batch) : new SpanTimes(batch);
   const { codes, dictionary } = spans.traces;
-  const inRange = isInside ? new Uint8Array(batch.rows).fill(1) : rowsInRange(batch, request);
+  const inRange = isInside ? undefined : rowsInRange(batch, request);
   const rows: RangeRows = { codes, traces: dictionary.length, inRange };
   const { matched, maybe } = matchTraces(batch, rows, request.filter, hits);
   const first = firstStarts(spans.start, rows, matched, maybe);
@@ -113,8 +113,8 @@ interface RangeRows {
   /** The trace of each row, and how many traces the dictionary has. */
   codes: Int32Array;
   traces: number;
-  /** 1 for each row in the range. */
-  inRange: Uint8Array;
+  /** 1 for each row in the range; undefined: all are. */
+  inRange: Uint8Array | undefined;
 }
 
 function rowsInRange(batch: ColumnBatch, request: ListTracesRequest): Uint8Array {
@@ -135,9 +135,8 @@ function firstStarts(
   const firstRow = new Int32Array(traces).fill(-1);
   for (let row = 0; row < codes.length; row++) {
     const code = codes[row];
-    if (inRange[row] === 0 || (matched[code] === 0 && (maybe === undefined || maybe[code] === 0))) {
-      continue;
-    }
+    if (matched[code] === 0 && (maybe === undefined || maybe[code] === 0)) continue;
+    if (inRange !== undefined && inRange[row] === 0) continue;
     const known = firstRow[code];
     if (known < 0 || isBefore(words, row, known)) firstRow[code] = row;
   }
@@ -162,15 +161,12 @@ function matchTraces(
   filter: FieldExpr | undefined,
   known: Uint8Array | undefined,
 ): { matched: Uint8Array; maybe?: Uint8Array } {
-  if (filter === undefined) return { matched: tracesOf(inRange, codes, traces) };
-  const part = spanPart(filter);
-  let hits = inRange;
-  if (known !== undefined) hits = bothOf(known, inRange);
-  else if (part !== undefined) hits = evaluateFilter(batch, part, inRange);
+  if (filter === undefined) return { matched: tracesOf(inRange ?? allOf(batch), codes, traces) };
+  const hits = partHits(batch, filter, inRange, known);
   const candidates = tracesOf(hits, codes, traces);
   if (!namesWholeTrace(filter)) return { matched: candidates };
-  const chosen = new Uint8Array(batch.rows);
-  for (let row = 0; row < batch.rows; row++) chosen[row] = inRange[row] & candidates[codes[row]];
+  const chosen = inRange?.slice() ?? allOf(batch);
+  for (let row = 0; row < batch.rows; row++) chosen[row] &= candidates[codes[row]];
   const whole = withTraceColumns(batch, intrinsicNames(filter), chosen);
   const matched = tracesOf(evaluateFilter(whole.batch, filter, hits), codes, traces);
   const maybe = new Uint8Array(traces);
@@ -180,6 +176,23 @@ function matchTraces(
     maybe[code] = candidates[code] & ~matched[code];
   }
   return { matched, maybe };
+}
+
+/** Rows in the range that satisfy what the filter says of single spans. */
+function partHits(
+  batch: ColumnBatch,
+  filter: FieldExpr,
+  inRange: Uint8Array | undefined,
+  known: Uint8Array | undefined,
+): Uint8Array {
+  if (known !== undefined) return inRange === undefined ? known : bothOf(known, inRange);
+  const part = spanPart(filter);
+  const rows = inRange ?? allOf(batch);
+  return part === undefined ? rows : evaluateFilter(batch, part, rows);
+}
+
+function allOf({ rows }: ColumnBatch): Uint8Array {
+  return new Uint8Array(rows).fill(1);
 }
 
 function bothOf(a: Uint8Array, b: Uint8Array): Uint8Array {
