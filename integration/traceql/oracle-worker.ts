@@ -1,5 +1,12 @@
 /** A share of the data sets, on a thread of its own. */
 import { parentPort, workerData } from "node:worker_threads";
+import { checkSearches } from "#modules/frontend/search-oracle.ts";
 import { checkAgainstOracle, type OracleRun } from "#pkg/engine/oracle-check.ts";
 
-parentPort?.postMessage(await checkAgainstOracle(workerData as OracleRun));
+export interface OracleTask {
+  what: "filters" | "searches";
+  run: OracleRun;
+}
+
+const { what, run } = workerData as OracleTask;
+parentPort?.postMessage(await (what === "filters" ? checkAgainstOracle(run) : checkSearches(run)));

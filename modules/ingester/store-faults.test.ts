@@ -17,8 +17,8 @@ import {
 const allFail: FaultPlan = () => "before";
 const commitsFail: FaultPlan = ({ kind }) => (kind === "putIfAbsent" ? "before" : "none");
 /** Commits have their effect, and nobody can find that out. */
-const answersLost: FaultPlan = ({ kind }) =>
-  kind === "putIfAbsent" ? "after" : kind === "get" ? "before" : "none";
+const answersLost: FaultPlan = ({ kind, key }) =>
+  kind === "putIfAbsent" ? "after" : kind === "get" && key.endsWith(".json") ? "before" : "none";
 
 /** One trace per partition. */
 function tracesOverAll(spanCount: number): SpanSpec[] {

@@ -2,11 +2,11 @@
  * Which share of a row group's spans may satisfy a condition, guessed from its tag index. It
  * decides what is read first, never what is found.
  */
-import type { TagEntry, TagIndex, TagType } from "#pkg/block/tag-index.ts";
+import type { TagEntry, TagIndex } from "#pkg/block/tag-index.ts";
 import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
+import { type IndexedType, valueOfText } from "./index-values.ts";
 import { comparisonWith, mirrored, type Predicate } from "./predicate.ts";
 import { scopesOf } from "./references.ts";
-import type { Value } from "./values.ts";
 
 /** Where the index tells nothing. */
 const unknownShare = 0.5;
@@ -62,13 +62,11 @@ function comparisonShare(
   return Math.min(1, sum(found) / rows);
 }
 
-type ValueType = TagType | "status" | "kind";
-
 /** Undefined if the index does not know the name. */
 function entriesOf(
   index: TagIndex,
   reference: Reference,
-): { entry: TagEntry; type: ValueType }[] | undefined {
+): { entry: TagEntry; type: IndexedType }[] | undefined {
   if (reference.kind === "intrinsic") {
     const known = intrinsicKeys[reference.name];
     if (known === undefined) return undefined;
@@ -84,7 +82,7 @@ function entriesOf(
 
 function matchingRows(
   { rows, values }: TagEntry,
-  type: ValueType,
+  type: IndexedType,
   predicate: Predicate,
   isEqual: boolean,
 ): number {
@@ -92,26 +90,10 @@ function matchingRows(
   let matching = 0;
   for (const [text, count] of values) {
     listed += count;
-    const value = valueOfText(type, text);
-    if (value !== undefined && predicate.value(value)) matching += count;
+    if (predicate.value(valueOfText(type, text))) matching += count;
   }
   const unlisted = Math.max(0, rows - listed);
   return matching + (isEqual ? unlisted / unlistedValues : unlisted * unknownShare);
-}
-
-function valueOfText(type: ValueType, text: string): Value | undefined {
-  switch (type) {
-    case "int64":
-      return { type: "int", value: BigInt(text) };
-    case "double":
-      return { type: "float", value: Number(text) };
-    case "bool":
-      return { type: "bool", value: text === "true" };
-    case "other":
-      return undefined;
-    default:
-      return { type, value: text } as Value;
-  }
 }
 
 function sum(numbers: readonly number[]): number {

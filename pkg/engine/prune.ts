@@ -15,6 +15,7 @@ import {
   mirrored,
   type Predicate,
 } from "./predicate.ts";
+import { valueOfText } from "./index-values.ts";
 import { isId, scopesOf } from "./references.ts";
 import { compareValues, type OrderOp, type Value } from "./values.ts";
 
@@ -252,19 +253,6 @@ function isComparable(type: TagType, literal: Static): boolean {
   const isNumber = ["int", "float", "duration"].includes(literal.type);
   if (isNumber) return type === "int64" || type === "double";
   return literal.type === type;
-}
-
-function valueOfText(type: TagType, text: string): Value {
-  switch (type) {
-    case "int64":
-      return { type: "int", value: BigInt(text) };
-    case "double":
-      return { type: "float", value: Number(text) };
-    case "bool":
-      return { type: "bool", value: text === "true" };
-    default:
-      return { type: "string", value: text };
-  }
 }
 
 function mayHoldNumber({ type, min, max }: TagEntry, question: Question): boolean {
