@@ -14,6 +14,7 @@ it(
     try {
       const result = await runCrashRounds({ rounds: 10, seed, dir });
       expect(result.problems).toEqual([]);
+      expect(result.kills.random).toBe(10);
       expect(result.lostSpans).toBe(0);
       expect(result.doubledSpans).toBe(0);
       expect(result.strayObjects).toBe(0);

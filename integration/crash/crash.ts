@@ -60,7 +60,9 @@ export async function runCrashRounds(options: CrashOptions): Promise<CrashResult
   const run = new CrashRun(options);
   await mkdir(run.dataDir, { recursive: true });
   for (let round = 1; round <= options.rounds; round++) {
-    options.onRound?.(await run.round(round));
+    // Not within the optional call: its argument would not be evaluated without a listener.
+    const done = await run.round(round);
+    options.onRound?.(done);
   }
   return await run.finish();
 }
