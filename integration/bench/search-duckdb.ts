@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
+import { Arena } from "#pkg/bytes/arena.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { countRowGroup, listRowGroup } from "#pkg/engine/row-group.ts";
 import { openLog } from "#pkg/log/log.ts";
@@ -141,10 +142,13 @@ async function openAll(dataDir: string): Promise<BlockReader[]> {
 }
 
 async function countAll(readers: readonly BlockReader[], filter: FieldExpr): Promise<number> {
+  const arena = new Arena();
   let count = 0;
   for (const reader of readers) {
-    for (const group of reader.rowGroups.keys())
-      count += await countRowGroup(reader, group, filter);
+    for (const group of reader.rowGroups.keys()) {
+      arena.reset();
+      count += await countRowGroup(reader, group, filter, arena);
+    }
   }
   return count;
 }
@@ -152,10 +156,12 @@ async function countAll(readers: readonly BlockReader[], filter: FieldExpr): Pro
 /** Newest first within each row group, then over all: as a search without its early end. */
 async function listAll(readers: readonly BlockReader[], filter: FieldExpr): Promise<number> {
   const range = { startNano: -(2n ** 63n), endNano: 2n ** 63n - 1n };
+  const arena = new Arena();
   const starts: bigint[] = [];
   for (const reader of readers) {
     for (const group of reader.rowGroups.keys()) {
-      const list = await listRowGroup(reader, group, { ...range, limit: 20, filter });
+      arena.reset();
+      const list = await listRowGroup(reader, group, { ...range, limit: 20, filter }, arena);
       starts.push(...list.startNanos);
     }
   }

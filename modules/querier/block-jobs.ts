@@ -18,6 +18,7 @@ import {
   mayHoldMatch,
   prunedTraces,
 } from "#pkg/engine/row-group.ts";
+import { Arena } from "#pkg/bytes/arena.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { storeName } from "#pkg/objstore/store-config.ts";
@@ -72,6 +73,8 @@ export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 export class BlockJobs {
   readonly #stores = new ThreadStores();
   readonly #blocks: OpenBlocks;
+  /** For columns, from one job to the next. */
+  readonly #arena = new Arena();
   #readBytes = 0;
 
   constructor(options: OpenBlocksOptions) {
@@ -81,6 +84,7 @@ export class BlockJobs {
   /** One job at a time. Throws Corrupt naming the block, NotFound, or what the store throws. */
   async run(job: BlockJob): Promise<BlockJobAnswer> {
     const before = this.#readBytes;
+    this.#arena.reset();
     const answer = await this.#answer(job);
     if (answer === undefined || answer instanceof Uint8Array) return answer;
     return { ...answer, inspectedBytes: this.#readBytes - before };
@@ -93,9 +97,14 @@ export class BlockJobs {
     return await this.#with(job, !isIndexFirst(job), async (block) => {
       switch (job.kind) {
         case "list":
-          return await listTraces(block, job);
+          return await listTraces(block, job, this.#arena);
         case "details":
-          return await detailsOfRowGroup(await block.reader(), job.rowGroup, job.request);
+          return await detailsOfRowGroup(
+            await block.reader(),
+            job.rowGroup,
+            job.request,
+            this.#arena,
+          );
         case "countTags":
           return await countRowGroupTags(
             { index: block.index, reader: () => block.reader() },
@@ -172,8 +181,13 @@ function named(error: unknown, key: string): unknown {
   return new SpoorError("Internal", `read block ${key}: ${message}`, { cause: error });
 }
 
-async function listTraces(block: OpenBlock, { rowGroup, request }: ListJob): Promise<TraceList> {
+async function listTraces(
+  block: OpenBlock,
+  { rowGroup, request }: ListJob,
+  arena: Arena,
+): Promise<TraceList> {
   const { filter } = request;
   const isPossible = filter === undefined || (await mayHoldMatch(block.index, rowGroup, filter));
-  return isPossible ? await listRowGroup(await block.reader(), rowGroup, request) : prunedTraces;
+  if (!isPossible) return prunedTraces;
+  return await listRowGroup(await block.reader(), rowGroup, request, arena);
 }

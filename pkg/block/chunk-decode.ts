@@ -6,6 +6,7 @@
  *
  *     page:  repetition levels (lists) | definition levels (nullable) | values that are there
  */
+import { Arena } from "#pkg/bytes/arena.ts";
 import { CodedInt64 } from "#pkg/columns/coded-int64.ts";
 import type { Column, DictColumn, ListColumn } from "#pkg/columns/columns.ts";
 import { columnType } from "#pkg/columns/schema.ts";
@@ -53,6 +54,7 @@ function leafOf({ name, physicalType }: ColumnChunk): { leaf: Leaf; isText: bool
  * @param dictionary the bytes of the dictionary page, if the chunk has one.
  * @param runs the bytes of the data pages, in order.
  * @param rows how many rows they have.
+ * @param arena where the column's arrays are; they are good until its next `reset`.
  *
  * Undefined if the chunk has something that is not read here. Throws Corrupt.
  */
@@ -61,6 +63,7 @@ export function decodeChunk(
   dictionary: Uint8Array | undefined,
   runs: readonly Uint8Array[],
   rows: number,
+  arena: Arena = new Arena(),
 ): Column | undefined {
   const kind = leafOf(chunk);
   const { levels } = chunk;
@@ -72,7 +75,7 @@ export function decodeChunk(
   if (levels.maxRepetition === 0 && count !== rows) {
     throw new SpoorError("Corrupt", `column ${chunk.name} has ${count} values, not ${rows}`);
   }
-  const decoder = new ChunkDecoder(chunk, kind, count);
+  const decoder = new ChunkDecoder(chunk, kind, count, arena);
   if (dictionary !== undefined && !decoder.readDictionary(dictionary)) return undefined;
   for (const page of pages) if (!decoder.readPage(page)) return undefined;
   return levels.maxRepetition === 0 ? decoder.flat() : decoder.list(rows);
@@ -99,6 +102,7 @@ const valuesMax = 64 * 1024 * 1024;
 class ChunkDecoder {
   readonly #chunk: ColumnChunk;
   readonly #leaf: Leaf;
+  readonly #arena: Arena;
   readonly #maxDefinition: number;
   readonly #isList: boolean;
   /** Levels of all pages; undefined where there are none. */
@@ -115,17 +119,18 @@ class ChunkDecoder {
   #level = 0;
   #value = 0;
 
-  constructor(chunk: ColumnChunk, { leaf }: { leaf: Leaf }, count: number) {
+  constructor(chunk: ColumnChunk, { leaf }: { leaf: Leaf }, count: number, arena: Arena) {
     this.#chunk = chunk;
     this.#leaf = leaf;
+    this.#arena = arena;
     const { maxDefinition, maxRepetition } = chunk.levels!;
     this.#maxDefinition = maxDefinition;
     this.#isList = maxRepetition > 0;
-    this.#repetition = this.#isList ? new Uint8Array(count) : undefined;
+    this.#repetition = this.#isList ? arena.uint8(count) : undefined;
     this.#count = count;
-    this.#codes = new Int32Array(leaf === "dict" ? count : 0);
+    this.#codes = arena.int32(leaf === "dict" ? count : 0);
     this.#words = noWords;
-    this.#bytes = new Uint8Array(leaf === "bool" ? count : 0);
+    this.#bytes = arena.uint8(leaf === "bool" ? count : 0);
     // Spans of one trace must have one code, also where ids have no dictionary.
     this.#entries = new ByteValuesBuilder(chunk.name === "trace_id");
   }
@@ -170,7 +175,7 @@ class ChunkDecoder {
     const max = this.#maxDefinition;
     if (this.#definition === undefined) {
       if (skipIfAll(cursor, count, max)) return count;
-      this.#definition = new Uint8Array(this.#count).fill(max, 0, from);
+      this.#definition = this.#arena.uint8(this.#count).fill(max, 0, from);
     }
     readLevels(cursor, width, count, this.#definition, from);
     return countOf(this.#definition, from, from + count, max);
@@ -209,7 +214,7 @@ class ChunkDecoder {
       return true;
     }
     // Sums of 32 bits are the low words of those of 64.
-    const pairs = new Int32Array(count * 2);
+    const pairs = this.#arena.int32(count * 2);
     readDelta(cursor, count, pairs, 0);
     for (let i = 0; i < count; i++) this.#words[at + i] = pairs[i * 2];
     return true;
@@ -224,7 +229,7 @@ class ChunkDecoder {
       if (this.#dictionaryWords === undefined || this.#words.length > 0) return false;
       if (this.#codes.length === 0) {
         const isSmall = this.#dictionaryLength <= 256 && width <= 8;
-        this.#codes = isSmall ? new Uint8Array(this.#count) : new Int32Array(this.#count);
+        this.#codes = isSmall ? this.#arena.uint8(this.#count) : this.#arena.int32(this.#count);
       }
       if (width > 8 && this.#codes instanceof Uint8Array) return false;
     }
@@ -237,7 +242,7 @@ class ChunkDecoder {
   #makeWords(): boolean {
     if (this.#codes.length > 0) return false;
     if (this.#words.length === 0) {
-      this.#words = new Int32Array(this.#count * (this.#leaf === "int32" ? 1 : 2));
+      this.#words = this.#arena.int32(this.#count * (this.#leaf === "int32" ? 1 : 2));
     }
     return true;
   }
@@ -248,7 +253,7 @@ class ChunkDecoder {
     if (definition === undefined) return this.#dense(this.#value);
     const valid = bitmapOf(definition, max);
     if (this.#leaf === "dict") {
-      const codes = spreadCodes(this.#codes, definition, max, new Int32Array(this.#count), -1);
+      const codes = spreadCodes(this.#codes, definition, max, this.#arena.int32(this.#count), -1);
       return this.#dictOf(codes as Int32Array);
     }
     if (this.#leaf === "bool") {
@@ -286,7 +291,7 @@ class ChunkDecoder {
   list(rows: number): ListColumn | undefined {
     const { isItemOptional } = this.#chunk.levels!;
     const max = this.#maxDefinition;
-    const definition = this.#definition ?? new Uint8Array(this.#count).fill(max);
+    const definition = this.#definition ?? this.#arena.uint8(this.#count).fill(max);
     const repetition = this.#repetition!;
     const offsets = new Int32Array(rows + 1);
     let row = -1;

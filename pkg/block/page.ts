@@ -74,7 +74,10 @@ function inflate(stored: Uint8Array, fullBytes: number, codec: number): Uint8Arr
     body =
       fullBytes === 0
         ? new Uint8Array(0)
-        : zstdDecompressSync(stored, { maxOutputLength: fullBytes });
+        : zstdDecompressSync(stored, {
+            maxOutputLength: fullBytes,
+            chunkSize: Math.max(64, fullBytes),
+          });
   } catch (cause) {
     throw new SpoorError("Corrupt", `Parquet page cannot be decompressed: ${String(cause)}`, {
       cause,

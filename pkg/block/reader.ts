@@ -3,6 +3,7 @@
  * column chunks follow on demand. Every byte is checked against its CRC-32 before anything parses
  * it.
  */
+import type { Arena } from "#pkg/bytes/arena.ts";
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/objstore.ts";
@@ -74,12 +75,13 @@ export class BlockReader {
   /**
    * The named columns of one row group, or of some of its rows; names that the block lacks are left
    * out. Throws Corrupt naming the block, or what the store throws. If a block is corrupt although
-   * its checksums are right, the Parquet library may panic past every caller (see parquet.ts).
+   * its checksums are right, the Parquet library may panic past every caller (see parquet.ts). With
+   * an arena, the columns are good until its next `reset`.
    */
   async readRowGroup(
     rowGroup: number,
     names?: readonly string[],
-    options: ReadOptions & { rows?: RowRange } = {},
+    options: ReadOptions & { rows?: RowRange; arena?: Arena } = {},
   ): Promise<ColumnBatch> {
     const { rows: allRows, columns: chunks } = this.rowGroups[rowGroup];
     const { rows: range } = options;
@@ -103,13 +105,13 @@ export class BlockReader {
   async #decode(
     rowGroup: number,
     asked: { wanted: ColumnChunk[]; names: string[]; range: RowRange | undefined; rows: number },
-    options: ReadOptions,
+    options: ReadOptions & { arena?: Arena },
   ): Promise<ColumnBatch> {
     const { wanted, names, range, rows } = asked;
     const allRows = this.rowGroups[rowGroup].rows;
     const columns = new Map<string, Column>();
     for (const chunk of wanted) {
-      const column = this.#decodeChunk(chunk, range, allRows);
+      const column = this.#decodeChunk(chunk, range, { rows: allRows, arena: options.arena });
       if (column !== undefined) columns.set(chunk.name, column);
     }
     const left = names.filter((name) => !columns.has(name));
@@ -120,19 +122,23 @@ export class BlockReader {
     return batchOf(rows, columns);
   }
 
-  #decodeChunk(chunk: ColumnChunk, range: RowRange | undefined, rows: number): Column | undefined {
+  #decodeChunk(
+    chunk: ColumnChunk,
+    range: RowRange | undefined,
+    { rows, arena }: { rows: number; arena: Arena | undefined },
+  ): Column | undefined {
     const { start, dataStart, sizeBytes } = chunk;
     const read = ({ start: from, end }: ByteRange): Uint8Array => this.#source.read(from, end);
     const dictionary = dataStart > start ? read({ start, end: dataStart }) : undefined;
     if (range === undefined) {
       const pages = read({ start: dataStart, end: start + sizeBytes });
-      return decodeChunk(chunk, dictionary, [pages], rows);
+      return decodeChunk(chunk, dictionary, [pages], rows, arena);
     }
     const pages = this.#pagesOf(chunk);
     const some = pagesOfRows(pages, range);
     const firstRow = some[0].firstRow;
     const endRow = pages[pages.indexOf(some.at(-1)!) + 1]?.firstRow ?? rows;
-    const column = decodeChunk(chunk, dictionary, some.map(read), endRow - firstRow);
+    const column = decodeChunk(chunk, dictionary, some.map(read), endRow - firstRow, arena);
     return column && sliceColumn(column, range.from - firstRow, range.to - firstRow);
   }
 

@@ -1,4 +1,5 @@
 /** The columns of one row group as a question reads them: the fewest, each once. */
+import type { Arena } from "#pkg/bytes/arena.ts";
 import type { TimeRange } from "#pkg/api/query.ts";
 import type { RowRange } from "#pkg/block/pages.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
@@ -20,17 +21,20 @@ export class RowGroupColumns {
   readonly tags: TagIndex;
   readonly #reader: BlockReader;
   readonly #rowGroup: number;
+  readonly #arena: Arena | undefined;
   readonly #chunks: ReadonlyMap<string, ColumnChunk>;
   readonly #asked = new Set<string>();
   readonly #startBytes: number;
   #batch: ColumnBatch;
 
-  constructor(reader: BlockReader, rowGroup: number, tags: TagIndex) {
+  /** @param arena for columns; they are good until its next `reset`. */
+  constructor(reader: BlockReader, rowGroup: number, tags: TagIndex, arena?: Arena) {
     const { rows, columns } = reader.rowGroups[rowGroup];
     this.rows = rows;
     this.tags = tags;
     this.#reader = reader;
     this.#rowGroup = rowGroup;
+    this.#arena = arena;
     this.#startBytes = reader.readBytes;
     this.#batch = { rows, names: [], column: () => undefined };
     this.#chunks = new Map(columns.map((chunk) => [chunk.name, chunk]));
@@ -89,14 +93,17 @@ export class RowGroupColumns {
     if (range.to - range.from === this.rows) return await this.read([...idColumn, ...names]);
     const wanted = withoutIds(names);
     const ids = idsInRange(await this.traces(), range);
-    return joined(ids, await this.#reader.readRowGroup(this.#rowGroup, wanted, { rows: range }));
+    return joined(
+      ids,
+      await this.#reader.readRowGroup(this.#rowGroup, wanted, { rows: range, arena: this.#arena }),
+    );
   }
 
   /** A batch that has the named columns, and those that were read before. */
   async read(names: readonly string[]): Promise<ColumnBatch> {
     const wanted = [...new Set(names.filter((name) => !this.#asked.has(name)))];
     if (wanted.length > 0) {
-      const more = await this.#reader.readRowGroup(this.#rowGroup, wanted);
+      const more = await this.#reader.readRowGroup(this.#rowGroup, wanted, { arena: this.#arena });
       for (const name of wanted) this.#asked.add(name);
       this.#batch = joined(this.#batch, more);
     }

@@ -9,6 +9,7 @@ import type {
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { Arena } from "#pkg/bytes/arena.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
@@ -23,16 +24,19 @@ import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts";
 import { detailColumns, findTrace, traceDetails, wantedCodes } from "./traces.ts";
 
-/** Traces with a matching span in the range; see `listTraces`. */
+/**
+ * Traces with a matching span in the range; see `listTraces`. Nothing in the answer is in the arena.
+ */
 export async function listRowGroup(
   reader: BlockReader,
   rowGroup: number,
   request: ListTracesRequest,
+  arena?: Arena,
 ): Promise<TraceList> {
   const { filter } = request;
   const tags = await tagsFor(reader.index, rowGroup, filter);
   if (filter !== undefined && !mayMatch(tags, filter)) return prunedTraces;
-  const columns = new RowGroupColumns(reader, rowGroup, tags);
+  const columns = new RowGroupColumns(reader, rowGroup, tags, arena);
   const found = await listColumnsOf(columns, request);
   return { ...found, inspectedBytes: columns.readBytes };
 }
@@ -70,10 +74,11 @@ export async function countRowGroup(
   reader: BlockReader,
   rowGroup: number,
   filter: FieldExpr,
+  arena?: Arena,
 ): Promise<number> {
   const tags = await tagsFor(reader.index, rowGroup, filter);
   if (!mayMatch(tags, filter)) return 0;
-  const hits = await hitsOf(new RowGroupColumns(reader, rowGroup, tags), filter);
+  const hits = await hitsOf(new RowGroupColumns(reader, rowGroup, tags, arena), filter);
   let count = 0;
   for (let row = 0; row < hits.length; row++) count += hits[row];
   return count;
@@ -167,9 +172,10 @@ export async function detailsOfRowGroup(
   reader: BlockReader,
   rowGroup: number,
   request: TraceDetailsRequest,
+  arena?: Arena,
 ): Promise<DetailsAnswer> {
   const tags = await tagsFor(reader.index, rowGroup, request.filter);
-  const columns = new RowGroupColumns(reader, rowGroup, tags);
+  const columns = new RowGroupColumns(reader, rowGroup, tags, arena);
   const traces = await detailsOf(columns, reader, request);
   return { traces, inspectedBytes: columns.readBytes };
 }
