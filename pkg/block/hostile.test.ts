@@ -32,6 +32,9 @@ async function readAll(bytes: Uint8Array, indexOffset?: number): Promise<string>
       said.push(await reader.tags(i));
       const batch = await reader.readRowGroup(i);
       said.push(readSpans(batch, Array.from({ length: batch.rows }).keys().toArray()));
+      // Which pages hold a row is told by the offset indexes.
+      const first = await reader.readRowGroup(i, undefined, { rows: { from: 0, to: 1 } });
+      said.push(readSpans(first, [0]));
     }
     return JSON.stringify(said, (_, value: unknown) =>
       typeof value === "bigint" ? String(value) : value,

@@ -25,7 +25,8 @@ import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts"
 import { detailColumns, findTrace, traceDetails, wantedCodes } from "./traces.ts";
 
 /**
- * Traces with a matching span in the range; see `listTraces`. Nothing in the answer is in the arena.
+ * Traces with a matching span in the range; see `listTraces`. Nothing of the answer is in the
+ * arena.
  */
 export async function listRowGroup(
   reader: BlockReader,
