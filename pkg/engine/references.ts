@@ -7,7 +7,6 @@ import {
   type ColumnBatch,
   columnOf,
   type DictColumn,
-  type Int64Column,
   type ListColumn,
   valueText,
 } from "#pkg/columns/columns.ts";
@@ -21,6 +20,7 @@ import type { AttributeScope, IntrinsicName, Reference } from "#pkg/traceql/ast.
 import {
   BoolValues,
   CodedValues,
+  DurationValues,
   DictValues,
   DoubleValues,
   hexOf,
@@ -230,7 +230,7 @@ function openIntrinsic(batch: ColumnBatch, name: IntrinsicName): Layer {
   };
   switch (name) {
     case "span:duration":
-      return { axis: undefined, values: new IntValues(durationsOf(batch), "duration") };
+      return { axis: undefined, values: durationsOf(batch) };
     case "span:name":
       return text("name");
     case "span:statusMessage":
@@ -299,17 +299,10 @@ function wordValues(batch: ColumnBatch, type: "status" | "kind", absent: string)
 }
 
 /** A span that ends before it starts has no duration. */
-function durationsOf(batch: ColumnBatch): Pick<Int64Column, "values" | "valid" | "coded"> {
+function durationsOf(batch: ColumnBatch): RowValues {
   const column = columnOf(batch, "duration_nano", "int64");
-  const raw = column?.values ?? new BigInt64Array(batch.rows);
-  const words = new Int32Array(raw.buffer, raw.byteOffset, raw.length * 2);
-  let out: BigInt64Array | undefined;
-  for (let row = 0; row < raw.length; row++) {
-    if (words[row * 2 + 1] >= 0) continue;
-    out ??= raw.slice();
-    out[row] = 0n;
-  }
-  return { values: out ?? raw, valid: undefined };
+  if (column !== undefined) return new DurationValues(column);
+  return new IntValues({ values: new BigInt64Array(batch.rows), valid: undefined }, "duration");
 }
 
 function textItems(

@@ -52,8 +52,38 @@ export class DictValues implements RowValues {
     return code < 0 ? this.#absent : this.#make(valueText(this.#dictionary, code));
   }
 
-  test(predicate: Predicate, { pending, hits }: Pass): void {
+  test(predicate: Predicate, pass: Pass): void {
     const { text } = predicate;
+    const isWord = this.#absent?.type === "status" || this.#absent?.type === "kind";
+    if (text === undefined || isWord) this.#testEach(predicate, pass);
+    else this.#testEqual(predicate, text, pass);
+  }
+
+  /** Compares each entry once, then looks every row up. */
+  #testEqual(
+    predicate: Predicate,
+    { bytes, isEqual }: NonNullable<Predicate["text"]>,
+    { pending, hits }: Pass,
+  ): void {
+    const dictionary = this.#dictionary;
+    const entryHits = new Uint8Array(dictionary.length);
+    for (let code = 0; code < entryHits.length; code++) {
+      entryHits[code] = equalBytes(dictionary, code, bytes) === isEqual ? 1 : 0;
+    }
+    const absent = this.#absent === undefined ? -1 : predicate.value(this.#absent) ? 1 : 0;
+    const codes = this.#codes ?? new Int32Array(pending.length).fill(-1);
+    for (let row = 0; row < pending.length; row++) {
+      if (pending[row] === 0) continue;
+      const code = codes[row];
+      const hit = code < 0 ? absent : entryHits[code];
+      if (hit < 0) continue;
+      pending[row] = 0;
+      hits[row] = hit;
+    }
+  }
+
+  /** Asks for an entry when a row has it: it may cost much, or be an error. */
+  #testEach(predicate: Predicate, { pending, hits }: Pass): void {
     const absent = this.#absent;
     // 0: not asked yet, 1: no, 2: yes. The last place is for null.
     const known = new Uint8Array(this.#dictionary.length + 1);
@@ -66,12 +96,8 @@ export class DictValues implements RowValues {
         code = last;
       }
       if (known[code] === 0) {
-        let isHit: boolean;
-        if (code === last) isHit = predicate.value(absent!);
-        else if (text !== undefined && absent?.type !== "status" && absent?.type !== "kind") {
-          isHit = equalBytes(this.#dictionary, code, text.bytes) === text.isEqual;
-        } else isHit = predicate.value(this.#make(valueText(this.#dictionary, code)));
-        known[code] = isHit ? 2 : 1;
+        const value = code === last ? absent! : this.#make(valueText(this.#dictionary, code));
+        known[code] = predicate.value(value) ? 2 : 1;
       }
       pending[row] = 0;
       hits[row] = known[code] - 1;
@@ -167,6 +193,38 @@ function testInts(
       (high > minHigh || (high === minHigh && low >= minLow)) &&
       (high < maxHigh || (high === maxHigh && low <= maxLow));
     hits[row] = isIn ? inside : 1 - inside;
+  }
+}
+
+/** Whether all integers below zero are in the range, or out of it, as zero is. */
+function isZeroAlike({ min, max }: IntRange): boolean {
+  return min > 0n || (min <= int64Min && max >= 0n);
+}
+
+function clamped(values: BigInt64Array): BigInt64Array {
+  const words = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
+  const out = values.slice();
+  for (let row = 0; row < out.length; row++) if (words[row * 2 + 1] < 0) out[row] = 0n;
+  return out;
+}
+
+/** Durations as the column has them: what is below zero counts as zero. */
+export class DurationValues implements RowValues {
+  readonly #values: BigInt64Array;
+
+  constructor({ values }: Pick<Int64Column, "values">) {
+    this.#values = values;
+  }
+
+  get(row: number): Value {
+    const value = this.#values[row];
+    return { type: "duration", value: value < 0n ? 0n : value };
+  }
+
+  test(predicate: Predicate, pass: Pass): void {
+    const { ints } = predicate;
+    if (ints === undefined) testEach(this, predicate, pass);
+    else testInts(isZeroAlike(ints) ? this.#values : clamped(this.#values), undefined, ints, pass);
   }
 }
 
