@@ -32,16 +32,18 @@ export class DetailsMerge {
    * Undefined if no shard knew the trace. Where the spans could not be compared, `fail` is told and
    * repeated spans count as often as they came.
    *
-   * @param query `isWhole`: the filter is about the whole trace, so parts cannot be added up.
+   * @param query `needsWhole`: the filter is about the whole trace, so parts cannot be added up;
+   *   "always": it was asked of no shard.
    */
   async finish(
-    query: DetailsQuery & { signal: AbortSignal; isWhole: boolean },
+    query: DetailsQuery & { signal: AbortSignal; needsWhole: "never" | "parts" | "always" },
     fail: (failure: Failure) => void,
   ): Promise<MergedTrace | undefined> {
     if (this.#parts.length === 0) return undefined;
     const all = this.#parts.map(({ details }) => details);
-    const isInParts = query.isWhole && all.length > 1;
-    if (!isInParts && !hasRepeats(all)) return joined(all, this.#spansPerTrace);
+    const { needsWhole } = query;
+    const isAsked = needsWhole === "always" || (needsWhole === "parts" && all.length > 1);
+    if (!isAsked && !hasRepeats(all)) return joined(all, this.#spansPerTrace);
     const id = Buffer.from(this.#traceId, "hex");
     const pieces: Uint8Array[] = [];
     let isWhole = true;
@@ -56,6 +58,8 @@ export class DetailsMerge {
       }
     }
     const exact = isWhole ? detailsOfTrace(pieces, query, this.#spansPerTrace) : undefined;
+    // What no shard was asked cannot be told from what they said.
+    if (needsWhole === "always") return exact;
     return exact ?? joined(all, this.#spansPerTrace);
   }
 }

@@ -18,9 +18,10 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { Shard, TraceList } from "#pkg/api/query.ts";
-import { namesWholeTrace, requiredTraceId, spanPart } from "#pkg/engine/span-part.ts";
+import { mayFail, namesWholeTrace, requiredTraceId, spanPart } from "#pkg/engine/span-part.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import {
   Candidates,
   comparePlaces,
@@ -49,6 +50,8 @@ export class SearchRun {
   readonly #candidates: Candidates;
   /** The filter names values of whole traces: a part of a trace does not tell. */
   readonly #isWhole: boolean;
+  /** What shards are asked; without it where only whole traces can tell. */
+  readonly #shardFilter: FieldExpr | undefined;
   /** Shards list every trace that they have, as one that matches or as one that may. */
   readonly #listsAll: boolean;
   #inspectedSpans = 0;
@@ -61,7 +64,9 @@ export class SearchRun {
     this.#concurrency = options.concurrency;
     this.#candidates = new Candidates(options.memoryBytesMax);
     this.#isWhole = filter !== undefined && namesWholeTrace(filter);
-    this.#listsAll = filter === undefined || spanPart(filter) === undefined;
+    // Of a part of a trace, such a filter could be an error that it is not of the whole.
+    this.#shardFilter = this.#isWhole && mayFail(filter!) ? undefined : filter;
+    this.#listsAll = this.#shardFilter === undefined || spanPart(this.#shardFilter) === undefined;
   }
 
   async run(): Promise<MergedTrace[]> {
@@ -104,7 +109,8 @@ export class SearchRun {
   }
 
   async #list(state: ShardState): Promise<void> {
-    const { startNano, endNano, filter, signal } = this.#query;
+    const { startNano, endNano, signal } = this.#query;
+    const filter = this.#shardFilter;
     const limit = state.nextLimit;
     state.isAsked = true;
     try {
@@ -194,7 +200,8 @@ export class SearchRun {
 
   /** Asks every shard that may hold one of the candidates for what it knows of them. */
   async #resolve(candidates: readonly KnownTrace[]): Promise<void> {
-    const { startNano, endNano, spansPerTrace, filter, signal } = this.#query;
+    const { startNano, endNano, spansPerTrace, signal } = this.#query;
+    const filter = this.#shardFilter;
     const found = new Map(candidates.map(({ id }) => [id, mergeDetails(id, spansPerTrace)]));
     await forEachBounded(this.shards, this.#concurrency, async (state) => {
       if (state.isFailed) return;
@@ -211,8 +218,9 @@ export class SearchRun {
     });
     await forEachBounded(candidates, this.#concurrency, async (candidate) => {
       const merge = found.get(candidate.id)!;
-      const isWhole = this.#isWhole;
-      const trace = await merge.finish({ ...this.#query, isWhole }, (failure) => {
+      const isUnasked = this.#shardFilter !== this.#query.filter;
+      const needsWhole = isUnasked ? "always" : this.#isWhole ? "parts" : "never";
+      const trace = await merge.finish({ ...this.#query, needsWhole }, (failure) => {
         this.failures.push(failure);
       });
       if (trace === undefined || trace.matchedSpans === 0) {

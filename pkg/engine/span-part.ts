@@ -79,7 +79,7 @@ function certain(expr: FieldExpr): FieldExpr | false {
 
 /**
  * Whether evaluating the condition can throw for some values: `!` of what is no boolean, arithmetic
- * and comparisons with arrays. A name compared with a literal never does.
+ * with arrays, two arrays compared, an integer divided by zero. Only attributes can be arrays.
  */
 export function mayFail(expr: FieldExpr): boolean {
   switch (expr.kind) {
@@ -87,20 +87,28 @@ export function mayFail(expr: FieldExpr): boolean {
     case "attribute":
     case "intrinsic":
       return false;
+    case "not": {
+      const { kind } = expr.operand;
+      return (kind !== "logical" && kind !== "comparison") || mayFail(expr.operand);
+    }
+    case "negate":
+      return isAttribute(expr.operand) || mayFail(expr.operand);
     case "logical":
       return mayFail(expr.left) || mayFail(expr.right);
-    case "not":
-      return expr.operand.kind !== "logical" && expr.operand.kind !== "comparison"
-        ? true
-        : mayFail(expr.operand);
     case "comparison": {
-      const sides = [expr.left, expr.right];
-      const isWithLiteral = sides.some(({ kind }) => kind === "static");
-      return !isWithLiteral || sides.some((side) => !isName(side) && side.kind !== "static");
+      const isArrays = isAttribute(expr.left) && isAttribute(expr.right);
+      return isArrays || mayFail(expr.left) || mayFail(expr.right);
     }
-    default:
-      return true;
+    default: {
+      const isExact = expr.op === "+" || expr.op === "-" || expr.op === "*";
+      const hasArray = isAttribute(expr.left) || isAttribute(expr.right);
+      return !isExact || hasArray || mayFail(expr.left) || mayFail(expr.right);
+    }
   }
+}
+
+function isAttribute({ kind }: FieldExpr): boolean {
+  return kind === "attribute";
 }
 
 function isName({ kind }: FieldExpr): boolean {
