@@ -26,9 +26,9 @@ import {
   hexOf,
   IdValues,
   IntValues,
-  ItemValues,
   type RowValues,
 } from "./row-values.ts";
+import { ItemValues } from "./item-values.ts";
 import { wholeTraceNames } from "./span-part.ts";
 import { traceColumnInputs, traceValueColumns } from "./trace-columns.ts";
 import { isPreferred, type Value, valueOf, valueOfKey } from "./values.ts";
