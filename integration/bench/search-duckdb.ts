@@ -1,6 +1,6 @@
 /**
- * Conditions over all row groups, on one thread each, beside DuckDB on the same files: the spans
- * that match, counted, and the newest 20 traces with one. Both must give the same counts.
+ * Conditions beside DuckDB on the same files, on one thread each: the spans that match, counted
+ * over all row groups, and the newest 20 traces with one. Both must give the same answers.
  */
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
@@ -8,7 +8,10 @@ import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { Arena } from "#pkg/bytes/arena.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { countRowGroup, listRowGroup } from "#pkg/engine/row-group.ts";
+import { countRowGroup } from "#pkg/engine/row-group.ts";
+import { searchNewest } from "#modules/frontend/search.ts";
+import { inlineBlock, TestSpans } from "#modules/frontend/testing.ts";
+import type { StoredBlock } from "#pkg/api/query.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { openFsStore } from "#pkg/objstore/fs.ts";
 import { openTable } from "#pkg/table/table.ts";
@@ -61,7 +64,9 @@ export interface DuckdbBench {
 
 export async function benchBesideDuckdb(bench: DuckdbBench): Promise<void> {
   const { built, dataDir, runs, print } = bench;
-  const readers = await openAll(dataDir);
+  const opened = await openAll(dataDir);
+  const readers = opened.map(({ reader }) => reader);
+  const blocks = opened.map(({ block }) => block);
   const duckdb = await (await DuckDBInstance.create(":memory:")).connect();
   await duckdb.run("set threads = 1");
   const files = built.files.map((file) => `'${file}'`).join(", ");
@@ -87,13 +92,15 @@ export async function benchBesideDuckdb(bench: DuckdbBench): Promise<void> {
         return Number(result.getRows()[0][0]);
       },
     );
+    // A trace's place is that of its first span, matching or not.
     const sql =
-      `select trace_id, min(start_unix_nano) from spans where ${where} ` +
-      "group by trace_id order by 2 desc limit 20";
+      "select lower(hex(trace_id)) from spans where trace_id in " +
+      `(select trace_id from spans where ${where}) ` +
+      "group by trace_id order by min(start_unix_nano) desc, trace_id limit 20";
     const newest = await compare(
       runs,
-      () => listAll(readers, filter),
-      async () => (await duckdb.runAndReadAll(sql)).getRows().length,
+      () => searchAll(blocks, filter),
+      async () => (await duckdb.runAndReadAll(sql)).getRows().flat().join(" "),
     );
     print(`${title.padEnd(24)}${count.padStart(22)}${newest.padStart(26)}   ${query}`);
   }
@@ -102,14 +109,14 @@ export async function benchBesideDuckdb(bench: DuckdbBench): Promise<void> {
 }
 
 /** Both must agree. */
-async function compare(
+async function compare<T extends number | string>(
   runs: number,
-  ours: () => Promise<number>,
-  theirs: () => Promise<number>,
+  ours: () => Promise<T>,
+  theirs: () => Promise<T>,
 ): Promise<string> {
   const times: { ours: number[]; theirs: number[] } = { ours: [], theirs: [] };
   for (let run = 0; run <= runs; run++) {
-    const answers: number[] = [];
+    const answers: T[] = [];
     for (const [side, work] of [
       ["ours", ours],
       ["theirs", theirs],
@@ -127,7 +134,12 @@ async function compare(
   return `${a.toFixed(0).padStart(5)} ${b.toFixed(0).padStart(6)} ${ratio}`;
 }
 
-async function openAll(dataDir: string): Promise<BlockReader[]> {
+interface Opened {
+  reader: BlockReader;
+  block: StoredBlock;
+}
+
+async function openAll(dataDir: string): Promise<Opened[]> {
   const store = await openFsStore(join(dataDir, "bucket"));
   const log = openLog("silent");
   const table = openTable({ store, tenant: singleTenant, clock: systemClock, log });
@@ -135,8 +147,11 @@ async function openAll(dataDir: string): Promise<BlockReader[]> {
   return await Promise.all(
     [...files.values()].map(async (file) => {
       const { sizeBytes, path } = file;
-      const { indexOffset } = parseBlockTags(file);
-      return await openBlock({ store, key: `${singleTenant}/${path}`, sizeBytes, indexOffset });
+      const tags = parseBlockTags(file);
+      const { indexOffset } = tags;
+      const key = `${singleTenant}/${path}`;
+      const reader = await openBlock({ store, key, sizeBytes, indexOffset });
+      return { reader, block: inlineBlock(path, sizeBytes, { reader, tags }) };
     }),
   );
 }
@@ -153,20 +168,16 @@ async function countAll(readers: readonly BlockReader[], filter: FieldExpr): Pro
   return count;
 }
 
-/** Newest first within each row group, then over all: as a search without its early end. */
-async function listAll(readers: readonly BlockReader[], filter: FieldExpr): Promise<number> {
-  const range = { startNano: -(2n ** 63n), endNano: 2n ** 63n - 1n };
-  const arena = new Arena();
-  const starts: bigint[] = [];
-  for (const reader of readers) {
-    for (const group of reader.rowGroups.keys()) {
-      arena.reset();
-      const list = await listRowGroup(reader, group, { ...range, limit: 20, filter }, arena);
-      starts.push(...list.startNanos);
-    }
-  }
-  starts.sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
-  return starts.slice(0, 20).length;
+/** The search itself, with its early end, over blocks that are read in this thread. */
+async function searchAll(blocks: readonly StoredBlock[], filter: FieldExpr): Promise<string> {
+  const spans = new TestSpans();
+  spans.blocks = [...blocks];
+  const { signal } = new AbortController();
+  const range = { startNano: 0n, endNano: 2n ** 63n - 1n };
+  const query = { tenant: singleTenant, ...range, limit: 20, spansPerTrace: 3, filter, signal };
+  const options = { concurrency: 1, memoryBytesMax: 2 ** 28 };
+  const { traces } = await searchNewest(spans.both, query, options);
+  return traces.map(({ traceId }) => traceId).join(" ");
 }
 
 function filterOf(query: string): FieldExpr {

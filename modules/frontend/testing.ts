@@ -176,7 +176,12 @@ interface OpenBlock {
   tags: BlockTags;
 }
 
-function inlineBlock(path: string, sizeBytes: number, { reader, tags }: OpenBlock): StoredBlock {
+/** A block that is read in this thread. */
+export function inlineBlock(
+  path: string,
+  sizeBytes: number,
+  { reader, tags }: OpenBlock,
+): StoredBlock {
   const tagBlock = { index: reader.index, reader: async () => reader };
   const shards = tags.rowGroups.map((times, rowGroup): Shard => {
     return {
