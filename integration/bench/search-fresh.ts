@@ -1,10 +1,9 @@
 /** Time from the answer to a request until TraceQL finds its span, while spans come in. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { rm } from "node:fs/promises";
-import { startSpoorProcess } from "#integration/parts/spoor.ts";
+import { runSpoor, startSpoorProcess } from "#integration/parts/spoor.ts";
 import { traceDataOf } from "#pkg/engine/testing.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import { generateDataset } from "./dataset.ts";
 import { sendHttp } from "./load.ts";
 import { median, percentile } from "./measure.ts";
 
@@ -18,17 +17,21 @@ export async function benchFresh({
   dir: string;
   print: (line: string) => void;
 }): Promise<void> {
-  const spreadNano = BigInt(seconds) * 1_000_000_000n;
-  const startNano = BigInt(Date.now()) * 1_000_000n;
-  const data = generateDataset({ spans: spansPerSecond * seconds, seed: 5, startNano, spreadNano });
   const server = await startSpoorProcess({ dataDir: dir, args: ["--log-level", "warn"] });
   try {
     await server.ready();
     const state = { isLoading: true };
-    const load = paced(server.otlpHttp, data.requests).finally(() => (state.isLoading = false));
+    const flags = ["--spans-per-second", String(spansPerSecond), "--duration", `${seconds}s`];
+    const load = runSpoor(["load", "--endpoint", server.otlpHttp, ...flags, "--json"], 120_000);
+    const loaded = load.finally(() => (state.isLoading = false));
     const waits: number[] = [];
-    for (let i = 0; state.isLoading; i++) waits.push(await probe(server, i));
-    const taken = data.spans / (await load);
+    for (let i = 0; state.isLoading; i++) {
+      waits.push(await probe(server, i));
+      await sleep(20);
+    }
+    const { stdout } = await loaded;
+    const sent = JSON.parse(stdout) as { seconds: number; acknowledgedSpans: number };
+    const taken = sent.acknowledgedSpans / sent.seconds;
     print(
       `\nanswer to found by TraceQL: median ${median(waits).toFixed(0)} ms, ` +
         `p99 ${percentile(waits, 0.99).toFixed(0)} ms, ${waits.length} probes, while ` +
@@ -38,18 +41,6 @@ export async function benchFresh({
     await server.stop();
     await rm(dir, { recursive: true, force: true });
   }
-}
-
-/** Sends at an even pace; returns the seconds that it took. */
-async function paced(address: string, requests: readonly Uint8Array[]): Promise<number> {
-  const startedMs = performance.now();
-  const perTick = Math.ceil(requests.length / (seconds * 20));
-  for (let at = 0, tick = 0; at < requests.length; at += perTick, tick++) {
-    const lateMs = performance.now() - startedMs - tick * 50;
-    if (lateMs < 0) await sleep(-lateMs);
-    await sendHttp(address, requests.slice(at, at + perTick), 4);
-  }
-  return (performance.now() - startedMs) / 1000;
 }
 
 async function probe(server: { address: string; otlpHttp: string }, i: number): Promise<number> {
