@@ -145,11 +145,14 @@ export async function checkSearches(run: SearchRunOptions): Promise<SearchOutcom
         outcome.impossible++;
         continue;
       }
-      const found = await searched(spans, asked);
+      const query = `SEED=${run.seed}, data set ${set}, ${way}, query { ${text} }`;
+      const range = `${asked.range.startNano} to ${asked.range.endNano}, limit ${asked.limit}`;
+      const found = await searched(spans, asked).catch((cause: unknown) => {
+        throw new Error(`${query}, ${range}: ${String(cause)}`, { cause });
+      });
       if (textOf(found) !== textOf(expected)) {
-        const where = `SEED=${run.seed}, data set ${set}, ${way}, query { ${text} }`;
-        const range = `${asked.range.startNano} to ${asked.range.endNano}, limit ${asked.limit}`;
-        throw new Error(`${where}, ${range}: found ${textOf(found)}, not ${textOf(expected)}`);
+        const answers = `found ${textOf(found)}, not ${textOf(expected)}`;
+        throw new Error(`${query}, ${range}: ${answers}`);
       }
       outcome[expected.length === 0 ? "nothing" : "found"]++;
     }
