@@ -32,6 +32,12 @@ export function shortObject(key: string, end: number, sizeBytes: number | undefi
   return new SpoorError("Corrupt", message, { reason: "short_object" });
 }
 
+/** The caller asks again, and then finds the new content, or none. */
+export function sourceChanged(key: string, cause?: unknown): SpoorError {
+  const message = `object ${key} was replaced or deleted while an object was made of it`;
+  return new SpoorError("Unavailable", message, { reason: "source_changed", cause });
+}
+
 export function objectTooLarge(key: string, sizeBytes: number): SpoorError {
   const message = `read object ${key}: ${sizeBytes} bytes are over ${readBytesMax} at once`;
   return new SpoorError("TooLarge", message, { reason: "object_too_large" });

@@ -1,5 +1,6 @@
 /** The contract of ObjectStore as tests: every implementation runs `describeObjectStore`. */
 import { describe, expect, test } from "vitest";
+import { describeAssembly } from "./contract-assemble.ts";
 import { describeLists } from "./contract-lists.ts";
 import { bytesOf, expectCode, keysOf, listOf, type MakeStore } from "./contract-tools.ts";
 import { patternOf, textOf } from "./contract-tools.ts";
@@ -10,6 +11,7 @@ export function describeObjectStore(name: string, makeStore: MakeStore): void {
     describeWrites(makeStore);
     describeRaces(makeStore);
     describeLists(makeStore);
+    describeAssembly(makeStore);
     describeRefusals(makeStore);
   });
 }
@@ -182,6 +184,8 @@ function describeRefusals(makeStore: MakeStore): void {
     for (const key of [...bad, long, `a/${"é".repeat(128)}`, deep, ".tmp/x", ".tmp"]) {
       await expectCode(store.put(key, bytesOf("x")), "InvalidInput");
       await expectCode(store.putIfAbsent(key, bytesOf("x")), "InvalidInput");
+      await expectCode(store.assemble(key, [bytesOf("x")]), "InvalidInput");
+      await expectCode(store.assemble("k", [{ key, start: 0, end: 1 }]), "InvalidInput");
       await expectCode(store.get(key), "InvalidInput");
       await expectCode(store.getRange(key, 0, 1), "InvalidInput");
       await expectCode(store.head(key), "InvalidInput");
@@ -208,6 +212,9 @@ function describeRefusals(makeStore: MakeStore): void {
     const signal = AbortSignal.abort();
     await expectCode(store.put("k", bytesOf("new"), { signal }), "Canceled");
     await expectCode(store.putIfAbsent("free", bytesOf("new"), { signal }), "Canceled");
+    const pieces = [bytesOf("new"), { key: "k", start: 0, end: 1 }];
+    await expectCode(store.assemble("k", pieces, { signal }), "Canceled");
+    await expectCode(store.assemble("free", [], { signal }), "Canceled");
     await expectCode(store.get("k", { signal }), "Canceled");
     await expectCode(store.getRange("k", 0, 1, { signal }), "Canceled");
     await expectCode(store.head("k", { signal }), "Canceled");
