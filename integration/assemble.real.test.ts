@@ -200,7 +200,9 @@ test("MinIO: after any request that fails, or an abort, no upload and no object 
   await direct.delete("warm");
   const names = ["HEAD", "begin", "GET bytes", "part", "copy", "end"];
   for (const name of names) {
-    for (const verdict of ["refuse", { status: 503 }, "abort"] as const) {
+    for (const verdict of ["refuse", "lose", { status: 503 }, "abort"] as const) {
+      // Of an upload of which nobody knows the number, only the server can get rid.
+      if (name === "begin" && verdict === "lose") continue;
       const abort = new AbortController();
       let isDone = false;
       watch(toMinio, (request) => {
@@ -214,9 +216,11 @@ test("MinIO: after any request that fails, or an abort, no upload and no object 
       const { signal } = abort;
       await expect(store.assemble("new", pieces, { signal })).rejects.toMatchObject({ code });
       expect(isDone).toBe(true);
-      await expect(direct.head("new")).rejects.toMatchObject({ code: "NotFound" });
+      const isThere = name === "end" && verdict === "lose";
+      expect(await keysOf(direct)).toEqual(isThere ? ["new", "source"] : ["source"]);
+      await direct.delete("new");
       const left = await minioClient(minio).listIncompleteUploads(bucket, "", true).toArray();
-      expect(left, `${name} ${String(verdict)}`).toEqual([]);
+      expect(left, `${name} ${JSON.stringify(verdict)}`).toEqual([]);
     }
   }
 });
@@ -313,7 +317,7 @@ test("GCS: after any request that fails, or an abort, no temporary object is lef
       await expect(store.assemble("t/new", pieces, { signal })).rejects.toMatchObject({ code });
       expect(isDone).toBe(true);
       const left = (await keysOf(direct)).filter((key) => key !== "t/new");
-      expect(left, `${name} ${String(verdict)}`).toEqual(["t/a"]);
+      expect(left, `${name} ${JSON.stringify(verdict)}`).toEqual(["t/a"]);
       await direct.delete("t/new");
     }
   }

@@ -8,7 +8,7 @@ import { isRange, joinPieces } from "./pieces.ts";
 export interface FileAssembly {
   pieces: readonly Piece[];
   /** Path of an object's file. */
-  pathOf(key: string): string;
+  pathOf: (key: string) => string;
   signal: AbortSignal | undefined;
   /** For messages. */
   attempt: string;

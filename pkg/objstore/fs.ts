@@ -259,7 +259,7 @@ interface Write {
   attempt: string;
   signal: AbortSignal | undefined;
   /** Writes the content. */
-  fill(file: FileHandle): Promise<void>;
+  fill: (file: FileHandle) => Promise<void>;
   /** Gives `tmp` the name `path`; false if the name is taken. */
   place(tmp: string, path: string): Promise<boolean>;
 }

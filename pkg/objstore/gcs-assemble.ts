@@ -15,7 +15,7 @@
  */
 import { Readable } from "node:stream";
 import type { Bucket } from "@google-cloud/storage";
-import { abortable, notFound, sourceChanged } from "./checks.ts";
+import { abortable, checkSignal, notFound, sourceChanged } from "./checks.ts";
 import { gcsStatusOf } from "./gcs-errors.ts";
 import type { GcsOptions } from "./gcs-options.ts";
 import { readRange } from "./gcs-read.ts";
@@ -49,7 +49,7 @@ const componentsMax = 32;
 const parallelSends = 2;
 /** What is read and sent at once. */
 const chunkBytes = 8 * 1024 * 1024;
-const deleteTimeoutMs = 10_000;
+const cleanUpMs = 10_000;
 
 /** Throws the client's errors, and SpoorErrors about the sources. */
 export async function assembleObject(assembly: Assembly): Promise<void> {
@@ -90,6 +90,8 @@ class Composition {
   readonly #sources: Sources;
   readonly #storageClass: string;
   readonly #temporaries: string[] = [];
+  /** Requests that make temporary objects; after an abort some may still be under way. */
+  readonly #requests: Promise<unknown>[] = [];
 
   constructor(
     assembly: Assembly,
@@ -125,7 +127,9 @@ class Composition {
       const [sources, storageClass] = [this.#sources, this.#storageClass];
       const to = this.#temporary();
       try {
-        await send(this.#assembly, { to, pieces, sources, signal, storageClass });
+        await this.#ask(signal, async () => {
+          await send(this.#assembly, { to, pieces, sources, signal, storageClass });
+        });
       } catch (error) {
         failed.abort();
         throw error;
@@ -152,22 +156,30 @@ class Composition {
   }
 
   async #compose(names: readonly Name[], to: string): Promise<void> {
-    const { bucket, options, signal, key } = this.#assembly;
+    const { bucket, options, signal } = this.#assembly;
     const { kmsKeyName } = options;
-    await told(this.#assembly, { kind: "assemble" }, async () => {
-      const request = bucket.file(to).request({
-        method: "POST",
-        uri: "/compose",
-        json: { destination: metadataOf(options), sourceObjects: names },
-        ...(kmsKeyName === "" ? {} : { qs: { kmsKeyName } }),
-      });
+    const compose = async (): Promise<void> => {
       try {
-        await abortable(request, signal, `assemble object ${key}`);
+        await bucket.file(to).request({
+          method: "POST",
+          uri: "/compose",
+          json: { destination: metadataOf(options), sourceObjects: names },
+          ...(kmsKeyName === "" ? {} : { qs: { kmsKeyName } }),
+        });
       } catch (error) {
         if (gcsStatusOf(error) !== 404) throw error;
         throw sourceChanged(names.map(({ name }) => name).join(" or "), error);
       }
-    });
+    };
+    checkSignal(signal, `assemble object ${to}`);
+    await this.#ask(signal, async () => await told(this.#assembly, { kind: "assemble" }, compose));
+  }
+
+  /** An abort ends the waiting; the request goes on, so that what it makes can be removed. */
+  async #ask(signal: AbortSignal | undefined, request: () => Promise<void>): Promise<void> {
+    const asked = request();
+    this.#requests.push(asked);
+    await abortable(asked, signal, `assemble object ${this.#assembly.key}`);
   }
 
   /** Noted before it is made: after an answer that was lost it is there, too. */
@@ -183,7 +195,9 @@ class Composition {
    */
   async #removeTemporaries(): Promise<void> {
     const { bucket } = this.#assembly;
-    const signal = AbortSignal.timeout(deleteTimeoutMs);
+    const signal = AbortSignal.timeout(cleanUpMs);
+    const ended = Promise.allSettled(this.#requests);
+    await abortable(ended, signal, "wait for requests").catch(() => "some may leave something");
     await inLanes(this.#temporaries, componentsMax, async (name) => {
       const request = async (): Promise<void> => {
         const deleted = bucket.file(name).delete({ ignoreNotFound: true });
@@ -214,7 +228,9 @@ async function send(assembly: Assembly, sending: Sending): Promise<void> {
   const { to, pieces, signal, storageClass } = sending;
   const bytes = bytesOfPieces(pieces);
   const chunks = chunksOf(assembly, sending);
-  const common = { options, signal, ...(storageClass === undefined ? {} : { storageClass }) };
+  // A temporary object that is being sent is waited for, and then removed.
+  const stop = to === assembly.key ? signal : undefined;
+  const common = { options, signal: stop, ...(storageClass === undefined ? {} : { storageClass }) };
   const isSmall = bytes <= chunkBytes;
   const whole = isSmall ? Buffer.concat(await Array.fromAsync(chunks), bytes) : undefined;
   await told(assembly, { kind: "assemble", bytes }, async () => {
@@ -232,6 +248,7 @@ async function* chunksOf(
   for (const piece of pieces) {
     const size = sizeOf(piece);
     for (let at = 0; at < size; at += chunkBytes) {
+      checkSignal(signal, `read bytes for object ${assembly.key}`);
       const part = slicePiece(piece, at, Math.min(size, at + chunkBytes));
       yield isRange(part) ? await readSource(assembly, part, { sources, signal }) : part;
     }
