@@ -122,7 +122,7 @@ function describeLongRanges(makeStore: MakeStore): void {
     }
   });
 
-  test("assemble: whole long objects, more than one composition takes, with bytes between", async () => {
+  test("assemble: more whole long objects than one composition takes, bytes between", async () => {
     const store = await makeStore();
     const sizeBytes = bound + 1;
     await store.put("block", patternOf(sizeBytes));
@@ -249,7 +249,7 @@ function describeAssemblyRefusals(makeStore: MakeStore): void {
 }
 
 function describeAborts(makeStore: MakeStore): void {
-  test("assemble: a signal that aborts on the way leaves the old object, or the new one", async () => {
+  test("assemble: an abort on the way leaves the old object, or the new one", async () => {
     const store = await makeStore();
     const [old, long] = [bytesOf("old"), patternOf(3 * bound)];
     await store.put("k", old);

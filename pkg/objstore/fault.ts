@@ -1,9 +1,9 @@
 /**
  * A store that fails on purpose. A call fails before it takes effect (nothing happened), or after
  * (it happened and the answer was lost); it is slow, so that others overtake it; it reads a range,
- * or assembles one into an object, of which a bit was flipped on the way; it lists without what was written last. Tests run an
- * action again and again with `failNth(1)`, `failNth(2)`, ... until it goes through without a
- * fault.
+ * or assembles one into an object, of which a bit was flipped on the way; it lists without what was
+ * written last. Tests run an action again and again with `failNth(1)`, `failNth(2)`, ... until it
+ * goes through without a fault.
  */
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { RequestKind } from "./ledger.ts";

@@ -2,9 +2,9 @@
  * Makes an object of pieces in Google Cloud Storage, which joins whole objects ("compose") but
  * copies no ranges.
  *
- *     no piece is a whole object of 5 MiB      all is read, and sent on as one upload
- *     some are                                 what lies between them becomes temporary objects, and
- *                                              all are composed, 32 at a time
+ *     no piece is a whole object of 5 MiB     all is read, and sent on as one upload
+ *     some are                                what lies between them becomes temporary objects;
+ *                                             all are composed, 32 at a time
  *
  * So nobody needs temporary objects for ranges: those would be billed for days where a bucket keeps
  * what is deleted. Composed objects must be of one storage class, and so is the result: if it would

@@ -2,11 +2,82 @@
  * What S3 servers answer that MinIO cannot be brought to: a server of the test sends the bytes
  * that AWS documents. Also what Spoor sends: headers of encryption, class, tags and checksums.
  */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { crc32 } from "node:zlib";
-import { expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { toSpoorError } from "#pkg/errors/errors.ts";
+import type { ObjectStore } from "./objstore.ts";
 import { openS3Store } from "./s3.ts";
-import { type Answer, s3TestOptions, type Seen, serveS3, xml } from "./s3-testing.ts";
+import type { S3Options } from "./s3-options.ts";
+
+interface Seen {
+  method: string;
+  url: string;
+  headers: IncomingMessage["headers"];
+  body: Buffer;
+}
+
+interface Answer {
+  status: number;
+  headers?: Record<string, string>;
+  body?: string | Buffer;
+  /** Ends the connection after the body, however long it was said to be. */
+  cutOff?: boolean;
+}
+
+let server: Server | undefined;
+afterEach(async () => {
+  server?.closeAllConnections();
+  server?.close();
+  if (server !== undefined) await once(server, "close");
+  server = undefined;
+});
+
+async function serve(
+  answer: (request: Seen) => Answer,
+  over: Partial<S3Options> = {},
+): Promise<{ store: ObjectStore; seen: Seen[] }> {
+  const seen: Seen[] = [];
+  const onRequest = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    const { method = "", url = "", headers } = request;
+    seen.push({ method, url, headers, body: Buffer.concat(chunks) });
+    const { status, headers: sent = {}, body = "", cutOff } = answer(seen.at(-1)!);
+    response.writeHead(status, sent);
+    if (cutOff === true) response.write(body, () => response.destroy());
+    else response.end(body);
+  };
+  server = createServer((request, response) => void onRequest(request, response));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  return { store: openS3Store({ ...options(`http://127.0.0.1:${port}`), ...over }), seen };
+}
+
+function options(endpoint: string): S3Options {
+  return {
+    bucket: "b",
+    endpoint,
+    region: "eu-west-1",
+    pathStyle: true,
+    accessKeyId: "id",
+    secretAccessKey: "secret",
+    sessionToken: "",
+    encryption: "none",
+    kmsKeyId: "",
+    storageClass: "",
+    tags: {},
+    partBytes: 5 * 1024 * 1024,
+    checksums: "when_supported",
+  };
+}
+
+function xml(code: string, more = ""): string {
+  return `<?xml version="1.0"?><Error><Code>${code}</Code><Message>said so</Message>${more}</Error>`;
+}
 
 const content = new Uint8Array([1, 2, 3]);
 
@@ -37,7 +108,7 @@ const errors: [string, Answer, { code: string; reason: string; retryAfterMs?: nu
 ];
 
 test.each(errors)("%s becomes a typed error", async (name, answer, expected) => {
-  const { store, seen } = await serveS3(() => ({ ...answer, body: xml(name) }));
+  const { store, seen } = await serve(() => ({ ...answer, body: xml(name) }));
   const error = await store.putIfAbsent("k", content).catch(toSpoorError);
   expect(error).toMatchObject(expected);
   expect(seen).toHaveLength(1);
@@ -45,11 +116,11 @@ test.each(errors)("%s becomes a typed error", async (name, answer, expected) => 
 
 test("a bucket of another region says which", async () => {
   const body = xml("AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>");
-  const { store } = await serveS3(() => ({ status: 400, body }));
+  const { store } = await serve(() => ({ status: 400, body }));
   const error = await store.get("k").catch(toSpoorError);
   expect(error).toMatchObject({ code: "InvalidInput", reason: "wrong_region" });
   expect(String(error)).toContain("the bucket is in another region, its region is eu-central-1");
-  const moved = await serveS3(() => ({
+  const moved = await serve(() => ({
     status: 301,
     headers: { "x-amz-bucket-region": "us-west-2" },
   }));
@@ -60,7 +131,7 @@ test("a bucket of another region says which", async () => {
 
 test("a body that ends early, or is not what was stored, is not taken for the object", async () => {
   const headers = { "content-length": "10" };
-  const short = await serveS3(() => ({ status: 200, headers, body: "12345", cutOff: true }));
+  const short = await serve(() => ({ status: 200, headers, body: "12345", cutOff: true }));
   await expect(short.store.get("k")).rejects.toMatchObject({
     code: "Unavailable",
     reason: "connection_lost",
@@ -68,9 +139,9 @@ test("a body that ends early, or is not what was stored, is not taken for the ob
   const sum = Buffer.alloc(4);
   sum.writeUInt32BE(crc32("1234567890"));
   const checked = { ...headers, "x-amz-checksum-crc32": sum.toString("base64") };
-  const good = await serveS3(() => ({ status: 200, headers: checked, body: "1234567890" }));
+  const good = await serve(() => ({ status: 200, headers: checked, body: "1234567890" }));
   expect(Buffer.from(await good.store.get("k")).toString()).toBe("1234567890");
-  const bad = await serveS3(() => ({ status: 200, headers: checked, body: "1234567891" }));
+  const bad = await serve(() => ({ status: 200, headers: checked, body: "1234567891" }));
   await expect(bad.store.get("k")).rejects.toMatchObject({
     code: "Corrupt",
     reason: "checksum_mismatch",
@@ -78,7 +149,7 @@ test("a body that ends early, or is not what was stored, is not taken for the ob
 });
 
 test("a server that ignores ranges is found out", async () => {
-  const { store } = await serveS3(() => ({
+  const { store } = await serve(() => ({
     status: 200,
     headers: { "content-length": "10" },
     body: "1234567890",
@@ -88,22 +159,22 @@ test("a server that ignores ranges is found out", async () => {
 });
 
 test("no server, and one that answers nonsense", async () => {
-  const store = openS3Store(s3TestOptions("http://127.0.0.1:1"));
+  const store = openS3Store(options("http://127.0.0.1:1"));
   await expect(store.get("k")).rejects.toMatchObject({
     code: "Unavailable",
     reason: "unreachable",
   });
-  const nowhere = openS3Store(s3TestOptions("http://spoor.invalid"));
+  const nowhere = openS3Store(options("http://spoor.invalid"));
   await expect(nowhere.get("k")).rejects.toMatchObject({
     code: "Unavailable",
     reason: "host_not_found",
   });
-  const { store: html } = await serveS3(() => ({ status: 502, body: "<html>bad gateway</html>" }));
+  const { store: html } = await serve(() => ({ status: 502, body: "<html>bad gateway</html>" }));
   await expect(html.get("k")).rejects.toMatchObject({ code: "Unavailable" });
 });
 
 test("writes carry encryption, class, tags, checksum and the condition", async () => {
-  const { store, seen } = await serveS3(() => ({ status: 200 }), {
+  const { store, seen } = await serve(() => ({ status: 200 }), {
     encryption: "kms",
     kmsKeyId: "key-1",
     storageClass: "STANDARD_IA",
@@ -132,7 +203,7 @@ test("writes carry encryption, class, tags, checksum and the condition", async (
 });
 
 test("checksums when_required: none is sent nor asked for", async () => {
-  const { store, seen } = await serveS3(() => ({ status: 200 }), { checksums: "when_required" });
+  const { store, seen } = await serve(() => ({ status: 200 }), { checksums: "when_required" });
   await store.put("k", content);
   await store.get("k");
   for (const { headers } of seen) {
@@ -153,7 +224,7 @@ test("an upload in parts that fails is aborted, and its parts are checked each",
     if (method === "DELETE") return { status: 204 };
     return { status: 200, headers: { etag: '"e"' } };
   };
-  const { store, seen } = await serveS3(answer);
+  const { store, seen } = await serve(answer);
   await expect(store.put("k", bytes)).rejects.toMatchObject({ reason: "slow_down" });
   const last = seen.at(-1)!;
   expect(last.method).toBe("DELETE");
@@ -171,7 +242,7 @@ test("deleteMany says which object could not be deleted", async () => {
   const body =
     '<?xml version="1.0"?><DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code>' +
     "<Message>no</Message></Error></DeleteResult>";
-  const { store } = await serveS3(() => ({ status: 200, body }));
+  const { store } = await serve(() => ({ status: 200, body }));
   const error = await store.deleteMany(["a", "b"]).catch(toSpoorError);
   expect(error).toMatchObject({ code: "InvalidInput", reason: "access_denied" });
   expect(String(error)).toContain("delete object b");

@@ -1,9 +1,78 @@
 /** How objects are assembled on servers that answer as AWS and others do. */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { crc32 } from "node:zlib";
-import { expect, test } from "vitest";
-import type { ObjectRange } from "./objstore.ts";
+import { expect, onTestFinished, test } from "vitest";
+import type { ObjectRange, ObjectStore } from "./objstore.ts";
 import { joinedBytesMax, parallelParts } from "./pieces.ts";
-import { type Answer, type Seen, serveS3, xml } from "./s3-testing.ts";
+import { openS3Store } from "./s3.ts";
+import type { S3Options } from "./s3-options.ts";
+
+interface Seen {
+  method: string;
+  url: string;
+  headers: IncomingMessage["headers"];
+  body: Buffer;
+}
+
+interface Answer {
+  status: number;
+  headers?: Record<string, string>;
+  body?: string | Buffer;
+}
+
+/** Runs until the test ends. */
+async function serveS3(
+  answer: (request: Seen) => Answer | Promise<Answer>,
+  over: Partial<S3Options> = {},
+): Promise<{ store: ObjectStore; seen: Seen[] }> {
+  const seen: Seen[] = [];
+  const onRequest = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    const { method = "", url = "", headers } = request;
+    const one = { method, url, headers, body: Buffer.concat(chunks) };
+    seen.push(one);
+    const { status, headers: sent = {}, body = "" } = await answer(one);
+    response.writeHead(status, sent).end(body);
+  };
+  const server = createServer((request, response) => void onRequest(request, response));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, "close");
+  });
+  const { port } = server.address() as AddressInfo;
+  const endpoint = `http://127.0.0.1:${port}`;
+  return { store: openS3Store({ ...s3TestOptions(endpoint), ...over }), seen };
+}
+
+function s3TestOptions(endpoint: string): S3Options {
+  return {
+    bucket: "b",
+    endpoint,
+    region: "eu-west-1",
+    pathStyle: true,
+    accessKeyId: "id",
+    secretAccessKey: "secret",
+    sessionToken: "",
+    encryption: "none",
+    kmsKeyId: "",
+    storageClass: "",
+    tags: {},
+    partBytes: 5 * 1024 * 1024,
+    checksums: "when_supported",
+  };
+}
+
+/** The body of an error. */
+function xml(code: string): string {
+  const error = `<Code>${code}</Code><Message>said so</Message>`;
+  return `<?xml version="1.0"?><Error>${error}</Error>`;
+}
 
 const MIB = 1024 * 1024;
 const footer = new Uint8Array([1, 2, 3]);

@@ -1,10 +1,11 @@
 /**
  * A store in a bucket of S3 or of a server that speaks its protocol: MinIO, Ceph RGW, R2.
  *
- * One call is one try: what retries, waits and limits stands around it (`open-store.ts`). Small
+ * One call is one try: what retries, waits and limits stands around it (`store-config.ts`). Small
  * objects are one PUT with their CRC-32, which the server checks before it takes them; large ones
- * go up in parts (`s3-upload.ts`), of which the server copies some (`s3-assemble.ts`). The conditional create is `If-None-Match: *`. Whole objects are
- * checked against the checksum that the server kept, where it kept one.
+ * go up in parts (`s3-upload.ts`), of which the server copies some (`s3-assemble.ts`). The
+ * conditional create is `If-None-Match: *`. Whole objects are checked against the checksum that the
+ * server kept, where it kept one.
  */
 import { S3Client } from "@aws-sdk/client-s3";
 import { DeleteObjectCommand, DeleteObjectsCommand } from "@aws-sdk/client-s3";
