@@ -12,7 +12,7 @@ import { searchNewest, type SearchResult } from "./search.ts";
 import { broken, headShard, tenant, TestSpans } from "./testing.ts";
 
 const { signal } = new AbortController();
-const memoryBytesMax = 2 ** 28;
+const most = { memoryBytesMax: 2 ** 28, jobBytesMax: 2 ** 22, jobRowGroupsMax: 64 };
 
 /** Few ids, few times: traces with many spans, spans that tie, spans that come twice. */
 const spanSpec = fc
@@ -218,7 +218,11 @@ const queryOf = fc.record({
   condition: fc.constantFrom<(Condition | undefined)[]>(undefined, undefined, ...conditions),
   limit: fc.integer({ min: 1, max: 15 }),
   spansPerTrace: fc.integer({ min: 0, max: 5 }),
-  concurrency: fc.integer({ min: 1, max: 5 }),
+  options: fc.record({
+    concurrency: fc.integer({ min: 1, max: 5 }),
+    jobBytesMax: fc.constantFrom(1, 30_000, 2 ** 22),
+    jobRowGroupsMax: fc.constantFrom(1, 3, 64),
+  }),
 });
 
 function queryFor(query: Partial<SearchQuery>): SearchQuery {
@@ -227,7 +231,7 @@ function queryFor(query: Partial<SearchQuery>): SearchQuery {
 }
 
 async function search(spans: TestSpans, query: Partial<SearchQuery> = {}): Promise<SearchResult> {
-  return await searchNewest(spans.both, queryFor(query), { concurrency: 3, memoryBytesMax });
+  return await searchNewest(spans.both, queryFor(query), { concurrency: 3, ...most });
 }
 
 describe("searchNewest", () => {
@@ -239,15 +243,15 @@ describe("searchNewest", () => {
       fc.asyncProperty(
         chunks(blocks),
         queryOf,
-        async (all, { start, length, limit, spansPerTrace, concurrency, condition }) => {
+        async (all, { start, length, limit, spansPerTrace, options, condition }) => {
           const spans = await build(all);
           const range = { startNano: BigInt(start), endNano: BigInt(start + length) };
           const filter = filterOf(condition);
           const query = { tenant, ...range, limit, spansPerTrace, filter, signal };
-          const result = await searchNewest(spans.both, query, { concurrency, memoryBytesMax });
+          const result = await searchNewest(spans.both, query, { ...most, ...options });
           const specs = all.flatMap((one) => one.specs);
-          const options = { limit, spansPerTrace, condition };
-          expect(result.traces).toEqual(oracleSearch(specs, range, options));
+          const asked = { limit, spansPerTrace, condition };
+          expect(result.traces).toEqual(oracleSearch(specs, range, asked));
           expect(result.failures).toEqual([]);
           expect(result.stats.completedJobs).toBe(result.stats.totalJobs);
           expect(spans.pins).toBe(0);
@@ -290,7 +294,7 @@ describe("searchNewest", () => {
     }
     const { traces } = await searchNewest(spans.both, queryFor({ limit: 2 }), {
       concurrency: 1,
-      memoryBytesMax,
+      ...most,
     });
     expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(8), idOf(7)]);
     expect(asked).toEqual(["log/1/7", "log/1/6"]);
