@@ -19,8 +19,10 @@ export function comparePlaces(a: Place, b: Place): number {
 }
 
 export interface KnownTrace extends Place {
-  /** Shards that have listed it. */
-  readonly seenIn: Set<ShardState>;
+  /** Shards that have listed it: one, most often. */
+  readonly seenIn: ShardState[];
+  /** Maybes and candidates are told apart by it; what is rejected does not match. */
+  kind: "candidate" | "maybe" | "rejected";
   /** Undefined until all shards that may hold the trace were asked. */
   trace: MergedTrace | undefined;
 }
@@ -47,7 +49,7 @@ export class ShardState {
   }
 }
 
-/** What one known trace takes: its id as text, its places in maps, its set. */
+/** What one known trace takes: its id as text, its places in maps and lists. */
 const traceBytes = 400;
 /** What a resolved one takes beside that, and each span that is shown of it. */
 const detailBytes = 500;
@@ -55,8 +57,9 @@ const spanBytes = 300;
 
 export class Candidates {
   readonly #known = new Map<string, KnownTrace>();
-  readonly #maybes = new Map<string, KnownTrace>();
-  readonly #rejected = new Set<string>();
+  readonly #candidates = new Set<KnownTrace>();
+  /** And others that were maybes. */
+  #maybes: KnownTrace[] = [];
   readonly #bytesMax: number;
   #detailsBytes = 0;
 
@@ -66,49 +69,54 @@ export class Candidates {
 
   /** How many traces are known. */
   get size(): number {
-    return this.#known.size + this.#maybes.size + this.#rejected.size;
+    return this.#known.size;
   }
 
   /** The first of the answer, as far as is known. */
   top(limit: number): KnownTrace[] {
-    return [...this.#known.values()].sort(comparePlaces).slice(0, limit);
+    return [...this.#candidates].sort(comparePlaces).slice(0, limit);
   }
 
   /** A shard has listed a trace: as one that matches, or as one that may. */
-  learn(place: Place, state: ShardState, isMatch: boolean): void {
-    const { id, startNano } = place;
-    if (this.#rejected.has(id)) return;
-    const known = this.#known.get(id) ?? this.#maybes.get(id);
+  learn({ id, startNano }: Place, state: ShardState, isMatch: boolean): void {
+    const known = this.#known.get(id);
     if (known === undefined) {
-      const traces = isMatch ? this.#known : this.#maybes;
-      traces.set(id, { id, startNano, seenIn: new Set([state]), trace: undefined });
-      if (traces.size % 1024 === 0) this.#checkBytes();
+      this.#add({ id, startNano, seenIn: [state], kind: "maybe", trace: undefined }, isMatch);
       return;
     }
-    known.seenIn.add(state);
+    if (known.kind === "rejected") return;
+    if (!known.seenIn.includes(state)) known.seenIn.push(state);
     // What is resolved has been asked for everywhere: no list can move it.
     if (known.trace === undefined && startNano < known.startNano) known.startNano = startNano;
     // In two shards: only both together tell.
-    if (isMatch || known.seenIn.size > 1) this.promote(known);
+    if (isMatch || known.seenIn.length > 1) this.promote(known);
+  }
+
+  #add(trace: KnownTrace, isMatch: boolean): void {
+    this.#known.set(trace.id, trace);
+    if (isMatch) this.promote(trace);
+    else this.#maybes.push(trace);
+    if (this.#known.size % 1024 === 0) this.#checkBytes();
   }
 
   /** A maybe becomes a candidate. */
   promote(trace: KnownTrace): void {
-    this.#maybes.delete(trace.id);
-    this.#known.set(trace.id, trace);
+    trace.kind = "candidate";
+    this.#candidates.add(trace);
   }
 
   /** Maybes that would come before `last` in the answer; undefined: all of them. */
   maybesBefore(last: Place | undefined): KnownTrace[] {
-    const all = [...this.#maybes.values()];
-    return last === undefined ? all : all.filter((one) => comparePlaces(one, last) < 0);
+    this.#maybes = this.#maybes.filter(({ kind }) => kind === "maybe");
+    if (last === undefined) return this.#maybes;
+    return this.#maybes.filter((one) => comparePlaces(one, last) < 0);
   }
 
   /** The trace does not match: it is not learnt again from a shard that knows a part of it. */
-  reject({ id }: Place): void {
-    this.#known.delete(id);
-    this.#maybes.delete(id);
-    this.#rejected.add(id);
+  reject(trace: KnownTrace): void {
+    trace.kind = "rejected";
+    trace.seenIn.length = 0;
+    this.#candidates.delete(trace);
   }
 
   resolve(known: KnownTrace, trace: MergedTrace): void {

@@ -44,9 +44,12 @@ import { type Failure, forEachBounded, isQueryFault, throwIfEnded } from "./view
 
 /** How much more a shard is asked for, each time that its list was too short. */
 const limitGrowth = 4;
-/** Jobs at first; then twice as many each time, so that a long range reads little. */
+/**
+ * Jobs at first; then twice as many each time, so that a long range reads little. Once there are as
+ * many as may be asked at a time, each of them grows.
+ */
 const firstWave = 4;
-/** The bytes of the first jobs are as much smaller, and then twice as many each time. */
+/** What share of its bytes a job has at first. */
 const firstJobDivisor = 16;
 
 /** Looks into bloom filters before other work has its turn. */
@@ -162,10 +165,11 @@ export class SearchRun {
       const request = { startNano, endNano, limit: state.nextLimit, filter };
       return { state, shard: state.shard, request };
     });
-    const share = Math.min(1, 2 ** wave / firstJobDivisor);
-    const jobBytesMax = this.#bounds.jobBytesMax * share;
+    const growth = firstWave * 2 ** wave;
+    const share = Math.max(1, growth / this.#concurrency) / firstJobDivisor;
+    const jobBytesMax = this.#bounds.jobBytesMax * Math.min(1, share);
     const jobs = jobsOf(asks, { ...this.#bounds, jobBytesMax });
-    const now = jobs.slice(0, Math.min(firstWave * 2 ** wave, this.#concurrency));
+    const now = jobs.slice(0, Math.min(growth, this.#concurrency));
     await Promise.all(
       now.map(async (job) => {
         for (const { state } of job) state.isAsked = true;
@@ -219,10 +223,10 @@ export class SearchRun {
     state: ShardState,
     isMatch: boolean,
   ): Place | undefined {
-    const bytes = Buffer.from(ids.buffer, ids.byteOffset, ids.length);
+    const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("hex");
     let last: Place | undefined;
     for (let i = 0; i < startNanos.length; i++) {
-      last = { id: bytes.toString("hex", i * 16, i * 16 + 16), startNano: startNanos[i] };
+      last = { id: text.slice(i * 32, i * 32 + 32), startNano: startNanos[i] };
       this.#candidates.learn(last, state, isMatch);
     }
     return last;
@@ -354,23 +358,27 @@ export class SearchRun {
   ): Promise<number[]> {
     const isListed = this.#hasListedAll(state);
     const isUnknown = ({ seenIn }: KnownTrace): boolean =>
-      !isListed && !seenIn.has(state) && !isDisjoint(state, seenIn);
+      !isListed && !seenIn.includes(state) && !isDisjoint(state, seenIn);
     // Bloom filters are read where they can tell something.
     const marks = traces.some(isUnknown)
       ? await state.shard.mayHoldTraces(ids, this.#query.signal)
       : undefined;
     const some: number[] = [];
-    for (let i = 0; i < traces.length; i++) {
-      const trace = traces[i];
-      if (withSeen && trace.seenIn.has(state)) some.push(i);
-      else if (marks?.[i] === 1 && isUnknown(trace)) some.push(i);
+    if (withSeen) {
+      traces.forEach(({ seenIn }, i) => {
+        if (seenIn.includes(state)) some.push(i);
+      });
+    }
+    if (marks === undefined) return some;
+    for (let i = marks.indexOf(1); i >= 0; i = marks.indexOf(1, i + 1)) {
+      if (isUnknown(traces[i])) some.push(i);
     }
     return some;
   }
 }
 
 /** Whether a shard that has the trace tells that this one does not. */
-function isDisjoint({ shard: { disjoint } }: ShardState, seenIn: ReadonlySet<ShardState>): boolean {
+function isDisjoint({ shard: { disjoint } }: ShardState, seenIn: readonly ShardState[]): boolean {
   if (disjoint === undefined) return false;
   for (const { shard } of seenIn) if (shard.disjoint === disjoint) return true;
   return false;

@@ -133,9 +133,11 @@ export function markBloom(
   pairs: Uint32Array,
   marks: Uint8Array,
 ): void {
-  const { shards, bitsPerShard: bits, hashes } = shape;
+  const { shards, hashes } = shape;
   const { index, bytes } = shard;
   checkShardBytes(shape, bytes);
+  // Unsigned on both sides: a remainder of doubles takes several times as long.
+  const bits = shape.bitsPerShard >>> 0;
   for (let i = 0; i < marks.length; i++) {
     const first = pairs[i * 2];
     const second = pairs[i * 2 + 1];
@@ -143,7 +145,7 @@ export function markBloom(
     let at = first | 0;
     let left = hashes;
     for (; left > 0; left--) {
-      const bit = (at >>> 0) % bits;
+      const bit = ((at >>> 0) % bits) >>> 0;
       if ((bytes[bit >>> 3] & (1 << (bit & 7))) === 0) break;
       at = (at + (second | 1)) | 0;
     }
