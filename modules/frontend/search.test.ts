@@ -325,6 +325,58 @@ describe("searchNewest", () => {
     expect(stats).toMatchObject({ totalJobs: 2, completedJobs: 1 });
   });
 
+  it("joins small row groups to jobs, few at first, and names the one that fails", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
+    const names = Array.from({ length: 40 }, (_, i) => `${100 + i}`);
+    for (const [i, name] of names.entries()) {
+      const block = await spans.addBlock(name, [spanOf(i + 1, i * 10)], place);
+      const isBad = name === "105";
+      if (isBad) spans.blocks[i] = broken(block, new SpoorError("Corrupt", "checksum is wrong"));
+    }
+    const blockBytes = spans.blocks[0].sizeBytes;
+    const options = { concurrency: 4, memoryBytesMax: 2 ** 28, jobRowGroupsMax: 64 };
+    const run = async (query: Partial<SearchQuery>): Promise<SearchResult> => {
+      spans.jobs.length = 0;
+      const jobs = { ...options, jobBytesMax: blockBytes * 10.5 };
+      return await searchNewest(spans.both, queryFor(query), jobs);
+    };
+    const newest = await run({ limit: 2 });
+    expect(newest.traces.map(({ traceId }) => traceId)).toEqual([idOf(40), idOf(39)]);
+    expect(spans.jobs.slice(0, 4).map((job) => job.length)).toEqual([1, 1, 1, 1]);
+    const { askedShards, jobs } = newest.plan;
+    expect([askedShards, jobs]).toEqual([4, spans.jobs.length]);
+    const all = await run({ limit: 100 });
+    const found = all.traces.map(({ traceId }) => traceId);
+    expect(found).toEqual(
+      names.flatMap((name, i) => (name === "105" ? [] : idOf(i + 1))).reverse(),
+    );
+    expect(all.failures.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/105.parquet row group 0: checksum is wrong/),
+    ]);
+    expect(all.stats).toMatchObject({ totalJobs: 40, completedJobs: 39 });
+    const expected = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 5, 5, 5, 5, 1, 1, 1, 1];
+    expect(spans.jobs.slice(0, expected.length).map((job) => job.length)).toEqual(expected);
+    const listed = spans.jobs.slice(0, expected.length).flat();
+    expect(new Set(listed).size).toBe(40);
+  });
+
+  it("asks who holds a part of a trace, not for details, where only the whole can tell", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
+    for (let i = 0; i < 10; i++) {
+      await spans.addBlock(`${i}`, [{ ...spanOf(i + 1, i * 10), name: "x" }], place);
+    }
+    const late = { ...spanOf(3, 95), spanId: "00000000000000aa", name: "y" };
+    await spans.addBlock("late", [late], place);
+    const condition = wholeTraceConditions[0];
+    const filter = filterOf({ ...condition, text: '{ trace:duration > 20ns && name = "x" }' });
+    const { traces, stats, failures } = await search(spans, { filter, limit: 5 });
+    expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(3)]);
+    expect(failures).toEqual([]);
+    expect(stats).toMatchObject({ totalJobs: 11, completedJobs: 11, inspectedTraces: 10 });
+  });
+
   it("says what is missing when only the details cannot be read", async () => {
     const spans = new TestSpans();
     const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };

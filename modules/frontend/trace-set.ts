@@ -24,10 +24,7 @@ export class TraceSet {
   }
 
   /** @param counts how many partitions the shards say there are. */
-  static async of(
-    traces: readonly KnownTrace[],
-    counts: ReadonlySet<number>,
-  ): Promise<TraceSet> {
+  static async of(traces: readonly KnownTrace[], counts: ReadonlySet<number>): Promise<TraceSet> {
     const ids = Buffer.alloc(traces.length * 16);
     for (let i = 0; i < traces.length; i++) {
       ids.write(traces[i].id, i * 16, "hex");

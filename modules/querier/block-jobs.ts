@@ -11,7 +11,12 @@ import { storeName } from "#pkg/objstore/store-config.ts";
 import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
-import { runShardsJob, type ShardQuestion, type ShardsAnswer, type ShardsJob } from "./shards-job.ts";
+import {
+  runShardsJob,
+  type ShardQuestion,
+  type ShardsAnswer,
+  type ShardsJob,
+} from "./shards-job.ts";
 import { runTagIndexJob, type TagIndexAnswer, type TagIndexJob } from "./tag-index-job.ts";
 
 export interface FindJob extends BlockJobBase {

@@ -193,7 +193,8 @@ function answerOf(answer: WorkerAnswer): BlockJobAnswer {
 }
 
 function nameOf(job: BlockJob): string {
-  const blocks = job.kind === "tagIndex" ? job.blocks.length : "items" in job ? job.items.length : 1;
+  const blocks =
+    job.kind === "tagIndex" ? job.blocks.length : "items" in job ? job.items.length : 1;
   const more = blocks > 1 ? ` and ${blocks - 1} more` : "";
   return `${job.kind} of block ${job.key}${more}`;
 }
