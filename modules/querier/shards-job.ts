@@ -114,7 +114,7 @@ async function answerOf(
       const { ids } = request as RequestOf<"held">;
       return await heldInRowGroup(await block.reader(), rowGroup, ids, arena);
     }
-    case "countTags": {
+    default: {
       const tagBlock = { index: block.index, reader: () => block.reader() };
       return await countRowGroupTags(tagBlock, rowGroup, request as RequestOf<"countTags">);
     }
