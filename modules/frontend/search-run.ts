@@ -223,13 +223,11 @@ export class SearchRun {
     state: ShardState,
     isMatch: boolean,
   ): Place | undefined {
-    const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("hex");
-    let last: Place | undefined;
-    for (let i = 0; i < startNanos.length; i++) {
-      last = { id: text.slice(i * 32, i * 32 + 32), startNano: startNanos[i] };
-      this.#candidates.learn(last, state, isMatch);
-    }
-    return last;
+    this.#candidates.learn({ ids, startNanos }, state, isMatch);
+    const last = startNanos.length - 1;
+    if (last < 0) return undefined;
+    const id = Buffer.from(ids.buffer, ids.byteOffset + last * 16, 16).toString("hex");
+    return { id, startNano: startNanos[last] };
   }
 
   /** Shards that cannot hold the trace which the condition names are not asked. */
@@ -254,6 +252,10 @@ export class SearchRun {
    * match nowhere. True if there is a new candidate.
    */
   async #settleMaybes(last: Place | undefined): Promise<boolean> {
+    if (this.#openShards(false).length === 0) {
+      this.#candidates.rejectMaybesBefore(last);
+      return false;
+    }
     const maybes = this.#candidates.maybesBefore(last);
     const held = await this.#heldElsewhere(maybes);
     for (let i = 0; i < maybes.length; i++) {
@@ -326,11 +328,16 @@ export class SearchRun {
     return this.#listsAll && frontier === undefined && !isPruned;
   }
 
+  /** Shards that may have traces, or with `withSeen` false: that may have such as are not known. */
+  #openShards(withSeen: boolean): ShardState[] {
+    return this.shards.filter(
+      (state) => !state.isFailed && !state.isExcluded && (withSeen || !this.#hasListedAll(state)),
+    );
+  }
+
   /** Which shards may hold which of the traces; with those that have listed them, or without. */
   async #whoMayHold(traces: readonly KnownTrace[], withSeen: boolean): Promise<TracesAsk[]> {
-    const isOpen = (state: ShardState): boolean =>
-      !state.isFailed && !state.isExcluded && (withSeen || !this.#hasListedAll(state));
-    const open = this.shards.filter(isOpen);
+    const open = this.#openShards(withSeen);
     if (traces.length === 0 || open.length === 0) return [];
     const set = await TraceSet.of(traces, this.#counts);
     const asks: TracesAsk[] = [];

@@ -30,8 +30,6 @@ interface Waiting {
   onAbort: () => void;
 }
 
-const idleTimeoutMs = 60_000;
-
 export class JobPool {
   readonly #options: JobPoolOptions;
   readonly #pool: Piscina<WorkerTask, WorkerAnswer>;
@@ -47,10 +45,10 @@ export class JobPool {
     this.#options = options;
     this.#pool = new Piscina<WorkerTask, WorkerAnswer>({
       filename: options.entry.href,
-      minThreads: 0,
+      // They are there before the first search, and what they keep open outlives a pause.
+      minThreads: options.threads,
       maxThreads: options.threads,
       concurrentTasksPerWorker: 1,
-      idleTimeout: idleTimeoutMs,
       // Jobs await reads of the store: a thread must not block in Atomics.wait between jobs.
       atomics: "disabled",
       workerData: options.workerData,
