@@ -3,7 +3,7 @@
  */
 import { setImmediate as yieldToEvents, setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
-import type { ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
+import type { HeldTracesRequest, ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
 import type { TagsRequest } from "#pkg/api/tags.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
@@ -65,6 +65,8 @@ class PartitionWorker {
         partition.listTraces(pinId, headId, request),
       traceDetails: ({ pinId, headId, request }: HeadCall<TraceDetailsRequest>) =>
         partition.traceDetails(pinId, headId, request),
+      heldTraces: ({ pinId, headId, request }: HeadCall<HeldTracesRequest>) =>
+        partition.heldTraces(pinId, headId, request),
       findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
         partition.findTrace(pinId, headId, request),
       countTags: ({ pinId, headId, request }: HeadCall<TagsRequest>) =>
