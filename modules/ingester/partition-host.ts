@@ -2,12 +2,12 @@
  * The main thread's end of one partition: starts its worker (again, if it dies), tells it what is
  * durable, hands closed heads to the committer, trims the log, pins heads for queries.
  */
-import { Worker } from "node:worker_threads";
 import type { PinnedHead } from "#pkg/api/query.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
+import { type StartThread, startWorker, type Thread } from "#pkg/rpc/thread.ts";
 import type { Limits, TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
@@ -29,6 +29,8 @@ export interface PartitionHostOptions extends Omit<CommitterOptions, "onCommitte
   config: IngesterConfig;
   headBytesMax: number;
   refusals: Refusals;
+  /** A worker thread unless given. */
+  startThread?: StartThread;
   /** Tenant -> how many of its offsets its table had reached once, and neither has any more. */
   lostCommits: ReadonlyMap<string, number>;
 }
@@ -55,7 +57,7 @@ export class PartitionHost {
   readonly #stopping: AbortController = new AbortController();
   /** Tenant -> offset that its table had reached, as told to the log; never goes back. */
   readonly #toldLog: Map<string, number>;
-  #worker: Worker | undefined;
+  #worker: Thread | undefined;
   #rpc: Rpc | undefined;
   #isCaughtUp = false;
   /** Settles when the last trim is done; never rejects. */
@@ -156,6 +158,7 @@ export class PartitionHost {
 
   #startWorker(): void {
     const { spanLog, logDir, config, headBytesMax, committed } = this.#options;
+    const { startThread = startWorker } = this.#options;
     const data: PartitionWorkerData = {
       logDir,
       partition: this.index,
@@ -167,9 +170,7 @@ export class PartitionHost {
       limits: recordLimits(this.#options.limits),
       headBytesMax,
     };
-    const worker = new Worker(new URL("partition-worker.ts", import.meta.url), {
-      workerData: data,
-    });
+    const worker = startThread(new URL("partition-worker.ts", import.meta.url), data);
     this.#worker = worker;
     const rpc = new Rpc(worker, {
       closed: (head: ClosedHead) => this.#committer.enqueue(head),

@@ -22,7 +22,7 @@ import { Arena } from "#pkg/bytes/arena.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { storeName } from "#pkg/objstore/store-config.ts";
-import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
+import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
 import { runTagIndexJob, type TagIndexAnswer, type TagIndexJob } from "./tag-index-job.ts";
@@ -71,13 +71,14 @@ export interface BlockJobAnswers {
 export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 
 export class BlockJobs {
-  readonly #stores = new ThreadStores();
+  readonly #stores: StoreOpener;
   readonly #blocks: OpenBlocks;
   /** For columns, from one job to the next. */
   readonly #arena = new Arena();
   #readBytes = 0;
 
-  constructor(options: OpenBlocksOptions) {
+  constructor(options: OpenBlocksOptions, stores: StoreOpener = new ThreadStores()) {
+    this.#stores = stores;
     this.#blocks = new OpenBlocks(options);
   }
 
