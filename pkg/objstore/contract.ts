@@ -26,6 +26,20 @@ function describeReads(makeStore: MakeStore): void {
     expect(textOf(await store.get("a/b/c"))).toBe("hello");
   });
 
+  test("nor do Buffers, whose slices are views, tie what is stored to a caller", async () => {
+    const store = await makeStore();
+    const written = Buffer.from("hello");
+    await store.put("put", written);
+    await store.putIfAbsent("created", written);
+    written.fill(0);
+    for (const key of ["put", "created"]) {
+      (await store.get(key)).fill(0);
+      (await store.getRange(key, 1, 3)).fill(0);
+      expect(textOf(await store.getRange(key, 1, 3))).toBe("el");
+      expect(textOf(await store.get(key))).toBe("hello");
+    }
+  });
+
   test("an empty object is an object", async () => {
     const store = await makeStore();
     await store.put("empty", new Uint8Array(0));

@@ -1,7 +1,7 @@
 /** A store in memory: for tests, simulations and a process that need not remember. */
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { checkRange, checkSignal, keyIsFolder, notFound, shortObject } from "./checks.ts";
+import { checkRange, checkSignal, copyOf, keyIsFolder, notFound, shortObject } from "./checks.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, compareKeys } from "./keys.ts";
 import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
 
@@ -45,7 +45,7 @@ export class MemoryStore implements ObjectStore {
   }
 
   async get(key: string, options: ReadOptions = {}): Promise<Uint8Array> {
-    return this.#find(key, options).bytes.slice();
+    return copyOf(this.#find(key, options).bytes);
   }
 
   async getRange(
@@ -57,7 +57,7 @@ export class MemoryStore implements ObjectStore {
     checkRange(key, start, end);
     const { bytes } = this.#find(key, options);
     if (bytes.length < end) throw shortObject(key, end, bytes.length);
-    return bytes.slice(start, end);
+    return copyOf(bytes, start, end);
   }
 
   async head(key: string, options: ReadOptions = {}): Promise<ObjectInfo> {
@@ -127,7 +127,7 @@ export class MemoryStore implements ObjectStore {
       throw new SpoorError("Unavailable", message, { reason: "disk_full" });
     }
     this.#sizeBytes = sizeBytes;
-    this.#objects.set(key, { bytes: bytes.slice(), modifiedMs: this.#clock.nowMs() });
+    this.#objects.set(key, { bytes: copyOf(bytes), modifiedMs: this.#clock.nowMs() });
     if (old === undefined) this.#keys.splice(this.#indexOf(key), 0, key);
   }
 
