@@ -1,0 +1,274 @@
+/**
+ * The whole process in a world of its own: a bucket in memory behind a network, a disk, a clock,
+ * clients, and all that can happen to them, by the choices of one seed. The same seed does the same
+ * things at the same times, and gives the same digest.
+ */
+import { rm } from "node:fs/promises";
+import { readBucket } from "#integration/parts/stored.ts";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { openLog } from "#pkg/log/log.ts";
+import { MemoryStore } from "#pkg/objstore/memory.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { openTable } from "#pkg/table/table.ts";
+import { Clients } from "./clients.ts";
+import { Dice } from "./dice.ts";
+import { Model, tenants } from "./model.ts";
+import { askRequest, askTrace } from "./questions.ts";
+import { chooseSettings, type Settings } from "./settings.ts";
+import { type Fates, Supervisor } from "./supervisor.ts";
+import { Trace } from "./trace.ts";
+import { VirtualTime } from "./virtual-time.ts";
+import { Weather } from "./weather.ts";
+
+export interface SimulationOptions {
+  seed: number;
+  /** Virtual minutes of load and faults. */
+  minutes: number;
+  /** An empty real folder for the log's files; emptied again. */
+  dir: string;
+  onLine?: (line: string) => void;
+}
+
+export interface SimulationResult {
+  seed: number;
+  minutes: number;
+  /** Of everything that happened, in order. */
+  digest: string;
+  events: number;
+  fates: Fates;
+  requests: number;
+  retries: number;
+  acknowledgedSpans: number;
+  lostSpans: number;
+  doubledSpans: number;
+  strayObjects: number;
+  blocks: number;
+  /** How questions were answered, and why requests were refused. */
+  outcomes: Record<string, number>;
+  refused: Record<string, number>;
+  logBytesMax: number;
+  /** Each is a failure. */
+  problems: string[];
+  /** What happened before the first problem, or at the end. */
+  lastLines: string[];
+}
+
+const minute = 60_000;
+const hour: number = 60 * minute;
+const startMs = 1_800_000_000_000;
+/** More problems tell nothing more. */
+const problemsMax = 20;
+const linesShown = 60;
+
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  const simulation = new Simulation(options);
+  await simulation.run();
+  await simulation.settle();
+  return await simulation.result();
+}
+
+class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #time = new VirtualTime(startMs);
+  readonly #dice: Dice;
+  readonly #trace: Trace;
+  readonly #weather: Weather;
+  readonly #model: Model;
+  readonly #settings: Settings;
+  readonly #store: MemoryStore;
+  readonly #supervisor: Supervisor;
+  readonly #clients: Clients;
+  readonly #problems: string[] = [];
+  #lastLines: string[] = [];
+  #logBytesMax = 0;
+  #isOver = false;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    const dice = new Dice(options.seed);
+    this.#dice = dice;
+    this.#trace = new Trace(options.onLine);
+    this.#settings = chooseSettings(dice.fork());
+    const time = this.#time;
+    this.#store = new MemoryStore({
+      clock: { nowMs: () => time.nowMs, sleep: () => Promise.resolve() },
+    });
+    this.#weather = new Weather(dice.fork(), tenants);
+    this.#model = new Model(dice.fork());
+    const world = {
+      dir: options.dir,
+      store: this.#store,
+      time,
+      weather: this.#weather,
+      settings: this.#settings,
+      trace: this.#trace,
+      onProblem: (problem: string) => this.#note(problem),
+    };
+    this.#supervisor = new Supervisor({ ...world, dice: dice.fork() });
+    const { fork } = { fork: () => dice.fork() };
+    const people = { ...world, model: this.#model, supervisor: this.#supervisor, dice: fork() };
+    this.#clients = new Clients(people);
+  }
+
+  /** Load and faults. */
+  async run(): Promise<void> {
+    const { minutes } = this.#options;
+    this.#changeWeather();
+    this.#strike();
+    this.#watchLog();
+    await this.#time.runUntil(startMs + minutes * minute);
+    this.#isOver = true;
+  }
+
+  /**
+   * The faults are over: without any help the process recovers, stores everything, and in a day
+   * deletes what nothing needs.
+   */
+  async settle(): Promise<void> {
+    this.#clients.stop();
+    this.#weather.clear();
+    this.#supervisor.calmDown();
+    this.#trace.add(this.#time.nowMs, "calm");
+    const { cutAgeMs, closedHeadsMax } = this.#settings.ingester;
+    const limitMs = 150 * minute + cutAgeMs * (closedHeadsMax + 2) + 30 * minute;
+    // Retries are over, and a sleeping machine has woken up.
+    await this.#time.runUntil(this.#time.nowMs + 150 * minute);
+    const isDrained = (): boolean => this.#supervisor.life?.parts?.spanLog.stats().records === 0;
+    const inTime = await this.#time.runUntil(this.#time.nowMs + limitMs, isDrained);
+    if (!inTime) {
+      const records = this.#supervisor.life?.parts?.spanLog.stats().records;
+      this.#note(`the log still has ${records ?? "?"} records, nobody stores them`);
+      return;
+    }
+    await this.#askEverything();
+    await this.#time.runUntil(this.#time.nowMs + 26 * hour);
+  }
+
+  async result(): Promise<SimulationResult> {
+    const { seed, minutes, dir } = this.#options;
+    const digest = this.#trace.digest();
+    const stored = await this.#countStored();
+    const strayObjects = await this.#findStray(this.#store);
+    if (strayObjects > 0) this.#note(`${strayObjects} objects are needed by nothing`);
+    await rm(dir, { recursive: true, force: true });
+    const { outcomes, refused, retries } = this.#clients;
+    return {
+      seed,
+      minutes,
+      digest,
+      events: this.#time.count,
+      fates: this.#supervisor.fates,
+      requests: this.#model.requests.length,
+      retries,
+      acknowledgedSpans: this.#model.acknowledgedSpans,
+      ...stored,
+      strayObjects,
+      outcomes: Object.fromEntries(outcomes),
+      refused: Object.fromEntries(refused),
+      logBytesMax: this.#logBytesMax,
+      problems: this.#problems,
+      lastLines: this.#lastLines.length > 0 ? this.#lastLines : this.#trace.last(linesShown),
+    };
+  }
+
+  #note(problem: string): void {
+    if (this.#problems.length === 0) this.#lastLines = this.#trace.last(linesShown);
+    if (this.#problems.length >= problemsMax) return;
+    this.#trace.add(this.#time.nowMs, `PROBLEM ${problem}`);
+    this.#problems.push(`at ${this.#time.nowMs - startMs} ms: ${problem}`);
+  }
+
+  #changeWeather(): void {
+    const [time, dice, weather] = [this.#time, this.#dice, this.#weather];
+    time.after(dice.magnitude(2 * minute, 60 * minute), () => {
+      if (this.#isOver) return;
+      weather.note(time.nowMs);
+      if (dice.chance(0.7)) weather.changeStore();
+      else weather.changeDisk();
+      this.#trace.add(time.nowMs, `weather: store ${weather.store}, disk ${weather.disk}`);
+      const isLong = dice.chance(0.1);
+      time.after(dice.magnitude(5000, isLong ? 5 * hour : 15 * minute), () => {
+        weather.note(time.nowMs);
+        weather.clear();
+        this.#trace.add(time.nowMs, "weather: fine");
+        this.#changeWeather();
+      });
+    });
+  }
+
+  #strike(): void {
+    const [time, dice] = [this.#time, this.#dice];
+    time.after(dice.magnitude(minute, 60 * minute), () => {
+      if (this.#isOver) return;
+      this.#supervisor.strike();
+      this.#strike();
+    });
+  }
+
+  /** The log stays within its bound, but for the last files of its partitions. */
+  #watchLog(): void {
+    const { bytesMax, segmentBytesMax, partitionCount } = this.#settings.log;
+    const limit = bytesMax + segmentBytesMax * partitionCount;
+    this.#time.after(minute, () => {
+      const bytes = this.#supervisor.life?.parts?.spanLog.stats().bytes ?? 0;
+      this.#logBytesMax = Math.max(this.#logBytesMax, bytes);
+      if (bytes > limit) this.#note(`the log has ${bytes} bytes, at most ${limit} are allowed`);
+      if (!this.#isOver) this.#watchLog();
+    });
+  }
+
+  /** Every trace by its id, and every request by a search. */
+  async #askEverything(): Promise<void> {
+    const { life } = this.#supervisor;
+    const question = {
+      frontend: life!.parts!.frontend,
+      acknowledgedBeforeMs: Number.POSITIVE_INFINITY,
+    };
+    const ask = async (): Promise<void> => {
+      const asked = [
+        ...[...this.#model.traces.values()].map((trace) => () => askTrace(question, trace)),
+        ...this.#model.requests.map((request) => () => askRequest(question, request)),
+      ];
+      for (const one of asked) {
+        const { kind, problems } = await one();
+        for (const problem of problems) this.#note(problem);
+        if (kind !== "full" && kind !== "missing") this.#note(`at the end: answered ${kind}`);
+      }
+    };
+    await this.#time.finish(ask(), 100 * hour, "the questions at the end");
+  }
+
+  async #countStored(): Promise<{ blocks: number; lostSpans: number; doubledSpans: number }> {
+    let blocks = 0;
+    const counts = new Map<string, number>();
+    for (const tenant of tenants) {
+      const stored = await readBucket(this.#store, tenant);
+      blocks += stored.blocks;
+      for (const [id, count] of stored.counts) counts.set(id, (counts.get(id) ?? 0) + count);
+    }
+    const doubled = [...counts].filter(([, count]) => count > 1).map(([id]) => id);
+    const lost = this.#model.requests
+      .filter(({ acknowledgedMs }) => acknowledgedMs < Infinity)
+      .flatMap(({ spans }) => spans.map(({ traceId, spanId }) => `${traceId}/${spanId}`))
+      .filter((id) => !counts.has(id));
+    if (lost.length > 0) this.#note(`${lost.length} spans are lost: ${lost.slice(0, 5).join()}`);
+    if (doubled.length > 0) {
+      this.#note(`${doubled.length} spans are doubled: ${doubled.slice(0, 5).join()}`);
+    }
+    return { blocks, lostSpans: lost.length, doubledSpans: doubled.length };
+  }
+
+  /** Objects that no commit names, without the logs of the tables and the clock's probe. */
+  async #findStray(store: ObjectStore): Promise<number> {
+    let stray = 0;
+    const log = openLog("silent");
+    for (const tenant of tenants) {
+      const { files } = await openTable({ store, tenant, clock: systemClock, log }).refresh();
+      for await (const { key } of store.list(`${tenant}/`)) {
+        const path = key.slice(tenant.length + 1);
+        if (!path.startsWith("_delta_log/") && !files.has(path)) stray++;
+      }
+    }
+    return stray;
+  }
+}
