@@ -57,6 +57,18 @@ export class Gate implements Clock {
     return promise;
   }
 
+  /** A sleep that somebody may end early: `done` says whether somebody did. */
+  nap(ms: number): { done: Promise<boolean>; wake: () => void } {
+    const { promise: done, resolve } = Promise.withResolvers<boolean>();
+    const event = this.#time.after(ms, () => this.deliver(() => resolve(false)));
+    const wake = (): void => {
+      if (event.run === undefined) return;
+      event.run = undefined;
+      this.deliver(() => resolve(true));
+    };
+    return { done, wake };
+  }
+
   /** A thread of this process. */
   thread(): Gate {
     return new Gate(this.#time, this);

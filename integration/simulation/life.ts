@@ -89,8 +89,8 @@ export class Life {
     this.startedMs = time.nowMs;
     this.#log = new LifeLog(options.onLog);
     const stores = { open: () => Promise.resolve(this.#openStore()) };
-    const { pollMs } = settings;
-    this.threads = new InlineThreads({ gate: this.gate, dice: dice.fork(), stores, pollMs });
+    const { gate } = this;
+    this.threads = new InlineThreads({ ...settings, gate, dice: dice.fork(), stores });
     this.started = this.#start().then(
       () => undefined,
       (error: unknown) => error as SpoorError,
@@ -128,6 +128,7 @@ export class Life {
       freeBytesMin: 1024 * KIB,
       ...settings.log,
     });
+    for (let i = 0; i < spanLog.partitionCount; i++) spanLog.subscribe(i, () => threads.wake());
     const random = (): number => dice.float();
     const store = this.#openStore();
     const ground = {

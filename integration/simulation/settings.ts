@@ -13,8 +13,9 @@ export interface Settings {
   frontend: FrontendConfig;
   distributor: DistributorConfig;
   log: { partitionCount: number; segmentBytesMax: number; bytesMax: number };
-  /** How often a partition looks at its log. */
+  /** How late a partition looks at what is new in its log, and how often when nothing is. */
   pollMs: number;
+  idlePollMs: number;
 }
 
 const minute = 60_000;
@@ -27,9 +28,9 @@ const never: number = 12 * hour;
 export function chooseSettings(dice: Dice, retentionMs: number = 1000 * 24 * hour): Settings {
   return {
     ingester: ingesterConfig.parse({
-      cutSpans: dice.magnitude(100, 2000),
-      cutAgeMs: dice.magnitude(minute, 20 * minute),
-      rowGroupSpans: dice.magnitude(20, 2000),
+      cutSpans: dice.magnitude(200, 3000),
+      cutAgeMs: dice.magnitude(2 * minute, 30 * minute),
+      rowGroupSpans: dice.magnitude(100, 3000),
       // A head takes some 60 KiB when it is empty.
       headBytesMax: dice.magnitude(4 * 1024 * KIB, 64 * 1024 * KIB),
       closedHeadsMax: dice.between(1, 3),
@@ -44,7 +45,7 @@ export function chooseSettings(dice: Dice, retentionMs: number = 1000 * 24 * hou
       orphanAgeMs: dice.magnitude(hour, 4 * hour),
       checkpointCommits: dice.magnitude(3, 60),
       logAgeMs: dice.magnitude(hour, 4 * hour),
-      listedPerCycle: dice.magnitude(20, 2000),
+      listedPerCycle: dice.magnitude(100, 2000),
     }),
     querier: querierConfig.parse({
       snapshotAgeMaxMs: dice.between(0, 5000),
@@ -58,6 +59,7 @@ export function chooseSettings(dice: Dice, retentionMs: number = 1000 * 24 * hou
       segmentBytesMax: dice.magnitude(8 * KIB, 256 * KIB),
       bytesMax: dice.magnitude(512 * KIB, 8 * 1024 * KIB),
     },
-    pollMs: dice.magnitude(200, 2000),
+    pollMs: dice.magnitude(50, 2000),
+    idlePollMs: dice.magnitude(2000, 20_000),
   };
 }

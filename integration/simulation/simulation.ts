@@ -4,16 +4,12 @@
  * things at the same times, and gives the same digest.
  */
 import { rm } from "node:fs/promises";
-import { readBucket } from "#integration/parts/stored.ts";
-import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { openTable } from "#pkg/table/table.ts";
 import { Clients } from "./clients.ts";
 import { Dice } from "./dice.ts";
 import { Model, tenants } from "./model.ts";
 import { askRequest, askTrace } from "./questions.ts";
+import { countStored, type StoredCounts } from "./stored-counts.ts";
 import { chooseSettings, type Settings } from "./settings.ts";
 import { type Fates, Supervisor } from "./supervisor.ts";
 import { Trace } from "./trace.ts";
@@ -29,7 +25,7 @@ export interface SimulationOptions {
   onLine?: (line: string) => void;
 }
 
-export interface SimulationResult {
+export interface SimulationResult extends Omit<StoredCounts, "problems"> {
   seed: number;
   minutes: number;
   /** Of everything that happened, in order. */
@@ -39,10 +35,6 @@ export interface SimulationResult {
   requests: number;
   retries: number;
   acknowledgedSpans: number;
-  lostSpans: number;
-  doubledSpans: number;
-  strayObjects: number;
-  blocks: number;
   /** How questions were answered, and why requests were refused. */
   outcomes: Record<string, number>;
   refused: Record<string, number>;
@@ -59,6 +51,8 @@ const startMs = 1_800_000_000_000;
 /** More problems tell nothing more. */
 const problemsMax = 20;
 const linesShown = 60;
+/** Of all traces and requests, at the end. */
+const askedShare = 0.1;
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   const simulation = new Simulation(options);
@@ -130,9 +124,9 @@ class Simulation {
     this.#supervisor.calmDown();
     this.#trace.add(this.#time.nowMs, "calm");
     const { cutAgeMs, closedHeadsMax } = this.#settings.ingester;
-    const limitMs = 150 * minute + cutAgeMs * (closedHeadsMax + 2) + 30 * minute;
-    // Retries are over, and a sleeping machine has woken up.
-    await this.#time.runUntil(this.#time.nowMs + 150 * minute);
+    // Clients try again for a while. A machine may sleep for two hours more.
+    await this.#time.runUntil(this.#time.nowMs + 10 * minute);
+    const limitMs = 125 * minute + cutAgeMs * (closedHeadsMax + 2) + 30 * minute;
     const isDrained = (): boolean => this.#supervisor.life?.parts?.spanLog.stats().records === 0;
     const inTime = await this.#time.runUntil(this.#time.nowMs + limitMs, isDrained);
     if (!inTime) {
@@ -140,16 +134,17 @@ class Simulation {
       this.#note(`the log still has ${records ?? "?"} records, nobody stores them`);
       return;
     }
-    await this.#askEverything();
-    await this.#time.runUntil(this.#time.nowMs + 26 * hour);
+    await this.#askMuch();
+    const { orphanAgeMs, deleteGraceMs, intervalMs } = this.#settings.compactor;
+    const cleanMs = orphanAgeMs + deleteGraceMs + intervalMs * 10;
+    await this.#time.runUntil(this.#time.nowMs + cleanMs);
   }
 
   async result(): Promise<SimulationResult> {
     const { seed, minutes, dir } = this.#options;
     const digest = this.#trace.digest();
-    const stored = await this.#countStored();
-    const strayObjects = await this.#findStray(this.#store);
-    if (strayObjects > 0) this.#note(`${strayObjects} objects are needed by nothing`);
+    const { problems, ...stored } = await countStored(this.#store, this.#model);
+    for (const problem of problems) this.#note(problem);
     await rm(dir, { recursive: true, force: true });
     const { outcomes, refused, retries } = this.#clients;
     return {
@@ -162,7 +157,6 @@ class Simulation {
       retries,
       acknowledgedSpans: this.#model.acknowledgedSpans,
       ...stored,
-      strayObjects,
       outcomes: Object.fromEntries(outcomes),
       refused: Object.fromEntries(refused),
       logBytesMax: this.#logBytesMax,
@@ -217,17 +211,20 @@ class Simulation {
     });
   }
 
-  /** Every trace by its id, and every request by a search. */
-  async #askEverything(): Promise<void> {
+  /** Many traces by their id, and many requests by a search. */
+  async #askMuch(): Promise<void> {
     const { life } = this.#supervisor;
     const question = {
       frontend: life!.parts!.frontend,
       acknowledgedBeforeMs: Number.POSITIVE_INFINITY,
     };
     const ask = async (): Promise<void> => {
+      const dice = this.#dice.fork();
+      const traces = [...this.#model.traces.values()].filter(() => dice.chance(askedShare));
+      const requests = this.#model.requests.filter(() => dice.chance(askedShare));
       const asked = [
-        ...[...this.#model.traces.values()].map((trace) => () => askTrace(question, trace)),
-        ...this.#model.requests.map((request) => () => askRequest(question, request)),
+        ...traces.map((trace) => () => askTrace(question, trace)),
+        ...requests.map((request) => () => askRequest(question, request)),
       ];
       for (const one of asked) {
         const { kind, problems } = await one();
@@ -236,39 +233,5 @@ class Simulation {
       }
     };
     await this.#time.finish(ask(), 100 * hour, "the questions at the end");
-  }
-
-  async #countStored(): Promise<{ blocks: number; lostSpans: number; doubledSpans: number }> {
-    let blocks = 0;
-    const counts = new Map<string, number>();
-    for (const tenant of tenants) {
-      const stored = await readBucket(this.#store, tenant);
-      blocks += stored.blocks;
-      for (const [id, count] of stored.counts) counts.set(id, (counts.get(id) ?? 0) + count);
-    }
-    const doubled = [...counts].filter(([, count]) => count > 1).map(([id]) => id);
-    const lost = this.#model.requests
-      .filter(({ acknowledgedMs }) => acknowledgedMs < Infinity)
-      .flatMap(({ spans }) => spans.map(({ traceId, spanId }) => `${traceId}/${spanId}`))
-      .filter((id) => !counts.has(id));
-    if (lost.length > 0) this.#note(`${lost.length} spans are lost: ${lost.slice(0, 5).join()}`);
-    if (doubled.length > 0) {
-      this.#note(`${doubled.length} spans are doubled: ${doubled.slice(0, 5).join()}`);
-    }
-    return { blocks, lostSpans: lost.length, doubledSpans: doubled.length };
-  }
-
-  /** Objects that no commit names, without the logs of the tables and the clock's probe. */
-  async #findStray(store: ObjectStore): Promise<number> {
-    let stray = 0;
-    const log = openLog("silent");
-    for (const tenant of tenants) {
-      const { files } = await openTable({ store, tenant, clock: systemClock, log }).refresh();
-      for await (const { key } of store.list(`${tenant}/`)) {
-        const path = key.slice(tenant.length + 1);
-        if (!path.startsWith("_delta_log/") && !files.has(path)) stray++;
-      }
-    }
-    return stray;
   }
 }

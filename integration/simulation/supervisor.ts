@@ -41,6 +41,8 @@ const steps: readonly string[] = [
 ];
 
 const minute = 60_000;
+/** Reason of errors of bytes that changed on their way, not in the bucket. */
+const damagedOnItsWay = "checksum_mismatch";
 
 /** Numbers of what happened. */
 export interface Fates {
@@ -75,6 +77,7 @@ export class Supervisor {
   #zombie: Life | undefined;
   #armed: ArmedKill | undefined;
   #isPaused = false;
+  #isCalm = false;
   /** When each process committed last. */
   readonly #committedMs = new Map<number, number>();
 
@@ -106,6 +109,7 @@ export class Supervisor {
 
   /** Nothing happens any more: one process runs, or starts. */
   calmDown(): void {
+    this.#isCalm = true;
     this.#armed = undefined;
     if (this.#zombie !== undefined) this.#end(this.#zombie);
     this.#zombie = undefined;
@@ -138,8 +142,9 @@ export class Supervisor {
     if (error === undefined) return this.#note(`life ${life.number} has started`);
     this.fates.failedStarts++;
     this.#note(`life ${life.number} could not start: ${error.code} ${error.reason}`);
-    const isTransient = error.code === "Unavailable" || error.code === "Timeout";
-    if (!isTransient) this.#options.onProblem(`could not start: ${error.stack ?? String(error)}`);
+    const { code, reason, message } = error;
+    const isTransient = code === "Unavailable" || code === "Timeout" || reason === damagedOnItsWay;
+    if (!isTransient) this.#options.onProblem(`could not start: ${code} ${message}`);
     this.#end(life);
   }
 
@@ -233,6 +238,7 @@ export class Supervisor {
       this.#isPaused = false;
       const logDir = join(dir, `log-${this.fates.lives}`);
       this.#start(old.disk.takeOver(old.logDir, logDir), logDir);
+      if (this.#isCalm) return this.calmDown();
       time.after(dice.magnitude(100, 20 * minute), () => {
         weather.note(time.nowMs);
         this.#note(`life ${old.number} wakes up`);

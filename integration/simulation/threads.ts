@@ -17,8 +17,9 @@ export interface ThreadsOptions {
   dice: Dice;
   /** A thread's own way to the bucket. */
   stores: StoreOpener;
-  /** How often partitions look at the log, milliseconds: as on a machine that has too much to do. */
+  /** How late partitions look at what is new in the log, and how often when nothing is. */
   pollMs: number;
+  idlePollMs: number;
 }
 
 type Program = (port: Port, gate: Gate, data: unknown) => Promise<void>;
@@ -30,6 +31,8 @@ export class InlineThreads {
   readonly #options: ThreadsOptions;
   readonly #programs: Record<string, Program>;
   readonly #running = new Set<InlineThread>();
+  /** Wakes partitions that wait for something new in the log. */
+  readonly #sleepers = new Set<() => void>();
 
   constructor(options: ThreadsOptions) {
     this.#options = options;
@@ -51,6 +54,12 @@ export class InlineThreads {
     setImmediate(() => thread.run(program, given));
     return thread;
   };
+
+  /** There is something new in the log. */
+  wake(): void {
+    for (const wake of this.#sleepers) wake();
+    this.#sleepers.clear();
+  }
 
   /** Ends one thread as if it had died; returns which one. */
   killOne(dice: Dice): string {
@@ -85,11 +94,16 @@ export class InlineThreads {
   };
 
   async #partition(port: Port, gate: Gate, data: unknown): Promise<void> {
-    const { pollMs } = this.#options;
-    const clock = {
-      nowMs: () => gate.nowMs(),
-      sleep: (ms: number, signal?: AbortSignal) => gate.sleep(Math.max(ms, pollMs), signal),
+    const { pollMs, idlePollMs } = this.#options;
+    // A real one looks every 50 ms, which is most of what a simulation would do. Here a thread
+    // sleeps longer than it asked for, as on a busy machine, but not when there is work.
+    const sleep = async (): Promise<void> => {
+      const { done, wake } = gate.nap(idlePollMs);
+      this.#sleepers.add(wake);
+      if (await done) await gate.sleep(pollMs);
+      this.#sleepers.delete(wake);
     };
+    const clock = { nowMs: () => gate.nowMs(), sleep };
     await new PartitionLoop(data as PartitionWorkerData, { port, clock }).run();
   }
 

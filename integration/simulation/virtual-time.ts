@@ -47,7 +47,9 @@ export class VirtualTime {
       if (next.run === undefined) continue;
       this.nowMs = next.atMs;
       this.count++;
-      next.run();
+      const { run } = next;
+      next.run = undefined;
+      run();
       await rest();
     }
     return true;
