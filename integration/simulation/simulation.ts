@@ -3,6 +3,7 @@
  * clients, and all that can happen to them, by the choices of one seed. The same seed does the same
  * things at the same times, and gives the same digest.
  */
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { rm } from "node:fs/promises";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { Clients } from "./clients.ts";
@@ -56,8 +57,15 @@ const askedShare = 0.1;
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   const simulation = new Simulation(options);
-  await simulation.run();
-  await simulation.settle();
+  // What a real thread does comes at a time of its own.
+  const onThread = (): void => simulation.note("a real thread was started");
+  subscribe("worker_threads", onThread);
+  try {
+    await simulation.run();
+    await simulation.settle();
+  } finally {
+    unsubscribe("worker_threads", onThread);
+  }
   return await simulation.result();
 }
 
@@ -96,7 +104,7 @@ class Simulation {
       weather: this.#weather,
       settings: this.#settings,
       trace: this.#trace,
-      onProblem: (problem: string) => this.#note(problem),
+      onProblem: (problem: string) => this.note(problem),
     };
     this.#supervisor = new Supervisor({ ...world, dice: dice.fork() });
     const { fork } = { fork: () => dice.fork() };
@@ -131,7 +139,7 @@ class Simulation {
     const inTime = await this.#time.runUntil(this.#time.nowMs + limitMs, isDrained);
     if (!inTime) {
       const records = this.#supervisor.life?.parts?.spanLog.stats().records;
-      this.#note(`the log still has ${records ?? "?"} records, nobody stores them`);
+      this.note(`the log still has ${records ?? "?"} records, nobody stores them`);
       return;
     }
     await this.#askMuch();
@@ -144,7 +152,7 @@ class Simulation {
     const { seed, minutes, dir } = this.#options;
     const digest = this.#trace.digest();
     const { problems, ...stored } = await countStored(this.#store, this.#model);
-    for (const problem of problems) this.#note(problem);
+    for (const problem of problems) this.note(problem);
     await rm(dir, { recursive: true, force: true });
     const { outcomes, refused, retries } = this.#clients;
     return {
@@ -165,7 +173,8 @@ class Simulation {
     };
   }
 
-  #note(problem: string): void {
+  /** Something is wrong. */
+  note(problem: string): void {
     if (this.#problems.length === 0) this.#lastLines = this.#trace.last(linesShown);
     if (this.#problems.length >= problemsMax) return;
     this.#trace.add(this.#time.nowMs, `PROBLEM ${problem}`);
@@ -206,7 +215,7 @@ class Simulation {
     this.#time.after(minute, () => {
       const bytes = this.#supervisor.life?.parts?.spanLog.stats().bytes ?? 0;
       this.#logBytesMax = Math.max(this.#logBytesMax, bytes);
-      if (bytes > limit) this.#note(`the log has ${bytes} bytes, at most ${limit} are allowed`);
+      if (bytes > limit) this.note(`the log has ${bytes} bytes, at most ${limit} are allowed`);
       if (!this.#isOver) this.#watchLog();
     });
   }
@@ -228,8 +237,8 @@ class Simulation {
       ];
       for (const one of asked) {
         const { kind, problems } = await one();
-        for (const problem of problems) this.#note(problem);
-        if (kind !== "full" && kind !== "missing") this.#note(`at the end: answered ${kind}`);
+        for (const problem of problems) this.note(problem);
+        if (kind !== "full" && kind !== "missing") this.note(`at the end: answered ${kind}`);
       }
     };
     await this.#time.finish(ask(), 100 * hour, "the questions at the end");

@@ -31,7 +31,7 @@ export async function cleanUpLog(options: CleanUpOptions): Promise<number> {
   const old = await oldObjects(options, last);
   if (old.length === 0) return 0;
   // Nothing is deleted on the word of a hint alone.
-  await readCheckpoint(last, { store, tenant, signal });
+  await readCheckpoint(last, options);
   for (let at = 0; at < old.length; at += batchSize) {
     const keys = old.slice(at, at + batchSize).map(({ key }) => key);
     await store.deleteMany(keys, { signal });

@@ -174,8 +174,9 @@ export class Table {
    */
   async cleanUp(beforeMs: number, options: CommitOptions = {}): Promise<number> {
     const youngest = this.#clock.nowMs() - commitAgeMinMs;
-    const [store, tenant] = [this.#store, this.tenant];
-    return await cleanUpLog({ store, tenant, beforeMs: Math.min(beforeMs, youngest), ...options });
+    const [store, tenant, startThread] = [this.#store, this.tenant, this.#startThread];
+    const places = { store, tenant, startThread };
+    return await cleanUpLog({ ...places, beforeMs: Math.min(beforeMs, youngest), ...options });
   }
 
   async #place(base: Snapshot, plan: Plan, signal?: AbortSignal): Promise<"won" | "lost"> {
