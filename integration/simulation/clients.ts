@@ -93,7 +93,8 @@ export class Clients {
         onProblem(`${name}: ${result.acceptedSpans} of ${spans.length} spans were accepted`);
       }
       request.acknowledgedMs = Math.min(request.acknowledgedMs, time.nowMs);
-      trace.add(time.nowMs, `${name} of ${tenant}: ${spans.length} spans acknowledged`);
+      const spanIds = spans.map(({ spanId }) => spanId.replace(/^0+/, "")).join();
+      trace.add(time.nowMs, `${name} of ${tenant}: spans ${spanIds} acknowledged`);
     } catch (thrown) {
       if (life.gate.isDead || abort.signal.aborted) return;
       timeout.run = undefined;
