@@ -138,11 +138,11 @@ export class Clients {
     const question = { frontend: life.parts!.frontend, acknowledgedBeforeMs };
     const wasCalm = weather.isCalm(nowMs);
     const what = dice.pick(["trace", "trace", "search", "tags"]);
-    const { kind, problems } = await this.#question(what, question);
+    const { kind, why, problems } = await this.#question(what, question);
     if (life.gate.isDead) return;
     const isCalm = wasCalm && weather.isCalm(time.nowMs);
     if (isCalm && (kind === "partial" || kind.startsWith("error"))) {
-      problems.push(`${what}: answered ${kind} although nothing is wrong`);
+      problems.push(`${what}: answered ${kind} although nothing is wrong: ${why}`);
     }
     const tag = `${what} ${kind}`;
     this.outcomes.set(tag, (this.outcomes.get(tag) ?? 0) + 1);
@@ -153,7 +153,7 @@ export class Clients {
   async #question(what: string, question: Question): Promise<Outcome> {
     const { model, dice, time } = this.#options;
     const { requests } = model;
-    if (requests.length === 0) return { kind: "nothing", problems: [] };
+    if (requests.length === 0) return { kind: "nothing", why: "", problems: [] };
     // The latest are asked for most.
     const back = dice.magnitude(1, requests.length);
     const request = requests[requests.length - back];

@@ -5,6 +5,8 @@ import type { Model, SentRequest, SentTrace } from "./model.ts";
 /** How a question was answered: "full", "partial", "missing", or "error 503" and the like. */
 export interface Outcome {
   kind: string;
+  /** Why it is not full; "" if it is. */
+  why: string;
   /** What is wrong with it. */
   problems: string[];
 }
@@ -43,7 +45,7 @@ export async function askTrace(
   const about = `trace ${traceId} of ${tenant}`;
   if (reply.status === 404) {
     const problems = must.length === 0 ? [] : [`${about}: not found, it has ${must.length} spans`];
-    return { kind: "missing", problems };
+    return { kind: "missing", why: "", problems };
   }
   if (reply.status !== 200) return failed(about, reply);
   const found = spansIn(reply.text);
@@ -52,7 +54,7 @@ export async function askTrace(
   if (isPartial !== (reply.partial !== null)) problems.push(`${about}: header and body differ`);
   const missing = isPartial ? [] : must.filter((id) => !found.some(({ spanId }) => spanId === id));
   if (missing.length > 0) problems.push(`${about}: lacks spans ${missing.join()}`);
-  return { kind: isPartial ? "partial" : "full", problems };
+  return { kind: isPartial ? "partial" : "full", why: reply.partial ?? "", problems };
 }
 
 /** Each span once, and as it was sent. */
@@ -118,7 +120,7 @@ export async function askRequest(
   if (isFull && isMust && expected.size > 0) {
     problems.push(`${about}: lacks traces ${[...expected.keys()].join()}`);
   }
-  return { kind: isFull ? "full" : "partial", problems };
+  return { kind: isFull ? "full" : "partial", why: reply.partial ?? "", problems };
 }
 
 const tagNames: ReadonlySet<string> = new Set(["request", "shard", "number"]);
@@ -148,7 +150,7 @@ export async function askTags(
   if (isFull && isMust && tags.length < tagNames.size) {
     problems.push(`${about}: has ${tags.join()} only`);
   }
-  return { kind: isFull ? "full" : "partial", problems };
+  return { kind: isFull ? "full" : "partial", why: reply.partial ?? "", problems };
 }
 
 /** An error must say what it is about. */
@@ -156,6 +158,7 @@ function failed(about: string, { status, text }: Reply): Outcome {
   const isClear = [429, 503, 504].includes(status) && text.length > 10;
   return {
     kind: `error ${status}`,
+    why: text,
     problems: isClear ? [] : [`${about}: answered ${status} ${JSON.stringify(text)}`],
   };
 }

@@ -39,7 +39,7 @@ export function chooseSettings(dice: Dice, retentionMs: number = 1000 * 24 * hou
       cutIdleMs: never,
     }),
     compactor: compactorConfig.parse({
-      intervalMs: dice.magnitude(5 * minute, 30 * minute),
+      intervalMs: dice.magnitude(3 * minute, 15 * minute),
       blockRetentionMs: retentionMs,
       deleteGraceMs: dice.magnitude(10 * minute, hour),
       orphanAgeMs: dice.magnitude(hour, 4 * hour),

@@ -144,7 +144,8 @@ class Simulation {
     }
     await this.#askMuch();
     const { orphanAgeMs, deleteGraceMs, intervalMs } = this.#settings.compactor;
-    const cleanMs = orphanAgeMs + deleteGraceMs + intervalMs * 10;
+    // After failures the clean-up waits for up to 8 intervals, and then needs some of them.
+    const cleanMs = orphanAgeMs + deleteGraceMs + intervalMs * 20;
     await this.#time.runUntil(this.#time.nowMs + cleanMs);
   }
 
@@ -236,9 +237,9 @@ class Simulation {
         ...requests.map((request) => () => askRequest(question, request)),
       ];
       for (const one of asked) {
-        const { kind, problems } = await one();
+        const { kind, why, problems } = await one();
         for (const problem of problems) this.note(problem);
-        if (kind !== "full" && kind !== "missing") this.note(`at the end: answered ${kind}`);
+        if (kind !== "full" && kind !== "missing") this.note(`at the end: answered ${kind}: ${why}`);
       }
     };
     await this.#time.finish(ask(), 100 * hour, "the questions at the end");
