@@ -164,9 +164,9 @@ export class Disk {
     const fd = openSync(path, create ? "w" : "r+");
     this.#open.add(fd);
     if (isNew) this.#changed(path, () => this.#forget(path));
-    const known = this.#inodes.get(path);
-    const inode = known ?? { durableBytes: create ? 0 : fstatSync(fd).size, hasFailedSync: false };
-    if (create) inode.durableBytes = 0;
+    // What is written into an emptied file is new: a sync that failed before says nothing of it.
+    const known = create ? undefined : this.#inodes.get(path);
+    const inode = known ?? { durableBytes: fstatSync(fd).size, hasFailedSync: false };
     this.#inodes.set(path, inode);
     const close = (): void => {
       if (this.#open.delete(fd)) closeSync(fd);
