@@ -1,5 +1,6 @@
 /** Blocks of the generated data set in a data folder, as an ingester would have left them. */
-import { mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ulid } from "ulid";
 import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
@@ -15,7 +16,7 @@ import { openTable } from "#pkg/table/table.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
 import { generateDataset } from "./dataset.ts";
 
-export interface BlocksOptions {
+interface BlocksOptions {
   /** The data folder; the blocks go to `bucket` in it. */
   dataDir: string;
   blocks: number;
@@ -32,6 +33,26 @@ export interface BuiltBlocks {
   sizeBytes: number;
   /** Paths of the files. */
   files: string[];
+}
+
+/** Builds the blocks of the last hour, or takes those that an earlier run has left in the folder. */
+export async function blocksIn(
+  dataDir: string,
+  size: { blocks: number; spansPerBlock: number },
+): Promise<BuiltBlocks> {
+  const note = join(dataDir, `built-${size.blocks}-${size.spansPerBlock}.json`);
+  if (existsSync(note)) return JSON.parse(await readFile(note, "utf8")) as BuiltBlocks;
+  const spreadNano = 3600n * 1_000_000_000n;
+  const built = await buildBlocks({
+    ...size,
+    dataDir,
+    partitionCount: 4,
+    seed: 1,
+    startNano: BigInt(Date.now()) * 1_000_000n - spreadNano,
+    spreadNano,
+  });
+  await writeFile(note, JSON.stringify(built));
+  return built;
 }
 
 /** Builds blocks one after the other in time, a round of partitions at once. */

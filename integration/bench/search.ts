@@ -4,12 +4,11 @@
  *
  *     npm run bench:search -- [--blocks 8] [--spans 500000] [--runs 5] [--dir FOLDER] [--only PART]
  */
-import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { buildBlocks, type BuiltBlocks } from "./blocks.ts";
+import { blocksIn } from "./blocks.ts";
 import { machine } from "./measure.ts";
 import { benchBesideDuckdb } from "./search-duckdb.ts";
 import { benchFresh } from "./search-fresh.ts";
@@ -29,26 +28,6 @@ const runs = Number(flags.runs);
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
-}
-
-/** Builds the blocks, or takes those that an earlier run has left in the folder. */
-async function blocksIn(
-  dataDir: string,
-  size: { blocks: number; spansPerBlock: number },
-): Promise<BuiltBlocks> {
-  const note = join(dataDir, `built-${size.blocks}-${size.spansPerBlock}.json`);
-  if (existsSync(note)) return JSON.parse(await readFile(note, "utf8")) as BuiltBlocks;
-  const spreadNano = 3600n * 1_000_000_000n;
-  const built = await buildBlocks({
-    ...size,
-    dataDir,
-    partitionCount: 4,
-    seed: 1,
-    startNano: BigInt(Date.now()) * 1_000_000n - spreadNano,
-    spreadNano,
-  });
-  await writeFile(note, JSON.stringify(built));
-  return built;
 }
 
 async function main(): Promise<void> {

@@ -16,6 +16,8 @@ export interface SpoorProcessOptions {
   env?: Readonly<Record<string, string>>;
   /** Size of a disk (in memory, gone with the process) that holds the data folder alone. */
   diskBytes?: number;
+  /** Folder of another version's code; this one's unless given. */
+  codeDir?: string;
   /** Called with the pid before it has done anything. */
   onSpawn?: (pid: number) => void;
 }
@@ -42,7 +44,7 @@ export interface SpoorProcess {
   kill(): Promise<void>;
 }
 
-const mainPath: string = fileURLToPath(new URL("../../cmd/spoor/spoor.js", import.meta.url));
+const ownCodeDir: string = fileURLToPath(new URL("../..", import.meta.url));
 const logCharsMax = 4 * 1024 * 1024;
 const runTimeoutMs = 60_000;
 
@@ -110,16 +112,16 @@ async function serveArgs(options: SpoorProcessOptions): Promise<string[]> {
 
 type SpoorChild = ChildProcessByStdio<null, Readable, Readable>;
 
-type SpawnOptions = Partial<Pick<SpoorProcessOptions, "dataDir" | "diskBytes" | "env">> & {
-  timeout?: number;
-};
+type SpawnOptions = Partial<
+  Pick<SpoorProcessOptions, "codeDir" | "dataDir" | "diskBytes" | "env">
+> & { timeout?: number };
 
 /** Mounts a disk for itself alone, and becomes the program. */
 const onOwnDisk = 'mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@"';
 
 function spawnSpoor(args: readonly string[], options: SpawnOptions = {}): SpoorChild {
-  const { timeout, env, diskBytes, dataDir = "" } = options;
-  const spoor = [process.execPath, mainPath, ...args];
+  const { timeout, env, diskBytes, dataDir = "", codeDir = ownCodeDir } = options;
+  const spoor = [process.execPath, join(codeDir, "cmd/spoor/spoor.js"), ...args];
   const unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c", onOwnDisk, "sh"];
   const disk = diskBytes === undefined ? [] : [...unshare, String(diskBytes), dataDir];
   const [program, ...rest] = [...disk, ...spoor];

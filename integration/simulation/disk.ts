@@ -69,7 +69,8 @@ export class Disk {
   mount(gate: Gate): LogFs {
     const op = <T>(name: string, run: () => T): Promise<T> => this.run(gate, { name, run });
     return {
-      open: (path, create) => op(create ? "create" : "open", () => this.#openFile(gate, path, create)),
+      open: (path, create) =>
+        op(create ? "create" : "open", () => this.#openFile(gate, path, create)),
       mkdir: (path) => op("mkdir", () => mkdirSync(path, { recursive: true })),
       readdir: (path) => op("readdir", () => readdirSync(path)),
       rename: (from, to) => op("rename", () => this.#rename(from, to)),

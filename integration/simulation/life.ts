@@ -167,7 +167,10 @@ export class Life {
   }
 
   #openFrontend(
-    ground: Omit<ConstructorParameters<typeof Frontend>[0], keyof typeof shown | "live" | "stored" | "config" | "readiness">,
+    ground: Omit<
+      ConstructorParameters<typeof Frontend>[0],
+      keyof typeof shown | "live" | "stored" | "config" | "readiness"
+    >,
     ingester: Ingester,
     querier: Querier,
   ): Frontend {

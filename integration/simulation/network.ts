@@ -120,7 +120,8 @@ export class Network implements ObjectStore {
     };
     if (weather.store === "silent") {
       const fate = dice.float();
-      if (fate < 0.3) time.after(dice.between(0, lateMs), () => void arrive().catch(() => "unheard"));
+      if (fate < 0.3)
+        time.after(dice.between(0, lateMs), () => void arrive().catch(() => "unheard"));
       time.after(timeoutMs, () => {
         const message = `${kind} ${key}: no answer in ${timeoutMs} ms`;
         const error = new SpoorError("Timeout", message, { reason: "request_timeout" });

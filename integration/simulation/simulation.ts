@@ -239,7 +239,8 @@ class Simulation {
       for (const one of asked) {
         const { kind, why, problems } = await one();
         for (const problem of problems) this.note(problem);
-        if (kind !== "full" && kind !== "missing") this.note(`at the end: answered ${kind}: ${why}`);
+        if (kind !== "full" && kind !== "missing")
+          this.note(`at the end: answered ${kind}: ${why}`);
       }
     };
     await this.#time.finish(ask(), 100 * hour, "the questions at the end");

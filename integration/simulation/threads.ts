@@ -180,7 +180,10 @@ class InlineThread implements Thread {
     return this;
   }
 
-  once(event: "error" | "exit", listener: ((error: Error) => void) & ((code: number) => void)): this {
+  once(
+    event: "error" | "exit",
+    listener: ((error: Error) => void) & ((code: number) => void),
+  ): this {
     if (event === "error") this.#onError.push(listener);
     else this.#onExit.push(listener);
     return this;

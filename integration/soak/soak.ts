@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import type { LoadSummary } from "#cmd/spoor/load/load-text.ts";
+import { type LoadRun, loadTenant, runLoad } from "#integration/parts/run-load.ts";
 import { runSpoor, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
@@ -38,7 +39,6 @@ export interface SoakResult {
 
 /** The machine is busy with the generator too: a stop has all the time that it wants. */
 const multiTenancy = "server: {multitenancy: true, shutdown: 10m}\n";
-const loadTenant = "load";
 const verifyTenant = "verify";
 const measureSeconds = 20;
 const sampleMs = 5000;
@@ -103,26 +103,6 @@ export async function measureLimit(
   } finally {
     await server.kill();
   }
-}
-
-export interface LoadRun {
-  code: number;
-  summary: LoadSummary;
-}
-
-/** Runs `spoor load`; all of it is tried until it is taken, for two minutes after the end. */
-export async function runLoad(
-  server: SpoorProcess,
-  { spansPerSecond, durationMs }: { spansPerSecond: number; durationMs: number },
-): Promise<LoadRun> {
-  const drainMs = 120_000;
-  const timeoutMs = durationMs + drainMs + 60_000;
-  const args = ["load", "--json", "--endpoint", server.otlpHttp, "--tenant", loadTenant];
-  args.push("--spans-per-second", String(spansPerSecond), "--duration", `${durationMs}ms`);
-  args.push("--drain", `${drainMs}ms`, "--seed", String(Date.now() % 1_000_000));
-  const { code, stdout, stderr } = await runSpoor(args, timeoutMs);
-  if (stdout === "") throw new Error(`spoor load ended with ${code}: ${stderr}`);
-  return { code, summary: JSON.parse(stdout) as LoadSummary };
 }
 
 /** Runs `spoor verify` for a while. */

@@ -6,9 +6,11 @@
 import { parentPort } from "node:worker_threads";
 import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
+import { runInBackground } from "#pkg/threads/background.ts";
 import { type CutThread, runCut } from "./cut-task.ts";
 import type { CutTask } from "./messages.ts";
 
 const thread: CutThread = { stores: new ThreadStores() };
 
+runInBackground();
 void new Rpc(parentPort!, { cut: (task: CutTask) => runCut(task, thread) });

@@ -4,6 +4,8 @@
  */
 import { parentPort } from "node:worker_threads";
 import { Rpc } from "#pkg/rpc/rpc.ts";
+import { runInBackground } from "#pkg/threads/background.ts";
 import { checkpointHandlers } from "./checkpoint-handlers.ts";
 
+runInBackground();
 void new Rpc(parentPort!, checkpointHandlers());
