@@ -45,6 +45,8 @@ export interface HostPin {
 /** A worker reads what is durable within milliseconds: a short lag is not worth a warning. */
 const behindRecordsShown = 2000;
 const restartMs = 1000;
+/** Pause after a trim that failed. */
+const trimRetryMs = 30_000;
 
 export class PartitionHost {
   readonly index: number;
@@ -63,6 +65,7 @@ export class PartitionHost {
   /** Settles when the last trim is done; never rejects. */
   #trimming: Promise<void> = Promise.resolve();
   #trimsWaiting = 0;
+  #isTrimPlanned = false;
 
   constructor(options: PartitionHostOptions) {
     const { spanLog, partition, committed } = options;
@@ -260,6 +263,23 @@ export class PartitionHost {
     this.#toldLog.set(tenant, Math.max(offset, this.#toldLog.get(tenant) ?? 0));
   }
 
+  /** After a failure no commit may come that would trim again. Never rejects. */
+  async #trimLater(): Promise<void> {
+    if (this.#isTrimPlanned) return;
+    this.#isTrimPlanned = true;
+    const { signal } = this.#stopping;
+    try {
+      await this.#options.clock.sleep(trimRetryMs, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      this.#isTrimPlanned = false;
+    }
+    if (!signal.aborted && this.#rpc !== undefined) {
+      this.#trimWith(this.#rpc.call("state", undefined));
+    }
+  }
+
   /** Trims the log to what a worker's state allows; of several waiting trims only the last. */
   #trimWith(state: Promise<unknown>): void {
     // A worker that died says nothing: the next one will.
@@ -274,6 +294,7 @@ export class PartitionHost {
       } catch (error) {
         // The log keeps more than it must until the next trim.
         this.#log.error({ error: toSpoorError(error).message }, "the log could not be trimmed");
+        void this.#trimLater();
       }
     });
   }
