@@ -49,6 +49,16 @@ export class Clients {
     this.#isOver = true;
   }
 
+  /** Where live and stored spans meet is where a query may count one twice, or not at all. */
+  askAround(): void {
+    const { time, dice } = this.#options;
+    if (this.#isOver || dice.chance(0.5)) return;
+    time.after(dice.between(0, 40), () => {
+      const { life } = this.#options.supervisor;
+      if (life !== undefined) void this.#ask(life);
+    });
+  }
+
   /** A burst of requests, then a pause. */
   #beBusy(tenant: string): void {
     const { time, dice } = this.#options;
@@ -123,8 +133,8 @@ export class Clients {
     time.after(dice.magnitude(1000, 10 * minute), () => {
       if (this.#isOver) return;
       const { life } = this.#options.supervisor;
-      for (let left = dice.between(1, 3); life !== undefined && left > 0; left--) {
-        void this.#ask(life);
+      if (life !== undefined) {
+        for (let left = dice.between(1, 3); left > 0; left--) void this.#ask(life);
       }
       this.#askLater();
     });

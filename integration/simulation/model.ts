@@ -1,4 +1,4 @@
-/** What clients sent and what they were told: the only truth that a simulation is checked against. */
+/** What clients sent and what they were told: the truth that a simulation is checked against. */
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { Dice } from "./dice.ts";

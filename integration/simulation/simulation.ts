@@ -106,10 +106,11 @@ class Simulation {
       trace: this.#trace,
       onProblem: (problem: string) => this.note(problem),
     };
-    this.#supervisor = new Supervisor({ ...world, dice: dice.fork() });
-    const { fork } = { fork: () => dice.fork() };
-    const people = { ...world, model: this.#model, supervisor: this.#supervisor, dice: fork() };
-    this.#clients = new Clients(people);
+    // The process commits only after clients have sent something.
+    const onCommit = (): void => this.#clients.askAround();
+    this.#supervisor = new Supervisor({ ...world, dice: dice.fork(), onCommit });
+    const people = { ...world, model: this.#model, supervisor: this.#supervisor };
+    this.#clients = new Clients({ ...people, dice: dice.fork() });
   }
 
   /** Load and faults. */

@@ -26,6 +26,8 @@ export interface SupervisorOptions {
   settings: Settings;
   trace: Trace;
   onProblem: (problem: string) => void;
+  /** The process is about to commit. */
+  onCommit: () => void;
 }
 
 /** Where a process is killed: at the n-th time that it comes to this step. */
@@ -35,10 +37,8 @@ interface ArmedKill {
   left: number;
 }
 
-const steps: readonly string[] = [
-  ...["put", "put", "putIfAbsent", "putIfAbsent", "get", "list", "deleteMany"],
-  ...["create", "writev", "writev", "datasync", "datasync", "rename", "syncDir", "unlink"],
-];
+const steps: readonly string[] = `put put putIfAbsent putIfAbsent get list deleteMany
+  create writev writev datasync datasync rename syncDir unlink`.split(/\s+/);
 
 const minute = 60_000;
 /** Reason of errors of bytes that changed on their way, not in the bucket. */
@@ -193,6 +193,7 @@ export class Supervisor {
   }
 
   readonly #onMoment = (what: string, moment: Moment): void => {
+    if (what === "putIfAbsent" && moment === "before") this.#options.onCommit();
     const armed = this.#armed;
     if (armed === undefined || this.#life === undefined || this.#isPaused) return;
     if (armed.what !== what || armed.moment !== moment || --armed.left > 0) return;

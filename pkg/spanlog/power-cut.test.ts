@@ -2,7 +2,7 @@
  * A power cut after any step: only what was synced is there, and names only if their folder was
  * synced. Everything acknowledged must be found, nothing else invented.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -25,7 +25,7 @@ const batchSize = 500;
  * that what is left has no gap. Throws what the store throws, and Corrupt for a bad checkpoint.
  */
 export async function cleanUpLog(options: CleanUpOptions): Promise<number> {
-  const { store, tenant, signal } = options;
+  const { store, signal } = options;
   const last = await lastCheckpoint(options);
   if (last === undefined) return 0;
   const old = await oldObjects(options, last);
