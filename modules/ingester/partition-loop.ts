@@ -1,6 +1,6 @@
 /** What a partition's thread does: wires a Partition to the log's files and the main thread. */
 import { setImmediate as yieldToEvents } from "node:timers/promises";
-import type { ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
+import type { HeldTracesRequest, ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
 import type { TagsRequest } from "#pkg/api/tags.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
@@ -69,6 +69,8 @@ export class PartitionLoop {
         partition.listTraces(pinId, headId, request),
       traceDetails: ({ pinId, headId, request }: HeadCall<TraceDetailsRequest>) =>
         partition.traceDetails(pinId, headId, request),
+      heldTraces: ({ pinId, headId, request }: HeadCall<HeldTracesRequest>) =>
+        partition.heldTraces(pinId, headId, request),
       findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
         partition.findTrace(pinId, headId, request),
       countTags: ({ pinId, headId, request }: HeadCall<TagsRequest>) =>
