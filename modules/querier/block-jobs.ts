@@ -8,7 +8,7 @@ import { findInRowGroups } from "#pkg/engine/row-group.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { storeName } from "#pkg/objstore/store-config.ts";
-import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
+import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
 import {
@@ -39,13 +39,14 @@ export type BlockJobAnswers = Record<ShardQuestion, ShardsAnswer> & {
 export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 
 export class BlockJobs {
-  readonly #stores = new ThreadStores();
+  readonly #stores: StoreOpener;
   readonly #blocks: OpenBlocks;
   /** For columns, from one job to the next. */
   readonly #arena = new Arena();
   #readBytes = 0;
 
-  constructor(options: OpenBlocksOptions) {
+  constructor(options: OpenBlocksOptions, stores: StoreOpener = new ThreadStores()) {
+    this.#stores = stores;
     this.#blocks = new OpenBlocks(options);
   }
 

@@ -11,13 +11,29 @@ import type { BlockJob, BlockJobAnswer, BlockJobAnswers } from "./block-jobs.ts"
 import type { LastWords, WorkerAnswer, WorkerTask } from "./block-worker.ts";
 import type { QuerierMetrics } from "./metrics.ts";
 
-export interface JobPoolOptions {
+/** What has the threads. */
+export interface ThreadPool {
+  readonly threads: { readonly length: number };
+  run(task: WorkerTask, options: { signal: AbortSignal }): Promise<WorkerAnswer>;
+  on(event: "message", listener: (words: LastWords) => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  destroy(): Promise<void>;
+}
+
+export interface ThreadPoolOptions {
   threads: number;
-  queuedMax: number;
-  jobTimeoutMs: number;
   /** The threads' program, which exports what block-worker.ts does, and its `workerData`. */
   entry: URL;
   workerData: object;
+}
+
+export type StartPool = (options: ThreadPoolOptions) => ThreadPool;
+
+export interface JobPoolOptions extends ThreadPoolOptions {
+  queuedMax: number;
+  jobTimeoutMs: number;
+  /** Piscina unless given. */
+  startPool?: StartPool;
   metrics: QuerierMetrics;
   log: Log;
 }
@@ -32,7 +48,7 @@ interface Waiting {
 
 export class JobPool {
   readonly #options: JobPoolOptions;
-  readonly #pool: Piscina<WorkerTask, WorkerAnswer>;
+  readonly #pool: ThreadPool;
   /** In order of arrival. */
   readonly #queue = new Set<Waiting>();
   /** Answers of threads that have ended themselves, by task. */
@@ -43,16 +59,7 @@ export class JobPool {
 
   constructor(options: JobPoolOptions) {
     this.#options = options;
-    this.#pool = new Piscina<WorkerTask, WorkerAnswer>({
-      filename: options.entry.href,
-      // They are there before the first search, and what they keep open outlives a pause.
-      minThreads: options.threads,
-      maxThreads: options.threads,
-      concurrentTasksPerWorker: 1,
-      // Jobs await reads of the store: a thread must not block in Atomics.wait between jobs.
-      atomics: "disabled",
-      workerData: options.workerData,
-    });
+    this.#pool = (options.startPool ?? startPiscina)(options);
     this.#pool.on("message", (words: LastWords) => this.#lastWords.set(words.lastWordsOf, words));
     this.#pool.on("error", (error: Error) => {
       options.log.error({ error: error.message }, "a worker thread failed between jobs");
@@ -183,6 +190,19 @@ export class JobPool {
     this.#options.metrics.queued.set(this.#queue.size);
     this.#options.metrics.running.set(this.#running);
   }
+}
+
+function startPiscina({ entry, threads, workerData }: ThreadPoolOptions): ThreadPool {
+  return new Piscina<WorkerTask, WorkerAnswer>({
+    filename: entry.href,
+    // They are there before the first search, and what they keep open outlives a pause.
+    minThreads: threads,
+    maxThreads: threads,
+    concurrentTasksPerWorker: 1,
+    // Jobs await reads of the store: a thread must not block in Atomics.wait between jobs.
+    atomics: "disabled",
+    workerData,
+  });
 }
 
 function answerOf(answer: WorkerAnswer): BlockJobAnswer {

@@ -22,7 +22,7 @@ import type { BlockFile, Snapshot, Table } from "#pkg/table/table.ts";
 import { askShards } from "./ask-shards.ts";
 import type { QuerierConfig } from "./config.ts";
 import type { WorkerOptions } from "./block-worker.ts";
-import { JobPool } from "./job-pool.ts";
+import { JobPool, type StartPool } from "./job-pool.ts";
 import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import { type BlockContext, itemOf, placeOf, storedBlock } from "./stored-block.ts";
@@ -40,6 +40,8 @@ export interface QuerierOptions {
   clock: Clock;
   log: Log;
   registry: Registry;
+  /** Starts the pool of worker threads that read blocks; piscina unless given. */
+  startPool?: StartPool;
 }
 
 type ParsedBlock = { block: StoredBlock } | { failed: FailedBlock };
@@ -69,6 +71,7 @@ export class Querier implements StoredSpans {
       jobTimeoutMs: config.jobTimeoutMs,
       entry: new URL("./block-worker.ts", import.meta.url),
       workerData: workerOptions,
+      startPool: options.startPool,
       metrics,
       log,
     });

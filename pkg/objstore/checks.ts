@@ -49,6 +49,11 @@ export function keyIsFolder(key: string, cause?: unknown): SpoorError {
   return new SpoorError("InvalidInput", message, { reason: "key_is_folder", cause });
 }
 
+/** A copy: `slice` makes one of a Uint8Array, but of a Buffer, which is one too, only a view. */
+export function copyOf(bytes: Uint8Array, start?: number, end?: number): Uint8Array {
+  return new Uint8Array(bytes.subarray(start, end));
+}
+
 /** Waits for work that knows no signal: an abort ends the waiting, not the work. */
 export async function abortable<T>(
   work: Promise<T>,

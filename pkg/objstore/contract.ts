@@ -7,12 +7,29 @@ import { patternOf, textOf } from "./contract-tools.ts";
 
 export function describeObjectStore(name: string, makeStore: MakeStore): void {
   describe(`object store contract: ${name}`, () => {
+    describeOwners(makeStore);
     describeReads(makeStore);
     describeWrites(makeStore);
     describeRaces(makeStore);
     describeLists(makeStore);
     describeAssembly(makeStore);
     describeRefusals(makeStore);
+  });
+}
+
+function describeOwners(makeStore: MakeStore): void {
+  test("Buffers, whose slices are views, do not tie what is stored to a caller", async () => {
+    const store = await makeStore();
+    const written = Buffer.from("hello");
+    await store.put("put", written);
+    await store.putIfAbsent("created", written);
+    written.fill(0);
+    for (const key of ["put", "created"]) {
+      (await store.get(key)).fill(0);
+      (await store.getRange(key, 1, 3)).fill(0);
+      expect(textOf(await store.getRange(key, 1, 3))).toBe("el");
+      expect(textOf(await store.get(key))).toBe("hello");
+    }
   });
 }
 

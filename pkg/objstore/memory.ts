@@ -1,7 +1,7 @@
 /** A store in memory: for tests, simulations and a process that need not remember. */
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { checkRange, checkSignal, keyIsFolder, notFound, shortObject } from "./checks.ts";
+import { checkRange, checkSignal, copyOf, keyIsFolder, notFound, shortObject } from "./checks.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, compareKeys } from "./keys.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
 import type { ObjectRange, ObjectStore, Piece, ReadOptions } from "./objstore.ts";
@@ -61,7 +61,7 @@ export class MemoryStore implements ObjectStore {
   }
 
   async get(key: string, options: ReadOptions = {}): Promise<Uint8Array> {
-    return this.#find(key, options).bytes.slice();
+    return copyOf(this.#find(key, options).bytes);
   }
 
   async getRange(
@@ -71,7 +71,7 @@ export class MemoryStore implements ObjectStore {
     options: ReadOptions = {},
   ): Promise<Uint8Array> {
     checkRange(key, start, end);
-    return this.#part({ key, start, end }, options).slice();
+    return copyOf(this.#part({ key, start, end }, options));
   }
 
   async head(key: string, options: ReadOptions = {}): Promise<ObjectInfo> {
@@ -143,9 +143,7 @@ export class MemoryStore implements ObjectStore {
     const old = this.#objects.get(key);
     if (old === undefined && this.#isFolderOrBelowObject(key)) throw keyIsFolder(key);
     this.#sizeBytes = this.#checkSpace(key, bytes.length);
-    // A Buffer's own `slice` would share its memory.
-    const kept = new Uint8Array(bytes);
-    this.#objects.set(key, { bytes: kept, modifiedMs: this.#clock.nowMs() });
+    this.#objects.set(key, { bytes: copyOf(bytes), modifiedMs: this.#clock.nowMs() });
     if (old === undefined) this.#keys.splice(this.#indexOf(key), 0, key);
   }
 
