@@ -2,12 +2,12 @@
  * The container image, built by buildah from the Dockerfile and run without a daemon.
  *
  * Public images are not asked for: the base is a minimal Debian (debootstrap, kept in the cache of
- * real parts) with this run's Node, npm and trusted certificates. Containers run with chroot
- * isolation: their own files and user, the machine's network.
+ * real parts) with this run's Node, npm and trusted certificates. Containers have their own files
+ * and user, and the machine's network.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, realpath, rename, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -23,6 +23,9 @@ const logCharsMax = 1024 * 1024;
 
 export interface ImageConfig {
   User: string;
+  /** `NAME=value`. */
+  Env: string[];
+  WorkingDir: string;
   Entrypoint: string[];
   Cmd: string[];
   Healthcheck: { Test: string[] };
@@ -41,18 +44,35 @@ export interface Running {
   output(): string;
   /** Resolves to the exit code. */
   readonly exited: Promise<number>;
-  /** Sends a signal to the container's first process. */
+  /** Sends a signal to its process. */
   signal(name: NodeJS.Signals): void;
 }
+
+interface ImageParts {
+  config: ImageConfig;
+  files: string;
+}
+
+/** Arguments: the root file system, the folder that is /data, the user, and the command. */
+const readOnlyRoot: string = [
+  'mount --bind "$1" "$1"',
+  'for dir in dev proc; do mount --rbind "/$dir" "$1/$dir"; done',
+  'mount --bind "$2" "$1/data"',
+  'mount -o remount,bind,ro "$1"',
+  'root=$1; user=$3; shift 3; exec chroot --userspec="$user" "$root" "$@"',
+].join(" && ");
 
 export class Image {
   readonly config: ImageConfig;
   readonly #dir: string;
   readonly #container: string;
+  /** The container's root file system on this machine. */
+  readonly #files: string;
 
-  constructor(dir: string, container: string, config: ImageConfig) {
+  constructor(dir: string, container: string, { config, files }: ImageParts) {
     this.#dir = dir;
     this.#container = container;
+    this.#files = files;
     this.config = config;
   }
 
@@ -61,10 +81,18 @@ export class Image {
     return await tryTool("buildah", this.#runArgs(command, options));
   }
 
-  /** Starts a command. */
-  start(command: readonly string[], options: RunOptions): Running {
-    const args = this.#runArgs(command, options);
-    const child = spawn("buildah", args, { stdio: ["ignore", "pipe", "pipe"] });
+  /**
+   * Starts a command on a root file system that is read-only but for /data, as `docker run
+   * --read-only` does.
+   */
+  start(command: readonly string[], { user, dataDir }: RunOptions): Running {
+    const { Env, WorkingDir } = this.config;
+    const inside = ["env", "--chdir", WorkingDir || "/", ...command];
+    const args = ["--mount", "sh", "-c", readOnlyRoot, "sh", this.#files, dataDir, user];
+    const child = spawn("unshare", [...args, ...inside], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: Object.fromEntries(Env.map((pair) => pair.split(/=(.*)/su, 2))),
+    });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (chunk: string) => {
@@ -74,7 +102,7 @@ export class Image {
     return {
       output: () => output,
       exited: once(child, "close").then(() => child.exitCode ?? -1),
-      signal: (name) => process.kill(firstProcess(child, command), name),
+      signal: (name) => void child.kill(name),
     };
   }
 
@@ -110,7 +138,8 @@ export async function buildImage(): Promise<Image> {
       Docker: { config: ImageConfig };
     };
     const container = await buildah("from", imageName);
-    return new Image(dir, container, inspected.Docker.config);
+    const files = await buildah("mount", container);
+    return new Image(dir, container, { config: inspected.Docker.config, files });
   } catch (error) {
     await rm(dir, { recursive: true, force: true });
     throw error;
@@ -171,41 +200,4 @@ async function debianTar(): Promise<string> {
     await rm(dir, { recursive: true, force: true });
   }
   return path;
-}
-
-/** The process id of the command that `buildah run` has started. */
-function firstProcess(buildah: ChildProcess, command: readonly string[]): number {
-  // The program's own name is its whole path by then; what runs it for us is buildah's.
-  const wanted = `\0${command.slice(1).join("\0")}\0`;
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const pid = Number(name);
-    const line = commandLine(pid);
-    const isIt = line.endsWith(wanted) && !line.startsWith("buildah");
-    if (isIt && isBelow(pid, buildah.pid!)) return pid;
-  }
-  throw new Error(`no process of ${command.join(" ")} runs`);
-}
-
-function commandLine(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-  } catch {
-    // It has ended meanwhile.
-    return "";
-  }
-}
-
-function isBelow(pid: number, ancestor: number): boolean {
-  for (let at = pid; at > 1;) {
-    if (at === ancestor) return true;
-    let stat: string;
-    try {
-      stat = readFileSync(`/proc/${at}/stat`, "latin1");
-    } catch {
-      return false;
-    }
-    at = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-  }
-  return false;
 }

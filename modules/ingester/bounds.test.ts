@@ -189,4 +189,21 @@ describe("the log", () => {
     );
     await running.stop();
   });
+
+  it("is not held by a tenant of few spans until their time", async () => {
+    await using folder = await TempFolder.make();
+    const running = await startIngester({
+      dir: folder.path,
+      config: { cutSpans: 200, cutLogBytes: 100 * 1024 },
+      logOptions: { segmentBytesMax: 64 * 1024 },
+    });
+    const quiet = makeTrace(1, { partition: 0 });
+    await running.append("quiet", quiet);
+    const busy = largeTraces(2000);
+    for (let i = 0; i < busy.length; i += 20) await running.append("busy", busy.slice(i, i + 20));
+    await eventually(() => running.spanLog.committed(0).get("quiet") === 1);
+    await eventually(() => running.spanLog.firstOffset(0) > 1);
+    expect(await running.stored("quiet")).toEqual(expected(quiet));
+    await running.stop();
+  });
 });

@@ -5,6 +5,7 @@ export interface IngesterConfig {
   cutSpans: number;
   cutBytes: number;
   cutAgeMs: number;
+  cutLogBytes: number;
   rowGroupSpans: number;
   headBytesMax: number;
   closedHeadsMax: number;
@@ -27,6 +28,12 @@ export const ingesterConfig: z.ZodType<IngesterConfig, Partial<IngesterConfig>> 
   cutAgeMs: positive
     .default(5 * 60_000)
     .describe("A head is cut when its first span is this old, milliseconds."),
+  cutLogBytes: positive
+    .default(512 * 1024 * 1024)
+    .describe(
+      "A head is cut when its partition's log has this many bytes since its first record, of all " +
+        "tenants: the log can not be trimmed beyond it.",
+    ),
   rowGroupSpans: positive.default(100_000).describe("Spans per row group of a block."),
   headBytesMax: positive
     .default(2 * 1024 * 1024 * 1024)

@@ -11,6 +11,7 @@ import { wasmMemoryBytes } from "#pkg/block/parquet.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
+import { runInBackground } from "#pkg/threads/background.ts";
 import { version } from "#pkg/version/version.ts";
 import { encodeFailed } from "./cutter.ts";
 import type { CutResult, CutTask, StoredCut } from "./messages.ts";
@@ -65,4 +66,5 @@ function encode(head: NonNullable<CutTask["head"]>, task: CutTask): CutBlock {
   }
 }
 
+runInBackground();
 void new Rpc(parentPort!, { cut });

@@ -10,6 +10,7 @@ import { hasCode } from "#pkg/errors/errors.ts";
 import { type Handlers, Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
+import { runInBackground } from "#pkg/threads/background.ts";
 import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
 import { Partition } from "./partition.ts";
 
@@ -127,4 +128,5 @@ class PartitionWorker {
   }
 }
 
+runInBackground();
 await new PartitionWorker(workerData as PartitionWorkerData).run();

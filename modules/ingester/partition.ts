@@ -47,6 +47,8 @@ export interface PartitionOptions extends PartitionWorkerData {
 
 interface TenantHeads {
   open: LiveHead | undefined;
+  /** `#readBytes` when the open head got its first record. */
+  openedAtBytes: number;
   closed: LiveHead[];
 }
 
@@ -70,6 +72,8 @@ export class Partition {
   #lostRecords = 0;
   #decodedSpans = 0;
   #decodedBytes = 0;
+  /** Bytes of all records that the log gave. */
+  #readBytes = 0;
   #repairedDropped = 0;
   #undecodable = 0;
 
@@ -125,7 +129,11 @@ export class Partition {
     const { committed, onUndecodable } = this.#options;
     if (offset < (committed.get(tenant) ?? 0)) return;
     const heads = this.#headsOf(tenant);
-    heads.open ??= new LiveHead(this.#nextHeadId++, tenant, offset, nowMs);
+    if (heads.open === undefined) {
+      heads.open = new LiveHead(this.#nextHeadId++, tenant, offset, nowMs);
+      heads.openedAtBytes = this.#readBytes;
+    }
+    this.#readBytes += bytes.length;
     try {
       const { spans, cut } = heads.open.append(record, this.#limitsOf(tenant));
       this.#decodedSpans += spans;
@@ -159,7 +167,7 @@ export class Partition {
   #headsOf(tenant: string): TenantHeads {
     let heads = this.#tenants.get(tenant);
     if (heads === undefined) {
-      heads = { open: undefined, closed: [] };
+      heads = { open: undefined, openedAtBytes: 0, closed: [] };
       this.#tenants.set(tenant, heads);
     }
     return heads;
@@ -176,16 +184,20 @@ export class Partition {
     if (open.head.rows >= cutSpans || open.head.sizeBytes >= cutBytes) this.#close(heads);
   }
 
+  /**
+   * Closes heads that are old, in time or in what the log has read since: the log keeps everything
+   * from the first record of the oldest head on, of all tenants.
+   */
   #closeAged(nowMs: number): void {
     if (nowMs < this.#nextCheckMs) return;
     this.#nextCheckMs = nowMs + checkMs;
     this.#pins.dropExpired(nowMs);
-    const before = nowMs - this.#options.config.cutAgeMs;
+    const { cutAgeMs, cutLogBytes } = this.#options.config;
     for (const heads of this.#tenants.values()) {
-      const { open } = heads;
-      if (open !== undefined && open.openedMs <= before && this.#mayClose(heads)) {
-        this.#close(heads);
-      }
+      const { open, openedAtBytes } = heads;
+      if (open === undefined || !this.#mayClose(heads)) continue;
+      const isOld = open.openedMs <= nowMs - cutAgeMs;
+      if (isOld || this.#readBytes - openedAtBytes >= cutLogBytes) this.#close(heads);
     }
   }
 

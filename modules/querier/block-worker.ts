@@ -6,6 +6,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { wasmMemory } from "parquet-wasm";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
+import { runInBackground } from "#pkg/threads/background.ts";
 import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
 import type { OpenBlocksOptions } from "./open-blocks.ts";
 
@@ -26,6 +27,8 @@ export interface LastWords {
   reason: "panic" | "memory";
   answer: WorkerAnswer;
 }
+
+runInBackground();
 
 const options = workerData as WorkerOptions;
 const jobs = new BlockJobs(options);

@@ -6,6 +6,7 @@
 import { parentPort } from "node:worker_threads";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
+import { runInBackground } from "#pkg/threads/background.ts";
 import { Findings } from "./findings.ts";
 import { type BlockReader, openBlock } from "./reader.ts";
 import { checkRows } from "./verify-rows.ts";
@@ -13,6 +14,8 @@ import { checkTags } from "./verify-tags.ts";
 import type { OpenArgs, ReadArgs, RowGroupReport } from "./verify-thread.ts";
 
 if (parentPort === null) throw new SpoorError("Internal", "verify-worker.ts runs only as a worker");
+
+runInBackground();
 
 /** The block that is open, if any. */
 const state: { reader: BlockReader | undefined } = { reader: undefined };

@@ -4,6 +4,7 @@
  */
 import { parentPort } from "node:worker_threads";
 import { Rpc, Transferred } from "#pkg/rpc/rpc.ts";
+import { runInBackground } from "#pkg/threads/background.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-parquet.ts";
 
 /** Buffers go to the caller, they are not copied. */
@@ -11,6 +12,7 @@ function handOver(bytes: Uint8Array): Transferred {
   return new Transferred(bytes, [bytes.buffer as ArrayBuffer]);
 }
 
+runInBackground();
 void new Rpc(parentPort!, {
   encode: (lines: Uint8Array) => handOver(encodeCheckpoint(new TextDecoder().decode(lines))),
   decode: (bytes: Uint8Array) => handOver(new TextEncoder().encode(decodeCheckpoint(bytes))),

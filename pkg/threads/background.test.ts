@@ -1,0 +1,30 @@
+import { getPriority } from "node:os";
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { expect, it } from "vitest";
+
+const module: string = new URL("./background.ts", import.meta.url).href;
+
+/** What a thread says of its own priority: before, and after it went to the background. */
+async function prioritiesOfThread(): Promise<number[]> {
+  const code = `
+    import { getPriority } from "node:os";
+    import { parentPort } from "node:worker_threads";
+    import { nativeThreadId, runInBackground } from ${JSON.stringify(module)};
+    const before = getPriority(nativeThreadId() ?? 0);
+    runInBackground();
+    parentPort.postMessage([before, getPriority(nativeThreadId() ?? 0)]);
+  `;
+  const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`));
+  const [answer] = (await once(worker, "message")) as [number[]];
+  await worker.terminate();
+  return answer;
+}
+
+it("a thread goes behind the others, and no other thread does", async () => {
+  const main = getPriority(0);
+  const [before, after] = await prioritiesOfThread();
+  expect(getPriority(0)).toBe(main);
+  expect(before).toBe(main);
+  expect(after - before).toBe(process.platform === "linux" ? 5 : 0);
+});
