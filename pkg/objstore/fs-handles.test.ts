@@ -2,8 +2,13 @@ import { mkdtemp, readdir, readlink, rename, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { cacheStore } from "./cache.ts";
+import { coalesceStore } from "./coalesce.ts";
 import { FileHandles, type OpenFile } from "./fs-handles.ts";
 import { openFsStore } from "./fs.ts";
+import { hedgeStore } from "./hedge.ts";
+import { StoreLedger } from "./ledger.ts";
+import { timeoutStore } from "./timeout.ts";
 
 let base = "";
 beforeAll(async () => {
@@ -143,4 +148,31 @@ test("a store holds no file that it has replaced or deleted", async () => {
   await other.delete("x/a");
   await expect(store.getRange("x/a", 2, 4)).rejects.toMatchObject({ code: "NotFound" });
   expect(await openBelow(join(root, "x"))).toEqual([]);
+});
+
+test("a range is put where the caller has room, and wrappers that may answer early have none", async () => {
+  const below = await openFsStore(join(base, "room"));
+  await below.put("t/blocks/a", Buffer.from("0123456789"));
+  const into = new Uint8Array(16);
+  const bytes = await below.getRange("t/blocks/a", 2, 6, { into });
+  expect(bytes.buffer).toBe(into.buffer);
+  expect((await below.getRange("t/blocks/a", 2, 6)).buffer).not.toBe(into.buffer);
+  const ledger = new StoreLedger();
+  const early = [
+    timeoutStore(below, { timeoutMs: 60_000, bytesPerSecondMin: 1000, ledger }),
+    hedgeStore(below, { share: 1, delayMinMs: 1, ledger }),
+    coalesceStore(below, { gapBytes: 0, requestBytesMax: 1000, ledger }),
+  ];
+  for (const store of early) {
+    const found = await store.getRange("t/blocks/a", 2, 6, { into });
+    expect(Buffer.from(found).toString()).toBe("2345");
+    expect(found.buffer).not.toBe(into.buffer);
+  }
+  const options = { isImmutable: () => true, memoryBytes: 1e6, disk: undefined, ledger };
+  const cache = cacheStore(below, options);
+  for (let i = 0; i < 3; i++) {
+    const found = await cache.getRange("t/blocks/a", 2, 6, { into });
+    expect(Buffer.from(found).toString()).toBe("2345");
+    into.fill(0xff);
+  }
 });

@@ -98,7 +98,7 @@ class FsStore implements ObjectStore {
       return await this.#handles.withFile(path, async ({ file, sizeBytes, isFile }) => {
         if (!isFile) throw notFound(key);
         if (sizeBytes < end) throw shortObject(key, end, sizeBytes);
-        return await readExactly(file, { key, start, end });
+        return await readExactly(file, { key, start, end, into: options.into });
       });
     });
   }
@@ -268,10 +268,11 @@ class FolderInTheWay extends Error {
 
 async function readExactly(
   file: FileHandle,
-  range: { key: string; start: number; end: number },
+  range: { key: string; start: number; end: number; into?: Uint8Array },
 ): Promise<Uint8Array> {
-  const { key, start, end } = range;
-  const bytes = new Uint8Array(end - start);
+  const { key, start, end, into } = range;
+  const isRoom = into !== undefined && into.length >= end - start;
+  const bytes = isRoom ? into.subarray(0, end - start) : new Uint8Array(end - start);
   for (let filled = 0; filled < bytes.length;) {
     const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled);
     if (bytesRead === 0) throw shortObject(key, end, start + filled);
