@@ -11,6 +11,7 @@ import {
   seenCodes,
   subtractRows,
   uniteRows,
+  wordsOf,
 } from "./passes.ts";
 
 const bit = fc.integer({ min: 0, max: 1 });
@@ -87,7 +88,13 @@ describe("passes over rows", () => {
   it("count, unite and subtract", () => {
     fc.assert(
       fc.property(cases, ({ pass: { pending, hits } }) => {
-        expect(countRows(hits)).toBe([...hits].filter((one) => one === 1).length);
+        const count = [...hits].filter((one) => one === 1).length;
+        expect(countRows(hits)).toBe(count);
+        const shifted = new Uint8Array(hits.length + 1).subarray(1);
+        shifted.set(hits);
+        expect(countRows(shifted)).toBe(count);
+        expect(wordsOf(shifted)).toHaveLength(0);
+        expect(wordsOf(hits)).toHaveLength(hits.length >> 2);
         const out = new Uint8Array(hits.length).fill(9);
         uniteRows(pending, hits, out);
         expect([...out]).toEqual([...hits].map((one, row) => Math.max(one, pending[row])));

@@ -10,7 +10,7 @@ import {
   valueBytes,
   valueText,
 } from "#pkg/columns/columns.ts";
-import { answers, lookUpCodes, lookUpValidCodes, type Pass, seenCodes } from "./passes.ts";
+import { answers, lookUpCodes, lookUpValidCodes, type Pass, seenCodes, wordsOf } from "./passes.ts";
 import { int64Max, int64Min, type IntRange, type Predicate } from "./predicate.ts";
 import type { Value } from "./values.ts";
 
@@ -70,7 +70,11 @@ export class DictValues implements RowValues {
   #askSeen(predicate: Predicate, codes: Int32Array, pending: Uint8Array): Uint8Array {
     const table = seenCodes(codes, pending, this.#dictionary.length);
     for (let place = 0; place < table.length; place++) {
-      if (table[place] === 0) continue;
+      if (table[place] === 0) {
+        // No row asks: any answer will do.
+        table[place] = answers.no;
+        continue;
+      }
       const value = place === 0 ? this.#absent : this.#make(valueText(this.#dictionary, place - 1));
       table[place] = value === undefined ? answers.none : answerOf(predicate.value(value));
     }
@@ -125,12 +129,12 @@ export class IntValues implements RowValues {
   }
 }
 
-/** Answers for the entries of a dictionary, by code + 1. */
+/** Answers for the entries of a dictionary, by code + 1; numbers have no code -1. */
 function tableOfEntries(entries: BigInt64Array, range: IntRange): Uint8Array {
   const pending = new Uint8Array(entries.length).fill(1);
   const hits = new Uint8Array(entries.length);
   testInts(entries, undefined, range, { pending, hits });
-  const table = new Uint8Array(entries.length + 1);
+  const table = new Uint8Array(entries.length + 1).fill(answers.no);
   for (let code = 0; code < hits.length; code++) table[code + 1] = answerOf(hits[code] === 1);
   return table;
 }
@@ -152,7 +156,12 @@ function testInts(
   const maxLow = bounds[2] >>> 0;
   const maxHigh = bounds[3];
   const inside = isInside ? 1 : 0;
+  const four = wordsOf(pending);
   for (let row = 0; row < pending.length; row++) {
+    if ((row & 3) === 0 && row >> 2 < four.length && four[row >> 2] === 0) {
+      row += 3;
+      continue;
+    }
     if (pending[row] === 0) continue;
     if (valid !== undefined && (valid[row >> 3] & (1 << (row & 7))) === 0) continue;
     pending[row] = 0;
