@@ -11,16 +11,23 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 /** A cursor over the bytes of a page. */
 export interface Cursor {
   bytes: Uint8Array;
+  /** The same bytes: whole words at any place are read much faster through it. */
+  view: DataView;
   pos: number;
   end: number;
+}
+
+export function cursorOf(bytes: Uint8Array): Cursor {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return { bytes, view, pos: 0, end: bytes.length };
 }
 
 /** Widest codes that this reads: a dictionary has at most 16 million entries. */
 const codeBitsMax = 24;
 
 /**
- * Reads `count` values of `width` bits to out[at...]. The cursor ends after the last run. Throws
- * Corrupt where the bytes end early.
+ * Reads `count` values of `width` bits to out[at...]; none is wider. The cursor ends after the last
+ * run. Throws Corrupt where the bytes end early.
  */
 export function readHybrid(
   cursor: Cursor,
@@ -39,13 +46,14 @@ export function readHybrid(
       const packedBytes = length * width;
       if (packedBytes > cursor.end - cursor.pos) throw corrupt("packed values end early");
       const values = Math.min(length * 8, stop - at);
-      unpack(cursor.bytes, cursor.pos, cursor.pos + packedBytes, width, values, out, at);
+      unpack(cursor.view, cursor.pos, width, values, out, at);
       cursor.pos += packedBytes;
       at += values;
     } else {
       if (length === 0 || valueBytes > cursor.end - cursor.pos) throw corrupt("a run ends early");
       let value = 0;
       for (let i = 0; i < valueBytes; i++) value |= cursor.bytes[cursor.pos++] << (8 * i);
+      if (value >>> width !== 0) throw corrupt(`value ${value} of ${width} bits`);
       const values = Math.min(length, stop - at);
       out.fill(value, at, at + values);
       at += values;
@@ -53,32 +61,40 @@ export function readHybrid(
   }
 }
 
-/** Least significant bit first; `width` is at most 24, so four bytes hold every value. */
+/**
+ * Least significant bit first; `width` is at most 24, so the four bytes from a value's first bit on
+ * hold it. Near the end of the page they are taken one by one.
+ */
 function unpack(
-  bytes: Uint8Array,
+  view: DataView,
   from: number,
-  to: number,
   width: number,
   count: number,
   out: Int32Array | Uint8Array,
   at: number,
 ): void {
+  if (width === 0) {
+    out.fill(0, at, at + count);
+    return;
+  }
   const mask = (1 << width) - 1;
-  const safe = Math.min(count, width === 0 ? count : Math.floor(((to - from - 4) * 8) / width));
+  const whole = Math.min(count, Math.floor(((view.byteLength - 4 - from) * 8) / width) + 1);
   let bit = 0;
   let i = 0;
-  for (; i < safe; i++, bit += width) {
-    const pos = from + (bit >> 3);
-    const word =
-      bytes[pos] | (bytes[pos + 1] << 8) | (bytes[pos + 2] << 16) | (bytes[pos + 3] << 24);
-    out[at + i] = (word >>> (bit & 7)) & mask;
+  for (; i < whole; i++, bit += width) {
+    out[at + i] = (view.getUint32(from + (bit >>> 3), true) >>> (bit & 7)) & mask;
   }
   for (; i < count; i++, bit += width) {
-    const pos = from + (bit >> 3);
-    let word = 0;
-    for (let k = 0; k < 4 && pos + k < to; k++) word |= bytes[pos + k] << (8 * k);
-    out[at + i] = (word >>> (bit & 7)) & mask;
+    out[at + i] = (wordAt(view, from + (bit >>> 3)) >>> (bit & 7)) & mask;
   }
+}
+
+/** Four bytes as a word; what lies beyond the bytes is 0. */
+function wordAt(view: DataView, pos: number): number {
+  let word = 0;
+  for (let k = 0; k < 4 && pos + k < view.byteLength; k++)
+    word |= view.getUint8(pos + k) << (8 * k);
+  return word >>> 0;
 }
 
 /** An unsigned varint below 2^31. */
@@ -147,16 +163,49 @@ export function readDelta(cursor: Cursor, count: number, out: Int32Array, at: nu
       const sizeBytes = (perMini * width) / 8;
       if (width > 64 || sizeBytes > cursor.end - cursor.pos) throw corrupt("deltas end early");
       const values = Math.min(perMini, count - done);
-      addDeltas(cursor.bytes, cursor.pos, width, words[0], words[1], values, out, at + done);
+      if (width <= 32 && cursor.view.byteLength - cursor.pos >= sizeBytes + 5) {
+        addSmallDeltas(cursor.view, cursor.pos, width, words[0], words[1], values, out, at + done);
+      } else {
+        addDeltas(cursor.view, cursor.pos, width, words[0], words[1], values, out, at + done);
+      }
       cursor.pos += sizeBytes;
       done += values;
     }
   }
 }
 
+/** `addDeltas` for widths up to 32, where 5 bytes from every delta on can be read. */
+function addSmallDeltas(
+  view: DataView,
+  from: number,
+  width: number,
+  minLow: number,
+  minHigh: number,
+  values: number,
+  out: Int32Array,
+  at: number,
+): void {
+  let low = out[at * 2 - 2] >>> 0;
+  let high = out[at * 2 - 1];
+  const base = minLow >>> 0;
+  const mask = width === 32 ? -1 : (1 << width) - 1;
+  for (let i = 0, bit = 0; i < values; i++, bit += width) {
+    const pos = from + (bit >>> 3);
+    const shift = bit & 7;
+    // Shifted in two steps, as a shift by 32 would be one by 0.
+    const upper = (view.getUint8(pos + 4) << 1) << (31 - shift);
+    const delta = ((view.getUint32(pos, true) >>> shift) | upper) & mask;
+    const sum = low + base + (delta >>> 0);
+    low = sum >>> 0;
+    high = (high + minHigh + Math.floor(sum / 0x1_0000_0000)) | 0;
+    out[(at + i) * 2] = low;
+    out[(at + i) * 2 + 1] = high;
+  }
+}
+
 /** out[at + i] = out[at + i - 1] + min + the delta of `width` bits, modulo 2^64. */
 function addDeltas(
-  bytes: Uint8Array,
+  view: DataView,
   from: number,
   width: number,
   minLow: number,
@@ -173,8 +222,8 @@ function addDeltas(
   const highBits = width - lowBits;
   const highMask = highBits === 32 ? 0xffff_ffff : (1 << highBits) - 1;
   for (let i = 0, bit = 0; i < values; i++, bit += width) {
-    const deltaLow = lowBits === 0 ? 0 : (word32(bytes, from, bit) & lowMask) >>> 0;
-    const deltaHigh = highBits === 0 ? 0 : word32(bytes, from, bit + 32) & highMask;
+    const deltaLow = lowBits === 0 ? 0 : (word32(view, from, bit) & lowMask) >>> 0;
+    const deltaHigh = highBits === 0 ? 0 : word32(view, from, bit + 32) & highMask;
     const sum = low + base + deltaLow;
     low = sum >>> 0;
     high = (high + minHigh + deltaHigh + Math.floor(sum / 0x1_0000_0000)) | 0;
@@ -184,11 +233,11 @@ function addDeltas(
 }
 
 /** 32 bits from bit `bit` on; what lies beyond the bytes is 0. */
-function word32(bytes: Uint8Array, from: number, bit: number): number {
-  const pos = from + Math.floor(bit / 8);
+function word32(view: DataView, from: number, bit: number): number {
+  const pos = from + (bit >>> 3);
   const shift = bit & 7;
-  const word = bytes[pos] | (bytes[pos + 1] << 8) | (bytes[pos + 2] << 16) | (bytes[pos + 3] << 24);
-  return shift === 0 ? word : (word >>> shift) | (bytes[pos + 4] << (32 - shift));
+  const word = wordAt(view, pos);
+  return shift === 0 ? word : (word >>> shift) | (wordAt(view, pos + 4) << (32 - shift));
 }
 
 function corrupt(what: string): SpoorError {

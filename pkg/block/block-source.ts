@@ -8,6 +8,7 @@
  * The Parquet reader panics when a read of it fails, so nothing is read while it runs.
  */
 import { crc32 } from "node:zlib";
+import type { Arena } from "#pkg/bytes/arena.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
 import type { RangeSource } from "./parquet.ts";
@@ -27,6 +28,11 @@ export interface BlockPlace {
 export interface ByteRange {
   start: number;
   end: number;
+}
+
+export interface HoldOptions extends ReadOptions {
+  /** Where the bytes may be put: nobody needs them after its next `reset`. */
+  arena?: Arena;
 }
 
 interface Held extends ByteRange {
@@ -78,7 +84,7 @@ export class BlockSource implements RangeSource {
    * Fetches and checks ranges of the body, so that `read` can give them until the returned function
    * is called. Throws Corrupt, or what the store throws.
    */
-  async hold(ranges: readonly ByteRange[], options: ReadOptions = {}): Promise<() => void> {
+  async hold(ranges: readonly ByteRange[], options: HoldOptions = {}): Promise<() => void> {
     const wanted = this.#coalesce(ranges);
     const held: Held[] = [];
     const release = (): void => {
@@ -134,9 +140,11 @@ export class BlockSource implements RangeSource {
     return out;
   }
 
-  async #fetch({ start, end }: ByteRange, options: ReadOptions): Promise<Held> {
+  async #fetch({ start, end }: ByteRange, options: HoldOptions): Promise<Held> {
     const { store, key } = this.#place;
-    const bytes = await store.getRange(key, start, end, options);
+    const { signal, isFresh, arena } = options;
+    const into = arena?.uint8(end - start);
+    const bytes = await store.getRange(key, start, end, { signal, isFresh, into });
     this.readBytes += bytes.length;
     let at = start;
     for (let i = this.#segmentAt(start); at < end; i++) {

@@ -11,7 +11,7 @@ import { CodedInt64 } from "#pkg/columns/coded-int64.ts";
 import type { Column, DictColumn, ListColumn } from "#pkg/columns/columns.ts";
 import { columnType } from "#pkg/columns/schema.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { type Cursor, readDelta, readHybrid } from "./bits.ts";
+import { type Cursor, cursorOf, readDelta, readHybrid } from "./bits.ts";
 import { ByteValuesBuilder } from "./byte-values.ts";
 import {
   bitmapOf,
@@ -141,7 +141,7 @@ class ChunkDecoder {
     if (opened?.page.kind !== "dictionary") return false;
     const { body, count } = opened.page;
     this.#dictionaryLength = count;
-    const cursor = { bytes: body, pos: 0, end: body.length };
+    const cursor = cursorOf(body);
     switch (this.#leaf) {
       case "dict":
         this.#entries.addAll(cursor, count);
@@ -158,7 +158,7 @@ class ChunkDecoder {
   }
 
   readPage({ count, encoding, body }: DataPage): boolean {
-    const cursor: Cursor = { bytes: body, pos: 0, end: body.length };
+    const cursor = cursorOf(body);
     const from = this.#level;
     this.#level += count;
     if (this.#repetition !== undefined) readLevels(cursor, 1, count, this.#repetition, from);
@@ -234,7 +234,9 @@ class ChunkDecoder {
       if (width > 8 && this.#codes instanceof Uint8Array) return false;
     }
     readHybrid(cursor, width, count, this.#codes, at);
-    checkCodes(this.#codes, at, at + count, this.#dictionaryLength);
+    // Where every code of so few bits is an entry, there is nothing to check.
+    const isAnyEntry = 1 << width <= this.#dictionaryLength;
+    if (!isAnyEntry) checkCodes(this.#codes, at, at + count, this.#dictionaryLength);
     return true;
   }
 
@@ -293,7 +295,7 @@ class ChunkDecoder {
     const max = this.#maxDefinition;
     const definition = this.#definition ?? this.#arena.uint8(this.#count).fill(max);
     const repetition = this.#repetition!;
-    const offsets = new Int32Array(rows + 1);
+    const offsets = this.#arena.int32(rows + 1);
     let row = -1;
     let items = 0;
     for (let i = 0; i < definition.length; i++) {

@@ -11,23 +11,23 @@ export function readLevels(
   out: Uint8Array,
   at: number,
 ): void {
-  const { bytes, pos, end } = cursor;
+  const { bytes, view, pos, end } = cursor;
   if (end - pos < 4) throw new SpoorError("Corrupt", "Parquet page ends in its levels");
   const sizeBytes =
     (bytes[pos] | (bytes[pos + 1] << 8) | (bytes[pos + 2] << 16) | (bytes[pos + 3] << 24)) >>> 0;
   if (sizeBytes > end - pos - 4) throw new SpoorError("Corrupt", "Parquet page ends in its levels");
-  const levels = { bytes, pos: pos + 4, end: pos + 4 + sizeBytes };
+  const levels = { bytes, view, pos: pos + 4, end: pos + 4 + sizeBytes };
   readHybrid(levels, width, count, out, at);
   cursor.pos = levels.end;
 }
 
 /** Skips levels that are one run of `value`; false, and nothing skipped, if they are not. */
 export function skipIfAll(cursor: Cursor, count: number, value: number): boolean {
-  const { bytes, pos, end } = cursor;
+  const { bytes, view, pos, end } = cursor;
   if (end - pos < 6) return false;
   const sizeBytes = bytes[pos] | (bytes[pos + 1] << 8);
   if (bytes[pos + 2] !== 0 || bytes[pos + 3] !== 0 || sizeBytes > end - pos - 4) return false;
-  const levels = { bytes, pos: pos + 4, end: pos + 4 + sizeBytes };
+  const levels = { bytes, view, pos: pos + 4, end: pos + 4 + sizeBytes };
   const header = readVarint(levels);
   const isOneRun = (header & 1) === 0 && header >>> 1 >= count && levels.pos + 1 === levels.end;
   if (!isOneRun || bytes[levels.pos] !== value) return false;

@@ -69,20 +69,53 @@ function inflate(stored: Uint8Array, fullBytes: number, codec: number): Uint8Arr
     throw new SpoorError("Corrupt", `Parquet page of ${fullBytes} bytes`);
   }
   if (codec === codecs.uncompressed) return stored;
-  let body: Uint8Array;
+  const body = storedFrame(stored) ?? decompress(stored, fullBytes);
+  if (body.length === fullBytes) return body;
+  throw new SpoorError("Corrupt", `Parquet page has ${body.length} bytes, not ${fullBytes}`);
+}
+
+function decompress(stored: Uint8Array, fullBytes: number): Uint8Array {
+  if (fullBytes === 0) return new Uint8Array(0);
   try {
-    body =
-      fullBytes === 0
-        ? new Uint8Array(0)
-        : zstdDecompressSync(stored, {
-            maxOutputLength: fullBytes,
-            chunkSize: Math.max(64, fullBytes),
-          });
+    // With room for one byte more it knows that it is done, and takes no second buffer.
+    const chunkSize = Math.max(64, fullBytes + 1);
+    const { buffer, byteOffset, length } = zstdDecompressSync(stored, {
+      maxOutputLength: fullBytes,
+      chunkSize,
+    });
+    return new Uint8Array(buffer, byteOffset, length);
   } catch (cause) {
     throw new SpoorError("Corrupt", `Parquet page cannot be decompressed: ${String(cause)}`, {
       cause,
     });
   }
-  if (body.length === fullBytes) return body;
-  throw new SpoorError("Corrupt", `Parquet page has ${body.length} bytes, not ${fullBytes}`);
+}
+
+/** Of each flag in a zstd frame's first byte, how many bytes its content size takes. */
+const contentSizeBytes = [0, 2, 4, 8] as const;
+/** The flags of a frame with a dictionary or a checksum, and one that must not be set. */
+const otherFlags = 0b1111;
+const singleSegmentFlag = 0b10_0000;
+
+/**
+ * The content of a zstd frame that could not be compressed and is one raw block: a view of it.
+ * Undefined for all other frames. Packed numbers are often like that, and the library would take a
+ * window and two buffers to copy them.
+ *
+ *     magic (4) | flags (1) | window (0..1) | content size (0..8) | block header (3) | block
+ */
+export function storedFrame(frame: Uint8Array): Uint8Array | undefined {
+  const flags = frame[4];
+  if (frame.length < 9 || (flags & otherFlags) !== 0) return undefined;
+  if (frame[0] !== 0x28 || frame[1] !== 0xb5 || frame[2] !== 0x2f || frame[3] !== 0xfd) {
+    return undefined;
+  }
+  const isSingle = (flags & singleSegmentFlag) !== 0;
+  const sizeBytes = contentSizeBytes[flags >> 6];
+  const start = 5 + (isSingle ? Math.max(1, sizeBytes) : 1 + sizeBytes);
+  if (start + 3 > frame.length) return undefined;
+  const header = frame[start] | (frame[start + 1] << 8) | (frame[start + 2] << 16);
+  const isLastAndRaw = (header & 0b111) === 1;
+  if (!isLastAndRaw || header >> 3 !== frame.length - start - 3) return undefined;
+  return frame.subarray(start + 3);
 }

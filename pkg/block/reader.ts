@@ -10,7 +10,7 @@ import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { decodeArrow } from "./arrow-read.ts";
 import { sliceColumn } from "./arrow-write.ts";
 import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
-import { type BlockPlace, BlockSource, type ByteRange } from "./block-source.ts";
+import { type BlockPlace, BlockSource, type ByteRange, type HoldOptions } from "./block-source.ts";
 import {
   type ColumnChunk,
   footerRowGroups,
@@ -146,7 +146,7 @@ export class BlockReader {
   async #holdChunks(
     chunks: readonly ColumnChunk[],
     range: RowRange | undefined,
-    options: ReadOptions,
+    options: HoldOptions,
   ): Promise<() => void> {
     if (range === undefined) {
       const whole = chunks.map(({ start, sizeBytes }) => ({ start, end: start + sizeBytes }));

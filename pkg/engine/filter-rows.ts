@@ -1,4 +1,5 @@
 /** Evaluates any condition row by row: what columns cannot be asked for as a whole. */
+import { Arena } from "#pkg/bytes/arena.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { FieldExpr, Reference, Static } from "#pkg/traceql/ast.ts";
 import { compileRegex } from "#pkg/traceql/regex.ts";
@@ -25,12 +26,15 @@ interface Place {
 
 export class RowEvaluator {
   readonly #batch: ColumnBatch;
+  readonly #arena: Arena;
   readonly #layers = new Map<string, Layer[]>();
   readonly #names = new Map<FieldExpr, readonly Reference[]>();
   readonly #matchers = new Map<string, Matcher>();
 
-  constructor(batch: ColumnBatch) {
+  /** @param arena not reset while this is in use. */
+  constructor(batch: ColumnBatch, arena: Arena = new Arena()) {
     this.#batch = batch;
+    this.#arena = arena;
   }
 
   /** What a name means in this batch, opened once. */
@@ -39,7 +43,7 @@ export class RowEvaluator {
     const key = `${scope}\n${reference.name}`;
     let layers = this.#layers.get(key);
     if (layers === undefined) {
-      layers = openReference(this.#batch, reference);
+      layers = openReference(this.#batch, reference, this.#arena);
       this.#layers.set(key, layers);
     }
     return layers;

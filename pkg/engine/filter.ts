@@ -10,6 +10,7 @@
  * Events and links: a comparison, or a bare attribute, holds for a span if it holds for any of its
  * events (links); `= nil` if none has a value. Within one comparison all names mean the same event.
  */
+import { Arena } from "#pkg/bytes/arena.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
 import { RowEvaluator } from "./filter-rows.ts";
@@ -22,6 +23,7 @@ import {
   mirrored,
   type Predicate,
 } from "./predicate.ts";
+import { subtractRows, uniteRows } from "./passes.ts";
 import { isId, type KeyPlaces, referenceColumns } from "./references.ts";
 import { conjunctsOf, mayFail } from "./span-part.ts";
 
@@ -56,6 +58,7 @@ export function intrinsicNames(filter: FieldExpr): IntrinsicName[] {
  * 1 for each row that satisfies the condition, 0 for the others.
  *
  * @param selection rows to look at, 1 or 0 each; undefined: all.
+ * @param arena for the answer and what comes before it; they are good until its next `reset`.
  *
  * Throws InvalidInput for what cannot be evaluated with these values (an integer divided by zero,
  * `!` of what is no boolean, two arrays compared). Names of whole traces need a batch of
@@ -65,15 +68,19 @@ export function evaluateFilter(
   batch: ColumnBatch,
   expr: FieldExpr,
   selection?: Uint8Array,
+  arena: Arena = new Arena(),
 ): Uint8Array {
-  return new Evaluation(batch).run(expr, selection ?? new Uint8Array(batch.rows).fill(1));
+  const rows = selection ?? arena.uint8(batch.rows).fill(1);
+  return new Evaluation(batch, arena).run(expr, rows);
 }
 
 class Evaluation {
   readonly #rows: RowEvaluator;
+  readonly #arena: Arena;
 
-  constructor(batch: ColumnBatch) {
-    this.#rows = new RowEvaluator(batch);
+  constructor(batch: ColumnBatch, arena: Arena) {
+    this.#rows = new RowEvaluator(batch, arena);
+    this.#arena = arena;
   }
 
   /** The rows of the selection that satisfy the expression. */
@@ -81,12 +88,13 @@ class Evaluation {
     switch (expr.kind) {
       case "static": {
         const isAll = expr.static.type === "bool" && expr.static.value;
-        return isAll ? selection : new Uint8Array(selection.length);
+        return isAll ? selection : this.#noRows(selection.length);
       }
       case "logical": {
         if (expr.op === "&&") return this.#and(expr, selection);
         const left = this.run(expr.left, selection);
-        return union(left, this.run(expr.right, difference(selection, left)));
+        const rest = this.run(expr.right, this.#difference(selection, left));
+        return this.#union(left, rest);
       }
       case "not":
         return this.#not(expr, selection);
@@ -96,7 +104,7 @@ class Evaluation {
       case "comparison":
         return this.#comparison(expr, selection);
       default:
-        return new Uint8Array(selection.length);
+        return this.#noRows(selection.length);
     }
   }
 
@@ -112,7 +120,7 @@ class Evaluation {
   #not(expr: Extract<FieldExpr, { kind: "not" }>, selection: Uint8Array): Uint8Array {
     const { operand } = expr;
     if (operand.kind === "comparison" || operand.kind === "logical") {
-      return difference(selection, this.run(operand, selection));
+      return this.#difference(selection, this.run(operand, selection));
     }
     if (operand.kind === "attribute" && operand.scope !== "any") {
       const isSingle = operand.scope !== "event" && operand.scope !== "link";
@@ -133,7 +141,7 @@ class Evaluation {
     }
     if (literal.static.type === "nil") {
       const present = this.#ask(reference, exists, selection);
-      return op === "!=" ? present : difference(selection, present);
+      return op === "!=" ? present : this.#difference(selection, present);
     }
     const predicate = isId(reference)
       ? idComparisonWith(op, literal.static)
@@ -142,17 +150,36 @@ class Evaluation {
   }
 
   #ask(reference: Reference, predicate: Predicate, selection: Uint8Array): Uint8Array {
-    const pass = { pending: selection.slice(), hits: new Uint8Array(selection.length) };
+    const pending = this.#arena.uint8(selection.length);
+    pending.set(selection);
+    const pass = { pending, hits: this.#noRows(selection.length) };
     for (const { values } of this.#rows.layers(reference)) values.test(predicate, pass);
     return pass.hits;
   }
 
   #byRow(expr: FieldExpr, selection: Uint8Array): Uint8Array {
-    const hits = new Uint8Array(selection.length);
+    const hits = this.#noRows(selection.length);
     for (let row = 0; row < selection.length; row++) {
       if (selection[row] === 1 && this.#rows.holds(expr, row)) hits[row] = 1;
     }
     return hits;
+  }
+
+  #noRows(length: number): Uint8Array {
+    return this.#arena.uint8(length).fill(0);
+  }
+
+  #union(a: Uint8Array, b: Uint8Array): Uint8Array {
+    const out = this.#arena.uint8(a.length);
+    uniteRows(a, b, out);
+    return out;
+  }
+
+  /** Rows of `a` that are not in `b`. */
+  #difference(a: Uint8Array, b: Uint8Array): Uint8Array {
+    const out = this.#arena.uint8(a.length);
+    subtractRows(a, b, out);
+    return out;
   }
 }
 
@@ -188,17 +215,4 @@ function costOf(expr: FieldExpr): number {
 
 function isReference(expr: FieldExpr): expr is Reference {
   return expr.kind === "attribute" || expr.kind === "intrinsic";
-}
-
-function union(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const out = a.slice();
-  for (let row = 0; row < b.length; row++) out[row] |= b[row];
-  return out;
-}
-
-/** Rows of `a` that are not in `b`. */
-function difference(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const out = a.slice();
-  for (let row = 0; row < b.length; row++) out[row] &= ~b[row];
-  return out;
 }

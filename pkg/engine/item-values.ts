@@ -1,7 +1,7 @@
 // HOT: runs per event and link of searches that ask for them; measured by filter.bench.ts.
 /** Values of the events or links of each row, asked by a predicate. */
+import type { Pass } from "./passes.ts";
 import type { Predicate } from "./predicate.ts";
-import type { Pass } from "./row-values.ts";
 import type { Value } from "./values.ts";
 
 /** The items of row r have the codes from offsets[r] to offsets[r + 1]. */

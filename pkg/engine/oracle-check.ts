@@ -3,6 +3,7 @@
  * groups, against the oracle (filter-oracle.ts). A data set is a function of the seed and its
  * number.
  */
+import { usedArena } from "#pkg/bytes/testing.ts";
 import { cutOptions } from "#pkg/block/testing.ts";
 import { cutHead } from "#pkg/block/cut.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
@@ -13,7 +14,7 @@ import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { TraceData } from "#pkg/otlp/otlp.ts";
 import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";
-import { filterColumns } from "./filter.ts";
+import { evaluateFilter, filterColumns } from "./filter.ts";
 import { oracleHolds, OracleError, type WholeSpan } from "./filter-oracle.ts";
 import { mayMatch, pruneKeys } from "./prune.ts";
 import {
@@ -25,7 +26,7 @@ import {
   randomSpans,
   scopePrefixes,
 } from "./random-filter.ts";
-import { spanPart } from "./span-part.ts";
+import { namesWholeTrace, spanPart } from "./span-part.ts";
 import { batchOfHead, headOfRecord } from "./testing.ts";
 import { matchRows } from "./traces.ts";
 
@@ -236,6 +237,13 @@ function checkGroups({ spans, groups }: DataSet, asked: Asked, outcome: OracleOu
   for (const [group, { batch, ids, tags }] of groups.entries()) {
     const expected = oracleAnswer(ids, spans, expr);
     requireSame(engineAnswer(batch, ids, expr), expected, `${where}, row group ${group}`);
+    if (!namesWholeTrace(expr)) {
+      const hitIds = (): bigint[] => {
+        const hits = evaluateFilter(batch, expr, undefined, usedArena());
+        return [...ids].filter((_, row) => hits[row] === 1);
+      };
+      requireSame(answerOf(hitIds), expected, `used arena: ${where}, row group ${group}`);
+    }
     outcome.groups++;
     // The entries that are read are those that count.
     const keys = pruneKeys(expr);

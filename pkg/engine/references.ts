@@ -2,6 +2,7 @@
  * What an attribute or intrinsic of a query names in a batch: layers of values, of which the first
  * that has one counts. Only the columns that `referenceColumns` lists are read.
  */
+import type { Arena } from "#pkg/bytes/arena.ts";
 import {
   type Column,
   type ColumnBatch,
@@ -107,22 +108,21 @@ export function isId(reference: Reference): boolean {
 }
 
 /**
- * The layers of a reference, the first of which counts that has a value in a row. Values of whole
- * traces are there only in a batch of `withTraceColumns`.
+ * The layers of a reference, the first of which counts that has a value in a row; they are good
+ * until the arena's next `reset`. Values of whole traces are there only in a batch of
+ * `withTraceColumns`.
  */
-export function openReference(batch: ColumnBatch, reference: Reference): Layer[] {
+export function openReference(batch: ColumnBatch, reference: Reference, arena: Arena): Layer[] {
   if (reference.kind === "intrinsic") return [openIntrinsic(batch, reference.name)];
-  return scopesOf(reference.scope).flatMap((scope) => openScope(batch, scope, reference.name));
+  const { name } = reference;
+  return scopesOf(reference.scope).flatMap((scope) => openScope(batch, scope, name, arena));
 }
 
-function openScope(batch: ColumnBatch, scope: OneScope, key: string): Layer[] {
+function openScope(batch: ColumnBatch, scope: OneScope, key: string, arena: Arena): Layer[] {
   if (scope === "event" || scope === "link") return [openList(batch, scope, key)];
   const columns = typedColumns(scope, key).flatMap((name) => batch.column(name) ?? []);
-  const rest = openRest(
-    batch,
-    { prefix: scope === "instrumentation" ? "scope" : scope, key },
-    columns,
-  );
+  const prefix = scope === "instrumentation" ? "scope" : scope;
+  const rest = openRest(batch, { prefix, key }, columns, arena);
   const values = columns.map((column) => columnValues(column));
   return [...(rest === undefined ? [] : [rest]), ...values].map((one) => ({
     axis: undefined,
@@ -175,6 +175,7 @@ function openRest(
   batch: ColumnBatch,
   { prefix, key }: { prefix: string; key: string },
   columns: readonly Column[],
+  arena: Arena,
 ): RowValues | undefined {
   const keys = columnOf(batch, `${prefix}_rest_key`, "list");
   const values = columnOf(batch, `${prefix}_rest_value`, "list");
@@ -183,7 +184,7 @@ function openRest(
   const { codes: valueCodes, dictionary } = dictOf(values);
   const wanted = codesOfText(keyTexts, key);
   if (wanted === undefined) return undefined;
-  const codes = new Int32Array(batch.rows).fill(-1);
+  const codes = arena.int32(batch.rows).fill(-1);
   const extra: Value[] = [];
   for (let row = 0; row < batch.rows; row++) {
     const repeats: number[] = [];

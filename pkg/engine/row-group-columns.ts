@@ -1,5 +1,5 @@
 /** The columns of one row group as a question reads them: the fewest, each once. */
-import type { Arena } from "#pkg/bytes/arena.ts";
+import { Arena } from "#pkg/bytes/arena.ts";
 import type { TimeRange } from "#pkg/api/query.ts";
 import type { RowRange } from "#pkg/block/pages.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
@@ -19,22 +19,23 @@ export class RowGroupColumns {
   readonly rows: number;
   /** The entries of the tag index that the question's filter names. */
   readonly tags: TagIndex;
+  /** For what is good until the question is answered. */
+  readonly arena: Arena;
   readonly #reader: BlockReader;
   readonly #rowGroup: number;
-  readonly #arena: Arena | undefined;
   readonly #chunks: ReadonlyMap<string, ColumnChunk>;
   readonly #asked = new Set<string>();
   readonly #startBytes: number;
   #batch: ColumnBatch;
 
   /** @param arena for columns; they are good until its next `reset`. */
-  constructor(reader: BlockReader, rowGroup: number, tags: TagIndex, arena?: Arena) {
+  constructor(reader: BlockReader, rowGroup: number, tags: TagIndex, arena: Arena = new Arena()) {
     const { rows, columns } = reader.rowGroups[rowGroup];
     this.rows = rows;
     this.tags = tags;
     this.#reader = reader;
     this.#rowGroup = rowGroup;
-    this.#arena = arena;
+    this.arena = arena;
     this.#startBytes = reader.readBytes;
     this.#batch = { rows, names: [], column: () => undefined };
     this.#chunks = new Map(columns.map((chunk) => [chunk.name, chunk]));
@@ -95,7 +96,7 @@ export class RowGroupColumns {
     const ids = idsInRange(await this.traces(), range);
     return joined(
       ids,
-      await this.#reader.readRowGroup(this.#rowGroup, wanted, { rows: range, arena: this.#arena }),
+      await this.#reader.readRowGroup(this.#rowGroup, wanted, { rows: range, arena: this.arena }),
     );
   }
 
@@ -103,7 +104,7 @@ export class RowGroupColumns {
   async read(names: readonly string[]): Promise<ColumnBatch> {
     const wanted = [...new Set(names.filter((name) => !this.#asked.has(name)))];
     if (wanted.length > 0) {
-      const more = await this.#reader.readRowGroup(this.#rowGroup, wanted, { arena: this.#arena });
+      const more = await this.#reader.readRowGroup(this.#rowGroup, wanted, { arena: this.arena });
       for (const name of wanted) this.#asked.add(name);
       this.#batch = joined(this.#batch, more);
     }

@@ -19,6 +19,7 @@ import { estimateShare } from "./estimate.ts";
 import { evaluateFilter } from "./filter.ts";
 import { insideColumns, listColumns, listTraces, mergeLists } from "./list-traces.ts";
 import { mayMatch, pruneKeys } from "./prune.ts";
+import { countRows } from "./passes.ts";
 import { clustersOf } from "./row-clusters.ts";
 import { RowGroupColumns, withoutIds } from "./row-group-columns.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
@@ -81,9 +82,7 @@ export async function countRowGroup(
   const tags = await tagsFor(reader.index, rowGroup, filter);
   if (!mayMatch(tags, filter)) return 0;
   const hits = await hitsOf(new RowGroupColumns(reader, rowGroup, tags, arena), filter);
-  let count = 0;
-  for (let row = 0; row < hits.length; row++) count += hits[row];
-  return count;
+  return countRows(hits);
 }
 
 /**
@@ -91,10 +90,11 @@ export async function countRowGroup(
  * are read first, and when no row is left nothing more is read.
  */
 async function hitsOf(columns: RowGroupColumns, condition: FieldExpr): Promise<Uint8Array> {
-  let hits: Uint8Array = new Uint8Array(columns.rows).fill(1);
+  const { arena } = columns;
+  let hits = arena.uint8(columns.rows).fill(1);
   for (const step of readSteps(columns, condition)) {
     const batch = await columns.read(step.columns);
-    for (const one of step.conditions) hits = evaluateFilter(batch, one, hits);
+    for (const one of step.conditions) hits = evaluateFilter(batch, one, hits, arena);
     if (!hits.includes(1)) return hits;
   }
   return hits;

@@ -10,17 +10,9 @@ import {
   valueBytes,
   valueText,
 } from "#pkg/columns/columns.ts";
+import { answers, lookUpCodes, lookUpValidCodes, type Pass, seenCodes, wordsOf } from "./passes.ts";
 import { int64Max, int64Min, type IntRange, type Predicate } from "./predicate.ts";
 import type { Value } from "./values.ts";
-
-/**
- * A pass over rows: those with pending = 1 still look for their value. A layer that has it sets
- * pending to 0 and hits to the predicate's answer.
- */
-export interface Pass {
-  pending: Uint8Array;
-  hits: Uint8Array;
-}
 
 /** At most one value per row. */
 export interface RowValues {
@@ -53,56 +45,45 @@ export class DictValues implements RowValues {
   }
 
   test(predicate: Predicate, pass: Pass): void {
+    const codes = this.#codes ?? new Int32Array(pass.pending.length).fill(-1);
     const { text } = predicate;
     const isWord = this.#absent?.type === "status" || this.#absent?.type === "kind";
-    if (text === undefined || isWord) this.#testEach(predicate, pass);
-    else this.#testEqual(predicate, text, pass);
+    const table =
+      text === undefined || isWord
+        ? this.#askSeen(predicate, codes, pass.pending)
+        : this.#askEqual(predicate, text);
+    lookUpCodes(codes, table, pass);
   }
 
-  /** Compares each entry once, then looks every row up. */
-  #testEqual(
-    predicate: Predicate,
-    { bytes, isEqual }: NonNullable<Predicate["text"]>,
-    { pending, hits }: Pass,
-  ): void {
+  /** Compares the bytes of every entry. */
+  #askEqual(predicate: Predicate, { bytes, isEqual }: NonNullable<Predicate["text"]>): Uint8Array {
     const dictionary = this.#dictionary;
-    const entryHits = new Uint8Array(dictionary.length);
-    for (let code = 0; code < entryHits.length; code++) {
-      entryHits[code] = equalBytes(dictionary, code, bytes) === isEqual ? 1 : 0;
+    const table = new Uint8Array(dictionary.length + 1);
+    if (this.#absent !== undefined) table[0] = answerOf(predicate.value(this.#absent));
+    for (let code = 0; code < dictionary.length; code++) {
+      table[code + 1] = answerOf(equalBytes(dictionary, code, bytes) === isEqual);
     }
-    const absent = this.#absent === undefined ? -1 : predicate.value(this.#absent) ? 1 : 0;
-    const codes = this.#codes ?? new Int32Array(pending.length).fill(-1);
-    for (let row = 0; row < pending.length; row++) {
-      if (pending[row] === 0) continue;
-      const code = codes[row];
-      const hit = code < 0 ? absent : entryHits[code];
-      if (hit < 0) continue;
-      pending[row] = 0;
-      hits[row] = hit;
-    }
+    return table;
   }
 
-  /** Asks for an entry when a row has it: it may cost much, or be an error. */
-  #testEach(predicate: Predicate, { pending, hits }: Pass): void {
-    const absent = this.#absent;
-    // 0: not asked yet, 1: no, 2: yes. The last place is for null.
-    const known = new Uint8Array(this.#dictionary.length + 1);
-    const last = this.#dictionary.length;
-    for (let row = 0; row < pending.length; row++) {
-      if (pending[row] === 0) continue;
-      let code = this.#codes === undefined ? -1 : this.#codes[row];
-      if (code < 0) {
-        if (absent === undefined) continue;
-        code = last;
+  /** Asks only for entries that a pending row has: it may cost much, or be an error. */
+  #askSeen(predicate: Predicate, codes: Int32Array, pending: Uint8Array): Uint8Array {
+    const table = seenCodes(codes, pending, this.#dictionary.length);
+    for (let place = 0; place < table.length; place++) {
+      if (table[place] === 0) {
+        // No row asks: any answer will do.
+        table[place] = answers.no;
+        continue;
       }
-      if (known[code] === 0) {
-        const value = code === last ? absent! : this.#make(valueText(this.#dictionary, code));
-        known[code] = predicate.value(value) ? 2 : 1;
-      }
-      pending[row] = 0;
-      hits[row] = known[code] - 1;
+      const value = place === 0 ? this.#absent : this.#make(valueText(this.#dictionary, place - 1));
+      table[place] = value === undefined ? answers.none : answerOf(predicate.value(value));
     }
+    return table;
   }
+}
+
+function answerOf(isHit: boolean): number {
+  return isHit ? answers.yes : answers.no;
 }
 
 const noValues: ByteValues = { bytes: new Uint8Array(0), offsets: new Uint32Array(1), length: 0 };
@@ -135,34 +116,27 @@ export class IntValues implements RowValues {
   test(predicate: Predicate, pass: Pass): void {
     const { valid, coded } = this.#column;
     if (predicate.ints !== undefined) {
-      if (coded === undefined) testInts(this.#column.values, valid, predicate.ints, pass);
-      else testCodes(coded.codes, hitsOfEntries(coded.entries, predicate.ints), valid, pass);
+      if (coded === undefined) {
+        testInts(this.#column.values, valid, predicate.ints, pass);
+        return;
+      }
+      const table = tableOfEntries(coded.entries, predicate.ints);
+      if (valid === undefined) lookUpCodes(coded.codes, table, pass);
+      else lookUpValidCodes(coded.codes, valid, table, pass);
       return;
     }
     testEach(this, predicate, pass);
   }
 }
 
-/** 1 for each entry of a dictionary that is in the range. */
-function hitsOfEntries(entries: BigInt64Array, range: IntRange): Uint8Array {
+/** Answers for the entries of a dictionary, by code + 1; numbers have no code -1. */
+function tableOfEntries(entries: BigInt64Array, range: IntRange): Uint8Array {
   const pending = new Uint8Array(entries.length).fill(1);
   const hits = new Uint8Array(entries.length);
   testInts(entries, undefined, range, { pending, hits });
-  return hits;
-}
-
-function testCodes(
-  codes: Uint8Array | Int32Array,
-  entryHits: Uint8Array,
-  valid: Uint8Array | undefined,
-  { pending, hits }: Pass,
-): void {
-  for (let row = 0; row < pending.length; row++) {
-    if (pending[row] === 0) continue;
-    if (valid !== undefined && (valid[row >> 3] & (1 << (row & 7))) === 0) continue;
-    pending[row] = 0;
-    hits[row] = entryHits[codes[row]];
-  }
+  const table = new Uint8Array(entries.length + 1).fill(answers.no);
+  for (let code = 0; code < hits.length; code++) table[code + 1] = answerOf(hits[code] === 1);
+  return table;
 }
 
 /** Tests integers as word pairs: a bigint per row would cost ten times as much. */
@@ -182,7 +156,12 @@ function testInts(
   const maxLow = bounds[2] >>> 0;
   const maxHigh = bounds[3];
   const inside = isInside ? 1 : 0;
+  const four = wordsOf(pending);
   for (let row = 0; row < pending.length; row++) {
+    if ((row & 3) === 0 && row >> 2 < four.length && four[row >> 2] === 0) {
+      row += 3;
+      continue;
+    }
     if (pending[row] === 0) continue;
     if (valid !== undefined && (valid[row >> 3] & (1 << (row & 7))) === 0) continue;
     pending[row] = 0;

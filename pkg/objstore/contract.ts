@@ -106,6 +106,20 @@ function describeWrites(makeStore: MakeStore): void {
     expect(await keysOf(store, "")).toEqual(["k"]);
   });
 
+  test("getRange returns the right bytes whether or not it takes the room that it is given", async () => {
+    const store = await makeStore();
+    await store.put("k", bytesOf("0123456789"));
+    for (const room of [0, 3, 4, 5, 100]) {
+      const into = new Uint8Array(room).fill(0xff);
+      const bytes = await store.getRange("k", 2, 6, { into });
+      expect(textOf(bytes)).toBe("2345");
+      // Nothing is remembered in the caller's room.
+      into.fill(0xee);
+      expect(textOf(await store.getRange("k", 2, 6))).toBe("2345");
+      await expectCode(store.getRange("k", 9, 11, { into }), "Corrupt");
+    }
+  });
+
   test("a large object comes back whole, replaced by another and read in parts", async () => {
     const store = await makeStore();
     for (const sizeBytes of [11 * 1024 * 1024 + 7, 5 * 1024 * 1024 + 1]) {

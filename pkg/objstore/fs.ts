@@ -19,6 +19,7 @@ import { checkRange, checkSignal, notFound, objectTooLarge, readBytesMax } from 
 import { shortObject } from "./checks.ts";
 import { writePieces } from "./fs-assemble.ts";
 import { errnoOf, fsError } from "./fs-errors.ts";
+import { FileHandles } from "./fs-handles.ts";
 import { foldersWithFiles, readFolder, walkFolder } from "./fs-walk.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, folderOf, reservedFolder } from "./keys.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
@@ -59,6 +60,8 @@ export async function openFsStore(
 class FsStore implements ObjectStore {
   readonly kind = "fs";
   readonly #root: string;
+  /** Of objects that are read in parts. */
+  readonly #handles = new FileHandles();
 
   constructor(root: string) {
     this.#root = root;
@@ -89,7 +92,11 @@ class FsStore implements ObjectStore {
   }
 
   async get(key: string, options: ReadOptions = {}): Promise<Uint8Array> {
-    return await this.#read(key, options, async (file, sizeBytes) => {
+    return await this.#attempt("read", key, options, async (path) => {
+      await using file = await open(path, constants.O_RDONLY);
+      const stats = await file.stat();
+      if (!stats.isFile()) throw notFound(key);
+      const sizeBytes = stats.size;
       if (sizeBytes > readBytesMax) throw objectTooLarge(key, sizeBytes);
       return await readExactly(file, { key, start: 0, end: sizeBytes });
     });
@@ -102,9 +109,12 @@ class FsStore implements ObjectStore {
     options: ReadOptions = {},
   ): Promise<Uint8Array> {
     checkRange(key, start, end);
-    return await this.#read(key, options, async (file, sizeBytes) => {
-      if (sizeBytes < end) throw shortObject(key, end, sizeBytes);
-      return await readExactly(file, { key, start, end });
+    return await this.#attempt("read", key, options, async (path) => {
+      return await this.#handles.withFile(path, async ({ file, sizeBytes, isFile }) => {
+        if (!isFile) throw notFound(key);
+        if (sizeBytes < end) throw shortObject(key, end, sizeBytes);
+        return await readExactly(file, { key, start, end, into: options.into });
+      });
     });
   }
 
@@ -144,6 +154,7 @@ class FsStore implements ObjectStore {
     await this.#attempt("delete", key, options, async (path) => {
       try {
         await unlink(path);
+        await this.#handles.drop(path);
       } catch (error) {
         const code = errnoOf(error);
         if (code === "ENOENT" || code === "ENOTDIR") return;
@@ -180,20 +191,6 @@ class FsStore implements ObjectStore {
     }
   }
 
-  /** Opens an object and gives `run` its handle and size: later writes to the key do not show. */
-  async #read(
-    key: string,
-    options: ReadOptions,
-    run: (file: FileHandle, sizeBytes: number) => Promise<Uint8Array>,
-  ): Promise<Uint8Array> {
-    return await this.#attempt("read", key, options, async (path) => {
-      await using file = await open(path, constants.O_RDONLY);
-      const stats = await file.stat();
-      if (!stats.isFile()) throw notFound(key);
-      return await run(file, stats.size);
-    });
-  }
-
   async #write(write: Write): Promise<boolean> {
     const { key, attempt, signal } = write;
     checkKey(key);
@@ -204,6 +201,7 @@ class FsStore implements ObjectStore {
       checkSignal(signal, attempt);
       const path = join(this.#root, key);
       const placed = await this.#place(write, tmp, path);
+      await this.#handles.drop(path);
       await syncUpwards(dirname(path), this.#root);
       return placed;
     } catch (error) {
@@ -301,10 +299,11 @@ class FolderInTheWay extends Error {
 
 async function readExactly(
   file: FileHandle,
-  range: { key: string; start: number; end: number },
+  range: { key: string; start: number; end: number; into?: Uint8Array },
 ): Promise<Uint8Array> {
-  const { key, start, end } = range;
-  const bytes = new Uint8Array(end - start);
+  const { key, start, end, into } = range;
+  const isRoom = into !== undefined && into.length >= end - start;
+  const bytes = isRoom ? into.subarray(0, end - start) : new Uint8Array(end - start);
   for (let filled = 0; filled < bytes.length;) {
     const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled);
     if (bytesRead === 0) throw shortObject(key, end, start + filled);

@@ -51,7 +51,8 @@ class HedgingStore extends PassingStore {
     const ask = (): Promise<Uint8Array> => {
       const abort = new AbortController();
       const { signal } = abort;
-      const call = this.store.getRange(key, start, end, { ...options, signal });
+      const asked = { ...options, signal, into: undefined };
+      const call = this.store.getRange(key, start, end, asked);
       racers.set(abort, call);
       return call;
     };

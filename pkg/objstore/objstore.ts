@@ -26,6 +26,12 @@ export interface ReadOptions {
   signal?: AbortSignal;
   /** Asks the bucket itself, because what a cache gave was damaged. */
   isFresh?: boolean;
+  /**
+   * Room for the bytes of a range, for a caller who waits until the call has ended and uses what it
+   * returns: a store may put the bytes there, or give others. A wrapper that may answer while a
+   * request is still under way does not pass it on.
+   */
+  into?: Uint8Array;
 }
 
 /** Bytes [start, end) of an object. Unlike `getRange`, a range of pieces may be of any length. */
@@ -93,7 +99,7 @@ export interface ObjectStore {
   get(key: string, options?: ReadOptions): Promise<Uint8Array>;
 
   /**
-   * Reads bytes [start, end) of an object. NotFound if there is none; InvalidInput for a negative
+   * Reads bytes [start, end) of an object. The caller owns the bytes. NotFound if there is none; InvalidInput for a negative
    * or empty range; Corrupt if the object ends before `end`.
    */
   getRange(key: string, start: number, end: number, options?: ReadOptions): Promise<Uint8Array>;

@@ -64,7 +64,7 @@ class TimedStore implements ObjectStore {
     options?: ReadOptions,
   ): Promise<Uint8Array> {
     const call = async (signal: AbortSignal): Promise<Uint8Array> =>
-      await this.#store.getRange(key, start, end, { ...options, signal });
+      await this.#store.getRange(key, start, end, { ...options, signal, into: undefined });
     const bytes = Math.max(0, end - start) || 0;
     return await this.#timed(`read bytes ${start} to ${end} of ${key}`, bytes, options, call);
   }
