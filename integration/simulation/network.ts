@@ -5,7 +5,8 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
 import type { RequestKind } from "#pkg/objstore/ledger.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "#pkg/objstore/objstore.ts";
 import type { Dice } from "./dice.ts";
 import type { Gate } from "./gate.ts";
 import type { VirtualTime } from "./virtual-time.ts";
@@ -47,6 +48,10 @@ export class Network implements ObjectStore {
     return await this.#request("putIfAbsent", key, options, (store) =>
       store.putIfAbsent(key, bytes),
     );
+  }
+
+  async assemble(key: string, pieces: readonly Piece[], options?: AssembleOptions): Promise<void> {
+    await this.#request("assemble", key, options, (store) => store.assemble(key, pieces));
   }
 
   async get(key: string, options?: ReadOptions): Promise<Uint8Array> {
