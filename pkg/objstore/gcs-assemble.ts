@@ -265,7 +265,10 @@ async function readSource(
   const file = assembly.bucket.file(key, { generation });
   return await told(assembly, { kind: "getRange", bytes: sizeOf(range) }, async () => {
     try {
-      return await readRange(file, { ...range, signal });
+      // The client throws past everybody when a read is broken off before its answer: a short one
+      // is left to end by itself.
+      const read = readRange(file, { ...range, signal: undefined });
+      return await abortable(read, signal, `read bytes for object ${assembly.key}`);
     } catch (error) {
       throw gcsStatusOf(error) === 404 ? sourceChanged(key, error) : error;
     }
