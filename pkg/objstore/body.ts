@@ -8,6 +8,8 @@ export interface ReadBody {
   /** How many bytes there must be. */
   sizeBytes: number;
   signal: AbortSignal | undefined;
+  /** The stream must not be destroyed: after an abort the rest of it is read, and thrown away. */
+  isDrained?: boolean;
   /** Where the bytes go; a new array unless given. */
   into?: Uint8Array;
 }
@@ -18,7 +20,7 @@ export interface ReadBody {
  */
 export async function readBody(
   body: unknown,
-  { key, sizeBytes, signal, into }: ReadBody,
+  { key, sizeBytes, signal, isDrained = false, into }: ReadBody,
 ): Promise<Uint8Array> {
   if (!(body instanceof Readable)) {
     throw new SpoorError("Internal", `read object ${key}: the answer's body is no stream`);
@@ -27,8 +29,10 @@ export async function readBody(
   const bytes = into ?? new Uint8Array(sizeBytes);
   let filled = 0;
   try {
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort, { once: true });
+    if (!isDrained) {
+      if (signal?.aborted) abort();
+      signal?.addEventListener("abort", abort, { once: true });
+    }
     for await (const chunk of body as AsyncIterable<Uint8Array>) {
       if (filled + chunk.length > sizeBytes)
         throw wrongLength(key, filled + chunk.length, sizeBytes);

@@ -8,6 +8,7 @@ import {
   type MakeStore,
   patternOf,
   textOf,
+  turnOfLoop,
 } from "./contract-tools.ts";
 import type { ObjectStore, Piece } from "./objstore.ts";
 
@@ -142,11 +143,6 @@ function describeLongRanges(makeStore: MakeStore): void {
     expect(textOf(await store.getRange("all", sizeBytes, sizeBytes + 7))).toBe("between");
     expect(textOf(await store.getRange("all", end - 6, end))).toBe("footer");
   });
-}
-
-async function turnOfLoop(): Promise<false> {
-  await new Promise((resolve) => setImmediate(resolve));
-  return false;
 }
 
 function describeReplacing(makeStore: MakeStore): void {

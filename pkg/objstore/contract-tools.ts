@@ -44,3 +44,9 @@ export function bytesOf(text: string): Uint8Array {
 export function textOf(bytes: Uint8Array): string {
   return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
 }
+
+/** Lets everything else that is due have its turn. */
+export async function turnOfLoop(): Promise<false> {
+  await new Promise((resolve) => setImmediate(resolve));
+  return false;
+}

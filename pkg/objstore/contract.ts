@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { describeAssembly } from "./contract-assemble.ts";
 import { describeLists } from "./contract-lists.ts";
 import { bytesOf, expectCode, keysOf, listOf, type MakeStore } from "./contract-tools.ts";
-import { patternOf, textOf } from "./contract-tools.ts";
+import { patternOf, textOf, turnOfLoop } from "./contract-tools.ts";
 
 export function describeObjectStore(name: string, makeStore: MakeStore): void {
   describe(`object store contract: ${name}`, () => {
@@ -256,6 +256,25 @@ function describeRefusals(makeStore: MakeStore): void {
     expect(textOf(await store.get("k"))).toBe("old");
     const late = AbortSignal.abort(new DOMException("too late", "TimeoutError"));
     await expectCode(store.get("k", { signal: late }), "Timeout");
+  });
+
+  test("reads that are aborted on the way end, and nothing fails behind them", async () => {
+    const store = await makeStore();
+    const bytes = new Uint8Array(2 * 1024 * 1024).fill(7);
+    await store.put("k", bytes);
+    for (const turns of [0, 1, 2, 3, 5, 8, 13, 21, 34]) {
+      const abort = new AbortController();
+      const { signal } = abort;
+      const reads = [store.get("k", { signal }), store.getRange("k", 1, bytes.length, { signal })];
+      const results = Promise.allSettled(reads);
+      for (let turn = 0; turn < turns; turn++) await turnOfLoop();
+      abort.abort();
+      for (const [i, result] of (await results).entries()) {
+        if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "Canceled" });
+        else expect(Buffer.compare(result.value, bytes.subarray(i))).toBe(0);
+      }
+    }
+    expect(textOf((await store.get("k")).subarray(0, 2))).toBe("\u0007\u0007");
   });
 
   test("a signal that aborts during a list stops it", async () => {

@@ -5,13 +5,12 @@
  * resumable upload, or are composed of others (`gcs-assemble.ts`).
  */
 import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { type Bucket, type File, Storage } from "@google-cloud/storage";
-import { abortable, checkRange, checkSignal, objectTooLarge, readBytesMax } from "./checks.ts";
+import { abortable, checkRange, checkSignal } from "./checks.ts";
 import { assembleObject } from "./gcs-assemble.ts";
 import { type GcsContext, gcsError, gcsStatusOf } from "./gcs-errors.ts";
 import type { GcsOptions } from "./gcs-options.ts";
-import { allowListeners, readRange } from "./gcs-read.ts";
+import { readRange, readWhole } from "./gcs-read.ts";
 import { sendObject, sumOf } from "./gcs-upload.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, compareKeys } from "./keys.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
@@ -89,22 +88,7 @@ class GcsStore implements ObjectStore {
 
   async get(key: string, { signal }: ReadOptions = {}): Promise<Uint8Array> {
     return await this.#attempt(`read object ${key}`, { key, signal }, async (file) => {
-      const body = file.createReadStream({ validation: "crc32c", decompress: false });
-      body.on("response", allowListeners);
-      const chunks: Uint8Array[] = [];
-      let sizeBytes = 0;
-      await pipeline(
-        body,
-        async (stream: AsyncIterable<Uint8Array>) => {
-          for await (const chunk of stream) {
-            sizeBytes += chunk.length;
-            if (sizeBytes > readBytesMax) throw objectTooLarge(key, sizeBytes);
-            chunks.push(chunk);
-          }
-        },
-        { signal },
-      );
-      return joined(chunks, sizeBytes);
+      return await readWhole(file, { key, signal });
     });
   }
 
@@ -234,14 +218,4 @@ class GcsStore implements ObjectStore {
 function infoOf({ name, metadata }: File): ObjectInfo {
   const time = metadata.updated ?? metadata.timeCreated ?? "";
   return { key: name, sizeBytes: Number(metadata.size ?? 0), modifiedMs: Date.parse(time) || 0 };
-}
-
-function joined(chunks: readonly Uint8Array[], sizeBytes: number): Uint8Array {
-  const bytes = new Uint8Array(sizeBytes);
-  let filled = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, filled);
-    filled += chunk.length;
-  }
-  return bytes;
 }
