@@ -16,7 +16,18 @@ const ignoredFolders = ["node_modules", "data", "coverage", "dist"];
 const codeFolders = ["cmd", "pkg", "modules", "web", "integration"];
 
 /** Level 0: knows nothing of Spoor but each other. */
-const level0 = ["bytes", "clock", "errors", "limits", "log", "rpc", "tenant", "trace", "version"];
+const level0 = [
+  "bytes",
+  "clock",
+  "errors",
+  "limits",
+  "log",
+  "rpc",
+  "tenant",
+  "threads",
+  "trace",
+  "version",
+];
 
 /**
  * Which folders of pkg each folder of pkg may import, beside level 0 and itself. A line here is a

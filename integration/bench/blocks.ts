@@ -35,7 +35,7 @@ export interface BuiltBlocks {
   files: string[];
 }
 
-/** Builds the blocks of the last hour, or takes those that an earlier run has left in the folder. */
+/** Builds the blocks of the last hour, or takes what an earlier run has left in the folder. */
 export async function blocksIn(
   dataDir: string,
   size: { blocks: number; spansPerBlock: number },

@@ -3,7 +3,7 @@
  * CPU that this costs: over both protocols, beside another commit's; and into MinIO beside files.
  * README.md says what is measured.
  *
- *     npm run bench:ingest -- [--against HEAD~1] [--runs 5] [--seconds 20] [--only protocols|bucket]
+ *     npm run bench:ingest -- [--against HEAD~1] [--runs 5] [--seconds 20] [--only PART]
  */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -2,7 +2,7 @@
  * `npm run bench:lookup`: a trace by its id over 1,000 blocks on MinIO, with time added to every
  * request between Spoor and the bucket. README.md says what is measured.
  *
- *     npm run bench:lookup -- [--blocks 1000] [--cold 20] [--warm 200] [--seed 1] [--dir FOLDER]
+ *     npm run bench:lookup -- [--blocks 1000] [--cold 20] [--warm 200] [--seed 1] [--dir DIR]
  */
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -170,13 +170,11 @@ async function main(): Promise<void> {
     const traces = await drawTraces(built, dataDir, coldRuns + warmLookups);
     print(`\n${built.spans} spans in ${built.files.length} blocks on MinIO; milliseconds`);
     print(
-      `typical trace: ${median(traces.map(({ spans }) => spans))} spans; requests of one look-up, ` +
-        `of the last cold one, on average when warm`,
+      `a trace has ${median(traces.map(({ spans }) => spans))} spans in the median; requests are ` +
+        "those of the last cold look-up, and the average when warm",
     );
-    print(
-      `${"added to each request".padEnd(28)}${"p50".padStart(8)}${"p99".padStart(8)}` +
-        `${"of".padStart(8)}`,
-    );
+    const heads = ["p50", "p99", "of"].map((head) => head.padStart(8));
+    print(`${"added to each request".padEnd(28)}${heads.join("")}`);
     for (const delayMs of addedMs) await benchDelay({ options, proxy, traces }, delayMs);
   } finally {
     await proxy.stop();

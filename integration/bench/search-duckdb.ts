@@ -175,7 +175,8 @@ async function searchAll(blocks: readonly StoredBlock[], filter: FieldExpr): Pro
   const { signal } = new AbortController();
   const range = { startNano: 0n, endNano: 2n ** 63n - 1n };
   const query = { tenant: singleTenant, ...range, limit: 20, spansPerTrace: 3, filter, signal };
-  const options = { concurrency: 1, memoryBytesMax: 2 ** 28 };
+  const jobs = { jobBytesMax: 4 * 1024 * 1024, jobRowGroupsMax: 64 };
+  const options = { concurrency: 1, memoryBytesMax: 2 ** 28, ...jobs };
   const { traces } = await searchNewest(spans.both, query, options);
   return traces.map(({ traceId }) => traceId).join(" ");
 }

@@ -3,7 +3,8 @@ import { startSpoorProcess } from "#integration/parts/spoor.ts";
 import type { BuiltBlocks } from "./blocks.ts";
 import { median, percentile } from "./measure.ts";
 
-const warmSearches = 40;
+/** Searches after the first one of each process. */
+const warmSearches = 20;
 
 const queries: readonly string[] = [
   "{ }",
@@ -27,22 +28,33 @@ export async function benchSmallBlocks({ built, dataDir, runs, print }: SmallBen
     `\n${built.spans} spans in ${built.files.length} blocks of ` +
       `${(built.sizeBytes / built.files.length / 1024).toFixed(0)} KiB; milliseconds`,
   );
-  print(`cold: the first search of a fresh process; warm: the same again, ${warmSearches} times`);
-  print(`${"cold".padStart(16)}${"warm p50".padStart(12)}${"warm p99".padStart(12)}   query`);
+  print(`cold: the first search of a fresh process, ${runs} times; files are in the page cache`);
+  print(`warm: the same again in each of them, ${warmSearches} times`);
+  printRow(print, ["cold p50", "cold p99", "warm p50", "warm p99"], "query");
   for (const query of queries) {
     const cold: number[] = [];
     const warm: number[] = [];
-    for (let run = 0; run < Math.min(runs, 3); run++) {
+    for (let run = 0; run < runs; run++) {
       const server = await startSpoorProcess({ dataDir, args: ["--log-level", "warn"] });
-      await server.ready();
-      cold.push(await timeOf(server.address, query));
-      for (let i = 0; i < warmSearches; i++) warm.push(await timeOf(server.address, query));
-      await server.stop();
+      try {
+        await server.ready();
+        cold.push(await timeOf(server.address, query));
+        for (let i = 0; i < warmSearches; i++) warm.push(await timeOf(server.address, query));
+      } finally {
+        await server.stop();
+      }
     }
-    const numbers = [median(cold), median(warm), percentile(warm, 0.99)];
-    const [first, middle, last] = numbers.map((ms) => ms.toFixed(0));
-    print(`${first.padStart(16)}${middle.padStart(12)}${last.padStart(12)}   ${query}`);
+    const figures = [cold, warm].flatMap((all) => [median(all), percentile(all, 0.99)]);
+    printRow(
+      print,
+      figures.map((ms) => ms.toFixed(0)),
+      query,
+    );
   }
+}
+
+function printRow(print: SmallBench["print"], cells: readonly string[], query: string): void {
+  print(`${cells.map((cell) => cell.padStart(10)).join("")}   ${query}`);
 }
 
 async function timeOf(address: string, query: string): Promise<number> {

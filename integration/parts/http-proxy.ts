@@ -18,6 +18,7 @@ export interface ProxiedRequest {
   method: string;
   /** Path with query, as sent. */
   url: string;
+  headers: IncomingMessage["headers"];
 }
 
 /**
@@ -39,8 +40,8 @@ export interface HttpProxy {
   target: string;
   /** Added to each request. */
   delayMs: number;
-  /** Decides about each request that no trap takes. */
-  plan: (request: ProxiedRequest) => Verdict;
+  /** Decides about each request that no trap takes; it may do something first. */
+  plan: (request: ProxiedRequest) => Verdict | Promise<Verdict>;
   /** Requests so far. */
   readonly count: number;
   /**
@@ -69,7 +70,7 @@ class Proxy implements HttpProxy {
   address = "";
   target: string;
   delayMs = 0;
-  plan: (request: ProxiedRequest) => Verdict = () => "pass";
+  plan: HttpProxy["plan"] = () => "pass";
   count = 0;
   readonly #traps = new Set<Trap>();
   readonly #agent = new Agent({ keepAlive: true });
@@ -103,19 +104,19 @@ class Proxy implements HttpProxy {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { method = "", url = "" } = request;
-    const known = { method, url };
+    const { method = "", url = "", headers } = request;
+    const known = { method, url, headers };
     this.count++;
     const trap = [...this.#traps].find(({ isIt }) => isIt(known));
     if (trap !== undefined) this.#traps.delete(trap);
     // The one that is caught waits for an answer until somebody ends it.
     if (trap?.when === "before") return trap.spring();
-    const verdict = trap === undefined ? this.plan(known) : "pass";
-    if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
     try {
+      const verdict = trap === undefined ? await this.plan(known) : "pass";
+      if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
       if (verdict === "refuse") return void response.destroy();
       if (typeof verdict === "object") return this.#answer(request, response, verdict);
-      const answer = await this.#forward(request, { method, url });
+      const answer = await this.#forward(request, known);
       if (trap !== undefined || verdict === "lose") {
         answer.resume();
         await once(answer, "close");
@@ -142,10 +143,9 @@ class Proxy implements HttpProxy {
 
   async #forward(
     request: IncomingMessage,
-    { method, url }: ProxiedRequest,
+    { method, url, headers }: ProxiedRequest,
   ): Promise<IncomingMessage> {
     const { hostname, port } = new URL(this.target);
-    const { headers } = request;
     const outgoing = sendRequest({
       hostname,
       port,

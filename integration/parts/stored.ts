@@ -42,7 +42,12 @@ export async function readBucket(
   return { blocks: files.size, counts };
 }
 
-async function spansOfBlock(store: ObjectStore, key: string, sizeBytes: number): Promise<string[]> {
+/** `<trace id>/<span id>` of every span of a block. */
+export async function spansOfBlock(
+  store: ObjectStore,
+  key: string,
+  sizeBytes: number,
+): Promise<string[]> {
   const reader = await openBlock({ store, key, sizeBytes });
   const out: string[] = [];
   for (let i = 0; i < reader.rowGroups.length; i++) {

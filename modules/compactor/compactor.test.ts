@@ -6,6 +6,7 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { blockPath } from "#pkg/block/block-file.ts";
 import { type Fault, failNth, faultStore } from "#pkg/objstore/fault.ts";
+import { temporaryKey } from "#pkg/objstore/temporaries.ts";
 import { day, hour, ManualClock, pathAt, start, World } from "./testing.ts";
 
 describe("retention", () => {
@@ -132,6 +133,22 @@ describe("garbage", () => {
     });
     expect((await world.compactor({}, { store: racing }).runOnce()).deletedObjects).toBe(0);
     expect(await world.objects()).toContain(`t/${late}`);
+  });
+
+  it("is what a dead process left of a block that it assembled, when it is old", async () => {
+    const world = new World();
+    await world.add("t", pathAt(start));
+    const block = (await world.objects())[0];
+    const temporary = (): string => temporaryKey(block)!;
+    const [old, young] = [temporary(), temporary()];
+    await world.put(old);
+    const foreign = block.replace(/[^/]+$/, ".assembling-notes.txt");
+    await world.put(foreign);
+    world.clock.now += day;
+    await world.put(young);
+    const result = await world.compactor().runOnce();
+    expect(result.deletedObjects).toBe(1);
+    expect((await world.objects()).toSorted()).toEqual([block, foreign, young].toSorted());
   });
 
   it("is looked for in bounded steps that go on in the next cycle", async () => {

@@ -6,12 +6,15 @@
  *                                     removed         -> deleted when the grace period is over
  *                                     never named     -> deleted when its ULID and its modification
  *                                                        are both older than the orphan age
+ *                                     temporary       -> as if never named; it has no ULID: left by
+ *                                                        a process that died assembling a block
  *                                     not a ULID      -> stays: it is not ours
  *
  * The table is read after the listing: what was committed meanwhile is known.
  */
 import { blockTimeMs } from "#pkg/block/block-file.ts";
 import type { ObjectInfo, ObjectStore } from "#pkg/objstore/objstore.ts";
+import { isTemporary } from "#pkg/objstore/temporaries.ts";
 import type { Snapshot, Table } from "#pkg/table/table.ts";
 import type { CompactorConfig } from "./config.ts";
 
@@ -46,7 +49,7 @@ export async function deleteGarbage(options: GarbageOptions): Promise<GarbageRes
   for (let listed = 0; listed < config.listedPerCycle;) {
     const size = Math.min(batchSize, config.listedPerCycle - listed);
     const batch = await listSome(store, prefix, { startAfter, signal }, size);
-    unknownObjects += batch.filter(({ key }) => blockTimeMs(key) === undefined).length;
+    unknownObjects += batch.filter((info) => madeMs(info) === undefined).length;
     await deleteFrom(batch, options);
     if (batch.length < size) return { startAfter: undefined, unknownObjects };
     listed += batch.length;
@@ -95,7 +98,13 @@ function garbageReason(
   if (tombstone !== undefined) {
     return tombstone.deletedMs + config.deleteGraceMs <= nowMs ? "removed" : undefined;
   }
-  const timeMs = blockTimeMs(path);
+  const timeMs = madeMs({ key, modifiedMs });
   if (timeMs === undefined) return undefined;
-  return Math.max(timeMs, modifiedMs) + config.orphanAgeMs <= nowMs ? "orphan" : undefined;
+  return timeMs + config.orphanAgeMs <= nowMs ? "orphan" : undefined;
+}
+
+/** The later of the times that an object's name and its store tell; undefined: not ours. */
+function madeMs({ key, modifiedMs }: Pick<ObjectInfo, "key" | "modifiedMs">): number | undefined {
+  const timeMs = isTemporary(key) ? modifiedMs : blockTimeMs(key);
+  return timeMs === undefined ? undefined : Math.max(timeMs, modifiedMs);
 }

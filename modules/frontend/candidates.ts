@@ -2,9 +2,11 @@
  * The traces that a search knows of: candidates, which will be asked for, and maybes, which match
  * in no shard on its own and may match as a whole.
  */
-import type { Shard, TimeRange } from "#pkg/api/query.ts";
+import type { Shard, TimeRange, TraceList } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
 import type { MergedTrace } from "./details-of-trace.ts";
+import { TraceTable } from "./trace-table.ts";
 
 /** A place in the order of the answer: newest start first, then by id. */
 export interface Place {
@@ -19,8 +21,10 @@ export function comparePlaces(a: Place, b: Place): number {
 }
 
 export interface KnownTrace extends Place {
-  /** Shards that have listed it. */
-  readonly seenIn: Set<ShardState>;
+  /** In the table of all. */
+  readonly place: number;
+  /** Shards that have listed it: one, most often. */
+  readonly seenIn: ShardState[];
   /** Undefined until all shards that may hold the trace were asked. */
   trace: MergedTrace | undefined;
 }
@@ -47,16 +51,27 @@ export class ShardState {
   }
 }
 
-/** What one known trace takes: its id as text, its places in maps, its set. */
+/** What one known trace takes at the most: its id as text, its places in maps and lists. */
 const traceBytes = 400;
 /** What a resolved one takes beside that, and each span that is shown of it. */
 const detailBytes = 500;
 const spanBytes = 300;
 
+/** States of a trace: it has an object; one shard says that it may match; it does not match. */
+const isOpen = 0;
+const isMaybe = 1;
+const isRejected = 2;
+
 export class Candidates {
-  readonly #known = new Map<string, KnownTrace>();
-  readonly #maybes = new Map<string, KnownTrace>();
-  readonly #rejected = new Set<string>();
+  readonly #table = new TraceTable();
+  /** By place in the table, as the next two. */
+  #states = new Uint8Array(1024);
+  #startNanos = new BigInt64Array(1024);
+  /** The first shard that has listed it. */
+  #listedBy: ShardState[] = [];
+  /** Those that have an object. */
+  readonly #known = new Map<number, KnownTrace>();
+  readonly #candidates = new Set<KnownTrace>();
   readonly #bytesMax: number;
   #detailsBytes = 0;
 
@@ -66,49 +81,95 @@ export class Candidates {
 
   /** How many traces are known. */
   get size(): number {
-    return this.#known.size + this.#maybes.size + this.#rejected.size;
+    return this.#table.count;
   }
 
   /** The first of the answer, as far as is known. */
   top(limit: number): KnownTrace[] {
-    return [...this.#known.values()].sort(comparePlaces).slice(0, limit);
+    return [...this.#candidates].sort(comparePlaces).slice(0, limit);
   }
 
-  /** A shard has listed a trace: as one that matches, or as one that may. */
-  learn(place: Place, state: ShardState, isMatch: boolean): void {
-    const { id, startNano } = place;
-    if (this.#rejected.has(id)) return;
-    const known = this.#known.get(id) ?? this.#maybes.get(id);
-    if (known === undefined) {
-      const traces = isMatch ? this.#known : this.#maybes;
-      traces.set(id, { id, startNano, seenIn: new Set([state]), trace: undefined });
-      if (traces.size % 1024 === 0) this.#checkBytes();
-      return;
+  /** A shard has listed traces: as such that match, or as such that may. */
+  learn(
+    { ids, startNanos }: Pick<TraceList, "ids" | "startNanos">,
+    state: ShardState,
+    isMatch: boolean,
+  ): void {
+    for (let i = 0; i < startNanos.length; i++) {
+      const count = this.#table.count;
+      const place = this.#table.place(ids, i * traceIdBytes);
+      if (place === count) this.#add(place, startNanos[i], state);
+      if (this.#states[place] === isRejected) continue;
+      // A longer list of the same shard tells nothing new of what it has listed before.
+      const isKnown = this.#states[place] === isMaybe && this.#listedBy[place] === state;
+      if (isKnown && !isMatch) continue;
+      const trace = this.#open(place);
+      if (!trace.seenIn.includes(state)) trace.seenIn.push(state);
+      // What is resolved has been asked for everywhere: no list can move it.
+      const isEarlier = trace.trace === undefined && startNanos[i] < trace.startNano;
+      if (isEarlier) trace.startNano = startNanos[i];
+      // In two shards: only both together tell.
+      if (isMatch || trace.seenIn.length > 1) this.promote(trace);
     }
-    known.seenIn.add(state);
-    // What is resolved has been asked for everywhere: no list can move it.
-    if (known.trace === undefined && startNano < known.startNano) known.startNano = startNano;
-    // In two shards: only both together tell.
-    if (isMatch || known.seenIn.size > 1) this.promote(known);
+  }
+
+  #add(place: number, startNano: bigint, state: ShardState): void {
+    if (place === this.#states.length) {
+      this.#states = grown(this.#states, new Uint8Array(place * 2));
+      this.#startNanos = grown(this.#startNanos, new BigInt64Array(place * 2));
+    }
+    this.#states[place] = isMaybe;
+    this.#startNanos[place] = startNano;
+    this.#listedBy.push(state);
+    if (this.size % 1024 === 0) this.#checkBytes();
+  }
+
+  /** The object of a trace that is not rejected. */
+  #open(place: number): KnownTrace {
+    const known = this.#known.get(place);
+    if (known !== undefined) return known;
+    const startNano = this.#startNanos[place];
+    const seenIn = [this.#listedBy[place]];
+    const trace = { place, id: this.#table.hex(place), startNano, seenIn, trace: undefined };
+    this.#states[place] = isOpen;
+    this.#known.set(place, trace);
+    return trace;
   }
 
   /** A maybe becomes a candidate. */
   promote(trace: KnownTrace): void {
-    this.#maybes.delete(trace.id);
-    this.#known.set(trace.id, trace);
+    this.#candidates.add(trace);
   }
 
   /** Maybes that would come before `last` in the answer; undefined: all of them. */
   maybesBefore(last: Place | undefined): KnownTrace[] {
-    const all = [...this.#maybes.values()];
-    return last === undefined ? all : all.filter((one) => comparePlaces(one, last) < 0);
+    const maybes: KnownTrace[] = [];
+    for (let place = 0; place < this.size; place++) {
+      if (this.#isMaybeBefore(place, last)) maybes.push(this.#open(place));
+    }
+    return maybes;
+  }
+
+  /** The same ones do not match. */
+  rejectMaybesBefore(last: Place | undefined): void {
+    for (let place = 0; place < this.size; place++) {
+      if (this.#isMaybeBefore(place, last)) this.#states[place] = isRejected;
+    }
+  }
+
+  #isMaybeBefore(place: number, last: Place | undefined): boolean {
+    if (this.#states[place] !== isMaybe) return false;
+    if (last === undefined) return true;
+    const startNano = this.#startNanos[place];
+    if (startNano !== last.startNano) return startNano > last.startNano;
+    return this.#table.hex(place) < last.id;
   }
 
   /** The trace does not match: it is not learnt again from a shard that knows a part of it. */
-  reject({ id }: Place): void {
-    this.#known.delete(id);
-    this.#maybes.delete(id);
-    this.#rejected.add(id);
+  reject(trace: KnownTrace): void {
+    this.#states[trace.place] = isRejected;
+    this.#known.delete(trace.place);
+    this.#candidates.delete(trace);
   }
 
   resolve(known: KnownTrace, trace: MergedTrace): void {
@@ -129,4 +190,9 @@ export class Candidates {
       { reason: "query_memory" },
     );
   }
+}
+
+function grown<T extends Uint8Array | BigInt64Array>(from: T, to: T): T {
+  to.set(from as never);
+  return to;
 }

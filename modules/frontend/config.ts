@@ -10,6 +10,8 @@ export interface FrontendConfig {
   queriesRunningMax: number;
   slowQueryMs: number;
   concurrency: number;
+  jobBytesMax: number;
+  jobRowGroupsMax: number;
   queryMemoryBytesMax: number;
   tagMemoryBytesMax: number;
   tagAnswerBytesMax: number;
@@ -51,7 +53,14 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
   concurrency: positive
     .max(1024)
     .default(16)
-    .describe("Heads, blocks and row groups that one query asks at a time."),
+    .describe("Heads, blocks and jobs of row groups that one query asks at a time."),
+  jobBytesMax: positive
+    .default(4 * 1024 * 1024)
+    .describe("Bytes of small row groups that are asked in one job; a larger one is alone."),
+  jobRowGroupsMax: positive
+    .max(1024)
+    .default(64)
+    .describe("Row groups that are asked in one job, however small they are."),
   queryMemoryBytesMax: positive
     .default(256 * 1024 * 1024)
     .describe("Memory of one search for the traces that it knows of, bytes; beyond it, an error."),

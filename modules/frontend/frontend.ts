@@ -51,6 +51,7 @@ const headerBytesMax = 512 * 1024;
 export class Frontend {
   readonly #options: FrontendOptions;
   readonly #answers = new AnswerPool();
+  readonly #app: ReturnType<typeof buildApp>;
   readonly #server: Server;
 
   constructor(options: FrontendOptions) {
@@ -60,9 +61,9 @@ export class Frontend {
     const answers = this.#answers;
     const queries = new Queries({ spans: { live, stored }, config, metrics, answers, limits });
     const profiles = new Profiles(options.adminToken, options.clock);
-    const app = buildApp({ ...options, queries, metrics, profiles });
+    this.#app = buildApp({ ...options, queries, metrics, profiles });
     this.#server = createAdaptorServer({
-      fetch: app.fetch,
+      fetch: this.#app.fetch,
       serverOptions: {
         maxHeaderSize: headerBytesMax,
         headersTimeout: Math.min(config.headersTimeoutMs, config.requestTimeoutMs),
@@ -86,6 +87,12 @@ export class Frontend {
     await promise;
     this.#server.off("error", onError);
     return { port: (this.#server.address() as AddressInfo).port };
+  }
+
+  /** Answers a request that came by another way than the port; `tenants` are its X-Scope-OrgID. */
+  async answer(request: Request, tenants: readonly string[]): Promise<Response> {
+    const incoming = { headersDistinct: { "x-scope-orgid": tenants } };
+    return await this.#app.fetch(request, { incoming });
   }
 
   /** Takes no more requests and resolves when those under way are answered. */

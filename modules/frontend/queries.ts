@@ -124,7 +124,7 @@ export class Queries {
     const { config, limits, metrics } = this.#options;
     checkRange(query, limits.of(query.tenant));
     const result = await searchNewest(this.#spansOf(query.tenant), query, {
-      concurrency: config.concurrency,
+      ...config,
       memoryBytesMax: config.queryMemoryBytesMax,
     });
     metrics.inspectedSpans.inc(result.stats.inspectedSpans);
@@ -137,7 +137,7 @@ export class Queries {
     const { config, limits, metrics } = this.#options;
     checkRange(query, limits.of(query.tenant));
     const result = await findTagsLeniently(this.#spansOf(query.tenant), query, {
-      concurrency: config.concurrency,
+      ...config,
       memoryBytesMax: config.tagMemoryBytesMax,
     });
     const { values, stats, failures } = result;

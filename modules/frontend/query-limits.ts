@@ -18,15 +18,31 @@ export function withByteBudget(stored: StoredSpans, bytesMax: number): StoredSpa
   const budget = new ByteBudget(bytesMax);
   /** Blocks by what stands for them here. */
   const own = new Map<StoredBlock, StoredBlock>();
+  /** The same of shards. */
+  const ownShards = new Map<Shard, Shard>();
+  const shardOf = (shard: Shard): Shard => {
+    const budgeted = budgetedShard(shard, budget);
+    ownShards.set(budgeted, shard);
+    return budgeted;
+  };
   return {
     snapshot: async (tenant, minVersion, signal) => {
       const snapshot = await stored.snapshot(tenant, minVersion, signal);
       const blocks = snapshot.blocks.map((block) => {
-        const budgeted = budgetedBlock(block, budget);
+        const budgeted = budgetedBlock(block, budget, shardOf);
         own.set(budgeted, block);
         return budgeted;
       });
       return { ...snapshot, blocks };
+    },
+    askShards: async (question, asks, signal) => {
+      const asked = asks.map(({ shard, request }) => {
+        return { shard: ownShards.get(shard) ?? shard, request };
+      });
+      return await budget.spend(
+        () => stored.askShards(question, asked, signal),
+        ({ inspectedBytes }) => inspectedBytes,
+      );
     },
     indexedTags: async (blocks, request, signal) => {
       const asked = blocks.map((block) => own.get(block) ?? block);
@@ -34,10 +50,7 @@ export function withByteBudget(stored: StoredSpans, bytesMax: number): StoredSpa
         () => stored.indexedTags(asked, request, signal),
         ({ inspectedBytes }) => inspectedBytes,
       );
-      const unread = found.unread.map((one) => ({
-        ...one,
-        shard: budgetedShard(one.shard, budget),
-      }));
+      const unread = found.unread.map((one) => ({ ...one, shard: shardOf(one.shard) }));
       return { ...found, unread };
     },
   };
@@ -69,7 +82,11 @@ class ByteBudget {
   }
 }
 
-function budgetedBlock(block: StoredBlock, budget: ByteBudget): StoredBlock {
+function budgetedBlock(
+  block: StoredBlock,
+  budget: ByteBudget,
+  shardOf: (shard: Shard) => Shard,
+): StoredBlock {
   return {
     path: block.path,
     sizeBytes: block.sizeBytes,
@@ -83,7 +100,7 @@ function budgetedBlock(block: StoredBlock, budget: ByteBudget): StoredBlock {
         (found) => found?.length ?? 0,
       ),
     get shards() {
-      return block.shards.map((shard) => budgetedShard(shard, budget));
+      return block.shards.map(shardOf);
     },
   };
 }
@@ -97,7 +114,13 @@ function budgetedShard(shard: Shard, budget: ByteBudget): Shard {
     maxStartNano: shard.maxStartNano,
     maxEndNano: shard.maxEndNano,
     spans: shard.spans,
-    mayHoldTrace: (id, signal) => shard.mayHoldTrace(id, signal),
+    sizeBytes: shard.sizeBytes,
+    mayHoldTraces: (ids, signal) => shard.mayHoldTraces(ids, signal),
+    heldTraces: (request, signal) =>
+      budget.spend(
+        () => shard.heldTraces(request, signal),
+        ({ inspectedBytes }) => inspectedBytes,
+      ),
     listTraces: (request, signal) =>
       budget.spend(
         () => shard.listTraces(request, signal),

@@ -11,6 +11,7 @@ import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { searchNewest } from "./search.ts";
+import type { JobBounds } from "./shard-jobs.ts";
 import { headShardOf, tenant, TestSpans } from "./testing.ts";
 
 const { signal } = new AbortController();
@@ -139,7 +140,13 @@ export async function checkSearches(run: SearchRunOptions): Promise<SearchOutcom
     const spans = await spread(random, all, way);
     for (let i = 0; i < run.queriesPerSet; i++) {
       const { text, expr } = randomExpr(random);
-      const asked = { expr, range: pick(random, ranges), limit: pick(random, [1, 2, 5, 20]) };
+      const asked = {
+        expr,
+        range: pick(random, ranges),
+        limit: pick(random, [1, 2, 5, 20]),
+        jobBytesMax: pick(random, [1, 30_000, 2 ** 22]),
+        jobRowGroupsMax: pick(random, [1, 2, 64]),
+      };
       const expected = expectedOf(all, asked);
       if (expected === undefined) {
         outcome.impossible++;
@@ -160,15 +167,18 @@ export async function checkSearches(run: SearchRunOptions): Promise<SearchOutcom
   return outcome;
 }
 
-interface Asked {
+interface Asked extends JobBounds {
   expr: FieldExpr;
   range: TimeRange;
   limit: number;
 }
 
-async function searched(spans: TestSpans, { expr, range, limit }: Asked): Promise<Found[]> {
+async function searched(
+  spans: TestSpans,
+  { expr, range, limit, ...bounds }: Asked,
+): Promise<Found[]> {
   const query = { tenant, ...range, limit, spansPerTrace: 1, filter: expr, signal };
-  const options = { concurrency: 2, memoryBytesMax: 2 ** 24 };
+  const options = { concurrency: 2, memoryBytesMax: 2 ** 24, ...bounds };
   const { traces, failures } = await searchNewest(spans.both, query, options);
   if (failures.length > 0) throw new Error(failures[0].message);
   return traces.map(({ traceId, startNano, matchedSpans }) => ({

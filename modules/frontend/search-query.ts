@@ -1,6 +1,7 @@
 /** What a search is asked, and its bounds. */
 import type { TimeRange } from "#pkg/api/query.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { JobBounds } from "./shard-jobs.ts";
 
 export interface SearchQuery extends TimeRange {
   tenant: string;
@@ -14,8 +15,8 @@ export interface SearchQuery extends TimeRange {
   signal: AbortSignal;
 }
 
-export interface SearchOptions {
-  /** Shards asked at a time. */
+export interface SearchOptions extends JobBounds {
+  /** Jobs and heads asked at a time. */
   concurrency: number;
   /** Memory for what is known of traces, bytes. */
   memoryBytesMax: number;

@@ -13,11 +13,16 @@
  * those of them that are not resolved are; if one has moved, it starts again.
  *
  * A filter that names values of whole traces (`trace:duration`) can be wrong about a trace of which
- * a shard has only a part. Shards list such traces as maybes; those of which no other shard may
- * hold a part are dropped, all others are fetched whole.
+ * a shard has only a part. Shards list such traces as maybes; those of which no other shard holds a
+ * part are dropped, all others are fetched whole. Which other shards hold a part, bloom filters
+ * tell first: of many filters a few are wrong about nearly every trace, so those that say yes are
+ * asked for the ids that they have.
+ *
+ * Row groups are asked in jobs of several (shard-jobs.ts), the first ones small; each still has its
+ * own list, frontier and failure, so nothing here depends on which were asked together.
  */
 import { setImmediate } from "node:timers/promises";
-import type { Shard, TraceList } from "#pkg/api/query.ts";
+import type { Shard, ShardQuestions, StoredSpans, TraceList } from "#pkg/api/query.ts";
 import { mayFail, namesWholeTrace, requiredTraceId, spanPart } from "#pkg/engine/span-part.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
@@ -32,15 +37,40 @@ import {
 import type { MergedTrace } from "./details-of-trace.ts";
 import { mergeDetails } from "./merge-details.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
+import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
 import { failureOf } from "./trace-by-id.ts";
+import { type PartitionTraces, TraceSet, tracesPerTurn } from "./trace-set.ts";
 import { type Failure, forEachBounded, isQueryFault, throwIfEnded } from "./view.ts";
 
 /** How much more a shard is asked for, each time that its list was too short. */
 const limitGrowth = 4;
-/** Shards listed at first; then twice as many each time, so that a long range reads little. */
+/**
+ * Jobs at first; then twice as many each time, so that a long range reads little. Once there are as
+ * many as may be asked at a time, each of them grows.
+ */
 const firstWave = 4;
-/** Maybes looked at before other work has its turn. */
-const maybesPerTurn = 256;
+/** What share of its bytes a job has at first. */
+const firstJobDivisor = 16;
+
+/** Looks into bloom filters before other work has its turn. */
+const looksPerTurn = 20_000;
+/** Traces resolved at a time beyond the limit. */
+const resolvedAheadMax = 2000;
+
+/** A shard of the run, and what it is asked. */
+interface StateAsk<K extends keyof ShardQuestions> {
+  state: ShardState;
+  shard: Shard;
+  request: ShardQuestions[K]["request"];
+}
+
+/** What one shard is asked of some traces. */
+interface TracesAsk {
+  state: ShardState;
+  traces: KnownTrace[];
+  /** 16 bytes each. */
+  ids: Uint8Array;
+}
 
 export class SearchRun {
   readonly shards: readonly ShardState[];
@@ -54,11 +84,24 @@ export class SearchRun {
   readonly #shardFilter: FieldExpr | undefined;
   /** Shards list every trace that they have, as one that matches or as one that may. */
   readonly #listsAll: boolean;
+  readonly #stored: StoredSpans;
+  readonly #bounds: JobBounds;
+  readonly #counts: ReadonlySet<number>;
+  #jobs = 0;
   #inspectedSpans = 0;
   #inspectedBytes = 0;
 
-  constructor(shards: readonly Shard[], query: SearchQuery, options: SearchOptions) {
+  /** @param stored whose row groups some of the shards are. */
+  constructor(
+    stored: StoredSpans,
+    shards: readonly Shard[],
+    query: SearchQuery,
+    options: SearchOptions,
+  ) {
     const { filter } = query;
+    this.#stored = stored;
+    this.#bounds = options;
+    this.#counts = new Set(shards.map(({ partition }) => partition.count));
     this.shards = shards.map((shard) => new ShardState(shard, query));
     this.#query = query;
     this.#concurrency = options.concurrency;
@@ -72,22 +115,28 @@ export class SearchRun {
   async run(): Promise<MergedTrace[]> {
     const { limit, signal } = this.#query;
     await this.#exclude();
-    for (let wave = firstWave; ;) {
+    let resolvedMax = limit;
+    for (let wave = 0; ;) {
       throwIfEnded(signal);
       const top = this.#candidates.top(limit);
       const last = top.length < limit ? undefined : top[limit - 1];
       const unclear = this.#unclearShards(last);
       if (unclear.length > 0) {
-        const now = unclear.slice(0, Math.min(wave, this.#concurrency));
-        await Promise.all(now.map((state) => this.#list(state)));
-        wave *= 2;
+        await this.#listWave(unclear, wave++);
         continue;
       }
       if (this.#isWhole && (await this.#settleMaybes(last))) continue;
-      const unresolved = top.filter(({ trace }) => trace === undefined);
-      if (unresolved.length === 0) return top.map(({ trace }) => trace!);
+      if (top.every(({ trace }) => trace !== undefined)) return top.map(({ trace }) => trace!);
+      const unresolved = this.#candidates.top(resolvedMax).filter(({ trace }) => !trace);
       await this.#resolve(unresolved);
+      // Parts told little of whole traces: many may have to be looked at to find one that matches.
+      if (this.#isWhole) resolvedMax = Math.min(resolvedMax * 2, limit + resolvedAheadMax);
     }
+  }
+
+  /** Jobs that shards were asked in so far; a head is one by itself. */
+  get jobs(): number {
+    return this.#jobs;
   }
 
   inspected(): { inspectedTraces: number; inspectedSpans: number; inspectedBytes: number } {
@@ -108,23 +157,64 @@ export class SearchRun {
       .sort((a, b) => comparePlaces(a.frontier!, b.frontier!));
   }
 
-  async #list(state: ShardState): Promise<void> {
-    const { startNano, endNano, signal } = this.#query;
+  /** Lists the newest of these shards: the later the wave, the more. */
+  async #listWave(unclear: readonly ShardState[], wave: number): Promise<void> {
+    const { startNano, endNano } = this.#query;
     const filter = this.#shardFilter;
-    const limit = state.nextLimit;
-    state.isAsked = true;
+    const asks = unclear.map((state): StateAsk<"list"> => {
+      const request = { startNano, endNano, limit: state.nextLimit, filter };
+      return { state, shard: state.shard, request };
+    });
+    const growth = firstWave * 2 ** wave;
+    const share = Math.max(1, growth / this.#concurrency) / firstJobDivisor;
+    const jobBytesMax = this.#bounds.jobBytesMax * Math.min(1, share);
+    const jobs = jobsOf(asks, { ...this.#bounds, jobBytesMax });
+    const now = jobs.slice(0, Math.min(growth, this.#concurrency));
+    await Promise.all(
+      now.map(async (job) => {
+        for (const { state } of job) state.isAsked = true;
+        await this.#askJob("list", job, ({ state, request }, list) => {
+          this.#inspectedSpans += list.inspectedSpans;
+          state.isPruned = list.isPruned === true;
+          const last = this.#learn(list, state, true);
+          if (list.maybes !== undefined) this.#learn(list.maybes, state, false);
+          state.frontier = list.truncated ? last : undefined;
+          state.nextLimit = request.limit * limitGrowth;
+        });
+      }),
+    );
+  }
+
+  /** Asks one job; a shard that cannot answer has failed. */
+  async #askJob<K extends keyof ShardQuestions, A extends StateAsk<K>>(
+    question: K,
+    asks: readonly A[],
+    take: (ask: A, answer: ShardQuestions[K]["answer"]) => void,
+  ): Promise<void> {
+    this.#jobs++;
     try {
-      const list = await state.shard.listTraces({ startNano, endNano, limit, filter }, signal);
-      this.#inspectedSpans += list.inspectedSpans;
-      this.#inspectedBytes += list.inspectedBytes;
-      state.isPruned = list.isPruned === true;
-      const last = this.#learn(list, state, true);
-      if (list.maybes !== undefined) this.#learn(list.maybes, state, false);
-      state.frontier = list.truncated ? last : undefined;
-      state.nextLimit = limit * limitGrowth;
+      const { signal } = this.#query;
+      const { outcomes, inspectedBytes } = await askJob(this.#stored, question, asks, signal);
+      this.#inspectedBytes += inspectedBytes;
+      asks.forEach((ask, i) => {
+        const outcome = outcomes[i];
+        if ("error" in outcome) this.#fail(ask.state, outcome.error);
+        else take(ask, outcome.answer);
+      });
     } catch (error) {
-      this.#fail(state, error);
+      for (const { state } of asks) if (!state.isFailed) this.#fail(state, error);
     }
+  }
+
+  /** Asks some shards in jobs. */
+  async #askAll<K extends keyof ShardQuestions, A extends StateAsk<K>>(
+    question: K,
+    asks: readonly A[],
+    take: (ask: A, answer: ShardQuestions[K]["answer"]) => void,
+  ): Promise<void> {
+    await forEachBounded(jobsOf(asks, this.#bounds), this.#concurrency, async (job) => {
+      await this.#askJob(question, job, take);
+    });
   }
 
   /** Returns the last one of the list. */
@@ -133,13 +223,11 @@ export class SearchRun {
     state: ShardState,
     isMatch: boolean,
   ): Place | undefined {
-    const bytes = Buffer.from(ids.buffer, ids.byteOffset, ids.length);
-    let last: Place | undefined;
-    for (let i = 0; i < startNanos.length; i++) {
-      last = { id: bytes.toString("hex", i * 16, i * 16 + 16), startNano: startNanos[i] };
-      this.#candidates.learn(last, state, isMatch);
-    }
-    return last;
+    this.#candidates.learn({ ids, startNanos }, state, isMatch);
+    const last = startNanos.length - 1;
+    if (last < 0) return undefined;
+    const id = Buffer.from(ids.buffer, ids.byteOffset + last * 16, 16).toString("hex");
+    return { id, startNano: startNanos[last] };
   }
 
   /** Shards that cannot hold the trace which the condition names are not asked. */
@@ -156,37 +244,46 @@ export class SearchRun {
   async #mayHold({ shard }: ShardState, id: Uint8Array): Promise<boolean> {
     const { index, count } = shard.partition;
     if (partitionOf(id, 0, count) !== index) return false;
-    return await shard.mayHoldTrace(id, this.#query.signal);
+    return (await shard.mayHoldTraces(id, this.#query.signal))[0] === 1;
   }
 
   /**
-   * Maybes before `last`: those of which another shard may hold a part become candidates, all
-   * others match nowhere. True if there is a new candidate.
+   * Maybes before `last`: those of which another shard holds a part become candidates, all others
+   * match nowhere. True if there is a new candidate.
    */
   async #settleMaybes(last: Place | undefined): Promise<boolean> {
-    let isNew = false;
-    for (const [i, maybe] of this.#candidates.maybesBefore(last).entries()) {
-      if (i % maybesPerTurn === 0) {
-        await setImmediate();
-        throwIfEnded(this.#query.signal);
-      }
-      if (await this.#mayBeElsewhere(maybe)) {
-        this.#candidates.promote(maybe);
-        isNew = true;
-      } else this.#candidates.reject(maybe);
+    if (this.#openShards(false).length === 0) {
+      this.#candidates.rejectMaybesBefore(last);
+      return false;
     }
-    return isNew;
+    const maybes = this.#candidates.maybesBefore(last);
+    const held = await this.#heldElsewhere(maybes);
+    for (let i = 0; i < maybes.length; i++) {
+      if (held.has(maybes[i])) this.#candidates.promote(maybes[i]);
+      else this.#candidates.reject(maybes[i]);
+      if (i % tracesPerTurn === tracesPerTurn - 1) await this.#turn();
+    }
+    return held.size > 0;
   }
 
-  async #mayBeElsewhere({ id, seenIn }: KnownTrace): Promise<boolean> {
-    const bytes = Buffer.from(id, "hex");
-    for (const state of this.shards) {
-      if (seenIn.has(state) || state.isFailed || state.isExcluded) continue;
-      if (isDisjoint(state, seenIn)) continue;
-      if (this.#hasListedAll(state)) continue;
-      if (await this.#mayHold(state, bytes)) return true;
-    }
-    return false;
+  /** Those of the traces of which a shard that has not listed them holds a part. */
+  async #heldElsewhere(traces: readonly KnownTrace[]): Promise<Set<KnownTrace>> {
+    const held = new Set<KnownTrace>();
+    const unasked = (await this.#whoMayHold(traces, false)).map(({ state, ids, ...rest }) => {
+      return { ...rest, state, shard: state.shard, request: { ids } };
+    });
+    await this.#askAll("held", unasked, (ask, { marks }) => {
+      ask.traces.forEach((trace, i) => {
+        if (marks[i] === 1) held.add(trace);
+      });
+    });
+    return held;
+  }
+
+  /** Gives other work its turn. */
+  async #turn(): Promise<void> {
+    await setImmediate();
+    throwIfEnded(this.#query.signal);
   }
 
   #fail(state: ShardState, error: unknown): void {
@@ -200,21 +297,15 @@ export class SearchRun {
 
   /** Asks every shard that may hold one of the candidates for what it knows of them. */
   async #resolve(candidates: readonly KnownTrace[]): Promise<void> {
-    const { startNano, endNano, spansPerTrace, signal } = this.#query;
+    const { startNano, endNano, spansPerTrace } = this.#query;
     const filter = this.#shardFilter;
     const found = new Map(candidates.map(({ id }) => [id, mergeDetails(id, spansPerTrace)]));
-    await forEachBounded(this.shards, this.#concurrency, async (state) => {
-      if (state.isFailed) return;
-      try {
-        const ids = await this.#idsFor(state, candidates);
-        if (ids.length === 0) return;
-        const request = { startNano, endNano, ids, spansPerTrace, filter };
-        const { traces, inspectedBytes } = await state.shard.traceDetails(request, signal);
-        this.#inspectedBytes += inspectedBytes;
-        for (const one of traces) found.get(one.traceId)?.add(one, state.shard);
-      } catch (error) {
-        this.#fail(state, error);
-      }
+    const asks = (await this.#whoMayHold(candidates, true)).map(({ state, ids }) => {
+      const request = { startNano, endNano, ids, spansPerTrace, filter };
+      return { state, shard: state.shard, request };
+    });
+    await this.#askAll("details", asks, ({ shard }, { traces }) => {
+      for (const one of traces) found.get(one.traceId)?.add(one, shard);
     });
     await forEachBounded(candidates, this.#concurrency, async (candidate) => {
       const merge = found.get(candidate.id)!;
@@ -237,22 +328,64 @@ export class SearchRun {
     return this.#listsAll && frontier === undefined && !isPruned;
   }
 
-  /** Ids (16 bytes each) of those candidates that the shard may hold. */
-  async #idsFor(state: ShardState, candidates: readonly KnownTrace[]): Promise<Uint8Array> {
-    const ids: Uint8Array[] = [];
-    if (state.isExcluded) return new Uint8Array(0);
-    for (const candidate of candidates) {
-      const isSeen = candidate.seenIn.has(state);
-      if (!isSeen && (this.#hasListedAll(state) || isDisjoint(state, candidate.seenIn))) continue;
-      const id = Buffer.from(candidate.id, "hex");
-      if (isSeen || (await this.#mayHold(state, id))) ids.push(id);
+  /** Shards that may have traces, or with `withSeen` false: that may have such as are not known. */
+  #openShards(withSeen: boolean): ShardState[] {
+    return this.shards.filter(
+      (state) => !state.isFailed && !state.isExcluded && (withSeen || !this.#hasListedAll(state)),
+    );
+  }
+
+  /** Which shards may hold which of the traces; with those that have listed them, or without. */
+  async #whoMayHold(traces: readonly KnownTrace[], withSeen: boolean): Promise<TracesAsk[]> {
+    const open = this.#openShards(withSeen);
+    if (traces.length === 0 || open.length === 0) return [];
+    const set = await TraceSet.of(traces, this.#counts);
+    const asks: TracesAsk[] = [];
+    let looks = 0;
+    await forEachBounded(open, this.#concurrency, async (state) => {
+      const own = set.in(state.shard.partition);
+      const some = await this.#tracesFor(state, own, withSeen);
+      if (some.length > 0) {
+        const ids = Buffer.concat(some.map((i) => own.ids.subarray(i * 16, i * 16 + 16)));
+        asks.push({ state, traces: some.map((i) => own.traces[i]), ids });
+      }
+      looks += own.traces.length;
+      if (looks < looksPerTurn) return;
+      looks = 0;
+      await this.#turn();
+    });
+    return asks;
+  }
+
+  /** Places of those of the traces that the shard may hold. */
+  async #tracesFor(
+    state: ShardState,
+    { traces, ids }: PartitionTraces,
+    withSeen: boolean,
+  ): Promise<number[]> {
+    const isListed = this.#hasListedAll(state);
+    const isUnknown = ({ seenIn }: KnownTrace): boolean =>
+      !isListed && !seenIn.includes(state) && !isDisjoint(state, seenIn);
+    // Bloom filters are read where they can tell something.
+    const marks = traces.some(isUnknown)
+      ? await state.shard.mayHoldTraces(ids, this.#query.signal)
+      : undefined;
+    const some: number[] = [];
+    if (withSeen) {
+      traces.forEach(({ seenIn }, i) => {
+        if (seenIn.includes(state)) some.push(i);
+      });
     }
-    return Buffer.concat(ids);
+    if (marks === undefined) return some;
+    for (let i = marks.indexOf(1); i >= 0; i = marks.indexOf(1, i + 1)) {
+      if (isUnknown(traces[i])) some.push(i);
+    }
+    return some;
   }
 }
 
 /** Whether a shard that has the trace tells that this one does not. */
-function isDisjoint({ shard: { disjoint } }: ShardState, seenIn: ReadonlySet<ShardState>): boolean {
+function isDisjoint({ shard: { disjoint } }: ShardState, seenIn: readonly ShardState[]): boolean {
   if (disjoint === undefined) return false;
   for (const { shard } of seenIn) if (shard.disjoint === disjoint) return true;
   return false;

@@ -12,7 +12,7 @@ import { searchNewest, type SearchResult } from "./search.ts";
 import { broken, headShard, tenant, TestSpans } from "./testing.ts";
 
 const { signal } = new AbortController();
-const memoryBytesMax = 2 ** 28;
+const most = { memoryBytesMax: 2 ** 28, jobBytesMax: 2 ** 22, jobRowGroupsMax: 64 };
 
 /** Few ids, few times: traces with many spans, spans that tie, spans that come twice. */
 const spanSpec = fc
@@ -218,7 +218,11 @@ const queryOf = fc.record({
   condition: fc.constantFrom<(Condition | undefined)[]>(undefined, undefined, ...conditions),
   limit: fc.integer({ min: 1, max: 15 }),
   spansPerTrace: fc.integer({ min: 0, max: 5 }),
-  concurrency: fc.integer({ min: 1, max: 5 }),
+  options: fc.record({
+    concurrency: fc.integer({ min: 1, max: 5 }),
+    jobBytesMax: fc.constantFrom(1, 30_000, 2 ** 22),
+    jobRowGroupsMax: fc.constantFrom(1, 3, 64),
+  }),
 });
 
 function queryFor(query: Partial<SearchQuery>): SearchQuery {
@@ -227,7 +231,7 @@ function queryFor(query: Partial<SearchQuery>): SearchQuery {
 }
 
 async function search(spans: TestSpans, query: Partial<SearchQuery> = {}): Promise<SearchResult> {
-  return await searchNewest(spans.both, queryFor(query), { concurrency: 3, memoryBytesMax });
+  return await searchNewest(spans.both, queryFor(query), { concurrency: 3, ...most });
 }
 
 describe("searchNewest", () => {
@@ -239,15 +243,15 @@ describe("searchNewest", () => {
       fc.asyncProperty(
         chunks(blocks),
         queryOf,
-        async (all, { start, length, limit, spansPerTrace, concurrency, condition }) => {
+        async (all, { start, length, limit, spansPerTrace, options, condition }) => {
           const spans = await build(all);
           const range = { startNano: BigInt(start), endNano: BigInt(start + length) };
           const filter = filterOf(condition);
           const query = { tenant, ...range, limit, spansPerTrace, filter, signal };
-          const result = await searchNewest(spans.both, query, { concurrency, memoryBytesMax });
+          const result = await searchNewest(spans.both, query, { ...most, ...options });
           const specs = all.flatMap((one) => one.specs);
-          const options = { limit, spansPerTrace, condition };
-          expect(result.traces).toEqual(oracleSearch(specs, range, options));
+          const asked = { limit, spansPerTrace, condition };
+          expect(result.traces).toEqual(oracleSearch(specs, range, asked));
           expect(result.failures).toEqual([]);
           expect(result.stats.completedJobs).toBe(result.stats.totalJobs);
           expect(spans.pins).toBe(0);
@@ -290,7 +294,7 @@ describe("searchNewest", () => {
     }
     const { traces } = await searchNewest(spans.both, queryFor({ limit: 2 }), {
       concurrency: 1,
-      memoryBytesMax,
+      ...most,
     });
     expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(8), idOf(7)]);
     expect(asked).toEqual(["log/1/7", "log/1/6"]);
@@ -319,6 +323,58 @@ describe("searchNewest", () => {
       { reason: "Corrupt", message: `block ${bad.path} row group 0: checksum does not match` },
     ]);
     expect(stats).toMatchObject({ totalJobs: 2, completedJobs: 1 });
+  });
+
+  it("joins small row groups to jobs, few at first, and names the one that fails", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
+    const names = Array.from({ length: 40 }, (_, i) => `${100 + i}`);
+    for (const [i, name] of names.entries()) {
+      const block = await spans.addBlock(name, [spanOf(i + 1, i * 10)], place);
+      const isBad = name === "105";
+      if (isBad) spans.blocks[i] = broken(block, new SpoorError("Corrupt", "checksum is wrong"));
+    }
+    const blockBytes = spans.blocks[0].sizeBytes;
+    const options = { concurrency: 4, memoryBytesMax: 2 ** 28, jobRowGroupsMax: 64 };
+    const run = async (query: Partial<SearchQuery>): Promise<SearchResult> => {
+      spans.jobs.length = 0;
+      const jobs = { ...options, jobBytesMax: blockBytes * 10.5 };
+      return await searchNewest(spans.both, queryFor(query), jobs);
+    };
+    const newest = await run({ limit: 2 });
+    expect(newest.traces.map(({ traceId }) => traceId)).toEqual([idOf(40), idOf(39)]);
+    expect(spans.jobs.slice(0, 4).map((job) => job.length)).toEqual([1, 1, 1, 1]);
+    const { askedShards, jobs } = newest.plan;
+    expect([askedShards, jobs]).toEqual([4, spans.jobs.length]);
+    const all = await run({ limit: 100 });
+    const found = all.traces.map(({ traceId }) => traceId);
+    expect(found).toEqual(
+      names.flatMap((name, i) => (name === "105" ? [] : idOf(i + 1))).reverse(),
+    );
+    expect(all.failures.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/105.parquet row group 0: checksum is wrong/),
+    ]);
+    expect(all.stats).toMatchObject({ totalJobs: 40, completedJobs: 39 });
+    const expected = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 5, 5, 5, 5, 1, 1, 1, 1];
+    expect(spans.jobs.slice(0, expected.length).map((job) => job.length)).toEqual(expected);
+    const listed = spans.jobs.slice(0, expected.length).flat();
+    expect(new Set(listed).size).toBe(40);
+  });
+
+  it("asks who holds a part of a trace, not for details, where only the whole can tell", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
+    for (let i = 0; i < 10; i++) {
+      await spans.addBlock(`${i}`, [{ ...spanOf(i + 1, i * 10), name: "x" }], place);
+    }
+    const late = { ...spanOf(3, 95), spanId: "00000000000000aa", name: "y" };
+    await spans.addBlock("late", [late], place);
+    const condition = wholeTraceConditions[0];
+    const filter = filterOf({ ...condition, text: '{ trace:duration > 20ns && name = "x" }' });
+    const { traces, stats, failures } = await search(spans, { filter, limit: 5 });
+    expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(3)]);
+    expect(failures).toEqual([]);
+    expect(stats).toMatchObject({ totalJobs: 11, completedJobs: 11, inspectedTraces: 10 });
   });
 
   it("says what is missing when only the details cannot be read", async () => {

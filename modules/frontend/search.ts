@@ -33,6 +33,8 @@ export interface SearchPlan {
   prunedShards: number;
   /** Not asked, as they cannot hold the trace that the condition names. */
   excludedShards: number;
+  /** How often heads and jobs of row groups were asked, for traces and then for their details. */
+  jobs: number;
 }
 
 export interface SearchResult {
@@ -61,7 +63,7 @@ export async function searchNewest(
     const inRange = (shard: Shard): boolean => overlaps(shard, query);
     const blockShards = blocks.flatMap((block) => block.shards).filter(inRange);
     const shards = [...view.heads.filter(inRange), ...blockShards];
-    const search = new SearchRun(shards, query, options);
+    const search = new SearchRun(spans.stored, shards, query, options);
     const traces = await search.run();
     const count = (is: (state: ShardState) => boolean): number => search.shards.filter(is).length;
     const failedShards = count(({ isFailed }) => isFailed);
@@ -82,6 +84,7 @@ export async function searchNewest(
         askedShards: count(({ isAsked }) => isAsked),
         prunedShards: count(({ isPruned }) => isPruned),
         excludedShards: count(({ isExcluded }) => isExcluded),
+        jobs: search.jobs,
       },
       failures: [...view.failures, ...search.failures],
       isStoredMissing: view.isStoredMissing,

@@ -36,7 +36,7 @@ async function ask(spans: TestSpans, query: Ask, memoryBytesMax = 1e9): Promise<
   return await findTags(
     spans.both,
     { ...always, ...query, tenant, signal: never },
-    { concurrency: 3, memoryBytesMax },
+    { concurrency: 3, memoryBytesMax, jobBytesMax: 2 ** 22, jobRowGroupsMax: 3 },
   );
 }
 

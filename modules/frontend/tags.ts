@@ -3,11 +3,12 @@
  * per job; only row groups whose index does not list all values are read. With a filter, every head
  * and row group of the range is asked for its matching spans.
  */
-import type { IndexedTags, Shard, StoredBlock, TimeRange } from "#pkg/api/query.ts";
+import type { IndexedTags, Shard, ShardAsk, StoredBlock, TimeRange } from "#pkg/api/query.ts";
 import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
 import { TagCounter, type TagValue } from "#pkg/engine/tag-counter.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
 import { failureOf } from "./trace-by-id.ts";
 import {
   type Failure,
@@ -28,8 +29,8 @@ export interface TagsQuery extends TimeRange {
   signal: AbortSignal;
 }
 
-export interface TagsOptions {
-  /** Shards, and groups of blocks, asked at a time. */
+export interface TagsOptions extends JobBounds {
+  /** Heads, and jobs of row groups or of blocks, asked at a time. */
   concurrency: number;
   /** Memory for distinct names or values, bytes. */
   memoryBytesMax: number;
@@ -92,6 +93,7 @@ export async function findTags(
 }
 
 type Work = () => Promise<void>;
+type TagsAsk = ShardAsk<"countTags">;
 
 class TagsRun {
   readonly counter: TagCounter;
@@ -101,22 +103,25 @@ class TagsRun {
   readonly #query: TagsQuery;
   readonly #request: TagsRequest;
   readonly #concurrency: number;
+  readonly #bounds: JobBounds;
 
-  constructor(spans: Spans, query: TagsQuery, { concurrency, memoryBytesMax }: TagsOptions) {
+  constructor(spans: Spans, query: TagsQuery, options: TagsOptions) {
+    const { concurrency, memoryBytesMax } = options;
     const { question, startNano, endNano, filter } = query;
     this.counter = new TagCounter(memoryBytesMax);
     this.#spans = spans;
     this.#query = query;
     this.#request = { question, startNano, endNano, filter, bytesMax: memoryBytesMax };
     this.#concurrency = concurrency;
+    this.#bounds = options;
   }
 
   async ask({ heads }: View, blocks: readonly StoredBlock[]): Promise<void> {
-    const { filter, question } = this.#query;
+    const { filter } = this.#query;
     const shards: Shard[] = heads.filter((head) => overlaps(head, this.#query));
     const work: Work[] = [];
     /** What the indexes do not know. */
-    const rest: Work[] = [];
+    const rest: TagsAsk[] = [];
     if (filter === undefined) {
       for (let from = 0; from < blocks.length; from += blocksPerJob) {
         const some = blocks.slice(from, from + blocksPerJob);
@@ -126,24 +131,37 @@ class TagsRun {
       const groups = blocks.flatMap((block) => block.shards);
       shards.push(...groups.filter((shard) => overlaps(shard, this.#query)));
     }
-    for (const shard of shards) work.push(() => this.#askShard(shard, question));
-    this.stats.totalJobs += shards.length;
-    for (const some of [work, rest]) {
-      await forEachBounded(some, this.#concurrency, async (one) => await one());
-    }
+    work.push(...this.#jobsOf(shards.map((shard) => ({ shard, request: this.#request }))));
+    const run = async (one: Work): Promise<void> => await one();
+    await forEachBounded(work, this.#concurrency, run);
+    await forEachBounded(this.#jobsOf(rest), this.#concurrency, run);
   }
 
-  async #askShard(shard: Shard, question: TagQuestion): Promise<void> {
+  #jobsOf(asks: readonly TagsAsk[]): Work[] {
+    this.stats.totalJobs += asks.length;
+    return jobsOf(asks, this.#bounds).map((job) => () => this.#askShards(job));
+  }
+
+  async #askShards(asks: readonly TagsAsk[]): Promise<void> {
     try {
-      const request = { ...this.#request, question };
-      this.#note(await shard.countTags(request, this.#query.signal));
-      this.stats.completedJobs++;
+      const { stored } = this.#spans;
+      const { outcomes, ...read } = await askJob(stored, "countTags", asks, this.#query.signal);
+      this.stats.inspectedBytes += read.inspectedBytes;
+      asks.forEach(({ shard }, i) => {
+        const outcome = outcomes[i];
+        if ("error" in outcome) {
+          this.#fail(outcome.error, shard.name);
+          return;
+        }
+        this.#note({ ...outcome.answer, inspectedBytes: 0 });
+        this.stats.completedJobs++;
+      });
     } catch (error) {
-      this.#fail(error, shard.name);
+      for (const { shard } of asks) this.#fail(error, shard.name);
     }
   }
 
-  async #askIndexes(blocks: readonly StoredBlock[], rest: Work[]): Promise<void> {
+  async #askIndexes(blocks: readonly StoredBlock[], rest: TagsAsk[]): Promise<void> {
     this.stats.totalJobs += blocks.length;
     let found: IndexedTags;
     try {
@@ -155,9 +173,8 @@ class TagsRun {
     this.#note(found);
     this.stats.completedJobs += blocks.length - found.failed.length;
     for (const { path, error } of found.failed) this.#fail(error, `block ${path}`);
-    this.stats.totalJobs += found.unread.length;
     for (const { shard, question } of found.unread) {
-      rest.push(() => this.#askShard(shard, question));
+      rest.push({ shard, request: { ...this.#request, question } });
     }
   }
 

@@ -5,9 +5,13 @@
 import type {
   IndexedTags,
   LiveSpans,
+  Outcome,
+  Outcomes,
   PinnedHead,
   PinnedHeads,
   Shard,
+  ShardAsk,
+  ShardQuestions,
   StoredBlock,
   StoredSnapshot,
   StoredSpans,
@@ -19,9 +23,14 @@ import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
-import { detailsOfRowGroup, findInRowGroups, listRowGroup } from "#pkg/engine/row-group.ts";
+import {
+  detailsOfRowGroup,
+  findInRowGroups,
+  heldInRowGroup,
+  listRowGroup,
+} from "#pkg/engine/row-group.ts";
 import { listTraces } from "#pkg/engine/list-traces.ts";
-import { findTrace, hasTrace, traceDetails } from "#pkg/engine/traces.ts";
+import { findTrace, heldTraces, traceDetails } from "#pkg/engine/traces.ts";
 import { SpanTimes } from "#pkg/engine/span-times.ts";
 import { countRowGroupTags, tagsOfIndex } from "#pkg/engine/block-tags.ts";
 import { TagCounter } from "#pkg/engine/tag-counter.ts";
@@ -30,6 +39,7 @@ import { toSpoorError } from "#pkg/errors/errors.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import { askShard } from "./shard-jobs.ts";
 import { overlaps } from "./view.ts";
 
 export const tenant = "single-tenant";
@@ -68,7 +78,9 @@ export function headShardOf(
     ...timesOfBatch(batch),
     name: `head ${place.appId}`,
     spans: batch.rows,
-    mayHoldTrace: async (traceId) => hasTrace(batch, traceId),
+    sizeBytes: 0,
+    mayHoldTraces: async (ids) => heldTraces(batch, ids),
+    heldTraces: async ({ ids }) => ({ marks: heldTraces(batch, ids), inspectedBytes: 0 }),
     listTraces: async (request) => listTraces(batch, request),
     traceDetails: async (request) => ({
       traces: traceDetails(batch, request),
@@ -97,6 +109,8 @@ export class TestSpans implements LiveSpans, StoredSpans {
   pins = 0;
   /** Every call, in order, for tests of the order of things. */
   readonly calls: string[] = [];
+  /** The row groups that were asked together, each time. */
+  readonly jobs: string[][] = [];
 
   get both(): { live: LiveSpans; stored: StoredSpans } {
     return { live: this, stored: this };
@@ -117,6 +131,25 @@ export class TestSpans implements LiveSpans, StoredSpans {
     if (this.storedError !== undefined) throw this.storedError;
     const { blocks, failed, transactions } = this;
     return { version: 7, blocks, failed, transactions };
+  }
+
+  async askShards<K extends keyof ShardQuestions>(
+    question: K,
+    asks: readonly ShardAsk<K>[],
+  ): Promise<Outcomes<ShardQuestions[K]["answer"]>> {
+    this.jobs.push(asks.map(({ shard }) => shard.name));
+    const outcomes: Outcome<ShardQuestions[K]["answer"]>[] = [];
+    let inspectedBytes = 0;
+    for (const ask of asks) {
+      try {
+        const answer = await askShard(question, ask, new AbortController().signal);
+        inspectedBytes += answer.inspectedBytes;
+        outcomes.push({ answer: { ...answer, inspectedBytes: 0 } });
+      } catch (error) {
+        outcomes.push({ error: toSpoorError(error) });
+      }
+    }
+    return { outcomes, inspectedBytes };
   }
 
   async indexedTags(blocks: readonly StoredBlock[], request: TagsRequest): Promise<IndexedTags> {
@@ -192,7 +225,9 @@ export function inlineBlock(
       maxStartNano: times.maxStartNano,
       maxEndNano: times.maxEndNano,
       spans: times.rows,
-      mayHoldTrace: async (traceId) => mayHold(traceId, tags),
+      sizeBytes: Math.ceil((sizeBytes * times.rows) / tags.spans),
+      mayHoldTraces: async (ids) => mayHoldEach(ids, tags),
+      heldTraces: ({ ids }) => heldInRowGroup(reader, rowGroup, ids),
       listTraces: (request) => listRowGroup(reader, rowGroup, request),
       traceDetails: (request) => detailsOfRowGroup(reader, rowGroup, request),
       findTrace: (traceId) => findInRowGroups(reader, rowGroup, traceId),
@@ -222,13 +257,20 @@ function mayHold(traceId: Uint8Array, { partition }: BlockTags): boolean {
   return partitionOf(traceId, 0, partition.count) === partition.index;
 }
 
+function mayHoldEach(ids: Uint8Array, tags: BlockTags): Uint8Array {
+  return Uint8Array.from({ length: ids.length / 16 }, (_, i) =>
+    mayHold(ids.subarray(i * 16, i * 16 + 16), tags) ? 1 : 0,
+  );
+}
+
 /** A shard or block whose reads all fail. */
 export function broken<T extends Shard | StoredBlock>(what: T, error: Error): T {
   const fail = async (): Promise<never> => {
     throw error;
   };
   if (!("shards" in what)) {
-    return { ...what, listTraces: fail, traceDetails: fail, findTrace: fail, countTags: fail };
+    const questions = { listTraces: fail, traceDetails: fail, heldTraces: fail, countTags: fail };
+    return { ...what, ...questions, findTrace: fail };
   }
   const shards = what.shards.map((shard) => broken(shard, error));
   return { ...what, shards, findTrace: fail };

@@ -40,7 +40,7 @@ export async function findTrace(
   const view = await openView(spans, tenant, signal);
   try {
     const candidates = [
-      ...view.heads.filter((head) => isWorthAsking(head, query)),
+      ...view.heads.filter((head) => isWorthAsking(head, query)).map(headCandidate),
       ...view.blocks.filter((block) => overlaps(block, range)).map(blockCandidate),
     ];
     const found: FoundTrace = { pieces: [], failures: [...view.failures] };
@@ -69,6 +69,14 @@ function overlaps(
 ): boolean {
   if (range === undefined) return true;
   return times.minStartNano < range.endNano && times.maxEndNano >= range.startNano;
+}
+
+function headCandidate(head: PinnedHead): Candidate {
+  return {
+    name: head.name,
+    mayHoldTrace: async (traceId, signal) => (await head.mayHoldTraces(traceId, signal))[0] === 1,
+    findTrace: (traceId, signal) => head.findTrace(traceId, signal),
+  };
 }
 
 function blockCandidate(block: StoredBlock): Candidate {

@@ -30,6 +30,8 @@ export interface CommitterOptions {
   clock: Clock;
   log: Log;
   metrics: IngesterMetrics;
+  /** A number in [0, 1), for the pauses between tries. */
+  random?: () => number;
   /** Tenant -> offset that its table has reached. Every commit starts from it and moves it. */
   committed: Map<string, number>;
   onCommitted: (head: ClosedHead) => void;
@@ -159,7 +161,8 @@ export class Committer {
           attempt = firstAttempt(range, head);
         }
         this.#noteFailure(range, error);
-        await this.#pause(waitMs * (0.5 + Math.random()));
+        const { random = Math.random } = this.#options;
+        await this.#pause(waitMs * (0.5 + random()));
       }
     }
     this.#gaveUp++;

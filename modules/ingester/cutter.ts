@@ -1,7 +1,7 @@
 /** Runs cuts on threads of their own, a bounded number at a time. */
-import { Worker } from "node:worker_threads";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
+import { type StartThread, startWorker, type Thread as WorkerThread } from "#pkg/rpc/thread.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 
 export interface CutterOptions {
@@ -10,10 +10,12 @@ export interface CutterOptions {
   idleMs: number;
   /** A thread whose WASM memory is larger than this after a cut is replaced. */
   wasmBytesMax: number;
+  /** A worker thread unless given. */
+  startThread?: StartThread;
 }
 
 interface Thread {
-  worker: Worker;
+  worker: WorkerThread;
   rpc: Rpc;
   idleTimer: NodeJS.Timeout | undefined;
 }
@@ -85,7 +87,8 @@ export class Cutter {
       clearTimeout(parked.idleTimer);
       return parked;
     }
-    const worker = new Worker(new URL("cut-worker.ts", import.meta.url));
+    const { startThread = startWorker } = this.#options;
+    const worker = startThread(new URL("cut-worker.ts", import.meta.url));
     const thread: Thread = { worker, rpc: new Rpc(worker, {}), idleTimer: undefined };
     this.#threads.add(thread);
     const died = (why: string, cause?: Error): void => {

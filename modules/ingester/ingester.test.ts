@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
+import { FaultyFs } from "#pkg/spanlog/log-testing.ts";
+import { eventually, expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
 
 const signal = new AbortController().signal;
 
@@ -45,6 +46,24 @@ describe("ingester", () => {
     while ((await running.stored("t")).length < all.length) await running.readAll();
     expect(await running.stored("t")).toEqual(all);
     expect((await running.openTable("t").refresh()).files.size).toBeGreaterThan(8);
+    await running.stop();
+  });
+
+  it("trims the log again after a failure, though no commit comes that would", async () => {
+    await using folder = await TempFolder.make();
+    const fs = new FaultyFs();
+    const running = await startIngester({ dir: folder.path, logOptions: { fs } });
+    await running.append("t", makeTrace(3, { partition: 0 }));
+    let failures = 0;
+    fs.decide = (call, path) => {
+      const fails = call === "rename" && path.endsWith("trimmed.json") && failures++ < 3;
+      return fails ? "before" : undefined;
+    };
+    await running.ingester.flush();
+    expect(running.messages()).toContain("the log could not be trimmed");
+    await eventually(() => running.spanLog.firstOffset(0) === 1);
+    expect(failures).toBeGreaterThan(3);
+    expect(running.spanLog.stats().records).toBe(0);
     await running.stop();
   });
 });

@@ -17,6 +17,7 @@ import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import type { IngesterConfig } from "./config.ts";
+import type { StartThread } from "#pkg/rpc/thread.ts";
 import { Cutter } from "./cutter.ts";
 import type { PartitionState } from "./messages.ts";
 import { type IngesterMetrics, ingesterMetrics } from "./metrics.ts";
@@ -40,6 +41,10 @@ export interface IngesterOptions {
   registry: Registry;
   /** Encodes and stores blocks; one with `cutThreads` threads unless given. */
   cutter?: Cutter;
+  /** Starts the threads of partitions and, unless a cutter is given, of cuts. */
+  startThread?: StartThread;
+  /** A number in [0, 1), for the pauses between tries. */
+  random?: () => number;
   /** Another process writes for this log: this one must end. */
   onFatal: (error: SpoorError) => void;
 }
@@ -55,7 +60,7 @@ export class Ingester implements LiveSpans {
     this.#options = options;
     this.#metrics = ingesterMetrics(options.registry, () => this.#refreshGauges());
     options.limits.onChange(() => this.#hosts.forEach((host) => host.sendLimits()));
-    this.#cutter = options.cutter ?? makeCutter(options.config);
+    this.#cutter = options.cutter ?? makeCutter(options.config, options.startThread);
   }
 
   /** Reads where each tenant's table stands and starts the workers; `caughtUp` follows. */
@@ -209,9 +214,9 @@ export class Ingester implements LiveSpans {
 }
 
 /** The cutter of a config. */
-export function makeCutter(config: IngesterConfig): Cutter {
-  const { cutThreads, cutIdleMs, cutWasmBytesMax } = config;
-  return new Cutter({ threadsMax: cutThreads, idleMs: cutIdleMs, wasmBytesMax: cutWasmBytesMax });
+export function makeCutter(config: IngesterConfig, startThread?: StartThread): Cutter {
+  const { cutThreads: threadsMax, cutIdleMs: idleMs, cutWasmBytesMax: wasmBytesMax } = config;
+  return new Cutter({ threadsMax, idleMs, wasmBytesMax, startThread });
 }
 
 /** Where records that cannot become a block go, below the data folder. */

@@ -108,6 +108,9 @@ async function checkTenant(
       own.map(({ startNano }) => startNano).reduce((a, b) => (b < a ? b : a)),
     );
     expect(await askList(head, range, limit)).toEqual(oracleList(own, range, limit));
+    const asked = Buffer.concat([Buffer.alloc(16, 0xee), all.ids, Buffer.alloc(16)]);
+    const { marks } = await head.heldTraces({ ids: asked }, signal);
+    expect([...marks]).toEqual([0, ...Array.from(all.startNanos, () => 1), 0]);
     const { traces: details } = await head.traceDetails(
       { ...range, ids: all.ids, spansPerTrace: 3 },
       signal,

@@ -2,12 +2,12 @@
  * The main thread's end of one partition: starts its worker (again, if it dies), tells it what is
  * durable, hands closed heads to the committer, trims the log, pins heads for queries.
  */
-import { Worker } from "node:worker_threads";
 import type { PinnedHead } from "#pkg/api/query.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
+import { type StartThread, startWorker, type Thread } from "#pkg/rpc/thread.ts";
 import type { Limits, TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
@@ -29,6 +29,8 @@ export interface PartitionHostOptions extends Omit<CommitterOptions, "onCommitte
   config: IngesterConfig;
   headBytesMax: number;
   refusals: Refusals;
+  /** A worker thread unless given. */
+  startThread?: StartThread;
   /** Tenant -> how many of its offsets its table had reached once, and neither has any more. */
   lostCommits: ReadonlyMap<string, number>;
 }
@@ -43,6 +45,8 @@ export interface HostPin {
 /** A worker reads what is durable within milliseconds: a short lag is not worth a warning. */
 const behindRecordsShown = 2000;
 const restartMs = 1000;
+/** Pause after a trim that failed. */
+const trimRetryMs = 30_000;
 
 export class PartitionHost {
   readonly index: number;
@@ -55,12 +59,13 @@ export class PartitionHost {
   readonly #stopping: AbortController = new AbortController();
   /** Tenant -> offset that its table had reached, as told to the log; never goes back. */
   readonly #toldLog: Map<string, number>;
-  #worker: Worker | undefined;
+  #worker: Thread | undefined;
   #rpc: Rpc | undefined;
   #isCaughtUp = false;
   /** Settles when the last trim is done; never rejects. */
   #trimming: Promise<void> = Promise.resolve();
   #trimsWaiting = 0;
+  #isTrimPlanned = false;
 
   constructor(options: PartitionHostOptions) {
     const { spanLog, partition, committed } = options;
@@ -156,6 +161,7 @@ export class PartitionHost {
 
   #startWorker(): void {
     const { spanLog, logDir, config, headBytesMax, committed } = this.#options;
+    const { startThread = startWorker } = this.#options;
     const data: PartitionWorkerData = {
       logDir,
       partition: this.index,
@@ -167,9 +173,7 @@ export class PartitionHost {
       limits: recordLimits(this.#options.limits),
       headBytesMax,
     };
-    const worker = new Worker(new URL("partition-worker.ts", import.meta.url), {
-      workerData: data,
-    });
+    const worker = startThread(new URL("partition-worker.ts", import.meta.url), data);
     this.#worker = worker;
     const rpc = new Rpc(worker, {
       closed: (head: ClosedHead) => this.#committer.enqueue(head),
@@ -259,6 +263,23 @@ export class PartitionHost {
     this.#toldLog.set(tenant, Math.max(offset, this.#toldLog.get(tenant) ?? 0));
   }
 
+  /** After a failure no commit may come that would trim again. Never rejects. */
+  async #trimLater(): Promise<void> {
+    if (this.#isTrimPlanned) return;
+    this.#isTrimPlanned = true;
+    const { signal } = this.#stopping;
+    try {
+      await this.#options.clock.sleep(trimRetryMs, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      this.#isTrimPlanned = false;
+    }
+    if (!signal.aborted && this.#rpc !== undefined) {
+      this.#trimWith(this.#rpc.call("state", undefined));
+    }
+  }
+
   /** Trims the log to what a worker's state allows; of several waiting trims only the last. */
   #trimWith(state: Promise<unknown>): void {
     // A worker that died says nothing: the next one will.
@@ -273,6 +294,7 @@ export class PartitionHost {
       } catch (error) {
         // The log keeps more than it must until the next trim.
         this.#log.error({ error: toSpoorError(error).message }, "the log could not be trimmed");
+        void this.#trimLater();
       }
     });
   }

@@ -7,13 +7,15 @@
 import type {
   ListTracesRequest,
   DetailsAnswer,
+  HeldTraces,
+  HeldTracesRequest,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
 import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { listTraces } from "#pkg/engine/list-traces.ts";
-import { findTrace, traceDetails } from "#pkg/engine/traces.ts";
+import { findTrace, heldTraces, traceDetails } from "#pkg/engine/traces.ts";
 import { countTags } from "#pkg/engine/tags.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
 import { allSpans, LiveHead, spansOfTraces, Undecodable } from "./live-head.ts";
@@ -288,6 +290,12 @@ export class Partition {
   traceDetails(pinId: number, headId: number, request: TraceDetailsRequest): DetailsAnswer {
     const batch = spansOfTraces(this.#pins.get(pinId, headId), request.ids);
     return { traces: batch.rows === 0 ? [] : traceDetails(batch, request), inspectedBytes: 0 };
+  }
+
+  heldTraces(pinId: number, headId: number, { ids }: HeldTracesRequest): HeldTraces {
+    const batch = spansOfTraces(this.#pins.get(pinId, headId), ids);
+    const marks = batch.rows === 0 ? new Uint8Array(ids.length / 16) : heldTraces(batch, ids);
+    return { marks, inspectedBytes: 0 };
   }
 
   findTrace(pinId: number, headId: number, traceId: Uint8Array): Uint8Array | undefined {

@@ -1,6 +1,8 @@
 /** A pinned head, on the thread that holds it, as a shard of a query. */
 import type {
   DetailsAnswer,
+  HeldTraces,
+  HeldTracesRequest,
   ListTracesRequest,
   PinnedHead,
   TraceDetailsRequest,
@@ -16,6 +18,7 @@ export class RemoteHead implements PinnedHead {
   readonly appId: string;
   readonly toOffset: number;
   readonly spans: number;
+  readonly sizeBytes = 0;
   readonly minStartNano: bigint;
   readonly maxStartNano: bigint;
   readonly maxEndNano: bigint;
@@ -39,8 +42,12 @@ export class RemoteHead implements PinnedHead {
   }
 
   /** Asking costs as much as the answer: every head may hold every trace of its partition. */
-  mayHoldTrace(): Promise<boolean> {
-    return Promise.resolve(true);
+  mayHoldTraces(ids: Uint8Array): Promise<Uint8Array> {
+    return Promise.resolve(new Uint8Array(ids.length / 16).fill(1));
+  }
+
+  async heldTraces(request: HeldTracesRequest, signal: AbortSignal): Promise<HeldTraces> {
+    return (await this.#ask("heldTraces", request, signal)) as HeldTraces;
   }
 
   async listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList> {

@@ -2,42 +2,22 @@
  * What a worker thread does with blocks: opens them, keeps a bounded number of them open, and
  * answers one job at a time from their columns. Jobs and answers are plain data.
  */
-import type {
-  DetailsAnswer,
-  ListTracesRequest,
-  TraceDetailsRequest,
-  TraceList,
-} from "#pkg/api/query.ts";
-import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
-import { blockError } from "#pkg/block/block-index.ts";
-import { countRowGroupTags } from "#pkg/engine/block-tags.ts";
-import {
-  detailsOfRowGroup,
-  findInRowGroups,
-  listRowGroup,
-  mayHoldMatch,
-  prunedTraces,
-} from "#pkg/engine/row-group.ts";
 import { Arena } from "#pkg/bytes/arena.ts";
+import { blockError } from "#pkg/block/block-index.ts";
+import { findInRowGroups } from "#pkg/engine/row-group.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { storeName } from "#pkg/objstore/store-config.ts";
-import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
+import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
+import {
+  runShardsJob,
+  type ShardQuestion,
+  type ShardsAnswer,
+  type ShardsJob,
+} from "./shards-job.ts";
 import { runTagIndexJob, type TagIndexAnswer, type TagIndexJob } from "./tag-index-job.ts";
-
-export interface ListJob extends BlockJobBase {
-  kind: "list";
-  rowGroup: number;
-  request: ListTracesRequest;
-}
-
-export interface DetailsJob extends BlockJobBase {
-  kind: "details";
-  rowGroup: number;
-  request: TraceDetailsRequest;
-}
 
 export interface FindJob extends BlockJobBase {
   kind: "find";
@@ -47,37 +27,26 @@ export interface FindJob extends BlockJobBase {
   traceId: Uint8Array;
 }
 
-export interface CountTagsJob extends BlockJobBase {
-  kind: "countTags";
-  rowGroup: number;
-  request: TagsRequest;
-}
-
-/** A job about one block. */
-type OneBlockJob = ListJob | DetailsJob | FindJob | CountTagsJob;
-
-export type BlockJob = OneBlockJob | TagIndexJob;
+export type BlockJob = FindJob | TagIndexJob | ShardsJob;
 
 /** The answer of each kind of job. */
-export interface BlockJobAnswers {
-  list: TraceList;
-  details: DetailsAnswer;
+export type BlockJobAnswers = Record<ShardQuestion, ShardsAnswer> & {
   /** Protobuf TracesData. */
   find: Uint8Array | undefined;
-  countTags: TagCounts;
   tagIndex: TagIndexAnswer;
-}
+};
 
 export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 
 export class BlockJobs {
-  readonly #stores = new ThreadStores();
+  readonly #stores: StoreOpener;
   readonly #blocks: OpenBlocks;
   /** For columns, from one job to the next. */
   readonly #arena = new Arena();
   #readBytes = 0;
 
-  constructor(options: OpenBlocksOptions) {
+  constructor(options: OpenBlocksOptions, stores: StoreOpener = new ThreadStores()) {
+    this.#stores = stores;
     this.#blocks = new OpenBlocks(options);
   }
 
@@ -91,30 +60,16 @@ export class BlockJobs {
   }
 
   async #answer(job: BlockJob): Promise<BlockJobAnswer> {
-    if (job.kind === "tagIndex") {
-      return await runTagIndexJob(job, (place, use) => this.#with(place, false, use));
-    }
-    return await this.#with(job, !isIndexFirst(job), async (block) => {
-      switch (job.kind) {
-        case "list":
-          return await listTraces(block, job, this.#arena);
-        case "details":
-          return await detailsOfRowGroup(
-            await block.reader(),
-            job.rowGroup,
-            job.request,
-            this.#arena,
-          );
-        case "countTags":
-          return await countRowGroupTags(
-            { index: block.index, reader: () => block.reader() },
-            job.rowGroup,
-            job.request,
-          );
-        default:
+    switch (job.kind) {
+      case "find":
+        return await this.#with(job, true, async (block) => {
           return await findInRowGroups(await block.reader(), job.rowGroup, job.traceId);
-      }
-    });
+        });
+      case "tagIndex":
+        return await runTagIndexJob(job, (place, use) => this.#with(place, false, use));
+      default:
+        return await runShardsJob(job, (...args) => this.#with(...args), this.#arena);
+    }
   }
 
   /** Closes all blocks. */
@@ -144,8 +99,7 @@ export class BlockJobs {
     const key = `${storeName(place.store)}\n${place.key}`;
     try {
       const store = this.#counted(await this.#stores.open(place.store), isFresh);
-      const answer = await use(await this.#blocks.get(key, { ...place, store }, withFooter));
-      this.#blocks.used(key);
+      const answer = await this.#blocks.use(key, { ...place, store }, { withFooter, use });
       // The next job may use caches again.
       if (isFresh) this.#blocks.drop(key);
       return answer;
@@ -169,25 +123,9 @@ export class BlockJobs {
   }
 }
 
-/** The tag index is asked before rows: often nothing else is read. */
-function isIndexFirst(job: OneBlockJob): boolean {
-  return job.kind === "countTags" || (job.kind === "list" && job.request.filter !== undefined);
-}
-
 /** An error that names its block. */
 function named(error: unknown, key: string): unknown {
   if (error instanceof SpoorError) return blockError(error, key);
   const { message } = toSpoorError(error);
   return new SpoorError("Internal", `read block ${key}: ${message}`, { cause: error });
-}
-
-async function listTraces(
-  block: OpenBlock,
-  { rowGroup, request }: ListJob,
-  arena: Arena,
-): Promise<TraceList> {
-  const { filter } = request;
-  const isPossible = filter === undefined || (await mayHoldMatch(block.index, rowGroup, filter));
-  if (!isPossible) return prunedTraces;
-  return await listRowGroup(await block.reader(), rowGroup, request, arena);
 }

@@ -8,6 +8,7 @@ import { wasmMemory } from "parquet-wasm";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
+import { isPanic } from "./shards-job.ts";
 import type { OpenBlocksOptions } from "./open-blocks.ts";
 
 export interface WorkerOptions extends OpenBlocksOptions {
@@ -52,12 +53,4 @@ function end(id: number, reason: LastWords["reason"], answer: WorkerAnswer): nev
   parentPort!.postMessage(words);
   // In a worker this ends the thread; what was posted arrives before its "exit" event.
   return process.exit(0);
-}
-
-/** Whether WASM trapped somewhere below: its memory may be in any state. */
-function isPanic(error: unknown): boolean {
-  for (let at = error; at instanceof Error; at = at.cause) {
-    if (at.name === "RuntimeError") return true;
-  }
-  return false;
 }

@@ -26,10 +26,10 @@ export const querierConfig: z.ZodType<QuerierConfig, Partial<QuerierConfig>> = z
     .describe("How long one job may run, milliseconds; its thread is replaced then."),
   openBlocksMax: positive
     .max(10_000)
-    .default(64)
+    .default(1024)
     .describe("Blocks that each thread keeps open (their indexes and footers)."),
   openBlockBytes: positive
-    .default(64 * mebibyte)
+    .default(96 * mebibyte)
     .describe("Memory of each thread for indexes, decoded tags and footers of open blocks, bytes."),
   threadMemoryBytesMax: positive
     .default(512 * mebibyte)

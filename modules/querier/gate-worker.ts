@@ -1,10 +1,11 @@
 /**
  * Test support: a thread's program whose jobs do what their key says. "wait" blocks the thread
  * until the gate in `workerData` opens, "exit" ends it, "throw" dies of an exception outside of
- * any job.
+ * any job. A job over several row groups does so for each of them in turn.
  */
 import { workerData } from "node:worker_threads";
 import type { WorkerAnswer, WorkerTask } from "./block-worker.ts";
+import { begun } from "./shards-job.ts";
 
 export interface Gate {
   /** [how many jobs wait, whether they may go on], in shared memory. */
@@ -12,18 +13,32 @@ export interface Gate {
 }
 
 export default async function run({ job }: WorkerTask): Promise<WorkerAnswer> {
+  if (!("items" in job)) {
+    await act(job.key);
+    return { answer: Buffer.from(job.key) };
+  }
+  for (const [i, { place }] of job.items.entries()) {
+    job.progress[i] = begun;
+    await act(place.key);
+    job.progress[i] = begun + 1;
+  }
+  const marks = job.items.map(({ place }) => Buffer.from(place.key));
+  const outcomes = marks.map((one) => ({ answer: { marks: one, inspectedBytes: 0 } }));
+  return { answer: { outcomes, inspectedBytes: marks.length } };
+}
+
+async function act(key: string): Promise<void> {
   const { cells } = workerData as Gate;
-  if (job.key === "exit") process.exit(3);
-  if (job.key === "throw") {
+  if (key === "exit") process.exit(3);
+  if (key === "throw") {
     queueMicrotask(() => {
       throw new Error("out of nowhere");
     });
     await new Promise(() => undefined);
   }
-  if (job.key === "wait") {
+  if (key === "wait") {
     Atomics.add(cells, 0, 1);
     Atomics.notify(cells, 0);
     Atomics.wait(cells, 1, 0);
   }
-  return { answer: Buffer.from(job.key) };
 }

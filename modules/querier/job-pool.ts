@@ -11,13 +11,29 @@ import type { BlockJob, BlockJobAnswer, BlockJobAnswers } from "./block-jobs.ts"
 import type { LastWords, WorkerAnswer, WorkerTask } from "./block-worker.ts";
 import type { QuerierMetrics } from "./metrics.ts";
 
-export interface JobPoolOptions {
+/** What has the threads. */
+export interface ThreadPool {
+  readonly threads: { readonly length: number };
+  run(task: WorkerTask, options: { signal: AbortSignal }): Promise<WorkerAnswer>;
+  on(event: "message", listener: (words: LastWords) => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  destroy(): Promise<void>;
+}
+
+export interface ThreadPoolOptions {
   threads: number;
-  queuedMax: number;
-  jobTimeoutMs: number;
   /** The threads' program, which exports what block-worker.ts does, and its `workerData`. */
   entry: URL;
   workerData: object;
+}
+
+export type StartPool = (options: ThreadPoolOptions) => ThreadPool;
+
+export interface JobPoolOptions extends ThreadPoolOptions {
+  queuedMax: number;
+  jobTimeoutMs: number;
+  /** Piscina unless given. */
+  startPool?: StartPool;
   metrics: QuerierMetrics;
   log: Log;
 }
@@ -30,11 +46,9 @@ interface Waiting {
   onAbort: () => void;
 }
 
-const idleTimeoutMs = 60_000;
-
 export class JobPool {
   readonly #options: JobPoolOptions;
-  readonly #pool: Piscina<WorkerTask, WorkerAnswer>;
+  readonly #pool: ThreadPool;
   /** In order of arrival. */
   readonly #queue = new Set<Waiting>();
   /** Answers of threads that have ended themselves, by task. */
@@ -45,16 +59,7 @@ export class JobPool {
 
   constructor(options: JobPoolOptions) {
     this.#options = options;
-    this.#pool = new Piscina<WorkerTask, WorkerAnswer>({
-      filename: options.entry.href,
-      minThreads: 0,
-      maxThreads: options.threads,
-      concurrentTasksPerWorker: 1,
-      idleTimeout: idleTimeoutMs,
-      // Jobs await reads of the store: a thread must not block in Atomics.wait between jobs.
-      atomics: "disabled",
-      workerData: options.workerData,
-    });
+    this.#pool = (options.startPool ?? startPiscina)(options);
     this.#pool.on("message", (words: LastWords) => this.#lastWords.set(words.lastWordsOf, words));
     this.#pool.on("error", (error: Error) => {
       options.log.error({ error: error.message }, "a worker thread failed between jobs");
@@ -80,7 +85,7 @@ export class JobPool {
     job: Extract<BlockJob, { kind: K }>,
     signal: AbortSignal,
   ): Promise<BlockJobAnswers[K]> {
-    const attempt = `${job.kind} of block ${job.key}`;
+    const attempt = nameOf(job);
     checkSignal(signal, attempt);
     if (this.#isClosed) throw closed(attempt);
     if (this.#queue.size >= this.#options.queuedMax) {
@@ -107,7 +112,7 @@ export class JobPool {
   /** Ends all threads; jobs that wait or run fail with Unavailable. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const { job, reject } of this.#queue) reject(closed(`${job.kind} of block ${job.key}`));
+    for (const { job, reject } of this.#queue) reject(closed(nameOf(job)));
     this.#queue.clear();
     await this.#pool.destroy();
   }
@@ -156,10 +161,11 @@ export class JobPool {
   /** The thread has ended before it answered: by its own will, by the timeout, or it died. */
   #afterDeath(
     id: number,
-    { kind, key }: BlockJob,
+    job: BlockJob,
     { error, isTimeout }: { error: unknown; isTimeout: boolean },
   ): WorkerAnswer {
     const { metrics, log, jobTimeoutMs } = this.#options;
+    const { kind, key } = job;
     const words = this.#lastWords.get(id);
     const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     const isPanic = error instanceof Error && error.name === "RuntimeError";
@@ -167,16 +173,16 @@ export class JobPool {
     metrics.workersReplaced.inc({ reason });
     log.warn({ reason, kind, block: key, error: message }, "worker thread is replaced");
     if (words !== undefined) return words.answer;
-    if (this.#isClosed) throw closed(`${kind} of block ${key}`);
+    if (this.#isClosed) throw closed(nameOf(job));
     if (isTimeout) {
-      const text = `${kind} of block ${key}: not done after ${jobTimeoutMs} ms`;
+      const text = `${nameOf(job)}: not done after ${jobTimeoutMs} ms`;
       throw new SpoorError("Timeout", text, { reason: "job_timeout", cause: error });
     }
     if (isPanic) {
-      const text = `block ${key}: Parquet reader panicked: ${message}`;
+      const text = `${nameOf(job)}: Parquet reader panicked: ${message}`;
       throw new SpoorError("Corrupt", text, { reason: "panic", cause: error });
     }
-    const text = `${kind} of block ${key}: its thread died: ${message}`;
+    const text = `${nameOf(job)}: its thread died: ${message}`;
     throw new SpoorError("Unavailable", text, { reason: "worker_died", cause: error });
   }
 
@@ -186,9 +192,29 @@ export class JobPool {
   }
 }
 
+function startPiscina({ entry, threads, workerData }: ThreadPoolOptions): ThreadPool {
+  return new Piscina<WorkerTask, WorkerAnswer>({
+    filename: entry.href,
+    // They are there before the first search, and what they keep open outlives a pause.
+    minThreads: threads,
+    maxThreads: threads,
+    concurrentTasksPerWorker: 1,
+    // Jobs await reads of the store: a thread must not block in Atomics.wait between jobs.
+    atomics: "disabled",
+    workerData,
+  });
+}
+
 function answerOf(answer: WorkerAnswer): BlockJobAnswer {
   if ("error" in answer) throw errorFromData(answer.error as ErrorData);
   return answer.answer;
+}
+
+function nameOf(job: BlockJob): string {
+  const blocks =
+    job.kind === "tagIndex" ? job.blocks.length : "items" in job ? job.items.length : 1;
+  const more = blocks > 1 ? ` and ${blocks - 1} more` : "";
+  return `${job.kind} of block ${job.key}${more}`;
 }
 
 function closed(attempt: string): SpoorError {

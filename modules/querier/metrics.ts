@@ -3,6 +3,7 @@ import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 
 export interface QuerierMetrics {
   jobs: Counter<"kind" | "outcome">;
+  rowGroupFailures: Counter<"kind" | "outcome">;
   jobSeconds: Histogram<"kind">;
   workersReplaced: Counter<"reason">;
   bloomReads: Counter<"outcome">;
@@ -18,6 +19,12 @@ export function querierMetrics(registry: Registry): QuerierMetrics {
     jobs: new Counter({
       name: "spoor_querier_jobs_total",
       help: "Jobs over blocks by outcome: ok, or the code of the error",
+      labelNames: ["kind", "outcome"],
+      registers,
+    }),
+    rowGroupFailures: new Counter({
+      name: "spoor_querier_row_group_failures_total",
+      help: "Row groups that could not be read, by the code of the error; a job may ask several",
       labelNames: ["kind", "outcome"],
       registers,
     }),

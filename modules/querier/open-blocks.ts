@@ -17,6 +17,9 @@ export class OpenBlock {
   readonly index: BlockIndex;
   readonly #place: BlockPlace;
   #reader: BlockReader | undefined;
+  #opening: Promise<BlockReader> | undefined;
+  #uses = 0;
+  #isClosed = false;
 
   constructor(place: BlockPlace, index: BlockIndex) {
     this.#place = place;
@@ -28,13 +31,32 @@ export class OpenBlock {
     return this.#reader?.heldBytes ?? this.index.heldBytes;
   }
 
-  /** Throws what `openBlock` does. One caller at a time. */
+  /** Throws what `openBlock` does. */
   async reader(): Promise<BlockReader> {
-    this.#reader ??= await openBlock({ ...this.#place, index: this.index });
-    return this.#reader;
+    if (this.#reader !== undefined) return this.#reader;
+    this.#opening ??= openBlock({ ...this.#place, index: this.index });
+    try {
+      this.#reader = await this.#opening;
+      return this.#reader;
+    } finally {
+      this.#opening = undefined;
+    }
   }
 
+  /** Whoever uses it says so, and `release`s it: it is not closed in between. */
+  retain(): void {
+    this.#uses++;
+  }
+
+  release(): void {
+    this.#uses--;
+    if (this.#isClosed) this.close();
+  }
+
+  /** Closes it when nobody uses it any more. */
   close(): void {
+    this.#isClosed = true;
+    if (this.#uses > 0) return;
     this.#reader?.close();
     this.#reader = undefined;
   }
@@ -43,6 +65,7 @@ export class OpenBlock {
 export class OpenBlocks {
   /** A block that has grown gets a new slot: its size is asked for when it is set. */
   readonly #open: LRUCache<string, { block: OpenBlock }>;
+  readonly #opening = new Map<string, Promise<OpenBlock>>();
 
   constructor({ openBlocksMax, openBlockBytes }: OpenBlocksOptions) {
     this.#open = new LRUCache({
@@ -56,22 +79,40 @@ export class OpenBlocks {
   }
 
   /**
-   * The block, opened if it was not. `withFooter`: rows will be read. Throws what `openBlockIndex`
-   * does.
+   * Uses the block, opened if it was not; it may be in several uses at the same time. `withFooter`:
+   * rows will be read. Throws what `openBlockIndex` does, and what `use` throws.
    */
-  async get(key: string, place: BlockPlace, withFooter: boolean): Promise<OpenBlock> {
-    const known = this.#open.get(key);
-    if (known !== undefined) return known.block;
-    const index = await openBlockIndex(place, { withFooter });
-    const block = new OpenBlock(place, index);
-    this.#open.set(key, { block });
-    return block;
+  async use<T>(
+    key: string,
+    place: BlockPlace,
+    { withFooter, use }: { withFooter: boolean; use: (block: OpenBlock) => Promise<T> },
+  ): Promise<T> {
+    const block = await this.#get(key, place, withFooter);
+    block.retain();
+    try {
+      return await use(block);
+    } finally {
+      // It may hold more than before.
+      if (this.#open.peek(key)?.block === block) this.#open.set(key, { block });
+      block.release();
+    }
   }
 
-  /** To be called after each use: the block may hold more than before. */
-  used(key: string): void {
-    const known = this.#open.peek(key);
-    if (known !== undefined) this.#open.set(key, { block: known.block });
+  async #get(key: string, place: BlockPlace, withFooter: boolean): Promise<OpenBlock> {
+    const known = this.#open.get(key);
+    if (known !== undefined) return known.block;
+    let opening = this.#opening.get(key);
+    if (opening === undefined) {
+      opening = openBlockIndex(place, { withFooter })
+        .then((index) => {
+          const block = new OpenBlock(place, index);
+          this.#open.set(key, { block });
+          return block;
+        })
+        .finally(() => this.#opening.delete(key));
+      this.#opening.set(key, opening);
+    }
+    return await opening;
   }
 
   /** Closes one. */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Registry } from "prom-client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { TraceDetails } from "#pkg/api/query.ts";
+import type { Shard, ShardQuestions, TraceDetails } from "#pkg/api/query.ts";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
@@ -290,14 +290,99 @@ describe("Querier", () => {
     const bad = { ...made, tags, sizeBytes: forged.length };
     await table.commit({ add: [bad], columns, operation: "WRITE", dataChange: true });
     const { blocks } = await querier.snapshot("panic", -1, never);
+    await addBlock(table, "other", spansOf(5));
+    const three = (await querier.snapshot("panic", -1, never)).blocks;
+    const range = { startNano: base, endNano: base + 1_000_000n };
+    const request = { ...range, ids: bytesOf(1), spansPerTrace: 1 };
+    const asks = three.map(({ shards: [shard] }) => ({ shard, request }));
+    const { outcomes } = await querier.askShards("details", asks, never);
+    outcomes.forEach((outcome, i) => {
+      const error = { code: "Corrupt", message: expect.stringContaining(bad.path) };
+      const answer = { traces: [{ traceId: idOf(1) }] };
+      expect(outcome).toMatchObject(three[i].path === bad.path ? { error } : { answer });
+    });
+    const replacedBefore = await count(registry, "spoor_querier_workers_replaced_total", "panic");
+    expect(replacedBefore).toBeGreaterThan(0);
     const [broken, whole] = blocks.toSorted((a) => (a.path === bad.path ? -1 : 1));
     for (let round = 1; round <= 3; round++) {
       const error: unknown = await broken.findTrace(bytesOf(1), never).catch((thrown) => thrown);
       expect(error).toMatchObject({ code: "Corrupt", reason: "panic" });
       expect(String(error)).toContain(bad.path);
       expect(await whole.findTrace(bytesOf(1), never)).toBeDefined();
-      expect(await count(registry, "spoor_querier_workers_replaced_total", "panic")).toBe(round);
+      expect(await count(registry, "spoor_querier_workers_replaced_total", "panic")).toBe(
+        replacedBefore + round,
+      );
     }
+  });
+
+  it("answers for many row groups in one job as for each by itself", async () => {
+    const { querier, table, registry } = openQuerier("together", { threads: 1, openBlocksMax: 2 });
+    for (const name of ["a", "b", "c"]) await addBlock(table, name, spansOf(20));
+    const { blocks } = await querier.snapshot("together", -1, never);
+    const shards = blocks.flatMap((block) => block.shards);
+    expect(shards).toHaveLength(12);
+    const sizes = shards.map(({ sizeBytes }) => sizeBytes);
+    const blockBytes = blocks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeGreaterThanOrEqual(blockBytes);
+    const range = { startNano: base + 10_000n, endNano: base + 40_000n };
+    const filter = filterOf('{ resource.service.name = "service-1" }');
+    const ids = Buffer.concat([bytesOf(4), bytesOf(9), bytesOf(999)]);
+    const requests = {
+      list: { ...range, limit: 3, filter },
+      details: { ...range, ids, spansPerTrace: 2, filter },
+      held: { ids },
+      countTags: { ...range, question: { kind: "names", scopes: ["resource"] }, bytesMax: 1e6 },
+    } as const;
+    const check = async <K extends keyof ShardQuestions>(
+      question: K,
+      request: ShardQuestions[K]["request"],
+      alone: (shard: Shard) => Promise<ShardQuestions[K]["answer"]>,
+    ): Promise<void> => {
+      const asks = shards.map((shard) => ({ shard, request }));
+      const { outcomes, inspectedBytes } = await querier.askShards(question, asks, never);
+      const expected = await Promise.all(shards.map(alone));
+      expect(outcomes).toEqual(
+        expected.map((answer) => ({ answer: { ...answer, inspectedBytes: 0 } })),
+      );
+      expect(inspectedBytes).toBeGreaterThan(0);
+    };
+    await check("list", requests.list, (shard) => shard.listTraces(requests.list, never));
+    await check("held", requests.held, (shard) => shard.heldTraces(requests.held, never));
+    const { details, countTags } = requests;
+    await check("details", details, (shard) => shard.traceDetails(details, never));
+    await check("countTags", countTags, (shard) => shard.countTags(countTags, never));
+    const jobs = await registry.getSingleMetric("spoor_querier_jobs_total")!.get();
+    expect(jobs.values.map(({ value }) => value)).toEqual([13, 13, 13, 13]);
+  });
+
+  it("names the one of many row groups that cannot be read", async () => {
+    const { querier, table, registry } = openQuerier("one-of-many");
+    const [first, bad, gone, last] = await Promise.all(
+      ["1", "2", "3", "4"].map((name) => makeBlock("one-of-many", name, spansOf(5))),
+    );
+    const add = [first, bad, gone, last];
+    await table.commit({ add, columns, operation: "WRITE", dataChange: true });
+    const bytes = await store.get(`one-of-many/${bad.path}`);
+    bytes[100] ^= 1;
+    await store.put(`one-of-many/${bad.path}`, bytes);
+    await store.delete(`one-of-many/${gone.path}`);
+    const { blocks } = await querier.snapshot("one-of-many", -1, never);
+    const asks = add.map(({ path }) => {
+      const [shard] = blocks.find((block) => block.path === path)!.shards;
+      const range = { startNano: base, endNano: base + 1_000_000n };
+      return { shard, request: { ...range, ids: bytesOf(2), spansPerTrace: 1 } };
+    });
+    const { outcomes } = await querier.askShards("details", asks, never);
+    expect(outcomes).toMatchObject([
+      { answer: { traces: [{ traceId: idOf(2) }] } },
+      { error: { code: "Corrupt", message: expect.stringContaining(bad.path) } },
+      { error: { code: "NotFound", message: expect.stringContaining(gone.path) } },
+      { answer: { traces: [{ traceId: idOf(2) }] } },
+    ]);
+    const failures = "spoor_querier_row_group_failures_total";
+    expect(await count(registry, failures, "Corrupt")).toBe(1);
+    expect(await count(registry, failures, "NotFound")).toBe(1);
+    expect(await count(registry, "spoor_querier_jobs_total", "ok")).toBe(1);
   });
 
   it("replaces a thread whose memory has grown, after its answer", async () => {

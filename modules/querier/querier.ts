@@ -6,6 +6,9 @@ import type { Registry } from "prom-client";
 import type {
   FailedBlock,
   IndexedTags,
+  Outcomes,
+  ShardAsk,
+  ShardQuestions,
   StoredBlock,
   StoredSnapshot,
   StoredSpans,
@@ -16,12 +19,13 @@ import { toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { BlockFile, Snapshot, Table } from "#pkg/table/table.ts";
+import { askShards } from "./ask-shards.ts";
 import type { QuerierConfig } from "./config.ts";
 import type { WorkerOptions } from "./block-worker.ts";
-import { JobPool } from "./job-pool.ts";
+import { JobPool, type StartPool } from "./job-pool.ts";
 import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import { type BlockContext, placeOf, storedBlock } from "./stored-block.ts";
+import { type BlockContext, itemOf, placeOf, storedBlock } from "./stored-block.ts";
 import { indexedTags } from "./stored-tags.ts";
 import { TraceBlooms } from "./trace-blooms.ts";
 
@@ -36,6 +40,8 @@ export interface QuerierOptions {
   clock: Clock;
   log: Log;
   registry: Registry;
+  /** Starts the pool of worker threads that read blocks; piscina unless given. */
+  startPool?: StartPool;
 }
 
 type ParsedBlock = { block: StoredBlock } | { failed: FailedBlock };
@@ -65,11 +71,12 @@ export class Querier implements StoredSpans {
       jobTimeoutMs: config.jobTimeoutMs,
       entry: new URL("./block-worker.ts", import.meta.url),
       workerData: workerOptions,
+      startPool: options.startPool,
       metrics,
       log,
     });
     const blooms = new TraceBlooms({ store, cacheBytes: config.bloomCacheBytes, metrics, log });
-    this.#context = { store: storeConfig, pool: this.#pool, blooms };
+    this.#context = { store: storeConfig, pool: this.#pool, metrics, blooms };
   }
 
   /** Ends the worker threads; questions under way fail with Unavailable. */
@@ -88,6 +95,14 @@ export class Querier implements StoredSpans {
       else failed.push(parsed.failed);
     }
     return { version: snapshot.version, blocks, failed, transactions: snapshot.transactions };
+  }
+
+  async askShards<K extends keyof ShardQuestions>(
+    question: K,
+    asks: readonly ShardAsk<K>[],
+    signal: AbortSignal,
+  ): Promise<Outcomes<ShardQuestions[K]["answer"]>> {
+    return await askShards(this.#context, question, asks.map(itemOf<K>), signal);
   }
 
   async indexedTags(

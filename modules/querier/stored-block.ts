@@ -3,8 +3,12 @@
  */
 import type {
   DetailsAnswer,
+  HeldTraces,
+  HeldTracesRequest,
   ListTracesRequest,
   Shard,
+  ShardAsk,
+  ShardQuestions,
   StoredBlock,
   TraceDetailsRequest,
   TraceList,
@@ -14,15 +18,15 @@ import { type BlockTags, parseBlockTags, type RowGroupTimes } from "#pkg/block/b
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
+import { askShards, type ShardsAsker } from "./ask-shards.ts";
 import type { BlockJobBase } from "./block-place.ts";
-import type { JobPool } from "./job-pool.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
+import type { ShardQuestion, ShardsItem } from "./shards-job.ts";
 import type { TraceBlooms } from "./trace-blooms.ts";
 
 /** What all blocks share. */
-export interface BlockContext {
+export interface BlockContext extends ShardsAsker {
   store: StoreConfig;
-  pool: JobPool;
   blooms: TraceBlooms;
 }
 
@@ -61,9 +65,16 @@ export function placeOf(block: StoredBlock): BlockJobBase {
   throw new SpoorError("Internal", `block ${block.path} is not one of a snapshot`);
 }
 
+/** The same of a shard of such a block, with what it is asked. */
+export function itemOf<K extends ShardQuestion>({ shard, request }: ShardAsk<K>): ShardsItem<K> {
+  if (shard instanceof RowGroupShard) return shard.item(request);
+  throw new SpoorError("Internal", `shard ${shard.name} is not one of a snapshot`);
+}
+
 class BucketBlock implements StoredBlock {
   readonly path: string;
   readonly sizeBytes: number;
+  readonly spans: number;
   readonly partition: { index: number; count: number };
   readonly minStartNano: bigint;
   readonly maxEndNano: bigint;
@@ -80,6 +91,7 @@ class BucketBlock implements StoredBlock {
     this.sizeBytes = file.sizeBytes;
     this.partition = tags.partition;
     const groups = tags.rowGroups;
+    this.spans = groups.reduce((sum, { rows }) => sum + rows, 0);
     this.minStartNano = groups.reduce((a, b) =>
       b.minStartNano < a.minStartNano ? b : a,
     ).minStartNano;
@@ -101,6 +113,10 @@ class BucketBlock implements StoredBlock {
     return await this.#context.blooms.mayHold(this.#key, this.#tags.bloom, traceId, signal);
   }
 
+  async mayHoldTraces(ids: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    return await this.#context.blooms.mayHoldMany(this.#key, this.#tags.bloom, ids, signal);
+  }
+
   async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const job = { kind: "find" as const, ...this.place, rowGroup: undefined, traceId };
     return await this.#context.pool.run<"find">(job, signal);
@@ -114,12 +130,13 @@ class RowGroupShard implements Shard {
   readonly maxStartNano: bigint;
   readonly maxEndNano: bigint;
   readonly spans: number;
+  readonly sizeBytes: number;
   readonly disjoint: string;
   readonly #block: BucketBlock;
-  readonly #pool: JobPool;
+  readonly #context: BlockContext;
   readonly #rowGroup: number;
 
-  constructor(block: BucketBlock, { pool }: BlockContext, times: RowGroupTimes, rowGroup: number) {
+  constructor(block: BucketBlock, context: BlockContext, times: RowGroupTimes, rowGroup: number) {
     this.name = `block ${block.path} row group ${rowGroup}`;
     // The cut keeps a trace in one row group. Whoever merges blocks must say so in their tags.
     this.disjoint = block.path;
@@ -128,32 +145,50 @@ class RowGroupShard implements Shard {
     this.maxStartNano = times.maxStartNano;
     this.maxEndNano = times.maxEndNano;
     this.spans = times.rows;
+    this.sizeBytes = Math.ceil(block.sizeBytes * (times.rows / Math.max(1, block.spans)));
     this.#block = block;
-    this.#pool = pool;
+    this.#context = context;
     this.#rowGroup = rowGroup;
   }
 
-  async mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean> {
-    return await this.#block.mayHoldTrace(traceId, signal);
+  item<K extends ShardQuestion>(request: ShardQuestions[K]["request"]): ShardsItem<K> {
+    return { place: this.#block.place, rowGroup: this.#rowGroup, request };
+  }
+
+  async mayHoldTraces(ids: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    return await this.#block.mayHoldTraces(ids, signal);
   }
 
   async listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList> {
-    const job = { kind: "list" as const, ...this.#block.place, rowGroup: this.#rowGroup, request };
-    return await this.#pool.run<"list">(job, signal);
+    return await this.#ask("list", request, signal);
   }
 
   async traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<DetailsAnswer> {
-    const place = { ...this.#block.place, rowGroup: this.#rowGroup };
-    return await this.#pool.run<"details">({ kind: "details", ...place, request }, signal);
+    return await this.#ask("details", request, signal);
+  }
+
+  async heldTraces(request: HeldTracesRequest, signal: AbortSignal): Promise<HeldTraces> {
+    return await this.#ask("held", request, signal);
+  }
+
+  async countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts> {
+    return await this.#ask("countTags", request, signal);
   }
 
   async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const place = { ...this.#block.place, rowGroup: this.#rowGroup };
-    return await this.#pool.run<"find">({ kind: "find", ...place, traceId }, signal);
+    return await this.#context.pool.run<"find">({ kind: "find", ...place, traceId }, signal);
   }
 
-  async countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts> {
-    const place = { ...this.#block.place, rowGroup: this.#rowGroup };
-    return await this.#pool.run<"countTags">({ kind: "countTags", ...place, request }, signal);
+  async #ask<K extends ShardQuestion>(
+    question: K,
+    request: ShardQuestions[K]["request"],
+    signal: AbortSignal,
+  ): Promise<ShardQuestions[K]["answer"]> {
+    const items = [this.item<K>(request)];
+    const { outcomes, inspectedBytes } = await askShards(this.#context, question, items, signal);
+    const [outcome] = outcomes;
+    if ("error" in outcome) throw outcome.error;
+    return { ...outcome.answer, inspectedBytes };
   }
 }

@@ -5,11 +5,19 @@
 import { crc32 } from "node:zlib";
 import { LRUCache } from "lru-cache";
 import type { BlockTags } from "#pkg/block/block-file.ts";
-import { bloomMayHold, bloomShard, traceIdHasher } from "#pkg/block/bloom.ts";
+import {
+  bloomMayHold,
+  bloomShard,
+  bloomShards,
+  markBloom,
+  traceIdHasher,
+  traceIdPairs,
+} from "#pkg/block/bloom.ts";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
 import type { QuerierMetrics } from "./metrics.ts";
 
 export interface TraceBloomsOptions {
@@ -22,6 +30,8 @@ export interface TraceBloomsOptions {
 export class TraceBlooms {
   readonly #options: TraceBloomsOptions;
   readonly #cache: LRUCache<string, Uint8Array>;
+  /** Hashes of ids, while their bytes are in use. */
+  readonly #pairs = new WeakMap<Uint8Array, Uint32Array>();
   readonly #reading = new Map<string, Promise<Uint8Array | undefined>>();
 
   constructor(options: TraceBloomsOptions) {
@@ -46,6 +56,33 @@ export class TraceBlooms {
     const bytes = await this.#shard(key, bloom, shard);
     checkSignal(signal, `look into the bloom filter of block ${key}`);
     return bytes === undefined || bloomMayHold(bloom, bytes, traceId, traceIdHasher);
+  }
+
+  /** The same for many traces (16 bytes each): 1 for each that the block may hold. */
+  async mayHoldMany(
+    key: string,
+    bloom: BlockTags["bloom"],
+    ids: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    const pairs = this.#pairsOf(ids);
+    const marks = new Uint8Array(ids.length / traceIdBytes);
+    for (const index of bloomShards(bloom, pairs)) {
+      const bytes = await this.#shard(key, bloom, index);
+      checkSignal(signal, `look into the bloom filter of block ${key}`);
+      if (bytes === undefined) return marks.fill(1);
+      markBloom(bloom, { index, bytes }, pairs, marks);
+    }
+    return marks;
+  }
+
+  /** Many blocks are asked for the same traces. */
+  #pairsOf(ids: Uint8Array): Uint32Array {
+    const known = this.#pairs.get(ids);
+    if (known !== undefined) return known;
+    const pairs = traceIdPairs(ids);
+    this.#pairs.set(ids, pairs);
+    return pairs;
   }
 
   async #shard(

@@ -112,6 +112,42 @@ export interface TraceDetailsRequest extends TimeRange {
   filter?: FieldExpr;
 }
 
+export interface HeldTracesRequest {
+  /** 16 bytes per trace. */
+  ids: Uint8Array;
+}
+
+export interface HeldTraces {
+  /** 1 for each of the traces that the shard has spans of, in the order of the request. */
+  marks: Uint8Array;
+  /** Bytes that were read from the store for it; 0 for spans in memory. */
+  inspectedBytes: number;
+}
+
+/** What many shards can be asked together: for each question, what one is asked and answers. */
+export interface ShardQuestions {
+  list: { request: ListTracesRequest; answer: TraceList };
+  details: { request: TraceDetailsRequest; answer: DetailsAnswer };
+  held: { request: HeldTracesRequest; answer: HeldTraces };
+  countTags: { request: TagsRequest; answer: TagCounts };
+}
+
+/** One shard, and what it is asked. */
+export interface ShardAsk<K extends keyof ShardQuestions> {
+  shard: Shard;
+  request: ShardQuestions[K]["request"];
+}
+
+export type Outcome<T> = { answer: T } | { error: SpoorError };
+
+/** Answers of shards that were asked together. */
+export interface Outcomes<T> {
+  /** In the order in which they were asked; one that fails does not fail the others. */
+  outcomes: Outcome<T>[];
+  /** Bytes that were read for all of them; the single answers say 0. */
+  inspectedBytes: number;
+}
+
 /**
  * Something that holds spans of one partition. Errors: Corrupt, NotFound, Unavailable, Canceled;
  * InvalidInput with reason `traceql_value` for a filter that these spans make impossible.
@@ -126,8 +162,12 @@ export interface Shard {
   readonly maxStartNano: bigint;
   readonly maxEndNano: bigint;
   readonly spans: number;
-  /** Whether it may hold spans of a trace (16 bytes); false is certain. */
-  mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean>;
+  /** About what it takes in the store, bytes; 0 for spans in memory. */
+  readonly sizeBytes: number;
+  /** 1 for each of these traces (16 bytes each) of which it may hold spans; 0 is certain. */
+  mayHoldTraces(ids: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
+  /** The same for certain, whatever the time of the spans. */
+  heldTraces(request: HeldTracesRequest, signal: AbortSignal): Promise<HeldTraces>;
   listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList>;
   traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<DetailsAnswer>;
   /** All spans of a trace as protobuf TracesData; undefined if it has none. */
@@ -165,6 +205,15 @@ export interface LiveSpans {
 export interface StoredSpans {
   /** The blocks of the table at `minVersion` or later. */
   snapshot(tenant: string, minVersion: number, signal: AbortSignal): Promise<StoredSnapshot>;
+  /**
+   * Asks row groups of blocks of a snapshot in one job: what many small ones cost one by one is
+   * mostly the asking. Throws Canceled only.
+   */
+  askShards<K extends keyof ShardQuestions>(
+    question: K,
+    asks: readonly ShardAsk<K>[],
+    signal: AbortSignal,
+  ): Promise<Outcomes<ShardQuestions[K]["answer"]>>;
   /**
    * Answers a question without a filter from the tag indexes of blocks of a snapshot: no row is
    * read. Row groups count whole if their time overlaps the range. Throws Canceled, Timeout,

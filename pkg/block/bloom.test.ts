@@ -8,9 +8,12 @@ import {
   bloomMayHold,
   BloomShard,
   bloomShard,
+  bloomShards,
   buildBloom,
   bytesHasher,
+  markBloom,
   traceIdHasher,
+  traceIdPairs,
 } from "./bloom.ts";
 
 function mayHold(bloom: BloomBytes, value: Uint8Array, hasher: BloomHasher): boolean {
@@ -56,6 +59,39 @@ function* countedIds(from: number, count: number): Iterable<Uint8Array> {
 }
 
 describe("bloom filter", () => {
+  it("tells of many values what it tells of each", () => {
+    const id = fc.uint8Array({ minLength: 16, maxLength: 16 });
+    const shapes = fc.record({
+      shards: fc.integer({ min: 1, max: 5 }),
+      bitsPerShard: fc.integer({ min: 1, max: 16 }).map((bytes) => bytes * 8),
+      hashes: fc.integer({ min: 1, max: 8 }),
+      seed: fc.uint8Array({ minLength: 80, maxLength: 80 }),
+    });
+    fc.assert(
+      fc.property(fc.array(id, { maxLength: 50 }), shapes, (values, { seed, ...shape }) => {
+        const bytesOf = (index: number): Uint8Array =>
+          seed.subarray(index * 16, index * 16 + shape.bitsPerShard / 8);
+        const shardOf = (value: Uint8Array): number => bloomShard(shape, value, traceIdHasher);
+        const pairs = traceIdPairs(Buffer.concat(values));
+        const marks = new Uint8Array(values.length);
+        const shards = bloomShards(shape, pairs);
+        expect(shards).toEqual(new Set(values.map(shardOf)));
+        for (const index of shards) {
+          markBloom(shape, { index, bytes: bytesOf(index) }, pairs, marks);
+        }
+        const expected = values.map((value) =>
+          bloomMayHold(shape, bytesOf(shardOf(value)), value, traceIdHasher) ? 1 : 0,
+        );
+        expect([...marks]).toEqual(expected);
+      }),
+      { numRuns: 300 },
+    );
+    const short = { index: 0, bytes: new Uint8Array(3) };
+    const shape = { shards: 1, bitsPerShard: 32, hashes: 1 };
+    const mark = (): void => markBloom(shape, short, new Uint32Array(2), new Uint8Array(1));
+    expect(mark).toThrow(expect.objectContaining({ code: "Corrupt" }));
+  });
+
   it("holds every value that was added", () => {
     const values = fc.uniqueArray(fc.uint8Array({ maxLength: 40 }), {
       selector: (value) => Buffer.from(value).toString("hex"),

@@ -107,6 +107,52 @@ export function bloomMayHold(
   return new BloomShard(shape, shard, hasher).mayHold(value);
 }
 
+/** Pairs of hashes of ids of 16 bytes each, one after another: for `markBloom`. */
+export function traceIdPairs(ids: Uint8Array): Uint32Array {
+  const pairs = new Uint32Array((ids.length / 16) * 2);
+  for (let at = 0; at < pairs.length; at += 2) bloomHash(ids, at * 8, pairs.subarray(at, at + 2));
+  return pairs;
+}
+
+/** The shards that hold any of these values. */
+export function bloomShards({ shards }: BloomShape, pairs: Uint32Array): Set<number> {
+  const found = new Set<number>();
+  for (let at = 0; at < pairs.length && found.size < shards; at += 2) {
+    found.add(shards === 1 ? 0 : shardOf(pairs.subarray(at, at + 2), shards));
+  }
+  return found;
+}
+
+/**
+ * Sets `marks[i]` to 1 where value i is of this shard and the shard's filter may hold it: what
+ * `BloomShard` tells of one value, for very many. Throws Corrupt if the shard has the wrong size.
+ */
+export function markBloom(
+  shape: BloomShape,
+  shard: { index: number; bytes: Uint8Array },
+  pairs: Uint32Array,
+  marks: Uint8Array,
+): void {
+  const { shards, hashes } = shape;
+  const { index, bytes } = shard;
+  checkShardBytes(shape, bytes);
+  // Unsigned on both sides: a remainder of doubles takes several times as long.
+  const bits = shape.bitsPerShard >>> 0;
+  for (let i = 0; i < marks.length; i++) {
+    const first = pairs[i * 2];
+    const second = pairs[i * 2 + 1];
+    if (shards !== 1 && shardOfPair(first, second, shards) !== index) continue;
+    let at = first | 0;
+    let left = hashes;
+    for (; left > 0; left--) {
+      const bit = ((at >>> 0) % bits) >>> 0;
+      if ((bytes[bit >>> 3] & (1 << (bit & 7))) === 0) break;
+      at = (at + (second | 1)) | 0;
+    }
+    if (left === 0) marks[i] = 1;
+  }
+}
+
 /** One shard, opened for many look-ups. */
 export class BloomShard {
   readonly #filter: PairFilter;
@@ -115,12 +161,7 @@ export class BloomShard {
 
   /** Throws Corrupt if the shard has the wrong size. */
   constructor(shape: BloomShape, shard: Uint8Array, hasher: BloomHasher) {
-    if (shard.length * 8 !== shape.bitsPerShard) {
-      throw new SpoorError(
-        "Corrupt",
-        `bloom shard of ${shard.length} bytes, expected ${shape.bitsPerShard / 8}`,
-      );
-    }
+    checkShardBytes(shape, shard);
     this.#filter = new PairFilter(shape, shard);
     this.#hasher = hasher;
   }
@@ -130,6 +171,12 @@ export class BloomShard {
     this.#hasher(value, this.#pair);
     return this.#filter.hasPair(this.#pair);
   }
+}
+
+function checkShardBytes({ bitsPerShard }: BloomShape, shard: Uint8Array): void {
+  if (shard.length * 8 === bitsPerShard) return;
+  const message = `bloom shard of ${shard.length} bytes, expected ${bitsPerShard / 8}`;
+  throw new SpoorError("Corrupt", message);
 }
 
 /** The package's filter with positions from a given pair of hashes. */
@@ -172,6 +219,9 @@ function fillPositions(first: number, second: number, size: number, out: number[
 }
 
 function shardOf(pair: Uint32Array, shards: number): number {
-  if (shards === 1) return 0;
-  return (Math.imul(pair[0] ^ (pair[1] >>> 13), 0x9e3779b1) >>> 0) % shards;
+  return shards === 1 ? 0 : shardOfPair(pair[0], pair[1], shards);
+}
+
+function shardOfPair(first: number, second: number, shards: number): number {
+  return (Math.imul(first ^ (second >>> 13), 0x9e3779b1) >>> 0) % shards;
 }

@@ -4,6 +4,7 @@
  */
 import type {
   DetailsAnswer,
+  HeldTraces,
   ListTracesRequest,
   TraceDetails,
   TraceDetailsRequest,
@@ -23,7 +24,7 @@ import { clustersOf } from "./row-clusters.ts";
 import { RowGroupColumns, withoutIds } from "./row-group-columns.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts";
-import { detailColumns, findTrace, traceDetails, wantedCodes } from "./traces.ts";
+import { detailColumns, findTrace, heldTraces, traceDetails, wantedCodes } from "./traces.ts";
 
 /**
  * Traces with a matching span in the range; see `listTraces`. Nothing of the answer is in the
@@ -200,6 +201,18 @@ async function detailsOf(
     details.push(...traceDetails(await columns.readRows(names, range), asked));
   }
   return details;
+}
+
+/** Which of some traces (16 bytes each) a row group has, from their ids alone. */
+export async function heldInRowGroup(
+  reader: BlockReader,
+  rowGroup: number,
+  ids: Uint8Array,
+  arena?: Arena,
+): Promise<HeldTraces> {
+  const columns = new RowGroupColumns(reader, rowGroup, noTags, arena);
+  const marks = heldTraces(await columns.read(["trace_id"]), ids);
+  return { marks, inspectedBytes: columns.readBytes };
 }
 
 /** A condition that nothing satisfies, in the place of one that no row of this group does. */

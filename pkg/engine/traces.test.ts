@@ -9,7 +9,7 @@ import {
   compareRoots,
   compareSpans,
   findTrace,
-  hasTrace,
+  heldTraces,
   traceDetails,
   traceRows,
 } from "./traces.ts";
@@ -180,11 +180,11 @@ describe("findTrace", () => {
     expect([...traceRows(spans, bytesOf(1))]).toEqual([0, 2]);
   });
 
-  it("needs only the ids to say whether there are any", () => {
+  it("needs only the ids to say which there are", () => {
     const ids: [string, Column][] = [["trace_id", spans.column("trace_id")!]];
     const only = batchOf(3, new Map(ids));
-    expect(hasTrace(only, bytesOf(3, 2))).toBe(true);
-    expect(hasTrace(only, bytesOf(3, 4))).toBe(false);
-    expect(hasTrace(only, new Uint8Array(0))).toBe(false);
+    expect([...heldTraces(only, bytesOf(3, 2, 1, 2))]).toEqual([0, 1, 1, 1]);
+    expect([...heldTraces(only, bytesOf(3, 4))]).toEqual([0, 0]);
+    expect(heldTraces(only, new Uint8Array(0))).toHaveLength(0);
   });
 });

@@ -83,13 +83,30 @@ export function findTrace(batch: ColumnBatch, traceId: Uint8Array): Uint8Array |
   return rows.length === 0 ? undefined : encodeTraceData(readSpans(batch, rows));
 }
 
-/** Whether the batch, of which only `trace_id` is read, has any of these traces (16 bytes each). */
-export function hasTrace(batch: ColumnBatch, ids: Uint8Array): boolean {
+/** 1 for each of these traces (16 bytes each) that the batch, of which only ids are read, has. */
+export function heldTraces(batch: ColumnBatch, ids: Uint8Array): Uint8Array {
+  const marks = new Uint8Array(ids.length / 16);
   const traces = columnOf(batch, "trace_id", "dict");
-  if (traces === undefined) return false;
+  if (traces === undefined) return marks;
   const { codes, dictionary } = traces;
-  const wanted = wantedCodes(dictionary, ids);
-  return codes.some((code) => wanted[code] === 1);
+  const isUsed = new Uint8Array(dictionary.length);
+  for (const code of codes) if (code >= 0) isUsed[code] = 1;
+  const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("latin1");
+  const places = new Map<string, number[]>();
+  for (let at = 0; at < marks.length; at++) {
+    const id = text.slice(at * 16, at * 16 + 16);
+    const known = places.get(id);
+    if (known === undefined) places.set(id, [at]);
+    else known.push(at);
+  }
+  const { bytes, offsets } = dictionary;
+  const values = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let code = 0; code < dictionary.length; code++) {
+    if (isUsed[code] === 0) continue;
+    const id = values.toString("latin1", offsets[code], offsets[code + 1]);
+    for (const at of places.get(id) ?? []) marks[at] = 1;
+  }
+  return marks;
 }
 
 /** Rows of a trace, ascending. */

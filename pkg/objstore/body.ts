@@ -8,6 +8,8 @@ export interface ReadBody {
   /** How many bytes there must be. */
   sizeBytes: number;
   signal: AbortSignal | undefined;
+  /** Where the bytes go; a new array unless given. */
+  into?: Uint8Array;
 }
 
 /**
@@ -16,13 +18,13 @@ export interface ReadBody {
  */
 export async function readBody(
   body: unknown,
-  { key, sizeBytes, signal }: ReadBody,
+  { key, sizeBytes, signal, into }: ReadBody,
 ): Promise<Uint8Array> {
   if (!(body instanceof Readable)) {
     throw new SpoorError("Internal", `read object ${key}: the answer's body is no stream`);
   }
   const abort = (): void => void body.destroy(new Error("aborted"));
-  const bytes = new Uint8Array(sizeBytes);
+  const bytes = into ?? new Uint8Array(sizeBytes);
   let filled = 0;
   try {
     if (signal?.aborted) abort();

@@ -97,6 +97,25 @@ test("a range is asked for once, then memory has it, then the disk; callers own 
   expect(ledger.events("diskHit")).toBe(1);
 });
 
+test("a store below that answers with Buffers: callers own their bytes all the same", async () => {
+  const { below, disk, ledger } = await rigOf();
+  const buffers = new Proxy(below, {
+    get: (target, name) =>
+      name === "getRange"
+        ? async (key: string, start: number, end: number) =>
+            Buffer.from(await target.getRange(key, start, end))
+        : Reflect.get(target, name),
+  });
+  const isImmutable = (): boolean => true;
+  const store = cacheStore(buffers, { isImmutable, memoryBytes: 1e5, disk, ledger });
+  for (let time = 0; time < 3; time++) {
+    const read = await store.getRange("t/blocks/a", 10, 20);
+    expect(new Uint8Array(read)).toEqual(bytesOf(5000).slice(10, 20));
+    read.fill(0);
+  }
+  expect(ledger.events("memoryHit")).toBe(2);
+});
+
 test("objects that may change, and errors, are never remembered", async () => {
   const { store, below } = await rigOf();
   for (let i = 0; i < 2; i++) {

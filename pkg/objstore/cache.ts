@@ -3,7 +3,7 @@
  * Memory keeps what was used last; the disk keeps more, and longer (`disk-cache.ts`).
  */
 import { LRUCache } from "lru-cache";
-import { checkRange } from "./checks.ts";
+import { checkRange, copyOf } from "./checks.ts";
 import type { DiskCache } from "./disk-cache.ts";
 import { checkKey } from "./keys.ts";
 import type { StoreLedger } from "./ledger.ts";
@@ -60,19 +60,19 @@ class CachingStore extends PassingStore {
       const known = this.#memory?.get(id);
       if (known !== undefined) {
         ledger.addEvent("memoryHit");
-        return known.slice();
+        return copyOf(known);
       }
       const stored = await disk?.read(id);
       if (stored !== undefined) {
         ledger.addEvent("diskHit");
-        this.#memory?.set(id, stored.slice());
+        this.#memory?.set(id, copyOf(stored));
         return stored;
       }
     }
     ledger.addEvent("miss");
     const bytes = await this.store.getRange(key, start, end, options);
     // Callers own what they get.
-    const kept = bytes.slice();
+    const kept = copyOf(bytes);
     this.#memory?.set(id, kept);
     disk?.write(id, kept);
     return bytes;

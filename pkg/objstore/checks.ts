@@ -32,6 +32,12 @@ export function shortObject(key: string, end: number, sizeBytes: number | undefi
   return new SpoorError("Corrupt", message, { reason: "short_object" });
 }
 
+/** The caller asks again, and then finds the new content, or none. */
+export function sourceChanged(key: string, cause?: unknown): SpoorError {
+  const message = `object ${key} was replaced or deleted while an object was made of it`;
+  return new SpoorError("Unavailable", message, { reason: "source_changed", cause });
+}
+
 export function objectTooLarge(key: string, sizeBytes: number): SpoorError {
   const message = `read object ${key}: ${sizeBytes} bytes are over ${readBytesMax} at once`;
   return new SpoorError("TooLarge", message, { reason: "object_too_large" });
@@ -41,6 +47,11 @@ export function objectTooLarge(key: string, sizeBytes: number): SpoorError {
 export function keyIsFolder(key: string, cause?: unknown): SpoorError {
   const message = `write object ${key}: it, or a part of it before a /, is taken by another key`;
   return new SpoorError("InvalidInput", message, { reason: "key_is_folder", cause });
+}
+
+/** A copy: `slice` makes one of a Uint8Array, but of a Buffer, which is one too, only a view. */
+export function copyOf(bytes: Uint8Array, start?: number, end?: number): Uint8Array {
+  return new Uint8Array(bytes.subarray(start, end));
 }
 
 /** Waits for work that knows no signal: an abort ends the waiting, not the work. */

@@ -6,7 +6,7 @@
  *     requests:            [    a+b   ]     [ c ]                                 waits for a+b
  */
 import { hasCode } from "#pkg/errors/errors.ts";
-import { abortable, checkRange } from "./checks.ts";
+import { abortable, checkRange, copyOf } from "./checks.ts";
 import type { StoreLedger } from "./ledger.ts";
 import type { ObjectStore, ReadOptions } from "./objstore.ts";
 import { PassingStore } from "./passing.ts";
@@ -68,7 +68,7 @@ class CoalescingStore extends PassingStore {
       const bytes = await abortable(flight.bytes, options.signal, attempt);
       // Callers own what they get.
       const isMine = isExact && flight.askers === 1;
-      return isMine ? bytes : bytes.slice(start - flight.start, end - flight.start);
+      return isMine ? bytes : copyOf(bytes, start - flight.start, end - flight.start);
     } catch (error) {
       // The object may end before another's part of the request.
       if (isExact || !hasCode(error, "Corrupt")) throw error;

@@ -1,16 +1,35 @@
 /** The contract of ObjectStore as tests: every implementation runs `describeObjectStore`. */
 import { describe, expect, test } from "vitest";
+import { describeAssembly } from "./contract-assemble.ts";
 import { describeLists } from "./contract-lists.ts";
 import { bytesOf, expectCode, keysOf, listOf, type MakeStore } from "./contract-tools.ts";
 import { patternOf, textOf } from "./contract-tools.ts";
 
 export function describeObjectStore(name: string, makeStore: MakeStore): void {
   describe(`object store contract: ${name}`, () => {
+    describeOwners(makeStore);
     describeReads(makeStore);
     describeWrites(makeStore);
     describeRaces(makeStore);
     describeLists(makeStore);
+    describeAssembly(makeStore);
     describeRefusals(makeStore);
+  });
+}
+
+function describeOwners(makeStore: MakeStore): void {
+  test("Buffers, whose slices are views, do not tie what is stored to a caller", async () => {
+    const store = await makeStore();
+    const written = Buffer.from("hello");
+    await store.put("put", written);
+    await store.putIfAbsent("created", written);
+    written.fill(0);
+    for (const key of ["put", "created"]) {
+      (await store.get(key)).fill(0);
+      (await store.getRange(key, 1, 3)).fill(0);
+      expect(textOf(await store.getRange(key, 1, 3))).toBe("el");
+      expect(textOf(await store.get(key))).toBe("hello");
+    }
   });
 }
 
@@ -196,6 +215,8 @@ function describeRefusals(makeStore: MakeStore): void {
     for (const key of [...bad, long, `a/${"é".repeat(128)}`, deep, ".tmp/x", ".tmp"]) {
       await expectCode(store.put(key, bytesOf("x")), "InvalidInput");
       await expectCode(store.putIfAbsent(key, bytesOf("x")), "InvalidInput");
+      await expectCode(store.assemble(key, [bytesOf("x")]), "InvalidInput");
+      await expectCode(store.assemble("k", [{ key, start: 0, end: 1 }]), "InvalidInput");
       await expectCode(store.get(key), "InvalidInput");
       await expectCode(store.getRange(key, 0, 1), "InvalidInput");
       await expectCode(store.head(key), "InvalidInput");
@@ -222,6 +243,9 @@ function describeRefusals(makeStore: MakeStore): void {
     const signal = AbortSignal.abort();
     await expectCode(store.put("k", bytesOf("new"), { signal }), "Canceled");
     await expectCode(store.putIfAbsent("free", bytesOf("new"), { signal }), "Canceled");
+    const pieces = [bytesOf("new"), { key: "k", start: 0, end: 1 }];
+    await expectCode(store.assemble("k", pieces, { signal }), "Canceled");
+    await expectCode(store.assemble("free", [], { signal }), "Canceled");
     await expectCode(store.get("k", { signal }), "Canceled");
     await expectCode(store.getRange("k", 0, 1, { signal }), "Canceled");
     await expectCode(store.head("k", { signal }), "Canceled");

@@ -6,7 +6,8 @@ import {
   requestKinds,
   StoreLedger,
 } from "./ledger.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, MadeRequest, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 
 /** Grows as the store is used: read it whenever the numbers are needed. */
 export type StoreCounts = Readonly<Record<RequestKind, Readonly<RequestCounts>>>;
@@ -57,7 +58,7 @@ export function estimateCost(counts: StoreCounts, prices: RequestPrices): number
   const sum = (...kinds: RequestKind[]): number =>
     kinds.reduce((total, kind) => total + counts[kind].requests, 0) / 1e6;
   return (
-    sum("put", "putIfAbsent", "list", "listFolders") * prices.writePerMillion +
+    sum("put", "putIfAbsent", "assemble", "list", "listFolders") * prices.writePerMillion +
     sum("get", "getRange", "head") * prices.readPerMillion +
     sum("delete", "deleteMany") * prices.deletePerMillion
   );
@@ -92,6 +93,29 @@ class Counter implements CountedStore {
     );
     this.#ledger.addBytes("putIfAbsent", bytes.length);
     return created;
+  }
+
+  async assemble(
+    key: string,
+    pieces: readonly Piece[],
+    options: AssembleOptions = {},
+  ): Promise<void> {
+    const startMs = performance.now();
+    let writes = 0;
+    let failed = true;
+    const onRequest = (request: MadeRequest): void => {
+      options.onRequest?.(request);
+      if (!request.failed) this.#ledger.addBytes(request.kind, request.bytes);
+      if (request.kind === "assemble") writes++;
+      else this.#ledger.addCall(request.kind, { ...request, requests: 1 });
+    };
+    try {
+      await this.#store.assemble(key, pieces, { ...options, onRequest });
+      failed = false;
+    } finally {
+      const requests = Math.max(1, writes);
+      this.#ledger.addCall("assemble", { requests, failed, seconds: secondsSince(startMs) });
+    }
   }
 
   async get(key: string, options?: ReadOptions): Promise<Uint8Array> {

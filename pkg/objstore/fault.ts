@@ -1,13 +1,14 @@
 /**
  * A store that fails on purpose. A call fails before it takes effect (nothing happened), or after
- * (it happened and the answer was lost); it is slow, so that others overtake it; it reads a range
- * of which a bit was flipped on the way; it lists without what was written last. Tests run an
- * action again and again with `failNth(1)`, `failNth(2)`, ... until it goes through without a
- * fault.
+ * (it happened and the answer was lost); it is slow, so that others overtake it; it reads a range,
+ * or assembles one into an object, of which a bit was flipped on the way; it lists without what was
+ * written last. Tests run an action again and again with `failNth(1)`, `failNth(2)`, ... until it
+ * goes through without a fault.
  */
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { RequestKind } from "./ledger.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 
 /** One call of the store; `index` counts from 1 over all kinds. */
 export interface StoreCall {
@@ -116,7 +117,7 @@ function injected(call: StoreCall): SpoorError {
 
 /** Stores check whole objects against a sum they keep; only ranges come unchecked. */
 function applies(fault: Fault, kind: RequestKind): boolean {
-  if (fault === "damaged") return kind === "getRange";
+  if (fault === "damaged") return kind === "getRange" || kind === "assemble";
   return fault !== "stale" || kind === "list";
 }
 
@@ -148,6 +149,14 @@ class Faulty implements FaultStore {
     const call = async (): Promise<boolean> => await this.#store.putIfAbsent(key, bytes, options);
     this.#note(key);
     return await this.#call("putIfAbsent", key, call);
+  }
+
+  async assemble(key: string, pieces: readonly Piece[], options?: AssembleOptions): Promise<void> {
+    this.#note(key);
+    await this.#call("assemble", key, async (damage) => {
+      const given = damage === undefined ? pieces : await this.#damaged(pieces, damage, options);
+      await this.#store.assemble(key, given, options);
+    });
   }
 
   async get(key: string, options?: ReadOptions): Promise<Uint8Array> {
@@ -195,16 +204,37 @@ class Faulty implements FaultStore {
     await this.#call("deleteMany", keys[0] ?? "", call);
   }
 
-  async #call<T>(kind: RequestKind, key: string, run: () => Promise<T>): Promise<T> {
+  /** `run` gets the call if it must damage what it writes. */
+  async #call<T>(
+    kind: RequestKind,
+    key: string,
+    run: (damage?: StoreCall) => Promise<T>,
+  ): Promise<T> {
     const { call, fault } = this.#next(kind, key);
     if (fault === "before") throw this.#error(call);
     if (fault === "slow") await this.#wait();
-    const result = await run();
+    const result = await run(fault === "damaged" ? call : undefined);
     if (fault === "after") throw this.#error(call);
     if (fault === "damaged" && result instanceof Uint8Array && result.length > 0) {
       result[call.index % result.length] ^= 1 << (call.index % 8);
     }
     return result;
+  }
+
+  /** The pieces with one bit of the first range flipped; bytes go out under a sum. */
+  async #damaged(
+    pieces: readonly Piece[],
+    { index }: StoreCall,
+    options: AssembleOptions | undefined,
+  ): Promise<readonly Piece[]> {
+    const at = pieces.findIndex((piece) => !(piece instanceof Uint8Array));
+    const range = pieces[at];
+    if (range === undefined || range instanceof Uint8Array) return pieces;
+    const { key, start, end } = range;
+    const byte = await this.#store.getRange(key, start, start + 1, { signal: options?.signal });
+    byte[0] ^= 1 << (index % 8);
+    const rest = end - start > 1 ? [{ key, start: start + 1, end }] : [];
+    return pieces.toSpliced(at, 1, byte, ...rest);
   }
 
   #note(key: string): void {

@@ -1,9 +1,12 @@
-import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { renameSync, unlinkSync } from "node:fs";
+import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, utimes } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import { describeObjectStore } from "./contract.ts";
+import { writePieces } from "./fs-assemble.ts";
 import { fsError } from "./fs-errors.ts";
 import { readFolder, walkFolder } from "./fs-walk.ts";
 import { openFsStore } from "./fs.ts";
@@ -47,8 +50,42 @@ test("writes leave no temporary files, refused ones neither", async () => {
     const refusal = { code: "InvalidInput", reason: "key_is_folder" };
     await expect(store.put(key, content)).rejects.toMatchObject(refusal);
     await expect(store.putIfAbsent(key, content)).rejects.toMatchObject(refusal);
+    await expect(store.assemble(key, [content])).rejects.toMatchObject(refusal);
+  }
+  await store.assemble("a/d", [content, { key: "a/c", start: 0, end: 3 }]);
+  for (const end of [4, 5 * 2 ** 30]) {
+    const short = [content, { key: "a/c", start: 0, end }];
+    await expect(store.assemble("a/d", short)).rejects.toMatchObject({ code: "Corrupt" });
   }
   expect(await readdir(join(root, ".tmp"))).toEqual([]);
+});
+
+test("assemble: a source that is another file when it is met again is noticed", async () => {
+  const root = freshRoot();
+  const store = await openFsStore(root);
+  const pieces = [1, 0, 2].map((start) => ({ key: "a/b", start, end: start + 1 }));
+  for (const change of ["none", "replaced", "deleted"]) {
+    await store.put("a/b", content);
+    const other = join(root, "other");
+    await writeFile(other, Uint8Array.of(7, 8, 9));
+    let met = 0;
+    const pathOf = (key: string): string => {
+      if (++met === 3 && change === "replaced") renameSync(other, join(root, key));
+      if (met === 3 && change === "deleted") unlinkSync(join(root, key));
+      return join(root, key);
+    };
+    const made = join(root, `made-${change}`);
+    const file = await open(made, "wx");
+    const writing = writePieces(file, { pieces, pathOf, signal: undefined, attempt: "try" });
+    if (change === "none") await writing;
+    else {
+      const reason = "source_changed";
+      await expect(writing).rejects.toMatchObject({ code: "Unavailable", reason });
+    }
+    await file.close();
+    const written = change === "none" ? [2, 1, 3] : [2, 1];
+    expect([...(await readFile(made))]).toEqual(written);
+  }
 });
 
 test("open removes temporary files that are over an hour old, and only those", async () => {

@@ -18,11 +18,14 @@ import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { checkRange, checkSignal, notFound, objectTooLarge, readBytesMax } from "./checks.ts";
 import { shortObject } from "./checks.ts";
+import { writePieces } from "./fs-assemble.ts";
 import { errnoOf, fsError } from "./fs-errors.ts";
 import { FileHandles } from "./fs-handles.ts";
 import { foldersWithFiles, readFolder, walkFolder } from "./fs-walk.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, folderOf, reservedFolder } from "./keys.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
+import { attemptOf, bytesOfPieces, checkPieces, told } from "./pieces.ts";
 
 /** Temporary files older than this belong to no living writer. One hour. */
 const tmpAgeMaxMs = 3_600_000;
@@ -66,15 +69,27 @@ class FsStore implements ObjectStore {
   }
 
   async put(key: string, bytes: Uint8Array, options: ReadOptions = {}): Promise<void> {
-    const place = async (tmp: string, path: string): Promise<true> => {
-      await rename(tmp, path);
-      return true;
-    };
-    await this.#write({ key, bytes, signal: options.signal, place });
+    await this.#write({ ...writeOf(key, bytes, options.signal), place: replace });
   }
 
   async putIfAbsent(key: string, bytes: Uint8Array, options: ReadOptions = {}): Promise<boolean> {
-    return await this.#write({ key, bytes, signal: options.signal, place: linkIfFree });
+    return await this.#write({ ...writeOf(key, bytes, options.signal), place: linkIfFree });
+  }
+
+  async assemble(
+    key: string,
+    pieces: readonly Piece[],
+    options: AssembleOptions = {},
+  ): Promise<void> {
+    checkPieces(key, pieces, options);
+    const { signal } = options;
+    const attempt = attemptOf(key, pieces);
+    const pathOf = (source: string): string => join(this.#root, source);
+    const fill = async (file: FileHandle): Promise<void> =>
+      await writePieces(file, { pieces, pathOf, signal, attempt });
+    await told(options, { kind: "assemble", bytes: bytesOfPieces(pieces) }, async () => {
+      await this.#write({ key, attempt, signal, fill, place: replace });
+    });
   }
 
   async get(key: string, options: ReadOptions = {}): Promise<Uint8Array> {
@@ -178,13 +193,12 @@ class FsStore implements ObjectStore {
   }
 
   async #write(write: Write): Promise<boolean> {
-    const { key, bytes, signal } = write;
+    const { key, attempt, signal } = write;
     checkKey(key);
-    const attempt = `write object ${key} of ${bytes.length} bytes`;
     checkSignal(signal, attempt);
     const tmp = join(this.#root, reservedFolder, randomUUID());
     try {
-      await writeDurably(tmp, bytes);
+      await writeDurably(tmp, write.fill);
       checkSignal(signal, attempt);
       const path = join(this.#root, key);
       const placed = await this.#place(write, tmp, path);
@@ -240,10 +254,27 @@ class FsStore implements ObjectStore {
 
 interface Write {
   key: string;
-  bytes: Uint8Array;
+  /** For messages. */
+  attempt: string;
   signal: AbortSignal | undefined;
+  /** Writes the content. */
+  fill: (file: FileHandle) => Promise<void>;
   /** Gives `tmp` the name `path`; false if the name is taken. */
   place(tmp: string, path: string): Promise<boolean>;
+}
+
+function writeOf(
+  key: string,
+  bytes: Uint8Array,
+  signal: AbortSignal | undefined,
+): Omit<Write, "place"> {
+  const attempt = `write object ${key} of ${bytes.length} bytes`;
+  return { key, attempt, signal, fill: async (file) => await file.writeFile(bytes) };
+}
+
+async function replace(tmp: string, path: string): Promise<boolean> {
+  await rename(tmp, path);
+  return true;
 }
 
 async function linkIfFree(tmp: string, path: string): Promise<boolean> {
@@ -282,9 +313,9 @@ async function readExactly(
   return bytes;
 }
 
-async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+async function writeDurably(path: string, fill: Write["fill"]): Promise<void> {
   await using file = await open(path, "wx");
-  await file.writeFile(bytes);
+  await fill(file);
   await file.sync();
 }
 
@@ -331,7 +362,7 @@ async function probeLink(tmpDir: string): Promise<void> {
   const from = join(tmpDir, randomUUID());
   const to = join(tmpDir, randomUUID());
   try {
-    await writeDurably(from, new Uint8Array(0));
+    await writeDurably(from, async () => {});
     await link(from, to);
   } catch (error) {
     const code = errnoOf(error);

@@ -2,27 +2,26 @@
  * A store in a bucket of Google Cloud Storage. One call is one try, as in `s3.ts`. The conditional
  * create is `ifGenerationMatch: 0`. Writes carry their CRC-32C, which the server checks before it
  * takes them; whole objects are checked against the one that it kept. Large objects go up by a
- * resumable upload.
+ * resumable upload, or are composed of others (`gcs-assemble.ts`).
  */
-import { EventEmitter } from "node:events";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { type Bucket, CRC32C, type File, Storage } from "@google-cloud/storage";
-import { readBody } from "./body.ts";
+import { type Bucket, type File, Storage } from "@google-cloud/storage";
 import { abortable, checkRange, checkSignal, objectTooLarge, readBytesMax } from "./checks.ts";
-import { shortObject } from "./checks.ts";
+import { assembleObject } from "./gcs-assemble.ts";
 import { type GcsContext, gcsError, gcsStatusOf } from "./gcs-errors.ts";
 import type { GcsOptions } from "./gcs-options.ts";
+import { allowListeners, readRange } from "./gcs-read.ts";
+import { sendObject, sumOf } from "./gcs-upload.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, compareKeys } from "./keys.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
+import { attemptOf, checkPieces } from "./pieces.ts";
 
 /** Objects of one page of a list: the protocol's limit. */
 const pageSize = 1000;
 /** Deletes at the same time: the protocol has no request for many. */
 const parallelDeletes = 16;
-const listenersMax = 32;
-/** Parts of a resumable upload are multiples of this. */
-const chunkUnit = 256 * 1024;
 
 /** Makes no request. */
 export function openGcsStore(options: GcsOptions): ObjectStore {
@@ -75,6 +74,19 @@ class GcsStore implements ObjectStore {
     });
   }
 
+  async assemble(
+    key: string,
+    pieces: readonly Piece[],
+    options: AssembleOptions = {},
+  ): Promise<void> {
+    checkPieces(key, pieces, options);
+    const { signal } = options;
+    await this.#attempt(attemptOf(key, pieces), { key, signal, isWrite: true }, async () => {
+      const target = { bucket: this.#bucket, options: this.#options, signal };
+      await assembleObject({ ...target, key, pieces, onRequest: options.onRequest });
+    });
+  }
+
   async get(key: string, { signal }: ReadOptions = {}): Promise<Uint8Array> {
     return await this.#attempt(`read object ${key}`, { key, signal }, async (file) => {
       const body = file.createReadStream({ validation: "crc32c", decompress: false });
@@ -105,18 +117,7 @@ class GcsStore implements ObjectStore {
     checkRange(key, start, end);
     const attempt = `read bytes ${start} to ${end} of object ${key}`;
     return await this.#attempt(attempt, { key, signal }, async (file) => {
-      const range = { start, end: end - 1, validation: false, decompress: false } as const;
-      let total: number | undefined;
-      const body = file.createReadStream(range).on("response", (response: unknown) => {
-        allowListeners(response);
-        total = totalOf(response);
-      });
-      try {
-        return await readBody(body, { key, sizeBytes: end - start, signal });
-      } catch (error) {
-        const isShort = gcsStatusOf(error) === 416 || (total !== undefined && total < end);
-        throw isShort ? shortObject(key, end, total) : error;
-      }
+      return await readRange(file, { key, start, end, signal });
     });
   }
 
@@ -178,24 +179,17 @@ class GcsStore implements ObjectStore {
     bytes: Uint8Array,
     { isConditional, signal }: { isConditional: boolean; signal: AbortSignal | undefined },
   ): Promise<void> {
-    const { storageClass, tags, partBytes } = this.#options;
-    const isResumable = !isConditional && bytes.length > partBytes;
-    const sum = new CRC32C();
-    sum.update(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-    const target = file.createWriteStream({
-      resumable: isResumable,
-      ...(isResumable ? { chunkSize: Math.ceil(partBytes / chunkUnit) * chunkUnit } : {}),
-      // The server refuses what has another sum; the client would delete it afterwards.
-      validation: false,
-      metadata: {
-        crc32c: sum.toString(),
-        contentType: "application/octet-stream",
-        ...(Object.keys(tags).length === 0 ? {} : { metadata: { ...tags } }),
-        ...(storageClass === "" || isConditional ? {} : { storageClass }),
-      },
-      ...(isConditional ? { preconditionOpts: { ifGenerationMatch: 0 } } : {}),
+    const { partBytes } = this.#options;
+    const chunkBytes = isConditional || bytes.length <= partBytes ? undefined : partBytes;
+    const source = Readable.from([bytes], { objectMode: false });
+    const sum = sumOf(bytes);
+    await sendObject(file, source, {
+      options: this.#options,
+      isConditional,
+      chunkBytes,
+      sum,
+      signal,
     });
-    await pipeline(Readable.from([bytes], { objectMode: false }), target, { signal });
   }
 
   async *#pages(
@@ -250,21 +244,4 @@ function joined(chunks: readonly Uint8Array[], sizeBytes: number): Uint8Array {
     filled += chunk.length;
   }
   return bytes;
-}
-
-/** The client pipes a body through itself so often that Node warns of a leak, which it is not. */
-function allowListeners(response: unknown): void {
-  const { body } = response as { body?: unknown };
-  if (body instanceof EventEmitter) body.setMaxListeners(listenersMax);
-}
-
-/** Size of the whole object, from the `Content-Range` of a part of it. */
-function totalOf(response: unknown): number | undefined {
-  const { headers } = response as { headers?: unknown };
-  const range =
-    headers instanceof Headers
-      ? headers.get("content-range")
-      : (headers as Record<string, string | undefined> | undefined)?.["content-range"];
-  const total = /\/(\d+)$/u.exec(range ?? "")?.[1];
-  return total === undefined ? undefined : Number(total);
 }

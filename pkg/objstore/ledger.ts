@@ -8,6 +8,7 @@
 export const requestKinds = [
   "put",
   "putIfAbsent",
+  "assemble",
   "get",
   "getRange",
   "head",
@@ -42,7 +43,10 @@ export type StoreEvent = (typeof storeEvents)[number];
 export const latencyBounds: readonly number[] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30];
 
 export interface RequestCounts {
-  /** Calls that were made, failed ones too. A list counts once per 1,000 objects. */
+  /**
+   * Calls that were made, failed ones too. A list counts once per 1,000 objects, an `assemble` once
+   * per request that writes; what it looks up, reads and deletes counts as that.
+   */
   requests: number;
   /** Calls that threw; a `false` of putIfAbsent is no failure. */
   failures: number;

@@ -9,6 +9,7 @@ import { limitStore } from "./limit.ts";
 import { MemoryStore } from "./memory.ts";
 import type { ObjectStore, ReadOptions } from "./objstore.ts";
 import { PassingStore } from "./passing.ts";
+import { heldBytes } from "./pieces.ts";
 import { timeoutStore } from "./timeout.ts";
 
 const content = new Uint8Array([1, 2, 3]);
@@ -100,6 +101,42 @@ test("timeout: large transfers have more time", async () => {
   await new Promise((resolve) => setTimeout(resolve, 30));
   held.held[0].go();
   expect(await reading).toHaveLength(1000);
+});
+
+test("limit and timeout: an assembly counts for its pieces, up to what a store holds at once", async () => {
+  const given: (ReadOptions | undefined)[] = [];
+  const turn = Promise.withResolvers<void>();
+  class Holds extends PassingStore {
+    override async assemble(_: string, __: unknown, options?: ReadOptions): Promise<void> {
+      given.push(options);
+      await turn.promise;
+    }
+  }
+  const below = new Holds(new MemoryStore());
+  await below.put("k", content);
+  const bytesMax = heldBytes([{ key: "k", start: 0, end: 2 ** 40 }]) + 10;
+  const events = ledger();
+  const limited = limitStore(below, { requestsMax: 9, bytesMax, ledger: events });
+  // A terabyte travels in parts of which few are held.
+  const large = limited.assemble("a", [{ key: "k", start: 0, end: 2 ** 40 }]);
+  const small = limited.assemble("b", [content, { key: "k", start: 0, end: 3 }]);
+  const waits = limited.assemble("c", [new Uint8Array(5)]);
+  await turnOfLoop();
+  expect(given).toHaveLength(2);
+  expect(events.events("limitWait")).toBe(1);
+  const timed = timeoutStore(below, { timeoutMs: 1, bytesPerSecondMin: 1, ledger: ledger() });
+  // 1,000 seconds for the bytes: it is not late.
+  const long = timed.assemble("d", [new Uint8Array(500), { key: "k", start: 0, end: 500 }]);
+  const short = timed.assemble("e", []);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  expect(given.map((options) => options?.signal?.aborted)).toEqual([
+    undefined,
+    undefined,
+    false,
+    true,
+  ]);
+  turn.resolve();
+  await Promise.all([large, small, waits, long, short]);
 });
 
 test("limit: requests and bytes at the same time, in order, and who is too large goes alone", async () => {

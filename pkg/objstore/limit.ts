@@ -4,7 +4,9 @@
  */
 import { checkSignal } from "./checks.ts";
 import type { StoreLedger } from "./ledger.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
+import { heldBytes } from "./pieces.ts";
 
 export interface LimitOptions {
   requestsMax: number;
@@ -44,6 +46,11 @@ class LimitedStore implements ObjectStore {
   async putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean> {
     const call = async (): Promise<boolean> => await this.#store.putIfAbsent(key, bytes, options);
     return await this.#limited(bytes.length, options, call);
+  }
+
+  async assemble(key: string, pieces: readonly Piece[], options?: AssembleOptions): Promise<void> {
+    const call = async (): Promise<void> => await this.#store.assemble(key, pieces, options);
+    await this.#limited(heldBytes(pieces), options, call);
   }
 
   async get(key: string, options?: ReadOptions): Promise<Uint8Array> {

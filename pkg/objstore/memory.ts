@@ -1,9 +1,11 @@
 /** A store in memory: for tests, simulations and a process that need not remember. */
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { checkRange, checkSignal, keyIsFolder, notFound, shortObject } from "./checks.ts";
+import { checkRange, checkSignal, copyOf, keyIsFolder, notFound, shortObject } from "./checks.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, compareKeys } from "./keys.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectRange, ObjectStore, Piece, ReadOptions } from "./objstore.ts";
+import { bytesOfPieces, checkPieces, isRange, told } from "./pieces.ts";
 
 export interface MemoryStoreOptions {
   /** Most bytes of objects; a write beyond is refused like on a full disk. 1 GiB unless given. */
@@ -44,8 +46,22 @@ export class MemoryStore implements ObjectStore {
     return true;
   }
 
+  async assemble(
+    key: string,
+    pieces: readonly Piece[],
+    options: AssembleOptions = {},
+  ): Promise<void> {
+    checkPieces(key, pieces, options);
+    const sizeBytes = bytesOfPieces(pieces);
+    await told(options, { kind: "assemble", bytes: sizeBytes }, async () => {
+      const parts = pieces.map((piece) => (isRange(piece) ? this.#part(piece, options) : piece));
+      this.#checkSpace(key, sizeBytes);
+      this.#store(key, Buffer.concat(parts, sizeBytes));
+    });
+  }
+
   async get(key: string, options: ReadOptions = {}): Promise<Uint8Array> {
-    return this.#find(key, options).bytes.slice();
+    return copyOf(this.#find(key, options).bytes);
   }
 
   async getRange(
@@ -55,9 +71,7 @@ export class MemoryStore implements ObjectStore {
     options: ReadOptions = {},
   ): Promise<Uint8Array> {
     checkRange(key, start, end);
-    const { bytes } = this.#find(key, options);
-    if (bytes.length < end) throw shortObject(key, end, bytes.length);
-    return bytes.slice(start, end);
+    return copyOf(this.#part({ key, start, end }, options));
   }
 
   async head(key: string, options: ReadOptions = {}): Promise<ObjectInfo> {
@@ -118,17 +132,28 @@ export class MemoryStore implements ObjectStore {
     return stored;
   }
 
+  /** The stored bytes themselves. */
+  #part({ key, start, end }: ObjectRange, options: ReadOptions): Uint8Array {
+    const { bytes } = this.#find(key, options);
+    if (bytes.length < end) throw shortObject(key, end, bytes.length);
+    return bytes.subarray(start, end);
+  }
+
   #store(key: string, bytes: Uint8Array): void {
     const old = this.#objects.get(key);
     if (old === undefined && this.#isFolderOrBelowObject(key)) throw keyIsFolder(key);
-    const sizeBytes = this.#sizeBytes + bytes.length - (old?.bytes.length ?? 0);
-    if (sizeBytes > this.#bytesMax) {
-      const message = `write object ${key}: ${sizeBytes} bytes are over ${this.#bytesMax}`;
-      throw new SpoorError("Unavailable", message, { reason: "disk_full" });
-    }
-    this.#sizeBytes = sizeBytes;
-    this.#objects.set(key, { bytes: bytes.slice(), modifiedMs: this.#clock.nowMs() });
+    this.#sizeBytes = this.#checkSpace(key, bytes.length);
+    this.#objects.set(key, { bytes: copyOf(bytes), modifiedMs: this.#clock.nowMs() });
     if (old === undefined) this.#keys.splice(this.#indexOf(key), 0, key);
+  }
+
+  /** The size of all objects when `key` has `bytes`. */
+  #checkSpace(key: string, bytes: number): number {
+    const old = this.#objects.get(key)?.bytes.length ?? 0;
+    const sizeBytes = this.#sizeBytes + bytes - old;
+    if (sizeBytes <= this.#bytesMax) return sizeBytes;
+    const message = `write object ${key}: ${sizeBytes} bytes are over ${this.#bytesMax}`;
+    throw new SpoorError("Unavailable", message, { reason: "disk_full" });
   }
 
   /** As on a disk: "a" and "a/b" cannot both be objects. */

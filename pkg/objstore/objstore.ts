@@ -13,6 +13,7 @@
  * that has aborted before the call stops it before any effect. A write that throws anything but
  * InvalidInput may still have happened.
  */
+import type { RequestKind } from "./ledger.ts";
 
 export interface ObjectInfo {
   key: string;
@@ -31,6 +32,30 @@ export interface ReadOptions {
    * request is still under way does not pass it on.
    */
   into?: Uint8Array;
+}
+
+/** Bytes [start, end) of an object. Unlike `getRange`, a range of pieces may be of any length. */
+export interface ObjectRange {
+  key: string;
+  start: number;
+  end: number;
+}
+
+/** A part of an object to be assembled: bytes, or a range of an object of the same store. */
+export type Piece = Uint8Array | ObjectRange;
+
+/** A request that a store made while it assembled an object; "assemble" are those that write. */
+export interface MadeRequest {
+  kind: Extract<RequestKind, "assemble" | "getRange" | "head" | "delete">;
+  /** Bytes that went through this process. */
+  bytes: number;
+  failed: boolean;
+  seconds: number;
+}
+
+export interface AssembleOptions extends ReadOptions {
+  /** Told of each request as it ends, for who counts them. */
+  onRequest?: (request: MadeRequest) => void;
 }
 
 export interface ListOptions {
@@ -55,6 +80,17 @@ export interface ObjectStore {
    * durable too.
    */
   putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean>;
+
+  /**
+   * Writes an object of pieces, one behind the other; none make an empty object. Atomic, durable
+   * and replacing like `put`; the key may be that of a source, whose old content is meant. Long
+   * ranges are copied by the server where it can, and no more than a few parts are in memory.
+   *
+   * NotFound if a source is missing, Corrupt if it ends before its range, InvalidInput for a range
+   * that is empty or negative: nothing was written then. Unavailable, "source_changed", if a source
+   * was replaced or deleted meanwhile. Ranges are not checked against a sum, as by `getRange`.
+   */
+  assemble(key: string, pieces: readonly Piece[], options?: AssembleOptions): Promise<void>;
 
   /**
    * Reads a whole object. The caller owns the bytes. NotFound if there is none; TooLarge beyond

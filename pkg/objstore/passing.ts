@@ -1,5 +1,6 @@
 /** A store that passes every call on: what wrappers that change one or two of them start from. */
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 
 export class PassingStore implements ObjectStore {
   readonly kind: string;
@@ -16,6 +17,10 @@ export class PassingStore implements ObjectStore {
 
   putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean> {
     return this.store.putIfAbsent(key, bytes, options);
+  }
+
+  assemble(key: string, pieces: readonly Piece[], options?: AssembleOptions): Promise<void> {
+    return this.store.assemble(key, pieces, options);
   }
 
   get(key: string, options?: ReadOptions): Promise<Uint8Array> {

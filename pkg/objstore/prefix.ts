@@ -1,6 +1,7 @@
 /** A part of a store as a store of its own: key "k" is "<prefix>k" below. */
 import { checkFolderPrefix } from "./keys.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 
 /** `prefix` is "" or ends with "/". InvalidInput if it cannot begin a key. */
 export function prefixStore(store: ObjectStore, prefix: string): ObjectStore {
@@ -25,6 +26,13 @@ class PrefixStore implements ObjectStore {
 
   async putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean> {
     return await this.#store.putIfAbsent(this.#prefix + key, bytes, options);
+  }
+
+  async assemble(key: string, pieces: readonly Piece[], options?: AssembleOptions): Promise<void> {
+    const below = pieces.map((piece) =>
+      piece instanceof Uint8Array ? piece : { ...piece, key: this.#prefix + piece.key },
+    );
+    await this.#store.assemble(this.#prefix + key, below, options);
   }
 
   async get(key: string, options?: ReadOptions): Promise<Uint8Array> {

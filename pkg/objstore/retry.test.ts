@@ -38,6 +38,7 @@ test.each(["before", "after"] as const)("each call goes through a fault %s it", 
   const calls: ((store: ObjectStore) => Promise<unknown>)[] = [
     async (store) => await store.put("new", content),
     async (store) => await store.putIfAbsent("new", content),
+    async (store) => await store.assemble("new", [content, { key: "old", start: 0, end: 2 }]),
     async (store) => await store.get("old"),
     async (store) => await store.getRange("old", 0, 1),
     async (store) => await store.head("old"),
@@ -137,6 +138,18 @@ test("a create whose first try arrives between the reading and the second try is
   });
   expect(await retryStore(late, rigOf().options).putIfAbsent("k", mine)).toBe(true);
   expect(puts).toBe(2);
+});
+
+test("an object made of its own content is made once: its answer may have been lost", async () => {
+  const below = new MemoryStore();
+  await below.put("k", content);
+  const { options, ledger } = rigOf();
+  const store = retryStore(faultStore(below, failNth(1, "after")), options);
+  const twice = [{ key: "k", start: 1, end: 3 }, content];
+  await expect(store.assemble("k", twice)).rejects.toMatchObject({ reason: "injected" });
+  // Asked again, it would be made of what was just written.
+  expect(await below.get("k")).toEqual(Uint8Array.of(2, 3, 1, 2, 3));
+  expect(ledger.events("retry")).toBe(0);
 });
 
 test("a list goes on where it broke, without repeating", async () => {

@@ -10,7 +10,9 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { checkSignal } from "./checks.ts";
 import type { StoreLedger } from "./ledger.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
+import { isRange } from "./pieces.ts";
 
 export interface RetryOptions {
   /** Tries of one call, the first one included. */
@@ -70,6 +72,14 @@ class Retrier implements ObjectStore {
         throw error;
       }
     });
+  }
+
+  async assemble(key: string, pieces: readonly Piece[], options?: AssembleOptions): Promise<void> {
+    const call = async (): Promise<void> => await this.#store.assemble(key, pieces, options);
+    // After an answer that was lost, the object would be made of its new content.
+    const isOwnSource = pieces.some((piece) => isRange(piece) && piece.key === key);
+    if (isOwnSource) await call();
+    else await this.#retry(options, call);
   }
 
   async get(key: string, options?: ReadOptions): Promise<Uint8Array> {

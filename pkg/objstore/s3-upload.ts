@@ -7,26 +7,42 @@ import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand } from "@aw
 import { CreateMultipartUploadCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import { type S3Client, type StorageClass, UploadPartCommand } from "@aws-sdk/client-s3";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { AssembleOptions } from "./objstore.ts";
+import { parallelParts, told } from "./pieces.ts";
 import type { S3Options } from "./s3-options.ts";
 
-export interface Upload {
+/** Where an upload goes, and how. */
+export interface Target extends Pick<AssembleOptions, "onRequest"> {
   client: S3Client;
   options: S3Options;
   key: string;
-  bytes: Uint8Array;
   signal: AbortSignal | undefined;
 }
 
-interface DonePart {
+export interface Upload extends Target {
+  bytes: Uint8Array;
+}
+
+/** A part that the server has. */
+export interface DonePart {
   PartNumber: number;
   ETag: string | undefined;
   ChecksumCRC32?: string;
 }
 
-/** Parts that are on their way at the same time. */
-const parallelParts = 4;
+/** What the request of a part says of its place. */
+export interface PartPlace {
+  Bucket: string;
+  Key: string;
+  UploadId: string | undefined;
+  PartNumber: number;
+}
+
+/** Brings part `index`, from 0, to the server. */
+export type BringPart = (index: number, place: PartPlace, signal: AbortSignal) => Promise<DonePart>;
+
 /** The protocol's limit. */
-const partsMax = 10_000;
+export const partsMax = 10_000;
 const abortTimeoutMs = 10_000;
 
 /** One PUT. Throws the SDK's error; status 412 if `isConditional` and the key is taken. */
@@ -43,33 +59,56 @@ export async function putWhole(
     ...checksumOf(upload, bytes),
     ...(isConditional ? { IfNoneMatch: "*" } : {}),
   });
-  await client.send(command, { abortSignal: signal });
+  await told(upload, { kind: "assemble", bytes: bytes.length }, async () => {
+    await client.send(command, { abortSignal: signal });
+  });
 }
 
 /** Replaces the object when the last part is there. Throws the SDK's error. */
 export async function putInParts(upload: Upload): Promise<void> {
-  const { client, options, key, signal } = upload;
-  const Bucket = options.bucket;
-  const hasChecksum = options.checksums === "when_supported";
-  const begin = new CreateMultipartUploadCommand({
-    ...objectInput(upload, { hasClass: true }),
-    Key: key,
-    ...(hasChecksum ? { ChecksumAlgorithm: "CRC32" } : {}),
+  const { options, bytes } = upload;
+  const partBytes = Math.max(options.partBytes, Math.ceil(bytes.length / partsMax));
+  const count = Math.ceil(bytes.length / partBytes);
+  const hasSums = options.checksums === "when_supported";
+  await putParts(upload, { count, hasSums }, async (index, place, signal) => {
+    const part = bytes.subarray(index * partBytes, (index + 1) * partBytes);
+    return await sendPart(upload, part, { place, signal, hasSums });
   });
-  const { UploadId } = await client.send(begin, { abortSignal: signal });
+}
+
+/**
+ * An upload in parts: begins it, brings all parts, some at the same time, and ends it. `hasSums`:
+ * every part has a checksum. Throws the SDK's error, or that of `bring`.
+ */
+export async function putParts(
+  target: Target,
+  { count, hasSums }: { count: number; hasSums: boolean },
+  bring: BringPart,
+): Promise<void> {
+  const { client, options, key: Key, signal } = target;
+  const begin = new CreateMultipartUploadCommand({
+    ...objectInput(target, { hasClass: true }),
+    Key,
+    ...(hasSums ? { ChecksumAlgorithm: "CRC32" } : {}),
+  });
+  const { UploadId } = await told(
+    target,
+    { kind: "assemble" },
+    async () => await client.send(begin, { abortSignal: signal }),
+  );
+  const place = { Bucket: options.bucket, Key, UploadId };
   try {
-    const Parts = await putParts(upload, UploadId);
-    const command = new CompleteMultipartUploadCommand({
-      Bucket,
-      Key: key,
-      UploadId,
-      MultipartUpload: { Parts },
+    const Parts = await bringParts(target, { place, count }, bring);
+    const end = new CompleteMultipartUploadCommand({ ...place, MultipartUpload: { Parts } });
+    await told(target, { kind: "assemble" }, async () => {
+      await client.send(end, { abortSignal: signal });
     });
-    await client.send(command, { abortSignal: signal });
   } catch (error) {
-    const command = new AbortMultipartUploadCommand({ Bucket, Key: key, UploadId });
+    const abort = new AbortMultipartUploadCommand(place);
     try {
-      await client.send(command, { abortSignal: AbortSignal.timeout(abortTimeoutMs) });
+      await told(target, { kind: "delete" }, async () => {
+        await client.send(abort, { abortSignal: AbortSignal.timeout(abortTimeoutMs) });
+      });
     } catch (cause) {
       // Also after an answer that was lost: then there is an object and no upload any more.
       if (!(cause instanceof Error) || cause.name !== "NoSuchUpload") attach(error, cause);
@@ -78,10 +117,11 @@ export async function putInParts(upload: Upload): Promise<void> {
   }
 }
 
-async function putParts(upload: Upload, UploadId: string | undefined): Promise<DonePart[]> {
-  const { client, options, key, bytes, signal } = upload;
-  const partBytes = Math.max(options.partBytes, Math.ceil(bytes.length / partsMax));
-  const count = Math.ceil(bytes.length / partBytes);
+async function bringParts(
+  { key, signal }: Target,
+  { place, count }: { place: Omit<PartPlace, "PartNumber">; count: number },
+  bring: BringPart,
+): Promise<DonePart[]> {
   const done: DonePart[] = [];
   const failed = new AbortController();
   const abortSignal = AbortSignal.any(signal ? [signal, failed.signal] : [failed.signal]);
@@ -89,12 +129,7 @@ async function putParts(upload: Upload, UploadId: string | undefined): Promise<D
   const lane = async (): Promise<void> => {
     while (next < count && !abortSignal.aborted) {
       const index = next++;
-      const Body = bytes.subarray(index * partBytes, (index + 1) * partBytes);
-      const part = { PartNumber: index + 1, ...checksumOf(upload, Body) };
-      const place = { Bucket: options.bucket, Key: key, UploadId };
-      const input = { ...place, ...part, Body, ContentLength: Body.length };
-      const { ETag } = await client.send(new UploadPartCommand(input), { abortSignal });
-      done[index] = { ...part, ETag };
+      done[index] = await bring(index, { ...place, PartNumber: index + 1 }, abortSignal);
     }
   };
   const lanes = Array.from({ length: parallelParts }, lane);
@@ -109,9 +144,25 @@ async function putParts(upload: Upload, UploadId: string | undefined): Promise<D
   throw new SpoorError("Canceled", `write object ${key}: aborted`);
 }
 
+/** Sends a part with its checksum; the upload may have been begun without. */
+export async function sendPart(
+  target: Target,
+  Body: Uint8Array,
+  { place, signal, hasSums }: { place: PartPlace; signal: AbortSignal; hasSums: boolean },
+): Promise<DonePart> {
+  const sum = checksumOf(target, Body);
+  const input = { ...place, ...sum, Body, ContentLength: Body.length };
+  const { ETag } = await told(
+    target,
+    { kind: "assemble", bytes: Body.length },
+    async () => await target.client.send(new UploadPartCommand(input), { abortSignal: signal }),
+  );
+  return { PartNumber: place.PartNumber, ETag, ...(hasSums ? sum : {}) };
+}
+
 /** What every object of this store is written with. */
 function objectInput(
-  { options }: Upload,
+  { options }: Target,
   { hasClass }: { hasClass: boolean },
 ): {
   Bucket: string;
@@ -133,7 +184,7 @@ function objectInput(
 }
 
 /** Computed here, by the native CRC-32: bytes that change on their way are refused. */
-function checksumOf({ options }: Upload, bytes: Uint8Array): { ChecksumCRC32?: string } {
+function checksumOf({ options }: Target, bytes: Uint8Array): { ChecksumCRC32?: string } {
   if (options.checksums === "when_required") return {};
   const sum = Buffer.alloc(4);
   sum.writeUInt32BE(crc32(bytes));

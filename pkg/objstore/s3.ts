@@ -1,23 +1,25 @@
 /**
  * A store in a bucket of S3 or of a server that speaks its protocol: MinIO, Ceph RGW, R2.
  *
- * One call is one try: what retries, waits and limits stands around it (`open-store.ts`). Small
+ * One call is one try: what retries, waits and limits stands around it (`store-config.ts`). Small
  * objects are one PUT with their CRC-32, which the server checks before it takes them; large ones
- * go up in parts (`s3-upload.ts`). The conditional create is `If-None-Match: *`. Whole objects are
- * checked against the checksum that the server kept, where it kept one.
+ * go up in parts (`s3-upload.ts`), of which the server copies some (`s3-assemble.ts`). The
+ * conditional create is `If-None-Match: *`. Whole objects are checked against the checksum that the
+ * server kept, where it kept one.
  */
 import { S3Client } from "@aws-sdk/client-s3";
 import { DeleteObjectCommand, DeleteObjectsCommand } from "@aws-sdk/client-s3";
-import { GetObjectCommand, type GetObjectCommandOutput } from "@aws-sdk/client-s3";
-import { HeadObjectCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
-import { SpoorError } from "#pkg/errors/errors.ts";
+import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { readBody } from "./body.ts";
 import { checkRange, checkSignal, objectTooLarge, readBytesMax } from "./checks.ts";
-import { shortObject } from "./checks.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, compareKeys, folderOf } from "./keys.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
+import { attemptOf, checkPieces } from "./pieces.ts";
+import { assembleObject } from "./s3-assemble.ts";
 import { type S3Context, s3Error, statusOf } from "./s3-errors.ts";
 import type { S3Options } from "./s3-options.ts";
+import { readRange, refuse } from "./s3-read.ts";
 import { putInParts, putWhole } from "./s3-upload.ts";
 
 /** Connections of one thread to the server; requests beyond wait. */
@@ -69,11 +71,13 @@ class S3Store implements ObjectStore {
   readonly #client: S3Client;
   readonly #bucket: string;
   readonly #options: S3Options;
+  readonly #copies = { haveSums: true };
 
   constructor(options: S3Options) {
     this.#client = connect(options);
     this.#bucket = options.bucket;
     this.#options = options;
+    this.#copies.haveSums = options.checksums === "when_supported";
   }
 
   async put(key: string, bytes: Uint8Array, { signal }: ReadOptions = {}): Promise<void> {
@@ -103,6 +107,19 @@ class S3Store implements ObjectStore {
     });
   }
 
+  async assemble(
+    key: string,
+    pieces: readonly Piece[],
+    options: AssembleOptions = {},
+  ): Promise<void> {
+    checkPieces(key, pieces, options);
+    const { signal, onRequest } = options;
+    const target = { client: this.#client, options: this.#options, key, signal, onRequest };
+    await this.#attempt(attemptOf(key, pieces), { key, signal, isWrite: true }, async () => {
+      await assembleObject({ ...target, pieces, copies: this.#copies });
+    });
+  }
+
   async get(key: string, { signal }: ReadOptions = {}): Promise<Uint8Array> {
     const isChecked = this.#options.checksums === "when_supported";
     return await this.#attempt(`read object ${key}`, { key, signal }, async () => {
@@ -126,22 +143,8 @@ class S3Store implements ObjectStore {
     checkRange(key, start, end);
     const attempt = `read bytes ${start} to ${end} of object ${key}`;
     return await this.#attempt(attempt, { key, signal }, async () => {
-      const Range = `bytes=${start}-${end - 1}`;
-      const command = new GetObjectCommand({ Bucket: this.#bucket, Key: key, Range });
-      let answer: GetObjectCommandOutput;
-      try {
-        answer = await this.#client.send(command, { abortSignal: signal });
-      } catch (error) {
-        if (statusOf(error) === 416) throw shortObject(key, end, undefined);
-        throw error;
-      }
-      const total = /\/(\d+)$/u.exec(answer.ContentRange ?? "")?.[1];
-      const sizeBytes = total === undefined ? undefined : Number(total);
-      const isShort = answer.ContentLength !== end - start;
-      // A server that ignores ranges sends the whole object.
-      if (isShort || total === undefined)
-        throw await refuse(answer, shortObject(key, end, sizeBytes));
-      return await readBody(answer.Body, { key, sizeBytes: end - start, signal });
+      const place = { client: this.#client, bucket: this.#bucket };
+      return await readRange(place, { key, start, end, signal });
     });
   }
 
@@ -284,12 +287,4 @@ function fail(error: unknown, attempt: string, context: S3Context): never {
 /** Lists are asked for with `encoding-type=url`, in which a blank may be a plus sign. */
 function decodeKey(encoded: string): string {
   return decodeURIComponent(encoded.replaceAll("+", "%20"));
-}
-
-/** Lets go of an answer whose body is not wanted: its connection would be held otherwise. */
-async function refuse(answer: GetObjectCommandOutput, error: SpoorError): Promise<SpoorError> {
-  await readBody(answer.Body, { key: "", sizeBytes: 0, signal: AbortSignal.abort() }).catch(
-    () => "the body was cut off on purpose",
-  );
-  return error;
 }

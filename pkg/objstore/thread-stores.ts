@@ -2,7 +2,12 @@
 import type { ObjectStore } from "./objstore.ts";
 import { openStore, type StoreConfig, storeName } from "./store-config.ts";
 
-export class ThreadStores {
+/** Opens the bucket of a config. */
+export interface StoreOpener {
+  open(config: StoreConfig): Promise<ObjectStore>;
+}
+
+export class ThreadStores implements StoreOpener {
   readonly #stores = new Map<string, Promise<ObjectStore>>();
 
   /** Throws what opening throws; the next call tries again. */

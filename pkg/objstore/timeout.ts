@@ -1,7 +1,9 @@
 /** Gives each call a time to be done in: a fixed part, and a part for each byte that it moves. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { StoreLedger } from "./ledger.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
+import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
+import { bytesOfPieces } from "./pieces.ts";
 
 export interface TimeoutOptions {
   timeoutMs: number;
@@ -41,6 +43,12 @@ class TimedStore implements ObjectStore {
     const call = async (signal: AbortSignal): Promise<boolean> =>
       await this.#store.putIfAbsent(key, bytes, { signal });
     return await this.#timed(`create object ${key}`, bytes.length, options, call);
+  }
+
+  async assemble(key: string, pieces: readonly Piece[], options?: AssembleOptions): Promise<void> {
+    const call = async (signal: AbortSignal): Promise<void> =>
+      await this.#store.assemble(key, pieces, { ...options, signal });
+    await this.#timed(`assemble object ${key}`, bytesOfPieces(pieces), options, call);
   }
 
   async get(key: string, options?: ReadOptions): Promise<Uint8Array> {

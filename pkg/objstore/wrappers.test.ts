@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
 import { describeObjectStore } from "./contract.ts";
-import { countStore } from "./count.ts";
+import { countStore, estimateCost } from "./count.ts";
 import { failNth, failSeeded, faultStore } from "./fault.ts";
 import { MemoryStore } from "./memory.ts";
-import type { ObjectStore } from "./objstore.ts";
+import type { AssembleOptions, MadeRequest, ObjectStore, Piece } from "./objstore.ts";
+import { PassingStore } from "./passing.ts";
 import { prefixStore } from "./prefix.ts";
 
 const content = new Uint8Array([1, 2, 3]);
@@ -25,6 +26,10 @@ test("prefix: keys live below the prefix and nothing else shows", async () => {
   const after = await Array.fromAsync(store.list("", { startAfter: "a/b" }));
   expect(after.map((info) => info.key)).toEqual(["c"]);
   expect(await store.listFolders("")).toEqual(["a"]);
+  await store.assemble("d/e", [content, { key: "a/b", start: 1, end: 3 }]);
+  expect(await below.get("t/d/e")).toEqual(Uint8Array.of(1, 2, 3, 2, 3));
+  const outside = { key: "../s/k", start: 0, end: 1 };
+  await expect(store.assemble("d/e", [outside])).rejects.toMatchObject({ code: "InvalidInput" });
   expect((await store.head("c")).key).toBe("c");
   expect(await store.getRange("c", 1, 2)).toEqual(Uint8Array.of(2));
   await store.delete("c");
@@ -41,6 +46,9 @@ test("count: requests, failures and bytes by kind", async () => {
   const store = countStore(new MemoryStore());
   await store.put("a", content);
   await store.putIfAbsent("a", content);
+  await store.assemble("b", [content, { key: "a", start: 0, end: 2 }]);
+  const missing = [{ key: "missing", start: 0, end: 1 }];
+  await expect(store.assemble("b", missing)).rejects.toThrow("does not exist");
   await store.get("a");
   await store.getRange("a", 0, 2);
   await expect(store.getRange("a", 0, 9)).rejects.toThrow("ends at byte");
@@ -54,6 +62,7 @@ test("count: requests, failures and bytes by kind", async () => {
   expect(store.counts).toEqual({
     put: { requests: 1, failures: 0, bytes: 3 },
     putIfAbsent: { requests: 1, failures: 0, bytes: 3 },
+    assemble: { requests: 2, failures: 1, bytes: 5 },
     get: { requests: 2, failures: 1, bytes: 3 },
     getRange: { requests: 2, failures: 1, bytes: 2 },
     head: { requests: 1, failures: 0, bytes: 0 },
@@ -64,9 +73,45 @@ test("count: requests, failures and bytes by kind", async () => {
   });
 });
 
+test("count: an assembly counts as the requests that it took, by their kinds", async () => {
+  class Tells extends PassingStore {
+    override async assemble(
+      _key: string,
+      _pieces: readonly Piece[],
+      { onRequest }: AssembleOptions = {},
+    ): Promise<void> {
+      const tell = (kind: MadeRequest["kind"], bytes: number, failed = false): void =>
+        onRequest?.({ kind, bytes, failed, seconds: 2 });
+      tell("head", 0);
+      tell("getRange", 7);
+      tell("getRange", 7, true);
+      tell("assemble", 30);
+      tell("assemble", 0);
+      tell("assemble", 40, true);
+      tell("delete", 0);
+      throw new Error("at the end");
+    }
+  }
+  const store = countStore(new Tells(new MemoryStore()));
+  const told: MadeRequest[] = [];
+  const onRequest = (request: MadeRequest): number => told.push(request);
+  await expect(store.assemble("k", [], { onRequest })).rejects.toThrow("at the end");
+  expect(told).toHaveLength(7);
+  expect(store.counts).toMatchObject({
+    assemble: { requests: 3, failures: 1, bytes: 30 },
+    head: { requests: 1, failures: 0, bytes: 0 },
+    getRange: { requests: 2, failures: 1, bytes: 7 },
+    delete: { requests: 1, failures: 0, bytes: 0 },
+  });
+  expect(store.latency("getRange").seconds).toBe(4);
+  const prices = { writePerMillion: 5e6, readPerMillion: 1e6, deletePerMillion: 0 };
+  expect(estimateCost(store.counts, prices)).toBe(3 * 5 + 3);
+});
+
 const everyCall: [string, (store: ObjectStore) => Promise<unknown>][] = [
   ["put", async (store) => await store.put("new", content)],
   ["putIfAbsent", async (store) => await store.putIfAbsent("new", content)],
+  ["assemble", async (store) => await store.assemble("new", [{ key: "old", start: 1, end: 3 }])],
   ["get", async (store) => await store.get("old")],
   ["getRange", async (store) => await store.getRange("old", 0, 1)],
   ["head", async (store) => await store.head("old")],
@@ -135,6 +180,19 @@ test("fault: slow lets others overtake, damaged flips one bit of a range, stale 
   expect(flipped).toBe(1);
   expect(await damaged.get("a")).toEqual(content);
   expect(damaged.faults).toBe(1);
+  for (const [start, end] of [
+    [0, 3],
+    [2, 3],
+  ]) {
+    await damaged.assemble("made", [content, { key: "a", start, end }, content]);
+    const made = await below.get("made");
+    const expected = [...content, ...content.subarray(start, end), ...content];
+    expect(made).toHaveLength(expected.length);
+    const flips = [...made].map((byte, i) => bitsOf(byte ^ expected[i]));
+    expect(flips.map((bits, i) => (bits === 0 ? -1 : i)).filter((i) => i >= 0)).toEqual([3]);
+    expect(flips[3]).toBe(1);
+  }
+  await below.delete("made");
   const stale = faultStore(below, ({ kind }) => (kind === "list" ? "stale" : "none"));
   for (const key of ["e", "f"]) await stale.put(key, content);
   expect(await keysOf(stale)).toEqual(["a", "b", "c", "d"]);

@@ -2,11 +2,14 @@
  * Calls between a thread and its worker over a message port: requests with answers, and notices
  * without. Errors cross as data (structured clone would lose their code).
  */
-import type { MessagePort, TransferListItem, Worker } from "node:worker_threads";
+import type { TransferListItem } from "node:worker_threads";
 import { type ErrorData, errorFromData, errorToData, SpoorError } from "#pkg/errors/errors.ts";
 
 /** A worker, or the port to one's parent. */
-export type Port = Pick<Worker | MessagePort, "postMessage" | "on">;
+export interface Port {
+  postMessage(message: unknown, transfer?: readonly TransferListItem[]): void;
+  on(event: string, listener: (value: unknown) => void): unknown;
+}
 
 type Message =
   | { kind: "call"; id: number; method: string; args: unknown }
@@ -46,7 +49,7 @@ export class Rpc {
   constructor(port: Port, handlers: Handlers) {
     this.#port = port;
     this.#handlers = handlers;
-    port.on("message", (message: Message) => this.#receive(message));
+    port.on("message", (message) => this.#receive(message as Message));
   }
 
   /**

@@ -1,6 +1,6 @@
 /** The span log on local files. Only one process may have it open; `--data-dir` is locked. */
 import { randomBytes } from "node:crypto";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
@@ -86,7 +86,8 @@ async function open(context: LogContext, partitionCount: number): Promise<SpanLo
   const state = readLogState(context.dir);
   context.logId = state?.logId ?? randomBytes(LOG_ID_BYTES).toString("hex");
   if (state === undefined) await createLog(context, partitionCount);
-  else if (state.partitionCount !== partitionCount) {
+  else await syncNames(context);
+  if (state !== undefined && state.partitionCount !== partitionCount) {
     await repartitionLog(context, state.partitionCount, partitionCount);
   }
   const admission = new Admission(context, await context.fs.freeBytes(context.dir));
@@ -100,6 +101,11 @@ async function open(context: LogContext, partitionCount: number): Promise<SpanLo
     throw error;
   }
   return new FileLog(context, admission, partitions);
+}
+
+/** A process that was killed may have made names that a power cut would take away. */
+async function syncNames({ dir, fs }: LogContext): Promise<void> {
+  for (const folder of [dir, dirname(dir)]) await fs.syncDir(folder);
 }
 
 interface Partition {

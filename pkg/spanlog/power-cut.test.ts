@@ -24,13 +24,17 @@ class ShadowFs implements LogFs {
   readonly #now = new Map<string, Inode>();
   /** Folder -> name -> inode, as of the last sync of the folder. */
   readonly #durable = new Map<string, Map<string, Inode>>();
+  /** What no sync of ends any more: the process is about to be killed. */
+  stuck: "nothing" | "files" | "folders" = "nothing";
+  /** Called when one is asked for. */
+  onStuck: () => void = () => undefined;
 
   async open(path: string, create: boolean): Promise<LogFile> {
     const file = await nodeLogFs.open(path, create);
     const known = this.#now.get(path);
     const inode = known ?? newFile(path);
     this.#now.set(path, inode);
-    return new ShadowFile(file, inode);
+    return new ShadowFile(file, inode, this);
   }
   async mkdir(path: string): Promise<string | undefined> {
     const top = await nodeLogFs.mkdir(path);
@@ -59,10 +63,15 @@ class ShadowFs implements LogFs {
     return nodeLogFs.copy(from, to);
   }
   syncDir(path: string): Promise<void> {
+    if (this.stuck === "folders") return this.never();
     const names = new Map<string, Inode>();
     for (const [child, inode] of this.#now) if (dirname(child) === path) names.set(child, inode);
     this.#durable.set(path, names);
     return Promise.resolve();
+  }
+  never(): Promise<never> {
+    this.onStuck();
+    return new Promise(() => undefined);
   }
   freeBytes(): Promise<number> {
     return Promise.resolve(Number.MAX_SAFE_INTEGER);
@@ -91,15 +100,18 @@ class ShadowFs implements LogFs {
 class ShadowFile implements LogFile {
   readonly #file: LogFile;
   readonly #inode: Inode;
+  readonly #fs: ShadowFs;
 
-  constructor(file: LogFile, inode: Inode) {
+  constructor(file: LogFile, inode: Inode, fs: ShadowFs) {
     this.#file = file;
     this.#inode = inode;
+    this.#fs = fs;
   }
   writev(buffers: readonly Uint8Array[], position: number): Promise<number> {
     return this.#file.writev(buffers, position);
   }
   datasync(): Promise<void> {
+    if (this.#fs.stuck === "files") return this.#fs.never();
     this.#inode.durable = this.#inode.content();
     return Promise.resolve();
   }
@@ -176,6 +188,16 @@ class Run {
     }
   }
 
+  /** Appends, and is killed when it syncs what it has written. */
+  async killAtSync(what: ShadowFs["stuck"], text: string): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.fs.stuck = what;
+    this.fs.onStuck = resolve;
+    void this.log!.append(0, "acme", Buffer.from(text));
+    await promise;
+    this.fs.stuck = "nothing";
+  }
+
   /** Opens what a power cut would leave, looks, appends and trims there. */
   async checkCut(share: number): Promise<void> {
     using left = new TempDir();
@@ -221,5 +243,33 @@ describe("power cut", () => {
       ),
       { numRuns: 40 },
     );
+  });
+
+  it("after a kill before the sync: a repeat that is answered is durable", async () => {
+    using dir = new TempDir();
+    const run = new Run(dir.path);
+    run.log = await run.open(run.dir, run.fs);
+    await run.step({ op: "append", partition: 0, sizes: [10] });
+    // Written, not synced; the page cache outlives the process.
+    await run.killAtSync("files", "sent again");
+    run.log = await run.open(run.dir, run.fs);
+    const again = await run.log.append(0, "acme", Buffer.from("sent again"));
+    expect(again).toEqual({ offset: 1, duplicate: true });
+    run.acknowledged[0][1] = "sent again";
+    await run.checkCut(0);
+    await run.log.close();
+  });
+
+  it("after a kill before the folder's sync: names that are used are durable", async () => {
+    using dir = new TempDir();
+    const run = new Run(dir.path);
+    run.log = await run.open(run.dir, run.fs);
+    await run.step({ op: "append", partition: 0, sizes: [600] });
+    // Larger than what is left of the segment: the next one gets its name.
+    await run.killAtSync("folders", "x".repeat(600));
+    run.log = await run.open(run.dir, run.fs);
+    await run.step({ op: "append", partition: 0, sizes: [20] });
+    await run.checkCut(0);
+    await run.log.close();
   });
 });

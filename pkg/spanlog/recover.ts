@@ -237,7 +237,8 @@ async function openEnd(
   } else if (lastScan.endOffset === last.firstOffset) {
     await replaceEmptySegment(recovery, last, lastScan);
     segments.pop();
-  }
+  } else await syncRecords(context, `${folder}/${segmentName(last.firstOffset)}`);
+  await context.fs.syncDir(folder);
   for (const segment of segments) context.counters.bytes += segment.bytes;
   const writer = new SegmentWriter(context, partition, segments, file);
   const floor = Math.max(trim.trimmedTo, ...trim.committed.values());
@@ -251,20 +252,35 @@ async function openEnd(
   return { writer, memory, durableEnd, trim: { state: trim, sidecars } };
 }
 
+/**
+ * What was read may be in the page cache only, if the process before this one was killed between
+ * write and sync. From now on it counts as durable, a repeat of it is answered: so it is synced.
+ */
 async function openForAppend(context: LogContext, path: string, scan: Scan): Promise<LogFile> {
   const file = await context.fs.open(path, false);
-  if (scan.fileBytes === scan.cleanBytes) return file;
   const tornBytes = scan.fileBytes - scan.cleanBytes;
-  context.log.warn({ path, tornBytes }, "unfinished write at the end of the log was cut off");
-  context.counters.truncatedTailsTotal++;
   try {
-    await file.truncate(scan.cleanBytes);
+    if (tornBytes > 0) {
+      context.log.warn({ path, tornBytes }, "unfinished write at the end of the log was cut off");
+      context.counters.truncatedTailsTotal++;
+      await file.truncate(scan.cleanBytes);
+    }
     await file.datasync();
   } catch (error) {
     await file.close();
     throw error;
   }
   return file;
+}
+
+/** The same for a segment that is not written to any more. */
+async function syncRecords(context: LogContext, path: string): Promise<void> {
+  const file = await context.fs.open(path, false);
+  try {
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** The name is needed for a good segment. What is longer than half a header is kept to look at. */

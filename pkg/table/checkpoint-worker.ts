@@ -3,17 +3,9 @@
  * Parquet reader may panic here, which ends the thread.
  */
 import { parentPort } from "node:worker_threads";
-import { Rpc, Transferred } from "#pkg/rpc/rpc.ts";
+import { Rpc } from "#pkg/rpc/rpc.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
-import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-parquet.ts";
-
-/** Buffers go to the caller, they are not copied. */
-function handOver(bytes: Uint8Array): Transferred {
-  return new Transferred(bytes, [bytes.buffer as ArrayBuffer]);
-}
+import { checkpointHandlers } from "./checkpoint-handlers.ts";
 
 runInBackground();
-void new Rpc(parentPort!, {
-  encode: (lines: Uint8Array) => handOver(encodeCheckpoint(new TextDecoder().decode(lines))),
-  decode: (bytes: Uint8Array) => handOver(new TextEncoder().encode(decodeCheckpoint(bytes))),
-});
+void new Rpc(parentPort!, checkpointHandlers());

@@ -5,10 +5,10 @@
  *     <tenant>/_delta_log/00000000000000000010.checkpoint.parquet
  *     <tenant>/_delta_log/_last_checkpoint        {"version":10,"size":1234}: a hint, may lag
  */
-import { Worker } from "node:worker_threads";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
+import { type StartThread, startWorker } from "#pkg/rpc/thread.ts";
 import { type Commit, decodeCheckpointLines, encodeCheckpointLines } from "./commit.ts";
 import { corrupt, own, parseObject, uintField } from "./json.ts";
 import type { Snapshot } from "./model.ts";
@@ -17,6 +17,8 @@ import { snapshotOfCheckpoint } from "./snapshot.ts";
 export interface CheckpointOptions extends ReadOptions {
   store: ObjectStore;
   tenant: string;
+  /** A worker thread unless given. */
+  startThread?: StartThread;
 }
 
 /** A worker that does not answer for this long is given up, milliseconds. */
@@ -43,12 +45,12 @@ function hintKey(tenant: string): string {
  */
 export async function writeCheckpoint(
   snapshot: Snapshot,
-  { store, tenant, signal }: CheckpointOptions,
+  { store, tenant, startThread, signal }: CheckpointOptions,
 ): Promise<void> {
   const { version, files, tombstones, transactions } = snapshot;
   const key = checkpointKey(tenant, version);
   const lines = encodeCheckpointLines(snapshot);
-  await using worker = startWorker(key);
+  await using worker = openCheckpointThread(key, startThread);
   const bytes = await worker.run("encode", lines);
   const found = await decodeBytes(worker, version, bytes, key);
   if (Buffer.compare(encodeCheckpointLines(found), lines) !== 0) {
@@ -85,11 +87,11 @@ export async function lastCheckpoint(options: CheckpointOptions): Promise<number
 /** The snapshot of a checkpoint. Throws Corrupt, naming it, or NotFound. */
 export async function readCheckpoint(
   version: number,
-  { store, tenant, signal }: CheckpointOptions,
+  { store, tenant, startThread, signal }: CheckpointOptions,
 ): Promise<Snapshot> {
   const key = checkpointKey(tenant, version);
   const bytes = await store.get(key, { signal });
-  await using worker = startWorker(key);
+  await using worker = openCheckpointThread(key, startThread);
   return await decodeBytes(worker, version, bytes, key);
 }
 
@@ -108,13 +110,16 @@ interface CheckpointWorker extends AsyncDisposable {
   run(method: "encode" | "decode", bytes: Uint8Array): Promise<Uint8Array>;
 }
 
-function startWorker(key: string): CheckpointWorker {
-  const worker = new Worker(new URL("./checkpoint-worker.ts", import.meta.url));
+function openCheckpointThread(
+  key: string,
+  startThread: StartThread = startWorker,
+): CheckpointWorker {
+  const worker = startThread(new URL("./checkpoint-worker.ts", import.meta.url));
   const rpc = new Rpc(worker, {});
   const fail = (what: string, cause?: unknown): void =>
     rpc.close(corrupt(`checkpoint ${key}`, what, cause));
-  worker.on("error", (error) => fail(`the Parquet reader panicked: ${String(error)}`, error));
-  worker.on("exit", (code) => fail(`the checkpoint worker ended with code ${code}`));
+  worker.once("error", (error) => fail(`the Parquet reader panicked: ${String(error)}`, error));
+  worker.once("exit", (code) => fail(`the checkpoint worker ended with code ${code}`));
   return {
     run: async (method, bytes) => {
       const timer = setTimeout(() => fail(`no answer in ${workerTimeoutMs} ms`), workerTimeoutMs);

@@ -25,13 +25,13 @@ const batchSize = 500;
  * that what is left has no gap. Throws what the store throws, and Corrupt for a bad checkpoint.
  */
 export async function cleanUpLog(options: CleanUpOptions): Promise<number> {
-  const { store, tenant, signal } = options;
+  const { store, signal } = options;
   const last = await lastCheckpoint(options);
   if (last === undefined) return 0;
   const old = await oldObjects(options, last);
   if (old.length === 0) return 0;
   // Nothing is deleted on the word of a hint alone.
-  await readCheckpoint(last, { store, tenant, signal });
+  await readCheckpoint(last, options);
   for (let at = 0; at < old.length; at += batchSize) {
     const keys = old.slice(at, at + batchSize).map(({ key }) => key);
     await store.deleteMany(keys, { signal });

@@ -1,6 +1,7 @@
 /** Reads the table's log forward: what was committed after a snapshot. */
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { StartThread } from "#pkg/rpc/thread.ts";
 import { checkpointVersion, lastCheckpoint, readCheckpoint } from "./checkpoint.ts";
 import { type Commit, commitBytesMax, decodeCommit } from "./commit.ts";
 import { corrupt } from "./json.ts";
@@ -25,6 +26,8 @@ export interface ReadForward {
   keep(partial: Snapshot): void;
   /** Gets why a checkpoint could not be read; what it covers is then looked for elsewhere. */
   onBadCheckpoint(error: SpoorError): void;
+  /** Starts the thread that reads a checkpoint; a worker thread unless given. */
+  startThread?: StartThread;
   signal?: AbortSignal;
 }
 

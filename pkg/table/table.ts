@@ -15,6 +15,7 @@ import type { Log } from "#pkg/log/log.ts";
 import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { StartThread } from "#pkg/rpc/thread.ts";
 import { type Attempt, checkChange, type Plan, planCommit } from "./change.ts";
 import { lastCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { cleanUpLog, commitAgeMinMs } from "./clean-up.ts";
@@ -31,6 +32,8 @@ export interface TableOptions {
   tenant: string;
   clock: Clock;
   log: Log;
+  /** Starts the threads that write and read checkpoints; worker threads unless given. */
+  startThread?: StartThread;
 }
 
 export interface RefreshOptions {
@@ -69,6 +72,7 @@ export class Table {
   readonly #store: ObjectStore;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #startThread: StartThread | undefined;
   #snapshot: Snapshot = emptySnapshot();
   /** Version of the newest checkpoint that is known here. */
   #checkpoint = -1;
@@ -81,6 +85,7 @@ export class Table {
     this.tenant = options.tenant;
     this.#store = options.store;
     this.#clock = options.clock;
+    this.#startThread = options.startThread;
     this.#log = options.log.child({ tenant: options.tenant });
   }
 
@@ -157,7 +162,7 @@ export class Table {
     const last = await this.#lastCheckpoint(commitsMin, signal);
     if (snapshot.version < 0 || snapshot.version - last < commitsMin) return false;
     const kept = withoutOldTombstones(snapshot, removedBeforeMs);
-    await writeCheckpoint(kept, { store, tenant, signal });
+    await writeCheckpoint(kept, { store, tenant, startThread: this.#startThread, signal });
     this.#checkpoint = snapshot.version;
     if (this.#snapshot === snapshot) this.#snapshot = kept;
     return true;
@@ -169,8 +174,9 @@ export class Table {
    */
   async cleanUp(beforeMs: number, options: CommitOptions = {}): Promise<number> {
     const youngest = this.#clock.nowMs() - commitAgeMinMs;
-    const [store, tenant] = [this.#store, this.tenant];
-    return await cleanUpLog({ store, tenant, beforeMs: Math.min(beforeMs, youngest), ...options });
+    const [store, tenant, startThread] = [this.#store, this.tenant, this.#startThread];
+    const places = { store, tenant, startThread };
+    return await cleanUpLog({ ...places, beforeMs: Math.min(beforeMs, youngest), ...options });
   }
 
   async #place(base: Snapshot, plan: Plan, signal?: AbortSignal): Promise<"won" | "lost"> {
@@ -199,7 +205,9 @@ export class Table {
     const [store, tenant, base] = [this.#store, this.tenant, emptySnapshot()];
     const onBadCheckpoint = (error: SpoorError): void => this.#reportCheckpoint(error);
     const keep = (): void => undefined;
-    const latest = await readForward({ store, tenant, base, keep, onBadCheckpoint, signal });
+    const startThread = this.#startThread;
+    const places = { store, tenant, base, startThread };
+    const latest = await readForward({ ...places, keep, onBadCheckpoint, signal });
     const isThere = ({ path }: { path: string }): boolean =>
       latest.files.has(path) || latest.tombstones.has(path);
     const isGone = ({ path }: { path: string }): boolean => !latest.files.has(path);
@@ -254,7 +262,8 @@ export class Table {
     };
     const onBadCheckpoint = (error: SpoorError): void => this.#reportCheckpoint(error);
     const nowMs = this.#clock.nowMs();
-    keep(await readForward({ store, tenant, base, keep, onBadCheckpoint }));
+    const startThread = this.#startThread;
+    keep(await readForward({ store, tenant, base, startThread, keep, onBadCheckpoint }));
     this.#latestMs = nowMs;
   }
 

@@ -21,6 +21,7 @@ const explanationSchema = z.object({
     askedShards: count,
     prunedShards: count,
     excludedShards: count,
+    jobs: count,
   }),
   metrics: z.object({
     totalBlocks: count,
@@ -69,6 +70,7 @@ function explanationLines(found: z.infer<typeof explanationSchema>): [string, st
     ["shards", `${plan.heads} heads and ${plan.rowGroups} row groups overlap it`],
     ["", `${plan.excludedShards} cannot hold the trace, ${notAsked} could not change the answer`],
     ["", `${plan.prunedShards} left out by their index, of ${plan.askedShards} asked`],
+    ["", `${plan.jobs} jobs for lists of traces and for their details`],
     ["read", `${metrics.inspectedBytes} bytes, ${share.toFixed(2)} % of the blocks in the range`],
     ["looked at", `${metrics.inspectedSpans} spans, ${metrics.inspectedTraces} traces`],
     ["found", `${found.traces} traces in ${found.elapsedMs} ms`],

@@ -1,0 +1,90 @@
+/**
+ * What stands between a process (or a thread of it) and the world: its clock, and whatever reaches
+ * it from outside. A paused process gets it later, a dead one never; so a dead one does nothing
+ * more, whatever it was about to do.
+ */
+import type { Clock } from "#pkg/clock/clock.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+export class Gate implements Clock {
+  readonly #time: VirtualTime;
+  readonly #parent: Gate | undefined;
+  readonly #held: (() => void)[] = [];
+  #isPaused = false;
+  #isDead = false;
+
+  constructor(time: VirtualTime, parent?: Gate) {
+    this.#time = time;
+    this.#parent = parent;
+  }
+
+  get isDead(): boolean {
+    return this.#isDead || this.#parent?.isDead === true;
+  }
+
+  nowMs(): number {
+    return this.#time.nowMs;
+  }
+
+  /** Something from outside arrives, now or when the process goes on. */
+  deliver(run: () => void): void {
+    if (this.#isDead) return;
+    if (this.#parent !== undefined) {
+      this.#parent.deliver(() => {
+        if (!this.#isDead) run();
+      });
+    } else if (this.#isPaused) this.#held.push(run);
+    else run();
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    if (signal?.aborted === true) {
+      reject(new DOMException("the sleep was aborted", "AbortError"));
+      return promise;
+    }
+    const event = this.#time.after(ms, () => {
+      this.deliver(() => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      });
+    });
+    const onAbort = (): void => {
+      event.run = undefined;
+      reject(new DOMException("the sleep was aborted", "AbortError"));
+    };
+    signal?.addEventListener("abort", onAbort, { once: true });
+    return promise;
+  }
+
+  /** A sleep that somebody may end early: `done` says whether somebody did. */
+  nap(ms: number): { done: Promise<boolean>; wake: () => void } {
+    const { promise: done, resolve } = Promise.withResolvers<boolean>();
+    const event = this.#time.after(ms, () => this.deliver(() => resolve(false)));
+    const wake = (): void => {
+      if (event.run === undefined) return;
+      event.run = undefined;
+      this.deliver(() => resolve(true));
+    };
+    return { done, wake };
+  }
+
+  /** A thread of this process. */
+  thread(): Gate {
+    return new Gate(this.#time, this);
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    for (const run of this.#held.splice(0)) this.deliver(run);
+  }
+
+  kill(): void {
+    this.#isDead = true;
+    this.#held.length = 0;
+  }
+}

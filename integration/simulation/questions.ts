@@ -1,0 +1,164 @@
+/** Questions to the running process, each with what the model says about its answer. */
+import type { Frontend } from "#modules/frontend/frontend.ts";
+import type { Model, SentRequest, SentTrace } from "./model.ts";
+
+/** How a question was answered: "full", "partial", "missing", or "error 503" and the like. */
+export interface Outcome {
+  kind: string;
+  /** Why it is not full; "" if it is. */
+  why: string;
+  /** What is wrong with it. */
+  problems: string[];
+}
+
+/** An answer may lack what was acknowledged after this time. */
+export interface Question {
+  frontend: Frontend;
+  acknowledgedBeforeMs: number;
+}
+
+interface Reply {
+  status: number;
+  text: string;
+  partial: string | null;
+}
+
+const second = 1_000_000_000n;
+
+async function ask(frontend: Frontend, path: string, tenant: string): Promise<Reply> {
+  const request = new Request(`http://simulation${path}`);
+  const response = await frontend.answer(request, [tenant]);
+  const text = await response.text();
+  return { status: response.status, text, partial: response.headers.get("X-Spoor-Partial") };
+}
+
+/** Asks for a trace by its id. */
+export async function askTrace(
+  { frontend, acknowledgedBeforeMs }: Question,
+  { traceId, tenant, spans }: SentTrace,
+): Promise<Outcome> {
+  // What is sent while the question is under way may be in the answer too.
+  const must = spans
+    .filter(({ request }) => request.acknowledgedMs < acknowledgedBeforeMs)
+    .map(({ spec }) => spec.spanId);
+  const reply = await ask(frontend, `/api/v2/traces/${traceId}`, tenant);
+  const about = `trace ${traceId} of ${tenant}`;
+  if (reply.status === 404) {
+    const problems = must.length === 0 ? [] : [`${about}: not found, it has ${must.length} spans`];
+    return { kind: "missing", why: "", problems };
+  }
+  if (reply.status !== 200) return failed(about, reply);
+  const found = spansIn(reply.text);
+  const problems = checkNames(about, found, spans);
+  const isPartial = reply.text.includes('"status":"PARTIAL"');
+  if (isPartial !== (reply.partial !== null)) problems.push(`${about}: header and body differ`);
+  const missing = isPartial ? [] : must.filter((id) => !found.some(({ spanId }) => spanId === id));
+  if (missing.length > 0) problems.push(`${about}: lacks spans ${missing.join()}`);
+  return { kind: isPartial ? "partial" : "full", why: reply.partial ?? "", problems };
+}
+
+/** Each span once, and as it was sent. */
+function checkNames(
+  about: string,
+  found: readonly { spanId: string; name: string }[],
+  sent: SentTrace["spans"],
+): string[] {
+  const names = new Map(sent.map(({ spec }) => [spec.spanId, spec.name]));
+  const problems: string[] = [];
+  const seen = new Set<string>();
+  for (const { spanId, name } of found) {
+    if (seen.has(spanId)) problems.push(`${about}: has span ${spanId} twice`);
+    seen.add(spanId);
+    if (names.get(spanId) !== name) problems.push(`${about}: span ${spanId} is named ${name}`);
+  }
+  return problems;
+}
+
+interface JsonSpan {
+  spanId: string;
+  name: string;
+}
+
+function spansIn(text: string): JsonSpan[] {
+  const { trace } = JSON.parse(text) as {
+    trace: { resourceSpans?: { scopeSpans: { spans: JsonSpan[] }[] }[] };
+  };
+  const scopes = (trace.resourceSpans ?? []).flatMap(({ scopeSpans }) => scopeSpans);
+  return scopes
+    .flatMap(({ spans }) => spans)
+    .map(({ spanId, name }) => ({ spanId: Buffer.from(spanId, "base64").toString("hex"), name }));
+}
+
+/** Searches for the spans of a request and counts them. */
+export async function askRequest(
+  { frontend, acknowledgedBeforeMs }: Question,
+  request: SentRequest,
+): Promise<Outcome> {
+  const { name, tenant, spans } = request;
+  const isMust = request.acknowledgedMs < acknowledgedBeforeMs;
+  const starts = spans.map(({ startNano }) => startNano / second);
+  const q = encodeURIComponent(`{ span.request = "${name}" }`);
+  const from = starts.reduce((a, b) => (b < a ? b : a)) - 1n;
+  const to = starts.reduce((a, b) => (b > a ? b : a)) + 2n;
+  const path = `/api/search?q=${q}&start=${from}&end=${to}&limit=1000&spss=1`;
+  const reply = await ask(frontend, path, tenant);
+  const about = `search of ${name} of ${tenant}`;
+  if (reply.status !== 200) return failed(about, reply);
+  const expected = new Map<string, number>();
+  for (const { traceId } of spans) expected.set(traceId, (expected.get(traceId) ?? 0) + 1);
+  const { traces } = JSON.parse(reply.text) as {
+    traces: { traceID: string; spanSet: { matched: number } }[];
+  };
+  const problems: string[] = [];
+  const isFull = reply.partial === null;
+  for (const { traceID, spanSet } of traces) {
+    const count = expected.get(traceID) ?? 0;
+    const isRight = isFull && isMust ? spanSet.matched === count : spanSet.matched <= count;
+    if (!isRight) problems.push(`${about}: ${spanSet.matched} of ${count} spans of ${traceID}`);
+    expected.delete(traceID);
+  }
+  if (isFull && isMust && expected.size > 0) {
+    problems.push(`${about}: lacks traces ${[...expected.keys()].join()}`);
+  }
+  return { kind: isFull ? "full" : "partial", why: reply.partial ?? "", problems };
+}
+
+const tagNames: ReadonlySet<string> = new Set(["request", "shard", "number"]);
+
+/** Asks for the names of attributes of spans. */
+export async function askTags(
+  { frontend, acknowledgedBeforeMs }: Question,
+  model: Model,
+  { tenant, start, end }: { tenant: string; start: number; end: number },
+): Promise<Outcome> {
+  const path = `/api/v2/search/tags?scope=span&start=${start}&end=${end}`;
+  const isInRange = (nano: bigint): boolean =>
+    nano >= BigInt(start) * second && nano < BigInt(end) * second;
+  const isMust = model.requests.some(
+    (request) =>
+      request.tenant === tenant &&
+      request.acknowledgedMs < acknowledgedBeforeMs &&
+      request.spans.some(({ startNano }) => isInRange(startNano)),
+  );
+  const reply = await ask(frontend, path, tenant);
+  const about = `tags of ${tenant}`;
+  if (reply.status !== 200) return failed(about, reply);
+  const { scopes } = JSON.parse(reply.text) as { scopes: { name: string; tags: string[] }[] };
+  const tags = scopes.flatMap((scope) => (scope.name === "span" ? scope.tags : []));
+  const problems = tags.filter((tag) => !tagNames.has(tag)).map((tag) => `${about}: has ${tag}`);
+  const isFull = reply.partial === null;
+  if (isFull && isMust && tags.length < tagNames.size) {
+    problems.push(`${about}: has ${tags.join()} only`);
+  }
+  return { kind: isFull ? "full" : "partial", why: reply.partial ?? "", problems };
+}
+
+/** An error must say what it is about. */
+function failed(about: string, { status, text }: Reply): Outcome {
+  const isClear = [429, 503, 504].includes(status) && text.length > 10;
+  return {
+    kind: `error ${status}`,
+    why: text,
+    problems: isClear ? [] : [`${about}: answered ${status} ${JSON.stringify(text)}`],
+  };
+}

@@ -1,0 +1,65 @@
+/** A configuration of Spoor by seeded choice: small bounds, so that hours of load meet them all. */
+import { type CompactorConfig, compactorConfig } from "#modules/compactor/config.ts";
+import { type DistributorConfig, distributorConfig } from "#modules/distributor/config.ts";
+import { type FrontendConfig, frontendConfig } from "#modules/frontend/config.ts";
+import { type IngesterConfig, ingesterConfig } from "#modules/ingester/config.ts";
+import { type QuerierConfig, querierConfig } from "#modules/querier/config.ts";
+import type { Dice } from "./dice.ts";
+
+export interface Settings {
+  ingester: IngesterConfig;
+  compactor: CompactorConfig;
+  querier: QuerierConfig;
+  frontend: FrontendConfig;
+  distributor: DistributorConfig;
+  log: { partitionCount: number; segmentBytesMax: number; bytesMax: number };
+  /** How late a partition looks at what is new in its log, and how often when nothing is. */
+  pollMs: number;
+  idlePollMs: number;
+}
+
+const minute = 60_000;
+const hour: number = 60 * minute;
+const KIB = 1024;
+/** Timers of the real world: they must never fire in a virtual one. */
+const never: number = 12 * hour;
+
+/** Blocks are kept for longer than any simulation lasts, unless `retentionMs` says otherwise. */
+export function chooseSettings(dice: Dice, retentionMs: number = 1000 * 24 * hour): Settings {
+  return {
+    ingester: ingesterConfig.parse({
+      cutSpans: dice.magnitude(200, 3000),
+      cutAgeMs: dice.magnitude(2 * minute, 30 * minute),
+      rowGroupSpans: dice.magnitude(100, 3000),
+      // A head takes some 60 KiB when it is empty.
+      headBytesMax: dice.magnitude(4 * 1024 * KIB, 64 * 1024 * KIB),
+      closedHeadsMax: dice.between(1, 3),
+      readBytes: dice.magnitude(2 * KIB, 512 * KIB),
+      cutThreads: dice.between(1, 2),
+      cutIdleMs: never,
+    }),
+    compactor: compactorConfig.parse({
+      intervalMs: dice.magnitude(3 * minute, 15 * minute),
+      blockRetentionMs: retentionMs,
+      deleteGraceMs: dice.magnitude(10 * minute, hour),
+      orphanAgeMs: dice.magnitude(hour, 4 * hour),
+      checkpointCommits: dice.magnitude(3, 60),
+      logAgeMs: dice.magnitude(hour, 4 * hour),
+      listedPerCycle: dice.magnitude(100, 2000),
+    }),
+    querier: querierConfig.parse({
+      snapshotAgeMaxMs: dice.between(0, 5000),
+      openBlocksMax: dice.magnitude(2, 64),
+      jobTimeoutMs: never,
+    }),
+    frontend: frontendConfig.parse({ queryTimeoutMs: never, concurrency: dice.magnitude(1, 16) }),
+    distributor: distributorConfig.parse({}),
+    log: {
+      partitionCount: 4,
+      segmentBytesMax: dice.magnitude(8 * KIB, 256 * KIB),
+      bytesMax: dice.magnitude(512 * KIB, 8 * 1024 * KIB),
+    },
+    pollMs: dice.magnitude(50, 2000),
+    idlePollMs: dice.magnitude(2000, 20_000),
+  };
+}

@@ -1,0 +1,249 @@
+/**
+ * The whole process in a world of its own: a bucket in memory behind a network, a disk, a clock,
+ * clients, and all that can happen to them, by the choices of one seed. The same seed does the same
+ * things at the same times, and gives the same digest.
+ */
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { rm } from "node:fs/promises";
+import { MemoryStore } from "#pkg/objstore/memory.ts";
+import { Clients } from "./clients.ts";
+import { Dice } from "./dice.ts";
+import { Model, tenants } from "./model.ts";
+import { askRequest, askTrace } from "./questions.ts";
+import { countStored, type StoredCounts } from "./stored-counts.ts";
+import { chooseSettings, type Settings } from "./settings.ts";
+import { type Fates, Supervisor } from "./supervisor.ts";
+import { Trace } from "./trace.ts";
+import { VirtualTime } from "./virtual-time.ts";
+import { Weather } from "./weather.ts";
+
+export interface SimulationOptions {
+  seed: number;
+  /** Virtual minutes of load and faults. */
+  minutes: number;
+  /** An empty real folder for the log's files; emptied again. */
+  dir: string;
+  onLine?: (line: string) => void;
+}
+
+export interface SimulationResult extends Omit<StoredCounts, "problems"> {
+  seed: number;
+  minutes: number;
+  /** Of everything that happened, in order. */
+  digest: string;
+  events: number;
+  fates: Fates;
+  requests: number;
+  retries: number;
+  acknowledgedSpans: number;
+  /** How questions were answered, and why requests were refused. */
+  outcomes: Record<string, number>;
+  refused: Record<string, number>;
+  logBytesMax: number;
+  /** Each is a failure. */
+  problems: string[];
+  /** What happened before the first problem, or at the end. */
+  lastLines: string[];
+}
+
+const minute = 60_000;
+const hour: number = 60 * minute;
+const startMs = 1_800_000_000_000;
+/** More problems tell nothing more. */
+const problemsMax = 20;
+const linesShown = 60;
+/** Of all traces and requests, at the end. */
+const askedShare = 0.1;
+
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  const simulation = new Simulation(options);
+  // What a real thread does comes at a time of its own.
+  const onThread = (): void => simulation.note("a real thread was started");
+  subscribe("worker_threads", onThread);
+  try {
+    await simulation.run();
+    await simulation.settle();
+  } finally {
+    unsubscribe("worker_threads", onThread);
+  }
+  return await simulation.result();
+}
+
+class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #time = new VirtualTime(startMs);
+  readonly #dice: Dice;
+  readonly #trace: Trace;
+  readonly #weather: Weather;
+  readonly #model: Model;
+  readonly #settings: Settings;
+  readonly #store: MemoryStore;
+  readonly #supervisor: Supervisor;
+  readonly #clients: Clients;
+  readonly #problems: string[] = [];
+  #lastLines: string[] = [];
+  #logBytesMax = 0;
+  #isOver = false;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    const dice = new Dice(options.seed);
+    this.#dice = dice;
+    this.#trace = new Trace(options.onLine);
+    this.#settings = chooseSettings(dice.fork());
+    const time = this.#time;
+    this.#store = new MemoryStore({
+      clock: { nowMs: () => time.nowMs, sleep: () => Promise.resolve() },
+    });
+    this.#weather = new Weather(dice.fork(), tenants);
+    this.#model = new Model(dice.fork());
+    const world = {
+      dir: options.dir,
+      store: this.#store,
+      time,
+      weather: this.#weather,
+      settings: this.#settings,
+      trace: this.#trace,
+      onProblem: (problem: string) => this.note(problem),
+    };
+    // The process commits only after clients have sent something.
+    const onCommit = (): void => this.#clients.askAround();
+    this.#supervisor = new Supervisor({ ...world, dice: dice.fork(), onCommit });
+    const people = { ...world, model: this.#model, supervisor: this.#supervisor };
+    this.#clients = new Clients({ ...people, dice: dice.fork() });
+  }
+
+  /** Load and faults. */
+  async run(): Promise<void> {
+    const { minutes } = this.#options;
+    this.#changeWeather();
+    this.#strike();
+    this.#watchLog();
+    await this.#time.runUntil(startMs + minutes * minute);
+    this.#isOver = true;
+  }
+
+  /**
+   * The faults are over: without any help the process recovers, stores everything, and in a day
+   * deletes what nothing needs.
+   */
+  async settle(): Promise<void> {
+    this.#clients.stop();
+    this.#weather.clear();
+    this.#supervisor.calmDown();
+    this.#trace.add(this.#time.nowMs, "calm");
+    const { cutAgeMs, closedHeadsMax } = this.#settings.ingester;
+    // Clients try again for a while. A machine may sleep for two hours more.
+    await this.#time.runUntil(this.#time.nowMs + 10 * minute);
+    const limitMs = 125 * minute + cutAgeMs * (closedHeadsMax + 2) + 30 * minute;
+    const isDrained = (): boolean => this.#supervisor.life?.parts?.spanLog.stats().records === 0;
+    const inTime = await this.#time.runUntil(this.#time.nowMs + limitMs, isDrained);
+    if (!inTime) {
+      const records = this.#supervisor.life?.parts?.spanLog.stats().records;
+      this.note(`the log still has ${records ?? "?"} records, nobody stores them`);
+      return;
+    }
+    await this.#askMuch();
+    const { orphanAgeMs, deleteGraceMs, intervalMs } = this.#settings.compactor;
+    // After failures the clean-up waits for up to 8 intervals, and then needs some of them.
+    const cleanMs = orphanAgeMs + deleteGraceMs + intervalMs * 20;
+    await this.#time.runUntil(this.#time.nowMs + cleanMs);
+  }
+
+  async result(): Promise<SimulationResult> {
+    const { seed, minutes, dir } = this.#options;
+    const digest = this.#trace.digest();
+    const { problems, ...stored } = await countStored(this.#store, this.#model);
+    for (const problem of problems) this.note(problem);
+    await rm(dir, { recursive: true, force: true });
+    const { outcomes, refused, retries } = this.#clients;
+    return {
+      seed,
+      minutes,
+      digest,
+      events: this.#time.count,
+      fates: this.#supervisor.fates,
+      requests: this.#model.requests.length,
+      retries,
+      acknowledgedSpans: this.#model.acknowledgedSpans,
+      ...stored,
+      outcomes: Object.fromEntries(outcomes),
+      refused: Object.fromEntries(refused),
+      logBytesMax: this.#logBytesMax,
+      problems: this.#problems,
+      lastLines: this.#lastLines.length > 0 ? this.#lastLines : this.#trace.last(linesShown),
+    };
+  }
+
+  /** Something is wrong. */
+  note(problem: string): void {
+    if (this.#problems.length === 0) this.#lastLines = this.#trace.last(linesShown);
+    if (this.#problems.length >= problemsMax) return;
+    this.#trace.add(this.#time.nowMs, `PROBLEM ${problem}`);
+    this.#problems.push(`at ${this.#time.nowMs - startMs} ms: ${problem}`);
+  }
+
+  #changeWeather(): void {
+    const [time, dice, weather] = [this.#time, this.#dice, this.#weather];
+    time.after(dice.magnitude(2 * minute, 60 * minute), () => {
+      if (this.#isOver) return;
+      weather.note(time.nowMs);
+      if (dice.chance(0.7)) weather.changeStore();
+      else weather.changeDisk();
+      this.#trace.add(time.nowMs, `weather: store ${weather.store}, disk ${weather.disk}`);
+      const isLong = dice.chance(0.1);
+      time.after(dice.magnitude(5000, isLong ? 5 * hour : 15 * minute), () => {
+        weather.note(time.nowMs);
+        weather.clear();
+        this.#trace.add(time.nowMs, "weather: fine");
+        this.#changeWeather();
+      });
+    });
+  }
+
+  #strike(): void {
+    const [time, dice] = [this.#time, this.#dice];
+    time.after(dice.magnitude(minute, 60 * minute), () => {
+      if (this.#isOver) return;
+      this.#supervisor.strike();
+      this.#strike();
+    });
+  }
+
+  /** The log stays within its bound, but for the last files of its partitions. */
+  #watchLog(): void {
+    const { bytesMax, segmentBytesMax, partitionCount } = this.#settings.log;
+    const limit = bytesMax + segmentBytesMax * partitionCount;
+    this.#time.after(minute, () => {
+      const bytes = this.#supervisor.life?.parts?.spanLog.stats().bytes ?? 0;
+      this.#logBytesMax = Math.max(this.#logBytesMax, bytes);
+      if (bytes > limit) this.note(`the log has ${bytes} bytes, at most ${limit} are allowed`);
+      if (!this.#isOver) this.#watchLog();
+    });
+  }
+
+  /** Many traces by their id, and many requests by a search. */
+  async #askMuch(): Promise<void> {
+    const { life } = this.#supervisor;
+    const question = {
+      frontend: life!.parts!.frontend,
+      acknowledgedBeforeMs: Number.POSITIVE_INFINITY,
+    };
+    const ask = async (): Promise<void> => {
+      const dice = this.#dice.fork();
+      const traces = [...this.#model.traces.values()].filter(() => dice.chance(askedShare));
+      const requests = this.#model.requests.filter(() => dice.chance(askedShare));
+      const asked = [
+        ...traces.map((trace) => () => askTrace(question, trace)),
+        ...requests.map((request) => () => askRequest(question, request)),
+      ];
+      for (const one of asked) {
+        const { kind, why, problems } = await one();
+        for (const problem of problems) this.note(problem);
+        if (kind !== "full" && kind !== "missing")
+          this.note(`at the end: answered ${kind}: ${why}`);
+      }
+    };
+    await this.#time.finish(ask(), 100 * hour, "the questions at the end");
+  }
+}

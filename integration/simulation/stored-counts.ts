@@ -1,0 +1,48 @@
+/** What is in the bucket at the end of a simulation, read without the process. */
+import { spansOfBlock } from "#integration/parts/stored.ts";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { openLog } from "#pkg/log/log.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { openTable } from "#pkg/table/table.ts";
+import { type Model, tenants } from "./model.ts";
+
+export interface StoredCounts {
+  blocks: number;
+  /** Acknowledged spans that are in no block, and spans that are stored more than once. */
+  lostSpans: number;
+  doubledSpans: number;
+  /** Blocks that no commit names. */
+  strayObjects: number;
+  problems: string[];
+}
+
+/** Counts every span of every block that the tables name, and the blocks that they do not name. */
+export async function countStored(store: ObjectStore, model: Model): Promise<StoredCounts> {
+  const log = openLog("silent");
+  const counts = new Map<string, number>();
+  let [blocks, strayObjects] = [0, 0];
+  for (const tenant of tenants) {
+    const { files } = await openTable({ store, tenant, clock: systemClock, log }).refresh();
+    blocks += files.size;
+    for (const { path, sizeBytes } of files.values()) {
+      for (const id of await spansOfBlock(store, `${tenant}/${path}`, sizeBytes)) {
+        counts.set(id, (counts.get(id) ?? 0) + 1);
+      }
+    }
+    for await (const { key } of store.list(`${tenant}/`)) {
+      const path = key.slice(tenant.length + 1);
+      if (!path.startsWith("_delta_log/") && !files.has(path)) strayObjects++;
+    }
+  }
+  const doubled = [...counts].filter(([, count]) => count > 1).map(([id]) => id);
+  const lost = model.requests
+    .filter(({ acknowledgedMs }) => acknowledgedMs < Infinity)
+    .flatMap(({ spans }) => spans.map(({ traceId, spanId }) => `${traceId}/${spanId}`))
+    .filter((id) => !counts.has(id));
+  const problems: string[] = [];
+  const tell = (count: number, text: string): void => void (count > 0 && problems.push(text));
+  tell(lost.length, `${lost.length} spans are lost: ${lost.slice(0, 5).join()}`);
+  tell(doubled.length, `${doubled.length} spans are doubled: ${doubled.slice(0, 5).join()}`);
+  tell(strayObjects, `${strayObjects} objects are needed by nothing`);
+  return { blocks, lostSpans: lost.length, doubledSpans: doubled.length, strayObjects, problems };
+}

@@ -1,0 +1,34 @@
+/** What happened in a simulation, in order: a digest of all of it, and its last lines to read. */
+import { createHash } from "node:crypto";
+
+const linesKept = 400;
+
+export class Trace {
+  readonly #hash = createHash("sha256");
+  readonly #lines: string[] = [];
+  /** Told each line; for a person who looks for the cause of a failure. */
+  readonly #onLine: ((line: string) => void) | undefined;
+  count = 0;
+
+  constructor(onLine?: (line: string) => void) {
+    this.#onLine = onLine;
+  }
+
+  add(atMs: number, text: string): void {
+    const line = `${atMs} ${text}`;
+    this.count++;
+    this.#hash.update(`${line}\n`);
+    this.#onLine?.(line);
+    this.#lines.push(line);
+    if (this.#lines.length > linesKept * 2) this.#lines.splice(0, linesKept);
+  }
+
+  /** 16 hex digits. Equal digests: the same things happened at the same times. */
+  digest(): string {
+    return this.#hash.copy().digest("hex").slice(0, 16);
+  }
+
+  last(count: number): string[] {
+    return this.#lines.slice(-count);
+  }
+}

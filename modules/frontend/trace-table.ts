@@ -1,0 +1,67 @@
+/**
+ * Very many traces by id: an open-addressed table of places over plain arrays, as an object and a
+ * text for each would be most of what a search that lists every trace does.
+ *
+ *     slots   | -1 | 2 | -1 | 0 | 1 | ...     by hash of the id, the next free one if taken
+ *     ids     | id of place 0 | id of place 1 | id of place 2 |
+ */
+import { partitionHash, traceIdBytes } from "#pkg/otlp/trace-hash.ts";
+
+const firstCapacity = 64;
+
+export class TraceTable {
+  #count = 0;
+  #ids = new Uint8Array(firstCapacity * traceIdBytes);
+  /** Twice as many as there may be places. */
+  #slots = new Int32Array(firstCapacity * 2).fill(-1);
+
+  /** How many there are: their places are 0, 1, 2, ... in the order in which they came. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The place of the id at `offset` of `ids`: a new one, the last, if it was not there. */
+  place(ids: Uint8Array, offset: number): number {
+    if (this.#count * traceIdBytes === this.#ids.length) this.#grow();
+    const slot = this.#slotOf(ids, offset);
+    const known = this.#slots[slot];
+    if (known >= 0) return known;
+    this.#slots[slot] = this.#count;
+    const at = this.#count * traceIdBytes;
+    for (let i = 0; i < traceIdBytes; i++) this.#ids[at + i] = ids[offset + i];
+    return this.#count++;
+  }
+
+  /** 32 hex digits. */
+  hex(place: number): string {
+    const { buffer } = this.#ids;
+    return Buffer.from(buffer, place * traceIdBytes, traceIdBytes).toString("hex");
+  }
+
+  /** The slot that has the id, or that it would get. */
+  #slotOf(ids: Uint8Array, offset: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    // The low bits of this hash are the partition: mixed, or they would fill a part of the slots.
+    let slot = (Math.imul(partitionHash(ids, offset), 0x9e3779b1) >>> 7) & mask;
+    while (slots[slot] >= 0 && !this.#isAt(slots[slot], ids, offset)) slot = (slot + 1) & mask;
+    return slot;
+  }
+
+  #isAt(place: number, ids: Uint8Array, offset: number): boolean {
+    const own = this.#ids;
+    const at = place * traceIdBytes;
+    for (let i = 0; i < traceIdBytes; i++) if (own[at + i] !== ids[offset + i]) return false;
+    return true;
+  }
+
+  #grow(): void {
+    const grown = new Uint8Array(this.#ids.length * 2);
+    grown.set(this.#ids);
+    this.#ids = grown;
+    this.#slots = new Int32Array((grown.length / traceIdBytes) * 2).fill(-1);
+    for (let place = 0; place < this.#count; place++) {
+      this.#slots[this.#slotOf(grown, place * traceIdBytes)] = place;
+    }
+  }
+}

@@ -1,0 +1,135 @@
+/** What a partition's thread does: wires a Partition to the log's files and the main thread. */
+import { setImmediate as yieldToEvents } from "node:timers/promises";
+import type { HeldTracesRequest, ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
+import type { TagsRequest } from "#pkg/api/tags.ts";
+import type { Clock } from "#pkg/clock/clock.ts";
+import { hasCode } from "#pkg/errors/errors.ts";
+import { type Handlers, type Port, Rpc } from "#pkg/rpc/rpc.ts";
+import { SharedNumber } from "#pkg/rpc/shared-number.ts";
+import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
+import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
+import { Partition } from "./partition.ts";
+
+/** How often the log is looked at while spans come, and when none came for some looks. */
+const busyPollMs = 10;
+const idlePollMs = 50;
+const busyPolls = 20;
+/** Pause after a failed read of the log. */
+const readRetryMs = 500;
+
+interface HeadCall<T> {
+  pinId: number;
+  headId: number;
+  request: T;
+}
+
+/** A thread's way to the main thread, and its time. */
+export interface LoopOptions {
+  port: Port;
+  clock: Clock;
+}
+
+export class PartitionLoop {
+  readonly #clock: Clock;
+  readonly #rpc: Rpc;
+  readonly #partition: Partition;
+  /** The log as it was at the start ends here. */
+  readonly #startEnd: number;
+  #flushes: { end: number; resolve: () => void }[] = [];
+  readonly #durable: SharedNumber;
+  #isReadFailing = false;
+
+  constructor(data: PartitionWorkerData, { port, clock }: LoopOptions) {
+    this.#clock = clock;
+    this.#startEnd = data.durableEnd;
+    this.#durable = new SharedNumber(data.durable);
+    this.#partition = new Partition({
+      ...data,
+      reader: openFileLogReader(data.logDir, data.partition),
+      clock,
+      onClosed: (head) => this.#rpc.notify("closed", head),
+      onUndecodable: (record) => this.#rpc.notify("undecodable", record),
+      onCut: (notice) => this.#rpc.notify("cut", notice),
+      onLargeTraces: (notice) => this.#rpc.notify("largeTraces", notice),
+      onLost: (range) => this.#rpc.notify("lost", range),
+    });
+    this.#rpc = new Rpc(port, this.#handlers());
+  }
+
+  #handlers(): Handlers {
+    const partition = this.#partition;
+    return {
+      pin: (tenant: string) => {
+        partition.setDurableEnd(this.#durable.value);
+        const answer = partition.pin(tenant);
+        return { ...answer, stalled: answer.stalled || this.#isReadFailing };
+      },
+      release: (pinId: number) => partition.release(pinId),
+      listTraces: ({ pinId, headId, request }: HeadCall<ListTracesRequest>) =>
+        partition.listTraces(pinId, headId, request),
+      traceDetails: ({ pinId, headId, request }: HeadCall<TraceDetailsRequest>) =>
+        partition.traceDetails(pinId, headId, request),
+      heldTraces: ({ pinId, headId, request }: HeadCall<HeldTracesRequest>) =>
+        partition.heldTraces(pinId, headId, request),
+      findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
+        partition.findTrace(pinId, headId, request),
+      countTags: ({ pinId, headId, request }: HeadCall<TagsRequest>) =>
+        partition.countTags(pinId, headId, request),
+      limits: (limits: RecordLimits) => partition.setLimits(limits),
+      committed: (head: { tenant: string; headId: number }) => partition.committed(head),
+      state: () => {
+        partition.setDurableEnd(this.#durable.value);
+        return partition.state();
+      },
+      flush: (end: number) => this.#flush(end),
+    };
+  }
+
+  /** Reads up to `end` and closes all heads; resolves when all of them were announced. */
+  #flush(end: number): Promise<void> {
+    return new Promise((resolve) => this.#flushes.push({ end, resolve }));
+  }
+
+  /** An error that it throws ends the thread; the main thread starts another one. */
+  async run(): Promise<never> {
+    let isAnnounced = false;
+    let emptyPolls = 0;
+    for (;;) {
+      this.#partition.setDurableEnd(this.#durable.value);
+      const progressed = await this.#readSome();
+      const { nextOffset } = this.#partition;
+      if (!isAnnounced && nextOffset >= this.#startEnd) {
+        isAnnounced = true;
+        this.#rpc.notify("caughtUp", nextOffset);
+      }
+      this.#answerFlushes();
+      if (progressed) {
+        emptyPolls = 0;
+        await yieldToEvents();
+      } else await this.#clock.sleep(++emptyPolls <= busyPolls ? busyPollMs : idlePollMs);
+    }
+  }
+
+  #answerFlushes(): void {
+    const { nextOffset } = this.#partition;
+    const flushed = this.#flushes.filter(({ end }) => nextOffset >= end);
+    if (flushed.length === 0) return;
+    this.#partition.closeAll();
+    this.#flushes = this.#flushes.filter((flush) => !flushed.includes(flush));
+    for (const { resolve } of flushed) resolve();
+  }
+
+  async #readSome(): Promise<boolean> {
+    try {
+      const progressed = await this.#partition.readSome();
+      this.#isReadFailing = false;
+      return progressed;
+    } catch (error) {
+      if (!hasCode(error, "Unavailable")) throw error;
+      if (!this.#isReadFailing) this.#rpc.notify("readFailed", error.message);
+      this.#isReadFailing = true;
+      await this.#clock.sleep(readRetryMs);
+      return false;
+    }
+  }
+}

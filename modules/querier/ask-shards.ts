@@ -1,0 +1,102 @@
+/**
+ * Questions to row groups of blocks of a snapshot, as jobs on worker threads. A job that ends with
+ * its thread takes only the row group along that the thread was at: the others are asked again.
+ */
+import type { Outcome, Outcomes, ShardQuestions } from "#pkg/api/query.ts";
+import { errorFromData, hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import type { JobPool } from "./job-pool.ts";
+import type { QuerierMetrics } from "./metrics.ts";
+import { begun, type ShardQuestion, type ShardsItem, type ShardsJob } from "./shards-job.ts";
+
+export interface ShardsAsker {
+  pool: JobPool;
+  metrics: QuerierMetrics;
+}
+
+type Answers<K extends ShardQuestion> = Outcomes<ShardQuestions[K]["answer"]>;
+
+/** Asks some row groups in one job. Throws Canceled only. */
+export async function askShards<K extends ShardQuestion>(
+  asker: ShardsAsker,
+  question: K,
+  items: readonly ShardsItem<K>[],
+  signal: AbortSignal,
+): Promise<Answers<K>> {
+  const asked = await askAll(asker.pool, question, items, signal);
+  for (const outcome of asked.outcomes) {
+    if (!("error" in outcome)) continue;
+    asker.metrics.rowGroupFailures.inc({ kind: question, outcome: outcome.error.code });
+  }
+  return asked;
+}
+
+async function askAll<K extends ShardQuestion>(
+  pool: JobPool,
+  question: K,
+  items: readonly ShardsItem<K>[],
+  signal: AbortSignal,
+): Promise<Answers<K>> {
+  const found = new Map<ShardsItem<K>, Outcome<ShardQuestions[K]["answer"]>>();
+  let inspectedBytes = 0;
+  let left = items;
+  while (left.length > 0) {
+    const job = jobOf(question, left);
+    try {
+      const answer = await pool.run<ShardQuestion>(job, signal);
+      inspectedBytes += answer.inspectedBytes;
+      left.forEach((item, i) => {
+        const one = answer.outcomes[i];
+        const outcome = "error" in one ? { error: errorFromData(one.error) } : one;
+        found.set(item, outcome as Outcome<ShardQuestions[K]["answer"]>);
+      });
+      left = [];
+    } catch (thrown) {
+      if (hasCode(thrown, "Canceled") || signal.aborted) throw thrown;
+      const error = thrown as SpoorError;
+      const lost = lostItems(left, job, error);
+      for (const item of lost) {
+        if (left.length === 1 || !isWorthAnother(error)) {
+          found.set(item, { error: left.length === 1 ? error : about(error, question, item) });
+          continue;
+        }
+        // Alone, it takes nothing else along.
+        const alone = await askAll(pool, question, [item], signal);
+        found.set(item, alone.outcomes[0]);
+        inspectedBytes += alone.inspectedBytes;
+      }
+      left = left.filter((item) => !lost.includes(item));
+    }
+  }
+  return { outcomes: items.map((item) => found.get(item)!), inspectedBytes };
+}
+
+function jobOf<K extends ShardQuestion>(kind: K, items: readonly ShardsItem<K>[]): ShardsJob {
+  const progress = new Uint8Array(new SharedArrayBuffer(items.length));
+  const job: ShardsJob<K> = { kind, key: items[0].place.key, items: [...items], progress };
+  return job as ShardsJob;
+}
+
+const lostReasons: readonly string[] = ["panic", "worker_died", "job_timeout"];
+
+/** What must not be asked again together with others: all, if it was not the thread's end. */
+function lostItems<T>(items: readonly T[], { progress }: ShardsJob, error: SpoorError): T[] {
+  if (!lostReasons.includes(error.reason)) return [...items];
+  const lost = items.filter((_, i) => progress[i] === begun);
+  return lost.length === 0 ? [...items] : lost;
+}
+
+/** A panic or a death is one row group's; time has been lost already, and would be again. */
+function isWorthAnother({ reason }: SpoorError): boolean {
+  return reason === "panic" || reason === "worker_died";
+}
+
+/** The error of a job, as that of one of its row groups. */
+function about(
+  error: SpoorError,
+  question: ShardQuestion,
+  { place }: ShardsItem<ShardQuestion>,
+): SpoorError {
+  const { code, reason, retryAfterMs, message } = error;
+  const text = `${question} of block ${place.key}: in one job with others: ${message}`;
+  return new SpoorError(code, text, { reason, retryAfterMs, cause: error });
+}

@@ -1,0 +1,92 @@
+/**
+ * Plans of which parts an upload in parts makes an object: long ranges are copied by the server,
+ * what lies between them is read and sent, joined to parts that are long enough.
+ *
+ *     pieces   [bytes][       range of a        ][b][c][         range of d         ]
+ *     parts    [  sent: 5 MiB  ][     copied     ][  sent: 5 MiB  ][     copied     ]
+ *
+ * Every part but the last must have 5 MiB, so a short one takes what it lacks from the range behind
+ * it. AWS copies ranges only of objects over 5 MiB, and says how long a source is only when asked;
+ * a range that ends beyond 5 MiB shows it.
+ */
+import type { ObjectRange, Piece } from "./objstore.ts";
+import { copyBytesMin, isRange, joinedBytesMax, joinPieces } from "./pieces.ts";
+import { sizeOf, slicePiece } from "./pieces.ts";
+
+export interface SentPart {
+  kind: "sent";
+  pieces: Piece[];
+  sizeBytes: number;
+}
+
+export interface CopiedPart {
+  kind: "copied";
+  range: ObjectRange;
+}
+
+export type Part = SentPart | CopiedPart;
+
+/**
+ * Longest part that is copied; the protocol takes 5 GiB, but a server is silent while it copies,
+ * and shorter ones are copied side by side. 256 MiB.
+ */
+export const copyBytesMax: number = 256 * 1024 * 1024;
+
+export function planParts(pieces: readonly Piece[]): Part[] {
+  const plan = new Plan();
+  for (const piece of joinPieces(pieces)) {
+    if (isRange(piece) && isCopied(piece)) plan.copy(piece);
+    else plan.send(piece);
+  }
+  return plan.end();
+}
+
+function isCopied(range: ObjectRange): boolean {
+  return sizeOf(range) >= copyBytesMin && range.end > copyBytesMin;
+}
+
+class Plan {
+  readonly #parts: Part[] = [];
+  #pending: SentPart = { kind: "sent", pieces: [], sizeBytes: 0 };
+
+  send(piece: Piece): void {
+    const size = sizeOf(piece);
+    for (let at = 0; at < size;) {
+      if (this.#pending.sizeBytes === joinedBytesMax) this.#flush();
+      const end = Math.min(size, at + joinedBytesMax - this.#pending.sizeBytes);
+      this.#pending.pieces.push(slicePiece(piece, at, end));
+      this.#pending.sizeBytes += end - at;
+      at = end;
+    }
+  }
+
+  copy(range: ObjectRange): void {
+    const { sizeBytes } = this.#pending;
+    const lacking = sizeBytes === 0 ? 0 : Math.max(0, copyBytesMin - sizeBytes);
+    const size = sizeOf(range) - lacking;
+    if (size < copyBytesMin) {
+      this.send(range);
+      return;
+    }
+    const { key, end } = range;
+    const start = range.start + lacking;
+    if (lacking > 0) this.send({ key, start: range.start, end: start });
+    this.#flush();
+    // About equal ones: none is too short.
+    const step = Math.ceil(size / Math.ceil(size / copyBytesMax));
+    for (let at = start; at < end; at += step) {
+      const part = { key, start: at, end: Math.min(end, at + step) };
+      this.#parts.push({ kind: "copied", range: part });
+    }
+  }
+
+  end(): Part[] {
+    this.#flush();
+    return this.#parts;
+  }
+
+  #flush(): void {
+    if (this.#pending.sizeBytes > 0) this.#parts.push(this.#pending);
+    this.#pending = { kind: "sent", pieces: [], sizeBytes: 0 };
+  }
+}
