@@ -106,7 +106,7 @@ function describeWrites(makeStore: MakeStore): void {
     expect(await keysOf(store, "")).toEqual(["k"]);
   });
 
-  test("getRange returns the right bytes whether or not it takes the room that it is given", async () => {
+  test("getRange returns the bytes, whether or not in the room that it is given", async () => {
     const store = await makeStore();
     await store.put("k", bytesOf("0123456789"));
     for (const room of [0, 3, 4, 5, 100]) {

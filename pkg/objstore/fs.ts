@@ -7,7 +7,8 @@
  * A write goes to a temporary file, is fsynced, and gets its name by `rename` (put) or by `link`
  * (putIfAbsent: link fails if the name is taken, so exactly one of several racers wins, also
  * between processes). Then the folders from the file up to the root are fsynced, because a name is
- * durable only when all folders above it are.
+ * durable only when all folders above it are. Objects that are read in ranges stay open for some
+ * seconds (fs-handles.ts).
  */
 import { randomUUID } from "node:crypto";
 import { constants, type FileHandle, link, mkdir, open, readdir } from "node:fs/promises";

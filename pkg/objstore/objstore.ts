@@ -99,8 +99,8 @@ export interface ObjectStore {
   get(key: string, options?: ReadOptions): Promise<Uint8Array>;
 
   /**
-   * Reads bytes [start, end) of an object. The caller owns the bytes. NotFound if there is none; InvalidInput for a negative
-   * or empty range; Corrupt if the object ends before `end`.
+   * Reads bytes [start, end) of an object. The caller owns the bytes. NotFound if there is none;
+   * InvalidInput for a negative or empty range; Corrupt if the object ends before `end`.
    */
   getRange(key: string, start: number, end: number, options?: ReadOptions): Promise<Uint8Array>;
 
