@@ -168,6 +168,8 @@ export class Disk {
     // What is written into an emptied file is new: a sync that failed before says nothing of it.
     const known = create ? undefined : this.#inodes.get(path);
     const inode = known ?? { durableBytes: fstatSync(fd).size, hasFailedSync: false };
+    // Only the process that saw a sync fail knows of it: what a kernel then lost is not simulated.
+    inode.hasFailedSync = false;
     this.#inodes.set(path, inode);
     const close = (): void => {
       if (this.#open.delete(fd)) closeSync(fd);
