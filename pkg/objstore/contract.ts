@@ -14,6 +14,7 @@ export function describeObjectStore(name: string, makeStore: MakeStore): void {
     describeLists(makeStore);
     describeAssembly(makeStore);
     describeRefusals(makeStore);
+    describeAborts(makeStore);
   });
 }
 
@@ -236,7 +237,9 @@ function describeRefusals(makeStore: MakeStore): void {
     expect(await keysOf(store, "")).toEqual(keys);
     for (const key of keys) expect(textOf(await store.get(key))).toBe(key);
   });
+}
 
+function describeAborts(makeStore: MakeStore): void {
   test("an aborted signal stops every call before its effect", async () => {
     const store = await makeStore();
     await store.put("k", bytesOf("old"));
