@@ -41,8 +41,8 @@ test("2,000 data sets x 100 conditions over heads and blocks agree with the orac
   ).toEqual([]);
 });
 
-test("2,000 data sets x 25 searches over any mix of them agree with the oracle", async () => {
-  const queriesPerSet = 25;
+test("2,000 data sets x 100 searches over any mix of them agree with the oracle", async () => {
+  const queriesPerSet = 100;
   const outcomes = await runHalves<SearchOutcome>("searches", queriesPerSet);
   const sum = (of: (outcome: SearchOutcome) => number): number =>
     outcomes.reduce((total, outcome) => total + of(outcome), 0);
