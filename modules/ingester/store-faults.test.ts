@@ -66,11 +66,12 @@ describe("a store that fails for a while", () => {
   });
 
   it("any one call, before or after its effect: nothing is lost or doubled", async () => {
+    const hit = new Set<string>();
     for (const fault of ["before", "after"] as const) {
       let wasHit = true;
       for (let nth = 1; wasHit; nth++) {
         await using folder = await TempFolder.make();
-        const running = await startIngester({ dir: folder.path });
+        const running = await startIngester({ dir: folder.path, cutsHere: true });
         const specs = [...makeTrace(3, { partition: 0 }), ...makeTrace(3, { partition: 1 })];
         await running.append("t", specs);
         let calls = 0;
@@ -78,6 +79,7 @@ describe("a store that fails for a while", () => {
         running.faults = (call) => {
           const decided = failNth(nth, fault)({ ...call, index: ++calls });
           wasHit ||= decided !== "none";
+          if (decided !== "none") hit.add(call.kind);
           return decided;
         };
         await running.ingester.flush();
@@ -86,6 +88,8 @@ describe("a store that fails for a while", () => {
         await running.stop();
       }
     }
+    // Blocks are put, commits are created.
+    expect([...hit]).toEqual(expect.arrayContaining(["put", "putIfAbsent"]));
   });
 
   it("blocks cannot be put: tried again, stored once it works", async () => {
@@ -119,6 +123,9 @@ describe("a store that fails for a while", () => {
       const written = await readdir(blocks, { recursive: true, withFileTypes: true });
       const [first] = written.filter((entry) => entry.isFile());
       laterMs = 45 * 60_000;
+      // What a try began before that time may still commit: not so what begins now.
+      const failures = await running.metric("store_failures_total");
+      await eventually(async () => (await running.metric("store_failures_total")) > failures + 1);
       // What the clean-up would do with a block that no commit names.
       if (outcome === "refused") await rm(join(first.parentPath, first.name));
       running.faults = () => "none";
