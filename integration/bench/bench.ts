@@ -35,6 +35,7 @@ import {
   ownCpuSeconds,
   percentile,
   type Row,
+  stopAndCount,
 } from "./measure.ts";
 
 const { values: flags } = parseArgs({
@@ -189,13 +190,9 @@ async function benchServer(
     const address = protocol === "HTTP" ? server.otlpHttp : server.otlpGrpc;
     const before = cpuSecondsOf(server.pid)!;
     const { seconds } = await send(address, data.requests, lanes);
-    let last = cpuSecondsOf(server.pid)!;
-    const sampling = setInterval(() => (last = cpuSecondsOf(server.pid) ?? last), 10);
-    const exitCode = await server.stop();
-    clearInterval(sampling);
-    if (exitCode !== 0) throw new Error(`server ended with ${exitCode}: ${server.log()}`);
+    const cpuSeconds = (await stopAndCount(server)) - before;
     return {
-      cpuPerMillion: ((last - before) / data.spans) * 1e6,
+      cpuPerMillion: (cpuSeconds / data.spans) * 1e6,
       spansPerSecond: data.spans / seconds,
     };
   } finally {

@@ -14,7 +14,7 @@ import { startMinio } from "#integration/parts/minio.ts";
 import { type LoadRunOptions, runLoad } from "#integration/parts/run-load.ts";
 import { s3StorageYaml } from "#integration/parts/spoor-on-bucket.ts";
 import { startSpoorProcess } from "#integration/parts/spoor.ts";
-import { cpuSecondsOf, formatRow, machine, median, type Row } from "./measure.ts";
+import { cpuSecondsOf, formatRow, machine, median, type Row, stopAndCount } from "./measure.ts";
 import { checkOutVersion, versionOf } from "./other-version.ts";
 
 const { values: flags } = parseArgs({
@@ -63,13 +63,9 @@ async function ingest({ config = "", codeDir, ...load }: Ingest): Promise<Measur
     const before = cpuSecondsOf(server.pid)!;
     const { code, summary } = await runLoad(server, { ...load, durationMs, seed });
     if (code !== 0) throw new Error(`spoor load ended with ${code}: ${JSON.stringify(summary)}`);
-    let last = cpuSecondsOf(server.pid)!;
-    const sampling = setInterval(() => (last = cpuSecondsOf(server.pid) ?? last), 10);
-    const exitCode = await server.stop();
-    clearInterval(sampling);
-    if (exitCode !== 0) throw new Error(`server ended with ${exitCode}: ${server.log()}`);
+    const cpuSeconds = (await stopAndCount(server)) - before;
     return {
-      cpuPerMillion: ((last - before) / summary.acknowledgedSpans) * 1e6,
+      cpuPerMillion: (cpuSeconds / summary.acknowledgedSpans) * 1e6,
       spansPerSecond: summary.acknowledgedSpansPerSecond,
     };
   } finally {

@@ -1,6 +1,7 @@
 /** Measuring: CPU of this process and of others, medians, the machine's description. */
 import { readFileSync } from "node:fs";
 import { cpus, totalmem, type } from "node:os";
+import type { SpoorProcess } from "#integration/parts/spoor.ts";
 
 /** CPU seconds that this process has used, all threads, user and system. */
 export function ownCpuSeconds(): number {
@@ -18,6 +19,19 @@ export function cpuSecondsOf(pid: number): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Stops a server; resolves to the CPU seconds that it had used when it ended, of its whole life.
+ * Rejects unless all spans are in blocks then.
+ */
+export async function stopAndCount(server: SpoorProcess): Promise<number> {
+  let last = cpuSecondsOf(server.pid)!;
+  const sampling = setInterval(() => (last = cpuSecondsOf(server.pid) ?? last), 10);
+  const exitCode = await server.stop();
+  clearInterval(sampling);
+  if (exitCode !== 0) throw new Error(`server ended with ${exitCode}: ${server.log()}`);
+  return last;
 }
 
 export function median(values: readonly number[]): number {
