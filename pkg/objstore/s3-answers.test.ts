@@ -10,6 +10,7 @@ import { afterEach, expect, test } from "vitest";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "./objstore.ts";
 import { openS3Store } from "./s3.ts";
+import { s3TestOptions } from "./s3-testing.ts";
 import type { S3Options } from "./s3-options.ts";
 
 interface Seen {
@@ -54,25 +55,7 @@ async function serve(
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  return { store: openS3Store({ ...options(`http://127.0.0.1:${port}`), ...over }), seen };
-}
-
-function options(endpoint: string): S3Options {
-  return {
-    bucket: "b",
-    endpoint,
-    region: "eu-west-1",
-    pathStyle: true,
-    accessKeyId: "id",
-    secretAccessKey: "secret",
-    sessionToken: "",
-    encryption: "none",
-    kmsKeyId: "",
-    storageClass: "",
-    tags: {},
-    partBytes: 5 * 1024 * 1024,
-    checksums: "when_supported",
-  };
+  return { store: openS3Store({ ...s3TestOptions(`http://127.0.0.1:${port}`), ...over }), seen };
 }
 
 function xml(code: string, more = ""): string {
@@ -159,12 +142,12 @@ test("a server that ignores ranges is found out", async () => {
 });
 
 test("no server, and one that answers nonsense", async () => {
-  const store = openS3Store(options("http://127.0.0.1:1"));
+  const store = openS3Store(s3TestOptions("http://127.0.0.1:1"));
   await expect(store.get("k")).rejects.toMatchObject({
     code: "Unavailable",
     reason: "unreachable",
   });
-  const nowhere = openS3Store(options("http://spoor.invalid"));
+  const nowhere = openS3Store(s3TestOptions("http://spoor.invalid"));
   await expect(nowhere.get("k")).rejects.toMatchObject({
     code: "Unavailable",
     reason: "host_not_found",

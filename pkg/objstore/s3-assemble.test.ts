@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from "vitest";
 import type { ObjectRange, ObjectStore } from "./objstore.ts";
 import { joinedBytesMax, parallelParts } from "./pieces.ts";
 import { openS3Store } from "./s3.ts";
+import { s3TestOptions } from "./s3-testing.ts";
 import type { S3Options } from "./s3-options.ts";
 
 interface Seen {
@@ -48,24 +49,6 @@ async function serveS3(
   const { port } = server.address() as AddressInfo;
   const endpoint = `http://127.0.0.1:${port}`;
   return { store: openS3Store({ ...s3TestOptions(endpoint), ...over }), seen };
-}
-
-function s3TestOptions(endpoint: string): S3Options {
-  return {
-    bucket: "b",
-    endpoint,
-    region: "eu-west-1",
-    pathStyle: true,
-    accessKeyId: "id",
-    secretAccessKey: "secret",
-    sessionToken: "",
-    encryption: "none",
-    kmsKeyId: "",
-    storageClass: "",
-    tags: {},
-    partBytes: 5 * 1024 * 1024,
-    checksums: "when_supported",
-  };
 }
 
 /** The body of an error. */
