@@ -26,9 +26,13 @@ import type { SpanSpec } from "#pkg/engine/testing.ts";
 const timeout = 180_000;
 const config = "log: {free_bytes_min: 1MiB}\nserver: {shutdown: 5s}\n";
 
-/** A data folder with two tables' worth of blocks and a log that is not empty, made once. */
+/**
+ * A data folder with blocks and a log that is not empty, made once. Each life of its server ends
+ * in at least one commit, so that its table has as many as there were lives.
+ */
 let base = "";
-const stored: SpanSpec[][] = Array.from({ length: 8 }, () => makeTrace(3));
+const lives = 3;
+const stored: SpanSpec[][] = Array.from({ length: 9 }, () => makeTrace(3));
 const inLog: SpanSpec[][] = Array.from({ length: 8 }, () => makeTrace(2));
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -37,14 +41,17 @@ beforeAll(async () => {
   base = await mkdtemp(join(tmpdir(), "spoor-bad-files-"));
   const dataDir = join(base, "data");
   await mkdir(dataDir);
-  const first = await startSpoorProcess({ dataDir, config });
-  await first.ready();
-  for (const trace of stored) await send(first.otlpHttp, trace);
-  expect(await first.stop()).toBe(0);
-  const second = await startSpoorProcess({ dataDir, config });
-  await second.ready();
-  for (const trace of inLog) await send(second.otlpHttp, trace);
-  await second.kill();
+  for (let life = 0; life < lives; life++) {
+    const spoor = await startSpoorProcess({ dataDir, config });
+    await spoor.ready();
+    const traces = stored.filter((_, i) => i % lives === life);
+    for (const trace of traces) await send(spoor.otlpHttp, trace);
+    expect(await spoor.stop()).toBe(0);
+  }
+  const last = await startSpoorProcess({ dataDir, config });
+  await last.ready();
+  for (const trace of inLog) await send(last.otlpHttp, trace);
+  await last.kill();
 }, timeout);
 
 afterAll(async () => {
