@@ -1,4 +1,7 @@
-/** Test projects: `unit` needs only Node and npm, `real` starts real components on loopback. */
+/**
+ * Test projects: `unit` needs only Node and npm, `real` starts real components on loopback, `load`
+ * needs all of the machine and comes after them, one file after the other.
+ */
 import "./cmd/spoor/compile-cache.js";
 import { availableParallelism } from "node:os";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
@@ -16,7 +19,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "unit",
           include: ["{pkg,modules,cmd,integration}/**/*.test.ts"],
-          exclude: ["**/*.real.test.ts", "**/node_modules/**"],
+          exclude: ["**/*.{real,load}.test.ts", "**/node_modules/**"],
         },
       },
       {
@@ -25,7 +28,17 @@ const config: ViteUserConfig = defineConfig({
           name: "real",
           include: ["integration/**/*.real.test.ts"],
           testTimeout: 1_200_000,
+          hookTimeout: 1_200_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "load",
+          include: ["integration/**/*.load.test.ts"],
+          testTimeout: 1_200_000,
           fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -31,7 +31,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "spoor-assemble-"));
   [minio, gcs] = await Promise.all([startMinio({ dir }), startGcs()]);
   [toMinio, toGcs] = await Promise.all([minio, gcs].map(({ address }) => startHttpProxy(address)));
-}, 1_200_000);
+});
 
 afterEach(() => {
   for (const proxy of [toMinio, toGcs]) proxy.plan = () => "pass";

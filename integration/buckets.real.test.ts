@@ -27,7 +27,7 @@ beforeAll(async () => {
     startMinio({ dir: minioDir, region: "us-east-1" }),
     startGcs(),
   ]);
-}, 1_200_000);
+});
 
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();

@@ -18,7 +18,7 @@ beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), "spoor-image-data-"));
   await chmod(dataDir, 0o777);
   image = await buildImage();
-}, 1_200_000);
+});
 
 afterAll(async () => {
   await image.remove();

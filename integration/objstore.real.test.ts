@@ -23,7 +23,7 @@ let buckets = 0;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "spoor-minio-"));
   [minio, gcs] = await Promise.all([startMinio({ dir }), startGcs()]);
-}, 1_200_000);
+});
 
 afterAll(async () => {
   await Promise.all([minio.stop(), gcs.stop()]);

@@ -41,7 +41,7 @@ beforeAll(async () => {
   await mkdir(join(dir, "minio"));
   minio = await startMinio({ dir: join(dir, "minio") });
   proxy = await startHttpProxy(minio.address);
-}, 1_200_000);
+});
 
 afterEach(async () => {
   proxy.plan = () => "pass";

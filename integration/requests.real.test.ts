@@ -38,7 +38,7 @@ beforeAll(async () => {
   config = `log: {free_bytes_min: 1MiB}\nquerier: {threads: 2}\n${s3StorageYaml(options)}`;
   spoor = await startSpoorProcess({ dataDir, config });
   await spoor.ready();
-}, 1_200_000);
+});
 
 afterAll(async () => {
   await spoor.stop();

@@ -24,7 +24,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "spoor-lake-"));
   await mkdir(join(dir, "minio"));
   minio = await startMinio({ dir: join(dir, "minio") });
-}, 1_200_000);
+});
 
 afterAll(async () => {
   await minio.stop();

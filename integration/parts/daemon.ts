@@ -1,8 +1,8 @@
 /** A real part as a process: started on a free port of loopback, ended by its pid. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 
 /** What every part has. */
 export interface Part {
@@ -27,6 +27,7 @@ const startTimeoutMs = 60_000;
 const stopTimeoutMs = 10_000;
 const pollMs = 50;
 const logCharsMax = 100_000;
+const portRange: [min: number, max: number] = [20_000, 32_000];
 
 /** Starts a program and waits until it answers. Throws with its output if it does not. */
 export async function startDaemon(options: DaemonOptions): Promise<Part> {
@@ -59,15 +60,29 @@ export async function startDaemon(options: DaemonOptions): Promise<Part> {
   };
 }
 
-/** A port of loopback that is free now. */
+/**
+ * A port of loopback that is free now. It is below those that systems give to outgoing connections
+ * and to servers that ask for any, so that it stays free while its part is dead between two lives.
+ */
 export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(...portRange);
+    if (await isFree(port)) return port;
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
+  server.listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EADDRINUSE") return false;
+    throw error;
+  }
   server.close();
   await once(server, "close");
-  return port;
+  return true;
 }
 
 async function untilReady(child: ChildProcess, { isReady }: DaemonOptions): Promise<void> {

@@ -81,12 +81,23 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   }
 }
 
-/** Spans per second that a server takes durably with the generator beside it. */
-export async function measureLimit(
+/**
+ * Spans per second that a server can take for ever, with the generator beside it: those that it
+ * acknowledged, by the time until all of them were in blocks. For a short time it takes many more,
+ * and stores them later.
+ */
+async function measureLimit(dir: string, print: (line: string) => void): Promise<number> {
+  const { load, seconds } = await loadFully(dir, "");
+  const limit = Math.floor(load.acknowledgedSpans / seconds);
+  print(`limit: ${load.acknowledgedSpansPerSecond} spans/s taken durably, ${limit} stored as well`);
+  return limit;
+}
+
+/** Loads a server as fast as it takes; `seconds` from the first span until all are in blocks. */
+async function loadFully(
   dir: string,
-  print: (line: string) => void,
-  config = "",
-): Promise<number> {
+  config: string,
+): Promise<{ load: LoadSummary; seconds: number }> {
   const server = await startSpoorProcess({
     dataDir: join(dir, "limit"),
     config: multiTenancy + config,
@@ -94,12 +105,12 @@ export async function measureLimit(
   });
   try {
     await server.ready();
-    const { summary } = await runLoad(server, {
-      spansPerSecond: 0,
-      durationMs: measureSeconds * 1000,
-    });
-    print(`limit: ${summary.acknowledgedSpansPerSecond} spans/s taken durably`);
-    return summary.acknowledgedSpansPerSecond;
+    const startMs = performance.now();
+    const durationMs = measureSeconds * 1000;
+    const { summary: load } = await runLoad(server, { spansPerSecond: 0, durationMs });
+    const code = await server.stop();
+    if (code !== 0) throw new Error(`the server ended with ${code}: ${server.log()}`);
+    return { load, seconds: (performance.now() - startMs) / 1000 };
   } finally {
     await server.kill();
   }
@@ -196,7 +207,9 @@ export async function runOverload(
   durationMs: number,
   print: (line: string) => void,
 ): Promise<OverloadResult> {
-  const limit = await measureLimit(dir, print, smallServer);
+  const { load: taken } = await loadFully(dir, smallServer);
+  const limit = taken.acknowledgedSpansPerSecond;
+  print(`limit: ${limit} spans/s taken durably`);
   const dataDir = join(dir, "overload");
   const server = await startSpoorProcess({
     dataDir,

@@ -29,7 +29,7 @@ beforeAll(async () => {
     spreadNano: hourNano,
   });
   expect([built.files.length, built.spans]).toEqual([blocks, blocks * spansPerBlock]);
-}, 1_200_000);
+});
 
 afterAll(async () => {
   await rm(dir, { recursive: true, force: true });

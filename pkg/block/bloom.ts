@@ -7,7 +7,6 @@
  * reads one shard. FORMAT.md describes the bytes; the hashes are part of the format.
  */
 import bloomFilters from "bloom-filters";
-import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { bloomHash } from "#pkg/otlp/trace-hash.ts";
 
@@ -16,7 +15,7 @@ const { BloomFilter } = bloomFilters;
 /** False positives of a filter that has all the room it wants. */
 export const bloomRate = 0.01;
 /** Bits of one shard at the most: 16 KiB. */
-const shardBitsMax = 16 * 1024 * 8;
+export const shardBitsMax: number = 16 * 1024 * 8;
 
 /** How to read a filter's bytes. */
 export interface BloomShape {
@@ -24,12 +23,6 @@ export interface BloomShape {
   bitsPerShard: number;
   hashes: number;
 }
-
-export const bloomShapeSchema: z.ZodType<BloomShape> = z.object({
-  shards: z.number().int().positive().max(1_000_000),
-  bitsPerShard: z.number().int().positive().max(shardBitsMax).multipleOf(8),
-  hashes: z.number().int().min(1).max(16),
-});
 
 export interface BloomBytes extends BloomShape {
   /** One byte string per shard, each `bitsPerShard / 8` long. */

@@ -10,7 +10,8 @@
 import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { type BloomBytes, type BloomShape, bloomShapeSchema } from "./bloom.ts";
+import type { BloomBytes, BloomShape } from "./bloom.ts";
+import { bloomShapeSchema } from "./bloom-schema.ts";
 import { packJson, unpackJson } from "./packed-json.ts";
 import { type Place, placeSchema } from "./place.ts";
 import type { Segment } from "./stitch.ts";

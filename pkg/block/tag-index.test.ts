@@ -6,7 +6,8 @@ import { formatAttributesJson } from "#pkg/otlp/json-encode.ts";
 import type { KeyValue } from "#pkg/otlp/otlp.ts";
 import { Findings } from "./findings.ts";
 import { buildTagIndex } from "./tag-build.ts";
-import { mayHoldValue, mergeTagIndexes, type TagEntry, type TagIndex } from "./tag-index.ts";
+import { mergeTagIndexes, type TagEntry, type TagIndex } from "./tag-index.ts";
+import { mayHoldValue } from "./tag-values.ts";
 import { countInts, topCounts, wordsOf } from "./value-counts.ts";
 import { checkMergedTags, checkTags } from "./verify-tags.ts";
 

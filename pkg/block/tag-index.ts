@@ -5,11 +5,10 @@
  * For each key and type: how many values there are, minimum and maximum of numbers, and the
  * distinct values with their counts if they are few, else the most frequent ones and, in a row
  * group, a bloom filter of all. Attributes in the rest lists appear under the
- * same names as columns do. tag-build.ts makes it.
+ * same names as columns do. tag-build.ts makes it,
+ * tag-schema.ts checks one that was read, tag-values.ts asks it.
  */
-import { z } from "zod";
-import { SpoorError } from "#pkg/errors/errors.ts";
-import { BloomShard, bloomShard, type BloomShape, bloomShapeSchema, bytesHasher } from "./bloom.ts";
+import type { BloomShape } from "./bloom.ts";
 
 /** Most values listed per key. */
 export const valuesMax = 1000;
@@ -48,6 +47,7 @@ export interface TagEntry {
 
 /** What a span has several of, each with attributes of its own. */
 export type ItemScope = "event" | "link";
+export const itemScopes: readonly ItemScope[] = ["event", "link"];
 
 export interface TagIndex {
   /** Most frequent keys first. */
@@ -59,88 +59,6 @@ export interface TagIndex {
    * others it says nothing: indexes of version 1 have none of them.
    */
   covers: readonly ItemScope[];
-}
-
-const count: z.ZodType<number> = z.number().int().nonnegative();
-/** The fields of an entry that its list of keys has in every version. */
-export const entryFacts: {
-  key: z.ZodString;
-  type: z.ZodType<TagType>;
-  rows: z.ZodType<number>;
-  min: z.ZodOptional<z.ZodString>;
-  max: z.ZodOptional<z.ZodString>;
-  truncated: z.ZodBoolean;
-} = {
-  key: z.string(),
-  type: z.enum(["string", "int64", "double", "bool", "other"]),
-  rows: count,
-  min: z.string().max(40).optional(),
-  max: z.string().max(40).optional(),
-  truncated: z.boolean(),
-};
-export const valuesSchema: z.ZodType<TagEntry["values"]> = z
-  .array(z.tuple([z.string(), count]))
-  .max(valuesMax);
-const entrySchema: z.ZodType<TagEntry> = z.object({
-  ...entryFacts,
-  values: valuesSchema,
-  bloom: z.object({ shape: bloomShapeSchema, shards: z.array(z.base64()) }).optional(),
-});
-const itemScopes: readonly ItemScope[] = ["event", "link"];
-/** A scope that this code does not know is of no use to it. */
-export const coversSchema: z.ZodType<ItemScope[]> = z
-  .array(z.string().max(100))
-  .max(16)
-  .default([])
-  .transform((names) => itemScopes.filter((scope) => names.includes(scope)));
-const indexSchema: z.ZodType<TagIndex> = z.object({
-  entries: z.array(entrySchema).max(keysMax),
-  truncated: z.boolean(),
-  covers: coversSchema,
-});
-
-/** Checks what was read from a block. Throws Corrupt. */
-export function parseTagIndex(value: unknown): TagIndex {
-  const parsed = indexSchema.safeParse(value);
-  const wrong = parsed.success
-    ? parsed.data.entries.find(({ bloom }) => bloom && bloom.shards.length !== bloom.shape.shards)
-    : undefined;
-  if (parsed.success && wrong === undefined) return parsed.data;
-  const why = wrong === undefined ? parsed.error!.message : `key ${wrong.key} lacks filter shards`;
-  throw new SpoorError("Corrupt", `tag index is not valid: ${why.slice(0, 300)}`);
-}
-
-/** Whether a row group with this index can hold `key` = `text` of that type. */
-export function mayHoldValue(index: TagIndex, key: string, type: TagType, text: string): boolean {
-  const entry = index.entries.find((e) => e.key === key && e.type === type);
-  return entry === undefined ? index.truncated : new TagValues(entry).mayHold(text);
-}
-
-/** The values of one key, opened for look-ups. */
-export class TagValues {
-  readonly #entry: TagEntry;
-  readonly #values: ReadonlySet<string>;
-  readonly #shards = new Map<number, BloomShard>();
-
-  constructor(entry: TagEntry) {
-    this.#entry = entry;
-    this.#values = new Set(entry.values.map(([text]) => text));
-  }
-
-  /** Whether the key can have this value, given as text. Throws Corrupt for a damaged filter. */
-  mayHold(text: string): boolean {
-    if (this.#values.has(text)) return true;
-    const { truncated, bloom } = this.#entry;
-    if (!truncated || bloom === undefined) return truncated;
-    const bytes = Buffer.from(text, "utf8");
-    const index = bloomShard(bloom.shape, bytes, bytesHasher);
-    let shard = this.#shards.get(index);
-    if (shard === undefined) {
-      shard = new BloomShard(bloom.shape, Buffer.from(bloom.shards[index], "base64"), bytesHasher);
-      this.#shards.set(index, shard);
-    }
-    return shard.mayHold(bytes);
-  }
 }
 
 /** The index of a block from those of its row groups; without filters, which stay per row group. */

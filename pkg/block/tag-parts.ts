@@ -9,18 +9,11 @@
  */
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { bloomShapeSchema } from "./bloom.ts";
+import { bloomShapeSchema } from "./bloom-schema.ts";
 import { packJson, unpackJson } from "./packed-json.ts";
 import { type PartWriter, type Place, placeSchema } from "./place.ts";
-import {
-  coversSchema,
-  entryFacts,
-  keysMax,
-  parseTagIndex,
-  type TagEntry,
-  type TagIndex,
-  valuesSchema,
-} from "./tag-index.ts";
+import { keysMax, type TagEntry, type TagIndex } from "./tag-index.ts";
+import { coversSchema, entryFacts, parseTagIndex, valuesSchema } from "./tag-schema.ts";
 
 /** The values of a key, and the filter of all of them. */
 export type TagValuesPart = Pick<TagEntry, "values" | "bloom">;

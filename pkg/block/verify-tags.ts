@@ -11,13 +11,8 @@ import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
 import type { AnyValue, KeyValue } from "#pkg/otlp/otlp.ts";
 import { type Findings } from "./findings.ts";
 import { intrinsicColumns } from "./tag-build.ts";
-import {
-  type ItemScope,
-  type TagEntry,
-  type TagIndex,
-  type TagType,
-  TagValues,
-} from "./tag-index.ts";
+import type { ItemScope, TagEntry, TagIndex, TagType } from "./tag-index.ts";
+import { TagValues } from "./tag-values.ts";
 
 /** What the rows have of one key and type. */
 interface Truth {

@@ -3,7 +3,7 @@
  * is certain; true may be wrong: not everything is in the index (ids), and old indexes have less.
  */
 import type { TagEntry, TagIndex, TagType } from "#pkg/block/tag-index.ts";
-import { TagValues } from "#pkg/block/tag-index.ts";
+import { TagValues } from "#pkg/block/tag-values.ts";
 import type { FieldExpr, IntrinsicName, Reference, Static } from "#pkg/traceql/ast.ts";
 import { referencesOf } from "./filter.ts";
 import {

@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { readStored } from "#integration/parts/stored.ts";
-import { runOverload, runSoak } from "#integration/soak/soak.ts";
-import { soakProblems, summaryLines } from "#integration/soak/report.ts";
+import { runOverload, runSoak } from "./soak.ts";
+import { soakProblems, summaryLines } from "./report.ts";
 import { parseDuration } from "#pkg/config/duration.ts";
 
 let dir: string;

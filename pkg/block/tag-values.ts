@@ -1,0 +1,36 @@
+/** Questions to a tag index (tag-index.ts): can a row group hold this value? */
+import { BloomShard, bloomShard, bytesHasher } from "./bloom.ts";
+import type { TagEntry, TagIndex, TagType } from "./tag-index.ts";
+
+/** Whether a row group with this index can hold `key` = `text` of that type. */
+export function mayHoldValue(index: TagIndex, key: string, type: TagType, text: string): boolean {
+  const entry = index.entries.find((e) => e.key === key && e.type === type);
+  return entry === undefined ? index.truncated : new TagValues(entry).mayHold(text);
+}
+
+/** The values of one key, opened for look-ups. */
+export class TagValues {
+  readonly #entry: TagEntry;
+  readonly #values: ReadonlySet<string>;
+  readonly #shards = new Map<number, BloomShard>();
+
+  constructor(entry: TagEntry) {
+    this.#entry = entry;
+    this.#values = new Set(entry.values.map(([text]) => text));
+  }
+
+  /** Whether the key can have this value, given as text. Throws Corrupt for a damaged filter. */
+  mayHold(text: string): boolean {
+    if (this.#values.has(text)) return true;
+    const { truncated, bloom } = this.#entry;
+    if (!truncated || bloom === undefined) return truncated;
+    const bytes = Buffer.from(text, "utf8");
+    const index = bloomShard(bloom.shape, bytes, bytesHasher);
+    let shard = this.#shards.get(index);
+    if (shard === undefined) {
+      shard = new BloomShard(bloom.shape, Buffer.from(bloom.shards[index], "base64"), bytesHasher);
+      this.#shards.set(index, shard);
+    }
+    return shard.mayHold(bytes);
+  }
+}
