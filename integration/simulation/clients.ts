@@ -25,6 +25,8 @@ const minute = 60_000;
 /** The log remembers requests for 10 minutes: whoever sends again later may be counted twice. */
 const retriesEndMs: number = 8 * minute;
 const clientTimeoutMs = 30_000;
+/** A client that never hears of its acknowledgement sends again what may be stored by now. */
+const answerLostChance = 0.1;
 /** What an error of a client's request may be while the world is bad. */
 const retryable: ReadonlySet<string> = new Set(["Unavailable", "LimitExceeded", "Timeout"]);
 
@@ -85,7 +87,7 @@ export class Clients {
   }
 
   async #push(life: Life, request: SentRequest): Promise<void> {
-    const { time, trace, onProblem } = this.#options;
+    const { time, trace, dice, onProblem } = this.#options;
     const { name, tenant, body, spans } = request;
     const abort = new AbortController();
     this.pushes++;
@@ -105,6 +107,7 @@ export class Clients {
       request.acknowledgedMs = Math.min(request.acknowledgedMs, time.nowMs);
       const spanIds = spans.map(({ spanId }) => spanId.replace(/^0+/, "")).join();
       trace.add(time.nowMs, `${name} of ${tenant}: spans ${spanIds} acknowledged`);
+      if (dice.chance(answerLostChance)) this.#later(request, retriesEndMs);
     } catch (thrown) {
       if (life.gate.isDead || abort.signal.aborted) return;
       timeout.run = undefined;
@@ -117,9 +120,9 @@ export class Clients {
   }
 
   /** Sends the same bytes again, most of the time. */
-  #later(request: SentRequest): void {
+  #later(request: SentRequest, waitMaxMs: number = 90_000): void {
     const { time, dice } = this.#options;
-    const waitMs = dice.magnitude(200, 90_000);
+    const waitMs = dice.magnitude(200, waitMaxMs);
     const isTooLate = time.nowMs + waitMs > request.firstSentMs + retriesEndMs;
     if (isTooLate || dice.chance(0.2)) return;
     time.after(waitMs, () => {

@@ -1,5 +1,7 @@
 /** Questions to the running process, each with what the model says about its answer. */
 import type { Frontend } from "#modules/frontend/frontend.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
 import type { Model, SentRequest, SentTrace } from "./model.ts";
 
 /** How a question was answered: "full", "partial", "missing", or "error 503" and the like. */
@@ -48,8 +50,9 @@ export async function askTrace(
     return { kind: "missing", why: "", problems };
   }
   if (reply.status !== 200) return failed(about, reply);
-  const found = spansIn(reply.text);
-  const problems = checkNames(about, found, spans);
+  const { trace } = JSON.parse(reply.text) as { trace: JsonTrace };
+  const found = spansIn(trace);
+  const problems = checkSpans(about, found, spans);
   const isPartial = reply.text.includes('"status":"PARTIAL"');
   if (isPartial !== (reply.partial !== null)) problems.push(`${about}: header and body differ`);
   const missing = isPartial ? [] : must.filter((id) => !found.some(({ spanId }) => spanId === id));
@@ -58,35 +61,56 @@ export async function askTrace(
 }
 
 /** Each span once, and as it was sent. */
-function checkNames(
+function checkSpans(
   about: string,
-  found: readonly { spanId: string; name: string }[],
+  found: readonly FoundSpan[],
   sent: SentTrace["spans"],
 ): string[] {
-  const names = new Map(sent.map(({ spec }) => [spec.spanId, spec.name]));
+  const specs = new Map(sent.map(({ spec }) => [spec.spanId, spec]));
   const problems: string[] = [];
   const seen = new Set<string>();
-  for (const { spanId, name } of found) {
+  for (const { spanId, facts } of found) {
     if (seen.has(spanId)) problems.push(`${about}: has span ${spanId} twice`);
     seen.add(spanId);
-    if (names.get(spanId) !== name) problems.push(`${about}: span ${spanId} is named ${name}`);
+    const spec = specs.get(spanId);
+    const expected = spec === undefined ? "nothing" : factsOf(spec);
+    if (facts !== expected) problems.push(`${about}: has ${facts}, sent was ${expected}`);
   }
   return problems;
 }
 
 interface JsonSpan {
   spanId: string;
-  name: string;
+  attributes?: { key: string }[];
 }
 
-function spansIn(text: string): JsonSpan[] {
-  const { trace } = JSON.parse(text) as {
-    trace: { resourceSpans?: { scopeSpans: { spans: JsonSpan[] }[] }[] };
-  };
-  const scopes = (trace.resourceSpans ?? []).flatMap(({ scopeSpans }) => scopeSpans);
-  return scopes
-    .flatMap(({ spans }) => spans)
-    .map(({ spanId, name }) => ({ spanId: Buffer.from(spanId, "base64").toString("hex"), name }));
+interface JsonTrace {
+  resourceSpans?: { resource: object; scopeSpans: { spans: JsonSpan[] }[] }[];
+}
+
+interface FoundSpan {
+  spanId: string;
+  /** All that it says, and its resource. */
+  facts: string;
+}
+
+/** What an answer must say of a span. */
+function factsOf(spec: SpanSpec): string {
+  const text = formatTraceJson(traceDataOf([spec]), { dialect: "tempo", key: "resourceSpans" });
+  return spansIn(JSON.parse(text) as JsonTrace)[0].facts;
+}
+
+function spansIn({ resourceSpans = [] }: JsonTrace): FoundSpan[] {
+  return resourceSpans.flatMap(({ resource, scopeSpans }) => {
+    const spans = scopeSpans.flatMap((scope) => scope.spans);
+    return spans.map((span) => {
+      const { spanId, attributes = [] } = span;
+      // Their order means nothing.
+      const sorted = attributes.toSorted((a, b) => (a.key < b.key ? -1 : 1));
+      const facts = JSON.stringify({ ...span, attributes: sorted, resource });
+      return { spanId: Buffer.from(spanId, "base64").toString("hex"), facts };
+    });
+  });
 }
 
 /** Searches for the spans of a request and counts them. */

@@ -13,6 +13,8 @@ export type StoreMood =
   | "silent"
   /** Commits have their effect, and no answer says so. */
   | "answers lost"
+  /** Blocks are written and read, and no commit comes through. */
+  | "no commits"
   /** One tenant's folder fails. */
   | "one tenant"
   | "slow";
@@ -26,6 +28,7 @@ const storeMoods: readonly StoreMood[] = [
   "down",
   "silent",
   "answers lost",
+  "no commits",
   "one tenant",
   "slow",
 ];
@@ -84,6 +87,8 @@ export class Weather {
       case "answers lost":
         if (kind === "putIfAbsent") return "after";
         return kind === "get" && key.endsWith(".json") ? "before" : "none";
+      case "no commits":
+        return kind === "putIfAbsent" ? "before" : "none";
       case "one tenant":
         return key.startsWith(`${this.#tenant}/`) ? "before" : "none";
       default:

@@ -4,7 +4,7 @@
  * the main thread and ends itself, and the pool starts another one.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { wasmMemory } from "parquet-wasm";
+import { libraryMemoryBytes } from "#pkg/block/parquet-library.ts";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
@@ -37,8 +37,7 @@ const jobs = new BlockJobs(options);
 export default async function run({ id, job }: WorkerTask): Promise<WorkerAnswer> {
   try {
     const answer: WorkerAnswer = { answer: await jobs.run(job) };
-    const memory = wasmMemory() as { buffer: ArrayBuffer };
-    if (memory.buffer.byteLength > options.memoryBytesMax) end(id, "memory", answer);
+    if (libraryMemoryBytes() > options.memoryBytesMax) end(id, "memory", answer);
     return answer;
   } catch (error) {
     const answer: WorkerAnswer = { error: errorToData(error) };

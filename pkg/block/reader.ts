@@ -7,8 +7,6 @@ import type { Arena } from "#pkg/bytes/arena.ts";
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/objstore.ts";
-import { decodeArrow } from "./arrow-read.ts";
-import { sliceColumn } from "./arrow-write.ts";
 import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
 import { type BlockPlace, BlockSource, type ByteRange, type HoldOptions } from "./block-source.ts";
 import {
@@ -20,8 +18,10 @@ import {
 import { decodeSegments, type Directory } from "./index-section.ts";
 import { decodePages, type Page, pagesOfRows, rangesOfRows, type RowRange } from "./pages.ts";
 import { decodeChunk } from "./chunk-decode.ts";
-import { ParquetReader } from "./parquet.ts";
+import type { ParquetReader } from "./parquet.ts";
+import { loadParquetLibrary } from "./parquet-library.ts";
 import { checkPart } from "./place.ts";
+import { sliceColumn } from "./slice-column.ts";
 import type { Segment } from "./stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { decodeThrift } from "./thrift.ts";
@@ -116,6 +116,7 @@ export class BlockReader {
     }
     const left = names.filter((name) => !columns.has(name));
     if (left.length === 0) return batchOf(rows, columns);
+    const { decodeArrow } = await loadParquetLibrary();
     const parquet = await this.#openParquet(options);
     const ipc = await parquet.read({ rowGroup, columns: left, rows, range });
     for (const [name, column] of decodeArrow(ipc, rows)) columns.set(name, column);
@@ -190,10 +191,11 @@ export class BlockReader {
 
   /** The Parquet reader reads the offset indexes of all chunks when it opens. */
   async #openOffsetIndexes(options: ReadOptions | undefined): Promise<ParquetReader> {
+    const library = await loadParquetLibrary();
     const ranges = this.rowGroups.flatMap(({ columns }) => columns.map(offsetIndexOf));
     const release = await this.#source.hold(ranges, options);
     try {
-      return await ParquetReader.open(this.#source);
+      return await library.ParquetReader.open(this.#source);
     } finally {
       release();
     }
