@@ -340,7 +340,10 @@ describe("a log that cannot take more", () => {
 
   it("fails in one partition: the retry stores what is missing and doubles nothing", async () => {
     const running = await start();
-    const specs = Array.from({ length: 40 }, () => spec());
+    // Ten spans in each partition.
+    const specs = Array.from({ length: 40 }, (_, i) =>
+      spec({ traceId: idInPartition(i % partitionCount) }),
+    );
     const body = bodyOf(specs);
     const broken = "/p2/";
     let failures = 0;

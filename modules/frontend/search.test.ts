@@ -238,28 +238,32 @@ describe("searchNewest", () => {
   it.each([
     ["heads", fc.constant(false), 2000],
     ["blocks and heads", fc.boolean(), 150],
-  ])("gives the oracle's answer however spans are cut: %s", async (_, blocks, numRuns) => {
-    await fc.assert(
-      fc.asyncProperty(
-        chunks(blocks),
-        queryOf,
-        async (all, { start, length, limit, spansPerTrace, options, condition }) => {
-          const spans = await build(all);
-          const range = { startNano: BigInt(start), endNano: BigInt(start + length) };
-          const filter = filterOf(condition);
-          const query = { tenant, ...range, limit, spansPerTrace, filter, signal };
-          const result = await searchNewest(spans.both, query, { ...most, ...options });
-          const specs = all.flatMap((one) => one.specs);
-          const asked = { limit, spansPerTrace, condition };
-          expect(result.traces).toEqual(oracleSearch(specs, range, asked));
-          expect(result.failures).toEqual([]);
-          expect(result.stats.completedJobs).toBe(result.stats.totalJobs);
-          expect(spans.pins).toBe(0);
-        },
-      ),
-      { numRuns },
-    );
-  });
+  ])(
+    "gives the oracle's answer however spans are cut: %s",
+    { timeout: 300_000 },
+    async (_, blocks, numRuns) => {
+      await fc.assert(
+        fc.asyncProperty(
+          chunks(blocks),
+          queryOf,
+          async (all, { start, length, limit, spansPerTrace, options, condition }) => {
+            const spans = await build(all);
+            const range = { startNano: BigInt(start), endNano: BigInt(start + length) };
+            const filter = filterOf(condition);
+            const query = { tenant, ...range, limit, spansPerTrace, filter, signal };
+            const result = await searchNewest(spans.both, query, { ...most, ...options });
+            const specs = all.flatMap((one) => one.specs);
+            const asked = { limit, spansPerTrace, condition };
+            expect(result.traces).toEqual(oracleSearch(specs, range, asked));
+            expect(result.failures).toEqual([]);
+            expect(result.stats.completedJobs).toBe(result.stats.totalJobs);
+            expect(spans.pins).toBe(0);
+          },
+        ),
+        { numRuns },
+      );
+    },
+  );
 
   it("reads a head only where it is beyond the snapshot's transaction", async () => {
     const spans = new TestSpans();

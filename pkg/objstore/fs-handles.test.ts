@@ -117,13 +117,17 @@ test("a file that is in use stays open, whatever happens to its name", async () 
 });
 
 test("keeps the files that were used last, and closes what nobody uses", async () => {
-  const handles = new FileHandles({ filesMax: 3, lookEveryMs: 20 });
   const paths = ["a", "b", "c", "d"].map((name) => join(base, name));
   for (const path of paths) await writeFile(path, path);
   const [a, b, c, d] = paths;
-  for (const path of [a, b, c, a, d]) expect(await handles.withFile(path, textOf)).toBe(path);
-  expect(handles.paths).toEqual([c, a, d]);
+  // No look comes in between, however long these reads take.
+  const kept = new FileHandles({ filesMax: 3, lookEveryMs: 3_600_000 });
+  for (const path of [a, b, c, a, d]) expect(await kept.withFile(path, textOf)).toBe(path);
+  expect(kept.paths).toEqual([c, a, d]);
   expect((await openBelow(base)).sort()).toEqual([a, c, d]);
+  for (const path of kept.paths) await kept.drop(path);
+  const handles = new FileHandles({ filesMax: 3, lookEveryMs: 20 });
+  for (const path of [a, b, c, a, d]) expect(await handles.withFile(path, textOf)).toBe(path);
   await until(() => handles.paths.length === 0);
   await until(async () => (await openBelow(base)).length === 0);
   // And begins again.

@@ -219,6 +219,9 @@ test("hedge: the share bounds second requests", async () => {
     await read;
   }
   const reads = Array.from({ length: 50 }, () => store.getRange("k", 0, 1));
+  // A slow moment in the quick reads makes the delay long: the second requests are waited for.
+  await held.until(16 + 50 + 4);
+  // More of them would come now.
   await new Promise((resolve) => setTimeout(resolve, 60));
   for (const { go } of held.held) go();
   await Promise.all(reads);

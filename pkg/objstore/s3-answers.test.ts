@@ -37,7 +37,7 @@ afterEach(async () => {
 });
 
 async function serve(
-  answer: (request: Seen) => Answer,
+  answer: (request: Seen) => Answer | Promise<Answer>,
   over: Partial<S3Options> = {},
 ): Promise<{ store: ObjectStore; seen: Seen[] }> {
   const seen: Seen[] = [];
@@ -46,7 +46,7 @@ async function serve(
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     const { method = "", url = "", headers } = request;
     seen.push({ method, url, headers, body: Buffer.concat(chunks) });
-    const { status, headers: sent = {}, body = "", cutOff } = answer(seen.at(-1)!);
+    const { status, headers: sent = {}, body = "", cutOff } = await answer(seen.at(-1)!);
     response.writeHead(status, sent);
     if (cutOff === true) response.write(body, () => response.destroy());
     else response.end(body);
@@ -196,14 +196,21 @@ test("checksums when_required: none is sent nor asked for", async () => {
 
 test("an upload in parts that fails is aborted, and its parts are checked each", async () => {
   const bytes = new Uint8Array(12 * 1024 * 1024).fill(7);
-  const answer = ({ method, url }: Seen): Answer => {
+  // The second of three parts fails when all have come: none is cut off, or seen after the end.
+  const allParts = Promise.withResolvers<void>();
+  let parts = 0;
+  const answer = async ({ method, url }: Seen): Promise<Answer> => {
+    if (url.includes("partNumber") && ++parts === 3) allParts.resolve();
     if (method === "POST" && url.includes("uploads")) {
       const body =
         '<?xml version="1.0"?><InitiateMultipartUploadResult><UploadId>up1</UploadId>' +
         "</InitiateMultipartUploadResult>";
       return { status: 200, body };
     }
-    if (url.includes("partNumber=2")) return { status: 503, body: xml("SlowDown") };
+    if (url.includes("partNumber=2")) {
+      await allParts.promise;
+      return { status: 503, body: xml("SlowDown") };
+    }
     if (method === "DELETE") return { status: 204 };
     return { status: 200, headers: { etag: '"e"' } };
   };

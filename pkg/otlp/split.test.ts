@@ -118,7 +118,7 @@ describe("splitRequest", () => {
       }),
       { numRuns: 3000 },
     );
-  });
+  }, 300_000);
 
   test("truncation at each byte is refused", () => {
     const bytes = capture();
