@@ -59,8 +59,9 @@ test("own spans go to the endpoint: queries, and heads with their cut and commit
 });
 
 test("nothing is sent without an endpoint, and a process does not trace itself unasked", async () => {
-  const config = `server: {tracing_endpoint: "http://localhost:43189"}\nreceivers: {http_port: 43189}`;
-  const args = ["--otlp-http-port", "43189"];
+  // Not one of those that the system gives to whoever asks for any: it would be taken now and then.
+  const config = `server: {tracing_endpoint: "http://localhost:24318"}\nreceivers: {http_port: 24318}`;
+  const args = ["--otlp-http-port", "24318"];
   const refused = await runServe({ dataDir: join(dir, "self"), config, args });
   expect(refused.code).toBe(2);
   expect(refused.stderr).toContain("server.tracing_to_self");
