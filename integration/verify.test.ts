@@ -147,7 +147,7 @@ describe("what is wrong is seen", () => {
 });
 
 test("metrics tell the same, and nothing checked is no success", async () => {
-  const args = ["--duration", "5s", "--interval", "100ms", "--metrics", "127.0.0.1:0"];
+  const args = ["--duration", "4s", "--interval", "100ms", "--metrics", "127.0.0.1:0"];
   const io = recordIo();
   const places = ["--endpoint", spoor.otlpHttp, "--query-endpoint", spoor.address];
   const running = runCli(["verify", ...places, ...args], io);
