@@ -13,6 +13,8 @@ const config: ViteUserConfig = defineConfig({
     maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // A machine may be busy: what comes in a moment may take some. A test has its own time limit.
+    expect: { poll: { timeout: 30_000 } },
     projects: [
       {
         extends: true,

@@ -28,7 +28,8 @@ let server: SpoorProcess;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "spoor-sdk-"));
-  server = await startSpoorProcess({ dataDir: join(dir, "data") });
+  const config = "log: {free_bytes_min: 1MiB}\n";
+  server = await startSpoorProcess({ dataDir: join(dir, "data"), config });
   await server.ready();
 });
 

@@ -74,8 +74,8 @@ export async function startSpoorProcess(options: SpoorProcessOptions): Promise<S
     ready: () => untilReady(child, address),
     signal: (name) => void child.kill(name),
     exited,
-    stop: () => end(child, "SIGTERM"),
-    kill: async () => void (await end(child, "SIGKILL")),
+    stop: () => end(child, "SIGTERM", exited),
+    kill: async () => void (await end(child, "SIGKILL", exited)),
   };
 }
 
@@ -165,11 +165,12 @@ async function untilReady(child: ChildProcess, address: string): Promise<void> {
   }
 }
 
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number> {
-  if (child.exitCode === null && child.signalCode === null) {
-    const exited = once(child, "exit");
-    child.kill(signal);
-    await exited;
-  }
-  return child.exitCode ?? -1;
+/** `exited` resolves when its output was read to the end too: what it said last is in its log. */
+async function end(
+  child: ChildProcess,
+  signal: NodeJS.Signals,
+  exited: Promise<number>,
+): Promise<number> {
+  if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+  return await exited;
 }

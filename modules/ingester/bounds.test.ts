@@ -46,6 +46,10 @@ describe("memory of heads", () => {
     await using folder = await TempFolder.make();
     const config = { headBytesMax: 8 * 1024 * 1024, readBytes: 64 * 1024 };
     const running = await startIngester({ dir: folder.path, config });
+    // The thread that cuts runs from now on: the start of one may take longer than the second after
+    // which the next head is closed.
+    await running.append("first", makeTrace(1, { partition: 0 }));
+    await running.ingester.flush();
     const small = makeTrace(1, { partition: 0 });
     await running.append("small", small);
     const specs = largeTraces(3000);

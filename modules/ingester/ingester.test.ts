@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { FaultyFs } from "#pkg/spanlog/log-testing.ts";
-import { eventually, expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
+import {
+  eventually,
+  expected,
+  makeTrace,
+  partitionCount,
+  startIngester,
+  TempFolder,
+} from "./testing.ts";
 
 const signal = new AbortController().signal;
 
@@ -40,7 +47,9 @@ describe("ingester", () => {
       dir: folder.path,
       config: { cutSpans: 10, cutAgeMs: 200 },
     });
-    const traces = Array.from({ length: 40 }, () => makeTrace(3));
+    const traces = Array.from({ length: 40 }, (_, i) =>
+      makeTrace(3, { partition: i % partitionCount }),
+    );
     for (const trace of traces) await running.append("t", trace);
     const all = expected(...traces);
     while ((await running.stored("t")).length < all.length) await running.readAll();

@@ -149,8 +149,9 @@ describe("a cutter thread that dies", () => {
   });
 });
 
-it("threads die and the store fails at random: every span is stored exactly once", async () => {
-  for (const seed of [1, 2, 3]) {
+it.each([1, 2, 3])(
+  "threads die and the store fails at random (seed %i): every span is stored exactly once",
+  async (seed) => {
     await using folder = await TempFolder.make();
     using threads = new ThreadWatch();
     const running = await startIngester({
@@ -180,5 +181,5 @@ it("threads die and the store fails at random: every span is stored exactly once
     expect(await running.stored("b")).toEqual(expected(sent.b));
     expect(running.fatal).toEqual([]);
     await running.stop();
-  }
-});
+  },
+);
