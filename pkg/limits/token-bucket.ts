@@ -1,4 +1,10 @@
 /**
+ * Who comes back when told has as much as was missing, but for the rounding of the sums since:
+ * far more than they can lose, far less than anybody notices.
+ */
+const roundingShare = 1e-9;
+
+/**
  * A rate with a burst. What is larger than the burst passes when nothing is owed, and is owed
  * afterwards: so nothing is refused for ever, and the rate holds over time.
  *
@@ -19,7 +25,7 @@ export class TokenBucket {
     this.#free = Math.min(burst, this.#free + (elapsedMs / 1000) * rate.perSecond);
     this.#atMs = nowMs;
     const needed = Math.min(amount, burst);
-    if (this.#free >= needed) {
+    if (this.#free >= needed * (1 - roundingShare)) {
       this.#free -= amount;
       return 0;
     }

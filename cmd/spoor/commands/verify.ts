@@ -67,6 +67,8 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
   try {
     await io.out(`verifying with seed ${seed}\n`);
     await runFor({ durationMs, intervalMs, signal }, verifier);
+    // What was taken a moment ago may be found a moment later.
+    await sleepUnless(signal, verifier.settlingMs);
     if (!signal.aborted) await verifier.runLast();
   } finally {
     stop.release();

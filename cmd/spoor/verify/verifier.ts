@@ -77,6 +77,7 @@ export class Verifier {
   /** Written with their first half only. */
   readonly #late: { dueMs: number; trace: Written }[] = [];
   readonly #recent: Written[] = [];
+  #lastAcknowledgedMs = 0;
   #next = 0;
 
   constructor(options: VerifierOptions) {
@@ -125,6 +126,11 @@ export class Verifier {
       }
     }
     await this.#checkAll(due);
+  }
+
+  /** Until every trace is as old as it is at its first check, milliseconds; 0 if they are. */
+  get settlingMs(): number {
+    return Math.max(0, this.#lastAcknowledgedMs + ages[0].ms - this.#options.clock.nowMs());
   }
 
   /** Checks the newest traces once more, whatever their age. */
@@ -196,6 +202,7 @@ export class Verifier {
 
   #acknowledged(trace: Written): void {
     this.writtenCount++;
+    this.#lastAcknowledgedMs = this.#options.clock.nowMs();
     this.#recent.push(trace);
     if (this.#recent.length > lastPassMax) this.#recent.shift();
     this.#wait(trace, 0);
