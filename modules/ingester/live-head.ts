@@ -2,6 +2,7 @@
  * One tenant's head in one partition: spans, the log range that they came from, their time range.
  */
 import { randomBytes } from "node:crypto";
+import type { ListTracesRequest } from "#pkg/api/query.ts";
 import { Head, type HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
@@ -108,25 +109,35 @@ export interface PinnedData {
 
 /** All spans of a pinned head. */
 export function allSpans({ data }: PinnedData): HeadBatch {
-  return new HeadBatch(
-    data,
-    Uint32Array.from({ length: data.rows }, (_, row) => row),
-  );
+  const rows = new Uint32Array(data.rows);
+  for (let row = 0; row < rows.length; row++) rows[row] = row;
+  return new HeadBatch(data, rows);
+}
+
+/** Whether all spans of a pinned head start in a range of time. */
+export function isInside(
+  { info: { minStartNano, maxStartNano } }: PinnedData,
+  { startNano, endNano }: Pick<ListTracesRequest, "startNano" | "endNano">,
+): boolean {
+  return minStartNano >= startNano && maxStartNano < endNano;
 }
 
 /** The spans of some traces (16 bytes each) of a pinned head. */
 export function spansOfTraces({ data }: PinnedData, ids: Uint8Array): HeadBatch {
-  const codes = traceCodes(data.traceIds, ids);
+  const asked = markTraces(data.traceIds, ids);
   const rows: number[] = [];
   const { trace } = data.perRow;
-  if (codes.size > 0) {
-    for (let row = 0; row < data.rows; row++) if (codes.has(trace[row])) rows.push(row);
+  if (asked !== undefined) {
+    for (let row = 0; row < data.rows; row++) if (asked[trace[row]] === 1) rows.push(row);
   }
   return new HeadBatch(data, Uint32Array.from(rows));
 }
 
-/** Codes of the asked ids; `words` has four big-endian words per id, in the order of codes. */
-function traceCodes(words: Uint32Array, ids: Uint8Array): Set<number> {
+/**
+ * 1 for the code of each asked id, undefined if there is none; `words` has four big-endian words
+ * per id, in the order of codes.
+ */
+function markTraces(words: Uint32Array, ids: Uint8Array): Uint8Array | undefined {
   // By the last word, which is random also in zero-padded 64-bit ids.
   const asked = new Map<number, number[]>();
   const view = new DataView(ids.buffer, ids.byteOffset, ids.byteLength);
@@ -135,7 +146,7 @@ function traceCodes(words: Uint32Array, ids: Uint8Array): Set<number> {
     if (places === undefined) asked.set(view.getUint32(at + 12), [at]);
     else places.push(at);
   }
-  const codes = new Set<number>();
+  const marks = new Uint8Array(words.length >>> 2);
   for (let i = 0; i < words.length; i += 4) {
     const places = asked.get(words[i + 3]);
     const isAsked = places?.some(
@@ -144,9 +155,9 @@ function traceCodes(words: Uint32Array, ids: Uint8Array): Set<number> {
         words[i + 1] === view.getUint32(at + 4) &&
         words[i] === view.getUint32(at),
     );
-    if (isAsked === true) codes.add(i >>> 2);
+    if (isAsked === true) marks[i >>> 2] = 1;
   }
-  return codes;
+  return marks.includes(1) ? marks : undefined;
 }
 
 interface Words {

@@ -18,7 +18,7 @@ import { listTraces } from "#pkg/engine/list-traces.ts";
 import { findTrace, heldTraces, traceDetails } from "#pkg/engine/traces.ts";
 import { countTags } from "#pkg/engine/tags.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
-import { allSpans, LiveHead, spansOfTraces, Undecodable } from "./live-head.ts";
+import { allSpans, isInside, LiveHead, spansOfTraces, Undecodable } from "./live-head.ts";
 import type { CutRecord } from "#pkg/otlp/attribute-cut.ts";
 import { findLargeTraces } from "./large-traces.ts";
 import type {
@@ -284,7 +284,8 @@ export class Partition {
   }
 
   listTraces(pinId: number, headId: number, request: ListTracesRequest): TraceList {
-    return listTraces(allSpans(this.#pins.get(pinId, headId)), request);
+    const head = this.#pins.get(pinId, headId);
+    return listTraces(allSpans(head), request, { isInside: isInside(head, request) });
   }
 
   traceDetails(pinId: number, headId: number, request: TraceDetailsRequest): DetailsAnswer {

@@ -50,6 +50,11 @@ export class BlockJobs {
     this.#blocks = new OpenBlocks(options);
   }
 
+  /** WASM memory of this thread, bytes; it never shrinks. */
+  get wasmBytes(): number {
+    return this.#blocks.wasmBytes;
+  }
+
   /** One job at a time. Throws Corrupt naming the block, NotFound, or what the store throws. */
   async run(job: BlockJob): Promise<BlockJobAnswer> {
     const before = this.#readBytes;

@@ -4,7 +4,6 @@
  * the main thread and ends itself, and the pool starts another one.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { libraryMemoryBytes } from "#pkg/block/parquet-library.ts";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
@@ -35,15 +34,15 @@ const options = workerData as WorkerOptions;
 const jobs = new BlockJobs(options);
 
 export default async function run({ id, job }: WorkerTask): Promise<WorkerAnswer> {
+  let answer: WorkerAnswer;
   try {
-    const answer: WorkerAnswer = { answer: await jobs.run(job) };
-    if (libraryMemoryBytes() > options.memoryBytesMax) end(id, "memory", answer);
-    return answer;
+    answer = { answer: await jobs.run(job) };
   } catch (error) {
-    const answer: WorkerAnswer = { error: errorToData(error) };
+    answer = { error: errorToData(error) };
     if (isPanic(error)) end(id, "panic", answer);
-    return answer;
   }
+  if (jobs.wasmBytes > options.memoryBytesMax) end(id, "memory", answer);
+  return answer;
 }
 
 function end(id: number, reason: LastWords["reason"], answer: WorkerAnswer): never {

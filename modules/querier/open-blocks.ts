@@ -4,6 +4,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { type BlockIndex, type BlockPlace, openBlockIndex } from "#pkg/block/block-index.ts";
+import { ParquetLibrary } from "#pkg/block/parquet-library.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 
 export interface OpenBlocksOptions {
@@ -16,13 +17,15 @@ export interface OpenBlocksOptions {
 export class OpenBlock {
   readonly index: BlockIndex;
   readonly #place: BlockPlace;
+  readonly #library: ParquetLibrary;
   #reader: BlockReader | undefined;
   #opening: Promise<BlockReader> | undefined;
   #uses = 0;
   #isClosed = false;
 
-  constructor(place: BlockPlace, index: BlockIndex) {
+  constructor(place: BlockPlace, index: BlockIndex, library: ParquetLibrary) {
     this.#place = place;
+    this.#library = library;
     this.index = index;
   }
 
@@ -34,7 +37,11 @@ export class OpenBlock {
   /** Throws what `openBlock` does. */
   async reader(): Promise<BlockReader> {
     if (this.#reader !== undefined) return this.#reader;
-    this.#opening ??= openBlock({ ...this.#place, index: this.index });
+    this.#opening ??= openBlock({
+      ...this.#place,
+      index: this.index,
+      library: this.#library,
+    });
     try {
       this.#reader = await this.#opening;
       return this.#reader;
@@ -66,6 +73,7 @@ export class OpenBlocks {
   /** A block that has grown gets a new slot: its size is asked for when it is set. */
   readonly #open: LRUCache<string, { block: OpenBlock }>;
   readonly #opening = new Map<string, Promise<OpenBlock>>();
+  readonly #library = new ParquetLibrary();
 
   constructor({ openBlocksMax, openBlockBytes }: OpenBlocksOptions) {
     this.#open = new LRUCache({
@@ -76,6 +84,11 @@ export class OpenBlocks {
         if (reason !== "set") block.close();
       },
     });
+  }
+
+  /** WASM memory of this thread, bytes; it never shrinks. */
+  get wasmBytes(): number {
+    return this.#library.memoryBytes;
   }
 
   /**
@@ -105,7 +118,7 @@ export class OpenBlocks {
     if (opening === undefined) {
       opening = openBlockIndex(place, { withFooter })
         .then((index) => {
-          const block = new OpenBlock(place, index);
+          const block = new OpenBlock(place, index, this.#library);
           this.#open.set(key, { block });
           return block;
         })

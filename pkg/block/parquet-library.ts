@@ -5,23 +5,24 @@
 import type * as arrow from "./arrow-read.ts";
 import type * as parquet from "./parquet.ts";
 
-type Library = Pick<typeof parquet, "ParquetReader" | "wasmMemoryBytes"> &
+type Loaded = Pick<typeof parquet, "ParquetReader" | "wasmMemoryBytes"> &
   Pick<typeof arrow, "decodeArrow">;
 
-let library: Library | undefined;
+export class ParquetLibrary {
+  #loaded: Loaded | undefined;
 
-/** Loads it, the first time. */
-export async function loadParquetLibrary(): Promise<Library> {
-  if (library !== undefined) return library;
-  const [{ ParquetReader, wasmMemoryBytes }, { decodeArrow }] = await Promise.all([
-    import("./parquet.ts"),
-    import("./arrow-read.ts"),
-  ]);
-  library = { ParquetReader, wasmMemoryBytes, decodeArrow };
-  return library;
-}
+  async load(): Promise<Loaded> {
+    if (this.#loaded !== undefined) return this.#loaded;
+    const [{ ParquetReader, wasmMemoryBytes }, { decodeArrow }] = await Promise.all([
+      import("./parquet.ts"),
+      import("./arrow-read.ts"),
+    ]);
+    this.#loaded = { ParquetReader, wasmMemoryBytes, decodeArrow };
+    return this.#loaded;
+  }
 
-/** Memory of this thread's WASM instance, bytes; 0 while nothing has loaded it. */
-export function libraryMemoryBytes(): number {
-  return library?.wasmMemoryBytes() ?? 0;
+  /** Memory of this thread's WASM instance, bytes; 0 while it was not needed. */
+  get memoryBytes(): number {
+    return this.#loaded?.wasmMemoryBytes() ?? 0;
+  }
 }

@@ -19,7 +19,7 @@ import { decodeSegments, type Directory } from "./index-section.ts";
 import { decodePages, type Page, pagesOfRows, rangesOfRows, type RowRange } from "./pages.ts";
 import { decodeChunk } from "./chunk-decode.ts";
 import type { ParquetReader } from "./parquet.ts";
-import { loadParquetLibrary } from "./parquet-library.ts";
+import { ParquetLibrary } from "./parquet-library.ts";
 import { checkPart } from "./place.ts";
 import { sliceColumn } from "./slice-column.ts";
 import type { Segment } from "./stitch.ts";
@@ -33,6 +33,7 @@ interface BlockContent {
   rowGroups: readonly RowGroupInfo[];
   footerBytes: number;
   source: BlockSource;
+  library: ParquetLibrary;
 }
 
 export class BlockReader {
@@ -46,12 +47,13 @@ export class BlockReader {
   /** Bytes of the index section, with its trailer. */
   readonly indexBytes: number;
   readonly #source: BlockSource;
+  readonly #library: ParquetLibrary;
   readonly #pages = new Map<ColumnChunk, readonly Page[]>();
   #parquet: Promise<ParquetReader> | undefined;
 
   /** Made by `openBlock`. */
   constructor(index: BlockIndex, content: BlockContent) {
-    const { rowGroups, source } = content;
+    const { rowGroups, source, library } = content;
     this.key = index.key;
     this.index = index;
     this.directory = index.directory;
@@ -60,6 +62,7 @@ export class BlockReader {
     this.tailBytes = source.sizeBytes - source.bodyBytes;
     this.indexBytes = this.tailBytes - content.footerBytes - parquetTailBytes;
     this.#source = source;
+    this.#library = library;
   }
 
   /** Memory that it holds while no read is under way, without that of the Parquet reader. */
@@ -116,7 +119,7 @@ export class BlockReader {
     }
     const left = names.filter((name) => !columns.has(name));
     if (left.length === 0) return batchOf(rows, columns);
-    const { decodeArrow } = await loadParquetLibrary();
+    const { decodeArrow } = await this.#library.load();
     const parquet = await this.#openParquet(options);
     const ipc = await parquet.read({ rowGroup, columns: left, rows, range });
     for (const [name, column] of decodeArrow(ipc, rows)) columns.set(name, column);
@@ -191,7 +194,7 @@ export class BlockReader {
 
   /** The Parquet reader reads the offset indexes of all chunks when it opens. */
   async #openOffsetIndexes(options: ReadOptions | undefined): Promise<ParquetReader> {
-    const library = await loadParquetLibrary();
+    const library = await this.#library.load();
     const ranges = this.rowGroups.flatMap(({ columns }) => columns.map(offsetIndexOf));
     const release = await this.#source.hold(ranges, options);
     try {
@@ -221,14 +224,14 @@ export class BlockReader {
   }
 }
 
+/** A block, with its index if that is open already, and the thread's library if it has one. */
+type OpenPlace = BlockPlace & { index?: BlockIndex; library?: ParquetLibrary };
+
 /**
  * Opens a block, or what else an index that is open already belongs to. Throws Corrupt naming the
  * block, NotFound, or what the store throws.
  */
-export async function openBlock(
-  place: BlockPlace & { index?: BlockIndex },
-  options?: ReadOptions,
-): Promise<BlockReader> {
+export async function openBlock(place: OpenPlace, options?: ReadOptions): Promise<BlockReader> {
   try {
     const index = place.index ?? (await openBlockIndex(place, { ...options, withFooter: true }));
     return await open(place, index, options);
@@ -238,7 +241,7 @@ export async function openBlock(
 }
 
 async function open(
-  place: BlockPlace,
+  place: OpenPlace,
   index: BlockIndex,
   options: ReadOptions | undefined,
 ): Promise<BlockReader> {
@@ -254,7 +257,8 @@ async function open(
   const source = new BlockSource(place, segments, tail, trailer.sectionOffset);
   const rowGroups = footerRowGroups(decodeThrift(footer).value);
   checkAgreement(directory, rowGroups);
-  return new BlockReader(index, { rowGroups, footerBytes: footer.length, source });
+  const { library = new ParquetLibrary() } = place;
+  return new BlockReader(index, { rowGroups, footerBytes: footer.length, source, library });
 }
 
 function offsetIndexOf({ offsetIndexOffset, offsetIndexBytes }: ColumnChunk): ByteRange {

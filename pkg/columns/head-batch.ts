@@ -314,13 +314,14 @@ function dictColumn(codes: Uint32Array, dictionary: ByteValues): DictColumn {
 
 function enumColumn(values: Uint32Array, words: readonly string[]): DictColumn {
   const builder = new DictBuilder();
-  const codeOf = new Map<number, number>();
+  const known = new Int32Array(words.length).fill(-1);
   const codes = new Int32Array(values.length);
   for (let i = 0; i < values.length; i++) {
-    let code = codeOf.get(values[i]);
-    if (code === undefined) {
-      code = builder.code(enumWord(words, values[i] | 0));
-      codeOf.set(values[i], code);
+    const value = values[i];
+    let code = value < known.length ? known[value] : -1;
+    if (code < 0) {
+      code = builder.code(enumWord(words, value | 0));
+      if (value < known.length) known[value] = code;
     }
     codes[i] = code;
   }

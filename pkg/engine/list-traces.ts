@@ -36,10 +36,11 @@ export function listTraces(
   const { matched, maybe } = matchTraces(batch, rows, request.filter, hits);
   const first = firstStarts(spans.start, rows, matched, maybe);
   const idOf = (code: number): Uint8Array => valueBytes(dictionary, code);
+  const words = wordsOf(first);
   const order = (a: number, b: number): number =>
-    compareNano(first[b], first[a]) || Buffer.compare(idOf(a), idOf(b));
-  const found = codesOf(matched).sort(order);
-  const kept = found.slice(0, request.limit);
+    compareWords(words, b, a) || Buffer.compare(idOf(a), idOf(b));
+  const found = codesOf(matched);
+  const kept = firstOf(found, request.limit, order);
   const pairs = (some: readonly number[]): { ids: Uint8Array; startNanos: BigInt64Array } => {
     const ids = new Uint8Array(some.length * 16);
     some.forEach((code, i) => ids.set(idOf(code), i * 16));
@@ -54,6 +55,27 @@ export function listTraces(
     ...list,
     maybes: pairs(last === undefined ? others : others.filter((code) => order(code, last) < 0)),
   };
+}
+
+/**
+ * The first `limit` of some codes in an order, in that order. Most of many are looked at once: the
+ * last codes came last, so that the newest of them soon tell which of the others can be left out.
+ */
+function firstOf(
+  codes: readonly number[],
+  limit: number,
+  order: (a: number, b: number) => number,
+): number[] {
+  const kept: number[] = [];
+  let last: number | undefined;
+  for (let i = codes.length - 1; i >= 0; i--) {
+    if (last !== undefined && order(codes[i], last) > 0) continue;
+    kept.push(codes[i]);
+    if (kept.length < 2 * limit + 100) continue;
+    kept.sort(order).length = limit;
+    last = kept.at(-1);
+  }
+  return kept.sort(order).slice(0, limit);
 }
 
 /** Lists of different traces as one of at most `limit`. */
@@ -119,8 +141,17 @@ interface RangeRows {
 
 function rowsInRange(batch: ColumnBatch, request: ListTracesRequest): Uint8Array {
   const spans = new SpanTimes(batch);
+  const words = wordsOf(spans.start);
+  const [from, to] = [splitNano(request.startNano), splitNano(request.endNano)];
   const inRange = new Uint8Array(batch.rows);
-  for (let row = 0; row < batch.rows; row++) if (spans.overlaps(row, request)) inRange[row] = 1;
+  for (let row = 0; row < batch.rows; row++) {
+    const high = words[row * 2 + 1];
+    const low = words[row * 2] >>> 0;
+    if (high > to.high || (high === to.high && low >= to.low)) continue;
+    // Only of those that start before the range it matters when they end.
+    const startsIn = high > from.high || (high === from.high && low >= from.low);
+    if (startsIn || spans.overlaps(row, request)) inRange[row] = 1;
+  }
   return inRange;
 }
 
@@ -131,14 +162,14 @@ function firstStarts(
   matched: Uint8Array,
   maybe: Uint8Array | undefined,
 ): BigInt64Array {
-  const words = new Int32Array(start.buffer, start.byteOffset, start.length * 2);
+  const words = wordsOf(start);
   const firstRow = new Int32Array(traces).fill(-1);
   for (let row = 0; row < codes.length; row++) {
     const code = codes[row];
     if (matched[code] === 0 && (maybe === undefined || maybe[code] === 0)) continue;
     if (inRange !== undefined && inRange[row] === 0) continue;
     const known = firstRow[code];
-    if (known < 0 || isBefore(words, row, known)) firstRow[code] = row;
+    if (known < 0 || compareWords(words, row, known) < 0) firstRow[code] = row;
   }
   const first = new BigInt64Array(traces);
   for (let code = 0; code < traces; code++) {
@@ -147,11 +178,19 @@ function firstStarts(
   return first;
 }
 
-/** Compares 64-bit integers as pairs of words: bigints would cost ten times as much. */
-function isBefore(words: Int32Array, a: number, b: number): boolean {
-  const highA = words[a * 2 + 1];
-  const highB = words[b * 2 + 1];
-  return highA < highB || (highA === highB && words[a * 2] >>> 0 < words[b * 2] >>> 0);
+/** 64-bit integers as pairs of words, the low one first: bigints would cost ten times as much. */
+function wordsOf({ buffer, byteOffset, length }: BigInt64Array): Int32Array {
+  return new Int32Array(buffer, byteOffset, length * 2);
+}
+
+/** Order of the integers `a` and `b` of such pairs. */
+function compareWords(words: Int32Array, a: number, b: number): number {
+  return words[a * 2 + 1] - words[b * 2 + 1] || (words[a * 2] >>> 0) - (words[b * 2] >>> 0);
+}
+
+/** The high word, of any size, and the low one of a time that may be beyond 64 bits. */
+function splitNano(nano: bigint): { high: number; low: number } {
+  return { high: Number(nano >> 32n), low: Number(nano & 0xffff_ffffn) };
 }
 
 /** Marks of traces by code; `maybe` as in `TraceList.maybes`. */
