@@ -5,10 +5,38 @@
 import "./cmd/spoor/compile-cache.js";
 import { availableParallelism } from "node:os";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+/** Files that take longest: they come first, so that no worker is alone with one at the end. */
+const longest: readonly string[] = [
+  "traceql/oracle.real.test.ts",
+  "crash/crash.real.test.ts",
+  "traceql/mutations.real.test.ts",
+  "traceql/needle.real.test.ts",
+  "simulation/simulation.real.test.ts",
+  "bad-input-files.test.ts",
+  "engine/filter.test.ts",
+  "lifecycle.test.ts",
+  "store-faults.test.ts",
+  "crash/crash.test.ts",
+  "verify.test.ts",
+  "search-oracle.test.ts",
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const place = longest.findIndex((name) => moduleId.endsWith(`/${name}`));
+      return place < 0 ? longest.length : place;
+    };
+    return (await super.sort(files)).toSorted((a, b) => rank(a) - rank(b));
+  }
+}
 
 const config: ViteUserConfig = defineConfig({
   test: {
     isolate: false,
+    sequence: { sequencer: LongestFirst },
     // Also on two cores, where the default would be one.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 60_000,

@@ -8,12 +8,12 @@ import { killPoints } from "./kill-points.ts";
 
 const seed = Number(process.env.SPOOR_SEED ?? Date.now() % 1_000_000);
 
-it(`loses and doubles nothing over 20 kills (SPOOR_SEED=${seed})`, async () => {
+it(`loses and doubles nothing over 8 kills (SPOOR_SEED=${seed})`, async () => {
   const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
   try {
-    const result = await runCrashRounds({ rounds: 20, seed, dir });
+    const result = await runCrashRounds({ rounds: 8, seed, dir });
     expect(result).toMatchObject({ lostSpans: 0, doubledSpans: 0, strayObjects: 0, problems: [] });
-    expect(result.acknowledgedSpans).toBeGreaterThan(2000);
+    expect(result.acknowledgedSpans).toBeGreaterThan(800);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

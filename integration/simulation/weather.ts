@@ -7,6 +7,8 @@ export type StoreMood =
   | "fine"
   /** Single calls fail, before or after their effect; bits flip, lists are stale. */
   | "flaky"
+  /** Bits flip on their way, and nothing says so. */
+  | "damaging"
   /** Everything fails at once. */
   | "down"
   /** Nothing is answered; some requests arrive all the same, some of them late. */
@@ -25,6 +27,7 @@ export type DiskMood = "fine" | "failing" | "full" | "slow";
 const storeMoods: readonly StoreMood[] = [
   "flaky",
   "flaky",
+  "damaging",
   "down",
   "silent",
   "answers lost",
@@ -84,6 +87,8 @@ export class Weather {
         return "before";
       case "flaky":
         return this.#dice.below(1000) < this.#perMille ? this.#dice.pick(flakyFaults) : "none";
+      case "damaging":
+        return this.#dice.below(1000) < this.#perMille ? "damaged" : "none";
       case "answers lost":
         if (kind === "putIfAbsent") return "after";
         return kind === "get" && key.endsWith(".json") ? "before" : "none";
