@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Registry } from "prom-client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Shard, ShardQuestions, TraceDetails } from "#pkg/api/query.ts";
+import type { Shard, ShardQuestions, StoredBlock, TraceDetails } from "#pkg/api/query.ts";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { openBlock } from "#pkg/block/reader.ts";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
@@ -21,7 +21,6 @@ import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";
 import { type QuerierConfig, querierConfig } from "./config.ts";
 import { forgeBlock } from "./forge.ts";
 import { Querier } from "./querier.ts";
-import type { StoredBlock } from "./stored-block.ts";
 
 const log = openLog("silent");
 const never = new AbortController().signal;

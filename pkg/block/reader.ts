@@ -26,8 +26,6 @@ import type { Segment } from "./stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { decodeThrift } from "./thrift.ts";
 
-export type { BlockPlace } from "./block-source.ts";
-
 /** What opening a block has found. */
 interface BlockContent {
   rowGroups: readonly RowGroupInfo[];
