@@ -56,6 +56,8 @@ export function summaryLines(result: SoakResult): string[] {
   const gibibytesPerDay = (bytesPerSpan * 1000 * 86_400) / 1024 ** 3;
   return [
     machine(),
+    `${load.sentSpans} spans sent, ${load.acknowledgedSpans} acknowledged, ` +
+      `${result.storedSpans} stored`,
     `${spansPerSecond} spans/s for ${seconds.toFixed(0)} s, ${result.queries} queries beside, ` +
       `latency of requests p50 ${load.latencyMs.p50} ms, p99 ${load.latencyMs.p99} ms`,
     `memory: at most ${mebibytes(mostRss(samples))} MiB` +
