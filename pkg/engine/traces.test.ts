@@ -63,6 +63,36 @@ describe("listTraces", () => {
     expect(two.inspectedSpans).toBe(3);
   });
 
+  it("finds the newest of very many, in any order, on both sides of any word", () => {
+    // Around multiples of 2^32, where the words of two times compare differently.
+    const time = fc
+      .tuple(fc.integer({ min: 0, max: 2 }), fc.integer({ min: -40, max: 40 }))
+      .map(([high, low]) => 2n ** 60n + BigInt(high) * 2n ** 32n + BigInt(low));
+    const edge = fc.oneof({ weight: 4, arbitrary: time }, fc.constantFrom(-1n, 0n, 2n ** 64n));
+    const spans = fc.array(fc.tuple(time, fc.constantFrom(0n, 1n, 30n, 2n ** 32n)), {
+      minLength: 1,
+      maxLength: 900,
+      size: "max",
+    });
+    const limits = fc.oneof(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 1000 }));
+    const orders = fc.constantFrom(1, 0, -1);
+    fc.assert(
+      fc.property(spans, edge, edge, limits, orders, (times, startNano, endNano, limit, order) => {
+        const sorted = times.toSorted(([a], [b]) => order * Number(a - b));
+        const specs = sorted.map(([start, duration], i) =>
+          spanOf(i + 1, 0, 0, { startNano: start, endNano: start + duration }),
+        );
+        const expected = specs
+          .filter((spec) => spec.startNano < endNano && spec.endNano >= startNano)
+          .sort((a, b) => Number(b.startNano - a.startNano) || (a.traceId < b.traceId ? -1 : 1));
+        const list = listTraces(batch(...specs), { startNano, endNano, limit });
+        const ids = expected.slice(0, limit).map(({ traceId }) => traceId);
+        expect(Buffer.from(list.ids).toString("hex")).toBe(ids.join(""));
+        expect(list.truncated).toBe(expected.length > limit);
+      }),
+    );
+  });
+
   it("says Corrupt when columns are missing", () => {
     expect(() => listTraces(batchOf(0, new Map()), { ...range, limit: 1 })).toThrow("lacks");
   });
