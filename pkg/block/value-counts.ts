@@ -1,6 +1,6 @@
 // HOT: runs per value at each cut; measured by `npm run bench` (cut).
 /** Counts how often values occur in a row group, without an object or a bigint per row. */
-import { isValid } from "#pkg/columns/columns.ts";
+import { isValid, wordPairs } from "#pkg/columns/columns.ts";
 
 /** Distinct 64-bit integers: halves and counts of value i are at index i. */
 export interface IntCounts {
@@ -90,9 +90,7 @@ function hashWords(low: number, high: number): number {
 
 /** The word pairs of 64-bit or 32-bit integers, sign-extended. */
 export function wordsOf(values: BigInt64Array | Int32Array): Int32Array {
-  if (values instanceof BigInt64Array) {
-    return new Int32Array(values.buffer, values.byteOffset, values.length * 2);
-  }
+  if (values instanceof BigInt64Array) return wordPairs(values);
   const words = new Int32Array(values.length * 2);
   for (let i = 0; i < values.length; i++) {
     words[i * 2] = values[i];

@@ -121,3 +121,8 @@ export function columnOf<K extends Column["kind"]>(
   }
   return column as Extract<Column, { kind: K }>;
 }
+
+/** 64-bit integers as pairs of words, the low one first: bigints would cost ten times as much. */
+export function wordPairs({ buffer, byteOffset, length }: BigInt64Array): Int32Array {
+  return new Int32Array(buffer, byteOffset, length * 2);
+}

@@ -4,7 +4,7 @@
  * the meaning of answers.
  */
 import type { ListTracesRequest, TraceList } from "#pkg/api/query.ts";
-import { type ColumnBatch, valueBytes } from "#pkg/columns/columns.ts";
+import { type ColumnBatch, valueBytes, wordPairs } from "#pkg/columns/columns.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { evaluateFilter, intrinsicNames } from "./filter.ts";
 import { namesWholeTrace, spanPart } from "./span-part.ts";
@@ -36,7 +36,7 @@ export function listTraces(
   const { matched, maybe } = matchTraces(batch, rows, request.filter, hits);
   const first = firstStarts(spans.start, rows, matched, maybe);
   const idOf = (code: number): Uint8Array => valueBytes(dictionary, code);
-  const words = wordsOf(first);
+  const words = wordPairs(first);
   const order = (a: number, b: number): number =>
     compareWords(words, b, a) || Buffer.compare(idOf(a), idOf(b));
   const found = codesOf(matched);
@@ -141,7 +141,7 @@ interface RangeRows {
 
 function rowsInRange(batch: ColumnBatch, request: ListTracesRequest): Uint8Array {
   const spans = new SpanTimes(batch);
-  const words = wordsOf(spans.start);
+  const words = wordPairs(spans.start);
   const [from, to] = [splitNano(request.startNano), splitNano(request.endNano)];
   const inRange = new Uint8Array(batch.rows);
   for (let row = 0; row < batch.rows; row++) {
@@ -162,7 +162,7 @@ function firstStarts(
   matched: Uint8Array,
   maybe: Uint8Array | undefined,
 ): BigInt64Array {
-  const words = wordsOf(start);
+  const words = wordPairs(start);
   const firstRow = new Int32Array(traces).fill(-1);
   for (let row = 0; row < codes.length; row++) {
     const code = codes[row];
@@ -178,12 +178,7 @@ function firstStarts(
   return first;
 }
 
-/** 64-bit integers as pairs of words, the low one first: bigints would cost ten times as much. */
-function wordsOf({ buffer, byteOffset, length }: BigInt64Array): Int32Array {
-  return new Int32Array(buffer, byteOffset, length * 2);
-}
-
-/** Order of the integers `a` and `b` of such pairs. */
+/** Order of the integers `a` and `b` of word pairs. */
 function compareWords(words: Int32Array, a: number, b: number): number {
   return words[a * 2 + 1] - words[b * 2 + 1] || (words[a * 2] >>> 0) - (words[b * 2] >>> 0);
 }

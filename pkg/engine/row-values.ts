@@ -9,6 +9,7 @@ import {
   isValid,
   valueBytes,
   valueText,
+  wordPairs,
 } from "#pkg/columns/columns.ts";
 import { answers, lookUpCodes, lookUpValidCodes, type Pass, seenCodes, wordsOf } from "./passes.ts";
 import { int64Max, int64Min, type IntRange, type Predicate } from "./predicate.ts";
@@ -139,14 +140,14 @@ function tableOfEntries(entries: BigInt64Array, range: IntRange): Uint8Array {
   return table;
 }
 
-/** Tests integers as word pairs: a bigint per row would cost ten times as much. */
+/** Tests integers as word pairs. */
 function testInts(
   values: BigInt64Array,
   valid: Uint8Array | undefined,
   { min, max, isInside }: IntRange,
   { pending, hits }: Pass,
 ): void {
-  const words = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
+  const words = wordPairs(values);
   const isEmpty = min > max || min > int64Max || max < int64Min;
   const bounds = new Int32Array(
     BigInt64Array.of(min < int64Min ? int64Min : min, max > int64Max ? int64Max : max).buffer,
@@ -181,7 +182,7 @@ function isZeroAlike({ min, max }: IntRange): boolean {
 }
 
 function clamped(values: BigInt64Array): BigInt64Array {
-  const words = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
+  const words = wordPairs(values);
   const out = values.slice();
   for (let row = 0; row < out.length; row++) if (words[row * 2 + 1] < 0) out[row] = 0n;
   return out;
