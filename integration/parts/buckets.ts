@@ -2,6 +2,7 @@
 import { Client } from "minio";
 import type { GcsOptions } from "#pkg/objstore/gcs-options.ts";
 import type { S3Options } from "#pkg/objstore/s3-options.ts";
+import { s3TestOptions } from "#pkg/objstore/s3-testing.ts";
 import type { Part } from "./daemon.ts";
 import { type Minio, minioPassword, minioUser } from "./minio.ts";
 
@@ -19,19 +20,11 @@ export async function makeS3Bucket(minio: Minio, bucket: string): Promise<S3Opti
 
 export function s3Options({ address }: Pick<Minio, "address">, bucket: string): S3Options {
   return {
+    ...s3TestOptions(address),
     bucket,
-    endpoint: address,
     region: "us-east-1",
-    pathStyle: true,
     accessKeyId: minioUser,
     secretAccessKey: minioPassword,
-    sessionToken: "",
-    encryption: "none",
-    kmsKeyId: "",
-    storageClass: "",
-    tags: {},
-    partBytes: 5 * 1024 * 1024,
-    checksums: "when_supported",
   };
 }
 

@@ -82,8 +82,8 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
 }
 
 /**
- * Spans per second that a server can take for ever, with the generator beside it: those that it
- * acknowledged, by the time until all of them were in blocks. For a short time it takes many more,
+ * Spans per second that a server takes and stores: those that it acknowledged, with the generator
+ * beside it, by the time until all of them were in blocks. For a short time it takes many more,
  * and stores them later.
  */
 async function measureLimit(dir: string, print: (line: string) => void): Promise<number> {

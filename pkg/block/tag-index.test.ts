@@ -6,10 +6,16 @@ import { formatAttributesJson } from "#pkg/otlp/json-encode.ts";
 import type { KeyValue } from "#pkg/otlp/otlp.ts";
 import { Findings } from "./findings.ts";
 import { buildTagIndex } from "./tag-build.ts";
-import { mergeTagIndexes, type TagEntry, type TagIndex } from "./tag-index.ts";
-import { mayHoldValue } from "./tag-values.ts";
+import { mergeTagIndexes, type TagEntry, type TagIndex, type TagType } from "./tag-index.ts";
+import { TagValues } from "./tag-values.ts";
 import { countInts, topCounts, wordsOf } from "./value-counts.ts";
 import { checkMergedTags, checkTags } from "./verify-tags.ts";
+
+/** Whether a row group with this index can hold `key` = `text` of that type. */
+function mayHoldValue(index: TagIndex, key: string, type: TagType, text: string): boolean {
+  const entry = index.entries.find((e) => e.key === key && e.type === type);
+  return entry === undefined ? index.truncated : new TagValues(entry).mayHold(text);
+}
 
 function strings(values: readonly (string | null)[]): Column {
   const builder = new DictBuilder();

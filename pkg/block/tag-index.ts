@@ -4,9 +4,8 @@
  *
  * For each key and type: how many values there are, minimum and maximum of numbers, and the
  * distinct values with their counts if they are few, else the most frequent ones and, in a row
- * group, a bloom filter of all. Attributes in the rest lists appear under the
- * same names as columns do. tag-build.ts makes it,
- * tag-schema.ts checks one that was read, tag-values.ts asks it.
+ * group, a bloom filter of all. Attributes in the rest lists appear under the same names as columns
+ * do. tag-build.ts makes it, tag-schema.ts checks one that was read, tag-values.ts asks it.
  */
 import type { BloomShape } from "./bloom.ts";
 

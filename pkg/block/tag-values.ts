@@ -1,12 +1,6 @@
-/** Questions to a tag index (tag-index.ts): can a row group hold this value? */
+/** Questions to a tag index (tag-index.ts): can a row group hold this value of a key? */
 import { BloomShard, bloomShard, bytesHasher } from "./bloom.ts";
-import type { TagEntry, TagIndex, TagType } from "./tag-index.ts";
-
-/** Whether a row group with this index can hold `key` = `text` of that type. */
-export function mayHoldValue(index: TagIndex, key: string, type: TagType, text: string): boolean {
-  const entry = index.entries.find((e) => e.key === key && e.type === type);
-  return entry === undefined ? index.truncated : new TagValues(entry).mayHold(text);
-}
+import type { TagEntry } from "./tag-index.ts";
 
 /** The values of one key, opened for look-ups. */
 export class TagValues {
