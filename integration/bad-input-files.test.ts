@@ -25,7 +25,7 @@ import type { SpanSpec } from "#pkg/engine/testing.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 
 const timeout = 180_000;
-const config = "log: {free_bytes_min: 1MiB}\n";
+const config = "span_log: {free_bytes_min: 1MiB}\n";
 /** For servers that may have a table to which they can store nothing. */
 const impatient = `${config}server: {shutdown: 5s}\n`;
 

@@ -47,7 +47,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "spoor-bad-input-"));
   await mkdir(join(dir, "data"));
   const config =
-    "log: {free_bytes_min: 1MiB}\n" +
+    "span_log: {free_bytes_min: 1MiB}\n" +
     `receivers: {body_bytes_max: ${bodyBytesMax}, headers_timeout: 1s, request_timeout: 2s}\n`;
   spoor = await startSpoorProcess({ dataDir: join(dir, "data"), config });
   await spoor.ready();

@@ -12,7 +12,7 @@ import { eventually, find, makeTrace, metric, send, spanIdsOf } from "#integrati
 import { gcsStorageYaml, s3StorageYaml } from "#integration/parts/spoor-on-bucket.ts";
 import { runServe, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 
-const roomy = "log: {free_bytes_min: 1MiB}\n";
+const roomy = "span_log: {free_bytes_min: 1MiB}\n";
 let dir = "";
 let minio: Minio;
 let gcs: Part;

@@ -29,7 +29,7 @@ import { callGrpc, openClient } from "#modules/receivers/client-fixture.ts";
 /** A long test has a process to start more than once, on a machine that may be busy. */
 const timeout = 120_000;
 /** The machine's free space is not what these tests are about. */
-const roomy = "log: {free_bytes_min: 1MiB}\n";
+const roomy = "span_log: {free_bytes_min: 1MiB}\n";
 
 const cleanups: (() => Promise<unknown>)[] = [];
 
@@ -139,7 +139,7 @@ describe("start", { timeout }, () => {
 
   it.each([
     ["ingester: {cut_spanz: 5}", /ingester\.cut_spanz/],
-    ["log: {free_bytes_min: lots}", /log\.free_bytes_min/],
+    ["span_log: {free_bytes_min: lots}", /span_log\.free_bytes_min/],
     ["compactor: {interval: 5}", /compactor\.interval/],
     ["server: [1, 2]", /server/],
     ["a: b: c", /./],
@@ -250,7 +250,7 @@ describe("stop", { timeout }, () => {
 describe("limits", { timeout }, () => {
   it("a disk without room: clients are told to retry, and are served when there is", async () => {
     const dataDir = await makeDataDir();
-    const full = await startReady({ dataDir, config: "log: {free_bytes_min: 1000000GiB}\n" });
+    const full = await startReady({ dataDir, config: "span_log: {free_bytes_min: 1000000GiB}\n" });
     const trace = makeTrace(2);
     const refused = await post(full.otlpHttp, requestOf(trace));
     expect(refused.status).toBe(503);

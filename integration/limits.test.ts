@@ -33,7 +33,7 @@ beforeAll(async () => {
   overridesPath = join(dir, "overrides.yaml");
   await writeFile(overridesPath, overrides);
   const config = `
-log: {free_bytes_min: 1MiB}
+span_log: {free_bytes_min: 1MiB}
 server: {multitenancy: true}
 ingester: {cut_age: 500ms}
 limits: {overrides_file: ${overridesPath}, overrides_poll: 1h}

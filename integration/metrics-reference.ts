@@ -33,6 +33,7 @@ export async function allMetrics(): Promise<{ serve: MetricFacts[]; verify: Metr
     env: {},
     clock: systemClock,
     log: openLog("silent"),
+    droppedLogLines: () => 0,
     onFatal: (error) => {
       throw error;
     },

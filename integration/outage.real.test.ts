@@ -28,7 +28,7 @@ const impatient = `  requests: {timeout: 2s, attempts_max: 2, backoff_max: 500ms
   cache: {memory_bytes: 0, disk_bytes: 0}
 `;
 const quickCuts = "ingester: {cut_spans: 100, cut_age: 300ms}\n";
-const roomy = "log: {free_bytes_min: 1MiB}\n";
+const roomy = "span_log: {free_bytes_min: 1MiB}\n";
 
 let dir = "";
 let minio: Minio;
@@ -115,7 +115,7 @@ it.each(bucketErrors)("a bucket that %s costs no span, and mends itself", async 
 });
 
 it("a log that is full pushes back, and takes again when blocks are stored", async () => {
-  const small = "log: {free_bytes_min: 1MiB, bytes_max: 1MiB, segment_bytes_max: 64KiB}\n";
+  const small = "span_log: {free_bytes_min: 1MiB, bytes_max: 1MiB, segment_bytes_max: 64KiB}\n";
   const { spoor, options } = await start(small + quickCuts);
   proxy.plan = () => "refuse";
   const filler = "x".repeat(2000);
@@ -151,7 +151,7 @@ it("a disk that is full pushes back, loses nothing, and takes again when blocks 
   await mkdir(dataDir, { recursive: true });
   const storage = s3StorageYaml(options, { endpoint: proxy.address }) + impatient;
   // What is kept free lets the log be trimmed when the disk is as full as it may get.
-  const tight = "log: {free_bytes_min: 1MiB, segment_bytes_max: 64KiB}\n";
+  const tight = "span_log: {free_bytes_min: 1MiB, segment_bytes_max: 64KiB}\n";
   const config = tight + quickCuts + storage;
   const spoor = await startSpoorProcess({ dataDir, config, diskBytes: 4 * 1024 * 1024 });
   cleanups.push(() => spoor.kill());

@@ -37,7 +37,7 @@ beforeAll(async () => {
   minio = await startMinio({ dir: join(dir, "minio") });
   const options = await makeS3Bucket(minio, "many");
   firstTraces = await makeManyBlocks(openS3Store(options));
-  config = `log: {free_bytes_min: 1MiB}\nquerier: {threads: 2}\n${s3StorageYaml(options)}`;
+  config = `span_log: {free_bytes_min: 1MiB}\nquerier: {threads: 2}\n${s3StorageYaml(options)}`;
   spoor = await startSpoorProcess({ dataDir, config });
   await spoor.ready();
 });

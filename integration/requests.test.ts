@@ -20,7 +20,7 @@ import type { SpanSpec } from "#pkg/engine/testing.ts";
 import { openFsStore } from "#pkg/objstore/fs.ts";
 
 const config = `
-log: {free_bytes_min: 1MiB}
+span_log: {free_bytes_min: 1MiB}
 ingester: {cut_age: 300ms}
 querier: {snapshot_age_max: 1h}
 `;

@@ -79,7 +79,7 @@ it("all count the same, before and after schema growth, a checkpoint and a clean
   const options = await makeS3Bucket(minio, bucket);
   const dataDir = join(dir, "data");
   await mkdir(dataDir);
-  const config = `log: {free_bytes_min: 1MiB}\n${s3StorageYaml(options)}`;
+  const config = `span_log: {free_bytes_min: 1MiB}\n${s3StorageYaml(options)}`;
   const store = openS3Store(options);
   const log = openLog("silent");
   const table = openTable({ store, tenant: singleTenant, clock: systemClock, log });

@@ -40,7 +40,7 @@ interface GoldenTrace {
 /** Small segments, so that the log has several and forgets some. */
 const config = `
 server: {multitenancy: true}
-log: {partition_count: 2, segment_bytes_max: 8KiB, free_bytes_min: 0B}
+span_log: {partition_count: 2, segment_bytes_max: 8KiB, free_bytes_min: 0B}
 compactor: {block_retention: 36500d}
 `;
 

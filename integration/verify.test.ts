@@ -28,7 +28,7 @@ let spoil: Spoil | undefined;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "spoor-verify-"));
-  const config = "log: {free_bytes_min: 1MiB}\ningester: {cut_spans: 200, cut_age: 2s}\n";
+  const config = "span_log: {free_bytes_min: 1MiB}\ningester: {cut_spans: 200, cut_age: 2s}\n";
   spoor = await startSpoorProcess({ dataDir: join(dir, "data"), config });
   await spoor.ready();
   proxy = createServer((request, response) => {

@@ -100,14 +100,15 @@ describe("commands", () => {
 
 describe("spoor config", () => {
   test("print shows file and flags, and reads back", async () => {
-    const files = { "a.yaml": "frontend: { port: '${PORT}' }\nlog: { bytes_max: 1GB }" };
+    const files = { "a.yaml": "frontend: { port: '${PORT}' }\nspan_log: { bytes_max: 1GB }" };
     const flags = ["--config", "a.yaml", "--data-dir=/d", "--log-level", "warn"];
     const [exitCode, io] = await run(["config", ...flags, "print"], files);
     expect(exitCode).toBe(0);
     expect(parse(io.stdout)).toMatchObject({
-      server: { data_dir: "/d", log_level: "warn", shutdown: "30s" },
+      server: { data_dir: "/d", shutdown: "30s" },
+      log: { level: "warn", format: "auto" },
       frontend: { port: 99 },
-      log: { bytes_max: "1GB", partition_count: 4 },
+      span_log: { bytes_max: "1GB", partition_count: 4 },
     });
     const again = await run(["config", "print", "--config", "b"], { b: io.stdout });
     expect(again[1].stdout).toBe(io.stdout);
@@ -123,14 +124,55 @@ describe("spoor config", () => {
 
   test("check is silent or lists everything", async () => {
     expect(await run(["config", "check"])).toMatchObject([0, { stdout: "", stderr: "" }]);
-    const files = { f: "servr: {}\nlog:\n  partition_count: 3\n" };
+    const files = { f: "servr: {}\nspan_log:\n  partition_count: 3\n" };
     const [exitCode, io] = await run(["config", "check", "--config", "f", "--http-port=x"], files);
     expect(exitCode).toBe(2);
     expect(io.stderr.trimEnd().split("\n")).toEqual([
       'spoor: --http-port: expected a whole number, got "x"',
       "spoor: f:1:1: servr: unknown key; did you mean server?",
-      "spoor: f:3:20: log.partition_count: must be a power of two",
+      "spoor: f:3:20: span_log.partition_count: must be a power of two",
     ]);
+  });
+
+  test("old names of keys are read with a warning, both names are an error", async () => {
+    const files = {
+      old: "log: { bytes_max: 1GB, level: warn }\nserver: { log_level: error }\n",
+      both: "log:\n  bytes_max: 1GB\nspan_log: { bytes_max: 2GB }\n",
+      empty: "span_log:\nlog: { partition_count: 8 }\n",
+      bad: "log: { bytes_max: lots }\n",
+    };
+    const check = (file: string) => run(["config", "check", "--config", file], files);
+    expect(await check("both")).toMatchObject([
+      2,
+      { stderr: expect.stringMatching(/^spoor: both:2:3: log.bytes_max: is the old name of/) },
+    ]);
+    expect(await check("bad")).toMatchObject([
+      2,
+      {
+        stderr: expect.stringMatching(/^spoor: bad:1:19: span_log.bytes_max: "lots" is not a size/),
+      },
+    ]);
+    expect(await check("empty")).toMatchObject([
+      0,
+      {
+        stderr:
+          "spoor: warning: empty:2:8: log.partition_count is now span_log.partition_count: " +
+          "rename the key\n",
+      },
+    ]);
+    const clash = await check("old");
+    expect(clash).toMatchObject([
+      2,
+      {
+        stderr:
+          "spoor: old:2:11: server.log_level: is the old name of log.level: give only that one\n",
+      },
+    ]);
+    const [, { stdout }] = await run(["config", "print", "--config", "empty"], files);
+    expect(parse(stdout)).toMatchObject({
+      span_log: { partition_count: 8 },
+      log: { level: "info" },
+    });
   });
 
   test("every key is described, and the page in deploy is this one", async () => {
@@ -152,7 +194,6 @@ describe("parseServeArgs", () => {
     expect(target).toBe("all");
     expect(config.server).toEqual({
       multitenancy: false,
-      logLevel: "info",
       shutdownMs: 30_000,
       dataDir: "./data",
       adminToken: "",
@@ -163,14 +204,16 @@ describe("parseServeArgs", () => {
     expect([config.frontend.port, config.receivers.httpPort, config.receivers.grpcPort]).toEqual([
       3200, 4318, 4317,
     ]);
-    expect(config.log).toMatchObject({ partitionCount: 4, bytesMax: 8 * 2 ** 30 });
+    expect(config.log).toMatchObject({ level: "info", format: "auto" });
+    expect(config.spanLog).toMatchObject({ partitionCount: 4, bytesMax: 8 * 2 ** 30 });
     expect(configText).toContain("cut_age: 5m\n");
   });
 
   test("flags win over the file, the last of one flag wins", () => {
     const files = {
       "spoor.yaml": `
-server: { multitenancy: true, data_dir: "\${DIR}", log_level: error }
+server: { multitenancy: true, data_dir: "\${DIR}" }
+log: { level: error }
 receivers: { http_port: 1, grpc_port: 2 }
 frontend: { port: 3 }
 `,
@@ -187,7 +230,7 @@ frontend: { port: 3 }
       7, 6, 0,
     ]);
     expect([config.frontend.host, config.receivers.host]).toEqual(["0.0.0.0", "0.0.0.0"]);
-    expect(config.server.logLevel).toBe("error");
+    expect(config.log.level).toBe("error");
   });
 
   test("errors have types", () => {

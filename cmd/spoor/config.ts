@@ -7,7 +7,8 @@ import { ingesterConfig, type IngesterConfig } from "#modules/ingester/config.ts
 import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
 import { limitFields, type Limits } from "#pkg/limits/limits.ts";
-import type { LogLevel } from "#pkg/log/log.ts";
+import type { RenamedKey } from "#pkg/config/renamed-keys.ts";
+import type { LogFormat, LogLevel } from "#pkg/log/log.ts";
 import { storageConfig, type StorageConfig } from "./storage.ts";
 
 const MIB = 1024 * 1024;
@@ -15,13 +16,19 @@ const GIB = 1024 * MIB;
 
 export interface ServerConfig {
   multitenancy: boolean;
-  logLevel: LogLevel;
   shutdownMs: number;
   dataDir: string;
   adminToken: string;
   tracingEndpoint: string;
   tracingSampleRatio: number;
   tracingToSelf: boolean;
+}
+
+/** The logger, which writes to stderr. */
+export interface LogConfig {
+  level: LogLevel;
+  format: LogFormat;
+  bufferBytesMax: number;
 }
 
 /** Bounds of the span log, see FileLogOptions in pkg/spanlog/file-log.ts. */
@@ -48,7 +55,8 @@ export interface SpoorConfig {
   receivers: OtlpReceiverConfig;
   distributor: DistributorConfig;
   limits: LimitsConfig;
-  log: SpanLogConfig;
+  log: LogConfig;
+  spanLog: SpanLogConfig;
   ingester: IngesterConfig;
   querier: QuerierConfig;
   frontend: FrontendConfig;
@@ -64,10 +72,6 @@ const serverConfig: z.ZodType<ServerConfig> = z
       .boolean()
       .default(false)
       .describe("Whether requests must name their tenant in the header X-Scope-OrgID"),
-    logLevel: z
-      .enum(["debug", "info", "warn", "error", "silent"])
-      .default("info")
-      .describe("Least level of log lines on stderr"),
     shutdownMs: positive
       .max(3_600_000)
       .default(30_000)
@@ -98,6 +102,22 @@ const serverConfig: z.ZodType<ServerConfig> = z
       .describe("Whether that endpoint may be this process's own receiver"),
   })
   .describe("The process as a whole.");
+
+const logConfig: z.ZodType<LogConfig> = z
+  .strictObject({
+    level: z
+      .enum(["debug", "info", "warn", "error", "silent"])
+      .default("info")
+      .describe("Least level of log lines"),
+    format: z
+      .enum(["auto", "text", "json"])
+      .default("auto")
+      .describe("Form of log lines; auto is text on a terminal and JSON elsewhere"),
+    bufferBytesMax: positive
+      .default(4 * MIB)
+      .describe("Log lines that wait while stderr takes none; beyond it lines are dropped"),
+  })
+  .describe("Spoor's own log lines, on stderr.");
 
 const spanLogConfig: z.ZodType<SpanLogConfig> = z
   .strictObject({
@@ -159,10 +179,29 @@ export const spoorConfig: z.ZodType<SpoorConfig> = z.strictObject({
   receivers: otlpReceiverConfigSchema,
   distributor: distributorConfig,
   limits: limitsConfig,
-  log: spanLogConfig,
+  log: logConfig,
+  spanLog: spanLogConfig,
   ingester: ingesterConfig,
   querier: querierConfig,
   frontend: frontendConfig,
   compactor: compactorConfig,
   storage: storageConfig,
 });
+
+const spanLogKeys = [
+  "partition_count",
+  "bytes_max",
+  "segment_bytes_max",
+  "free_bytes_min",
+  "pending_bytes_max",
+  "group_bytes_max",
+  "group_linger",
+  "retry_window",
+  "retry_records_max",
+] as const;
+
+/** Old names that config files may use for now. */
+export const renamedKeys: readonly RenamedKey[] = [
+  ...spanLogKeys.map((key) => ({ from: `log.${key}`, to: `span_log.${key}` })),
+  { from: "server.log_level", to: "log.level" },
+];

@@ -29,6 +29,20 @@ const logHelp: Record<LogNumber, string> = {
   damagesTotal: "Places where the log was found damaged.",
 };
 
+/** Counts the log lines that stderr did not take; `lines` returns how many so far. */
+export function observeLogger(registry: Registry, lines: () => number): void {
+  // oxlint-disable-next-line no-new -- the registry keeps it
+  new Counter({
+    name: "spoor_logger_dropped_lines_total",
+    help: "Log lines dropped because stderr took none for too long.",
+    registers: [registry],
+    collect() {
+      this.reset();
+      this.inc(lines());
+    },
+  });
+}
+
 /** How long writes to the log take; to be told each of them, milliseconds. */
 export function logWriteSeconds(registry: Registry): (durationMs: number) => void {
   const histogram = new Histogram({

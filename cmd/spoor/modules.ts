@@ -28,7 +28,7 @@ import type { Tracer } from "#pkg/trace/trace.ts";
 import { version } from "#pkg/version/version.ts";
 import type { ServerConfig, SpoorConfig } from "./config.ts";
 import { lockDataFolder } from "./data-lock.ts";
-import { logWriteSeconds, observeSpanLog, observeStore } from "./metrics.ts";
+import { logWriteSeconds, observeLogger, observeSpanLog, observeStore } from "./metrics.ts";
 import { Overrides } from "./overrides.ts";
 import { isOwnReceiver, openTracing } from "./tracing.ts";
 import { statusPage, statusPages } from "./status.ts";
@@ -42,6 +42,8 @@ export interface SpoorOptions {
   env: Environment;
   clock: Clock;
   log: Log;
+  /** Log lines that stderr did not take, so far. */
+  droppedLogLines: () => number;
   /** Something broke that this process cannot mend: it must end. */
   onFatal: (error: SpoorError) => void;
 }
@@ -157,6 +159,7 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
   parts.push({ name: "data folder lock", stop: unlock });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: "spoor_" });
+  observeLogger(registry, options.droppedLogLines);
   const ledger = new StoreLedger();
   observeStore(registry, ledger, config.storage.prices);
   const storeConfig = storeConfigOf(config.storage, dataDir, ledger);
@@ -168,7 +171,7 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
     clock,
     log,
     onGroup: logWriteSeconds(registry),
-    ...config.log,
+    ...config.spanLog,
   });
   parts.push({ name: "span log", stop: () => spanLog.close() });
   observeSpanLog(registry, spanLog);

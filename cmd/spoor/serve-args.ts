@@ -2,7 +2,7 @@
 import { parseConfig, type ConfigOverride } from "#pkg/config/config.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
 import { printConfig } from "#pkg/config/print.ts";
-import { spoorConfig, type SpoorConfig } from "./config.ts";
+import { renamedKeys, spoorConfig, type SpoorConfig } from "./config.ts";
 import {
   flagText,
   parseArgs,
@@ -18,6 +18,8 @@ export interface LoadedConfig {
   configText: string;
   /** As given; undefined when everything comes from defaults and flags. */
   configFile: string | undefined;
+  /** Old names that the file uses, a line each. */
+  warnings: readonly string[];
 }
 
 export interface ServeArgs extends LoadedConfig {
@@ -67,7 +69,13 @@ const overrideFlags: readonly OverrideFlag[] = [
     name: "--log-level",
     value: "LEVEL",
     help: "debug, info, warn, error or silent (default info)",
-    paths: [["server", "logLevel"]],
+    paths: [["log", "level"]],
+  },
+  {
+    name: "--log-format",
+    value: "FORMAT",
+    help: "text, json or auto: text on a terminal (default auto)",
+    paths: [["log", "format"]],
   },
 ];
 
@@ -126,7 +134,9 @@ export function loadConfig(
   }
   const configFile = flagText(parsed, "--config");
   const text = configFile === undefined ? "" : readFile(configFile);
-  const source = { text, name: configFile ?? "config", env };
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  const source = { text, name: configFile ?? "config", env, renamed: renamedKeys, warn };
   const config = parseConfig(spoorConfig, source, overrides);
-  return { config, configText: printConfig(spoorConfig, config), configFile };
+  return { config, configText: printConfig(spoorConfig, config), configFile, warnings };
 }

@@ -5,6 +5,9 @@
 var required = 24;
 var major = parseInt(process.versions.node, 10);
 
+// A server reads the limits of tenants at SIGHUP. Until it can, the signal must not end it.
+if (process.argv[2] === "serve") process.on("SIGHUP", function () {});
+
 if (major >= required) {
   void import("./compile-cache.js").then(function () {
     return import("./main.ts");

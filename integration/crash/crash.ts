@@ -48,7 +48,7 @@ const config = `
 ingester:
   cut_spans: 400
   cut_age: 700ms
-log:
+span_log:
   free_bytes_min: 1MiB
   segment_bytes_max: 256KiB
 `;

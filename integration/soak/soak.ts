@@ -196,7 +196,7 @@ export interface OverloadResult {
  * pushed back at a rate that this machine's generator can double.
  */
 const smallServer = `
-log: {bytes_max: 32MiB, segment_bytes_max: 2MiB, free_bytes_min: 0B, pending_bytes_max: 8MiB}
+span_log: {bytes_max: 32MiB, segment_bytes_max: 2MiB, free_bytes_min: 0B, pending_bytes_max: 8MiB}
 ingester: {cut_age: 4s, head_bytes_max: 256MiB}
 receivers: {bytes_max: 32MiB, body_bytes_max: 16MiB, retry_after: 1s}
 `;

@@ -9,6 +9,7 @@ import { formatDuration } from "./duration.ts";
 import type { Environment } from "./interpolate.ts";
 import { ConfigError, type ConfigProblem } from "./problems.ts";
 import { readNode, scalarFromText, unreadable, type ReadContext } from "./read.ts";
+import { moveRenamedKeys, type RenamedKey } from "./renamed-keys.ts";
 import { formatSize } from "./size.ts";
 import { offsetOf, parseYamlFile, type YamlFile } from "./yaml-file.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
@@ -20,6 +21,10 @@ export interface ConfigSource {
   name: string;
   /** Where `${VAR}` comes from. */
   env: Environment;
+  /** Old names that the file may use for now. */
+  renamed?: readonly RenamedKey[];
+  /** Called with a line of text for each old name that the file uses. */
+  warn?: (message: string) => void;
 }
 
 /** A value from the command line, which wins over the file. */
@@ -46,7 +51,7 @@ export function parseConfig<T>(
   const file = parseYamlFile(source.text, (line, column, message) =>
     reading.report([], { source: source.name, line, column }, message),
   );
-  const input = reading.read(file, source.env);
+  const input = reading.read(file, source);
   for (const override of overrides) reading.override(input, override);
   const parsed = schema.safeParse(input);
   if (!parsed.success) for (const issue of parsed.error.issues) reading.reportIssue(issue);
@@ -74,8 +79,16 @@ class Reading {
     this.#fileName = fileName;
   }
 
-  read(file: YamlFile, env: Environment): Record<string, unknown> {
+  read(file: YamlFile, { env, renamed = [], warn }: ConfigSource): Record<string, unknown> {
     const placeOf = (offset: number): Place => ({ source: this.#fileName, ...file.place(offset) });
+    moveRenamedKeys(file.root, renamed, {
+      moved: (key, { from, to }) => {
+        const { line, column } = file.place(offsetOf(key));
+        warn?.(`${this.#fileName}:${line}:${column}: ${from} is now ${to}: rename the key`);
+      },
+      clashed: (key, { from, to }) =>
+        this.report([from], placeOf(offsetOf(key)), `is the old name of ${to}: give only that one`),
+    });
     const context: ReadContext = {
       env,
       report: (path, node, message) => this.report(path, placeOf(offsetOf(node)), message),

@@ -37,7 +37,9 @@ export async function configCommand(args: string[], io: CommandIo): Promise<numb
       await io.out(loadConfig(parsed, io.env, io.readFile).configText);
       return 0;
     case "check":
-      loadConfig(parsed, io.env, io.readFile);
+      for (const warning of loadConfig(parsed, io.env, io.readFile).warnings) {
+        io.err(`spoor: warning: ${warning}\n`);
+      }
       return 0;
     case "reference":
       await io.out(referencePage());

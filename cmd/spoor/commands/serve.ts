@@ -6,7 +6,7 @@
  */
 import { systemClock } from "#pkg/clock/clock.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
-import { type Log, openLog } from "#pkg/log/log.ts";
+import { type Log, openProcessLog } from "#pkg/log/log.ts";
 import { version } from "#pkg/version/version.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { type RunningSpoor, startSpoor } from "#cmd/spoor/modules.ts";
@@ -22,8 +22,11 @@ const reserveMs = 1000;
 export async function serveCommand(args: string[], io: CommandIo): Promise<number> {
   const serveArgs = parseServeArgs(args, io.env, io.readFile);
   const { config, configText } = serveArgs;
-  sizeThreadPool(config.log.partitionCount);
-  const log = openLog(config.server.logLevel);
+  sizeThreadPool(config.spanLog.partitionCount);
+  const { stderr } = process;
+  const colors = stderr.isTTY && io.env["NO_COLOR"] === undefined;
+  const { log, droppedLines } = await openProcessLog({ ...config.log, stderr, colors });
+  for (const warning of serveArgs.warnings) log.warn({ warning }, "config has an old name");
   const broken = Promise.withResolvers<SpoorError>();
   const spoor = await startSpoor({
     config,
@@ -31,6 +34,7 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
     env: io.env,
     clock: systemClock,
     log,
+    droppedLogLines: droppedLines,
     onFatal: (error) => broken.resolve(error),
   });
   const signal = nextSignal();
