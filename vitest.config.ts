@@ -1,6 +1,7 @@
 /**
  * Test projects: `unit` needs only Node and npm, `real` starts real components on loopback, `load`
- * needs all of the machine and comes after them, one file after the other.
+ * needs all of the machine and comes after them, one file after the other. `long` has the full
+ * depth of what the others sample.
  */
 import "./cmd/spoor/compile-cache.js";
 import { availableParallelism } from "node:os";
@@ -9,11 +10,8 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take longest: they come first, so that no worker is alone with one at the end. */
 const longest: readonly string[] = [
-  "traceql/oracle.real.test.ts",
   "crash/crash.real.test.ts",
-  "traceql/mutations.real.test.ts",
   "traceql/needle.real.test.ts",
-  "simulation/simulation.real.test.ts",
   "bad-input-files.test.ts",
   "engine/filter.test.ts",
   "lifecycle.test.ts",
@@ -49,7 +47,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "unit",
           include: ["{pkg,modules,cmd,integration}/**/*.test.ts"],
-          exclude: ["**/*.{real,load}.test.ts", "**/node_modules/**"],
+          exclude: ["**/*.{real,load,long}.test.ts", "**/node_modules/**"],
         },
       },
       {
@@ -69,6 +67,16 @@ const config: ViteUserConfig = defineConfig({
           testTimeout: 1_200_000,
           fileParallelism: false,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "long",
+          include: ["integration/**/*.long.test.ts"],
+          testTimeout: 7_200_000,
+          hookTimeout: 1_200_000,
+          fileParallelism: false,
         },
       },
     ],

@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { simulate } from "./simulation.ts";
 
 const firstSeed = Number(process.env.SPOOR_SEED ?? Date.now() % 1_000_000);
-const runs = 3;
+const runs = 12;
 
 it.each(Array.from({ length: runs }, (_, i) => firstSeed + i))(
   "nothing is lost or doubled in 800 virtual minutes (SPOOR_SEED=%i)",

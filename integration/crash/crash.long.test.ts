@@ -1,0 +1,37 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { startCrashBucket } from "./crash-bucket.ts";
+import { runCrashRounds } from "./crash.ts";
+import { killPoints } from "./kill-points.ts";
+
+const seed = Number(process.env.SPOOR_SEED ?? Date.now() % 1_000_000);
+
+it(`loses and doubles nothing over 60 kills (SPOOR_SEED=${seed})`, async () => {
+  const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
+  try {
+    const result = await runCrashRounds({ rounds: 60, seed, dir });
+    expect(result).toMatchObject({ lostSpans: 0, doubledSpans: 0, strayObjects: 0, problems: [] });
+    expect(result.acknowledgedSpans).toBeGreaterThan(800);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+it(`nor over 120 kills on MinIO, at each named point (SPOOR_SEED=${seed})`, async () => {
+  const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
+  const bucket = await startCrashBucket(dir);
+  try {
+    const result = await runCrashRounds({ rounds: 120, seed, dir, bucket });
+    expect(result).toMatchObject({ lostSpans: 0, doubledSpans: 0, strayObjects: 0, problems: [] });
+    expect(result.acknowledgedSpans).toBeGreaterThan(3000);
+    for (const point of killPoints) expect(result.kills[point], point).toBeGreaterThanOrEqual(10);
+    // The log does not grow without bound: what is in blocks leaves it.
+    expect(result.logBytesMax).toBeLessThan(32 * 1024 * 1024);
+    expect(result.logBytes).toBeLessThan(8 * 1024 * 1024);
+  } finally {
+    await bucket.stop();
+    await rm(dir, { recursive: true, force: true });
+  }
+});
