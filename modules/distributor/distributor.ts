@@ -49,7 +49,7 @@ export class Distributor implements SpanSink {
 
   async push(request: PushRequest): Promise<PushResult> {
     const { multiTenancy, refusals } = this.#options;
-    const { body, protocol: source } = request;
+    const { body, protocol: source, peer } = request;
     let tenant = "";
     try {
       tenant = resolveTenant(request.tenantHeaders, multiTenancy);
@@ -58,7 +58,7 @@ export class Distributor implements SpanSink {
       const error = toSpoorError(cause);
       this.#metrics.refusedRequests.inc({ reason: error.reason });
       if (error.code !== "Canceled") {
-        refusals.noteError(error, { tenant, source, examples: () => exampleTraceIds(body) });
+        refusals.noteError(error, { tenant, source, peer, examples: () => exampleTraceIds(body) });
       }
       throw error;
     }
@@ -69,7 +69,7 @@ export class Distributor implements SpanSink {
     await this.#splitter.close();
   }
 
-  async #push(tenant: string, { body, signal, protocol }: PushRequest): Promise<PushResult> {
+  async #push(tenant: string, { body, signal, protocol, peer }: PushRequest): Promise<PushResult> {
     const { isTenantFailing, config, limits, refusals } = this.#options;
     if (isTenantFailing(tenant)) {
       throw new SpoorError("Unavailable", `spans of tenant ${tenant} can not be stored now`, {
@@ -86,7 +86,7 @@ export class Distributor implements SpanSink {
     for (const rejection of split.rejections) {
       const { reason, spanCount, example: message } = rejection;
       this.#metrics.rejectedSpans.inc({ reason }, spanCount);
-      refusals.note({ tenant, reason, message, source: protocol, count: spanCount });
+      refusals.note({ tenant, reason, message, source: protocol, peer, count: spanCount });
     }
     return {
       acceptedSpans: split.acceptedSpans,

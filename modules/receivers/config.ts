@@ -9,6 +9,7 @@ export interface OtlpReceiverConfig {
   grpcPort: number;
   bodyBytesMax: number;
   requestsMax: number;
+  connectionRequestsMax: number;
   bytesMax: number;
   connectionsMax: number;
   headersTimeoutMs: number;
@@ -45,6 +46,11 @@ export const otlpReceiverConfigSchema: z.ZodType<OtlpReceiverConfig> = z
       .min(1)
       .default(4096)
       .describe("Requests in flight, over both protocols; more are told to retry"),
+    connectionRequestsMax: z
+      .int()
+      .min(1)
+      .default(128)
+      .describe("Requests in flight of one gRPC connection; clients wait with more"),
     bytesMax: z
       .int()
       .min(mebibyte)

@@ -1,10 +1,10 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { frameMessage, MessageReader, parseTimeout, statusTrailers } from "./grpc-frame.ts";
-import { InFlight } from "./in-flight.ts";
+import { Admission, InFlight } from "./in-flight.ts";
 
 function newReader(bytesMax = 1 << 20): MessageReader {
-  return new MessageReader(bytesMax, new InFlight(1, 1 << 24).admit());
+  return new MessageReader(bytesMax, new Admission(new InFlight(1, 1 << 24)));
 }
 
 describe("MessageReader", () => {
@@ -31,7 +31,7 @@ describe("MessageReader", () => {
 
   test("large messages grow with what has come", () => {
     const inFlight = new InFlight(1, 1 << 24);
-    const reader = new MessageReader(1 << 24, inFlight.admit());
+    const reader = new MessageReader(1 << 24, new Admission(inFlight));
     const message = Buffer.alloc(3_000_000, "abcdefg");
     const frame = frameMessage(message);
     reader.push(frame.subarray(0, 5));

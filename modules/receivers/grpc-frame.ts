@@ -8,7 +8,7 @@
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeStatus, type Status } from "./answers.ts";
-import type { Lease } from "./in-flight.ts";
+import type { Admission, Lease } from "./in-flight.ts";
 
 const headBytes = 5;
 
@@ -20,20 +20,21 @@ export interface GrpcMessage {
 /** Puts the one message of a unary request together from chunks of any size. */
 export class MessageReader {
   #bytesMax: number;
-  #lease: Lease;
+  #admission: Admission;
   #head: Buffer = Buffer.alloc(headBytes);
   #headSize = 0;
   #body: Buffer | undefined;
   #bodySize = 0;
   #length = 0;
 
-  constructor(bytesMax: number, lease: Lease) {
+  constructor(bytesMax: number, admission: Admission) {
     this.#bytesMax = bytesMax;
-    this.#lease = lease;
+    this.#admission = admission;
   }
 
   /** Takes a chunk. Throws TooLarge, LimitExceeded, InvalidInput (more than one message). */
   push(chunk: Buffer): void {
+    const lease = this.#admission.lease();
     let pos = 0;
     if (this.#headSize < headBytes) {
       pos = chunk.copy(this.#head, this.#headSize);
@@ -49,9 +50,9 @@ export class MessageReader {
       });
     }
     if (this.#bodySize === 0 && left === this.#length) {
-      this.#lease.resize(left);
+      lease.resize(left);
       this.#body = chunk.subarray(pos);
-    } else this.#append(chunk, pos);
+    } else this.#append(chunk, pos, lease);
     this.#bodySize += left;
   }
 
@@ -79,12 +80,12 @@ export class MessageReader {
   }
 
   /** Grows with what came, not with what was announced: a head alone must not take memory. */
-  #append(chunk: Buffer, pos: number): void {
+  #append(chunk: Buffer, pos: number, lease: Lease): void {
     const wanted = this.#bodySize + chunk.length - pos;
     const have = this.#body?.length ?? 0;
     if (wanted > have) {
       const size = Math.min(this.#length, Math.max(wanted, have * 4, 65_536));
-      this.#lease.resize(size);
+      lease.resize(size);
       const grown = Buffer.allocUnsafeSlow(size);
       this.#body?.copy(grown, 0, 0, this.#bodySize);
       this.#body = grown;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { InFlight } from "./in-flight.ts";
+import { Admission, InFlight } from "./in-flight.ts";
 
 test("admits up to the bound of requests and bytes, and again after a release", () => {
   const inFlight = new InFlight(2, 100);
@@ -37,4 +37,21 @@ test("idle resolves when the last request is released", async () => {
   b.release();
   await idle;
   expect(isIdle).toBe(true);
+});
+
+test("one connection has a part of all, and takes it when its requests begin to come", () => {
+  const inFlight = new InFlight(3, 100, 2);
+  const connection = { requests: 0 };
+  const opened = [1, 2, 3].map(() => new Admission(inFlight, connection));
+  expect(inFlight.requests).toBe(0);
+  expect(opened[0].lease()).toBe(opened[0].lease());
+  opened[1].lease();
+  expect(() => opened[2].lease()).toThrow(
+    expect.objectContaining({ reason: "connection_requests_in_flight", retryAfterMs: 1000 }),
+  );
+  new Admission(inFlight).lease();
+  opened[0].release();
+  opened[2].lease();
+  for (const one of opened) one.release();
+  expect([inFlight.requests, connection.requests]).toEqual([1, 0]);
 });

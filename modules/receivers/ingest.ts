@@ -8,6 +8,7 @@ import type { OtlpReceiverConfig } from "./config.ts";
 import type { InFlight, Lease } from "./in-flight.ts";
 import { type Encoding, inflate } from "./inflate.ts";
 import type { JsonPool } from "./json-pool.ts";
+import type { Turns } from "./turns.ts";
 import type { ProtocolMetrics, ReceiverMetrics } from "./metrics.ts";
 
 /** What the servers of all protocols share. */
@@ -19,6 +20,8 @@ export interface ReceiverParts {
   metrics: ReceiverMetrics;
   inFlight: InFlight;
   jsonPool: JsonPool;
+  /** Of bodies that are inflated in the thread pool. */
+  turns: Turns;
 }
 
 export interface IngestInput {
@@ -27,16 +30,21 @@ export interface IngestInput {
   format: BodyFormat;
   tenantHeaders: string[];
   protocol: string;
+  /** Address of the client. */
+  peer: string;
   metrics: ProtocolMetrics;
   lease: Lease;
   signal: AbortSignal;
 }
 
+/** A longer JSON body than this has something in it. */
+const emptyJsonBytesMax = 256;
+
 /** Resolves when the sink has stored the spans. Throws SpoorError. */
 export async function ingest(parts: ReceiverParts, input: IngestInput): Promise<PushResult> {
   const { body, encoding, format, lease, signal } = input;
   const { bodyBytesMax: bytesMax } = parts.config;
-  const inflated = await inflate(body, { encoding, bytesMax, lease });
+  const inflated = await inflate(body, { encoding, bytesMax, lease, turns: parts.turns });
   let wire = inflated;
   if (format === "json") {
     lease.resize(lease.bytes + inflated.length);
@@ -45,8 +53,25 @@ export async function ingest(parts: ReceiverParts, input: IngestInput): Promise<
   signal.throwIfAborted();
   lease.resize(wire.length);
   input.metrics.received(body.length, wire.length);
-  const { tenantHeaders, protocol } = input;
-  return parts.sink.push({ tenantHeaders, body: wire, protocol, signal });
+  const { tenantHeaders, protocol, peer } = input;
+  const isNothingExpected = isEmptyRequest(inflated, format);
+  const result = await parts.sink.push({ tenantHeaders, body: wire, protocol, peer, signal });
+  if (isNothingExpected || result.acceptedSpans + result.rejectedSpans > 0) return result;
+  return { ...result, rejectedMessage: noSpans(inflated.length, format) };
+}
+
+/** Whether a request says itself that it has no spans. */
+function isEmptyRequest(body: Uint8Array, format: BodyFormat): boolean {
+  if (body.length === 0) return true;
+  if (format === "protobuf" || body.length > emptyJsonBytesMax) return false;
+  const text = Buffer.from(body.buffer, body.byteOffset, body.length).toString("utf8");
+  return /^\s*\{\s*(?:"resourceSpans"\s*:\s*\[\s*\]\s*)?\}\s*$/.test(text);
+}
+
+/** Fields that are not known are skipped, as protobuf wants it: a misspelt one loses all spans. */
+function noSpans(sizeBytes: number, format: BodyFormat): string {
+  const field = format === "json" ? '"resourceSpans"' : "resource_spans (1)";
+  return `no span found in ${sizeBytes} bytes: an ExportTraceServiceRequest has them in ${field}`;
 }
 
 /**
@@ -56,7 +81,7 @@ export async function ingest(parts: ReceiverParts, input: IngestInput): Promise<
 export function refuse(
   parts: ReceiverParts,
   thrown: unknown,
-  { metrics, protocol, signal, startedMs }: RefuseInput,
+  { metrics, protocol, peer, signal, startedMs }: RefuseInput,
 ): SpoorError {
   const reason: unknown = signal.aborted ? signal.reason : undefined;
   const error = reason instanceof SpoorError ? reason : toSpoorError(thrown);
@@ -66,15 +91,35 @@ export function refuse(
     parts.log.error({ ...fields, stack: error.stack }, "request failed");
   } else parts.log.debug(fields, "request refused");
   // Lines about refusals come at a bounded rate: there may be thousands per second.
-  if (error.code !== "Canceled") parts.refusals.noteError(error, { tenant: "", source: protocol });
+  if (error.code !== "Canceled") {
+    parts.refusals.noteError(error, { tenant: "", source: protocol, peer });
+  }
   return answerFor(error, parts.config.retryAfterMs);
 }
 
 export interface RefuseInput {
   metrics: ProtocolMetrics;
   protocol: string;
+  peer: string;
   signal: AbortSignal;
   startedMs: number;
+}
+
+export interface Malformed {
+  protocol: string;
+  peer: string;
+  reason: string;
+  message: string;
+}
+
+/** Counts and lists what was refused before it was a request for spans. */
+export function refuseMalformed(
+  parts: ReceiverParts,
+  metrics: ProtocolMetrics,
+  { protocol, peer, reason, message }: Malformed,
+): void {
+  metrics.malformed(reason);
+  parts.refusals.note({ tenant: "", reason, message, source: protocol, peer });
 }
 
 /** The last resort: even the answer of an error failed. The connection is then closed. */

@@ -72,6 +72,29 @@ describe("clients that misbehave", () => {
     );
   });
 
+  test("streams that only sent their headers keep nobody out", async () => {
+    await using receiver = await startReceiver({ requestsMax: 2, connectionRequestsMax: 8 });
+    const session = connect(`http://127.0.0.1:${receiver.grpcPort}`);
+    const opened = Array.from({ length: 8 }, () => {
+      const stream = session.request({
+        ":method": "POST",
+        ":path": exportPath,
+        "content-type": "application/grpc",
+      });
+      stream.on("error", () => undefined);
+      return stream;
+    });
+    // A frame's head on the last of them has come: so have the headers of all.
+    opened[7].write(Buffer.from([0, 0, 0, 0, 9]));
+    const inFlight = (): Promise<number> => receiver.metric("spoor_receivers_in_flight_requests");
+    await eventually(async () => (await inFlight()) === 1);
+    const client = openClient(receiver.grpcPort);
+    expect(await callGrpc(client)).toHaveLength(0);
+    client.close();
+    session.destroy();
+    await eventually(async () => (await inFlight()) === 0);
+  });
+
   test("more requests than fit are told to retry", async () => {
     await using receiver = await startReceiver({ requestsMax: 1 });
     let release: (() => void) | undefined;

@@ -9,8 +9,8 @@ import {
   constants,
   createServer,
   type Http2Server,
+  type Http2Session,
   type IncomingHttpHeaders,
-  type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
 import type { AddressInfo } from "node:net";
@@ -24,9 +24,9 @@ import {
   parseTimeout,
   statusTrailers,
 } from "./grpc-frame.ts";
-import type { Lease } from "./in-flight.ts";
+import { Admission, type Connection, type Lease } from "./in-flight.ts";
 import { encodingNames, parseEncoding } from "./inflate.ts";
-import { ingest, logUnanswered, type ReceiverParts, refuse } from "./ingest.ts";
+import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
 
 const protocol = "otlp_grpc";
@@ -36,7 +36,6 @@ const healthPath = "/grpc.health.v1.Health/Check";
 
 const streamWindowBytes = 4 * 1024 * 1024;
 const sessionWindowBytes = 16 * 1024 * 1024;
-const streamsPerSessionMax = 256;
 /** Frames up to this size: fewer events per body than with the default 16 KiB. */
 const frameBytesMax = 256 * 1024;
 /** A health request has one short string. */
@@ -53,6 +52,8 @@ interface Call {
   stream: ServerHttp2Stream;
   headers: IncomingHttpHeaders;
   tenantHeaders: string[];
+  /** Address of the client. */
+  peer: string;
   startedMs: number;
   abort: AbortController;
 }
@@ -61,7 +62,7 @@ export class OtlpGrpcServer {
   #parts: ReceiverParts;
   #metrics: ProtocolMetrics;
   #server: Http2Server;
-  #sessions: Set<ServerHttp2Session> = new Set();
+  #connections: Map<Http2Session, Connection> = new Map();
   #isStopping = false;
 
   constructor(parts: ReceiverParts) {
@@ -71,20 +72,24 @@ export class OtlpGrpcServer {
       maxSessionMemory: 64,
       settings: {
         initialWindowSize: streamWindowBytes,
-        maxConcurrentStreams: streamsPerSessionMax,
+        maxConcurrentStreams: parts.config.connectionRequestsMax,
         maxFrameSize: frameBytesMax,
         enablePush: false,
       },
     });
     this.#server.maxConnections = parts.config.connectionsMax;
     this.#server.on("session", (session) => this.#openSession(session));
-    this.#server.on("sessionError", () => this.#metrics.malformed("invalid_http2"));
+    this.#server.on("sessionError", (error, session) => {
+      const reason = "invalid_http2";
+      this.#refuseMalformed(peerOf(session), reason, `malformed HTTP/2: ${error.message}`);
+    });
     this.#server.on("stream", (stream, headers, _flags, rawHeaders) => {
       // A reset stream closes after its error; the call sees the close.
       stream.on("error", () => undefined);
       const abort = new AbortController();
       const tenantHeaders = tenantValues(rawHeaders as unknown as string[]);
-      const call = { stream, headers, tenantHeaders, startedMs: performance.now(), abort };
+      const peer = peerOf(stream.session);
+      const call = { stream, headers, tenantHeaders, peer, startedMs: performance.now(), abort };
       this.#handle(call).catch((error: unknown) => {
         logUnanswered(parts.log, protocol, error);
         stream.destroy();
@@ -108,27 +113,33 @@ export class OtlpGrpcServer {
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
-    for (const session of this.#sessions) session.close();
+    for (const session of this.#connections.keys()) session.close();
     await closed;
   }
 
   /** Closes connections without an answer. */
   kill(): void {
-    for (const session of this.#sessions) session.destroy();
+    for (const session of this.#connections.keys()) session.destroy();
   }
 
-  #openSession(session: ServerHttp2Session): void {
-    this.#sessions.add(session);
-    session.once("close", () => this.#sessions.delete(session));
+  #openSession(session: Http2Session): void {
+    this.#connections.set(session, { requests: 0 });
+    session.once("close", () => this.#connections.delete(session));
     session.setLocalWindowSize(sessionWindowBytes);
     session.setTimeout(this.#parts.config.idleTimeoutMs, () => session.close());
   }
 
+  #refuseMalformed(peer: string, reason: string, message: string): void {
+    refuseMalformed(this.#parts, this.#metrics, { protocol, peer, reason, message });
+  }
+
   async #handle(call: Call): Promise<void> {
-    const { stream, headers } = call;
+    const { stream, headers, peer } = call;
     const isPost = headers[":method"] === "POST";
     if (!isPost || !isGrpc(headers["content-type"])) {
-      this.#metrics.malformed(isPost ? "content_type" : "method_not_allowed");
+      const reason = isPost ? "content_type" : "method_not_allowed";
+      const got = `${headers[":method"]} with content type ${headers["content-type"] ?? "none"}`;
+      this.#refuseMalformed(peer, reason, `expected POST of application/grpc, got ${got}`);
       stream.respond({ ":status": isPost ? 415 : 405 }, { endStream: true });
       stream.close(constants.NGHTTP2_NO_ERROR);
       return;
@@ -137,18 +148,20 @@ export class OtlpGrpcServer {
     if (path === exportPath) await this.#export(call);
     else if (path === healthPath) await this.#health(call);
     else {
-      this.#metrics.malformed("unimplemented");
-      answerStatus(stream, { code: statusUnimplemented, message: `unknown method ${path}` });
+      const message = `unknown method ${path}`;
+      this.#refuseMalformed(peer, "unimplemented", message);
+      answerStatus(stream, { code: statusUnimplemented, message });
     }
   }
 
   async #export(call: Call): Promise<void> {
-    const { stream, tenantHeaders, startedMs, abort } = call;
+    const { stream, tenantHeaders, peer, startedMs, abort } = call;
     const { signal } = abort;
     const encoding = parseEncoding(call.headers["grpc-encoding"] as string | undefined);
     if (encoding === undefined) {
-      this.#metrics.malformed("content_encoding");
-      const message = `unknown grpc-encoding ${String(call.headers["grpc-encoding"])}`;
+      const got = String(call.headers["grpc-encoding"]);
+      const message = `unknown grpc-encoding ${got}: set \`compression: gzip\` in the exporter`;
+      this.#refuseMalformed(peer, "content_encoding", message);
       const known = { "grpc-accept-encoding": encodingNames.join(",") };
       answerStatus(stream, { code: statusUnimplemented, message }, known);
       return;
@@ -165,7 +178,7 @@ export class OtlpGrpcServer {
             });
           }
           const { bytes: body, isCompressed } = message;
-          const input = { body, tenantHeaders, protocol, metrics, lease, signal };
+          const input = { body, tenantHeaders, protocol, peer, metrics, lease, signal };
           const used = isCompressed ? encoding : "identity";
           return ingest(this.#parts, { ...input, encoding: used, format: "protobuf" });
         },
@@ -173,13 +186,13 @@ export class OtlpGrpcServer {
       metrics.stored(result, (performance.now() - startedMs) / 1000);
       answerMessage(stream, encodeResponse(result, "protobuf") as Uint8Array);
     } catch (thrown) {
-      const error = refuse(this.#parts, thrown, { metrics, protocol, signal, startedMs });
+      const error = refuse(this.#parts, thrown, { metrics, protocol, peer, signal, startedMs });
       answerStatus(stream, statusOf(error));
     }
   }
 
   async #health(call: Call): Promise<void> {
-    const { stream, startedMs, abort } = call;
+    const { stream, peer, startedMs, abort } = call;
     try {
       const service = await this.#withLease(call, healthBytesMax, ({ bytes }) =>
         Promise.resolve(readHealthService(bytes)),
@@ -191,7 +204,7 @@ export class OtlpGrpcServer {
       const status = this.#isStopping ? healthNotServing : healthServing;
       answerMessage(stream, Uint8Array.from([0x08, status]));
     } catch (thrown) {
-      const context = { metrics: this.#metrics, protocol, signal: abort.signal, startedMs };
+      const context = { metrics: this.#metrics, protocol, peer, signal: abort.signal, startedMs };
       answerStatus(stream, statusOf(refuse(this.#parts, thrown, context)));
     }
   }
@@ -208,7 +221,9 @@ export class OtlpGrpcServer {
     const { stream, headers, abort } = call;
     const { signal } = abort;
     const timeoutMs = parseTimeout(headers["grpc-timeout"] as string | undefined);
-    const lease = this.#parts.inFlight.admit();
+    const { session } = stream;
+    const connection = session === undefined ? undefined : this.#connections.get(session);
+    const admission = new Admission(this.#parts.inFlight, connection);
     const { requestTimeoutMs } = this.#parts.config;
     const deadline = abortAfter(abort, timeoutMs, "deadline passed", "deadline");
     const slow = abortAfter(abort, requestTimeoutMs, "request not sent in time", "request_timeout");
@@ -220,11 +235,11 @@ export class OtlpGrpcServer {
     stream.once("close", onGone);
     const run = async (): Promise<T> => {
       try {
-        const message = await readMessage(stream, new MessageReader(bytesMax, lease), signal);
+        const message = await readMessage(stream, new MessageReader(bytesMax, admission), signal);
         clearTimeout(slow);
-        return await work(message, lease);
+        return await work(message, admission.lease());
       } finally {
-        lease.release();
+        admission.release();
       }
     };
     try {
@@ -234,6 +249,13 @@ export class OtlpGrpcServer {
       clearTimeout(deadline);
     }
   }
+}
+
+/** Address of a client, for people. */
+function peerOf(session: Http2Session | undefined): string {
+  if (session === undefined || session.destroyed) return "";
+  const { remoteAddress, remotePort } = session.socket;
+  return remoteAddress === undefined ? "" : `${remoteAddress}:${remotePort}`;
 }
 
 function clientGone(): SpoorError {

@@ -46,13 +46,20 @@ describe("clients that misbehave", () => {
     await using receiver = await startReceiver({ headersTimeoutMs: 100, requestTimeoutMs: 200 });
     const slowHead = await openSocket(receiver.httpPort);
     slowHead.write("POST /v1/traces HTTP/1.1\r\nHost: x\r\n");
-    expect(await readAll(slowHead)).toMatch(/^HTTP\/1\.1 408 /);
+    expect(await readAll(slowHead)).toMatch(
+      /^HTTP\/1\.1 408 (.|\r|\n)+headers were not sent in time/,
+    );
     const slowBody = await openSocket(receiver.httpPort);
     slowBody.write(
       "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n" +
         "Content-Length: 1000\r\n\r\nabc",
     );
-    expect(await readAll(slowBody)).toMatch(/^HTTP\/1\.1 408 /);
+    // OTLP clients send again after 503, not after 408.
+    const answer = await readAll(slowBody);
+    expect(answer).toMatch(/^HTTP\/1\.1 503 /);
+    expect(answer).toContain("\r\nRetry-After: 5\r\n");
+    expect(answer).toContain("Content-Type: application/x-protobuf\r\n");
+    expect(answer).toContain("body was not sent in time");
     await eventually(
       async () => (await receiver.metric("spoor_receivers_in_flight_requests")) === 0,
     );
@@ -126,4 +133,80 @@ describe("stop", () => {
       code: "EADDRINUSE",
     });
   });
+});
+
+describe("HTTP as the standards have it", () => {
+  /** Sends text as it is and returns the whole answer. */
+  async function exchange(port: number, text: string | Buffer): Promise<string> {
+    const socket = await openSocket(port);
+    socket.end(text);
+    return await readAll(socket);
+  }
+  const rest = `Content-Type: application/x-protobuf\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`;
+
+  test("HTTP/1.0, an empty or missing Host, absolute targets and double slashes work", async () => {
+    await using receiver = await startReceiver();
+    for (const head of [
+      "POST /v1/traces HTTP/1.0\r\n",
+      "POST /v1/traces HTTP/1.1\r\nHost:\r\n",
+      "POST /v1/traces HTTP/1.1\r\n",
+      "POST http://proxy:4318/v1/traces HTTP/1.1\r\nHost: x\r\n",
+      "POST //v1//traces?a=b HTTP/1.1\r\nHost: x\r\n",
+    ]) {
+      expect(await exchange(receiver.httpPort, head + rest), head).toMatch(/^HTTP\/1\.1 200 /);
+    }
+  });
+
+  test("what cannot be read gets a status and a text that says why, and is listed", async () => {
+    await using receiver = await startReceiver();
+    const long = `POST /v1/traces HTTP/1.1\r\nHost: x\r\nX: ${"y".repeat(20_000)}\r\n${rest}`;
+    const tooLong = await exchange(receiver.httpPort, long);
+    expect(tooLong).toMatch(/^HTTP\/1\.1 431 (.|\r|\n)+"message":"request line and headers/);
+    const raw = Buffer.from(`POST /v1/tr\u00e4ces HTTP/1.1\r\nHost: x\r\n${rest}`, "latin1");
+    const odd = await exchange(receiver.httpPort, raw);
+    expect(odd).toMatch(/^HTTP\/1\.1 400 (.|\r|\n)+must be percent-encoded/);
+    const refused = receiver.refusals.list().map(({ reason, source }) => [source, reason]);
+    expect(refused).toEqual([
+      ["otlp_http", "invalid_http"],
+      ["otlp_http", "headers_too_large"],
+    ]);
+  });
+});
+
+test("every refusal is listed with its reason and peer", async () => {
+  await using receiver = await startReceiver();
+  const headers = { "content-encoding": "lz4" };
+  expect((await sendHttp(receiver.httpPort, { headers })).status).toBe(415);
+  await sendHttp(receiver.httpPort, { path: "/v1/metrics" });
+  await sendHttp(receiver.httpPort, { body: Buffer.from([1, 2, 3]) });
+  const shown = receiver.refusals.list().map(({ reason, examples: [{ message, peer }] }) => {
+    expect(peer).toMatch(/^(::ffff:)?127\.0\.0\.1:\d+$/);
+    return [reason, message];
+  });
+  expect(shown).toEqual([
+    ["invalid_protobuf", expect.any(String)],
+    ["not_found", expect.stringContaining("/v1/traces")],
+    ["content_encoding", expect.stringMatching(/not lz4: set `compression: gzip`/)],
+  ]);
+});
+
+test("a body without spans that is not empty is a success with a warning", async () => {
+  await using receiver = await startReceiver();
+  const json = { "content-type": "application/json" };
+  const send = async (text: string): Promise<unknown> => {
+    const { status, body } = await sendHttp(receiver.httpPort, {
+      headers: json,
+      body: Buffer.from(text),
+    });
+    expect(status).toBe(200);
+    return JSON.parse(body.toString());
+  };
+  for (const empty of ["{}", ' { "resourceSpans" : [] }\n']) expect(await send(empty)).toEqual({});
+  for (const misspelt of ['{"batches":[{}]}', '{"resource_spans":[{"scope_spans":[]}]}']) {
+    expect(await send(misspelt)).toEqual({
+      partialSuccess: { errorMessage: expect.stringMatching(/^no span found.*"resourceSpans"$/) },
+    });
+  }
+  const unknownField = await sendHttp(receiver.httpPort, { body: Buffer.from([0x7a, 1, 0]) });
+  expect(unknownField.body.toString()).toContain("no span found in 3 bytes");
 });

@@ -136,7 +136,7 @@ describe("POST /v1/traces", () => {
     }
     expect(receiver.sink.requests).toHaveLength(before);
     const unknown = await post({ headers: { "content-encoding": "br" } });
-    expect(unknown.headers["accept-encoding"]).toBe("identity, gzip, zstd, deflate");
+    expect(unknown.headers["accept-encoding"]).toBe("identity, gzip, zstd, deflate, snappy");
     expect(unknown.body.toString("latin1")).toContain("content encoding must be identity, gzip");
     expect((await post({ path: "/v1/traces?x=1" })).status).toBe(200);
   });

@@ -8,15 +8,19 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { errorTable, SpoorError } from "#pkg/errors/errors.ts";
+import { pathOfTarget } from "#pkg/listen/request-target.ts";
+import { endWithAnswer, unreadableOf } from "#pkg/listen/unreadable.ts";
 import { type BodyFormat, encodeResponse, encodeStatus, statusOf } from "./answers.ts";
 import { preflightHeaders, responseHeaders } from "./cors.ts";
-import type { Lease } from "./in-flight.ts";
+import { Admission } from "./in-flight.ts";
 import { type Encoding, encodingNames, parseEncoding } from "./inflate.ts";
-import { ingest, logUnanswered, type ReceiverParts, refuse } from "./ingest.ts";
+import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
 
 const protocol = "otlp_http";
 const tracesPath = "/v1/traces";
+const grpcInvalidArgument = 3;
+const grpcUnavailable = 14;
 const contentTypes: Record<BodyFormat, string> = {
   protobuf: "application/x-protobuf",
   json: "application/json",
@@ -32,6 +36,12 @@ interface RouteRefusal {
   headers?: Record<string, string>;
 }
 
+/** A request whose body is being read, by its socket: all that is known when it fails there. */
+interface Reading {
+  format: BodyFormat;
+  res: ServerResponse;
+}
+
 interface Accepted {
   format: BodyFormat;
   encoding: Encoding;
@@ -42,6 +52,7 @@ export class OtlpHttpServer {
   #metrics: ProtocolMetrics;
   #server: Server;
   #isStopping = false;
+  readonly #reading = new WeakMap<Socket, Reading>();
 
   constructor(parts: ReceiverParts) {
     const { config } = parts;
@@ -53,6 +64,8 @@ export class OtlpHttpServer {
         headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
         requestTimeout: requestTimeoutMs,
         keepAliveTimeout: config.idleTimeoutMs,
+        // HTTP/1.0 clients and health checks of load balancers send none; nothing here needs it.
+        requireHostHeader: false,
         connectionsCheckingInterval: Math.max(
           50,
           Math.min(headersTimeoutMs, requestTimeoutMs, 10_000) / 4,
@@ -110,18 +123,20 @@ export class OtlpHttpServer {
       }
     });
     const { signal } = gone;
-    let lease: Lease | undefined;
+    const peer = peerOf(req.socket);
+    const admission = new Admission(this.#parts.inFlight);
+    this.#reading.set(req.socket, { format: route.format, res });
     try {
-      lease = this.#parts.inFlight.admit();
-      const body = await readBody(req, lease, this.#parts.config.bodyBytesMax);
+      const body = await readBody(req, admission, this.#parts.config.bodyBytesMax);
       const metrics = this.#metrics;
       const tenantHeaders = tenantValues(req);
-      const input = { ...route, body, tenantHeaders, protocol, metrics, lease, signal };
+      const lease = admission.lease();
+      const input = { ...route, body, tenantHeaders, protocol, peer, metrics, lease, signal };
       const result = await ingest(this.#parts, input);
       this.#metrics.stored(result, (performance.now() - startedMs) / 1000);
       answer(res, 200, route.format, encodeResponse(result, route.format));
     } catch (thrown) {
-      const context = { metrics: this.#metrics, protocol, signal, startedMs };
+      const context = { metrics: this.#metrics, protocol, peer, signal, startedMs };
       const error = refuse(this.#parts, thrown, context);
       if (error.retryAfterMs !== undefined) {
         res.setHeader("Retry-After", Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
@@ -129,7 +144,7 @@ export class OtlpHttpServer {
       const { httpStatus } = errorTable[error.code];
       answer(res, httpStatus, route.format, encodeStatus(statusOf(error), route.format));
     } finally {
-      lease?.release();
+      admission.release();
     }
   }
 
@@ -143,31 +158,40 @@ export class OtlpHttpServer {
       res.writeHead(204).end();
       return;
     }
-    this.#metrics.malformed(refusal.reason);
+    const { reason, message } = refusal;
+    const peer = peerOf(req.socket);
+    refuseMalformed(this.#parts, this.#metrics, { protocol, peer, reason, message });
     const format = bodyFormat(req.headers["content-type"]) ?? "json";
     answer(res, refusal.httpStatus, format, encodeStatus(refusal, format));
   }
 
   /** Answers bytes that node:http could not read as a request, or that came too slowly. */
   #refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
-    const isTimeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-    this.#metrics.malformed(isTimeout ? "request_timeout" : "invalid_http");
+    const reading = this.#reading.get(socket);
+    const isInBody = reading !== undefined && !reading.res.writableEnded;
+    const { httpStatus, reason, message } = unreadableOf(error, isInBody);
+    const peer = peerOf(socket);
+    refuseMalformed(this.#parts, this.#metrics, { protocol, peer, reason, message });
     const isUsable = socket.writable && error.code !== "ECONNRESET";
-    if (!isUsable || socket.bytesWritten > 0) {
+    if (!isUsable || reading?.res.headersSent === true) {
       socket.destroy();
       return;
     }
-    const status = isTimeout ? "408 Request Timeout" : "400 Bad Request";
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    const format = isInBody ? reading.format : "json";
+    const retryAfterMs = httpStatus === 503 ? this.#parts.config.retryAfterMs : undefined;
+    const code = httpStatus === 503 ? grpcUnavailable : grpcInvalidArgument;
+    endWithAnswer(socket, {
+      httpStatus,
+      contentType: contentTypes[format],
+      body: encodeStatus({ code, message, reason, retryAfterMs }, format),
+      retryAfterSeconds: retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000),
+    });
   }
 }
 
 /** Decides by the head of a request alone. */
 function acceptRequest(req: IncomingMessage, bytesMax: number): Accepted | RouteRefusal {
-  const url = req.url ?? "";
-  const query = url.indexOf("?");
-  const path = query === -1 ? url : url.slice(0, query);
-  if (path !== tracesPath) {
+  if (req.url !== tracesPath && pathOfTarget(req.url ?? "") !== tracesPath) {
     const message = `no such path: only ${tracesPath} takes data here`;
     return { httpStatus: 404, code: 5, reason: "not_found", message };
   }
@@ -198,7 +222,9 @@ function acceptRequest(req: IncomingMessage, bytesMax: number): Accepted | Route
       httpStatus: 415,
       code: 3,
       reason: "content_encoding",
-      message: `content encoding must be ${known}, not ${req.headers["content-encoding"]}`,
+      message:
+        `content encoding must be ${known}, not ${req.headers["content-encoding"]}: ` +
+        "set `compression: gzip` in the exporter",
       headers: { "Accept-Encoding": known },
     };
   }
@@ -228,8 +254,20 @@ function tenantValues(req: IncomingMessage): string[] {
   return joined.includes(",") ? (req.headersDistinct["x-scope-orgid"] ?? []) : [joined];
 }
 
-/** Reads a body, counting what came on the lease. Throws TooLarge, LimitExceeded, Canceled. */
-async function readBody(req: IncomingMessage, lease: Lease, bytesMax: number): Promise<Buffer> {
+/** Address of a client, for people. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return remoteAddress === undefined ? "" : `${remoteAddress}:${remotePort}`;
+}
+
+/**
+ * Reads a body, counting what came on the request's lease, which it gets with the first bytes.
+ * Throws TooLarge, LimitExceeded, Canceled.
+ */
+async function readBody(
+  req: IncomingMessage,
+  admission: Admission,
+  bytesMax: number,
+): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   await new Promise<void>((resolve, reject) => {
@@ -241,7 +279,7 @@ async function readBody(req: IncomingMessage, lease: Lease, bytesMax: number): P
             reason: "body_too_large",
           });
         }
-        lease.resize(size);
+        admission.lease().resize(size);
         chunks.push(chunk);
       } catch (error) {
         // Whatever else comes is read and thrown away, so that the client sees the answer.

@@ -12,6 +12,10 @@ import { JsonPool } from "./json-pool.ts";
 import { ReceiverMetrics } from "./metrics.ts";
 import { OtlpGrpcServer } from "./otlp-grpc.ts";
 import { OtlpHttpServer } from "./otlp-http.ts";
+import { Turns } from "./turns.ts";
+
+/** Bodies that are inflated in Node's thread pool at a time: it has threads for little more. */
+const inflateTasksMax = 2;
 
 export interface OtlpReceiverOptions {
   config: OtlpReceiverConfig;
@@ -30,12 +34,17 @@ export class OtlpReceiver {
 
   constructor({ config, sink, log, refusals, registry }: OtlpReceiverOptions) {
     this.#log = log;
-    this.#inFlight = new InFlight(config.requestsMax, config.bytesMax);
+    this.#inFlight = new InFlight(
+      config.requestsMax,
+      config.bytesMax,
+      config.connectionRequestsMax,
+    );
     this.#jsonPool = new JsonPool(config.jsonThreads);
     const metrics = new ReceiverMetrics(registry, this.#inFlight);
     const inFlight = this.#inFlight;
     const jsonPool = this.#jsonPool;
-    const parts = { config, sink, log, refusals, metrics, inFlight, jsonPool };
+    const turns = new Turns(inflateTasksMax);
+    const parts = { config, sink, log, refusals, metrics, inFlight, jsonPool, turns };
     this.#http = new OtlpHttpServer(parts);
     this.#grpc = new OtlpGrpcServer(parts);
   }

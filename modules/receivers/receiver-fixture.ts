@@ -55,6 +55,7 @@ export interface TestReceiver extends AsyncDisposable {
   sink: RecordingSink;
   receiver: OtlpReceiver;
   registry: Registry;
+  refusals: Refusals;
   httpPort: number;
   grpcPort: number;
   /** The value of a metric; `labels` as they are printed, e.g. `protocol="otlp_http"`. */
@@ -66,11 +67,12 @@ export async function startReceiver(
 ): Promise<TestReceiver> {
   const sink = new RecordingSink();
   const registry = new Registry();
+  const refusals = new Refusals(systemClock, openLog("silent"));
   const receiver = new OtlpReceiver({
     config: otlpReceiverConfigSchema.parse({ httpPort: 0, grpcPort: 0, ...config }),
     sink,
     log: openLog("silent"),
-    refusals: new Refusals(systemClock, openLog("silent")),
+    refusals,
     registry,
   });
   const ports = await receiver.start();
@@ -78,6 +80,7 @@ export async function startReceiver(
     sink,
     receiver,
     registry,
+    refusals,
     ...ports,
     async metric(name, labels) {
       const key = labels === undefined ? name : `${name}{${labels}}`;

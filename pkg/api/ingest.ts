@@ -13,6 +13,8 @@ export interface PushRequest {
   body: Uint8Array;
   /** Who received it, for metrics: "otlp_http", "otlp_grpc", "zipkin" ... */
   protocol: string;
+  /** Address of the client, for lists of refusals. */
+  peer?: string;
   /** Aborts when the client went away or its deadline passed. What is stored stays stored. */
   signal: AbortSignal;
 }

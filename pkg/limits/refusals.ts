@@ -12,6 +12,8 @@ export interface RefusalNote {
   message: string;
   /** Who was refused, e.g. `otlp_http`, or what (`search`). */
   source: string;
+  /** Address of the client, where it is known. */
+  peer?: string;
   /** How many things were refused; 1 unless given. */
   count?: number;
   /** Ids that the refused thing is found by; asked for only when they will be shown. */
@@ -21,6 +23,8 @@ export interface RefusalNote {
 export interface RefusalExample {
   atMs: number;
   message: string;
+  /** Address of the client; "" if it is not known. */
+  peer: string;
   ids: string[];
 }
 
@@ -68,7 +72,7 @@ export class Refusals {
     this.note({ ...note, reason: error.reason, message: error.message });
   }
 
-  note({ tenant, reason, message, source, count = 1, examples }: RefusalNote): void {
+  note({ tenant, reason, message, source, count = 1, peer = "", examples }: RefusalNote): void {
     const nowMs = this.#clock.nowMs();
     const key = [tenant, reason, source].join("\u0000");
     const entry = this.#entries.get(key) ?? this.#open({ tenant, reason, source }, nowMs);
@@ -80,12 +84,14 @@ export class Refusals {
     const latest = entry.examples[0];
     if (latest === undefined || nowMs - latest.atMs >= exampleIntervalMs) {
       const ids = examples?.() ?? [];
-      entry.examples.unshift({ atMs: nowMs, message: message.slice(0, messageCharsMax), ids });
+      const shown = message.slice(0, messageCharsMax);
+      entry.examples.unshift({ atMs: nowMs, message: shown, peer, ids });
       entry.examples.length = Math.min(entry.examples.length, examplesMax);
     }
     if (nowMs - entry.loggedMs < logIntervalMs) return;
     const { ids } = entry.examples[0];
-    const fields = { tenant, reason, source, count: entry.unlogged, error: message, ids };
+    const error = message.slice(0, messageCharsMax);
+    const fields = { tenant, reason, source, peer, count: entry.unlogged, error, ids };
     this.#log.warn(fields, "refused");
     entry.loggedMs = nowMs;
     entry.unlogged = 0;
