@@ -40,9 +40,12 @@ const examplesMax = 5;
 const exampleIntervalMs = 1000;
 const logIntervalMs = 10_000;
 const messageCharsMax = 500;
+const longAgo = Number.NEGATIVE_INFINITY;
 
 interface Kept extends RefusalEntry {
+  /** By the monotonic clock, as `exampleMs`. */
   loggedMs: number;
+  exampleMs: number;
   unlogged: number;
 }
 
@@ -77,17 +80,18 @@ export class Refusals {
     entry.count += count;
     entry.unlogged += count;
     entry.lastMs = nowMs;
-    const latest = entry.examples[0];
-    if (latest === undefined || nowMs - latest.atMs >= exampleIntervalMs) {
+    const atMs = this.#clock.monotonicMs();
+    if (atMs - entry.exampleMs >= exampleIntervalMs) {
+      entry.exampleMs = atMs;
       const ids = examples?.() ?? [];
       entry.examples.unshift({ atMs: nowMs, message: message.slice(0, messageCharsMax), ids });
       entry.examples.length = Math.min(entry.examples.length, examplesMax);
     }
-    if (nowMs - entry.loggedMs < logIntervalMs) return;
+    if (atMs - entry.loggedMs < logIntervalMs) return;
     const { ids } = entry.examples[0];
     const fields = { tenant, reason, source, count: entry.unlogged, error: message, ids };
     this.#log.warn(fields, "refused");
-    entry.loggedMs = nowMs;
+    entry.loggedMs = atMs;
     entry.unlogged = 0;
   }
 
@@ -101,7 +105,7 @@ export class Refusals {
       const [oldest] = this.#entries.keys();
       this.#entries.delete(oldest);
     }
-    const times = { firstMs: nowMs, lastMs: nowMs, loggedMs: Number.NEGATIVE_INFINITY };
+    const times = { firstMs: nowMs, lastMs: nowMs, loggedMs: longAgo, exampleMs: longAgo };
     return { ...facts, ...times, count: 0, unlogged: 0, examples: [] };
   }
 }
