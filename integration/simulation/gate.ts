@@ -23,6 +23,10 @@ export class Gate implements Clock {
   }
 
   nowMs(): number {
+    return this.#time.wallMs;
+  }
+
+  monotonicMs(): number {
     return this.#time.nowMs;
   }
 

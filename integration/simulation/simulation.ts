@@ -93,7 +93,11 @@ class Simulation {
     this.#settings = chooseSettings(dice.fork());
     const time = this.#time;
     this.#store = new MemoryStore({
-      clock: { nowMs: () => time.nowMs, sleep: () => Promise.resolve() },
+      clock: {
+        nowMs: () => time.nowMs,
+        monotonicMs: () => time.nowMs,
+        sleep: () => Promise.resolve(),
+      },
     });
     this.#weather = new Weather(dice.fork(), tenants);
     this.#model = new Model(dice.fork());

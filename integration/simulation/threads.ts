@@ -103,7 +103,7 @@ export class InlineThreads {
       if (await done) await gate.sleep(pollMs);
       this.#sleepers.delete(wake);
     };
-    const clock = { nowMs: () => gate.nowMs(), sleep };
+    const clock = { nowMs: () => gate.nowMs(), monotonicMs: () => gate.monotonicMs(), sleep };
     await new PartitionLoop(data as PartitionWorkerData, { port, clock }).run();
   }
 

@@ -14,7 +14,10 @@ export interface Event {
 const turnsMax = 100_000;
 
 export class VirtualTime {
+  /** Time that really passes: by it events are planned and the simulation measures. */
   nowMs: number;
+  /** How far the wall clock of the processes is off. */
+  wallOffsetMs = 0;
   /** Events that were run. */
   count = 0;
   /** A heap, the next event first. */
@@ -23,6 +26,11 @@ export class VirtualTime {
 
   constructor(startMs: number) {
     this.nowMs = startMs;
+  }
+
+  /** The wall clock of the processes. */
+  get wallMs(): number {
+    return this.nowMs + this.wallOffsetMs;
   }
 
   /** Runs something in `delayMs`, behind what was planned for the same time before. */

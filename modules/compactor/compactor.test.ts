@@ -265,7 +265,8 @@ describe("faults", () => {
   it("of the clock remove nothing", async () => {
     const { world } = await busyWorld();
     const before = await world.objects();
-    const wrong: Clock = { nowMs: () => world.clock.now + hour, sleep: async () => {} };
+    const nowMs = (): number => world.clock.now + hour;
+    const wrong: Clock = { nowMs, monotonicMs: nowMs, sleep: async () => {} };
     await expect(world.compactor({}, { clock: wrong }).runOnce()).rejects.toMatchObject({
       reason: "clock_skew",
     });

@@ -29,6 +29,10 @@ export class ManualClock implements Clock {
     return this.now;
   }
 
+  monotonicMs(): number {
+    return this.now;
+  }
+
   /** Resolves when the last sleep has begun. */
   get sleptAll(): Promise<void> {
     return this.#wake.promise;

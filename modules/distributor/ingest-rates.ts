@@ -22,7 +22,7 @@ export class IngestRates {
     const { ingestBytesPerSecond: perSecond, ingestBurstBytes: burst } = limits;
     if (perSecond === 0) return;
     const rate = { perSecond, burst };
-    const nowMs = this.#clock.nowMs();
+    const nowMs = this.#clock.monotonicMs();
     const waitMs = this.#bucketOf(tenant, rate, nowMs).take(sizeBytes, rate, nowMs);
     if (waitMs === 0) return;
     const message = `tenant ${tenant} sends more than ${perSecond} bytes per second`;

@@ -14,7 +14,11 @@ import { Frontend, type FrontendOptions } from "./frontend.ts";
 import { broken, headShard, TestSpans } from "./testing.ts";
 
 export const nowMs = 1_700_000_000_000;
-const clock: Clock = { nowMs: () => nowMs, sleep: async () => undefined };
+const clock: Clock = {
+  nowMs: () => nowMs,
+  monotonicMs: () => nowMs,
+  sleep: async () => undefined,
+};
 const second = 1_000_000_000n;
 const now = BigInt(nowMs) * 1_000_000n;
 export const place: { partition: Shard["partition"]; rowGroupSpans: number } = {

@@ -3,7 +3,7 @@
  * Keeps trying while the store fails. A head that cannot be encoded is bisected by its log range
  * down to the records at fault, which go to quarantine.
  */
-import type { Clock } from "#pkg/clock/clock.ts";
+import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
@@ -61,8 +61,8 @@ interface Attempt {
   deaths: number;
   /** Blocks that are in the store. */
   cuts: StoredCut[];
-  /** When the first of them was begun, milliseconds since the epoch. */
-  cutsMs: number;
+  /** When the first of them was begun. */
+  cutsBegan: ClockReading | undefined;
   change: Change | undefined;
 }
 
@@ -188,9 +188,10 @@ export class Committer {
   }
 
   /** Only what the table certainly does not name is written anew. */
-  async #areCutsTooOld({ tenant }: LogRange, { cuts, cutsMs }: Attempt): Promise<boolean> {
+  async #areCutsTooOld({ tenant }: LogRange, { cuts, cutsBegan }: Attempt): Promise<boolean> {
     const { clock, committed, appId, tableOf } = this.#options;
-    if (cuts.length === 0 || clock.nowMs() - cutsMs < cutsAgeMaxMs) return false;
+    if (cuts.length === 0 || cutsBegan === undefined) return false;
+    if (longestSinceMs(clock, cutsBegan) < cutsAgeMaxMs) return false;
     const { transactions } = await tableOf(tenant).refresh();
     return transactions.get(appId) === committed.get(tenant);
   }
@@ -246,7 +247,7 @@ export class Committer {
   /** Cuts the next range. If it cannot be encoded, its halves are next; one record goes aside. */
   async #cutNext(attempt: Attempt, table: Table): Promise<void> {
     const { range, head } = attempt.todo.at(-1)!;
-    if (attempt.cuts.length === 0) attempt.cutsMs = this.#options.clock.nowMs();
+    if (attempt.cuts.length === 0) attempt.cutsBegan = readClock(this.#options.clock);
     try {
       const cut = await this.#cut(range, head, { table, cuts: attempt.cuts });
       if (cut !== undefined) attempt.cuts.push(cut);
@@ -319,7 +320,7 @@ export class Committer {
 }
 
 function firstAttempt(range: LogRange, head: ClosedHead): Attempt {
-  return { todo: [{ range, head }], deaths: 0, cuts: [], cutsMs: 0, change: undefined };
+  return { todo: [{ range, head }], deaths: 0, cuts: [], cutsBegan: undefined, change: undefined };
 }
 
 /** The two halves of a range, the later one first. */

@@ -69,8 +69,9 @@ export class Partition {
   #durableEnd: number;
   #nextHeadId = 0;
   #isStalled = false;
-  #nextCheckMs = 0;
-  #earlyCloseAfterMs = 0;
+  /** Times of this class are by the monotonic clock. */
+  #nextCheckMs = Number.NEGATIVE_INFINITY;
+  #earlyCloseAfterMs = Number.NEGATIVE_INFINITY;
   #lostRecords = 0;
   #decodedSpans = 0;
   #decodedBytes = 0;
@@ -99,7 +100,7 @@ export class Partition {
   /** Reads and decodes one piece of the log. Returns false when there is nothing to do now. */
   async readSome(): Promise<boolean> {
     const { reader, config, clock, onLost } = this.#options;
-    const nowMs = clock.nowMs();
+    const nowMs = clock.monotonicMs();
     this.#closeAged(nowMs);
     this.#limitMemory(nowMs);
     if (this.#nextOffset >= this.#durableEnd || this.#isStalled) return false;
@@ -261,13 +262,13 @@ export class Partition {
     if (heads.open === undefined && heads.closed.length === 0) this.#tenants.delete(tenant);
     else this.#closeIfFull(heads);
     // Room for the next head at once: that one was among those that took the memory.
-    this.#earlyCloseAfterMs = 0;
+    this.#earlyCloseAfterMs = Number.NEGATIVE_INFINITY;
     return this.state();
   }
 
   pin(tenant: string): PinAnswer {
     const { clock, config } = this.#options;
-    const nowMs = clock.nowMs();
+    const nowMs = clock.monotonicMs();
     this.#pins.dropExpired(nowMs);
     const heads = this.#tenants.get(tenant);
     const live = [...(heads?.closed ?? []), ...(heads?.open === undefined ? [] : [heads.open])];

@@ -41,6 +41,7 @@ const signal: AbortSignal = new AbortController().signal;
 /** Like the system's clock, but nobody sleeps for long. */
 export const quickClock: Clock = {
   nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
   sleep: (ms, aborted) => systemClock.sleep(Math.min(ms, 10), aborted),
 };
 

@@ -473,8 +473,9 @@ describe("Querier", () => {
   });
 
   it("shows what others commit, at the latest after the age limit or when it is asked for", async () => {
-    const clock = { ...systemClock, nowMs: () => nowMs };
-    let nowMs = 1_700_000_000_000;
+    const clock = { ...systemClock, nowMs: () => wallMs, monotonicMs: () => nowMs };
+    let nowMs = 1000;
+    let wallMs = 1_700_000_000_000;
     const { querier, table, reads } = openQuerier("ages", { snapshotAgeMaxMs: 1000 }, clock);
     await addBlock(table, "a", spansOf(3));
     const versions = async (minVersion = -1): Promise<number> =>
@@ -490,9 +491,15 @@ describe("Querier", () => {
     expect(await versions()).toBe(1);
     nowMs += 1000;
     expect(await versions()).toBe(2);
-    // A clock that goes back does not keep old snapshots alive.
+    // A wall clock that goes back does not keep old snapshots alive, nor does one that goes
+    // forward end them.
     await addBlock(other, "d", spansOf(3));
-    nowMs -= 5000;
+    wallMs -= 7_200_000;
+    nowMs += 999;
+    expect(await versions()).toBe(2);
+    wallMs += 14_400_000;
+    expect(await versions()).toBe(2);
+    nowMs += 1;
     expect(await versions()).toBe(3);
     await expect(versions(9)).rejects.toMatchObject({ reason: "snapshot_behind" });
   });

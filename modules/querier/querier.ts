@@ -117,9 +117,9 @@ export class Querier implements StoredSpans {
   /** Other processes commit too: a known version is good for `snapshotAgeMaxMs` only. */
   async #refreshed(table: Table, minVersion: number, signal: AbortSignal): Promise<Snapshot> {
     const { clock, config } = this.#options;
-    const nowMs = clock.nowMs();
+    const nowMs = clock.monotonicMs();
     const ageMs = nowMs - (this.#refreshedMs.get(table) ?? Number.NEGATIVE_INFINITY);
-    const isFresh = ageMs >= 0 && ageMs < config.snapshotAgeMaxMs;
+    const isFresh = ageMs < config.snapshotAgeMaxMs;
     if (isFresh) return await table.refresh({ minVersion, signal });
     await table.refresh({ signal });
     this.#refreshedMs.set(table, nowMs);

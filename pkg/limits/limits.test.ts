@@ -79,8 +79,13 @@ describe("token bucket", () => {
 });
 
 describe("refusals", () => {
-  const clock = { nowMs: () => nowMs, sleep: () => Promise.resolve() };
+  const clock = {
+    nowMs: () => nowMs + steppedMs,
+    monotonicMs: () => nowMs,
+    sleep: () => Promise.resolve(),
+  };
   let nowMs = 0;
+  let steppedMs = 0;
 
   test("count everything, and keep a few examples", () => {
     const refusals = new Refusals(clock, openLog("silent"));
@@ -120,5 +125,15 @@ describe("refusals", () => {
       refusals.note({ tenant: "a", reason: "rate", message: "m", source: "x" });
     }
     expect(lines).toMatchObject([{ count: 1 }, { count: 100 }, { count: 100 }]);
+    // A wall clock that is stepped back or forward neither silences the log nor floods it.
+    steppedMs = -7_200_000;
+    nowMs += 10_000;
+    refusals.note({ tenant: "a", reason: "rate", message: "m", source: "x" });
+    expect(lines).toHaveLength(4);
+    expect(refusals.list()[0].examples[0].atMs).toBe(nowMs + steppedMs);
+    steppedMs = 7_200_000;
+    refusals.note({ tenant: "a", reason: "rate", message: "m", source: "x" });
+    expect(lines).toHaveLength(4);
+    expect(refusals.list()[0].examples[0].atMs).toBe(nowMs - 7_200_000);
   });
 });

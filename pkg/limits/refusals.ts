@@ -44,9 +44,12 @@ const examplesMax = 5;
 const exampleIntervalMs = 1000;
 const logIntervalMs = 10_000;
 const messageCharsMax = 500;
+const longAgo = Number.NEGATIVE_INFINITY;
 
 interface Kept extends RefusalEntry {
+  /** By the monotonic clock, as `exampleMs`. */
   loggedMs: number;
+  exampleMs: number;
   unlogged: number;
 }
 
@@ -81,19 +84,20 @@ export class Refusals {
     entry.count += count;
     entry.unlogged += count;
     entry.lastMs = nowMs;
-    const latest = entry.examples[0];
-    if (latest === undefined || nowMs - latest.atMs >= exampleIntervalMs) {
+    const atMs = this.#clock.monotonicMs();
+    if (atMs - entry.exampleMs >= exampleIntervalMs) {
+      entry.exampleMs = atMs;
       const ids = examples?.() ?? [];
       const shown = message.slice(0, messageCharsMax);
       entry.examples.unshift({ atMs: nowMs, message: shown, peer, ids });
       entry.examples.length = Math.min(entry.examples.length, examplesMax);
     }
-    if (nowMs - entry.loggedMs < logIntervalMs) return;
+    if (atMs - entry.loggedMs < logIntervalMs) return;
     const { ids } = entry.examples[0];
     const error = message.slice(0, messageCharsMax);
     const fields = { tenant, reason, source, peer, count: entry.unlogged, error, ids };
     this.#log.warn(fields, "refused");
-    entry.loggedMs = nowMs;
+    entry.loggedMs = atMs;
     entry.unlogged = 0;
   }
 
@@ -107,7 +111,7 @@ export class Refusals {
       const [oldest] = this.#entries.keys();
       this.#entries.delete(oldest);
     }
-    const times = { firstMs: nowMs, lastMs: nowMs, loggedMs: Number.NEGATIVE_INFINITY };
+    const times = { firstMs: nowMs, lastMs: nowMs, loggedMs: longAgo, exampleMs: longAgo };
     return { ...facts, ...times, count: 0, unlogged: 0, examples: [] };
   }
 }

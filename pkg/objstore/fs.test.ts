@@ -101,7 +101,7 @@ test("open removes temporary files that are over an hour old, and only those", a
     await writeFile(path, content);
     await utimes(path, (nowMs - ageMs) / 1000, (nowMs - ageMs) / 1000);
   }
-  const clock = { nowMs: () => nowMs, sleep: async () => {} };
+  const clock = { nowMs: () => nowMs, monotonicMs: () => nowMs, sleep: async () => {} };
   const store = await openFsStore(root, { clock });
   expect((await readdir(join(root, ".tmp"))).sort()).toEqual(["from-the-future", "young"]);
   expect(await Array.fromAsync(store.list(""))).toEqual([]);

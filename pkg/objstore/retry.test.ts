@@ -18,7 +18,11 @@ interface Rig {
 function rigOf(over: Partial<RetryOptions> = {}): Rig {
   const pausesMs: number[] = [];
   const ledger = new StoreLedger();
-  const clock = { nowMs: () => 0, sleep: async (ms: number) => void pausesMs.push(ms) };
+  const clock = {
+    nowMs: () => 0,
+    monotonicMs: () => 0,
+    sleep: async (ms: number) => void pausesMs.push(ms),
+  };
   const bounds = { attemptsMax: 5, backoffMinMs: 100, backoffMaxMs: 1000 };
   const budget = { budgetShare: 1, budgetBurst: 50 };
   return {
@@ -178,6 +182,7 @@ test("an abort ends the waiting, and says what was waited for", async () => {
   const abort = new AbortController();
   const clock = {
     nowMs: () => 0,
+    monotonicMs: () => 0,
     sleep: async () => {
       abort.abort();
       throw new DOMException("aborted", "AbortError");

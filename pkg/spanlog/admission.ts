@@ -17,7 +17,7 @@ export class Admission {
   constructor(context: LogContext, freeBytes: number) {
     this.#context = context;
     this.#freeBytes = freeBytes;
-    this.#checkedMs = context.clock.nowMs();
+    this.#checkedMs = context.clock.monotonicMs();
   }
 
   /** Throws LimitExceeded or Unavailable if a record of this size is not to be taken now. */
@@ -44,8 +44,8 @@ export class Admission {
    */
   refresh(sizeBytes: number): Promise<void> | undefined {
     if (this.#refreshing === undefined) {
-      const ageMs = this.#context.clock.nowMs() - this.#checkedMs;
-      if (ageMs >= 0 && ageMs < FREE_SPACE_CHECK_MS) return undefined;
+      const ageMs = this.#context.clock.monotonicMs() - this.#checkedMs;
+      if (ageMs < FREE_SPACE_CHECK_MS) return undefined;
       this.#refreshing = this.#askFileSystem();
     }
     return this.#isLow(sizeBytes) ? this.#refreshing : undefined;
@@ -58,7 +58,7 @@ export class Admission {
 
   async #askFileSystem(): Promise<void> {
     const { clock, counters, dir, fs, log } = this.#context;
-    this.#checkedMs = clock.nowMs();
+    this.#checkedMs = clock.monotonicMs();
     const appended = counters.appendedBytesTotal;
     try {
       this.#freeBytes = await fs.freeBytes(dir);

@@ -10,8 +10,14 @@ import { nodeLogFs, type LogFile, type LogFs } from "./log-fs.ts";
 import type { LogGap, SpanLog } from "./spanlog.ts";
 
 export class HandClock implements Clock {
+  /** Time that passes for both clocks. */
   ms = 1_800_000_000_000;
+  /** How far the wall clock was stepped. */
+  steppedMs = 0;
   nowMs(): number {
+    return this.ms + this.steppedMs;
+  }
+  monotonicMs(): number {
     return this.ms;
   }
   sleep(): Promise<void> {

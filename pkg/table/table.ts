@@ -9,7 +9,7 @@
  * adds, removes, new columns and the log offset that they reach in one conditional create.
  */
 import { randomUUID } from "node:crypto";
-import type { Clock } from "#pkg/clock/clock.ts";
+import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
@@ -77,7 +77,7 @@ export class Table {
   /** Version of the newest checkpoint that is known here. */
   #checkpoint = -1;
   /** When the snapshot was last known to be the latest, milliseconds since the epoch. */
-  #latestMs = 0;
+  #latest: ClockReading = { wallMs: 0, monotonicMs: Number.NEGATIVE_INFINITY };
   #running: Promise<void> | undefined;
   #waiting: Promise<void> | undefined;
 
@@ -192,8 +192,7 @@ export class Table {
    * freed again by a clean-up since.
    */
   #isOld(): boolean {
-    const ageMs = this.#clock.nowMs() - this.#latestMs;
-    return ageMs < 0 || ageMs > commitAgeMinMs / 6;
+    return longestSinceMs(this.#clock, this.#latest) > commitAgeMinMs / 6;
   }
 
   /**
@@ -226,7 +225,7 @@ export class Table {
     builder.apply(plan.commit, commitKey(this.tenant, version));
     const snapshot = builder.finish();
     this.#keep(snapshot);
-    this.#latestMs = this.#clock.nowMs();
+    this.#latest = readClock(this.#clock);
     return { version, snapshot };
   }
 
@@ -261,10 +260,10 @@ export class Table {
       this.#keep(snapshot);
     };
     const onBadCheckpoint = (error: SpoorError): void => this.#reportCheckpoint(error);
-    const nowMs = this.#clock.nowMs();
+    const before = readClock(this.#clock);
     const startThread = this.#startThread;
     keep(await readForward({ store, tenant, base, startThread, keep, onBadCheckpoint }));
-    this.#latestMs = nowMs;
+    this.#latest = before;
   }
 
   #reportCheckpoint(error: SpoorError): void {

@@ -13,6 +13,7 @@ export const nowMs = 1_763_800_000_000;
 /** Sleeps are over at once, so that pauses between attempts take no time. */
 export const testClock: Clock = {
   nowMs: () => nowMs,
+  monotonicMs: () => nowMs,
   sleep: async (_ms, signal) => {
     signal?.throwIfAborted();
   },

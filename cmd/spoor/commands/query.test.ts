@@ -13,7 +13,8 @@ interface Run {
   urls: URL[];
 }
 
-const clock: Clock = { nowMs: () => 1_767_261_600_500, sleep: () => Promise.resolve() };
+const nowMs = (): number => 1_767_261_600_500;
+const clock: Clock = { nowMs, monotonicMs: nowMs, sleep: () => Promise.resolve() };
 
 /** Runs `spoor query` against a real server. */
 async function runAgainst(

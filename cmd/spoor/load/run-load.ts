@@ -52,21 +52,21 @@ export async function runLoad(options: LoadOptions, counts: LoadCounts): Promise
   const { traffic, clock, durationMs, inFlightMax, signal } = options;
   const slots = new Slots(inFlightMax);
   using drain = new Drain(options);
-  const startMs = clock.nowMs();
+  const startMs = clock.monotonicMs();
   const start = async (request: TrafficRequest): Promise<void> => {
     await slots.take();
     void deliver(request, options, counts, drain.isOver).finally(() => slots.give());
   };
   let dueMs = startMs;
   for (;;) {
-    const nowMs = clock.nowMs();
+    const nowMs = clock.monotonicMs();
     const leftMs = startMs + durationMs - nowMs;
     if (signal.aborted || leftMs <= 0) break;
     if (dueMs > nowMs) {
       await sleepUnless(signal, clock, Math.min(dueMs - nowMs, leftMs));
       continue;
     }
-    const request = traffic.next(nowMs);
+    const request = traffic.next(clock.nowMs());
     if (request === undefined) break;
     if (options.spansPerSecond > 0) {
       const takesMs = (request.spanCount / options.spansPerSecond) * 1000;

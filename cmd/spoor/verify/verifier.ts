@@ -77,7 +77,7 @@ export class Verifier {
   /** Written with their first half only. */
   readonly #late: { dueMs: number; trace: Written }[] = [];
   readonly #recent: Written[] = [];
-  #lastAcknowledgedMs = 0;
+  #lastAcknowledgedMs = Number.NEGATIVE_INFINITY;
   #next = 0;
 
   constructor(options: VerifierOptions) {
@@ -100,7 +100,7 @@ export class Verifier {
     const { requests } = this.#known(trace);
     if (!(await this.#send(requests[0]))) return;
     if (requests[1].length > 0 && number % lateEvery === 0) {
-      this.#late.push({ dueMs: clock.nowMs() + lateMs, trace });
+      this.#late.push({ dueMs: clock.monotonicMs() + lateMs, trace });
       return;
     }
     if (requests[1].length > 0 && !(await this.#send(requests[1]))) return;
@@ -111,7 +111,7 @@ export class Verifier {
   /** Sends second halves that are due, and runs the checks that are due. */
   async runDue(): Promise<void> {
     const { clock, metrics } = this.#options;
-    while (this.#late.length > 0 && this.#late[0].dueMs <= clock.nowMs()) {
+    while (this.#late.length > 0 && this.#late[0].dueMs <= clock.monotonicMs()) {
       const { trace } = this.#late.shift()!;
       if (!(await this.#send(this.#known(trace).requests[1]))) continue;
       metrics.written.inc();
@@ -119,7 +119,7 @@ export class Verifier {
     }
     const due: { trace: Written; age: string }[] = [];
     for (const [i, list] of this.#waiting.entries()) {
-      while (list.length > 0 && list[0].dueMs <= clock.nowMs()) {
+      while (list.length > 0 && list[0].dueMs <= clock.monotonicMs()) {
         const { trace } = list.shift()!;
         due.push({ trace, age: formatDuration(ages[i].ms) });
         this.#wait(trace, i + 1);
@@ -130,7 +130,7 @@ export class Verifier {
 
   /** Until every trace is as old as it is at its first check, milliseconds; 0 if they are. */
   get settlingMs(): number {
-    return Math.max(0, this.#lastAcknowledgedMs + ages[0].ms - this.#options.clock.nowMs());
+    return Math.max(0, this.#lastAcknowledgedMs + ages[0].ms - this.#options.clock.monotonicMs());
   }
 
   /** Checks the newest traces once more, whatever their age. */
@@ -202,7 +202,7 @@ export class Verifier {
 
   #acknowledged(trace: Written): void {
     this.writtenCount++;
-    this.#lastAcknowledgedMs = this.#options.clock.nowMs();
+    this.#lastAcknowledgedMs = this.#options.clock.monotonicMs();
     this.#recent.push(trace);
     if (this.#recent.length > lastPassMax) this.#recent.shift();
     this.#wait(trace, 0);
@@ -212,7 +212,7 @@ export class Verifier {
   #wait(trace: Written, age: number): void {
     if (age >= ages.length || trace.number % ages[age].every !== 0) return;
     const waitedMs = age === 0 ? 0 : ages[age - 1].ms;
-    const dueMs = this.#options.clock.nowMs() + ages[age].ms - waitedMs;
+    const dueMs = this.#options.clock.monotonicMs() + ages[age].ms - waitedMs;
     this.#waiting[age].push({ dueMs, trace });
   }
 }
