@@ -17,6 +17,7 @@ import {
   spanIdsOf,
 } from "#integration/parts/spans.ts";
 import {
+  adminToken,
   runServe,
   runSpoor,
   type SpoorProcess,
@@ -300,7 +301,7 @@ describe("limits", { timeout }, () => {
 describe("tenants", { timeout }, () => {
   it("see their own spans only, live and stored; without a name nothing is served", async () => {
     const dataDir = await makeDataDir();
-    const config = `${roomy}server: {multitenancy: true}\n`;
+    const config = `${roomy}server: {multitenancy: true, admin_token: ${adminToken}}\n`;
     const first = await startReady({ dataDir, config });
     const traces = { a: makeTrace(2), b: makeTrace(3) };
     // The same id for both: still two traces.

@@ -6,7 +6,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openGrpcSender } from "#cmd/spoor/send/grpc-sender.ts";
 import { openHttpSender } from "#cmd/spoor/send/http-sender.ts";
 import type { SendAnswer } from "#cmd/spoor/send/sender.ts";
-import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+import {
+  adminToken,
+  asAdmin,
+  type SpoorProcess,
+  startSpoorProcess,
+} from "#integration/parts/spoor.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 
@@ -34,7 +39,7 @@ beforeAll(async () => {
   await writeFile(overridesPath, overrides);
   const config = `
 span_log: {free_bytes_min: 1MiB}
-server: {multitenancy: true}
+server: {multitenancy: true, admin_token: ${adminToken}}
 ingester: {cut_age: 500ms}
 limits: {overrides_file: ${overridesPath}, overrides_poll: 1h}
 `;
@@ -75,13 +80,13 @@ interface SentTrace {
 }
 
 async function metric(name: string, labels: string): Promise<number> {
-  const text = await (await fetch(`${spoor.address}/metrics`)).text();
+  const text = await (await fetch(`${spoor.address}/metrics`, { headers: asAdmin })).text();
   const line = text.split("\n").find((one) => one.startsWith(`${name}{${labels}} `));
   return line === undefined ? 0 : Number(line.split(" ").at(-1));
 }
 
 async function page(name: string): Promise<string> {
-  return await (await fetch(`${spoor.address}/status/${name}`)).text();
+  return await (await fetch(`${spoor.address}/status/${name}`, { headers: asAdmin })).text();
 }
 
 async function ask(tenant: string, path: string): Promise<{ status: number; text: string }> {
@@ -223,7 +228,7 @@ test("overrides are read again at SIGHUP; a bad file changes nothing and is told
     (await send("http", "few", trace(11).body)).kind === "stored";
   await expect.poll(isStored).toBe(true);
   const good = async (): Promise<string> =>
-    (await (await fetch(`${spoor.address}/metrics`)).text()).match(
+    (await (await fetch(`${spoor.address}/metrics`, { headers: asAdmin })).text()).match(
       /^spoor_limits_overrides_good (\d)$/m,
     )![1];
   expect(await good()).toBe("1");

@@ -105,7 +105,7 @@ test("profiles need the admin token, and there is one at a time", async () => {
 test("pages for operators say what runs", async () => {
   const page = async (name: string): Promise<string> =>
     await (await fetch(`${spoor.address}/status${name}`)).text();
-  expect(await page("/services")).toContain("ingester");
+  expect(await page("/modules")).toContain("ingester");
   expect(await page("/limits")).toContain("ingest_bytes_per_second");
   expect(await page("/version")).toContain("spoorVersion");
   expect(await page("")).toContain("Partitions");

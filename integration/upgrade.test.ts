@@ -18,7 +18,12 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openHttpSender } from "#cmd/spoor/send/http-sender.ts";
-import { runServe, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+import {
+  adminToken,
+  runServe,
+  type SpoorProcess,
+  startSpoorProcess,
+} from "#integration/parts/spoor.ts";
 import { readStored } from "#integration/parts/stored.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { makeKnownTrace } from "#pkg/loadgen/known-trace.ts";
@@ -39,7 +44,7 @@ interface GoldenTrace {
 
 /** Small segments, so that the log has several and forgets some. */
 const config = `
-server: {multitenancy: true}
+server: {multitenancy: true, admin_token: ${adminToken}}
 span_log: {partition_count: 2, segment_bytes_max: 8KiB, free_bytes_min: 0B}
 compactor: {block_retention: 36500d}
 `;

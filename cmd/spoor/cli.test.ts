@@ -197,6 +197,7 @@ describe("parseServeArgs", () => {
       shutdownMs: 30_000,
       dataDir: "./data",
       adminToken: "",
+      httpPathPrefix: "",
       tracingEndpoint: "",
       tracingSampleRatio: 1,
       tracingToSelf: false,

@@ -5,6 +5,7 @@
 import { didYouMean } from "#pkg/config/nearest.ts";
 import { ConfigError } from "#pkg/config/problems.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
+import { redactUserinfo } from "#pkg/log/redact.ts";
 import { version } from "#pkg/version/version.ts";
 import { helpText, usageError, type CommandHelp } from "./flags.ts";
 import type { CommandIo } from "./io.ts";
@@ -136,7 +137,8 @@ async function versionCommand(_args: string[], io: CommandIo): Promise<number> {
 
 function reportError(thrown: unknown, args: readonly string[], io: CommandIo): number {
   const error = toSpoorError(thrown);
-  const lines = error.message.split("\n").map((line) => `spoor: ${line}\n`);
+  const message = redactUserinfo(error.message);
+  const lines = message.split("\n").map((line) => `spoor: ${line}\n`);
   io.err(lines.join(""));
   if (isDebug(args)) io.err(stackText(thrown));
   return error.reason === "usage" || error instanceof ConfigError ? 2 : 1;

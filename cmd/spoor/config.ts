@@ -19,6 +19,7 @@ export interface ServerConfig {
   shutdownMs: number;
   dataDir: string;
   adminToken: string;
+  httpPathPrefix: string;
   tracingEndpoint: string;
   tracingSampleRatio: number;
   tracingToSelf: boolean;
@@ -64,6 +65,10 @@ export interface SpoorConfig {
   storage: StorageConfig;
 }
 
+function isEmptyOrHttpUrl(text: string): boolean {
+  return text === "" || /^https?:$/.test(URL.parse(text)?.protocol ?? "");
+}
+
 const positive: z.ZodInt = z.int().positive();
 
 const serverConfig: z.ZodType<ServerConfig> = z
@@ -84,11 +89,28 @@ const serverConfig: z.ZodType<ServerConfig> = z
     adminToken: z
       .string()
       .default("")
-      .describe("Who sends it as bearer token gets /admin/profile/cpu and heap; empty: nobody")
+      .refine((token) => /^[\x21-\x7e]*$/.test(token), {
+        error: "must be printable ASCII without spaces and line breaks",
+      })
+      .describe(
+        "Bearer token of the operator, who gets /admin and, with multi-tenancy, pages about all " +
+          "tenants; empty: nobody does",
+      )
       .meta({ secret: true }),
+    httpPathPrefix: z
+      .string()
+      .default("")
+      .refine((prefix) => prefix === "" || /^(\/[\w.~-]+)+$/.test(prefix), {
+        error: "must be like /spoor: parts of letters, digits, _ . ~ -, without a / at its end",
+      })
+      .describe(
+        "Path below which API and pages are, for proxies that keep it; /ready and /metrics are " +
+          "there without it, too",
+      ),
     tracingEndpoint: z
       .string()
       .default("")
+      .refine(isEmptyOrHttpUrl, { error: "must be like http://localhost:4318" })
       .describe("OTLP/HTTP endpoint for Spoor's own spans (queries, cuts, commits); empty: none"),
     tracingSampleRatio: z
       .number()

@@ -5,6 +5,7 @@
 import { join, resolve } from "node:path";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { Compactor } from "#modules/compactor/compactor.ts";
+import { TenantActivity } from "#modules/distributor/activity.ts";
 import { Distributor } from "#modules/distributor/distributor.ts";
 import { Frontend } from "#modules/frontend/frontend.ts";
 import { Ingester, quarantineFolder } from "#modules/ingester/ingester.ts";
@@ -149,6 +150,7 @@ interface Ground {
   limits: TenantLimits;
   overrides: Overrides;
   refusals: Refusals;
+  activity: TenantActivity;
   tracer: Tracer;
 }
 
@@ -183,7 +185,8 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
   });
   const { tracer } = tracing;
   parts.push({ name: "tracing", stop: () => tracing.stop() });
-  return { ...places, tracer, ...(await openLimits(options, registry, parts)) };
+  const activity = new TenantActivity(clock);
+  return { ...places, tracer, activity, ...(await openLimits(options, registry, parts)) };
 }
 
 async function openLimits(
@@ -254,8 +257,8 @@ async function startFrontend(
   parts: Part[],
 ): Promise<number> {
   const { config, clock, log } = options;
-  const services = (): string[] => parts.map(({ name }) => name);
-  const sources = { ...ground, ingester, services, startedMs: clock.nowMs(), version };
+  const modules = (): string[] => parts.map(({ name }) => name);
+  const sources = { ...ground, ingester, modules, startedMs: clock.nowMs(), version };
   const frontend = new Frontend({
     ...ground,
     config: config.frontend,
@@ -266,9 +269,10 @@ async function startFrontend(
     stored: querier,
     readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
     configText: () => options.configText,
-    status: () => statusPage(sources),
+    status: (viewer) => statusPage(sources, viewer),
     statusPages: statusPages(sources),
     adminToken: config.server.adminToken,
+    pathPrefix: config.server.httpPathPrefix,
   });
   const { port } = await frontend.start();
   parts.push({ name: "frontend", stop: () => frontend.stop() });

@@ -1,11 +1,14 @@
-/** What the status page shows of the running process. */
+/** What the status pages show of the running process, as tables for people and programs. */
 import { z } from "zod";
+import type { TenantActivity } from "#modules/distributor/activity.ts";
+import type { Viewer } from "#modules/frontend/access.ts";
 import type { StatusPage, StatusPages, StatusTable } from "#modules/frontend/status-page.ts";
 import type { Ingester } from "#modules/ingester/ingester.ts";
+import type { PartitionState } from "#modules/ingester/messages.ts";
 import { formatNumber } from "#pkg/config/config.ts";
 import { configTree, type ScalarNode, yamlKey } from "#pkg/config/config-tree.ts";
 import { limitFields, limitNames, type Limits, type TenantLimits } from "#pkg/limits/limits.ts";
-import type { Refusals } from "#pkg/limits/refusals.ts";
+import type { RefusalEntry, Refusals } from "#pkg/limits/refusals.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
@@ -19,119 +22,265 @@ export interface StatusSources {
   limits: TenantLimits;
   overrides: Overrides;
   refusals: Refusals;
-  /** Names of what runs, in the order of the start. */
-  services: () => string[];
+  activity: TenantActivity;
+  /** Names of the modules that run, in the order of the start. */
+  modules: () => string[];
   startedMs: number;
   version: string;
 }
 
 /** The pages below /status. */
 export function statusPages(sources: StatusSources): StatusPages {
-  const page = (...tables: StatusTable[]): StatusPage => ({ ...headOf(sources), tables });
+  const page = (...tables: StatusTable[]): StatusPage => ({
+    ...headOf(sources),
+    problems: [],
+    tables,
+  });
   return {
-    services: () => page(servicesTable(sources)),
-    limits: () => page(...limitsTables(sources)),
-    refused: () => page(refusedTable(sources), examplesTable(sources)),
+    modules: ({ tenant }) => page(...(tenant === undefined ? [modulesTable(sources)] : [])),
+    limits: (viewer) => page(...limitsTables(sources, viewer)),
+    refused: (viewer) => {
+      const entries = refusedFor(sources, viewer);
+      return page(refusedTable(entries), examplesTable(entries));
+    },
   };
 }
 
-function headOf({ version, startedMs, ingester }: StatusSources): Omit<StatusPage, "tables"> {
+function headOf({
+  version,
+  startedMs,
+  ingester,
+}: StatusSources): Pick<StatusPage, "version" | "startedMs" | "notReady"> {
   const notReady = ingester.isReady ? undefined : "the span log is being read again";
   return { version, startedMs, notReady };
 }
 
-function servicesTable({ services }: StatusSources): StatusTable {
-  return { title: "Services", columns: ["service"], rows: services().map((name) => [name]) };
+function modulesTable({ modules }: StatusSources): StatusTable {
+  const rows = modules().map((name) => [name]);
+  return { key: "modules", title: "Modules", columns: [{ key: "module" }], rows };
 }
 
 /** Limits as in the config file; of tenants those that differ. */
-function limitsTables({ limits, overrides }: StatusSources): StatusTable[] {
+function limitsTables({ limits, overrides }: StatusSources, { tenant }: Viewer): StatusTable[] {
   const node = configTree(z.strictObject(limitFields));
   const text = (name: keyof Limits, value: number): string => {
     const field = node.fields.find((one) => one.name === name)!;
     return value === 0 ? "no limit" : formatNumber(field.node as ScalarNode, value);
   };
   const rows = limitNames.map((name) => [yamlKey(name), text(name, limits.defaults[name])]);
-  const own = [...limits.overrides].flatMap(([tenant, of]) =>
-    limitNames
-      .filter((name) => of[name] !== limits.defaults[name])
-      .map((name) => [tenant, yamlKey(name), text(name, of[name])]),
-  );
-  const problem = overrides.problem?.split("\n").map((line) => [line]) ?? [];
+  const own = [...limits.overrides]
+    .filter(([name]) => tenant === undefined || name === tenant)
+    .flatMap(([name, of]) =>
+      limitNames
+        .filter((limit) => of[limit] !== limits.defaults[limit])
+        .map((limit) => [name, yamlKey(limit), text(limit, of[limit])]),
+    );
+  const problem = tenant === undefined ? (overrides.problem?.split("\n") ?? []) : [];
+  const bad: StatusTable = {
+    key: "overrides_problems",
+    title: "The file of overrides is bad",
+    hint: "The last good one is in force. Mend the file; it is read again by itself.",
+    columns: [{ key: "problem" }],
+    rows: problem.map((line) => [line]),
+  };
   return [
-    { title: "Limits of all tenants", columns: ["limit", "value"], rows },
-    { title: "Limits of single tenants", columns: ["tenant", "limit", "value"], rows: own },
-    ...(problem.length === 0
-      ? []
-      : [{ title: "The file of overrides is bad", columns: ["problem"], rows: problem }]),
+    {
+      key: "limits",
+      title: "Limits of all tenants",
+      columns: [{ key: "limit" }, { key: "value" }],
+      rows,
+    },
+    {
+      key: "tenant_limits",
+      title: "Limits of single tenants",
+      columns: [{ key: "tenant" }, { key: "limit" }, { key: "value" }],
+      rows: own,
+    },
+    ...(problem.length === 0 ? [] : [bad]),
   ];
 }
 
-function refusedTable({ refusals }: StatusSources): StatusTable {
-  const columns = ["tenant", "reason", "from", "count", "first", "last"];
-  const rows = refusals
-    .list()
-    .map((one) => [
+/** A tenant sees what was refused to itself; the operator also what had no tenant yet. */
+function refusedFor({ refusals }: StatusSources, { tenant }: Viewer): RefusalEntry[] {
+  return refusals.list().filter((one) => tenant === undefined || one.tenant === tenant);
+}
+
+function refusedTable(entries: RefusalEntry[]): StatusTable {
+  return {
+    key: "refused",
+    title: "Refused since the start",
+    columns: [
+      { key: "tenant" },
+      { key: "reason" },
+      { key: "from" },
+      { key: "count" },
+      { key: "first", unit: "time" },
+      { key: "last", unit: "time" },
+    ],
+    rows: entries.map((one) => [
       one.tenant,
       one.reason,
       one.source,
       one.count,
-      new Date(one.firstMs).toISOString(),
-      new Date(one.lastMs).toISOString(),
-    ]);
-  return { title: "Refused since the start", columns, rows };
+      one.firstMs,
+      one.lastMs,
+    ]),
+  };
 }
 
-function examplesTable({ refusals }: StatusSources): StatusTable {
-  const columns = ["when", "tenant", "reason", "what", "examples"];
-  const rows = refusals
-    .list()
-    .flatMap(({ tenant, reason, examples }) =>
-      examples.map(({ atMs, message, ids }) => [
-        new Date(atMs).toISOString(),
+function examplesTable(entries: RefusalEntry[]): StatusTable {
+  return {
+    key: "examples",
+    title: "Examples",
+    columns: [
+      { key: "when", unit: "time" },
+      { key: "tenant" },
+      { key: "reason" },
+      { key: "what" },
+      { key: "peer" },
+      { key: "examples" },
+    ],
+    rows: entries.flatMap(({ tenant, reason, examples }) =>
+      examples.map(({ atMs, message, peer, ids }) => [
+        atMs,
         tenant,
         reason,
         message,
+        peer,
         ids.join(" "),
       ]),
-    );
-  return { title: "Examples", columns, rows };
+    ),
+  };
 }
 
-/** Tenants, partitions and log as tables. */
-export async function statusPage(sources: StatusSources): Promise<StatusPage> {
-  const { store, ingester, spanLog, tableOf } = sources;
-  const tenants: (string | number)[][] = [];
-  for (const name of await store.listFolders("")) {
-    if (name.startsWith("_") || name.startsWith(".")) continue;
-    const files = [...tableOf(name).snapshot.files.values()];
-    const spans = files.reduce((sum, { stats }) => sum + stats.rows, 0);
-    const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
-    tenants.push([name, files.length, spans, sizeBytes]);
-  }
-  const partitions = (await ingester.states()).map((state) => [
-    state.partition,
-    state.nextOffset,
-    state.durableEnd - state.nextOffset,
-    state.headSpans,
-    state.headBytes,
-    state.closedHeads,
-  ]);
-  const { bytes, records, segments, pendingBytes } = spanLog.stats();
+/** Tenants, partitions and log as tables; a tenant sees its own line. */
+export async function statusPage(sources: StatusSources, viewer: Viewer): Promise<StatusPage> {
+  const states = await sources.ingester.states();
+  const tenants = await tenantsTable(sources, states, viewer);
+  const isAll = viewer.tenant === undefined;
   return {
     ...headOf(sources),
-    tables: [
-      { title: "Tenants", columns: ["tenant", "blocks", "spans", "bytes"], rows: tenants },
-      {
-        title: "Partitions",
-        columns: ["partition", "next offset", "behind", "head spans", "head bytes", "closed heads"],
-        rows: partitions,
-      },
-      {
-        title: "Span log",
-        columns: ["bytes", "records", "segments", "waiting bytes"],
-        rows: [[bytes, records, segments, pendingBytes]],
-      },
-    ],
+    problems: isAll ? problemsOf(sources, tenants) : [],
+    tables: isAll ? [tenants, partitionsTable(states), spanLogTable(sources)] : [tenants],
   };
+}
+
+async function tenantsTable(
+  sources: StatusSources,
+  states: readonly PartitionState[],
+  viewer: Viewer,
+): Promise<StatusTable> {
+  const { tableOf, refusals, activity } = sources;
+  const live = new Map<string, number>();
+  for (const { tenantSpans } of states) {
+    for (const [name, spans] of tenantSpans) live.set(name, (live.get(name) ?? 0) + spans);
+  }
+  const refused = new Map<string, number>();
+  for (const { tenant, count } of refusals.list()) {
+    refused.set(tenant, (refused.get(tenant) ?? 0) + count);
+  }
+  const rates = activity.rates();
+  const names = viewer.tenant === undefined ? await tenantNames(sources, live) : [viewer.tenant];
+  const rows = names.map((name) => {
+    const files = [...tableOf(name).snapshot.files.values()];
+    const rate = rates.get(name);
+    return [
+      name,
+      rate?.spansPerSecond ?? 0,
+      rate?.bytesPerSecond ?? 0,
+      live.get(name) ?? 0,
+      files.length,
+      files.reduce((sum, { stats }) => sum + stats.rows, 0),
+      files.reduce((sum, file) => sum + file.sizeBytes, 0),
+      refused.get(name) ?? 0,
+    ];
+  });
+  return {
+    key: "tenants",
+    title: "Tenants",
+    columns: [
+      { key: "tenant" },
+      { key: "spans_per_second", title: "spans received", unit: "per_second" },
+      { key: "bytes_per_second", title: "bytes received", unit: "bytes_per_second" },
+      { key: "live_spans", title: "spans in memory" },
+      { key: "blocks" },
+      { key: "block_spans", title: "spans in blocks" },
+      { key: "block_bytes", title: "size of blocks", unit: "bytes" },
+      { key: "refused", title: "refused since the start" },
+    ],
+    rows,
+  };
+}
+
+/** Tenants with a folder in the bucket, and those whose spans are in memory only. */
+async function tenantNames(
+  { store }: StatusSources,
+  live: ReadonlyMap<string, number>,
+): Promise<string[]> {
+  const folders = await store.listFolders("");
+  const stored = folders.filter((name) => !name.startsWith("_") && !name.startsWith("."));
+  return [...new Set([...stored, ...live.keys()])].sort();
+}
+
+function partitionsTable(states: readonly PartitionState[]): StatusTable {
+  return {
+    key: "partitions",
+    title: "Partitions",
+    columns: [
+      { key: "partition" },
+      { key: "next_offset" },
+      { key: "behind", title: "records behind" },
+      { key: "head_spans", title: "spans in memory" },
+      { key: "head_bytes", title: "memory", unit: "bytes" },
+      { key: "closed_heads", title: "heads being stored" },
+    ],
+    rows: states.map((state) => [
+      state.partition,
+      state.nextOffset,
+      state.durableEnd - state.nextOffset,
+      state.headSpans,
+      state.headBytes,
+      state.closedHeads,
+    ]),
+  };
+}
+
+function spanLogTable({ spanLog }: StatusSources): StatusTable {
+  const { bytes, records, segments, pendingBytes } = spanLog.stats();
+  return {
+    key: "span_log",
+    title: "Span log",
+    columns: [
+      { key: "bytes", title: "size", unit: "bytes" },
+      { key: "records" },
+      { key: "segments", title: "files" },
+      { key: "pending_bytes", title: "waiting to be written", unit: "bytes" },
+    ],
+    rows: [[bytes, records, segments, pendingBytes]],
+  };
+}
+
+/** What the operator should look at, with what to do. */
+function problemsOf({ ingester, overrides }: StatusSources, tenants: StatusTable): string[] {
+  const problems: string[] = [];
+  if (!ingester.isReady) {
+    problems.push("The span log is being read again: answers say PARTIAL until that is done.");
+  }
+  if (overrides.problem !== undefined) {
+    problems.push("The file of limits for tenants is bad: see limits, and mend it.");
+  }
+  for (const [name] of tenants.rows) {
+    if (!ingester.isTenantFailing(String(name))) continue;
+    problems.push(
+      `Blocks of tenant ${name} cannot be stored, its clients are told to retry: ` +
+        "see the log for the bucket's error.",
+    );
+  }
+  if (tenants.rows.length === 0) {
+    problems.push(
+      "No span has come yet: point an OTLP exporter at port 4318 (HTTP) or 4317 (gRPC), " +
+        "or run `spoor load`.",
+    );
+  }
+  return problems;
 }

@@ -1,4 +1,5 @@
 /** Spans sent to and asked of a running Spoor, in few words. */
+import { asAdmin } from "./spoor.ts";
 import { randomBytes } from "node:crypto";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
@@ -88,7 +89,7 @@ export function spanIdsOf(specs: readonly SpanSpec[]): string[] {
 
 /** The value of a metric, summed over its labels; undefined if there is none. */
 export async function metric(address: string, name: string): Promise<number | undefined> {
-  const text = await (await fetch(`${address}/metrics`)).text();
+  const text = await (await fetch(`${address}/metrics`, { headers: asAdmin })).text();
   const pattern = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm");
   const values = [...text.matchAll(pattern)].map(([, value]) => Number(value));
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0);

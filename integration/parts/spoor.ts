@@ -44,6 +44,10 @@ export interface SpoorProcess {
   kill(): Promise<void>;
 }
 
+/** Token of the operator in configs of tests with several tenants, and its header. */
+export const adminToken = "test-admin-token";
+export const asAdmin: Readonly<Record<string, string>> = { authorization: `Bearer ${adminToken}` };
+
 const ownCodeDir: string = fileURLToPath(new URL("../..", import.meta.url));
 const logCharsMax = 4 * 1024 * 1024;
 const runTimeoutMs = 60_000;

@@ -4,6 +4,7 @@
  */
 import { Registry } from "prom-client";
 import { Compactor } from "#modules/compactor/compactor.ts";
+import { TenantActivity } from "#modules/distributor/activity.ts";
 import { Distributor } from "#modules/distributor/distributor.ts";
 import { Frontend } from "#modules/frontend/frontend.ts";
 import { Ingester } from "#modules/ingester/ingester.ts";
@@ -142,6 +143,7 @@ export class Life {
       tableOf: (tenant: string) => this.#tableOf(tenant, store),
       limits: new TenantLimits(),
       refusals: new Refusals(gate, this.#log),
+      activity: new TenantActivity(gate),
       tracer: noTracer,
       log: this.#log,
       startThread: threads.start,
@@ -228,9 +230,16 @@ const shown = {
   multiTenancy: true,
   version: "simulation",
   configText: () => "",
-  status: async () => ({ version: "", startedMs: 0, notReady: undefined, tables: [] }),
+  status: async () => ({
+    version: "",
+    startedMs: 0,
+    notReady: undefined,
+    problems: [],
+    tables: [],
+  }),
   statusPages: {},
   adminToken: "",
+  pathPrefix: "",
 };
 
 class LifeLog implements Log {

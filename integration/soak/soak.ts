@@ -5,7 +5,12 @@
 import { join } from "node:path";
 import type { LoadSummary } from "#cmd/spoor/load/load-text.ts";
 import { type LoadRun, loadTenant, runLoad } from "#integration/parts/run-load.ts";
-import { runSpoor, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+import {
+  adminToken,
+  runSpoor,
+  type SpoorProcess,
+  startSpoorProcess,
+} from "#integration/parts/spoor.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { openFsStore } from "#pkg/objstore/fs.ts";
@@ -38,7 +43,7 @@ export interface SoakResult {
 }
 
 /** The machine is busy with the generator too: a stop has all the time that it wants. */
-const multiTenancy = "server: {multitenancy: true, shutdown: 10m}\n";
+const multiTenancy = `server: {multitenancy: true, shutdown: 10m, admin_token: ${adminToken}}\n`;
 const verifyTenant = "verify";
 const measureSeconds = 20;
 const sampleMs = 5000;

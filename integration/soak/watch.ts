@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { cpuSecondsOf } from "#integration/bench/measure.ts";
-import type { SpoorProcess } from "#integration/parts/spoor.ts";
+import { asAdmin, type SpoorProcess } from "#integration/parts/spoor.ts";
 
 export interface Sample {
   atMs: number;
@@ -44,7 +44,7 @@ export class Watch {
 
   async #take(): Promise<void> {
     const { address, pid } = this.#server;
-    const text = await (await fetch(`${address}/metrics`)).text();
+    const text = await (await fetch(`${address}/metrics`, { headers: asAdmin })).text();
     const sample: Sample = {
       atMs: Date.now(),
       rssBytes: rssBytesOf(pid),

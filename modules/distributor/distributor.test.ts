@@ -16,6 +16,7 @@ import type { FileLogOptions } from "#pkg/spanlog/file-log.ts";
 import { FaultyFs, openTestLog, readAll, TempDir } from "#pkg/spanlog/log-testing.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { distributorConfig } from "./config.ts";
+import { TenantActivity } from "./activity.ts";
 import { Distributor } from "./distributor.ts";
 
 const partitionCount = 4;
@@ -61,6 +62,7 @@ async function start(
     isTenantFailing: (tenant) => failingTenants.has(tenant),
     limits,
     refusals: new Refusals(systemClock, openLog("silent")),
+    activity: new TenantActivity(systemClock),
     clock: systemClock,
   });
   cleanups.push(async () => {

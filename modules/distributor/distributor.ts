@@ -12,6 +12,7 @@ import { exampleTraceIds } from "#pkg/otlp/example-ids.ts";
 import type { SplitRejection, SplitResult } from "#pkg/otlp/split.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { resolveTenant } from "#pkg/tenant/tenant.ts";
+import type { TenantActivity } from "./activity.ts";
 import type { DistributorConfig } from "./config.ts";
 import { IngestRates } from "./ingest-rates.ts";
 import { type DistributorMetrics, distributorMetrics } from "./metrics.ts";
@@ -26,6 +27,7 @@ export interface DistributorOptions {
   isTenantFailing: (tenant: string) => boolean;
   limits: TenantLimits;
   refusals: Refusals;
+  activity: TenantActivity;
   clock: Clock;
 }
 
@@ -70,7 +72,7 @@ export class Distributor implements SpanSink {
   }
 
   async #push(tenant: string, { body, signal, protocol, peer }: PushRequest): Promise<PushResult> {
-    const { isTenantFailing, config, limits, refusals } = this.#options;
+    const { isTenantFailing, config, limits, refusals, activity } = this.#options;
     if (isTenantFailing(tenant)) {
       throw new SpoorError("Unavailable", `spans of tenant ${tenant} can not be stored now`, {
         reason: "tenant_store_failing",
@@ -83,6 +85,7 @@ export class Distributor implements SpanSink {
     checkSpanCount(split, limits.of(tenant));
     await this.#append(tenant, split, signal);
     this.#metrics.bytes.inc({ tenant }, bodyBytes);
+    activity.note(tenant, split.acceptedSpans, bodyBytes);
     for (const rejection of split.rejections) {
       const { reason, spanCount, example: message } = rejection;
       this.#metrics.rejectedSpans.inc({ reason }, spanCount);

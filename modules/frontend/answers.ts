@@ -1,6 +1,7 @@
 /** From an answer of ours, or an error, to an HTTP response. The only place that does it. */
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
+import { redactUserinfo } from "#pkg/log/redact.ts";
 import { errorTable, type SpoorError } from "#pkg/errors/errors.ts";
 
 export interface Answer {
@@ -25,7 +26,7 @@ export function jsonAnswer(body: string | Uint8Array): Answer {
 /** The error's message as plain text; an internal one says nothing about the inside. */
 export function errorAnswer(error: SpoorError): Answer {
   const { httpStatus } = errorTable[error.code];
-  const body = error.code === "Internal" ? "internal error" : error.message;
+  const body = error.code === "Internal" ? "internal error" : redactUserinfo(error.message);
   const answer = textAnswer(body, httpStatus);
   if (error.retryAfterMs !== undefined) {
     const seconds = Math.max(1, Math.ceil(error.retryAfterMs / 1000));

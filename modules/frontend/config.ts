@@ -1,5 +1,6 @@
 /** Settings of the frontend. Sizes are bytes, durations milliseconds. */
 import { z } from "zod";
+import { isListenHost, listenHostError } from "#pkg/listen/host.ts";
 
 export interface FrontendConfig {
   host: string;
@@ -26,7 +27,11 @@ export interface FrontendConfig {
 const positive: z.ZodNumber = z.number().int().positive();
 
 export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> = z.strictObject({
-  host: z.string().default("127.0.0.1").describe("Address that the API listens on."),
+  host: z
+    .string()
+    .default("127.0.0.1")
+    .refine(isListenHost, { error: listenHostError })
+    .describe("Address that the API listens on."),
   port: z
     .number()
     .int()

@@ -69,13 +69,20 @@ describe("other routes", () => {
   it("shows a page that runs nothing, whatever names say", async () => {
     const evil = `"><script>alert('1')</script>&`;
     const tables = [
-      { title: evil, columns: [evil, "spans"], rows: [[evil, 1_234_567]] },
-      { title: "empty", columns: ["a", "b"], rows: [] },
+      {
+        key: "evil",
+        title: evil,
+        hint: evil,
+        columns: [{ key: evil }, { key: "spans" }, { key: "size", unit: "bytes" as const }],
+        rows: [[evil, 1_234_567, 1_649_267_441_664]],
+      },
+      { key: "empty", title: "empty", columns: [{ key: "a" }, { key: "b" }], rows: [] },
     ];
-    const status = async (): ReturnType<FrontendOptions["status"]> => ({
+    const status: FrontendOptions["status"] = () => ({
       version: evil,
       startedMs: nowMs - 3_661_000,
       notReady: evil,
+      problems: [evil],
       tables,
     });
     await using rig = await new Rig({}, { status }).start();
@@ -85,7 +92,23 @@ describe("other routes", () => {
     expect(page.text).not.toContain("<script");
     expect(page.text).toContain("&#60;script&#62;");
     expect(page.text).toContain("1,234,567");
+    expect(page.text).toContain("1.50 TiB");
     expect(page.text).toContain("up 1 h 1 min");
+    for (const answer of [
+      await rig.ask("/status?format=json"),
+      await rig.ask("/", { headers: { accept: "application/json" } }),
+    ]) {
+      expect(answer.headers["content-type"]).toBe("application/json");
+      expect(JSON.parse(answer.text)).toEqual({
+        version: evil,
+        ready: false,
+        notReady: evil,
+        uptimeSeconds: 3661,
+        problems: [evil],
+        evil: [{ [evil]: evil, spans: 1_234_567, size: 1_649_267_441_664 }],
+        empty: [],
+      });
+    }
   });
 
   it.each(["/nothing", "/api", "/api/traces", "/api/traces/", "/api/traces/a/b", "/api/v2/search"])(
@@ -102,6 +125,18 @@ describe("other routes", () => {
       expect((await askFilled(path)).status).toBe(200);
     },
   );
+
+  it("serves all below a prefix, probes and metrics without it, too", async () => {
+    await using rig = await filled({}, { pathPrefix: "/traces/here" });
+    for (const path of ["/traces/here/api/echo", "/traces/here/", "/traces/here", "/ready"]) {
+      expect((await rig.ask(path)).status, path).toBe(200);
+    }
+    expect((await rig.ask("/traces/here/")).text).toContain('href="/traces/here/metrics"');
+    expect((await rig.ask("/traces/here/api/traces/abcd")).status).toBe(200);
+    for (const path of ["/api/echo", "/", "/traces/hereapi/echo", "/traces"]) {
+      expect((await rig.ask(path)).status, path).toBe(404);
+    }
+  });
 
   it("answers HEAD without a body", async () => {
     await using rig = await filled();

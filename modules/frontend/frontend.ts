@@ -2,23 +2,25 @@
  * The frontend: the HTTP API that Grafana and people use, over live and stored spans (README.md).
  */
 import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Registry } from "prom-client";
 import type { LiveSpans, StoredSpans } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { endWithAnswer, unreadableOf } from "#pkg/listen/unreadable.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
+import { Access } from "./access.ts";
 import { AnswerPool } from "./answer-pool.ts";
 import type { FrontendConfig } from "./config.ts";
 import { buildApp } from "./http.ts";
 import { frontendMetrics } from "./metrics.ts";
 import { Profiles } from "./profiles.ts";
 import { Queries } from "./queries.ts";
-import type { StatusPage, StatusPages } from "./status-page.ts";
+import type { StatusPages } from "./status-page.ts";
 
 export interface FrontendOptions {
   config: FrontendConfig;
@@ -32,11 +34,13 @@ export interface FrontendOptions {
   readiness: () => string | undefined;
   /** The running configuration as YAML, without secrets. */
   configText: () => string;
-  status: () => Promise<StatusPage>;
-  /** Further pages for operators, at /status/<name>. */
+  status: StatusPages[string];
+  /** Further pages, at /status/<name>. */
   statusPages: StatusPages;
-  /** What profiles are given for; empty: they are off. */
+  /** What makes a client the operator; empty: nothing does. */
   adminToken: string;
+  /** Below which all paths are, e.g. `/spoor`; "" if there is none. */
+  pathPrefix: string;
   tracer: Tracer;
   limits: TenantLimits;
   refusals: Refusals;
@@ -60,11 +64,15 @@ export class Frontend {
     const metrics = frontendMetrics(registry);
     const answers = this.#answers;
     const queries = new Queries({ spans: { live, stored }, config, metrics, answers, limits });
-    const profiles = new Profiles(options.adminToken, options.clock);
-    this.#app = buildApp({ ...options, queries, metrics, profiles });
+    const profiles = new Profiles(options.clock);
+    const access = new Access(options.multiTenancy, options.adminToken);
+    this.#app = buildApp({ ...options, queries, metrics, profiles, access });
     this.#server = createAdaptorServer({
       fetch: this.#app.fetch,
+      // HTTP/1.0 clients and health checks of load balancers send no Host; nothing here needs it.
+      hostname: "localhost",
       serverOptions: {
+        requireHostHeader: false,
         maxHeaderSize: headerBytesMax,
         headersTimeout: Math.min(config.headersTimeoutMs, config.requestTimeoutMs),
         requestTimeout: config.requestTimeoutMs,
@@ -72,6 +80,20 @@ export class Frontend {
       },
     }) as Server;
     this.#server.maxConnections = config.connectionsMax;
+    this.#server.on("clientError", (error, socket) => this.#refuseBytes(error, socket as Socket));
+  }
+
+  /** Answers bytes that node:http could not read as a request. */
+  #refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
+    const { httpStatus, reason, message } = unreadableOf(error, false);
+    const peer = socket.remoteAddress;
+    this.#options.refusals.note({ tenant: "", reason, message, source: "http", peer });
+    if (!socket.writable || error.code === "ECONNRESET" || socket.bytesWritten > 0) {
+      socket.destroy();
+      return;
+    }
+    const contentType = "text/plain; charset=utf-8";
+    endWithAnswer(socket, { httpStatus, contentType, body: `${message}\n` });
   }
 
   /** Listens. Throws Unavailable if the port is taken. */

@@ -39,7 +39,9 @@ describe("trace by id", () => {
     ],
     ["/%ff", 400, "trace IDs can only contain hex characters: invalid character '%' at position 1"],
     [`/${"a".repeat(33)}`, 400, "trace IDs can't be larger than 128 bits"],
-    ["/ab?start=5", 400, "only one of start and end provided: must provide both or neither"],
+    ["/ab?start=5", 404, "trace 000000000000000000000000000000ab not found"],
+    ["/ab?end=5", 404, "trace 000000000000000000000000000000ab not found"],
+    ["/ab?start=0&end=0", 404, "trace 000000000000000000000000000000ab not found"],
     ["/ab?start=5&end=5", 400, "http parameter start must be before end. received start=5 end=5"],
     [
       "/ab?start=-1&end=5",

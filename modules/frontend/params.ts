@@ -42,7 +42,10 @@ export function parseTraceId(text: string): Uint8Array {
   return Buffer.from(text.padStart(32, "0"), "hex");
 }
 
-/** `start` and `end` of a look-up by trace id: both or neither, unix seconds. */
+/**
+ * `start` and `end` of a look-up by trace id, unix seconds: only one of them bounds the range on
+ * its side, none of them leaves it open.
+ */
 export function parseTraceRange(params: URLSearchParams): TimeRange | undefined {
   const mode = valueOf(params, "mode") ?? "all";
   if (mode !== "all") {
@@ -50,7 +53,9 @@ export function parseTraceRange(params: URLSearchParams): TimeRange | undefined 
     throw invalid(isKnown ? `mode ${mode} is not supported` : `invalid value for mode ${mode}`);
   }
   if (valueOf(params, "q")?.trim()) throw invalid("q is not supported yet for a trace by its id");
-  return parseRange(params);
+  const [start, end] = givenTimes(params);
+  if (start === undefined && end === undefined) return undefined;
+  return rangeOf(start ?? 0, end ?? uint32Max);
 }
 
 /** Parameters of /api/search. */
@@ -127,12 +132,22 @@ function parsedQuery(q: string): Query {
 }
 
 function parseRange(params: URLSearchParams): TimeRange | undefined {
-  const start = parseUint(params, "start");
-  const end = parseUint(params, "end");
+  const [start, end] = givenTimes(params);
   if (start === undefined && end === undefined) return undefined;
   if (start === undefined || end === undefined) {
     throw invalid("only one of start and end provided: must provide both or neither");
   }
+  return rangeOf(start, end);
+}
+
+/** `start` and `end` in unix seconds; two zeros are as good as none, as in Tempo. */
+function givenTimes(params: URLSearchParams): [start: number | undefined, end: number | undefined] {
+  const start = parseUint(params, "start");
+  const end = parseUint(params, "end");
+  return start === 0 && end === 0 ? [undefined, undefined] : [start, end];
+}
+
+function rangeOf(start: number, end: number): TimeRange {
   if (end <= start) {
     throw invalid(`http parameter start must be before end. received start=${start} end=${end}`);
   }

@@ -49,6 +49,8 @@ function parseTimes(params: URLSearchParams): TimeRange | undefined {
   const start = valueOf(params, "start");
   const end = valueOf(params, "end");
   if (start === undefined && end === undefined) return undefined;
+  // Two zeros are as good as none, as in Tempo.
+  if (start === "0" && end === "0") return undefined;
   if (start === undefined || end === undefined) {
     throw invalid("only one of start and end provided: must provide both or neither");
   }

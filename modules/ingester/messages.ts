@@ -96,6 +96,8 @@ export interface PartitionState {
   openHeads: number;
   closedHeads: number;
   headSpans: number;
+  /** Spans in heads by tenant, the largest 1,000 tenants. */
+  tenantSpans: readonly [tenant: string, spans: number][];
   /** Memory of heads, with that of stored ones that queries still hold. */
   headBytes: number;
   decodedSpansTotal: number;

@@ -59,6 +59,9 @@ const checkMs = 100;
 /** Out of memory, at most one head is closed before its bounds in this time. */
 const earlyCloseMs = 1000;
 
+/** Tenants that a state names. */
+const tenantsShownMax = 1000;
+
 export class Partition {
   readonly #options: PartitionOptions;
   readonly #tenants = new Map<string, TenantHeads>();
@@ -323,6 +326,7 @@ export class Partition {
       openHeads: tenants.filter(({ open }) => open !== undefined).length,
       closedHeads: tenants.reduce((total, { closed }) => total + closed.length, 0),
       headSpans: sum(({ head }) => head.rows),
+      tenantSpans: this.#tenantSpans(),
       headBytes: this.#pins.storedBytes + sum(({ head }) => head.sizeBytes),
       decodedSpansTotal: this.#decodedSpans,
       decodedBytesTotal: this.#decodedBytes,
@@ -333,5 +337,13 @@ export class Partition {
       trimTo: all.reduce((least, { fromOffset }) => Math.min(least, fromOffset), this.#nextOffset),
       stalled: this.#isStalled,
     };
+  }
+
+  #tenantSpans(): [tenant: string, spans: number][] {
+    const counts = [...this.#tenants].map(([tenant, { open, closed }]): [string, number] => {
+      const stored = closed.reduce((total, { head }) => total + head.rows, 0);
+      return [tenant, stored + (open?.head.rows ?? 0)];
+    });
+    return counts.toSorted(([, a], [, b]) => b - a).slice(0, tenantsShownMax);
   }
 }

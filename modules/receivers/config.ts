@@ -1,5 +1,6 @@
 /** Settings of the OTLP receivers. Sizes are bytes, durations milliseconds. */
 import { z } from "zod";
+import { isListenHost, listenHostError } from "#pkg/listen/host.ts";
 
 const mebibyte = 1024 * 1024;
 
@@ -20,9 +21,18 @@ export interface OtlpReceiverConfig {
   corsAllowedOrigins: string[];
 }
 
+/** Origins are compared as browsers send them: scheme, host and port, nothing else. */
+function isOrigin(text: string): boolean {
+  return text === "*" || URL.parse(text)?.origin === text;
+}
+
 export const otlpReceiverConfigSchema: z.ZodType<OtlpReceiverConfig> = z
   .strictObject({
-    host: z.string().default("127.0.0.1").describe("Address that both OTLP servers listen on"),
+    host: z
+      .string()
+      .default("127.0.0.1")
+      .refine(isListenHost, { error: listenHostError })
+      .describe("Address that both OTLP servers listen on"),
     httpPort: z
       .int()
       .min(0)
@@ -88,7 +98,7 @@ export const otlpReceiverConfigSchema: z.ZodType<OtlpReceiverConfig> = z
       .default(1)
       .describe("Worker threads that convert large JSON bodies"),
     corsAllowedOrigins: z
-      .array(z.string())
+      .array(z.string().refine(isOrigin, { error: "must be * or like https://app.example.com" }))
       .default(["*"])
       .describe('Origins whose pages may send spans; "*" is any, an empty list is none'),
   })

@@ -4,10 +4,10 @@ import type { z } from "zod";
 import { configTree, type ConfigNode } from "./config-tree.ts";
 import { formatDuration } from "./duration.ts";
 import { escapeVariables } from "./interpolate.ts";
-import { redacted } from "./read.ts";
+import { redacted, redactUserinfo } from "#pkg/log/redact.ts";
 import { formatSize } from "./size.ts";
 
-/** The effective config, with every default and with secrets as `<redacted>`. */
+/** The effective config, with every default; secrets and users in URLs as `<redacted>`. */
 export function printConfig<T>(schema: z.ZodType<T>, config: T): string {
   return stringify(toYaml(configTree(schema), config), { lineWidth: 0 });
 }
@@ -39,5 +39,5 @@ export function toYaml(node: ConfigNode, value: unknown): unknown {
   if (node.secret) return value === "" ? "" : redacted;
   if (node.type === "duration") return formatDuration(value as number);
   if (node.type === "size") return formatSize(value as number);
-  return typeof value === "string" ? escapeVariables(value) : value;
+  return typeof value === "string" ? escapeVariables(redactUserinfo(value)) : value;
 }

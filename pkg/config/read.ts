@@ -5,10 +5,8 @@ import type { ConfigNode, ListNode, MapNode, ScalarNode, SectionNode } from "./c
 import { durationExample, parseDuration } from "./duration.ts";
 import { expandVariables, hasVariables, type Environment } from "./interpolate.ts";
 import { didYouMean } from "./nearest.ts";
+import { redacted } from "#pkg/log/redact.ts";
 import { parseSize, sizeExample } from "./size.ts";
-
-/** What a print has in place of a secret. */
-export const redacted = "<redacted>";
 
 const shownCharsMax = 60;
 

@@ -3,6 +3,7 @@ import type { Writable } from "node:stream";
 import { isatty } from "node:tty";
 import { destination, pino, type DestinationStream } from "pino";
 import { openLineSink } from "./line-sink.ts";
+import { redactUserinfo } from "./redact.ts";
 
 export type LogFields = Record<string, unknown>;
 
@@ -55,7 +56,10 @@ export async function openProcessLog(options: ProcessLogOptions): Promise<Proces
       return format?.(line) ?? line;
     },
   });
-  const write = (line: string): void => sink.write(format?.(line) ?? line);
+  const write = (line: string): void => {
+    const safe = redactUserinfo(line);
+    sink.write(format?.(safe) ?? safe);
+  };
   return { log: pinoLog(options.level, { write }), droppedLines: () => sink.droppedLines };
 }
 

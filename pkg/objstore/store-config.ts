@@ -2,6 +2,7 @@
  * How a thread opens the bucket by itself: plain data, because stores do not cross threads. The
  * buffers in it are shared memory: all threads count into one ledger and one cache.
  */
+import { redactUserinfo } from "#pkg/log/redact.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { cacheStore } from "./cache.ts";
 import { coalesceStore } from "./coalesce.ts";
@@ -90,7 +91,7 @@ export async function openStore(config: StoreConfig): Promise<ObjectStore> {
 export function storeName(config: StoreConfig): string {
   if (config.kind === "fs") return `fs:${config.root}/${config.prefix ?? ""}`;
   const { bucket, endpoint } = config.kind === "s3" ? config.s3 : config.gcs;
-  return `${config.kind}:${endpoint}/${bucket}/${config.prefix}`;
+  return `${config.kind}:${redactUserinfo(endpoint)}/${bucket}/${config.prefix}`;
 }
 
 type Wrap = (store: ObjectStore) => ObjectStore;

@@ -1,0 +1,84 @@
+/** What each tenant sent in the last minute, for the status page. */
+import type { Clock } from "#pkg/clock/clock.ts";
+
+export interface TenantRate {
+  spansPerSecond: number;
+  /** Of request bodies as protobuf. */
+  bytesPerSecond: number;
+}
+
+const slotMs = 10_000;
+const slots = 6;
+/** Beyond this many tenants, those that sent nothing in the last minute are forgotten. */
+const tenantsMax = 10_000;
+
+/** Number of a slot that nothing was noted in. */
+const never = Number.NEGATIVE_INFINITY;
+
+/** Sums of one slot of time. */
+interface Slot {
+  /** Number of the slot since the clock began. */
+  number: number;
+  spans: number;
+  bytes: number;
+}
+
+export class TenantActivity {
+  readonly #clock: Clock;
+  readonly #tenants = new Map<string, Slot[]>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Counts what a request brought. */
+  note(tenant: string, spans: number, bytes: number): void {
+    const number = this.#slotNumber();
+    const slot = this.#slotsOf(tenant)[number % slots];
+    if (slot.number !== number) Object.assign(slot, { number, spans: 0, bytes: 0 });
+    slot.spans += spans;
+    slot.bytes += bytes;
+  }
+
+  /** Rates over the slots that are whole, most of a minute, of tenants that sent something. */
+  rates(): Map<string, TenantRate> {
+    const out = new Map<string, TenantRate>();
+    const now = this.#slotNumber();
+    for (const [tenant, own] of this.#tenants) {
+      const recent = own.filter(({ number }) => number > now - slots && number < now);
+      if (recent.length === 0) continue;
+      const seconds = ((slots - 1) * slotMs) / 1000;
+      out.set(tenant, {
+        spansPerSecond: recent.reduce((sum, { spans }) => sum + spans, 0) / seconds,
+        bytesPerSecond: recent.reduce((sum, { bytes }) => sum + bytes, 0) / seconds,
+      });
+    }
+    return out;
+  }
+
+  #slotNumber(): number {
+    return Math.floor(this.#clock.monotonicMs() / slotMs);
+  }
+
+  #slotsOf(tenant: string): Slot[] {
+    let own = this.#tenants.get(tenant);
+    if (own === undefined) {
+      if (this.#tenants.size >= tenantsMax) this.#forgetIdle();
+      own = Array.from({ length: slots }, () => ({ number: never, spans: 0, bytes: 0 }));
+      this.#tenants.set(tenant, own);
+    }
+    return own;
+  }
+
+  #forgetIdle(): void {
+    const oldest = this.#slotNumber() - slots;
+    for (const [tenant, own] of this.#tenants) {
+      if (own.every(({ number }) => number <= oldest)) this.#tenants.delete(tenant);
+    }
+    // All of them are busy: the one that has been known longest makes room.
+    if (this.#tenants.size >= tenantsMax) {
+      const [first] = this.#tenants.keys();
+      this.#tenants.delete(first);
+    }
+  }
+}

@@ -1,0 +1,94 @@
+/** What the routes of the API have in common: their parts, their table's types, their requests. */
+import type { HttpBindings } from "@hono/node-server";
+import type { Context } from "hono";
+import type { Registry } from "prom-client";
+import type { Clock } from "#pkg/clock/clock.ts";
+import type { Refusals } from "#pkg/limits/refusals.ts";
+import type { Log } from "#pkg/log/log.ts";
+import type { Tracer } from "#pkg/trace/trace.ts";
+import type { Access, Credentials, Right, Viewer } from "./access.ts";
+import type { Answer } from "./answers.ts";
+import type { FrontendConfig } from "./config.ts";
+import type { FrontendMetrics } from "./metrics.ts";
+import type { Profiles } from "./profiles.ts";
+import type { Queries } from "./queries.ts";
+import type { StatusPages } from "./status-page.ts";
+
+export interface HttpParts {
+  config: FrontendConfig;
+  queries: Queries;
+  /** Whether requests must name their tenant in X-Scope-OrgID. */
+  multiTenancy: boolean;
+  metrics: FrontendMetrics;
+  profiles: Profiles;
+  access: Access;
+  /** Below which all paths are, e.g. `/spoor`; "" if there is none. */
+  pathPrefix: string;
+  tracer: Tracer;
+  registry: Registry;
+  refusals: Refusals;
+  clock: Clock;
+  log: Log;
+  /** Why this process cannot answer yet; undefined when it can. */
+  readiness: () => string | undefined;
+  /** The running configuration as YAML, without secrets. */
+  configText: () => string;
+  status: StatusPages[string];
+  /** Further pages, at /status/<name>. */
+  statusPages: StatusPages;
+  /** This program's own version. */
+  version: string;
+}
+
+export interface Env {
+  Bindings: HttpBindings;
+}
+
+export type Handler = (c: Context<Env>) => Promise<Answer> | Answer;
+
+export interface Question {
+  tenant: string;
+  /** Aborts when the client has gone or the time is over. */
+  signal: AbortSignal;
+}
+
+export type QueryHandler = (c: Context<Env>, question: Question) => Promise<Answer>;
+
+export interface RouteFacts {
+  path: string;
+  /** Tempo takes any method for queries, with their parameters in the URL. */
+  method: "get" | "any";
+  right: Right;
+  /** Parameters of the URL that it reads; others are ignored unless the page says otherwise. */
+  params: readonly string[];
+  /** Content types that it may answer with. */
+  answers: readonly string[];
+}
+
+export interface PlainRoute extends RouteFacts {
+  isQuery?: false;
+  handle: (c: Context<Env>, who: { viewer: Viewer }) => Promise<Answer> | Answer;
+}
+
+/** A query runs within the bounds of time and number of its tenant. */
+export interface QueryRoute extends RouteFacts {
+  isQuery: true;
+  handle: QueryHandler;
+}
+
+export type Route = PlainRoute | QueryRoute;
+
+/** The parameters of a request's URL. */
+export function paramsOf(c: Context<Env>): URLSearchParams {
+  const { url } = c.req;
+  const at = url.indexOf("?");
+  return new URLSearchParams(at < 0 ? "" : url.slice(at + 1));
+}
+
+/** What a request says of who sends it. */
+export function credentialsOf(c: Context<Env>): Credentials {
+  return {
+    authorization: c.req.header("authorization"),
+    tenants: c.env.incoming.headersDistinct["x-scope-orgid"] ?? [],
+  };
+}
