@@ -105,7 +105,7 @@ function asksForHelp(args: readonly string[]): boolean {
 }
 
 function overview(): string {
-  const width = Math.max(...commands.map(({ name }) => name.length));
+  const width = commands.reduce((most, { name }) => Math.max(most, name.length), 0);
   const lines = commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
   return (
     `Spoor ${version}: a tracing backend whose only database is a bucket\n\n` +

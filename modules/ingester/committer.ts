@@ -264,7 +264,7 @@ export class Committer {
         const fields = { ...range, error: error.message };
         this.#options.log.error(fields, "a range of the log could not be encoded, bisecting it");
         attempt.todo.pop();
-        attempt.todo.push(...halves(range));
+        for (const half of halves(range)) attempt.todo.push(half);
       }
     }
     attempt.deaths = 0;

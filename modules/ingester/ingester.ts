@@ -202,7 +202,8 @@ export class Ingester implements LiveSpans {
   /** A table that has reached beyond the log's end means that the log lost its end. */
   async #checkLogEnd(index: number, committed: ReadonlyMap<string, number>): Promise<void> {
     const { spanLog, log } = this.#options;
-    const furthest = Math.max(0, ...committed.values());
+    let furthest = 0;
+    for (const offset of committed.values()) furthest = Math.max(furthest, offset);
     const logEnd = spanLog.durableEnd(index);
     if (furthest <= logEnd) return;
     log.error(
