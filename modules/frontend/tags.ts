@@ -70,7 +70,7 @@ export async function findTags(
   query: TagsQuery,
   options: TagsOptions,
 ): Promise<TagsResult> {
-  const view = await openView(spans, query.tenant, query.signal);
+  const view = await openView(spans, { ...query, range: query });
   try {
     const blocks = view.blocks.filter((block) => overlaps(block, query));
     const run = new TagsRun(spans, query, options);

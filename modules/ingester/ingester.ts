@@ -22,6 +22,8 @@ import { Cutter } from "./cutter.ts";
 import type { PartitionState } from "./messages.ts";
 import { type IngesterMetrics, ingesterMetrics } from "./metrics.ts";
 import { PartitionHost } from "./partition-host.ts";
+import { finishPutBacks } from "./put-back.ts";
+import { Quarantine } from "./quarantine.ts";
 
 export interface IngesterOptions {
   config: IngesterConfig;
@@ -53,6 +55,8 @@ export class Ingester implements LiveSpans {
   readonly #options: IngesterOptions;
   readonly #metrics: IngesterMetrics;
   readonly #cutter: Cutter;
+  /** Records that could not become a block. */
+  readonly quarantine: Quarantine;
   readonly #hosts: PartitionHost[] = [];
   #refreshing: Promise<void> | undefined;
 
@@ -60,6 +64,11 @@ export class Ingester implements LiveSpans {
     this.#options = options;
     this.#metrics = ingesterMetrics(options.registry, () => this.#refreshGauges());
     options.limits.onChange(() => this.#hosts.forEach((host) => host.sendLimits()));
+    this.quarantine = new Quarantine({
+      dir: options.quarantineDir,
+      bytesMax: options.config.quarantineBytesMax,
+      log: options.log,
+    });
     this.#cutter = options.cutter ?? makeCutter(options.config, options.startThread);
   }
 
@@ -68,13 +77,13 @@ export class Ingester implements LiveSpans {
     const { spanLog, config } = this.#options;
     const tables = await this.#openTables();
     for (let index = 0; index < spanLog.partitionCount; index++) {
-      const appId = `${spanLog.id}/${spanLog.partitionCount}/${index}`;
-      const committed = new Map<string, number>();
-      for (const [tenant, table] of tables) {
-        const offset = table.snapshot.transactions.get(appId);
-        if (offset !== undefined) committed.set(tenant, offset);
-      }
-      await this.#checkLogEnd(index, committed);
+      await this.#checkLogEnd(index, this.#committedOf(index, tables));
+    }
+    await finishPutBacks(this.#options.quarantineDir, spanLog, this.#options.log);
+    await this.quarantine.open();
+    for (let index = 0; index < spanLog.partitionCount; index++) {
+      const appId = this.#appId(index);
+      const committed = this.#committedOf(index, tables);
       this.#hosts.push(
         new PartitionHost({
           ...this.#options,
@@ -84,12 +93,29 @@ export class Ingester implements LiveSpans {
           rowGroupSpans: config.rowGroupSpans,
           headBytesMax: config.headBytesMax / spanLog.partitionCount,
           cutter: this.#cutter,
+          quarantine: this.quarantine,
           metrics: this.#metrics,
           committed,
           lostCommits: this.#findLostCommits(index, committed),
         }),
       );
     }
+  }
+
+  #appId(index: number): string {
+    const { id, partitionCount } = this.#options.spanLog;
+    return `${id}/${partitionCount}/${index}`;
+  }
+
+  /** Tenant -> offset of the partition that its table has reached. */
+  #committedOf(index: number, tables: ReadonlyMap<string, Table>): Map<string, number> {
+    const appId = this.#appId(index);
+    const committed = new Map<string, number>();
+    for (const [tenant, table] of tables) {
+      const offset = table.snapshot.transactions.get(appId);
+      if (offset !== undefined) committed.set(tenant, offset);
+    }
+    return committed;
   }
 
   /** Resolves when the log as it was at the start has been read again. */
@@ -122,6 +148,7 @@ export class Ingester implements LiveSpans {
       heads: pins.flatMap(({ heads }) => heads),
       tableVersion: this.#options.tableOf(tenant).snapshot.version,
       incomplete: [...failures, ...pins.flatMap(({ incomplete }) => incomplete)],
+      aside: this.quarantine.of(tenant),
       release,
     };
   }
@@ -139,6 +166,10 @@ export class Ingester implements LiveSpans {
   }
 
   async #setGauges(): Promise<void> {
+    const { records, spans, bytes } = this.quarantine.totals();
+    this.#metrics.quarantineRecords.set(records);
+    this.#metrics.quarantineSpans.set(spans);
+    this.#metrics.quarantineBytes.set(bytes);
     for (const state of await this.states()) {
       const labels = { partition: String(state.partition) };
       this.#metrics.headSpans.set(labels, state.headSpans);

@@ -7,6 +7,9 @@ export interface IngesterMetrics {
   blockSpans: Counter;
   duplicateSpans: Counter;
   quarantinedRecords: Counter;
+  quarantineRecords: Gauge;
+  quarantineSpans: Gauge;
+  quarantineBytes: Gauge;
   storeFailures: Counter<"reason">;
   cutSeconds: Histogram;
   storeSeconds: Histogram;
@@ -45,6 +48,8 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       labelNames: ["partition"],
       collect: refresh,
     });
+  const total = (name: string, help: string): Gauge =>
+    new Gauge({ name: `spoor_ingester_${name}`, help, registers, collect: refresh });
   return {
     blocks: counter("blocks_total", "Blocks committed to tables."),
     blockBytes: counter("block_bytes_total", "Bytes of the blocks committed to tables."),
@@ -57,6 +62,12 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       "quarantined_records_total",
       "Log records that could not become a block and were set aside as files.",
     ),
+    quarantineRecords: total("quarantine_records", "Log records in the quarantine folder."),
+    quarantineSpans: total(
+      "quarantine_spans",
+      "Acknowledged spans in the quarantine folder, without those of records that do not parse.",
+    ),
+    quarantineBytes: total("quarantine_bytes", "Bytes of the records in the quarantine folder."),
     storeFailures: new Counter({
       name: "spoor_ingester_store_failures_total",
       help: "Failed tries to store or commit a head, by reason.",
