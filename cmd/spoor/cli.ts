@@ -45,6 +45,12 @@ const commands: readonly CommandRow[] = [
     help: async () => (await import("#cmd/spoor/commands/block.ts")).blockHelp,
   },
   {
+    name: "quarantine",
+    summary: "list and put back spans that could not become blocks",
+    load: async () => (await import("#cmd/spoor/commands/quarantine.ts")).quarantineCommand,
+    help: async () => (await import("#cmd/spoor/commands/quarantine.ts")).quarantineHelp,
+  },
+  {
     name: "load",
     summary: "send generated traffic, to see what a server takes",
     load: async () => (await import("#cmd/spoor/commands/load.ts")).loadCommand,

@@ -8,6 +8,7 @@ import { Compactor } from "#modules/compactor/compactor.ts";
 import { Distributor } from "#modules/distributor/distributor.ts";
 import { Frontend } from "#modules/frontend/frontend.ts";
 import { Ingester, quarantineFolder } from "#modules/ingester/ingester.ts";
+import type { QuarantineTotals } from "#modules/ingester/quarantine.ts";
 import { Querier } from "#modules/querier/querier.ts";
 import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
@@ -63,6 +64,8 @@ export interface RunningSpoor {
    * in blocks, false if some of it stayed in the log (until the next start).
    */
   stop(deadlineMs: number): Promise<boolean>;
+  /** Acknowledged spans that could not become a block; `spoor quarantine` puts them back. */
+  quarantined(): QuarantineTotals;
 }
 
 interface Part {
@@ -116,6 +119,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     otlpGrpcPort: ports.grpcPort,
     registry: ground.registry,
     reload: () => ground.overrides.reload(),
+    quarantined: () => ingester.quarantine.totals(),
     ready: ingester.caughtUp().then(() => compactor.start()),
     stop: async (deadlineMs) => {
       await stopParts(parts, deadlineMs, log);

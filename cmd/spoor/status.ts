@@ -98,6 +98,29 @@ function examplesTable({ refusals }: StatusSources): StatusTable {
   return { title: "Examples", columns, rows };
 }
 
+/** Records that the page lists at the most. */
+const asideShown = 50;
+
+/** What could not become a block; no table while there is nothing. */
+function quarantineTables({ quarantine }: Ingester): StatusTable[] {
+  const records = quarantine.list();
+  if (records.length === 0) return [];
+  const { spans } = quarantine.totals();
+  const rows = records
+    .slice(0, asideShown)
+    .map(({ tenant, name, sizeBytes, atMs, facts }) => [
+      tenant,
+      name,
+      facts?.spans ?? "does not parse",
+      sizeBytes,
+      new Date(atMs).toISOString(),
+    ]);
+  const title =
+    `Quarantine: ${records.length} records with ${spans} acknowledged spans are in no block; ` +
+    `"spoor quarantine" lists them and puts them back`;
+  return [{ title, columns: ["tenant", "record", "spans", "bytes", "set aside"], rows }];
+}
+
 /** Tenants, partitions and log as tables. */
 export async function statusPage(sources: StatusSources): Promise<StatusPage> {
   const { store, ingester, spanLog, tableOf } = sources;
@@ -118,6 +141,7 @@ export async function statusPage(sources: StatusSources): Promise<StatusPage> {
     state.closedHeads,
   ]);
   const { bytes, records, segments, pendingBytes } = spanLog.stats();
+  const aside = quarantineTables(ingester);
   return {
     ...headOf(sources),
     tables: [
@@ -132,6 +156,7 @@ export async function statusPage(sources: StatusSources): Promise<StatusPage> {
         columns: ["bytes", "records", "segments", "waiting bytes"],
         rows: [[bytes, records, segments, pendingBytes]],
       },
+      ...aside,
     ],
   };
 }

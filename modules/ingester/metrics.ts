@@ -48,8 +48,6 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       labelNames: ["partition"],
       collect: refresh,
     });
-  const total = (name: string, help: string): Gauge =>
-    new Gauge({ name: `spoor_ingester_${name}`, help, registers, collect: refresh });
   return {
     blocks: counter("blocks_total", "Blocks committed to tables."),
     blockBytes: counter("block_bytes_total", "Bytes of the blocks committed to tables."),
@@ -58,16 +56,7 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       "duplicate_spans_total",
       "Spans left out of a block because an equal span was in it already.",
     ),
-    quarantinedRecords: counter(
-      "quarantined_records_total",
-      "Log records that could not become a block and were set aside as files.",
-    ),
-    quarantineRecords: total("quarantine_records", "Log records in the quarantine folder."),
-    quarantineSpans: total(
-      "quarantine_spans",
-      "Acknowledged spans in the quarantine folder, without those of records that do not parse.",
-    ),
-    quarantineBytes: total("quarantine_bytes", "Bytes of the records in the quarantine folder."),
+    ...quarantineMetrics(registry, refresh),
     storeFailures: new Counter({
       name: "spoor_ingester_store_failures_total",
       help: "Failed tries to store or commit a head, by reason.",
@@ -105,5 +94,29 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
     repairedStrings: gauge("repaired_strings", "Strings that were not UTF-8 and were repaired."),
     pins: gauge("pins", "Queries that hold heads."),
     stalled: gauge("stalled", "1 while the log is not read because heads take all memory."),
+  };
+}
+
+type QuarantineMetrics = Pick<
+  IngesterMetrics,
+  "quarantinedRecords" | "quarantineRecords" | "quarantineSpans" | "quarantineBytes"
+>;
+
+function quarantineMetrics(registry: Registry, refresh: () => Promise<void>): QuarantineMetrics {
+  const registers = [registry];
+  const total = (name: string, help: string): Gauge =>
+    new Gauge({ name: `spoor_ingester_${name}`, help, registers, collect: refresh });
+  return {
+    quarantinedRecords: new Counter({
+      name: "spoor_ingester_quarantined_records_total",
+      help: "Log records that could not become a block and were set aside as files.",
+      registers,
+    }),
+    quarantineRecords: total("quarantine_records", "Log records in the quarantine folder."),
+    quarantineSpans: total(
+      "quarantine_spans",
+      "Acknowledged spans in the quarantine folder, without those of records that do not parse.",
+    ),
+    quarantineBytes: total("quarantine_bytes", "Bytes of the records in the quarantine folder."),
   };
 }

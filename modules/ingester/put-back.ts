@@ -137,7 +137,7 @@ function notePath({ path }: AsideRecord): string {
   return `${path}${noteSuffix}`;
 }
 
-/** Undefined if there is none, or one that was not written to its end: then nothing was appended. */
+/** Undefined if there is none, or only its beginning: then nothing was appended. */
 async function readNote(record: AsideRecord): Promise<Note | undefined> {
   let text: string;
   try {

@@ -1,6 +1,7 @@
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { AsideSpans } from "#pkg/api/query.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
@@ -43,6 +44,13 @@ async function start(dir: string, badOffset?: number): Promise<TestIngester> {
   return await startIngester({ dir, cutter: () => new OneBad(badOffset) });
 }
 
+/** What answers about tenant `t` may lack. */
+async function asideOf({ ingester }: TestIngester): Promise<readonly AsideSpans[]> {
+  const pinned = await ingester.pin("t", new AbortController().signal);
+  pinned.release();
+  return pinned.aside ?? [];
+}
+
 /** Three records of two spans each; the second one is in quarantine, the others are stored. */
 async function withOneAside(dir: string): Promise<SpanSpec[][]> {
   const running = await start(dir, 1);
@@ -59,8 +67,7 @@ describe("what is in quarantine", () => {
     await using folder = await TempFolder.make();
     const records = await withOneAside(folder.path);
     const again = await start(folder.path);
-    const { aside = [], release } = await again.ingester.pin("t", new AbortController().signal);
-    release();
+    const aside = await asideOf(again);
     const [first, second] = records[1];
     expect(aside).toEqual([
       expect.objectContaining({
@@ -82,8 +89,7 @@ describe("what is in quarantine", () => {
     const running = await start(folder.path);
     await running.spanLog.append(0, "t", Uint8Array.of(0x0a, 0x7f, 1, 2, 3));
     await running.ingester.flush();
-    const { aside = [], release } = await running.ingester.pin("t", new AbortController().signal);
-    release();
+    const aside = await asideOf(running);
     const [any] = aside;
     expect(any.traceIds).toBeUndefined();
     expect(any.minStartNano < -(2n ** 62n) && any.maxEndNano > 2n ** 62n).toBe(true);
