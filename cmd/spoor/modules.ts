@@ -100,6 +100,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     config: config.distributor,
     multiTenancy,
     isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
+    whyFailing: (tenant) => ingester.failing.get(tenant),
   });
   parts.push({ name: "distributor", stop: () => distributor.stop() });
   const receiver = new OtlpReceiver({

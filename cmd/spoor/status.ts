@@ -98,6 +98,14 @@ function examplesTable({ refusals }: StatusSources): StatusTable {
   return { title: "Examples", columns, rows };
 }
 
+/** Tenants whose table cannot be read; no table while there is none. */
+function failingTables({ failing }: Ingester): StatusTable[] {
+  if (failing.size === 0) return [];
+  const rows = [...failing].map(([tenant, why]) => [tenant, why]);
+  const title = "Tenants that are not served: their table cannot be read, and is tried again";
+  return [{ title, columns: ["tenant", "why"], rows }];
+}
+
 /** Records that the page lists at the most. */
 const asideShown = 50;
 
@@ -157,6 +165,7 @@ export async function statusPage(sources: StatusSources): Promise<StatusPage> {
         rows: [[bytes, records, segments, pendingBytes]],
       },
       ...aside,
+      ...failingTables(ingester),
     ],
   };
 }

@@ -24,6 +24,8 @@ export interface DistributorOptions {
   registry: Registry;
   /** Tenants whose spans cannot be stored at present are pushed back, the others are not. */
   isTenantFailing: (tenant: string) => boolean;
+  /** Why they cannot be stored, where that is known. */
+  whyFailing?: (tenant: string) => string | undefined;
   limits: TenantLimits;
   refusals: Refusals;
   clock: Clock;
@@ -70,9 +72,11 @@ export class Distributor implements SpanSink {
   }
 
   async #push(tenant: string, { body, signal, protocol, peer }: PushRequest): Promise<PushResult> {
-    const { isTenantFailing, config, limits, refusals } = this.#options;
+    const { isTenantFailing, whyFailing, config, limits, refusals } = this.#options;
     if (isTenantFailing(tenant)) {
-      throw new SpoorError("Unavailable", `spans of tenant ${tenant} can not be stored now`, {
+      const why = whyFailing?.(tenant);
+      const message = `spans of tenant ${tenant} can not be stored now`;
+      throw new SpoorError("Unavailable", why === undefined ? message : `${message}: ${why}`, {
         reason: "tenant_store_failing",
         retryAfterMs: config.retryAfterMs,
       });

@@ -21,6 +21,7 @@ import type { StartThread } from "#pkg/rpc/thread.ts";
 import { Cutter } from "./cutter.ts";
 import type { PartitionState } from "./messages.ts";
 import { type IngesterMetrics, ingesterMetrics } from "./metrics.ts";
+import { FailingTenants } from "./failing-tenants.ts";
 import { PartitionHost } from "./partition-host.ts";
 import { finishPutBacks } from "./put-back.ts";
 import { Quarantine } from "./quarantine.ts";
@@ -58,6 +59,7 @@ export class Ingester implements LiveSpans {
   /** Records that could not become a block. */
   readonly quarantine: Quarantine;
   readonly #hosts: PartitionHost[] = [];
+  readonly #failing: FailingTenants;
   #refreshing: Promise<void> | undefined;
 
   constructor(options: IngesterOptions) {
@@ -69,6 +71,10 @@ export class Ingester implements LiveSpans {
       bytesMax: options.config.quarantineBytesMax,
       log: options.log,
     });
+    this.#failing = new FailingTenants({
+      ...options,
+      onReadable: (tenant, table) => this.#unblock(tenant, table),
+    });
     this.#cutter = options.cutter ?? makeCutter(options.config, options.startThread);
   }
 
@@ -79,7 +85,8 @@ export class Ingester implements LiveSpans {
     for (let index = 0; index < spanLog.partitionCount; index++) {
       await this.#checkLogEnd(index, this.#committedOf(index, tables));
     }
-    await finishPutBacks(this.#options.quarantineDir, spanLog, this.#options.log);
+    const isServed = ({ tenant }: { tenant: string }): boolean => !this.failing.has(tenant);
+    await finishPutBacks(this.#options.quarantineDir, spanLog, this.#options.log, isServed);
     await this.quarantine.open();
     for (let index = 0; index < spanLog.partitionCount; index++) {
       const appId = this.#appId(index);
@@ -97,8 +104,24 @@ export class Ingester implements LiveSpans {
           metrics: this.#metrics,
           committed,
           lostCommits: this.#findLostCommits(index, committed),
+          blocked: new Set(this.failing.keys()),
         }),
       );
+    }
+    this.#failing.start();
+  }
+
+  /** Tenants whose table cannot be read, and why. They are not served meanwhile. */
+  get failing(): ReadonlyMap<string, string> {
+    return this.#failing.all;
+  }
+
+  /** The table of a tenant that was failing can be read. */
+  async #unblock(tenant: string, { snapshot }: Table): Promise<void> {
+    for (const host of this.#hosts) {
+      const offset = snapshot.transactions.get(this.#appId(host.index));
+      await this.#checkLogEnd(host.index, new Map([[tenant, offset ?? 0]]));
+      await host.unblock(tenant, offset, this.#lostCommits(host.index, tenant, offset ?? 0));
     }
   }
 
@@ -115,6 +138,9 @@ export class Ingester implements LiveSpans {
       const offset = table.snapshot.transactions.get(appId);
       if (offset !== undefined) committed.set(tenant, offset);
     }
+    // What it had reached at least.
+    const told = this.#options.spanLog.committed(index);
+    for (const tenant of this.failing.keys()) committed.set(tenant, told.get(tenant) ?? 0);
     return committed;
   }
 
@@ -129,7 +155,7 @@ export class Ingester implements LiveSpans {
 
   /** Whether taking more spans of the tenant would only take memory from other tenants. */
   isTenantFailing(tenant: string): boolean {
-    return this.#hosts.some((host) => host.isHeldUp(tenant));
+    return this.failing.has(tenant) || this.#hosts.some((host) => host.isHeldUp(tenant));
   }
 
   /** A partition that cannot answer is a reason of `incomplete`. Throws Canceled. */
@@ -147,10 +173,19 @@ export class Ingester implements LiveSpans {
     return {
       heads: pins.flatMap(({ heads }) => heads),
       tableVersion: this.#options.tableOf(tenant).snapshot.version,
-      incomplete: [...failures, ...pins.flatMap(({ incomplete }) => incomplete)],
+      incomplete: [
+        ...failures,
+        ...this.#whyFailing(tenant),
+        ...pins.flatMap(({ incomplete }) => incomplete),
+      ],
       aside: this.quarantine.of(tenant),
       release,
     };
+  }
+
+  #whyFailing(tenant: string): string[] {
+    const why = this.failing.get(tenant);
+    return why === undefined ? [] : [`the newest spans wait in the log for the table: ${why}`];
   }
 
   /** State of the partitions whose worker runs. */
@@ -170,6 +205,7 @@ export class Ingester implements LiveSpans {
     this.#metrics.quarantineRecords.set(records);
     this.#metrics.quarantineSpans.set(spans);
     this.#metrics.quarantineBytes.set(bytes);
+    this.#metrics.failingTenants.set(this.failing.size);
     for (const state of await this.states()) {
       const labels = { partition: String(state.partition) };
       this.#metrics.headSpans.set(labels, state.headSpans);
@@ -194,17 +230,17 @@ export class Ingester implements LiveSpans {
 
   /** Stops at once: what is in no block yet stays in the log. */
   async stop(): Promise<void> {
+    await this.#failing.stop();
     await Promise.all([...this.#hosts.map((host) => host.stop()), this.#cutter.stop()]);
   }
 
   async #openTables(): Promise<Map<string, Table>> {
-    const { store, tableOf } = this.#options;
+    const { store } = this.#options;
     const tables = new Map<string, Table>();
     for (const tenant of await store.listFolders("")) {
       if (!isTenantName(tenant)) continue;
-      const table = tableOf(tenant);
-      await table.refresh();
-      tables.set(tenant, table);
+      const table = await this.#failing.read(tenant);
+      if (table !== undefined) tables.set(tenant, table);
     }
     return tables;
   }
@@ -214,20 +250,26 @@ export class Ingester implements LiveSpans {
    * commits: what of its records the log still has is stored again, the rest is gone.
    */
   #findLostCommits(index: number, committed: ReadonlyMap<string, number>): Map<string, number> {
-    const { spanLog, log } = this.#options;
     const lost = new Map<string, number>();
-    const firstOffset = spanLog.firstOffset(index);
-    for (const [tenant, toldOffset] of spanLog.committed(index)) {
-      const tableOffset = committed.get(tenant) ?? 0;
-      const lostRecords = Math.min(toldOffset, firstOffset) - tableOffset;
-      if (lostRecords <= 0) continue;
-      lost.set(tenant, lostRecords);
-      log.error(
-        { tenant, partition: index, tableOffset, toldOffset, firstOffset },
-        "the table lost commits: records that it had reached are no longer in the log",
-      );
+    for (const tenant of this.#options.spanLog.committed(index).keys()) {
+      const lostRecords = this.#lostCommits(index, tenant, committed.get(tenant) ?? 0);
+      if (lostRecords > 0) lost.set(tenant, lostRecords);
     }
     return lost;
+  }
+
+  /** How many records a tenant's table had reached that neither it nor the log has any more. */
+  #lostCommits(index: number, tenant: string, tableOffset: number): number {
+    const { spanLog, log } = this.#options;
+    const toldOffset = spanLog.committed(index).get(tenant) ?? 0;
+    const firstOffset = spanLog.firstOffset(index);
+    const lostRecords = Math.min(toldOffset, firstOffset) - tableOffset;
+    if (lostRecords <= 0) return 0;
+    log.error(
+      { tenant, partition: index, tableOffset, toldOffset, firstOffset },
+      "the table lost commits: records that it had reached are no longer in the log",
+    );
+    return lostRecords;
   }
 
   /** A table that has reached beyond the log's end means that the log lost its end. */

@@ -10,6 +10,7 @@ export interface IngesterMetrics {
   quarantineRecords: Gauge;
   quarantineSpans: Gauge;
   quarantineBytes: Gauge;
+  failingTenants: Gauge;
   storeFailures: Counter<"reason">;
   cutSeconds: Histogram;
   storeSeconds: Histogram;
@@ -99,7 +100,11 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
 
 type QuarantineMetrics = Pick<
   IngesterMetrics,
-  "quarantinedRecords" | "quarantineRecords" | "quarantineSpans" | "quarantineBytes"
+  | "quarantinedRecords"
+  | "quarantineRecords"
+  | "quarantineSpans"
+  | "quarantineBytes"
+  | "failingTenants"
 >;
 
 function quarantineMetrics(registry: Registry, refresh: () => Promise<void>): QuarantineMetrics {
@@ -117,6 +122,7 @@ function quarantineMetrics(registry: Registry, refresh: () => Promise<void>): Qu
       "quarantine_spans",
       "Acknowledged spans in the quarantine folder, without those of records that do not parse.",
     ),
+    failingTenants: total("failing_tenants", "Tenants whose table cannot be read: not served."),
     quarantineBytes: total("quarantine_bytes", "Bytes of the records in the quarantine folder."),
   };
 }

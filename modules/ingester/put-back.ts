@@ -56,10 +56,18 @@ export async function putBack(record: AsideRecord, log: LogEnd): Promise<void> {
   await finish(record, note, log);
 }
 
-/** Finishes what processes that were killed had begun. Call before others append to the log. */
-export async function finishPutBacks(dir: string, spanLog: LogEnd, log: Log): Promise<void> {
+/**
+ * Finishes what processes that were killed had begun, of records for which `isServed`. Call before
+ * others append to the log.
+ */
+export async function finishPutBacks(
+  dir: string,
+  spanLog: LogEnd,
+  log: Log,
+  isServed: (record: AsideRecord) => boolean = () => true,
+): Promise<void> {
   await removeLeftNotes(dir);
-  for (const record of await readAside(dir)) {
+  for (const record of (await readAside(dir)).filter(isServed)) {
     const note = await readNote(record);
     if (note === undefined) continue;
     const { path } = record;
