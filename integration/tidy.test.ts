@@ -357,6 +357,19 @@ describe("code", () => {
     expect(linesWhere(others, (line) => /\bprocess\.(?:env|argv)\b/.test(line))).toEqual([]);
   });
 
+  test("spreads no list into the arguments of a call: a long one overflows the stack", () => {
+    const spread =
+      /(?:\.(?:push|unshift|splice|concat|apply)|Math\.(?:max|min)|String\.from\w+)\([^;]*\.\.\.[\w([]/;
+    // An object literal within the arguments spreads properties; a list literal has no limit.
+    const withoutLiterals = (line: string): string => line.replaceAll(/[[{][^[\]{}]*[\]}]/g, "_");
+    const programs = sources.filter(
+      ({ path }) =>
+        /^(?:cmd|modules|pkg)\//.test(path) && !/testing|random-|odd-wire|fault/.test(path),
+    );
+    expect(spread.test("drafts.push(...found);")).toBe(true);
+    expect(linesWhere(programs, (line) => spread.test(withoutLiterals(line)))).toEqual([]);
+  });
+
   test("has no state at the level of a module", () => {
     const variable = /^(?:export )?(?:let|var) /;
     const container = /^(?:export )?const [^=]+ = (?:new (?:Weak)?(?:Map|Set)\b.*\(\)|\[\]|\{\});$/;

@@ -46,6 +46,12 @@ const commands: readonly CommandRow[] = [
     help: async () => (await import("#cmd/spoor/commands/block.ts")).blockHelp,
   },
   {
+    name: "quarantine",
+    summary: "list and put back spans that could not become blocks",
+    load: async () => (await import("#cmd/spoor/commands/quarantine.ts")).quarantineCommand,
+    help: async () => (await import("#cmd/spoor/commands/quarantine.ts")).quarantineHelp,
+  },
+  {
     name: "load",
     summary: "send generated traffic, to see what a server takes",
     load: async () => (await import("#cmd/spoor/commands/load.ts")).loadCommand,
@@ -106,7 +112,7 @@ function asksForHelp(args: readonly string[]): boolean {
 }
 
 function overview(): string {
-  const width = Math.max(...commands.map(({ name }) => name.length));
+  const width = commands.reduce((most, { name }) => Math.max(most, name.length), 0);
   const lines = commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
   return (
     `Spoor ${version}: a tracing backend whose only database is a bucket\n\n` +

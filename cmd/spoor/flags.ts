@@ -39,7 +39,7 @@ export function parseArgs(args: readonly string[], flags: readonly FlagSpec[]): 
   for (let i = 0; i < args.length; i++) {
     const arg = args[i];
     if (arg === "--") {
-      positionals.push(...args.slice(i + 1));
+      for (const rest of args.slice(i + 1)) positionals.push(rest);
       break;
     }
     if (!arg.startsWith("-") || arg === "-") {
@@ -84,7 +84,7 @@ export function helpText(help: CommandHelp): string {
     value === undefined ? name : `${name} ${value}`,
     help,
   ]);
-  const width = Math.max(...rows.map(([left]) => left.length));
+  const width = rows.reduce((most, [left]) => Math.max(most, left.length), 0);
   const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);
   const notes = help.notes === undefined ? "" : `\n${help.notes}\n`;
   return `usage: ${help.usage}\n\n${help.about}\n\nflags:\n${lines.join("\n")}\n${notes}`;

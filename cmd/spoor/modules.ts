@@ -9,6 +9,7 @@ import { TenantActivity } from "#modules/distributor/activity.ts";
 import { Distributor } from "#modules/distributor/distributor.ts";
 import { Frontend } from "#modules/frontend/frontend.ts";
 import { Ingester, quarantineFolder } from "#modules/ingester/ingester.ts";
+import type { QuarantineTotals } from "#modules/ingester/quarantine.ts";
 import { Querier } from "#modules/querier/querier.ts";
 import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
@@ -64,6 +65,8 @@ export interface RunningSpoor {
    * in blocks, false if some of it stayed in the log (until the next start).
    */
   stop(deadlineMs: number): Promise<boolean>;
+  /** Acknowledged spans that could not become a block; `spoor quarantine` puts them back. */
+  quarantined(): QuarantineTotals;
 }
 
 interface Part {
@@ -98,6 +101,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     config: config.distributor,
     multiTenancy,
     isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
+    whyFailing: (tenant) => ingester.failing.get(tenant),
   });
   parts.push({ name: "distributor", stop: () => distributor.stop() });
   const receiver = new OtlpReceiver({
@@ -117,6 +121,7 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     otlpGrpcPort: ports.grpcPort,
     registry: ground.registry,
     reload: () => ground.overrides.reload(),
+    quarantined: () => ingester.quarantine.totals(),
     ready: ingester.caughtUp().then(() => compactor.start()),
     stop: async (deadlineMs) => {
       await stopParts(parts, deadlineMs, log);

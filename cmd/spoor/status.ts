@@ -153,16 +153,67 @@ function examplesTable(entries: RefusalEntry[]): StatusTable {
   };
 }
 
+/** Tenants whose table cannot be read; no table while there is none. */
+function failingTables({ failing }: Ingester): StatusTable[] {
+  if (failing.size === 0) return [];
+  return [
+    {
+      key: "failing_tenants",
+      title: "Tenants that are not served",
+      hint: "Their tables cannot be read. They are tried again by themselves.",
+      columns: [{ key: "tenant" }, { key: "why" }],
+      rows: [...failing],
+    },
+  ];
+}
+
+/** Records that the page lists at the most. */
+const asideShown = 50;
+
+/** What could not become a block; no table while there is nothing. */
+function quarantineTables({ quarantine }: Ingester, { tenant }: Viewer): StatusTable[] {
+  const records = quarantine.list().filter((one) => tenant === undefined || one.tenant === tenant);
+  if (records.length === 0) return [];
+  const spans = records.reduce((sum, { facts }) => sum + (facts?.spans ?? 0), 0);
+  return [
+    {
+      key: "quarantine",
+      title: "Quarantine",
+      hint:
+        `${records.length} records with ${spans} acknowledged spans are in no block: ` +
+        "`spoor quarantine` lists them and puts them back.",
+      columns: [
+        { key: "tenant" },
+        { key: "record" },
+        { key: "spans" },
+        { key: "bytes", title: "size", unit: "bytes" },
+        { key: "set_aside", unit: "time" },
+      ],
+      rows: records
+        .slice(0, asideShown)
+        .map(({ tenant: of, name, sizeBytes, atMs, facts }) => [
+          of,
+          name,
+          facts?.spans ?? "does not parse",
+          sizeBytes,
+          atMs,
+        ]),
+    },
+  ];
+}
+
 /** Tenants, partitions and log as tables; a tenant sees its own line. */
 export async function statusPage(sources: StatusSources, viewer: Viewer): Promise<StatusPage> {
   const states = await sources.ingester.states();
   const tenants = await tenantsTable(sources, states, viewer);
-  const isAll = viewer.tenant === undefined;
-  return {
-    ...headOf(sources),
-    problems: isAll ? problemsOf(sources, tenants) : [],
-    tables: isAll ? [tenants, partitionsTable(states), spanLogTable(sources)] : [tenants],
-  };
+  const aside = quarantineTables(sources.ingester, viewer);
+  if (viewer.tenant !== undefined) {
+    return { ...headOf(sources), problems: [], tables: [tenants, ...aside] };
+  }
+  const failing = failingTables(sources.ingester);
+  const whole = [partitionsTable(states), spanLogTable(sources)];
+  const tables = [...failing, ...aside, tenants, ...whole];
+  return { ...headOf(sources), problems: problemsOf(sources, tenants), tables };
 }
 
 async function tenantsTable(
@@ -269,12 +320,14 @@ function problemsOf({ ingester, overrides }: StatusSources, tenants: StatusTable
   if (overrides.problem !== undefined) {
     problems.push("The file of limits for tenants is bad: see limits, and mend it.");
   }
+  const { records, spans } = ingester.quarantine.totals();
+  if (records > 0) {
+    problems.push(`${spans} acknowledged spans are in quarantine: see there.`);
+  }
   for (const [name] of tenants.rows) {
     if (!ingester.isTenantFailing(String(name))) continue;
-    problems.push(
-      `Blocks of tenant ${name} cannot be stored, its clients are told to retry: ` +
-        "see the log for the bucket's error.",
-    );
+    const why = ingester.failing.get(String(name)) ?? "see the log for the bucket's error";
+    problems.push(`Tenant ${name} cannot be stored, its clients are told to retry: ${why}.`);
   }
   if (tenants.rows.length === 0) {
     problems.push(

@@ -68,7 +68,8 @@ const s3Config: z.ZodType<S3Options> = z
       .enum(["when_supported", "when_required"])
       .default("when_supported")
       .describe(
-        "Checksums of requests: `when_required` for servers that refuse those they do not know",
+        "Checksums of requests: `when_required` for servers that refuse those they do not know " +
+          "(then no object has one, and deletes of many carry Content-MD5)",
       ),
   })
   .describe("A bucket of S3, or of a server that speaks its protocol.");

@@ -23,10 +23,13 @@ export class CrashClient {
   readonly requests: SentRequest[] = [];
   /** Requests whose answer was lost: some are sent again, some never. */
   readonly #retry: SentRequest[] = [];
+  readonly #alter: (spans: Span[]) => void;
   #sent = 0;
 
-  constructor(random: () => number) {
+  /** `alter` may change the spans of a request before it is encoded. */
+  constructor(random: () => number, alter: (spans: Span[]) => void = () => undefined) {
     this.#random = random;
+    this.#alter = alter;
   }
 
   get acknowledged(): SentTrace[] {
@@ -40,7 +43,7 @@ export class CrashClient {
 
   async #lane(otlpHttp: string, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const request = this.#retry.shift() ?? this.#make();
+      const request = this.#retry.shift() ?? this.make();
       try {
         const response = await fetch(`${otlpHttp}/v1/traces`, {
           method: "POST",
@@ -65,7 +68,8 @@ export class CrashClient {
     if (this.#random() < 0.7) this.#retry.push(request);
   }
 
-  #make(): SentRequest {
+  /** A request that was not sent yet, among `requests` already. */
+  make(): SentRequest {
     const traces: SentTrace[] = [];
     const spans: Span[] = [];
     const count = 1 + Math.floor(this.#random() * 5);
@@ -77,6 +81,7 @@ export class CrashClient {
         spanIds: trace.map(({ spanId }) => Buffer.from(spanId).toString("hex")),
       });
     }
+    this.#alter(spans);
     const service = { key: "service.name", value: { kind: "string" as const, value: "crash" } };
     const resource = { attributes: [service], droppedAttributesCount: 0, entityRefs: [] };
     const scope = { name: "", version: "", attributes: [], droppedAttributesCount: 0 };

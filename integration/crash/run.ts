@@ -1,17 +1,20 @@
 /**
  * `npm run crash -- --rounds 300 [--seed N]`: kills the binary over MinIO that often, at each point
  * in turn, and prints what was acknowledged, lost and doubled. Exit code 1 if anything was.
+ * `--case aside`: content that is hard to encode, and records that are put back from quarantine.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { runAsideRounds } from "./aside.ts";
 import { startCrashBucket } from "./crash-bucket.ts";
 import { type CrashResult, type CrashRound, runCrashRounds } from "./crash.ts";
 
 const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "300" },
+    case: { type: "string", default: "points" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
   },
 });
@@ -26,8 +29,11 @@ function show({ round, point, isReached, acknowledgedSpans }: CrashRound): void 
   }
 }
 
+/** Keys of one request: more than a call may have arguments. */
+const asideKeys = 600_000;
+
 function table(result: CrashResult): string {
-  const rows: [string, string | number][] = [
+  return tableOf([
     ["rounds", result.rounds],
     ...Object.entries(result.kills).map(([point, kills]): [string, number] => {
       return [`killed at: ${point}`, kills];
@@ -40,20 +46,47 @@ function table(result: CrashResult): string {
     ["answers that were wrong", result.problems.length],
     ["largest log, bytes", result.logBytesMax],
     ["seed", seed],
-  ];
+  ]);
+}
+
+function tableOf(rows: readonly [string, string | number][]): string {
   const lines = rows.map(([name, value]) => `| ${name} | ${value} |`);
   return ["| what | number |", "|---|---|", ...lines, ""].join("\n");
 }
 
+/** Returns how much was wrong. */
+async function runPoints(dir: string): Promise<number> {
+  const bucket = await startCrashBucket(dir);
+  try {
+    const result = await runCrashRounds({ rounds, seed, dir, bucket, onRound: show });
+    process.stdout.write(table(result));
+    return report(result.problems, [result.lostSpans, result.doubledSpans, result.strayObjects]);
+  } finally {
+    await bucket.stop();
+  }
+}
+
+/** Returns how much was wrong. */
+async function runAside(dir: string): Promise<number> {
+  const result = await runAsideRounds({ rounds, seed, dir, keys: asideKeys });
+  const { problems, ...counts } = result;
+  process.stdout.write(tableOf([...Object.entries(counts), ["seed", seed]]));
+  const { lostSpans, doubledSpans, strayObjects, leftAside } = counts;
+  return report(problems, [lostSpans, doubledSpans, strayObjects, leftAside]);
+}
+
+function report(problems: readonly string[], wrong: readonly number[]): number {
+  for (const problem of problems.slice(0, 20)) process.stderr.write(`${problem}\n`);
+  return wrong.reduce((sum, count) => sum + count, problems.length);
+}
+
+const cases: Readonly<Record<string, (dir: string) => Promise<number>>> = {
+  points: runPoints,
+  aside: runAside,
+};
 const dir: string = await mkdtemp(join(tmpdir(), "spoor-crash-"));
-const bucket: Awaited<ReturnType<typeof startCrashBucket>> = await startCrashBucket(dir);
 try {
-  const result = await runCrashRounds({ rounds, seed, dir, bucket, onRound: show });
-  process.stdout.write(table(result));
-  for (const problem of result.problems.slice(0, 20)) process.stderr.write(`${problem}\n`);
-  const wrong = result.lostSpans + result.doubledSpans + result.strayObjects;
-  process.exitCode = wrong + result.problems.length === 0 ? 0 : 1;
+  process.exitCode = (await cases[values.case](dir)) === 0 ? 0 : 1;
 } finally {
-  await bucket.stop();
   await rm(dir, { recursive: true, force: true });
 }

@@ -25,6 +25,8 @@ export interface DistributorOptions {
   registry: Registry;
   /** Tenants whose spans cannot be stored at present are pushed back, the others are not. */
   isTenantFailing: (tenant: string) => boolean;
+  /** Why they cannot be stored, where that is known. */
+  whyFailing?: (tenant: string) => string | undefined;
   limits: TenantLimits;
   refusals: Refusals;
   activity: TenantActivity;
@@ -72,9 +74,11 @@ export class Distributor implements SpanSink {
   }
 
   async #push(tenant: string, { body, signal, protocol, peer }: PushRequest): Promise<PushResult> {
-    const { isTenantFailing, config, limits, refusals, activity } = this.#options;
+    const { isTenantFailing, whyFailing, config, limits, refusals, activity } = this.#options;
     if (isTenantFailing(tenant)) {
-      throw new SpoorError("Unavailable", `spans of tenant ${tenant} can not be stored now`, {
+      const why = whyFailing?.(tenant);
+      const message = `spans of tenant ${tenant} can not be stored now`;
+      throw new SpoorError("Unavailable", why === undefined ? message : `${message}: ${why}`, {
         reason: "tenant_store_failing",
         retryAfterMs: config.retryAfterMs,
       });

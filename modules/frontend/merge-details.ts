@@ -91,7 +91,7 @@ function joined(all: readonly TraceDetails[], spansPerTrace: number): MergedTrac
     if (one.startNano < out.startNano) out.startNano = one.startNano;
     if (one.endNano > out.endNano) out.endNano = one.endNano;
     out.matchedSpans += one.matchedSpans;
-    spans.push(...one.spans);
+    for (const span of one.spans) spans.push(span);
     const isEarlier = out.root === undefined || (one.root && compareRoots(one.root, out.root) < 0);
     if (isEarlier) out.root = one.root;
     for (const [service, stats] of Object.entries(one.services)) {

@@ -410,6 +410,24 @@ describe("searchNewest", () => {
     expect(stats).toMatchObject({ totalJobs: 3, completedJobs: 1 });
   });
 
+  it("says that spans of its range are in quarantine, and not those of another", async () => {
+    const spans = new TestSpans();
+    const beside = { traceIds: new Uint8Array(16) };
+    const far = 10n ** 18n;
+    spans.aside = [
+      { ...beside, minStartNano: 5n, maxEndNano: 6n },
+      { ...beside, minStartNano: -far, maxEndNano: far },
+      { ...beside, minStartNano: 8n * far, maxEndNano: 8n * far + 1n },
+    ];
+    const { failures } = await search(spans);
+    expect(failures).toEqual([
+      {
+        reason: "quarantine",
+        message: '2 log records are in quarantine, see "spoor quarantine ls"',
+      },
+    ]);
+  });
+
   it("answers from what is left when heads or blocks are out of reach", async () => {
     const spans = new TestSpans();
     const partition = { index: 0, count: 1 };

@@ -57,7 +57,7 @@ export async function searchNewest(
   query: SearchQuery,
   options: SearchOptions,
 ): Promise<SearchResult> {
-  const view = await openView(spans, query.tenant, query.signal);
+  const view = await openView(spans, { ...query, range: query });
   try {
     const blocks = view.blocks.filter((block) => overlaps(block, query));
     const inRange = (shard: Shard): boolean => overlaps(shard, query);

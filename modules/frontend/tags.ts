@@ -70,7 +70,7 @@ export async function findTags(
   query: TagsQuery,
   options: TagsOptions,
 ): Promise<TagsResult> {
-  const view = await openView(spans, query.tenant, query.signal);
+  const view = await openView(spans, { ...query, range: query });
   try {
     const blocks = view.blocks.filter((block) => overlaps(block, query));
     const run = new TagsRun(spans, query, options);
@@ -129,9 +129,10 @@ class TagsRun {
       }
     } else {
       const groups = blocks.flatMap((block) => block.shards);
-      shards.push(...groups.filter((shard) => overlaps(shard, this.#query)));
+      for (const shard of groups) if (overlaps(shard, this.#query)) shards.push(shard);
     }
-    work.push(...this.#jobsOf(shards.map((shard) => ({ shard, request: this.#request }))));
+    const asks = shards.map((shard) => ({ shard, request: this.#request }));
+    for (const job of this.#jobsOf(asks)) work.push(job);
     const run = async (one: Work): Promise<void> => await one();
     await forEachBounded(work, this.#concurrency, run);
     await forEachBounded(this.#jobsOf(rest), this.#concurrency, run);

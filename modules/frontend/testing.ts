@@ -3,6 +3,7 @@
  * read in this thread. The ingester and the querier answer the same questions on threads of theirs.
  */
 import type {
+  AsideSpans,
   IndexedTags,
   LiveSpans,
   Outcome,
@@ -98,6 +99,7 @@ export class TestSpans implements LiveSpans, StoredSpans {
   blocks: StoredBlock[] = [];
   transactions: Map<string, number> = new Map();
   incomplete: string[] = [];
+  aside: AsideSpans[] = [];
   failed: { path: string; message: string }[] = [];
   /** Thrown by `pin` and `snapshot` if set. */
   liveError: Error | undefined;
@@ -123,7 +125,8 @@ export class TestSpans implements LiveSpans, StoredSpans {
     const release = (): void => {
       this.pins--;
     };
-    return { heads: [...this.heads], tableVersion: 7, incomplete: this.incomplete, release };
+    const { incomplete, aside } = this;
+    return { heads: [...this.heads], tableVersion: 7, incomplete, aside, release };
   }
 
   async snapshot(_tenant: string, minVersion: number): Promise<StoredSnapshot> {

@@ -117,6 +117,25 @@ describe("findTrace", () => {
     expect((await find(spans)).failures).toHaveLength(2);
   });
 
+  it("says so when spans in quarantine may be those of the trace, in its range", async () => {
+    const spans = new TestSpans();
+    const ids = [traceId, "bb".repeat(16)].map((id) => Buffer.from(id, "hex"));
+    const times = { minStartNano: 10n, maxEndNano: 20n };
+    spans.aside = [{ ...times, traceIds: Buffer.concat(ids.toReversed()) }];
+    const said = ['1 log records are in quarantine, see "spoor quarantine ls"'];
+    expect((await find(spans)).failures.map(({ message }) => message)).toEqual(said);
+    const others: Partial<TraceQuery>[] = [
+      { range: { startNano: 21n, endNano: 30n } },
+      { traceId: Buffer.alloc(16, 0xcc) },
+    ];
+    for (const query of others) {
+      await expect(find(spans, query)).rejects.toMatchObject({ code: "NotFound" });
+    }
+    spans.aside = [{ ...times, traceIds: undefined }];
+    const any = await find(spans, { traceId: Buffer.alloc(16, 0xcc) });
+    expect(any.failures.map(({ reason }) => reason)).toEqual(["quarantine"]);
+  });
+
   it("asks only partitions and blocks that may hold it", async () => {
     const spans = new TestSpans();
     const asked: string[] = [];

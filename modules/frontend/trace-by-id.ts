@@ -36,8 +36,8 @@ export async function findTrace(
   query: TraceQuery,
   concurrency: number,
 ): Promise<FoundTrace> {
-  const { tenant, traceId, range, signal } = query;
-  const view = await openView(spans, tenant, signal);
+  const { traceId, range, signal } = query;
+  const view = await openView(spans, query);
   try {
     const candidates = [
       ...view.heads.filter((head) => isWorthAsking(head, query)).map(headCandidate),

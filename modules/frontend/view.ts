@@ -4,6 +4,7 @@
  * has committed; then a head is read only where its log range is beyond the snapshot's transaction.
  */
 import type {
+  AsideSpans,
   LiveSpans,
   PinnedHead,
   PinnedHeads,
@@ -37,12 +38,19 @@ export interface View {
   release(): void;
 }
 
+/** What a query is about. */
+export interface ViewOf {
+  tenant: string;
+  /** Undefined: all times. */
+  range: TimeRange | undefined;
+  /** Undefined: all traces. */
+  traceId?: Uint8Array;
+  signal: AbortSignal;
+}
+
 /** The caller must `release` the view. Throws Canceled or Timeout when `signal` aborts. */
-export async function openView(
-  { live, stored }: Spans,
-  tenant: string,
-  signal: AbortSignal,
-): Promise<View> {
+export async function openView({ live, stored }: Spans, query: ViewOf): Promise<View> {
+  const { tenant, signal } = query;
   const failures: Failure[] = [];
   const pinned = await attempt(live.pin(tenant, signal), "live spans", { failures, signal });
   try {
@@ -54,6 +62,11 @@ export async function openView(
     for (const message of pinned?.incomplete ?? [])
       failures.push({ reason: "incomplete", message });
     for (const { message } of snapshot?.failed ?? []) failures.push({ reason: "block", message });
+    const aside = (pinned?.aside ?? []).filter((one) => mayMatter(one, query)).length;
+    if (aside > 0) {
+      const message = `${aside} log records are in quarantine, see "spoor quarantine ls"`;
+      failures.push({ reason: "quarantine", message });
+    }
     return {
       heads: usableHeads(pinned, snapshot),
       blocks: snapshot?.blocks ?? [],
@@ -73,6 +86,18 @@ export function overlaps(
   { startNano, endNano }: TimeRange,
 ): boolean {
   return times.minStartNano < endNano && times.maxEndNano >= startNano;
+}
+
+/** Whether spans in quarantine may belong to the answer. */
+function mayMatter(aside: AsideSpans, { range, traceId }: ViewOf): boolean {
+  if (range !== undefined && !overlaps(aside, range)) return false;
+  const { traceIds } = aside;
+  if (traceId === undefined || traceIds === undefined) return true;
+  const [ids, id] = [Buffer.from(traceIds), Buffer.from(traceId)];
+  for (let at = 0; at < ids.length; at += id.length) {
+    if (ids.compare(id, 0, id.length, at, at + id.length) === 0) return true;
+  }
+  return false;
 }
 
 /** Offsets decide: a head at or below the snapshot's transaction is in blocks already. */

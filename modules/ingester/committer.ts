@@ -13,7 +13,7 @@ import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
 import { type Cutter, cutterDied, encodeFailed } from "./cutter.ts";
 import type { ClosedHead, CutTask, LogRange, StoredCut } from "./messages.ts";
 import type { IngesterMetrics } from "./metrics.ts";
-import { quarantine } from "./quarantine.ts";
+import type { Quarantine } from "./quarantine.ts";
 import { readRecord } from "./rebuild.ts";
 
 export interface CommitterOptions {
@@ -24,7 +24,7 @@ export interface CommitterOptions {
   rowGroupSpans: number;
   limits: TenantLimits;
   tracer: Tracer;
-  quarantineDir: string;
+  quarantine: Quarantine;
   cutter: Cutter;
   tableOf: (tenant: string) => Table;
   clock: Clock;
@@ -64,6 +64,8 @@ interface Attempt {
   /** When the first of them was begun. */
   cutsBegan: ClockReading | undefined;
   change: Change | undefined;
+  /** Offsets that are in quarantine. */
+  aside: Set<number>;
 }
 
 export class Committer {
@@ -150,6 +152,7 @@ export class Committer {
         this.#failing.delete(tenant);
         this.#commits++;
         this.#options.committed.set(tenant, toOffset);
+        await this.#afterCommit(range, attempt);
         this.#options.onCommitted(head);
         return;
       } catch (cause) {
@@ -166,6 +169,14 @@ export class Committer {
       }
     }
     this.#gaveUp++;
+  }
+
+  async #afterCommit(range: LogRange, { aside }: Attempt): Promise<void> {
+    const { quarantine, appId } = this.#options;
+    const undecodable = this.#undecodable.get(range.tenant);
+    for (const offset of aside) undecodable?.delete(offset);
+    if (undecodable?.size === 0) this.#undecodable.delete(range.tenant);
+    await quarantine.afterCommit(range, appId, aside);
   }
 
   #noteFailure(range: LogRange, error: SpoorError): void {
@@ -208,7 +219,7 @@ export class Committer {
     const { tableOf, metrics } = this.#options;
     const table = tableOf(range.tenant);
     if (attempt.change === undefined) {
-      await this.#quarantineUndecodable(range);
+      await this.#quarantineUndecodable(range, attempt);
       if (table.snapshot.version < 0) await table.refresh();
       while (attempt.todo.length > 0) await this.#cutNext(attempt, table);
       attempt.change = this.#planChange(range, attempt.cuts);
@@ -257,14 +268,15 @@ export class Committer {
       if (error.reason === cutterDied) attempt.deaths++;
       const isContent = error.reason === encodeFailed || attempt.deaths >= deathsMax;
       if (!isContent) throw error;
-      if (range.toOffset - range.fromOffset === 1) {
-        await this.#setAside(range.tenant, range.fromOffset, error.message);
+      const { tenant, fromOffset, toOffset } = range;
+      if (toOffset - fromOffset === 1) {
+        await this.#setAside(attempt, { tenant, offset: fromOffset }, error.message);
         attempt.todo.pop();
       } else {
         const fields = { ...range, error: error.message };
         this.#options.log.error(fields, "a range of the log could not be encoded, bisecting it");
         attempt.todo.pop();
-        attempt.todo.push(...halves(range));
+        for (const half of halves(range)) attempt.todo.push(half);
       }
     }
     attempt.deaths = 0;
@@ -291,19 +303,21 @@ export class Committer {
     return stored;
   }
 
-  async #quarantineUndecodable({ tenant, fromOffset, toOffset }: LogRange): Promise<void> {
-    const offsets = this.#undecodable.get(tenant);
-    if (offsets === undefined) return;
-    for (const offset of offsets) {
+  async #quarantineUndecodable(range: LogRange, attempt: Attempt): Promise<void> {
+    const { tenant, fromOffset, toOffset } = range;
+    for (const offset of this.#undecodable.get(tenant) ?? []) {
       if (offset < fromOffset || offset >= toOffset) continue;
-      await this.#setAside(tenant, offset, "the record does not decode");
-      offsets.delete(offset);
+      await this.#setAside(attempt, { tenant, offset }, "the record does not decode");
     }
-    if (offsets.size === 0) this.#undecodable.delete(tenant);
   }
 
-  async #setAside(tenant: string, offset: number, reason: string): Promise<void> {
-    const { appId, logDir, partition, quarantineDir, log, metrics } = this.#options;
+  async #setAside(
+    { aside }: Attempt,
+    { tenant, offset }: { tenant: string; offset: number },
+    reason: string,
+  ): Promise<void> {
+    if (aside.has(offset)) return;
+    const { appId, logDir, partition, quarantine, log, metrics } = this.#options;
     let bytes: Uint8Array;
     try {
       bytes = readRecord(logDir, partition.index, { tenant, offset });
@@ -311,16 +325,19 @@ export class Committer {
       if (!hasCode(error, "NotFound")) throw error;
       // It was read before: the disk lost it since, as it lost the records that reads report.
       log.error({ tenant, offset, reason }, "a record at fault is not in the log any more");
+      aside.add(offset);
       return;
     }
-    const path = await quarantine(quarantineDir, { tenant, appId, offset, bytes });
+    const path = await quarantine.put({ tenant, appId, offset, bytes });
+    aside.add(offset);
     metrics.quarantinedRecords.inc();
     log.error({ tenant, offset, path, reason }, "a record was put into quarantine");
   }
 }
 
 function firstAttempt(range: LogRange, head: ClosedHead): Attempt {
-  return { todo: [{ range, head }], deaths: 0, cuts: [], cutsBegan: undefined, change: undefined };
+  const todo = [{ range, head }];
+  return { todo, deaths: 0, cuts: [], cutsBegan: undefined, change: undefined, aside: new Set() };
 }
 
 /** The two halves of a range, the later one first. */

@@ -14,6 +14,7 @@ export interface IngesterConfig {
   cutWasmBytesMax: number;
   readBytes: number;
   pinMs: number;
+  quarantineBytesMax: number;
 }
 
 const positive: z.ZodNumber = z.number().int().positive();
@@ -55,4 +56,10 @@ export const ingesterConfig: z.ZodType<IngesterConfig, Partial<IngesterConfig>> 
   pinMs: positive
     .default(120_000)
     .describe("How long a query may hold on to heads that were already stored, milliseconds."),
+  quarantineBytesMax: positive
+    .default(1024 * 1024 * 1024)
+    .describe(
+      "Records that could not become a block, in the quarantine folder, bytes; beyond it their " +
+        "tenant's heads wait.",
+    ),
 });

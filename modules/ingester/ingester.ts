@@ -21,7 +21,10 @@ import type { StartThread } from "#pkg/rpc/thread.ts";
 import { Cutter } from "./cutter.ts";
 import type { PartitionState } from "./messages.ts";
 import { type IngesterMetrics, ingesterMetrics } from "./metrics.ts";
+import { FailingTenants } from "./failing-tenants.ts";
 import { PartitionHost } from "./partition-host.ts";
+import { finishPutBacks } from "./put-back.ts";
+import { Quarantine } from "./quarantine.ts";
 
 export interface IngesterOptions {
   config: IngesterConfig;
@@ -53,13 +56,25 @@ export class Ingester implements LiveSpans {
   readonly #options: IngesterOptions;
   readonly #metrics: IngesterMetrics;
   readonly #cutter: Cutter;
+  /** Records that could not become a block. */
+  readonly quarantine: Quarantine;
   readonly #hosts: PartitionHost[] = [];
+  readonly #failing: FailingTenants;
   #refreshing: Promise<void> | undefined;
 
   constructor(options: IngesterOptions) {
     this.#options = options;
     this.#metrics = ingesterMetrics(options.registry, () => this.#refreshGauges());
     options.limits.onChange(() => this.#hosts.forEach((host) => host.sendLimits()));
+    this.quarantine = new Quarantine({
+      dir: options.quarantineDir,
+      bytesMax: options.config.quarantineBytesMax,
+      log: options.log,
+    });
+    this.#failing = new FailingTenants({
+      ...options,
+      onReadable: (tenant, table) => this.#unblock(tenant, table),
+    });
     this.#cutter = options.cutter ?? makeCutter(options.config, options.startThread);
   }
 
@@ -68,13 +83,14 @@ export class Ingester implements LiveSpans {
     const { spanLog, config } = this.#options;
     const tables = await this.#openTables();
     for (let index = 0; index < spanLog.partitionCount; index++) {
-      const appId = `${spanLog.id}/${spanLog.partitionCount}/${index}`;
-      const committed = new Map<string, number>();
-      for (const [tenant, table] of tables) {
-        const offset = table.snapshot.transactions.get(appId);
-        if (offset !== undefined) committed.set(tenant, offset);
-      }
-      await this.#checkLogEnd(index, committed);
+      await this.#checkLogEnd(index, this.#committedOf(index, tables));
+    }
+    const isServed = ({ tenant }: { tenant: string }): boolean => !this.failing.has(tenant);
+    await finishPutBacks(this.#options.quarantineDir, spanLog, this.#options.log, isServed);
+    await this.quarantine.open();
+    for (let index = 0; index < spanLog.partitionCount; index++) {
+      const appId = this.#appId(index);
+      const committed = this.#committedOf(index, tables);
       this.#hosts.push(
         new PartitionHost({
           ...this.#options,
@@ -84,12 +100,48 @@ export class Ingester implements LiveSpans {
           rowGroupSpans: config.rowGroupSpans,
           headBytesMax: config.headBytesMax / spanLog.partitionCount,
           cutter: this.#cutter,
+          quarantine: this.quarantine,
           metrics: this.#metrics,
           committed,
           lostCommits: this.#findLostCommits(index, committed),
+          blocked: new Set(this.failing.keys()),
         }),
       );
     }
+    this.#failing.start();
+  }
+
+  /** Tenants whose table cannot be read, and why. They are not served meanwhile. */
+  get failing(): ReadonlyMap<string, string> {
+    return this.#failing.all;
+  }
+
+  /** The table of a tenant that was failing can be read. */
+  async #unblock(tenant: string, { snapshot }: Table): Promise<void> {
+    for (const host of this.#hosts) {
+      const offset = snapshot.transactions.get(this.#appId(host.index));
+      await this.#checkLogEnd(host.index, new Map([[tenant, offset ?? 0]]));
+      await host.unblock(tenant, offset, this.#lostCommits(host.index, tenant, offset ?? 0));
+    }
+  }
+
+  #appId(index: number): string {
+    const { id, partitionCount } = this.#options.spanLog;
+    return `${id}/${partitionCount}/${index}`;
+  }
+
+  /** Tenant -> offset of the partition that its table has reached. */
+  #committedOf(index: number, tables: ReadonlyMap<string, Table>): Map<string, number> {
+    const appId = this.#appId(index);
+    const committed = new Map<string, number>();
+    for (const [tenant, table] of tables) {
+      const offset = table.snapshot.transactions.get(appId);
+      if (offset !== undefined) committed.set(tenant, offset);
+    }
+    // What it had reached at least.
+    const told = this.#options.spanLog.committed(index);
+    for (const tenant of this.failing.keys()) committed.set(tenant, told.get(tenant) ?? 0);
+    return committed;
   }
 
   /** Resolves when the log as it was at the start has been read again. */
@@ -103,7 +155,7 @@ export class Ingester implements LiveSpans {
 
   /** Whether taking more spans of the tenant would only take memory from other tenants. */
   isTenantFailing(tenant: string): boolean {
-    return this.#hosts.some((host) => host.isHeldUp(tenant));
+    return this.failing.has(tenant) || this.#hosts.some((host) => host.isHeldUp(tenant));
   }
 
   /** A partition that cannot answer is a reason of `incomplete`. Throws Canceled. */
@@ -121,9 +173,19 @@ export class Ingester implements LiveSpans {
     return {
       heads: pins.flatMap(({ heads }) => heads),
       tableVersion: this.#options.tableOf(tenant).snapshot.version,
-      incomplete: [...failures, ...pins.flatMap(({ incomplete }) => incomplete)],
+      incomplete: [
+        ...failures,
+        ...this.#whyFailing(tenant),
+        ...pins.flatMap(({ incomplete }) => incomplete),
+      ],
+      aside: this.quarantine.of(tenant),
       release,
     };
+  }
+
+  #whyFailing(tenant: string): string[] {
+    const why = this.failing.get(tenant);
+    return why === undefined ? [] : [`the newest spans wait in the log for the table: ${why}`];
   }
 
   /** State of the partitions whose worker runs. */
@@ -139,6 +201,11 @@ export class Ingester implements LiveSpans {
   }
 
   async #setGauges(): Promise<void> {
+    const { records, spans, bytes } = this.quarantine.totals();
+    this.#metrics.quarantineRecords.set(records);
+    this.#metrics.quarantineSpans.set(spans);
+    this.#metrics.quarantineBytes.set(bytes);
+    this.#metrics.failingTenants.set(this.failing.size);
     for (const state of await this.states()) {
       const labels = { partition: String(state.partition) };
       this.#metrics.headSpans.set(labels, state.headSpans);
@@ -163,17 +230,17 @@ export class Ingester implements LiveSpans {
 
   /** Stops at once: what is in no block yet stays in the log. */
   async stop(): Promise<void> {
+    await this.#failing.stop();
     await Promise.all([...this.#hosts.map((host) => host.stop()), this.#cutter.stop()]);
   }
 
   async #openTables(): Promise<Map<string, Table>> {
-    const { store, tableOf } = this.#options;
+    const { store } = this.#options;
     const tables = new Map<string, Table>();
     for (const tenant of await store.listFolders("")) {
       if (!isTenantName(tenant)) continue;
-      const table = tableOf(tenant);
-      await table.refresh();
-      tables.set(tenant, table);
+      const table = await this.#failing.read(tenant);
+      if (table !== undefined) tables.set(tenant, table);
     }
     return tables;
   }
@@ -183,26 +250,33 @@ export class Ingester implements LiveSpans {
    * commits: what of its records the log still has is stored again, the rest is gone.
    */
   #findLostCommits(index: number, committed: ReadonlyMap<string, number>): Map<string, number> {
-    const { spanLog, log } = this.#options;
     const lost = new Map<string, number>();
-    const firstOffset = spanLog.firstOffset(index);
-    for (const [tenant, toldOffset] of spanLog.committed(index)) {
-      const tableOffset = committed.get(tenant) ?? 0;
-      const lostRecords = Math.min(toldOffset, firstOffset) - tableOffset;
-      if (lostRecords <= 0) continue;
-      lost.set(tenant, lostRecords);
-      log.error(
-        { tenant, partition: index, tableOffset, toldOffset, firstOffset },
-        "the table lost commits: records that it had reached are no longer in the log",
-      );
+    for (const tenant of this.#options.spanLog.committed(index).keys()) {
+      const lostRecords = this.#lostCommits(index, tenant, committed.get(tenant) ?? 0);
+      if (lostRecords > 0) lost.set(tenant, lostRecords);
     }
     return lost;
+  }
+
+  /** How many records a tenant's table had reached that neither it nor the log has any more. */
+  #lostCommits(index: number, tenant: string, tableOffset: number): number {
+    const { spanLog, log } = this.#options;
+    const toldOffset = spanLog.committed(index).get(tenant) ?? 0;
+    const firstOffset = spanLog.firstOffset(index);
+    const lostRecords = Math.min(toldOffset, firstOffset) - tableOffset;
+    if (lostRecords <= 0) return 0;
+    log.error(
+      { tenant, partition: index, tableOffset, toldOffset, firstOffset },
+      "the table lost commits: records that it had reached are no longer in the log",
+    );
+    return lostRecords;
   }
 
   /** A table that has reached beyond the log's end means that the log lost its end. */
   async #checkLogEnd(index: number, committed: ReadonlyMap<string, number>): Promise<void> {
     const { spanLog, log } = this.#options;
-    const furthest = Math.max(0, ...committed.values());
+    let furthest = 0;
+    for (const offset of committed.values()) furthest = Math.max(furthest, offset);
     const logEnd = spanLog.durableEnd(index);
     if (furthest <= logEnd) return;
     log.error(

@@ -19,6 +19,8 @@ export interface PartitionWorkerData {
   durable: SharedArrayBuffer;
   /** Tenant -> offset that its table has reached: records below it are stored already. */
   committed: ReadonlyMap<string, number>;
+  /** Tenants whose table cannot be read: their records are left in the log. */
+  blocked: ReadonlySet<string>;
   config: IngesterConfig;
   limits: RecordLimits;
   /** This worker's share of `headBytesMax`. */

@@ -7,6 +7,10 @@ export interface IngesterMetrics {
   blockSpans: Counter;
   duplicateSpans: Counter;
   quarantinedRecords: Counter;
+  quarantineRecords: Gauge;
+  quarantineSpans: Gauge;
+  quarantineBytes: Gauge;
+  failingTenants: Gauge;
   storeFailures: Counter<"reason">;
   cutSeconds: Histogram;
   storeSeconds: Histogram;
@@ -53,10 +57,7 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       "duplicate_spans_total",
       "Spans left out of a block because an equal span was in it already.",
     ),
-    quarantinedRecords: counter(
-      "quarantined_records_total",
-      "Log records that could not become a block and were set aside as files.",
-    ),
+    ...quarantineMetrics(registry, refresh),
     storeFailures: new Counter({
       name: "spoor_ingester_store_failures_total",
       help: "Failed tries to store or commit a head, by reason.",
@@ -94,5 +95,34 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
     repairedStrings: gauge("repaired_strings", "Strings that were not UTF-8 and were repaired."),
     pins: gauge("pins", "Queries that hold heads."),
     stalled: gauge("stalled", "1 while the log is not read because heads take all memory."),
+  };
+}
+
+type QuarantineMetrics = Pick<
+  IngesterMetrics,
+  | "quarantinedRecords"
+  | "quarantineRecords"
+  | "quarantineSpans"
+  | "quarantineBytes"
+  | "failingTenants"
+>;
+
+function quarantineMetrics(registry: Registry, refresh: () => Promise<void>): QuarantineMetrics {
+  const registers = [registry];
+  const total = (name: string, help: string): Gauge =>
+    new Gauge({ name: `spoor_ingester_${name}`, help, registers, collect: refresh });
+  return {
+    quarantinedRecords: new Counter({
+      name: "spoor_ingester_quarantined_records_total",
+      help: "Log records that could not become a block and were set aside as files.",
+      registers,
+    }),
+    quarantineRecords: total("quarantine_records", "Log records in the quarantine folder."),
+    quarantineSpans: total(
+      "quarantine_spans",
+      "Acknowledged spans in the quarantine folder, without those of records that do not parse.",
+    ),
+    failingTenants: total("failing_tenants", "Tenants whose table cannot be read: not served."),
+    quarantineBytes: total("quarantine_bytes", "Bytes of the records in the quarantine folder."),
   };
 }

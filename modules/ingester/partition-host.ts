@@ -32,7 +32,9 @@ export interface PartitionHostOptions extends Omit<CommitterOptions, "onCommitte
   /** A worker thread unless given. */
   startThread?: StartThread;
   /** Tenant -> how many of its offsets its table had reached once, and neither has any more. */
-  lostCommits: ReadonlyMap<string, number>;
+  lostCommits: Map<string, number>;
+  /** Tenants whose table cannot be read. */
+  blocked: Set<string>;
 }
 
 export interface HostPin {
@@ -160,7 +162,7 @@ export class PartitionHost {
   }
 
   #startWorker(): void {
-    const { spanLog, logDir, config, headBytesMax, committed } = this.#options;
+    const { spanLog, logDir, config, headBytesMax, committed, blocked } = this.#options;
     const { startThread = startWorker } = this.#options;
     const data: PartitionWorkerData = {
       logDir,
@@ -169,6 +171,7 @@ export class PartitionHost {
       durableEnd: spanLog.durableEnd(this.index),
       durable: this.#durable.buffer,
       committed,
+      blocked,
       config,
       limits: recordLimits(this.#options.limits),
       headBytesMax,
@@ -218,6 +221,22 @@ export class PartitionHost {
       // Stopped meanwhile, or given up for a reason that ends the process.
       if (!signal.aborted) this.#log.error({ error: String(error) }, "worker stays stopped");
     }
+  }
+
+  /**
+   * The table of a blocked tenant can be read: `offset` is what it has reached, if anything. The
+   * log is read again by a new worker, as after the death of one.
+   */
+  async unblock(tenant: string, offset: number | undefined, lostRecords: number): Promise<void> {
+    const { committed, blocked, lostCommits } = this.#options;
+    blocked.delete(tenant);
+    if (offset === undefined) committed.delete(tenant);
+    else {
+      committed.set(tenant, offset);
+      this.#noteForLog(tenant, offset);
+    }
+    if (lostRecords > 0) lostCommits.set(tenant, lostRecords);
+    await this.#worker?.terminate();
   }
 
   /** The limits of tenants have changed. */

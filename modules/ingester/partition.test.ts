@@ -29,6 +29,7 @@ it.each([-2 * hour, 2 * hour])(
       durableEnd: offset + 1,
       durable: new SharedNumber().buffer,
       committed: new Map(),
+      blocked: new Set(),
       config: ingesterConfig.parse({ cutAgeMs: 60_000, pinMs: 30_000 }),
       headBytesMax: 64 * 1024 * 1024,
       limits: { defaults: defaultLimits, tenants: new Map() },

@@ -82,6 +82,8 @@ export class Partition {
   #readBytes = 0;
   #repairedDropped = 0;
   #undecodable = 0;
+  /** The first record of a tenant whose table cannot be read. */
+  #blockedFrom = Number.POSITIVE_INFINITY;
 
   constructor(options: PartitionOptions) {
     this.#options = options;
@@ -132,8 +134,12 @@ export class Partition {
 
   #take(record: LogRecord, nowMs: number): void {
     const { tenant, offset, bytes } = record;
-    const { committed, onUndecodable } = this.#options;
+    const { committed, blocked, onUndecodable } = this.#options;
     if (offset < (committed.get(tenant) ?? 0)) return;
+    if (blocked.has(tenant)) {
+      this.#blockedFrom = Math.min(this.#blockedFrom, offset);
+      return;
+    }
     const heads = this.#headsOf(tenant);
     if (heads.open === undefined) {
       heads.open = new LiveHead(this.#nextHeadId++, tenant, offset, nowMs);
@@ -334,7 +340,10 @@ export class Partition {
       undecodableRecordsTotal: this.#undecodable,
       lostRecords: this.#lostRecords,
       pins: this.#pins.count,
-      trimTo: all.reduce((least, { fromOffset }) => Math.min(least, fromOffset), this.#nextOffset),
+      trimTo: all.reduce(
+        (least, { fromOffset }) => Math.min(least, fromOffset),
+        Math.min(this.#nextOffset, this.#blockedFrom),
+      ),
       stalled: this.#isStalled,
     };
   }

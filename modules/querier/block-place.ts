@@ -8,4 +8,6 @@ export interface BlockJobBase {
   sizeBytes: number;
   indexOffset: number;
   footerOffset: number;
+  /** `blockFactsCrc` of the block's commit; unchecked if absent. */
+  factsCrc?: number;
 }

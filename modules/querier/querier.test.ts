@@ -463,6 +463,33 @@ describe("Querier", () => {
     },
   );
 
+  it.each([
+    ["another partition", "spoor.partition", "1/2"],
+    ["other times", "spoor.row_groups", undefined],
+  ])(
+    "notices a commit that gives a block %s, and says so from then on",
+    async (_what, tag, text) => {
+      const tenant = `mismatch-${tag.slice(6, 9)}`;
+      const { querier, table } = openQuerier(tenant);
+      const file = await makeBlock(tenant, "a", spansOf(5));
+      const later = file.tags[tag].replaceAll(/\d{19}/g, (nano) => String(BigInt(nano) + 5n));
+      const add = [{ ...file, tags: { ...file.tags, [tag]: text ?? later } }];
+      await table.commit({ add, columns, operation: "WRITE", dataChange: true });
+      const { blocks, failed } = await querier.snapshot(tenant, 0, never);
+      expect(failed).toEqual([]);
+      const [shard] = blocks[0].shards;
+      const asked = shard.listTraces(
+        { startNano: base, endNano: base + 9n ** 9n, limit: 9 },
+        never,
+      );
+      await expect(asked).rejects.toMatchObject({ code: "Corrupt", reason: "commit_mismatch" });
+      const after = await querier.snapshot(tenant, 0, never);
+      expect(after.blocks).toEqual([]);
+      expect(after.failed.map(({ path }) => path)).toEqual([file.path]);
+      expect(after.failed[0].message).toContain("another partition or other times");
+    },
+  );
+
   it("says NotFound when a block is gone", async () => {
     const { querier, table } = openQuerier("gone");
     const { path } = await addBlock(table, "a", spansOf(3));

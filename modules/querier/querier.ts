@@ -2,6 +2,7 @@
  * The querier: a tenant's blocks as the frontend asks them. It takes snapshots of the table, looks
  * into bloom filters on the main thread, and reads blocks on disposable worker threads (README.md).
  */
+import { LRUCache } from "lru-cache";
 import type { Registry } from "prom-client";
 import type {
   FailedBlock,
@@ -25,7 +26,14 @@ import type { WorkerOptions } from "./block-worker.ts";
 import { JobPool, type StartPool } from "./job-pool.ts";
 import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import { type BlockContext, itemOf, placeOf, storedBlock } from "./stored-block.ts";
+import {
+  type BlockContext,
+  itemOf,
+  noteMismatch,
+  noteMismatches,
+  placeOf,
+  storedBlock,
+} from "./stored-block.ts";
 import { indexedTags } from "./stored-tags.ts";
 import { TraceBlooms } from "./trace-blooms.ts";
 
@@ -43,6 +51,9 @@ export interface QuerierOptions {
   /** Starts the pool of worker threads that read blocks; piscina unless given. */
   startPool?: StartPool;
 }
+
+/** Blocks that their commit describes wrongly, as many as are remembered. */
+const mismatchedMax = 10_000;
 
 type ParsedBlock = { block: StoredBlock } | { failed: FailedBlock };
 
@@ -76,7 +87,8 @@ export class Querier implements StoredSpans {
       log,
     });
     const blooms = new TraceBlooms({ store, cacheBytes: config.bloomCacheBytes, metrics, log });
-    this.#context = { store: storeConfig, pool: this.#pool, metrics, blooms };
+    const mismatched = new LRUCache<string, string>({ max: mismatchedMax });
+    this.#context = { store: storeConfig, pool: this.#pool, metrics, blooms, mismatched };
   }
 
   /** Ends the worker threads; questions under way fail with Unavailable. */
@@ -91,7 +103,9 @@ export class Querier implements StoredSpans {
     const failed: FailedBlock[] = [];
     for (const file of snapshot.files.values()) {
       const parsed = this.#parse(tenant, file);
-      if ("block" in parsed) blocks.push(parsed.block);
+      const message = this.#context.mismatched.get(`${tenant}/${file.path}`);
+      if (message !== undefined) failed.push({ path: file.path, message });
+      else if ("block" in parsed) blocks.push(parsed.block);
       else failed.push(parsed.failed);
     }
     return { version: snapshot.version, blocks, failed, transactions: snapshot.transactions };
@@ -102,7 +116,10 @@ export class Querier implements StoredSpans {
     asks: readonly ShardAsk<K>[],
     signal: AbortSignal,
   ): Promise<Outcomes<ShardQuestions[K]["answer"]>> {
-    return await askShards(this.#context, question, asks.map(itemOf<K>), signal);
+    const items = asks.map(itemOf<K>);
+    const asked = await askShards(this.#context, question, items, signal);
+    noteMismatches(this.#context, items, asked.outcomes);
+    return asked;
   }
 
   async indexedTags(
@@ -111,7 +128,12 @@ export class Querier implements StoredSpans {
     signal: AbortSignal,
   ): Promise<IndexedTags> {
     const placed = blocks.map((block) => ({ block, place: placeOf(block) }));
-    return await indexedTags(this.#pool, placed, request, signal);
+    const found = await indexedTags(this.#pool, placed, request, signal);
+    for (const { path, error } of found.failed) {
+      const place = placed.find(({ block }) => block.path === path)?.place;
+      if (place !== undefined) noteMismatch(this.#context, place.key, error);
+    }
+    return found;
   }
 
   /** Other processes commit too: a known version is good for `snapshotAgeMaxMs` only. */

@@ -6,6 +6,7 @@ import type {
   HeldTraces,
   HeldTracesRequest,
   ListTracesRequest,
+  Outcome,
   Shard,
   ShardAsk,
   ShardQuestions,
@@ -14,6 +15,8 @@ import type {
   TraceList,
 } from "#pkg/api/query.ts";
 import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
+import type { LRUCache } from "lru-cache";
+import { blockFactsCrc, commitMismatch } from "#pkg/block/block-facts.ts";
 import { type BlockTags, parseBlockTags, type RowGroupTimes } from "#pkg/block/block-file.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
@@ -28,6 +31,8 @@ import type { TraceBlooms } from "./trace-blooms.ts";
 export interface BlockContext extends ShardsAsker {
   store: StoreConfig;
   blooms: TraceBlooms;
+  /** Keys of blocks that are not what their commit says -> why. */
+  mismatched: LRUCache<string, string>;
 }
 
 /** Throws Corrupt, or InvalidInput for a newer format, if the commit's tags cannot be read. */
@@ -59,6 +64,27 @@ function checkTags(path: string, { partition, bloom, rowGroups }: BlockTags): vo
   }
 }
 
+/**
+ * Remembers a block that its commit describes wrongly: what is left out by the commit alone, as
+ * traces of other partitions are, would not be missed otherwise.
+ */
+export function noteMismatch({ mismatched }: BlockContext, key: string, error: unknown): void {
+  if (error instanceof SpoorError && error.reason === commitMismatch) {
+    mismatched.set(key, error.message);
+  }
+}
+
+/** The same for the outcomes of several row groups. */
+export function noteMismatches(
+  context: BlockContext,
+  items: readonly ShardsItem<ShardQuestion>[],
+  outcomes: readonly Outcome<unknown>[],
+): void {
+  outcomes.forEach((outcome, i) => {
+    if ("error" in outcome) noteMismatch(context, items[i].place.key, outcome.error);
+  });
+}
+
 /** The place of a block that `storedBlock` made. */
 export function placeOf(block: StoredBlock): BlockJobBase {
   if (block instanceof BucketBlock) return block.place;
@@ -82,6 +108,7 @@ class BucketBlock implements StoredBlock {
   readonly #context: BlockContext;
   readonly #key: string;
   readonly #tags: BlockTags;
+  #factsCrc: number | undefined;
 
   constructor(context: BlockContext, key: string, file: BlockFile, tags: BlockTags) {
     this.#context = context;
@@ -104,7 +131,9 @@ class BucketBlock implements StoredBlock {
   get place(): BlockJobBase {
     const { sizeBytes } = this;
     const { indexOffset, footerOffset } = this.#tags;
-    return { store: this.#context.store, key: this.#key, sizeBytes, indexOffset, footerOffset };
+    const { store } = this.#context;
+    const factsCrc = (this.#factsCrc ??= blockFactsCrc(this.#tags));
+    return { store, key: this.#key, sizeBytes, indexOffset, footerOffset, factsCrc };
   }
 
   async mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean> {
@@ -118,8 +147,22 @@ class BucketBlock implements StoredBlock {
   }
 
   async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const job = { kind: "find" as const, ...this.place, rowGroup: undefined, traceId };
-    return await this.#context.pool.run<"find">(job, signal);
+    return await this.find(undefined, traceId, signal);
+  }
+
+  /** All spans of a trace in one row group, or in all. */
+  async find(
+    rowGroup: number | undefined,
+    traceId: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
+    const job = { kind: "find" as const, ...this.place, rowGroup, traceId };
+    try {
+      return await this.#context.pool.run<"find">(job, signal);
+    } catch (error) {
+      noteMismatch(this.#context, this.#key, error);
+      throw error;
+    }
   }
 }
 
@@ -176,8 +219,7 @@ class RowGroupShard implements Shard {
   }
 
   async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const place = { ...this.#block.place, rowGroup: this.#rowGroup };
-    return await this.#context.pool.run<"find">({ kind: "find", ...place, traceId }, signal);
+    return await this.#block.find(this.#rowGroup, traceId, signal);
   }
 
   async #ask<K extends ShardQuestion>(
@@ -187,6 +229,7 @@ class RowGroupShard implements Shard {
   ): Promise<ShardQuestions[K]["answer"]> {
     const items = [this.item<K>(request)];
     const { outcomes, inspectedBytes } = await askShards(this.#context, question, items, signal);
+    noteMismatches(this.#context, items, outcomes);
     const [outcome] = outcomes;
     if ("error" in outcome) throw outcome.error;
     return { ...outcome.answer, inspectedBytes };

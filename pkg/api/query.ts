@@ -176,6 +176,14 @@ export interface Shard {
   countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts>;
 }
 
+/** Acknowledged spans in quarantine: they are in no head and no block. */
+export interface AsideSpans {
+  minStartNano: bigint;
+  maxEndNano: bigint;
+  /** 16 bytes per trace; undefined: any trace may be among them. */
+  traceIds: Uint8Array | undefined;
+}
+
 /** The heads of one tenant, pinned: they stay as they were until `release`. */
 export interface PinnedHeads {
   heads: PinnedHead[];
@@ -183,6 +191,8 @@ export interface PinnedHeads {
   tableVersion: number;
   /** Reasons why the heads may not hold all acknowledged spans; empty if they do. */
   incomplete: string[];
+  /** Acknowledged spans that could not become a block, by log record; absent: none. */
+  aside?: readonly AsideSpans[];
   release(): void;
 }
 

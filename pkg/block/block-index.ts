@@ -8,6 +8,7 @@
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/objstore.ts";
+import { blockFactsCrc, commitMismatch } from "./block-facts.ts";
 import type { BlockPlace, ByteRange } from "./block-source.ts";
 import { parquetMagic, parquetTailBytes } from "./footer.ts";
 import {
@@ -258,6 +259,11 @@ async function openAt(
   }
   checkPart(packed, at, "index directory");
   const directory = decodeDirectory(packed);
+  if (place.factsCrc !== undefined && blockFactsCrc(directory) !== place.factsCrc) {
+    const { index, count } = directory.partition;
+    const message = `its commit has another partition or other times: it is of ${index}/${count}`;
+    throw new SpoorError("Corrupt", message, { reason: commitMismatch });
+  }
   return new BlockIndex(place, near, { trailer, footerOffset, directory, readBytes });
 }
 

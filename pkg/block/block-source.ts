@@ -22,6 +22,8 @@ export interface BlockPlace {
   /** Where the index section and the Parquet footer start, as far as they are known. */
   indexOffset?: number;
   footerOffset?: number;
+  /** `blockFactsCrc` of what the block's commit says of it; unchecked if absent. */
+  factsCrc?: number;
 }
 
 /** Bytes [start, end) of the file. */

@@ -72,13 +72,16 @@ export function buildTagIndex(batch: ColumnBatch, bloomBytesMax: number): TagInd
       drafts.push(draftColumn(name, column, batch.rows));
     }
   }
-  drafts.push(...["span", "resource", "scope"].flatMap((scope) => restCounts(batch, scope)));
+  // One by one: a request may have more distinct keys than a call may have arguments.
+  for (const scope of ["span", "resource", "scope"]) {
+    for (const draft of restCounts(batch, scope)) drafts.push(draft);
+  }
   const covers: ItemScope[] = [];
   for (const scope of ["event", "link"] as const) {
     const found = listDrafts(batch, scope);
     if (found === undefined) continue;
     covers.push(scope);
-    drafts.push(...found);
+    for (const draft of found) drafts.push(draft);
   }
   const merged = mergeDrafts(drafts.filter(({ entry }) => entry.rows > 0));
   addFilters(merged, bloomBytesMax);

@@ -62,6 +62,15 @@ function entryOf(index: TagIndex, key: string): TagEntry {
 const rows = 5000;
 const numbers = Array.from({ length: rows }, (_, i) => i);
 
+it("takes 600,000 distinct keys of one request: the most frequent are listed", () => {
+  const keyCount = 600_000;
+  const pairs = Array.from({ length: keyCount }, (_, i): [string, string] => [`key.${i}`, "sv"]);
+  const columns = new Map(rest([[...pairs, ["often", "sv"], ["often", "sv"]]]));
+  const index = buildTagIndex(batchOf(1, columns), 1e9);
+  expect(index.truncated).toBe(true);
+  expect(index.entries[0]).toMatchObject({ key: "span.often", rows: 2, values: [["v", 2]] });
+});
+
 describe("tag index", () => {
   const batch = batchOf(
     rows,

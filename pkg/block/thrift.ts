@@ -173,7 +173,7 @@ function writeValue(
     else {
       const bytes = Buffer.alloc(8);
       bytes.writeDoubleLE(value);
-      out.push(...bytes);
+      for (const byte of bytes) out.push(byte);
     }
   } else if (value instanceof Uint8Array) {
     writeVarint(BigInt(value.length), out);

@@ -118,8 +118,8 @@ export async function countRowGroupTags(
   if (!(await mayHaveTags(block.index, rowGroup, question))) return nothing;
   if (filter !== undefined && !(await mayHoldMatch(block.index, rowGroup, filter))) return nothing;
   const reader = await block.reader();
-  const columns = questionColumns(question, reader.columnNames);
-  if (filter !== undefined) columns.push(...timeColumns, ...filterColumns(filter));
+  const own = questionColumns(question, reader.columnNames);
+  const columns = filter === undefined ? own : [...own, ...timeColumns, ...filterColumns(filter)];
   const before = reader.readBytes;
   const batch = await reader.readRowGroup(rowGroup, columns);
   return { ...countTags(batch, request), inspectedBytes: reader.readBytes - before };

@@ -129,7 +129,7 @@ export function readSteps(columns: RowGroupColumns, condition: FieldExpr): ReadS
       step = { conditions: [], columns: [] };
     }
     step.conditions.push(conjunct.one);
-    step.columns.push(...conjunct.names);
+    for (const name of conjunct.names) step.columns.push(name);
     share *= conjunct.share;
   }
   return [...steps, step];
@@ -192,13 +192,15 @@ async function detailsOf(
   if (!wanted.includes(1)) return [];
   const { filter } = request;
   const isOut = filter !== undefined && !mayMatch(columns.tags, filter);
-  const names = [...detailColumns];
-  if (!reader.columnNames.includes(serviceColumnName)) names.push(...serviceRestColumns);
-  if (filter !== undefined && !isOut) names.push(...columns.namesFor(filter));
+  const names = [
+    ...detailColumns,
+    ...(reader.columnNames.includes(serviceColumnName) ? [] : serviceRestColumns),
+    ...(filter !== undefined && !isOut ? columns.namesFor(filter) : []),
+  ];
   const asked = filter !== undefined && isOut ? { ...request, filter: neverOf(filter) } : request;
   const details: TraceDetails[] = [];
   for (const range of clustersOf(traces, wanted)) {
-    details.push(...traceDetails(await columns.readRows(names, range), asked));
+    for (const one of traceDetails(await columns.readRows(names, range), asked)) details.push(one);
   }
   return details;
 }

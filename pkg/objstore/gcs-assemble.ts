@@ -150,7 +150,7 @@ class Composition {
         const name = this.#temporary();
         await this.#compose(group, name);
         composed.push({ name });
-      } else composed.push(...group);
+      } else composed.push(group[0]);
     }
     return composed;
   }

@@ -133,7 +133,7 @@ class GcsStore implements ObjectStore {
     checkSignal(signal, attempt);
     const folders: string[] = [];
     for await (const page of this.#pages(prefix, { delimiter: "/" }, { attempt, signal })) {
-      folders.push(...page.folders.map((folder) => folder.slice(prefix.length, -1)));
+      for (const folder of page.folders) folders.push(folder.slice(prefix.length, -1));
     }
     return folders.sort(compareKeys);
   }

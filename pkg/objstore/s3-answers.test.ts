@@ -2,6 +2,7 @@
  * What S3 servers answer that MinIO cannot be brought to: a server of the test sends the bytes
  * that AWS documents. Also what Spoor sends: headers of encryption, class, tags and checksums.
  */
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -191,6 +192,44 @@ test("checksums when_required: none is sent nor asked for", async () => {
   await store.get("k");
   for (const { headers } of seen) {
     expect(Object.keys(headers).filter((name) => name.includes("checksum"))).toEqual([]);
+  }
+});
+
+/** A server of 2019: it knows no checksum but Content-MD5, and demands that of multi-deletes. */
+function oldServer({ url, headers, body }: Seen): Answer {
+  const refused = (code: string, message: string): Answer => {
+    const text = `<Error><Code>${code}</Code><Message>${message}</Message></Error>`;
+    return { status: code === "NotImplemented" ? 501 : 400, body: text };
+  };
+  if (Object.keys(headers).some((name) => /checksum|trailer/.test(name))) {
+    const message = "A header you provided implies functionality that is not implemented";
+    return refused("NotImplemented", message);
+  }
+  if (!url.includes("?delete")) return { status: 200 };
+  const md5 = createHash("md5").update(body).digest("base64");
+  if (headers["content-md5"] === undefined) return refused("MissingContentMD5", "Content-MD5");
+  if (headers["content-md5"] !== md5) return refused("BadDigest", "Content-MD5");
+  const signed = /SignedHeaders=([^,]+)/.exec(headers.authorization ?? "")?.[1].split(";");
+  if (signed?.includes("content-md5") !== true) return refused("AccessDenied", "unsigned");
+  return { status: 200, body: "<DeleteResult></DeleteResult>" };
+}
+
+test("checksums when_required reaches deletes of many: a server of 2019 takes them", async () => {
+  const { store, seen } = await serve(oldServer, { checksums: "when_required" });
+  await store.put("k", content);
+  await store.deleteMany(["a/1", "a/2"]);
+  expect(seen.map(({ url }) => url.includes("?delete"))).toEqual([false, true]);
+  expect(seen[1].body.toString()).toContain("<Key>a/2</Key>");
+});
+
+test("a server that refuses checksums: the error names the setting to try", async () => {
+  const { store } = await serve(oldServer);
+  const refused = { code: "InvalidInput", reason: "checksum_refused" };
+  const setting = "try storage.s3.checksums: when_required";
+  for (const run of [() => store.put("k", content), () => store.deleteMany(["a"])]) {
+    const error = toSpoorError(await run().catch((thrown: unknown) => thrown));
+    expect(error).toMatchObject(refused);
+    expect(error.message).toContain(setting);
   }
 });
 

@@ -36,6 +36,7 @@ const answers: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   XMinioObjectExistsAsDirectory: ["InvalidInput", "key_is_folder"],
   XMinioParentIsObject: ["InvalidInput", "key_is_folder"],
   NotImplemented: ["InvalidInput", "not_implemented"],
+  MissingContentMD5: ["InvalidInput", "checksum_refused"],
   EntityTooLarge: ["TooLarge", "object_too_large"],
   SlowDown: ["Unavailable", "slow_down"],
   SlowDownRead: ["Unavailable", "slow_down"],
@@ -61,6 +62,8 @@ const hints: Readonly<Record<string, string>> = {
   access_denied: "the credentials do not allow it",
   clock_skew: "this machine's clock is too far from the server's",
   wrong_region: "the bucket is in another region",
+  checksum_refused:
+    "the server does not take the checksum of the request, try storage.s3.checksums: when_required",
 };
 
 /**
@@ -76,12 +79,23 @@ export function s3Error(error: unknown, attempt: string, context: S3Context = {}
   }
   if (!(error instanceof Error)) return toSpoorError(error);
   const failure = failureOf(error);
+  if (isAboutChecksums(failure)) {
+    return said(failure, ["InvalidInput", "checksum_refused"], { attempt, cause: error });
+  }
   const known = answers[failure.name] as (typeof answers)[string] | undefined;
   if (known !== undefined) return said(failure, known, { attempt, cause: error });
   if (context.key !== undefined && failure.status === 404) return notFound(context.key, error);
   const network = networkError(error, attempt);
   if (network !== undefined) return network;
   return said(failure, byStatus(failure), { attempt, cause: error });
+}
+
+/** Old servers have many words for a checksum that they do not know, or for headers of one. */
+function isAboutChecksums({ name, message, status }: S3Failure): boolean {
+  const isRefusal = status === 400 || status === 501;
+  const isMismatch = answers[name]?.[1] === "checksum_mismatch";
+  const words = /checksum|content-?md5|x-amz-trailer|functionality that is not implemented/i;
+  return isRefusal && !isMismatch && words.test(`${name} ${message}`);
 }
 
 export interface S3Context {

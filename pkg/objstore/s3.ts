@@ -18,6 +18,7 @@ import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 import { attemptOf, checkPieces } from "./pieces.ts";
 import { assembleObject } from "./s3-assemble.ts";
 import { type S3Context, s3Error, statusOf } from "./s3-errors.ts";
+import { useContentMd5 } from "./s3-content-md5.ts";
 import type { S3Options } from "./s3-options.ts";
 import { readRange, refuse } from "./s3-read.ts";
 import { putInParts, putWhole } from "./s3-upload.ts";
@@ -75,6 +76,7 @@ class S3Store implements ObjectStore {
 
   constructor(options: S3Options) {
     this.#client = connect(options);
+    if (options.checksums === "when_required") useContentMd5(this.#client);
     this.#bucket = options.bucket;
     this.#options = options;
     this.#copies.haveSums = options.checksums === "when_supported";

@@ -241,7 +241,8 @@ async function openEnd(
   await context.fs.syncDir(folder);
   for (const segment of segments) context.counters.bytes += segment.bytes;
   const writer = new SegmentWriter(context, partition, segments, file);
-  const floor = Math.max(trim.trimmedTo, ...trim.committed.values());
+  let floor = trim.trimmedTo;
+  for (const offset of trim.committed.values()) floor = Math.max(floor, offset);
   const durableEnd = Math.max(lastScan.endOffset, floor);
   if (lastScan.endOffset < floor) {
     const place = { partition, fromOffset: lastScan.endOffset, toOffset: floor };

@@ -1,14 +1,18 @@
 /** Checkpoints: what a fresh process reads instead of every commit there ever was. */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
+import { hasCode } from "#pkg/errors/errors.ts";
 import { countStore } from "#pkg/objstore/count.ts";
 import { failNth, faultStore } from "#pkg/objstore/fault.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-parquet.ts";
-import { checkpointKey } from "./checkpoint.ts";
+import { decodeCheckpointLines, encodeCheckpointLines } from "./checkpoint-lines.ts";
+import { checkpointKey, lastCheckpoint } from "./checkpoint.ts";
+import type { Commit } from "./commit.ts";
 import { commitKey } from "./history.ts";
 import type { Snapshot } from "./model.ts";
+import { snapshotOfCheckpoint } from "./snapshot.ts";
 import { openTable, type Table } from "./table.ts";
 import { addOf, blockOf, nowMs, pathOf, tableOf, testClock, thrownBy } from "./testing.ts";
 import { openLog } from "#pkg/log/log.ts";
@@ -332,4 +336,54 @@ test("a checkpoint that cannot be read is reported once, with its name", async (
   const spy = Object.assign(Object.create(log) as typeof log, { child: () => child });
   await openTable({ store, tenant: "t1", clock: testClock, log: spy }).refresh();
   expect(warnings).toEqual([{ error: expect.stringContaining(checkpointKey("t1", 2)) }]);
+});
+
+test("any flipped bit of a checkpoint's actions is noticed, or changes nothing", async () => {
+  const { writer } = await grown(2);
+  const { snapshot } = writer;
+  const lines = encodeCheckpointLines(snapshot);
+  const at = { key: "k", version: snapshot.version };
+  const facts = (commit: Commit): unknown =>
+    plain(snapshotOfCheckpoint(snapshot.version, commit, "k"));
+  const original = facts(await decodeCheckpointLines(lines, at));
+  let noticed = 0;
+  for (let bit = 0; bit < lines.length * 8; bit += 3) {
+    const flipped = Uint8Array.from(lines);
+    flipped[bit >> 3] ^= 1 << (bit & 7);
+    try {
+      expect(facts(await decodeCheckpointLines(flipped, at)), `bit ${bit}`).toEqual(original);
+    } catch (error) {
+      // The Parquet reader refuses text that is not UTF-8; here it is the decoder of text.
+      if (!hasCode(error, "Corrupt") && !(error instanceof TypeError)) throw error;
+      noticed++;
+    }
+  }
+  expect(noticed).toBeGreaterThan(lines.length * 2);
+});
+
+test("a checkpoint without a checksum, or with that of another version, is read", async () => {
+  const { writer } = await grown(2);
+  const { version } = writer.snapshot;
+  const text = new TextDecoder().decode(encodeCheckpointLines(writer.snapshot));
+  const expected = new Map(writer.snapshot.transactions);
+  for (const other of ['"spoor.other":"1"', `"spoor.checkpoint":"${version + 1}:7"`]) {
+    const lines = text.replace(/"spoor\.checkpoint":"[^"]+"/u, other);
+    expect(lines).not.toBe(text);
+    const decoded = await decodeCheckpointLines(new TextEncoder().encode(lines), {
+      key: "k",
+      version,
+    });
+    expect(decoded.transactions).toEqual(expected);
+  }
+});
+
+test("a hint whose version was changed is passed over: the checkpoint is found all the same", async () => {
+  const { store, writer } = await grown(12);
+  expect(await writer.checkpoint(policy)).toBe(true);
+  const key = "t1/_delta_log/_last_checkpoint";
+  const text = new TextDecoder().decode(await store.get(key));
+  expect(text).toContain('"version":11');
+  await store.put(key, new TextEncoder().encode(text.replace('"version":11', '"version":10')));
+  expect(await lastCheckpoint({ store, tenant: "t1" })).toBeUndefined();
+  expect(plain(await tableOf(store).refresh())).toEqual(plain(writer.snapshot));
 });

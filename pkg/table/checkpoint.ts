@@ -4,12 +4,15 @@
  *
  *     <tenant>/_delta_log/00000000000000000010.checkpoint.parquet
  *     <tenant>/_delta_log/_last_checkpoint        {"version":10,"size":1234}: a hint, may lag
+ *
+ * Both have a checksum: of the checkpoint's actions in it, of the hint's fields in `spoor.crc32`.
  */
+import { crc32 } from "node:zlib";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { type StartThread, startWorker } from "#pkg/rpc/thread.ts";
-import { type Commit, decodeCheckpointLines, encodeCheckpointLines } from "./commit.ts";
+import { decodeCheckpointLines, encodeCheckpointLines } from "./checkpoint-lines.ts";
 import { corrupt, own, parseObject, uintField } from "./json.ts";
 import type { Snapshot } from "./model.ts";
 import { snapshotOfCheckpoint } from "./snapshot.ts";
@@ -20,6 +23,8 @@ export interface CheckpointOptions extends ReadOptions {
   /** A worker thread unless given. */
   startThread?: StartThread;
 }
+
+const hintCrcKey = "spoor.crc32";
 
 /** A worker that does not answer for this long is given up, milliseconds. */
 const workerTimeoutMs = 300_000;
@@ -60,7 +65,8 @@ export async function writeCheckpoint(
   // Protocol and metaData are one action each.
   const size = 2 + files.size + tombstones.size + transactions.size;
   const hint = { version, size, sizeInBytes: bytes.length };
-  await store.put(hintKey(tenant), new TextEncoder().encode(JSON.stringify(hint)), { signal });
+  const text = JSON.stringify({ ...hint, [hintCrcKey]: crc32(JSON.stringify(hint)) });
+  await store.put(hintKey(tenant), new TextEncoder().encode(text), { signal });
 }
 
 /** The version that the hint names; undefined if there is no hint, or none that can be read. */
@@ -75,7 +81,9 @@ export async function lastCheckpoint(options: CheckpointOptions): Promise<number
     throw error;
   }
   try {
-    const hint = parseObject(new TextDecoder().decode(bytes), key);
+    const { [hintCrcKey]: crc, ...hint } = parseObject(new TextDecoder().decode(bytes), key);
+    // Without the hint the checkpoint is found by a list.
+    if (crc !== undefined && crc !== crc32(JSON.stringify(hint))) return undefined;
     // A checkpoint in several files, which others may write, is found among the commits.
     return own(hint, "parts") === undefined ? uintField(hint, "version", key) : undefined;
   } catch (error) {
@@ -101,7 +109,8 @@ async function decodeBytes(
   bytes: Uint8Array,
   key: string,
 ): Promise<Snapshot> {
-  const commit: Commit = await decodeCheckpointLines(await worker.run("decode", bytes), key);
+  const lines = await worker.run("decode", bytes);
+  const commit = await decodeCheckpointLines(lines, { key, version });
   return snapshotOfCheckpoint(version, commit, key);
 }
 

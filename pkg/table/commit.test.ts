@@ -289,3 +289,44 @@ function corruptOf(decode: () => unknown): string {
   }
   return "decoded without an error";
 }
+
+/** A commit with a block of partition 0/4, an offset and a removed block. */
+function smallCommit(): Uint8Array {
+  const add = [{ ...blockOf("a"), tags: { "spoor.partition": "0/4", "spoor.traces": "26" } }];
+  const remove = [{ path: "blocks/gone.parquet", deletedMs: nowMs, sizeBytes: 7 }];
+  const transactions = new Map([["log/4/0", 250]]);
+  const facts = { id: "an id", hasProtocol: false, metaData: undefined };
+  return encodeCommit({ ...facts, add, remove, transactions }, info);
+}
+
+test("any flipped bit of a commit is noticed, or changes nothing: a partition, an offset, a time", () => {
+  const bytes = smallCommit();
+  // Its id is for its own writer, who compares bytes.
+  const original = { ...plain(decodeCommit(bytes, "k")), id: "" };
+  const noticed = flips(bytes, (flipped) => decodeCommit(flipped, "k"), original);
+  expect(noticed).toBeGreaterThan(bytes.length * 7);
+  const moved = textOf(bytes).replace('"0/4"', '"1/4"');
+  expect(() => decodeText(moved)).toThrow("its checksum does not match");
+});
+
+test("a commit without a checksum, as older versions wrote it, is read", () => {
+  const old = textOf(smallCommit()).replace(/,"spoor\.crc32":\d+/u, "");
+  expect(old).not.toContain("crc32");
+  expect(plain(decodeText(old))).toEqual(plain(decodeCommit(smallCommit(), "k")));
+});
+
+/** How many flips are refused as Corrupt; all others must decode to the same commit. */
+function flips(bytes: Uint8Array, decode: (bytes: Uint8Array) => Commit, original: Commit): number {
+  let noticed = 0;
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const flipped = Uint8Array.from(bytes);
+    flipped[bit >> 3] ^= 1 << (bit & 7);
+    try {
+      expect({ ...plain(decode(flipped)), id: "" }, `bit ${bit}`).toEqual(original);
+    } catch (error) {
+      if (!hasCode(error, "Corrupt")) throw error;
+      noticed++;
+    }
+  }
+  return noticed;
+}

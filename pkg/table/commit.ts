@@ -2,23 +2,27 @@
  * One commit of the table's log: lines of JSON, each one action of the Delta Lake protocol
  * (https://github.com/delta-io/delta/blob/master/PROTOCOL.md). FORMAT.md shows an example.
  */
+import { crc32 } from "node:zlib";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
-import { corrupt, type JsonObject, optionalObject, own, parseObject } from "./json.ts";
+import { corrupt, isObject, type JsonObject, optionalObject, own, parseObject } from "./json.ts";
 import { stringField, stringMap, uintField } from "./json.ts";
 import { checkProtocol, decodeMetaData, encodeMetaData } from "./metadata.ts";
 import { readerVersion, writerVersion } from "./metadata.ts";
 import { decodeStats, encodeStats } from "./stats.ts";
-import type { BlockFile, MetaData, Snapshot, Tombstone } from "./model.ts";
+import type { BlockFile, MetaData, Tombstone } from "./model.ts";
 
 /** Largest commit, in bytes. 16 MiB: about 10,000 blocks. */
 export const commitBytesMax: number = 16 * 2 ** 20;
 /** A commit of the largest size has far fewer lines with an action each. */
 const linesMax = 200_000;
-/** Lines of a checkpoint that are decoded in one turn of the event loop: about 2 ms. */
-const linesPerTurn = 200;
 /** Number of lines, in our commitInfo: a commit that lost its last lines is noticed. */
 const lineCountKey = "spoor.lines";
+/**
+ * CRC-32 of all lines of a commit, in our commitInfo: of a wrong partition in a block's tags, or of
+ * a wrong offset, nothing else could tell. Older commits have none.
+ */
+const crcKey = "spoor.crc32";
 
 export interface Commit {
   /** Unique id of the attempt; undefined in commits of other writers. */
@@ -53,84 +57,53 @@ export function encodeCommit(commit: Commit, info: CommitInfo): Uint8Array {
   }
   for (const tombstone of commit.remove) lines.push(encodeRemove(tombstone, info.dataChange));
   for (const file of commit.add) lines.push(encodeAdd(file, info.dataChange));
-  lines.unshift(encodeInfo(commit.id, info, lines.length + 1));
-  return new TextEncoder().encode(`${lines.join("\n")}\n`);
-}
-
-/** The actions of a whole table, as lines like those of a commit, for a checkpoint. */
-export function encodeCheckpointLines(snapshot: Snapshot): Uint8Array {
-  const { metaData, transactions, files, tombstones } = snapshot;
-  const protocol = { minReaderVersion: readerVersion, minWriterVersion: writerVersion };
-  const lines = [JSON.stringify({ protocol })];
-  if (metaData) lines.push(encodeKnownMetaData(metaData));
-  for (const [appId, version] of transactions) {
-    lines.push(JSON.stringify({ txn: { appId, version } }));
-  }
-  for (const tombstone of tombstones.values()) lines.push(encodeRemove(tombstone, false));
-  for (const file of files.values()) lines.push(encodeAdd(file, false));
-  return new TextEncoder().encode(`${lines.join("\n")}\n`);
-}
-
-/** A checkpoint has columns for these fields only, in this order, and leaves out nulls. */
-function encodeKnownMetaData(metaData: MetaData): string {
-  const where = "metaData";
-  const json = encodeMetaData(metaData);
-  const format = optionalObject(json, "format", where) ?? {};
-  const text = (name: string): string | undefined => {
-    const value = own(json, name);
-    return typeof value === "string" ? value : undefined;
+  const commitInfo = {
+    timestamp: info.timestampMs,
+    operation: info.operation,
+    operationParameters: {},
+    engineInfo: "spoor",
+    txnId: commit.id,
+    [lineCountKey]: lines.length + 1,
   };
-  const created = own(json, "createdTime");
-  const known = {
-    id: text("id"),
-    name: text("name"),
-    description: text("description"),
-    format: {
-      provider: stringField(format, "provider", where),
-      options: stringMap(format, "options", where),
-    },
-    schemaString: stringField(json, "schemaString", where),
-    partitionColumns: [],
-    createdTime: Number.isSafeInteger(created) ? created : undefined,
-    configuration: stringMap(json, "configuration", where),
-  };
-  return JSON.stringify({ metaData: known });
+  const sum = crcOfLines([JSON.stringify({ commitInfo }), ...lines]);
+  const first = JSON.stringify({ commitInfo: { ...commitInfo, [crcKey]: sum } });
+  return new TextEncoder().encode(`${[first, ...lines].join("\n")}\n`);
 }
 
-/** As `decodeCommit` for the lines of a checkpoint. Lets others run in between. */
-export async function decodeCheckpointLines(bytes: Uint8Array, key: string): Promise<Commit> {
-  const decoder = new Decoder();
-  const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  let count = 0;
-  for (let start = 0; start < text.length;) {
-    const newline = text.indexOf("\n", start);
-    const end = newline < 0 ? text.length : newline;
-    const where = `checkpoint ${key} action ${++count}`;
-    decoder.action(parseObject(text.slice(start, end), where), where);
-    start = end + 1;
-    if (count % linesPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
-  }
-  return decoder;
+function crcOfLines(lines: readonly string[]): number {
+  return lines.reduce((sum, line) => crc32(`${line}\n`, sum), 0);
 }
 
 /** `key` is for messages. Throws Corrupt, naming key and line. */
 export function decodeCommit(bytes: Uint8Array, key: string): Commit {
-  const decoder = new Decoder();
+  const decoder = new ActionDecoder();
   const lines = decodeText(bytes, key).split("\n", linesMax + 1);
   if (lines.length > linesMax) throw corrupt(`commit ${key}`, `it has over ${linesMax} lines`);
-  let lineCount = 0;
+  const kept: string[] = [];
   for (const [index, line] of lines.entries()) {
     if (line.trim() === "") continue;
-    lineCount++;
     const where = `commit ${key} line ${index + 1}`;
-    decoder.action(parseObject(line, where), where);
+    const action = parseObject(line, where);
+    decoder.action(action, where);
+    kept.push(withoutCrc(action) ?? line);
   }
+  const lineCount = kept.length;
   if (lineCount === 0) throw corrupt(`commit ${key}`, "it is empty");
   const expected = decoder.lineCount ?? lineCount;
   if (lineCount !== expected) {
     throw corrupt(`commit ${key}`, `it has ${lineCount} lines, expected ${expected}`);
   }
+  if (decoder.crc !== undefined && crcOfLines(kept) !== decoder.crc) {
+    throw corrupt(`commit ${key}`, "its checksum does not match");
+  }
   return decoder;
+}
+
+/** The line of a commitInfo as it was before its checksum was put in; undefined for others. */
+function withoutCrc({ commitInfo }: JsonObject): string | undefined {
+  if (!isObject(commitInfo) || own(commitInfo, crcKey) === undefined) return undefined;
+  const { [crcKey]: _crc, ...rest } = commitInfo;
+  return JSON.stringify({ commitInfo: rest });
 }
 
 /** A block's path as Delta Lake writes it: a relative URI, percent-encoded. */
@@ -178,19 +151,8 @@ function lineOfBrokenText(bytes: Uint8Array): number {
   return line;
 }
 
-function encodeInfo(id: string | undefined, info: CommitInfo, lineCount: number): string {
-  const commitInfo = {
-    timestamp: info.timestampMs,
-    operation: info.operation,
-    operationParameters: {},
-    engineInfo: "spoor",
-    txnId: id,
-    [lineCountKey]: lineCount,
-  };
-  return JSON.stringify({ commitInfo });
-}
-
-function encodeAdd(file: BlockFile, dataChange: boolean): string {
+/** An `add` as a line. */
+export function encodeAdd(file: BlockFile, dataChange: boolean): string {
   const add = {
     path: encodePath(file.path),
     partitionValues: {},
@@ -203,7 +165,8 @@ function encodeAdd(file: BlockFile, dataChange: boolean): string {
   return JSON.stringify({ add });
 }
 
-function encodeRemove(tombstone: Tombstone, dataChange: boolean): string {
+/** A `remove` as a line. */
+export function encodeRemove(tombstone: Tombstone, dataChange: boolean): string {
   const remove = {
     path: encodePath(tombstone.path),
     deletionTimestamp: tombstone.deletedMs,
@@ -215,15 +178,18 @@ function encodeRemove(tombstone: Tombstone, dataChange: boolean): string {
   return JSON.stringify({ remove });
 }
 
-/** Collects the actions of one commit. Actions that Delta Lake adds later are passed over. */
-class Decoder implements Commit {
+/**
+ * Collects the actions of a commit or checkpoint. Those that Delta Lake adds later are passed over.
+ */
+export class ActionDecoder implements Commit {
   id: string | undefined;
   hasProtocol = false;
   metaData: MetaData | undefined;
   readonly add: BlockFile[] = [];
   readonly remove: Tombstone[] = [];
-  readonly transactions = new Map<string, number>();
+  readonly transactions: Map<string, number> = new Map();
   lineCount: number | undefined;
+  crc: number | undefined;
   readonly #paths = new Set<string>();
 
   action(line: JsonObject, where: string): void {
@@ -247,6 +213,7 @@ class Decoder implements Commit {
     if (own(commitInfo, lineCountKey) !== undefined) {
       this.lineCount = uintField(commitInfo, lineCountKey, where);
     }
+    if (own(commitInfo, crcKey) !== undefined) this.crc = uintField(commitInfo, crcKey, where);
   }
 
   #protocol(protocol: JsonObject, where: string): void {

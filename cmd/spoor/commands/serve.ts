@@ -2,7 +2,8 @@
  * `spoor serve`: runs until SIGTERM or SIGINT, then stops gracefully; a second signal ends it at
  * once and loses nothing that was acknowledged (it is in the log). Exit codes: 0 every span is in a
  * block; 1 it failed to start or broke; 2 wrong arguments; 3 it stopped, but some spans are only in
- * the log and become blocks after the next start.
+ * the log and become blocks after the next start; 4 all others are in blocks, but some are in
+ * quarantine.
  */
 import { systemClock } from "#pkg/clock/clock.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
@@ -14,6 +15,7 @@ import { parseServeArgs, type ServeArgs } from "#cmd/spoor/serve-args.ts";
 
 const exitBroken = 1;
 const exitInLogOnly = 3;
+const exitQuarantine = 4;
 /** A signal while stopping: shells report 128 + 15 for SIGTERM. */
 const exitSecondSignal = 143;
 /** What of the shutdown time is kept for the last steps after the heads. */
@@ -71,12 +73,23 @@ async function stopGracefully(
     process.once(name, () => process.exit(exitSecondSignal));
   }
   const inBlocks = await spoor.stop(Math.max(reserveMs, shutdownMs - reserveMs));
-  if (inBlocks) {
-    log.info({}, "stopped, all spans are in blocks");
-    return 0;
+  const { records, spans } = spoor.quarantined();
+  if (records > 0) {
+    log.error(
+      { records, spans },
+      'acknowledged spans are in quarantine, in no block: "spoor quarantine ls" lists them',
+    );
   }
-  log.warn({}, "stopped, some spans are only in the log: the next start makes blocks of them");
-  return exitInLogOnly;
+  if (!inBlocks) {
+    log.warn({}, "stopped, some spans are only in the log: the next start makes blocks of them");
+    return exitInLogOnly;
+  }
+  if (records > 0) {
+    log.warn({}, "stopped, all spans are in blocks except those in quarantine");
+    return exitQuarantine;
+  }
+  log.info({}, "stopped, all spans are in blocks");
+  return 0;
 }
 
 function nextSignal(): Promise<NodeJS.Signals> {

@@ -1,0 +1,98 @@
+/** The span log, opened by a command while no server runs, to put records back into it. */
+import { dirname } from "node:path";
+import { quarantineFolder } from "#modules/ingester/ingester.ts";
+import { finishPutBacks, putBack } from "#modules/ingester/put-back.ts";
+import type { AsideRecord } from "#modules/ingester/quarantine-files.ts";
+import { systemClock } from "#pkg/clock/clock.ts";
+import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import { openLog } from "#pkg/log/log.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { openStore } from "#pkg/objstore/store-config.ts";
+import { openFileLog } from "#pkg/spanlog/file-log.ts";
+import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
+import { openTable } from "#pkg/table/table.ts";
+import type { SpoorConfig } from "#cmd/spoor/config.ts";
+import { lockDataFolder } from "#cmd/spoor/data-lock.ts";
+import { storeConfigOf } from "#cmd/spoor/storage.ts";
+
+export interface PutBack extends AsyncDisposable {
+  /** Throws what `putBack` of the ingester throws, and Unavailable if it is in the log still. */
+  putBack(record: AsideRecord): Promise<void>;
+}
+
+/** Locks the data folder and opens its log. Throws Unavailable while a server runs. */
+export async function openPutBack(config: SpoorConfig, logDir: string): Promise<PutBack> {
+  const dataDir = dirname(logDir);
+  const lost: SpoorError[] = [];
+  const unlock = await lockDataFolder(dataDir, (error) => lost.push(error)).catch(
+    (error: unknown) => {
+      if (!hasCode(error, "Unavailable")) throw error;
+      const message = `${error.message}; stop spoor serve first: a retry appends to its log`;
+      throw new SpoorError("Unavailable", message, { reason: error.reason, cause: error });
+    },
+  );
+  const log = openLog("warn");
+  let spanLog: SpanLog | undefined;
+  try {
+    spanLog = await openFileLog(logDir, { clock: systemClock, log, ...config.spanLog });
+    const store = await openStore(storeConfigOf(config.storage, config.server.dataDir));
+    await finishPutBacks(quarantineFolder(dataDir), spanLog, log);
+    return new LockedLog(spanLog, { store, unlock, lost });
+  } catch (error) {
+    await spanLog?.close();
+    await unlock();
+    throw error;
+  }
+}
+
+interface Held {
+  store: ObjectStore;
+  unlock: () => Promise<void>;
+  /** Filled when the lock is lost. */
+  lost: readonly SpoorError[];
+}
+
+class LockedLog implements PutBack {
+  readonly #spanLog: SpanLog;
+  readonly #held: Held;
+  /** Tenant -> appId -> what the tenant's table has reached. */
+  readonly #reached = new Map<string, ReadonlyMap<string, number>>();
+
+  constructor(spanLog: SpanLog, held: Held) {
+    this.#spanLog = spanLog;
+    this.#held = held;
+  }
+
+  async putBack(record: AsideRecord): Promise<void> {
+    const [lost] = this.#held.lost;
+    if (lost !== undefined) throw lost;
+    const reached = await this.#tableOf(record.tenant);
+    const { appId, offset } = record;
+    const isOfThisLog = appId.startsWith(`${this.#spanLog.id}/`);
+    if (isOfThisLog && offset >= (reached.get(appId) ?? 0)) {
+      const message = `${record.path} is in the log still: start spoor serve, which tries it again`;
+      throw new SpoorError("Unavailable", message, { reason: "not_passed" });
+    }
+    await putBack(record, this.#spanLog);
+  }
+
+  /** Also brings the log behind what the table has reached: what is below counts as stored. */
+  async #tableOf(tenant: string): Promise<ReadonlyMap<string, number>> {
+    const known = this.#reached.get(tenant);
+    if (known !== undefined) return known;
+    const { id, partitionCount } = this.#spanLog;
+    const options = { store: this.#held.store, clock: systemClock, log: openLog("silent") };
+    const { transactions } = await openTable({ ...options, tenant }).refresh();
+    for (let index = 0; index < partitionCount; index++) {
+      const offset = transactions.get(`${id}/${partitionCount}/${index}`) ?? 0;
+      if (offset > this.#spanLog.durableEnd(index)) await this.#spanLog.advance(index, offset);
+    }
+    this.#reached.set(tenant, transactions);
+    return transactions;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#spanLog.close();
+    await this.#held.unlock();
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * Puts records in quarantine back into the span log, each exactly once, whatever is killed when:
+ *
+ *     1. note   <name>.put-back: which log, and the next offset of each partition that gets spans
+ *     2. append to the log
+ *     3. remove the record, then the note
+ *
+ * Only one process has the log, and whoever opens it next finishes first what a note says: a
+ * partition whose log goes beyond the noted offset has the spans, another one gets them.
+ */
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { WireWriter } from "#pkg/bytes/wire-writer.ts";
+import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import type { Log } from "#pkg/log/log.ts";
+import { splitRequest } from "#pkg/otlp/split.ts";
+import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
+import {
+  type AsideRecord,
+  isMissing,
+  quarantineError,
+  readAside,
+  removeDurably,
+  writeDurably,
+} from "./quarantine-files.ts";
+
+type LogEnd = Pick<SpanLog, "id" | "partitionCount" | "append" | "durableEnd">;
+
+const noteSchema = z.strictObject({
+  logId: z.string(),
+  partitionCount: z.number(),
+  places: z.array(z.strictObject({ partition: z.number(), offset: z.number() })),
+});
+type Note = z.infer<typeof noteSchema>;
+
+const noteSuffix = ".put-back";
+/** A field that OTLP does not have: readers pass over it. */
+const originField = 5000;
+
+/**
+ * Puts one record back. Nobody else may append to the log meanwhile. Throws InvalidInput for bytes
+ * that are no valid spans, and what the disk or the log says; then the record stays in quarantine,
+ * or the next process that opens the log finishes.
+ */
+export async function putBack(record: AsideRecord, log: LogEnd): Promise<void> {
+  const parts = await partsOf(record, log.partitionCount);
+  const places = parts.map(({ partition }) => ({ partition, offset: log.durableEnd(partition) }));
+  const note: Note = { logId: log.id, partitionCount: log.partitionCount, places };
+  try {
+    await writeDurably(notePath(record), Buffer.from(JSON.stringify(note)));
+  } catch (cause) {
+    throw quarantineError(`put ${record.path} back`, cause);
+  }
+  await finish(record, note, log);
+}
+
+/**
+ * Finishes what processes that were killed had begun, of records for which `isServed`. Call before
+ * others append to the log.
+ */
+export async function finishPutBacks(
+  dir: string,
+  spanLog: LogEnd,
+  log: Log,
+  isServed: (record: AsideRecord) => boolean = () => true,
+): Promise<void> {
+  await removeLeftNotes(dir);
+  for (const record of (await readAside(dir)).filter(isServed)) {
+    const note = await readNote(record);
+    if (note === undefined) continue;
+    const { path } = record;
+    if (note.logId === spanLog.id && note.partitionCount === spanLog.partitionCount) {
+      await finish(record, note, spanLog);
+      log.info({ path }, "finished putting a record back from quarantine");
+    } else {
+      // The log is another one, or was empty when it got other partitions: it has no such spans.
+      await removeDurably(notePath(record));
+      log.warn({ path }, "a record was not put back from quarantine: it is still there");
+    }
+  }
+}
+
+/** A process that was killed after it had removed the record left its note. */
+async function removeLeftNotes(dir: string): Promise<void> {
+  if (!existsSync(dir)) return;
+  for (const entry of await readdir(dir, { recursive: true })) {
+    const path = join(dir, entry);
+    const isNote = entry.endsWith(noteSuffix);
+    if (isNote && !existsSync(path.slice(0, -noteSuffix.length))) await removeDurably(path);
+  }
+}
+
+async function finish(record: AsideRecord, note: Note, log: LogEnd): Promise<void> {
+  const parts = await partsOf(record, log.partitionCount);
+  for (const { partition, bytes } of parts) {
+    const place = note.places.find((one) => one.partition === partition);
+    if (place !== undefined && log.durableEnd(partition) > place.offset) continue;
+    await log.append(partition, record.tenant, bytes);
+  }
+  try {
+    await removeDurably(record.path);
+    await removeDurably(notePath(record));
+  } catch (cause) {
+    throw quarantineError(`remove ${record.path}, which is in the log again`, cause);
+  }
+}
+
+/**
+ * The spans of a record by partition. Its name goes along: the log would take equal bytes of the
+ * last ten minutes for a repeat, and would not append them.
+ */
+async function partsOf(
+  record: AsideRecord,
+  partitionCount: number,
+): Promise<{ partition: number; bytes: Uint8Array[] }[]> {
+  const attempt = `put ${record.path} back`;
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(record.path);
+  } catch (cause) {
+    throw quarantineError(attempt, cause);
+  }
+  let split: ReturnType<typeof splitRequest>;
+  try {
+    split = splitRequest(bytes, { partitionCount });
+  } catch (cause) {
+    if (!hasCode(cause, "InvalidInput")) throw cause;
+    throw new SpoorError("InvalidInput", `${attempt}: ${cause.message}`, { cause });
+  }
+  if (split.parts.length === 0 || split.rejectedSpans > 0) {
+    const { rejectedSpans, acceptedSpans } = split;
+    const message = `${attempt}: ${acceptedSpans} of its spans are valid, ${rejectedSpans} are not`;
+    throw new SpoorError("InvalidInput", message);
+  }
+  const origin = new WireWriter();
+  origin.string(originField, record.name);
+  return split.parts.map(({ partition, record: part }) => {
+    return { partition, bytes: [part, Uint8Array.from(origin.bytes())] };
+  });
+}
+
+function notePath({ path }: AsideRecord): string {
+  return `${path}${noteSuffix}`;
+}
+
+/** Undefined if there is none, or only its beginning: then nothing was appended. */
+async function readNote(record: AsideRecord): Promise<Note | undefined> {
+  let text: string;
+  try {
+    text = await readFile(notePath(record), "utf8");
+  } catch (cause) {
+    if (isMissing(cause)) return undefined;
+    throw quarantineError(`read ${notePath(record)}`, cause);
+  }
+  try {
+    return noteSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
