@@ -126,6 +126,17 @@ describe("start", { timeout }, () => {
     expect(await second.stop()).toBe(0);
   });
 
+  it("says which flag and which process are behind a port that is taken", async () => {
+    const first = await start({ dataDir: await makeDataDir() });
+    const { port } = new URL(first.address);
+    const args = ["--http-port", port];
+    const second = await runServe({ dataDir: await makeDataDir(), config: roomy, args });
+    expect(second.code).toBe(1);
+    const holder = `by \\S+ \\(pid ${first.pid}\\)`;
+    const text = `^spoor: port ${port} is taken ${holder}: .* another one with --http-port$`;
+    expect(second.stderr).toMatch(new RegExp(text, "m"));
+  });
+
   it("is refused to a second process on the same folder, which harms nothing", async () => {
     const dataDir = await makeDataDir();
     const spoor = await startReady({ dataDir });

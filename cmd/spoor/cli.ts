@@ -20,6 +20,12 @@ interface CommandRow {
   help?: () => Promise<CommandHelp>;
 }
 
+const tagSummaries = {
+  services: "list the names of services",
+  tags: "list the names of attributes",
+  values: "list the values of an attribute",
+} as const;
+
 const commands: readonly CommandRow[] = [
   {
     name: "serve",
@@ -39,6 +45,12 @@ const commands: readonly CommandRow[] = [
     load: async () => (await import("#cmd/spoor/commands/query.ts")).queryCommand,
     help: async () => (await import("#cmd/spoor/commands/query.ts")).queryHelp,
   },
+  ...(["services", "tags", "values"] as const).map((name): CommandRow => ({
+    name,
+    summary: tagSummaries[name],
+    load: async () => (await import("#cmd/spoor/commands/tags.ts"))[`${name}Command`],
+    help: async () => (await import("#cmd/spoor/commands/tags.ts"))[`${name}Help`],
+  })),
   {
     name: "block",
     summary: "look into a block file",

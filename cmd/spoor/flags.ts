@@ -5,6 +5,8 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 export interface FlagSpec {
   /** With its dashes, e.g. `--data-dir`. */
   name: string;
+  /** Another name of one letter, e.g. `-v`. */
+  short?: string;
   /** What stands for the value in the help, e.g. `DIR`; a flag without one is on or off. */
   value?: string;
   help: string;
@@ -48,21 +50,21 @@ export function parseArgs(args: readonly string[], flags: readonly FlagSpec[]): 
     }
     const equalsAt = arg.indexOf("=");
     const name = equalsAt < 0 ? arg : arg.slice(0, equalsAt);
-    const flag = known.find((other) => other.name === name);
+    const flag = known.find((other) => other.name === name || other.short === name);
     if (flag === undefined) {
       const names = known.map((other) => other.name);
       throw usageError(`unknown flag ${name}${didYouMean(name, names)}`);
     }
     if (flag.value === undefined) {
       if (equalsAt >= 0) throw usageError(`${name} takes no value`);
-      parsed.set(name, true);
+      parsed.set(flag.name, true);
       continue;
     }
     const value = equalsAt < 0 ? args[++i] : arg.slice(equalsAt + 1);
     if (value === undefined || value === "" || (equalsAt < 0 && value.startsWith("--"))) {
       throw usageError(`${name} needs a value: ${name} ${flag.value}`);
     }
-    parsed.set(name, value);
+    parsed.set(flag.name, value);
   }
   return { flags: parsed, positionals };
 }
@@ -80,8 +82,8 @@ export function usageError(message: string): SpoorError {
 
 /** The text of `--help`. */
 export function helpText(help: CommandHelp): string {
-  const rows = withCommonFlags(help.flags).map(({ name, value, help }) => [
-    value === undefined ? name : `${name} ${value}`,
+  const rows = withCommonFlags(help.flags).map(({ name, short, value, help }) => [
+    (short === undefined ? "" : `${short}, `) + (value === undefined ? name : `${name} ${value}`),
     help,
   ]);
   const width = rows.reduce((most, [left]) => Math.max(most, left.length), 0);

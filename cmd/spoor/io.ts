@@ -10,6 +10,8 @@ export interface CommandIo {
   out: (text: string) => Promise<void>;
   /** Writes to stderr. */
   err: (text: string) => void;
+  /** Whether stdout is a terminal. */
+  isTerminal: boolean;
   /** A text file of at most 1 MiB. Errors: NotFound, InvalidInput, TooLarge, Unavailable. */
   readFile: (path: string) => string;
 }
@@ -34,6 +36,7 @@ export function processIo(): CommandIo {
         });
       }),
     err: (text) => void stderr.write(text),
+    isTerminal: stdout.isTTY,
     readFile: readTextFile,
   };
 }

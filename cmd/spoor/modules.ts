@@ -32,6 +32,7 @@ import type { ServerConfig, SpoorConfig } from "./config.ts";
 import { lockDataFolder } from "./data-lock.ts";
 import { logWriteSeconds, observeLogger, observeSpanLog, observeStore } from "./metrics.ts";
 import { Overrides } from "./overrides.ts";
+import { listening } from "./ports.ts";
 import { isOwnReceiver, openTracing } from "./tracing.ts";
 import { statusPage, statusPages } from "./status.ts";
 import { storeConfigOf } from "./storage.ts";
@@ -110,7 +111,14 @@ async function startParts(options: SpoorOptions, parts: Part[]): Promise<Running
     sink: distributor,
     log: logOf("receivers"),
   });
-  const ports = await receiver.start();
+  const { httpPort: otlpHttp, grpcPort: otlpGrpc } = config.receivers;
+  const ports = await listening(
+    [
+      { flag: "--otlp-http-port", port: otlpHttp },
+      { flag: "--otlp-grpc-port", port: otlpGrpc },
+    ],
+    () => receiver.start(),
+  );
   let flushed = false;
   parts.push({ name: "heads", stop: async () => (flushed = await flush(ingester, log)) });
   parts.push({ name: "receivers", stop: (deadlineMs) => receiver.stop(deadlineMs) });
@@ -279,7 +287,8 @@ async function startFrontend(
     adminToken: config.server.adminToken,
     pathPrefix: config.server.httpPathPrefix,
   });
-  const { port } = await frontend.start();
+  const wanted = [{ flag: "--http-port", port: config.frontend.port }];
+  const { port } = await listening(wanted, () => frontend.start());
   parts.push({ name: "frontend", stop: () => frontend.stop() });
   return port;
 }

@@ -13,6 +13,7 @@ export function recordIo(files: Record<string, string> = {}, env: Environment = 
     stdout: "",
     stderr: "",
     env,
+    isTerminal: false,
     out: async (text) => void (io.stdout += text),
     err: (text) => void (io.stderr += text),
     readFile: (path) => {

@@ -61,6 +61,13 @@ export class BlockPlaces {
     return files;
   }
 
+  /** How many blocks there are, of one tenant or of all. */
+  async count(only: string | undefined): Promise<number> {
+    let count = 0;
+    for (const tenant of await this.tenants(only)) count += (await this.files(tenant)).size;
+    return count;
+  }
+
   /** A block by the path of a file, or by its key in the bucket. Throws NotFound. */
   async block(name: string): Promise<PlacedBlock> {
     if (await isFile(name)) return { name, store: localFiles, key: name, file: undefined };

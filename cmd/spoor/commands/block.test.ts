@@ -173,3 +173,23 @@ describe("spoor block verify", () => {
     }
   });
 });
+
+describe("find", () => {
+  it("names the blocks that hold a trace, and those it could not read", async () => {
+    const [first] = sampleTraces().resourceSpans[0].scopeSpans[0].spans;
+    const id = Buffer.from(first.traceId).toString("hex");
+    const found = await run("find", id, "--tenant", "a");
+    expect(found).toMatchObject({ code: 0, err: "" });
+    expect(found.out).toMatch(/^a\/blocks\/.*A\.parquet {2}\d+ spans?\n$/);
+    const all = await run("find", id, "--json");
+    expect(all.code).toBe(1);
+    expect(all.err).toMatch(/D\.parquet/);
+    expect(all.json()).toContainEqual({
+      block: expect.stringMatching(/A\.parquet$/),
+      spans: expect.any(Number),
+    });
+    const none = await run("find", "ab".repeat(16), "--tenant", "a");
+    expect([none.code, none.out]).toEqual([1, ""]);
+    expect((await run("find", "xyz")).code).toBe(2);
+  });
+});

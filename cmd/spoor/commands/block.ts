@@ -11,26 +11,29 @@ import {
 } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { configFlags } from "#cmd/spoor/serve-args.ts";
+import { findBlocks } from "./block-find.ts";
 import { describeBlock, describedLines } from "./block-inspect.ts";
 import { blockLine, listedBlock, listHeader } from "./block-list.ts";
 import { type BlockPlaces, openPlaces, type PlacedBlock } from "./block-places.ts";
-import { escapeControls } from "./trace-text.ts";
+import { escapeControls } from "./escape.ts";
+import { parseTraceIdText } from "./trace-id.ts";
 
 const ownConfigFlags = ["--config", "--data-dir"];
 
 export const blockHelp: CommandHelp = {
-  usage: "spoor block ls|inspect|verify [BLOCK...] [flags]",
+  usage: "spoor block ls|inspect|find|verify [BLOCK...|TRACE] [flags]",
   about:
     "ls       lists the blocks of the tenants' tables\n" +
     "inspect  shows what one block is made of: row groups, columns, index section, tags\n" +
+    "find     names the blocks that hold a trace, and how many of its spans\n" +
     "verify   checks every byte, row and index of the given blocks, or of all blocks\n\n" +
     "BLOCK is a file, or a key in the bucket: TENANT/blocks/2026/11/22/ULID.parquet.",
   flags: [
     ...configFlags.filter(({ name }) => ownConfigFlags.includes(name)),
-    { name: "--tenant", value: "NAME", help: "only the blocks of this tenant (ls, verify)" },
+    { name: "--tenant", value: "NAME", help: "only the blocks of this tenant (ls, find, verify)" },
     { name: "--json", help: "print one JSON object per line" },
   ],
-  notes: "Exit code 1: a block is damaged, or could not be read.",
+  notes: "Exit code 1: a block is damaged, could not be read, or (find) none holds the trace.",
 };
 
 type Action = (parsed: ParsedArgs, blocks: readonly string[], io: CommandIo) => Promise<number>;
@@ -39,9 +42,9 @@ type Action = (parsed: ParsedArgs, blocks: readonly string[], io: CommandIo) => 
 export async function blockCommand(args: string[], io: CommandIo): Promise<number> {
   const parsed = parseArgs(args, blockHelp.flags);
   const [action, ...blocks] = parsed.positionals;
-  const actions: Record<string, Action> = { ls, inspect, verify };
+  const actions: Record<string, Action> = { ls, inspect, find, verify };
   if (action === undefined || !Object.hasOwn(actions, action)) {
-    throw usageError("block: say what to do: spoor block ls|inspect|verify");
+    throw usageError("block: say what to do: spoor block ls|inspect|find|verify");
   }
   const tenant = flagText(parsed, "--tenant");
   if (tenant !== undefined && !isTenantName(tenant)) {
@@ -83,6 +86,29 @@ async function inspect(
   return 0;
 }
 
+async function find(parsed: ParsedArgs, ids: readonly string[], io: CommandIo): Promise<number> {
+  const [id, extra] = ids;
+  if (id === undefined) throw usageError("block find: which trace? spoor block find TRACE");
+  if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
+  const places = openPlaces(parsed, io);
+  const tenants = await places.tenants(flagText(parsed, "--tenant"));
+  const traceId = parseTraceIdText(id);
+  let failed = false;
+  let found = 0;
+  const onError = (block: string, { message }: SpoorError): void => {
+    failed = true;
+    io.err(`spoor: ${escapeControls(block)}: ${escapeControls(message)}\n`);
+  };
+  for await (const one of findBlocks(places, { tenants, traceId, onError })) {
+    found++;
+    const isJson = parsed.flags.has("--json");
+    const spans = `${one.spans} span${one.spans === 1 ? "" : "s"}`;
+    await io.out(isJson ? `${JSON.stringify(one)}\n` : `${escapeControls(one.block)}  ${spans}\n`);
+  }
+  if (found === 0) io.err("no block holds the trace (its spans may be in no block yet)\n");
+  return failed || found === 0 ? 1 : 0;
+}
+
 async function verify(
   parsed: ParsedArgs,
   blocks: readonly string[],
@@ -95,12 +121,15 @@ async function verify(
   const places = openPlaces(parsed, io);
   const isJson = parsed.flags.has("--json");
   const verifier = new BlockVerifier();
+  const total = blocks.length > 0 ? blocks.length : await places.count(tenant);
   let count = 0;
   let damaged = 0;
   try {
     for await (const block of targets(places, blocks, tenant)) {
       const findings = await checked(verifier, block);
       count++;
+      // A line that the next one replaces, for people who wait.
+      if (io.isTerminal) io.err(`\r${count} of ${total} blocks checked`);
       if (findings.length > 0) damaged++;
       const ok = findings.length === 0;
       if (isJson) await io.out(`${JSON.stringify({ block: block.name, ok, findings })}\n`);
@@ -108,6 +137,7 @@ async function verify(
     }
   } finally {
     await verifier.close();
+    if (io.isTerminal && count > 0) io.err("\n");
   }
   if (!isJson) await io.out(`${count} blocks checked, ${damaged} damaged\n`);
   return damaged === 0 ? 0 : 1;

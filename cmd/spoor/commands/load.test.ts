@@ -112,7 +112,7 @@ test("keeps its rate, and stops generating after its time", async () => {
 
 test.each([
   [["--protocol", "udp"], "neither http nor grpc"],
-  [["--endpoint", "localhost:4318"], "is not like"],
+  [["--endpoint", "ftp://localhost:4318"], "is not like"],
   [["--spans-per-second", "-1"], "is not a number from 0 on"],
   [["--traces", "0"], "is not a number from 1 on"],
   [["--duration", "30"], "a unit is missing"],

@@ -2,7 +2,8 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
-import { escapeControls } from "./trace-text.ts";
+import { parseEndpoint } from "#cmd/spoor/endpoint.ts";
+import { escapeControls } from "./escape.ts";
 
 const defaultEndpoint = "http://127.0.0.1:3200";
 /** Longer than a server lets a query run. */
@@ -25,20 +26,13 @@ export interface ApiPlace {
 
 /** What `apiFlags` say, or another flag with the address. Throws a usage error. */
 export function placeOfApi(args: ParsedArgs, flag = "--endpoint"): ApiPlace {
-  const endpoint = endpointOf(flagText(args, flag) ?? defaultEndpoint, flag);
+  const text = flagText(args, flag) ?? defaultEndpoint;
+  const endpoint = parseEndpoint(text.endsWith("/") ? text : `${text}/`, flag, defaultEndpoint);
   const tenant = flagText(args, "--tenant");
   if (tenant !== undefined && !isTenantName(tenant)) {
     throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
   }
   return { endpoint, tenant };
-}
-
-function endpointOf(text: string, flag: string): URL {
-  const url = URL.parse(text.endsWith("/") ? text : `${text}/`);
-  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    throw usageError(`${flag} ${JSON.stringify(text)} is not like ${defaultEndpoint}`);
-  }
-  return url;
 }
 
 export interface ApiRequest {

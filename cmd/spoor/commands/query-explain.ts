@@ -1,7 +1,8 @@
 /** The answer of /api/search/explain as text. */
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { escapeControls, timeText } from "./trace-text.ts";
+import { escapeControls } from "./escape.ts";
+import { timeText } from "./times.ts";
 
 const count: z.ZodNumber = z.int().nonnegative();
 const countText: z.ZodString = z.string().regex(/^\d{1,20}$/);

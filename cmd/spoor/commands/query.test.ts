@@ -20,7 +20,8 @@ const clock: Clock = { nowMs, monotonicMs: nowMs, sleep: () => Promise.resolve()
 async function runAgainst(
   listener: RequestListener,
   args: string[],
-  run: typeof runCli = async (all, io) => await runCli(["query", ...all], io),
+  run: (all: string[], io: RecordedIo) => Promise<number> = async (all, io) =>
+    await runCli(["query", ...all], io),
 ): Promise<Run> {
   const urls: URL[] = [];
   const server = createServer((request, response) => {
@@ -55,7 +56,20 @@ const answer = {
       rootTraceName: "GET /cart\u001b[31m",
       startTimeUnixNano: "1767261600000000000",
       durationMs: 1234,
-      spanSets: [{ spans: [], matched: 2 }],
+      serviceStats: { shop: { spanCount: 4, errorCount: 1 }, db: { spanCount: 9, errorCount: 2 } },
+      spanSets: [
+        {
+          spans: [
+            {
+              spanID: "a1b2",
+              name: "call\u001b",
+              durationNanos: "1500000",
+              attributes: [{ key: "http.status_code", value: { intValue: "503" } }],
+            },
+          ],
+          matched: 2,
+        },
+      ],
     },
     { traceID: "1", spanSets: [{ matched: 1 }] },
   ],
@@ -125,9 +139,10 @@ describe("spoor query", () => {
     expect(io.stderr).toBe("");
     expect(exitCode).toBe(0);
     expect(io.stdout.split("\n")).toEqual([
-      "2026-01-01T10:00:00.000Z     1.23s  0af7651916cd43dd8448eb211c80319c  " +
+      "2026-01-01T10:00:00.000Z     1.23s   3 err  0af7651916cd43dd8448eb211c80319c  " +
         "shop · GET /cart\\u{1b}[31m  (2 spans match)",
-      "1970-01-01T00:00:00.000Z      <1ms  00000000000000000000000000000001   ·   (1 span matches)",
+      "1970-01-01T00:00:00.000Z      <1ms          00000000000000000000000000000001   ·   " +
+        "(1 span matches)",
       "",
     ]);
     expect(urls.map(({ pathname }) => pathname)).toEqual(["/api/search"]);
@@ -135,6 +150,19 @@ describe("spoor query", () => {
       ["q", '{ name = "a b" }'],
       ["limit", "20"],
     ]);
+  });
+
+  test("prints the spans that match, in colours on a terminal", async () => {
+    const { io } = await runAgainst(json(answer), ["{ }", "-s"]);
+    expect(io.stdout.split("\n").slice(1, 3)).toEqual([
+      "  000000000000a1b2     1.5ms  call\\u{1b}  http.status_code=503",
+      "  and 1 more",
+    ]);
+    const painted = await runAgainst(json(answer), ["{ }"], async (all, io) => {
+      io.isTerminal = true;
+      return await runCli(["query", ...all], io);
+    });
+    expect(painted.io.stdout).toContain("\u001b[31m  3 err\u001b[0m");
   });
 
   test("says when there may be more, when there is nothing, and when something is missing", async () => {

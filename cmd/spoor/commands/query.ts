@@ -1,7 +1,6 @@
 /** `spoor query 'TRACEQL'`: asks a running Spoor (or Tempo) for traces and prints one per line. */
 import { z } from "zod";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
-import { parseDuration } from "#pkg/config/duration.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import {
   type CommandHelp,
@@ -11,9 +10,12 @@ import {
   usageError,
 } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
+import { type Paint, paintOf } from "#cmd/spoor/paint.ts";
 import { apiFlags, getFromApi, placeOfApi } from "./query-api.ts";
+import { rangeFlags, rangeOf } from "./range-flags.ts";
 import { formatExplained } from "./query-explain.ts";
-import { durationText, escapeControls, timeText } from "./trace-text.ts";
+import { escapeControls } from "./escape.ts";
+import { durationText, timeText } from "./times.ts";
 
 const answerBytesMax = 256 * 1024 * 1024;
 const partialHeader = "x-spoor-partial";
@@ -23,16 +25,11 @@ export const queryHelp: CommandHelp = {
   usage: "spoor query 'TRACEQL' [flags]",
   about:
     "Finds traces with a span that matches, and prints the newest first: start, duration," +
-    "\ntrace id, root service and name, how many spans match.",
+    "\nspans that failed in it, trace id, root service and name, how many spans match.",
   flags: [
-    { name: "--since", value: "DURATION", help: "how far back from now to look, e.g. 1h" },
-    {
-      name: "--start",
-      value: "TIME",
-      help: "look from this time on (2026-01-31T10:00:00Z or unix seconds)",
-    },
-    { name: "--end", value: "TIME", help: "look up to this time (default now)" },
+    ...rangeFlags,
     { name: "--limit", value: "N", help: "how many traces at most (default 20)" },
+    { name: "--spans", short: "-s", help: "also print spans that match, with what was asked of" },
     { name: "--json", help: "print the server's answer as it is" },
     { name: "--explain", help: "run the query and tell how: what was asked, left out and read" },
     ...apiFlags,
@@ -74,7 +71,7 @@ export async function queryCommand(
   const json = Buffer.from(answer.body).toString("utf8");
   if (parsed.flags.has("--json")) await io.out(`${json}\n`);
   else if (isExplained) await io.out(formatExplained(json));
-  else await printTraces(parseAnswer(json), { limit, io });
+  else await printTraces(parseAnswer(json), { limit, io, spans: parsed.flags.has("--spans") });
   return 0;
 }
 
@@ -85,48 +82,18 @@ function limitOf(parsed: ParsedArgs): number {
   throw usageError(`--limit ${JSON.stringify(text)} is not a number from 1 on`);
 }
 
-/** The parameters `start` and `end`, unix seconds; none to leave the range to the server. */
-function rangeOf(parsed: ParsedArgs, clock: Clock): Record<string, string> {
-  const since = flagText(parsed, "--since");
-  const start = flagText(parsed, "--start");
-  const end = flagText(parsed, "--end");
-  if (since !== undefined && (start !== undefined || end !== undefined)) {
-    throw usageError("--since goes without --start and --end");
-  }
-  if (end !== undefined && start === undefined) throw usageError("--end needs --start");
-  if (since === undefined && start === undefined) return {};
-  // A span that ends in this second belongs to the range.
-  const endSeconds =
-    end === undefined ? Math.floor(clock.nowMs() / 1000) + 1 : timeOf("--end", end);
-  const startSeconds =
-    start === undefined ? endSeconds - sinceSeconds(since ?? "") : timeOf("--start", start);
-  if (startSeconds < endSeconds) return { start: String(startSeconds), end: String(endSeconds) };
-  throw usageError(`--start ${start ?? ""} is not before the end of the range`);
-}
-
-function sinceSeconds(text: string): number {
-  let ms: number;
-  try {
-    ms = parseDuration(text);
-  } catch (cause) {
-    throw usageError(`--since: ${cause instanceof Error ? cause.message : String(cause)}`);
-  }
-  if (ms > 0 && ms / 1000 <= uint32Max / 4) return Math.ceil(ms / 1000) + 1;
-  throw usageError(`--since ${JSON.stringify(text)} must be more than 0 and less than 34 years`);
-}
-
-/** Unix seconds of a time. */
-function timeOf(flag: string, text: string): number {
-  const isDate = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/.test(text);
-  const exact = /^\d{1,10}$/.test(text) ? Number(text) : isDate ? Date.parse(text) / 1000 : -1;
-  const seconds = flag === "--end" ? Math.ceil(exact) : Math.floor(exact);
-  if (seconds >= 0 && seconds <= uint32Max) return seconds;
-  throw usageError(`${flag} ${JSON.stringify(text)} is not like 2026-01-31T10:00:00Z`);
-}
-
 const nanos: z.ZodType<bigint> = z
   .union([z.string().regex(/^\d{1,20}$/), z.int().nonnegative()])
   .transform((value) => BigInt(value));
+
+const spanSchema = z.object({
+  spanID: z.string().regex(/^[0-9a-fA-F]{1,16}$/),
+  name: z.string().default(""),
+  durationNanos: nanos.default(0n),
+  attributes: z
+    .array(z.object({ key: z.string(), value: z.record(z.string(), z.unknown()) }))
+    .default([]),
+});
 
 const traceSchema = z.object({
   traceID: z.string().regex(/^[0-9a-fA-F]{1,32}$/),
@@ -134,7 +101,17 @@ const traceSchema = z.object({
   rootTraceName: z.string().default(""),
   startTimeUnixNano: nanos.default(0n),
   durationMs: z.number().nonnegative().default(0),
-  spanSets: z.array(z.object({ matched: z.int().nonnegative().default(0) })).default([]),
+  spanSets: z
+    .array(
+      z.object({
+        matched: z.int().nonnegative().default(0),
+        spans: z.array(spanSchema).default([]),
+      }),
+    )
+    .default([]),
+  serviceStats: z
+    .record(z.string(), z.object({ errorCount: z.int().nonnegative().default(0) }))
+    .default({}),
 });
 const answerSchema = z.object({ traces: z.array(traceSchema).default([]) });
 
@@ -150,18 +127,24 @@ function parseAnswer(text: string): FoundTrace[] {
 
 async function printTraces(
   traces: readonly FoundTrace[],
-  { limit, io }: { limit: number; io: CommandIo },
+  { limit, io, spans }: { limit: number; io: CommandIo; spans: boolean },
 ): Promise<void> {
+  const paint = paintOf(io);
   if (traces.length === 0) {
     io.err("no trace in the range has a span that matches\n");
     return;
   }
-  await io.out(traces.map((trace) => `${traceLine(trace)}\n`).join(""));
+  const lines = traces.flatMap((trace) => [
+    traceLine(trace, paint),
+    ...(spans ? spanLines(trace, paint) : []),
+  ]);
+  await io.out(lines.map((line) => `${line}\n`).join(""));
   if (traces.length < limit) return;
   io.err(`these are the newest ${String(limit)}; there may be more (--limit)\n`);
 }
 
-function traceLine(trace: FoundTrace): string {
+/** A trace's time, duration, failed spans, id, root, and how many spans match. */
+function traceLine(trace: FoundTrace, paint: Paint): string {
   const start = timeText(trace.startTimeUnixNano);
   const duration = trace.durationMs < 1 ? "<1ms" : durationText(millis(trace.durationMs));
   const id = trace.traceID.toLowerCase().padStart(32, "0");
@@ -169,9 +152,26 @@ function traceLine(trace: FoundTrace): string {
   const matched = trace.spanSets.reduce((sum, set) => sum + set.matched, 0);
   const count = `${String(matched)} ${matched === 1 ? "span matches" : "spans match"}`;
   const shown = escapeControls(root.slice(0, 200));
-  return `${start}  ${duration.padStart(8)}  ${id}  ${shown}  (${count})`;
+  const errors = Object.values(trace.serviceStats).reduce((sum, one) => sum + one.errorCount, 0);
+  const failed = errors === 0 ? "" : `${String(errors)} err`;
+  const column = paint("red", failed.padStart(7));
+  return `${start}  ${duration.padStart(8)} ${column}  ${id}  ${shown}  (${count})`;
 }
 
 function millis(ms: number): bigint {
   return BigInt(Math.round(ms)) * 1_000_000n;
+}
+
+/** Its spans that match, as many as the server shows. */
+function spanLines({ spanSets }: FoundTrace, paint: Paint): string[] {
+  return spanSets.flatMap(({ spans, matched }) => {
+    const lines = spans.map(({ spanID, name, durationNanos, attributes }) => {
+      const facts = attributes.map(({ key, value }) => `${key}=${String(Object.values(value)[0])}`);
+      const text = `${name.slice(0, 200)}  ${facts.join(" ").slice(0, 1000)}`.trimEnd();
+      const duration = durationText(durationNanos).padStart(8);
+      return `  ${spanID.padStart(16, "0")}  ${duration}  ${escapeControls(text)}`;
+    });
+    const more = matched - spans.length;
+    return more > 0 ? [...lines, paint("dim", `  and ${String(more)} more`)] : lines;
+  });
 }

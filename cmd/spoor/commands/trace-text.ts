@@ -10,6 +10,10 @@
  * Times stand left, so that long names and deep trees do not push them off the screen.
  */
 import { spanKindNames } from "#pkg/otlp/otlp.ts";
+import type { Paint } from "#cmd/spoor/paint.ts";
+import { detailLines } from "./span-details.ts";
+import { escapeControls } from "./escape.ts";
+import { durationText, timeText } from "./times.ts";
 import type { TraceTree, TreeNode } from "./trace-tree.ts";
 
 const barCells = 20;
@@ -18,30 +22,74 @@ const depthDrawnMax = 40;
 const nameCharsMax = 200;
 const statusError = 2;
 
+export interface TreeView {
+  traceId: string;
+  /** Attributes, events and links of each span, too. */
+  isVerbose: boolean;
+  /** Only spans that failed, and those above them. */
+  onlyErrors: boolean;
+  /** Deeper spans are only counted; 1 is the top. */
+  depthMax: number;
+  paint: Paint;
+}
+
 /** Lines of a trace, without line ends. */
-export function* traceLines(tree: TraceTree, traceId: string): Generator<string> {
+export function* traceLines(tree: TraceTree, view: TreeView): Generator<string> {
   const { spanCount, services, start, end } = tree;
+  const { traceId, isVerbose, onlyErrors, depthMax, paint } = view;
   const parts = [countText(spanCount, "span"), countText(services.size, "service")];
   parts.push(durationText(end - start));
   if (start > 0n) parts.push(timeText(start));
-  yield `trace ${traceId}: ${parts.join(", ")}`;
+  yield paint("bold", `trace ${traceId}: ${parts.join(", ")}`);
   yield "";
+  const shown = onlyErrors ? leadingToErrors(tree.tops) : undefined;
+  const isShown = (node: TreeNode): boolean => shown === undefined || shown.has(node);
+  let hidden = 0;
   // For each depth whether that ancestor has siblings below it: then a line goes on.
   const goesOn: boolean[] = [];
-  for (const [node, depth, isLast] of walkWithLast(tree.tops)) {
+  for (const [node, depth, isLast] of walkWithLast(tree.tops, isShown)) {
+    if (depth >= depthMax) {
+      hidden++;
+      continue;
+    }
     if (depth < depthDrawnMax) {
       goesOn.length = depth;
       goesOn.push(!isLast);
     }
-    yield `${timesText(tree, node)}  ${branchText(goesOn, depth, isLast)}${spanText(node)}`;
+    const text = spanText(node);
+    const painted = isError(node) ? paint("red", text) : text;
+    yield `${timesText(tree, node)}  ${branchText(goesOn, depth, isLast)}${painted}`;
+    if (isVerbose) for (const line of detailLines(node)) yield paint("dim", indent + line);
   }
+  if (hidden > 0) yield paint("dim", `${indent}(${countText(hidden, "deeper span")} not shown)`);
+  if (shown?.size === 0) yield "no span failed";
+}
+
+/** Where the tree begins, right of the times. */
+const indent = " ".repeat(42);
+
+function isError({ span }: TreeNode): boolean {
+  return span.status.code === statusError;
+}
+
+/** Nodes that failed, and those above them. */
+function leadingToErrors(tops: readonly TreeNode[]): Set<TreeNode> {
+  const out = new Set<TreeNode>();
+  for (const [node] of walkWithLast(tops)) {
+    if (!isError(node)) continue;
+    for (let at: TreeNode | undefined = node; at !== undefined && !out.has(at); at = at.parent) {
+      out.add(at);
+    }
+  }
+  return out;
 }
 
 /** Depth-first, each node with its depth and whether it is the last of its siblings. */
 function* walkWithLast(
   tops: readonly TreeNode[],
+  isShown: (node: TreeNode) => boolean = () => true,
 ): Generator<[node: TreeNode, depth: number, isLast: boolean]> {
-  const stack: [siblings: readonly TreeNode[], index: number][] = [[tops, 0]];
+  const stack: [siblings: readonly TreeNode[], index: number][] = [[tops.filter(isShown), 0]];
   while (stack.length > 0) {
     const level = stack[stack.length - 1];
     const [siblings, index] = level;
@@ -52,7 +100,7 @@ function* walkWithLast(
     level[1]++;
     const node = siblings[index];
     yield [node, stack.length - 1, level[1] === siblings.length];
-    stack.push([node.children, 0]);
+    stack.push([node.children.filter(isShown), 0]);
   }
 }
 
@@ -123,31 +171,6 @@ function kindText(kind: number): string {
     : name.slice("SPAN_KIND_".length).toLowerCase();
 }
 
-/** Nanoseconds with up to three digits: `999ns`, `12.3µs`, `1.23s`; from a minute on `2m3s`. */
-export function durationText(nanos: bigint): string {
-  if (nanos < 1000n) return `${String(nanos)}ns`;
-  if (nanos < 1_000_000n) return `${threeDigits(nanos, 1000n)}µs`;
-  if (nanos < 1_000_000_000n) return `${threeDigits(nanos, 1_000_000n)}ms`;
-  if (nanos < 60_000_000_000n) return `${threeDigits(nanos, 1_000_000_000n)}s`;
-  const seconds = nanos / 1_000_000_000n;
-  const hours = seconds / 3600n;
-  const minutes = `${String((seconds / 60n) % 60n)}m${String(seconds % 60n)}s`;
-  return hours === 0n ? minutes : `${String(hours)}h${minutes}`;
-}
-
-/** Cut off, not rounded: 999.96 is not 1000. */
-function threeDigits(nanos: bigint, unit: bigint): string {
-  const whole = nanos / unit;
-  const scale = whole >= 100n ? 1n : whole >= 10n ? 10n : 100n;
-  return String(Number((nanos * scale) / unit) / Number(scale));
-}
-
-/** UTC; a time that no calendar has is shown as its number. */
-export function timeText(nanos: bigint): string {
-  const date = new Date(Number(nanos / 1_000_000n));
-  return Number.isNaN(date.getTime()) ? `${String(nanos)}ns since 1970` : date.toISOString();
-}
-
 function countText(count: number, noun: string): string {
   return `${String(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
@@ -155,15 +178,4 @@ function countText(count: number, noun: string): string {
 function shorten(text: string): string {
   const shown = text.length > nameCharsMax ? `${text.slice(0, nameCharsMax)}…` : text;
   return escapeControls(shown);
-}
-
-/**
- * Text that came from elsewhere, safe for a terminal: control characters (escape sequences, line
- * ends), invisible and direction-changing ones become `\u{..}`.
- */
-export function escapeControls(text: string): string {
-  return text.replaceAll(
-    /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
-    (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`,
-  );
 }

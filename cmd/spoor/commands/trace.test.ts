@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { runCli } from "#cmd/spoor/cli.ts";
+import { plain } from "#cmd/spoor/paint.ts";
 import { recordIo, type RecordedIo } from "#cmd/spoor/testing.ts";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -13,7 +14,9 @@ import { writeTraceData } from "#pkg/otlp/encode.ts";
 import { parseTraceJson } from "#pkg/otlp/json-decode.ts";
 import type { Span, TraceData } from "#pkg/otlp/otlp.ts";
 import { randomTraceData } from "#pkg/otlp/random-otlp.ts";
-import { durationText, escapeControls, traceLines } from "./trace-text.ts";
+import { escapeControls } from "./escape.ts";
+import { durationText } from "./times.ts";
+import { traceLines, type TreeView } from "./trace-text.ts";
 import { buildTraceTree, type TraceTree } from "./trace-tree.ts";
 import { decodeAnswer } from "./trace.ts";
 
@@ -85,8 +88,16 @@ function traceOf(sketches: SpanSketch[]): TraceData {
   };
 }
 
+const view: TreeView = {
+  traceId,
+  isVerbose: false,
+  onlyErrors: false,
+  depthMax: Number.POSITIVE_INFINITY,
+  paint: plain,
+};
+
 function linesOf(sketches: SpanSketch[]): string[] {
-  return [...traceLines(buildTraceTree(traceOf(sketches)), traceId)];
+  return [...traceLines(buildTraceTree(traceOf(sketches)), view)];
 }
 
 /** The text right of the times and bars. */
@@ -106,6 +117,68 @@ function answerOf(trace: TraceData, partial?: string): Uint8Array {
   }
   return writer.bytes();
 }
+
+describe("views of a tree", () => {
+  const failed = { code: 2, message: "no stock" };
+  const sketches: SpanSketch[] = [
+    { id: 1, name: "top" },
+    { id: 2, parent: 1, name: "fine" },
+    { id: 3, parent: 2, name: "below fine" },
+    { id: 4, parent: 1, name: "way down" },
+    { id: 5, parent: 4, name: "broken", status: failed },
+  ];
+  const shown = (trace: TraceData, some: Partial<TreeView>): string[] =>
+    [...traceLines(buildTraceTree(trace), { ...view, ...some })]
+      .slice(2)
+      .map((line) => line.slice(42).trimEnd());
+
+  test("only errors, and what is above them", () => {
+    expect(shown(traceOf(sketches), { onlyErrors: true })).toEqual([
+      "shop · top",
+      "└─ shop · way down",
+      "   └─ shop · broken  ERROR: no stock",
+    ]);
+    const lines = [
+      ...traceLines(buildTraceTree(traceOf([{ id: 1 }])), { ...view, onlyErrors: true }),
+    ];
+    expect(lines.at(-1)).toBe("no span failed");
+  });
+
+  test("down to a depth", () => {
+    expect(shown(traceOf(sketches), { depthMax: 2 })).toEqual([
+      "shop · top",
+      "├─ shop · fine",
+      "└─ shop · way down",
+      "(2 deeper spans not shown)",
+    ]);
+  });
+
+  test("attributes, events and links, safe for a terminal", () => {
+    const trace = traceOf([{ id: 1, name: "top" }]);
+    const [span] = trace.resourceSpans[0].scopeSpans[0].spans;
+    span.attributes = [
+      { key: "user\u001b", value: { kind: "string", value: "a\nb" } },
+      { key: "n", value: { kind: "int", value: 5n } },
+      { key: "list", value: { kind: "array", values: [{ kind: "bool", value: true }] } },
+    ];
+    span.events = [
+      {
+        timeUnixNano: startNanos + 2n * ms,
+        name: "exception",
+        attributes: [{ key: "exception.type", value: { kind: "string", value: "Timeout" } }],
+        droppedAttributesCount: 0,
+      },
+    ];
+    expect(shown(trace, { isVerbose: true })).toEqual([
+      "shop · top",
+      "  user\\u{1b} = a\\u{a}b",
+      "  n = 5",
+      '  list = {"arrayValue":{"values":[{"boolValue":true}]}}',
+      "  event +2ms exception",
+      "    exception.type = Timeout",
+    ]);
+  });
+});
 
 interface Run {
   exitCode: number;
@@ -283,7 +356,7 @@ describe("spoor trace", () => {
       [["0".repeat(33)], "is not a trace id"],
       [["a", "b"], 'unexpected argument "b"'],
       [["a", "--endpoint", "ftp://x"], "--endpoint"],
-      [["a", "--endpoint", "localhost:3200"], "--endpoint"],
+      [["a", "--depth", "0"], "--depth"],
       [["a", "--tenant", "_x"], '"_x" is not a tenant'],
       [["a", "--jsn"], "unknown flag --jsn; did you mean --json?"],
       [["a", "--json=1"], "--json takes no value"],
@@ -430,7 +503,7 @@ describe("the tree", () => {
     fc.assert(
       fc.property(randomTraceData, (trace) => {
         const tree = buildTraceTree(trace);
-        const lines = [...traceLines(tree, traceId)];
+        const lines = [...traceLines(tree, view)];
         expect(lines).toHaveLength(tree.spanCount + 2);
         for (const line of lines) expect(line).not.toMatch(/\p{Cc}/u);
       }),

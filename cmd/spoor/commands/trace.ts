@@ -4,10 +4,19 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
 import type { TraceData } from "#pkg/otlp/otlp.ts";
-import { parseArgs, usageError, type CommandHelp } from "#cmd/spoor/flags.ts";
+import {
+  type CommandHelp,
+  flagText,
+  parseArgs,
+  type ParsedArgs,
+  usageError,
+} from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
+import { paintOf } from "#cmd/spoor/paint.ts";
 import { apiFlags, type ApiPlace, getFromApi, placeOfApi } from "./query-api.ts";
-import { escapeControls, traceLines } from "./trace-text.ts";
+import { escapeControls } from "./escape.ts";
+import { traceLines, type TreeView } from "./trace-text.ts";
+import { parseTraceIdText } from "./trace-id.ts";
 import { buildTraceTree } from "./trace-tree.ts";
 
 const answerBytesMax = 512 * 1024 * 1024;
@@ -16,7 +25,13 @@ const linesPerWrite = 1000;
 export const traceHelp: CommandHelp = {
   usage: "spoor trace ID [flags]",
   about: "Shows a trace as a tree. ID is up to 32 hex digits; leading zeros may be left out.",
-  flags: [{ name: "--json", help: "print the trace as OTLP/JSON" }, ...apiFlags],
+  flags: [
+    { name: "--verbose", short: "-v", help: "also print attributes, events and links of spans" },
+    { name: "--errors", help: "only spans that failed, and those above them" },
+    { name: "--depth", value: "N", help: "spans down to this depth; 1 is the top" },
+    { name: "--json", help: "print the trace as OTLP/JSON" },
+    ...apiFlags,
+  ],
 };
 
 export async function traceCommand(args: string[], io: CommandIo): Promise<number> {
@@ -24,11 +39,9 @@ export async function traceCommand(args: string[], io: CommandIo): Promise<numbe
   const [id, extra] = parsed.positionals;
   if (id === undefined) throw usageError("trace: the id is missing: spoor trace ID");
   if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
-  if (!/^[0-9a-f]{1,32}$/i.test(id)) {
-    throw usageError(`${JSON.stringify(id)} is not a trace id: 1 to 32 hex digits`);
-  }
-  const traceId = id.toLowerCase().padStart(32, "0");
+  const traceId = Buffer.from(parseTraceIdText(id)).toString("hex");
   const place = placeOfApi(parsed);
+  const view = treeView(parsed, traceId, io);
   const answer = await fetchTrace(place, traceId);
   if (answer.isPartial) {
     const why = answer.message === "" ? "" : `: ${escapeControls(answer.message)}`;
@@ -36,7 +49,7 @@ export async function traceCommand(args: string[], io: CommandIo): Promise<numbe
   }
   if (answer.trace.resourceSpans.length === 0) throw notFound(place.endpoint, traceId);
   if (parsed.flags.has("--json")) await printJson(answer.trace, io);
-  else await printTree(answer.trace, traceId, io);
+  else await printTree(answer.trace, view, io);
   return 0;
 }
 
@@ -44,9 +57,23 @@ async function printJson(trace: TraceData, io: CommandIo): Promise<void> {
   await io.out(`${formatTraceJson(trace, { dialect: "otlp", key: "resourceSpans" })}\n`);
 }
 
-async function printTree(trace: TraceData, traceId: string, io: CommandIo): Promise<void> {
+function treeView(parsed: ParsedArgs, traceId: string, io: CommandIo): TreeView {
+  const depth = flagText(parsed, "--depth");
+  if (depth !== undefined && !/^[1-9]\d{0,8}$/.test(depth)) {
+    throw usageError(`--depth ${JSON.stringify(depth)} is not a number from 1 on`);
+  }
+  return {
+    traceId,
+    isVerbose: parsed.flags.has("--verbose"),
+    onlyErrors: parsed.flags.has("--errors"),
+    depthMax: depth === undefined ? Number.POSITIVE_INFINITY : Number(depth),
+    paint: paintOf(io),
+  };
+}
+
+async function printTree(trace: TraceData, view: TreeView, io: CommandIo): Promise<void> {
   let lines: string[] = [];
-  for (const line of traceLines(buildTraceTree(trace), traceId)) {
+  for (const line of traceLines(buildTraceTree(trace), view)) {
     if (lines.push(line) < linesPerWrite) continue;
     await io.out(`${lines.join("\n")}\n`);
     lines = [];

@@ -15,7 +15,7 @@ import { stopOnSignal } from "#cmd/spoor/stop-signal.ts";
 import { verifyMetrics, type VerifyMetrics } from "#cmd/spoor/verify/metrics.ts";
 import { type FailedCheck, Verifier } from "#cmd/spoor/verify/verifier.ts";
 import { placeOfApi } from "./query-api.ts";
-import { escapeControls } from "./trace-text.ts";
+import { escapeControls } from "./escape.ts";
 
 export const verifyHelp: CommandHelp = {
   usage: "spoor verify [flags]",
@@ -64,6 +64,10 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
   const checker = { place, clock, signal };
   const verifier = new Verifier({ seed, sender, checker, clock, metrics, onFailure });
   const server = metricsAt && (await serveMetrics(metrics, metricsAt, io));
+  const progress = setInterval(
+    () => io.err(progressText(verifier, io.isTerminal)),
+    io.isTerminal ? 1000 : progressMs,
+  );
   try {
     await io.out(`verifying with seed ${seed}\n`);
     await runFor({ durationMs, intervalMs, signal }, verifier);
@@ -71,6 +75,8 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
     await sleepUnless(signal, verifier.settlingMs);
     if (!signal.aborted) await verifier.runLast();
   } finally {
+    clearInterval(progress);
+    if (io.isTerminal) io.err("\n");
     stop.release();
     sender.close();
     server?.closeAllConnections();
@@ -82,6 +88,18 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
       `${checkCount} checks, ${failureCount} failed\n`,
   );
   return failureCount === 0 && checkCount > 0 ? 0 : 1;
+}
+
+/** How often there is a line of progress where it is no terminal. */
+const progressMs = 60_000;
+
+/** On a terminal a line that the next one replaces. */
+function progressText(verifier: Verifier, isTerminal: boolean): string {
+  const { writtenCount, checkCount, failureCount, pendingCount } = verifier;
+  const text =
+    `${writtenCount} traces written, ${checkCount} checks, ${failureCount} failed, ` +
+    `${pendingCount} traces waiting for their next check`;
+  return isTerminal ? `\r${text}` : `${text}\n`;
 }
 
 interface Pace {

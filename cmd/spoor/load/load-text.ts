@@ -1,5 +1,5 @@
 /** What `spoor load` prints. */
-import { escapeControls } from "#cmd/spoor/commands/trace-text.ts";
+import { escapeControls } from "#cmd/spoor/commands/escape.ts";
 import type { LoadCounts } from "./run-load.ts";
 
 export interface LoadSummary {

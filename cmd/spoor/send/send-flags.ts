@@ -1,6 +1,7 @@
 /** Flags of commands that send OTLP. */
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
+import { parseEndpoint } from "#cmd/spoor/endpoint.ts";
 import { openGrpcSender } from "./grpc-sender.ts";
 import { openHttpSender } from "./http-sender.ts";
 import type { Sender } from "./sender.ts";
@@ -30,12 +31,7 @@ export function openSender(args: ParsedArgs, inFlightMax: number): Sender {
     throw usageError(`--protocol ${JSON.stringify(protocol)} is neither http nor grpc`);
   }
   const text = flagText(args, "--endpoint") ?? defaultEndpoints[protocol];
-  const endpoint = URL.parse(text);
-  if (endpoint === null || (endpoint.protocol !== "http:" && endpoint.protocol !== "https:")) {
-    throw usageError(
-      `--endpoint ${JSON.stringify(text)} is not like ${defaultEndpoints[protocol]}`,
-    );
-  }
+  const endpoint = parseEndpoint(text, "--endpoint", defaultEndpoints[protocol]);
   const tenant = flagText(args, "--tenant");
   if (tenant !== undefined && !isTenantName(tenant)) {
     throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);

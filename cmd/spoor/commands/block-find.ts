@@ -1,0 +1,76 @@
+/** `spoor block find TRACE`: which blocks of the table hold spans of a trace, and how many. */
+import { crc32 } from "node:zlib";
+import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
+import { bloomMayHold, bloomShard, traceIdHasher } from "#pkg/block/bloom.ts";
+import { openBlock } from "#pkg/block/reader.ts";
+import { findInRowGroups } from "#pkg/engine/row-group.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import type { BlockPlaces, PlacedBlock } from "./block-places.ts";
+
+export interface FoundIn {
+  block: string;
+  /** Spans of the trace in it. */
+  spans: number;
+}
+
+export interface FindOptions {
+  tenants: readonly string[];
+  /** 16 bytes. */
+  traceId: Uint8Array;
+  /** Called for a block that could not be read. */
+  onError: (block: string, error: SpoorError) => void;
+}
+
+/** The blocks that hold the trace. Those of other partitions are left out, then the bloom asked. */
+export async function* findBlocks(
+  places: BlockPlaces,
+  { tenants, traceId, onError }: FindOptions,
+): AsyncIterable<FoundIn> {
+  for (const tenant of tenants) {
+    for (const [path, file] of await places.files(tenant)) {
+      const name = `${tenant}/${path}`;
+      try {
+        const tags = parseBlockTags(file);
+        const { index, count } = tags.partition;
+        if (partitionOf(traceId, 0, count) !== index) continue;
+        const block = await places.block(name);
+        if (!(await mayHold(block, tags, traceId))) continue;
+        const spans = await countSpans(block, traceId);
+        if (spans > 0) yield { block: name, spans };
+      } catch (error) {
+        if (!(error instanceof SpoorError)) throw error;
+        onError(name, error);
+      }
+    }
+  }
+}
+
+async function mayHold(
+  { store, key }: PlacedBlock,
+  { bloom }: BlockTags,
+  traceId: Uint8Array,
+): Promise<boolean> {
+  const shard = bloomShard(bloom, traceId, traceIdHasher);
+  const sizeBytes = bloom.bitsPerShard / 8;
+  const start = bloom.offset + shard * sizeBytes;
+  const bytes = await store.getRange(key, start, start + sizeBytes);
+  if (crc32(bytes) !== bloom.crcs[shard]) {
+    throw new SpoorError("Corrupt", `block ${key}: bloom shard ${shard} has a wrong checksum`);
+  }
+  return bloomMayHold(bloom, bytes, traceId, traceIdHasher);
+}
+
+async function countSpans({ store, key }: PlacedBlock, traceId: Uint8Array): Promise<number> {
+  const { sizeBytes } = await store.head(key);
+  const reader = await openBlock({ store, key, sizeBytes });
+  try {
+    const found = await findInRowGroups(reader, undefined, traceId);
+    if (found === undefined) return 0;
+    const scopes = decodeTraceData(found).resourceSpans.flatMap(({ scopeSpans }) => scopeSpans);
+    return scopes.reduce((sum, { spans }) => sum + spans.length, 0);
+  } finally {
+    reader.close();
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * `spoor tags`, `spoor values` and `spoor services`: which names there are to ask for, and which
+ * values, from a running Spoor (or Tempo).
+ */
+import { z } from "zod";
+import { type Clock, systemClock } from "#pkg/clock/clock.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import {
+  type CommandHelp,
+  type FlagSpec,
+  flagText,
+  parseArgs,
+  type ParsedArgs,
+  usageError,
+} from "#cmd/spoor/flags.ts";
+import type { CommandIo } from "#cmd/spoor/io.ts";
+import { escapeControls } from "./escape.ts";
+import { apiFlags, getFromApi, placeOfApi } from "./query-api.ts";
+import { rangeFlags, rangeOf } from "./range-flags.ts";
+
+const answerBytesMax = 64 * 1024 * 1024;
+
+const sharedFlags: readonly FlagSpec[] = [
+  ...rangeFlags,
+  { name: "--limit", value: "N", help: "how many at most" },
+  { name: "--json", help: "print the server's answer as it is" },
+  ...apiFlags,
+];
+const filterFlag: FlagSpec = {
+  name: "--query",
+  value: "TRACEQL",
+  help: "only of spans that match, e.g. '{ status = error }'",
+};
+
+export const tagsHelp: CommandHelp = {
+  usage: "spoor tags [flags]",
+  about: "Lists the names of attributes that queries can ask for, most frequent first.",
+  flags: [{ name: "--scope", value: "SCOPE", help: "only span, resource, ..." }, ...sharedFlags],
+};
+
+export const valuesHelp: CommandHelp = {
+  usage: "spoor values NAME [flags]",
+  about: "Lists values of an attribute, most frequent first: spoor values resource.service.name",
+  flags: [filterFlag, ...sharedFlags],
+};
+
+export const servicesHelp: CommandHelp = {
+  usage: "spoor services [flags]",
+  about: "Lists the names of services, most frequent first.",
+  flags: [filterFlag, ...sharedFlags],
+};
+
+export async function tagsCommand(
+  args: string[],
+  io: CommandIo,
+  clock: Clock = systemClock,
+): Promise<number> {
+  const parsed = parseArgs(args, tagsHelp.flags);
+  noPositionals(parsed.positionals);
+  const scope = flagText(parsed, "--scope");
+  const json = await get(parsed, clock, {
+    path: "api/v2/search/tags",
+    params: scope === undefined ? {} : { scope },
+  });
+  const answer = parse(json, scopesSchema);
+  const lines = answer.scopes.flatMap(({ name, tags }) =>
+    tags.map((tag) => (name === "intrinsic" ? tag : `${name}.${tag}`)),
+  );
+  await print(parsed, io, json, lines);
+  return 0;
+}
+
+export async function valuesCommand(
+  args: string[],
+  io: CommandIo,
+  clock: Clock = systemClock,
+): Promise<number> {
+  const parsed = parseArgs(args, valuesHelp.flags);
+  const [name, ...rest] = parsed.positionals;
+  if (name === undefined) throw usageError("values: of which attribute? spoor values NAME");
+  noPositionals(rest);
+  return await printValues(parsed, io, { name, clock });
+}
+
+export async function servicesCommand(
+  args: string[],
+  io: CommandIo,
+  clock: Clock = systemClock,
+): Promise<number> {
+  const parsed = parseArgs(args, servicesHelp.flags);
+  noPositionals(parsed.positionals);
+  return await printValues(parsed, io, { name: "resource.service.name", clock });
+}
+
+function noPositionals([extra]: readonly string[]): void {
+  if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
+}
+
+async function printValues(
+  parsed: ParsedArgs,
+  io: CommandIo,
+  { name, clock }: { name: string; clock: Clock },
+): Promise<number> {
+  const q = flagText(parsed, "--query");
+  const json = await get(parsed, clock, {
+    path: `api/v2/search/tag/${encodeURIComponent(name)}/values`,
+    params: q === undefined ? {} : { q },
+  });
+  const { tagValues } = parse(json, valuesSchema);
+  const texts = tagValues.map(({ value }) => value);
+  await print(parsed, io, json, texts);
+  return 0;
+}
+
+const scopesSchema = z.object({
+  scopes: z
+    .array(z.object({ name: z.string(), tags: z.array(z.string()).default([]) }))
+    .default([]),
+});
+const valuesSchema = z.object({
+  tagValues: z.array(z.object({ type: z.string(), value: z.string() })).default([]),
+});
+
+async function get(
+  parsed: ParsedArgs,
+  clock: Clock,
+  { path, params }: { path: string; params: Record<string, string> },
+): Promise<string> {
+  const place = placeOfApi(parsed);
+  const limit = flagText(parsed, "--limit");
+  if (limit !== undefined && !/^[1-9]\d{0,8}$/.test(limit)) {
+    throw usageError(`--limit ${JSON.stringify(limit)} is not a number from 1 on`);
+  }
+  const all = new URLSearchParams({ ...params, ...rangeOf(parsed, clock) });
+  if (limit !== undefined) all.set("limit", limit);
+  const answer = await getFromApi(place, new URL(`${path}?${all.toString()}`, place.endpoint), {
+    accept: "application/json",
+    acceptPattern: /^application\/json\b/,
+    bytesMax: answerBytesMax,
+  });
+  if (answer === undefined) {
+    throw new SpoorError("NotFound", `there is no query API at ${place.endpoint.href}`);
+  }
+  return Buffer.from(answer.body).toString("utf8");
+}
+
+function parse<T>(json: string, schema: z.ZodType<T>): T {
+  try {
+    return schema.parse(JSON.parse(json));
+  } catch (cause) {
+    throw new SpoorError("InvalidInput", "the answer is no list of tags", { cause });
+  }
+}
+
+async function print(
+  parsed: ParsedArgs,
+  io: CommandIo,
+  json: string,
+  lines: readonly string[],
+): Promise<void> {
+  if (parsed.flags.has("--json")) await io.out(`${json}\n`);
+  else if (lines.length === 0) io.err("nothing in the range\n");
+  else await io.out(lines.map((line) => `${escapeControls(line)}\n`).join(""));
+}
