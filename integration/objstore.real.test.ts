@@ -33,6 +33,9 @@ afterAll(async () => {
 describe("buckets of real servers", () => {
   const next = (): string => `contract-${++buckets}`;
   describeObjectStore("MinIO", async () => openS3Store(await makeS3Bucket(minio, next())));
+  describeObjectStore("MinIO without checksums", async () =>
+    openS3Store({ ...(await makeS3Bucket(minio, next())), checksums: "when_required" }),
+  );
   describeObjectStore("GCS emulator", async () => openGcsStore(await makeGcsBucket(gcs, next())));
 });
 

@@ -5,13 +5,8 @@
  * In each block the rare attributes stand in rest lists, so a column alone counts too little; and
  * the folder holds files that no commit names, so its files count too much.
  */
-import type { ColumnType, ScalarType } from "#pkg/columns/schema.ts";
-import {
-  attributeColumnName,
-  columnType,
-  fixedColumns,
-  parseAttributeColumn,
-} from "#pkg/columns/schema.ts";
+import type { ColumnType } from "#pkg/columns/schema.ts";
+import { columnType, fixedColumns, parseAttributeColumn } from "#pkg/columns/schema.ts";
 
 export interface SqlTable {
   /** Where DuckDB finds the files of a snapshot of the table: paths or URLs. */
@@ -44,9 +39,9 @@ const restValue = `CREATE OR REPLACE MACRO spoor_rest(keys, items, key) AS spoor
   items[nullif(len(keys) + 1 - list_position(list_reverse(keys), key), len(keys) + 1)]);`;
 
 /**
- * Returns the statements. `spans` is the view; `span_attribute(spans, key)`, `resource_attribute` and
- * `scope_attribute` are an attribute's value as text, NULL if the span has none. The first argument
- * is the view's name or alias in the query.
+ * Returns the statements. `spans` is the view; `span_attribute(spans, key)`, `resource_attribute`
+ * and `scope_attribute` are an attribute's value as text, NULL if the span has none. The first
+ * argument is the view's name or alias in the query.
  */
 export function duckdbStatements({ files, columns }: SqlTable): string {
   const names = [...new Set([...Object.keys(fixedColumns), ...columns])];
@@ -54,11 +49,11 @@ export function duckdbStatements({ files, columns }: SqlTable): string {
   // All columns of the table are there, whatever columns the files have.
   const typed = known.map((name) => `CAST(NULL AS ${duckTypes[columnType(name)!]}) AS ${id(name)}`);
   const none = `SELECT ${typed.join(", ")} WHERE false`;
-  const list = files.map(text).join(",\n  ");
+  const list = `[\n  ${files.map(text).join(",\n  ")}\n]`;
   const all =
     files.length === 0
       ? none
-      : `${none}\nUNION ALL BY NAME SELECT * FROM read_parquet([\n  ${list}\n], union_by_name = true)`;
+      : `${none}\nUNION ALL BY NAME SELECT * FROM read_parquet(${list}, union_by_name = true)`;
   return [
     `CREATE OR REPLACE VIEW spans AS ${all};`,
     restText,
@@ -71,16 +66,14 @@ export function duckdbStatements({ files, columns }: SqlTable): string {
 }
 
 function attributeMacro(scope: "span" | "resource" | "scope", columns: readonly string[]): string {
-  const keys = new Map<string, ScalarType[]>();
+  const namesOf = new Map<string, string[]>();
   for (const name of columns) {
     const attribute = parseAttributeColumn(name);
     if (attribute?.scope !== scope) continue;
-    keys.set(attribute.key, [...(keys.get(attribute.key) ?? []), attribute.type]);
+    namesOf.set(attribute.key, [...(namesOf.get(attribute.key) ?? []), name]);
   }
-  const cases = [...keys].map(([key, types]) => {
-    const values = types.map((type) => {
-      return `CAST(s.${id(attributeColumnName(scope as "span" | "resource", key, type))} AS VARCHAR)`;
-    });
+  const cases = [...namesOf].map(([key, names]) => {
+    const values = names.map((name) => `CAST(s.${id(name)} AS VARCHAR)`);
     return `  WHEN ${text(key)} THEN coalesce(${values.join(", ")})`;
   });
   const column = cases.length === 0 ? "" : `,\n  CASE key\n${cases.join("\n")} END`;

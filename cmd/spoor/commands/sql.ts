@@ -15,8 +15,8 @@ const ownConfigFlags = ["--config", "--data-dir"];
 export const sqlHelp: CommandHelp = {
   usage: "spoor sql [flags]",
   about:
-    "prints statements for DuckDB: a view `spans` of the files that the tenant's table names now,\n" +
-    "and span_attribute(spans, key), resource_attribute, scope_attribute, which find an\n" +
+    "prints statements for DuckDB: a view `spans` of the files that the table names now, and\n" +
+    "span_attribute(spans, key), resource_attribute, scope_attribute, which find an\n" +
     "attribute in its column or, where it is rare, in the rest lists; the values are texts",
   flags: [
     ...configFlags.filter(({ name }) => ownConfigFlags.includes(name)),
