@@ -69,6 +69,16 @@ describe("a second client", () => {
     }
   });
 
+  test("MinIO stands the probe without checksums, and deletes many by Content-MD5", async () => {
+    const options = await makeS3Bucket(minio, "unchecked");
+    const store = openS3Store({ ...options, checksums: "when_required" });
+    await probeStore(store, { clock: systemClock, clockSkewMaxMs: 60_000 });
+    const keys = Array.from({ length: 1200 }, (_, i) => `t/${i}`);
+    await Promise.all(keys.map((key) => store.put(key, new Uint8Array(1))));
+    await store.deleteMany(keys);
+    expect(await Array.fromAsync(store.list(""))).toEqual([]);
+  });
+
   test("both servers stand the probe", async () => {
     const stores = [
       openS3Store(await makeS3Bucket(minio, "probe")),

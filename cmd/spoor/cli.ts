@@ -58,6 +58,12 @@ const commands: readonly CommandRow[] = [
     help: async () => (await import("#cmd/spoor/commands/block.ts")).blockHelp,
   },
   {
+    name: "sql",
+    summary: "print SQL with which DuckDB reads the stored spans",
+    load: async () => (await import("#cmd/spoor/commands/sql.ts")).sqlCommand,
+    help: async () => (await import("#cmd/spoor/commands/sql.ts")).sqlHelp,
+  },
+  {
     name: "quarantine",
     summary: "list and put back spans that could not become blocks",
     load: async () => (await import("#cmd/spoor/commands/quarantine.ts")).quarantineCommand,

@@ -111,8 +111,6 @@ function summaryOf(span: Span): SpanSummary {
 }
 
 function serviceOf({ attributes }: Resource): string {
-  for (const { key, value } of attributes) {
-    if (key === "service.name" && value.kind === "string") return value.value;
-  }
-  return "";
+  const first = attributes.find(({ key }) => key === "service.name");
+  return first?.value.kind === "string" ? first.value.value : "";
 }

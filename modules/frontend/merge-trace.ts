@@ -92,13 +92,11 @@ function emptyResource(): ResourceSpans {
 }
 
 /**
- * By key, then by kind of value: heads and blocks hand them over in different orders. Values of one
- * key and kind keep their order, which both preserve.
+ * By key: heads and blocks hand them over in different orders. Values of one key keep their order,
+ * which both preserve: the last one counts.
  */
 function sortedAttributes(attributes: readonly KeyValue[]): KeyValue[] {
-  return [...attributes].sort(
-    (a, b) => compareText(a.key, b.key) || compareText(a.value.kind, b.value.kind),
-  );
+  return [...attributes].sort((a, b) => compareText(a.key, b.key));
 }
 
 /** Protobuf bytes as text: equal exactly for equal content. */

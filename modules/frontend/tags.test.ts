@@ -52,8 +52,24 @@ function wholeSpans(data: TraceData): WholeSpan[] {
   );
 }
 
-/** Every list of attributes of a scope that a span has: one per event, one per link. */
-function listsOf({ resource, scope, span }: WholeSpan, of: TagScope): (readonly KeyValue[])[] {
+/**
+ * Every list of attributes of a scope that a span has: one per event, one per link. Of a key that a
+ * list has more than once the last value counts; of a service name also the first, as it is shown.
+ */
+function listsOf(whole: WholeSpan, of: TagScope): (readonly KeyValue[])[] {
+  return allListsOf(whole, of).map((list) =>
+    list.filter(({ key, value }, i) => {
+      const isFirstName =
+        of === "resource" &&
+        key === "service.name" &&
+        value.kind === "string" &&
+        list.findIndex((one) => one.key === key) === i;
+      return isFirstName || list.findLastIndex((one) => one.key === key) === i;
+    }),
+  );
+}
+
+function allListsOf({ resource, scope, span }: WholeSpan, of: TagScope): (readonly KeyValue[])[] {
   switch (of) {
     case "resource":
       return [resource.attributes];

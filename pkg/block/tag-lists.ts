@@ -47,11 +47,14 @@ interface ListAttribute {
 }
 
 /**
- * The attributes of one entry of a dictionary of lists; undefined if it is not what
- * `formatAttributesJson` writes.
+ * The attributes of one entry of a dictionary of lists, the last of each key; undefined if it is
+ * not what `formatAttributesJson` writes.
  */
 export function listAttributes(dictionary: ByteValues, code: number): ListAttribute[] | undefined {
-  return parseList(valueText(dictionary, code))?.map(({ key, value }) => {
+  const list = parseList(valueText(dictionary, code));
+  if (list === undefined) return undefined;
+  const last = new Map(list.map(({ key, value }) => [key, value]));
+  return [...last].map(([key, value]) => {
     const [type, text] = typedText(value);
     return { key, type, text };
   });

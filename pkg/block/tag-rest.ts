@@ -1,6 +1,11 @@
 // HOT: runs per attribute in the rest lists at each cut; measured by `npm run bench` (cut).
 /** Tag index entries for attributes that have no column: the rest lists of one scope. */
-import { type ColumnBatch, type DictColumn, valueText } from "#pkg/columns/columns.ts";
+import {
+  type ColumnBatch,
+  type DictColumn,
+  type ListColumn,
+  valueText,
+} from "#pkg/columns/columns.ts";
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
 import { comparing, mostFrequent, type TagEntry, type TagType } from "./tag-index.ts";
 
@@ -19,19 +24,31 @@ export function restCounts(batch: ColumnBatch, scope: string): Draft[] {
   if (keys?.kind !== "list" || keys.child.kind !== "dict") return [];
   if (values?.kind !== "list" || values.child.kind !== "dict") return [];
   const keyDictionary = keys.child.dictionary;
-  const byKey = countPairs(keys.child, values.child);
+  const byKey = countPairs(batch.rows, keys, values.child);
   return [...byKey].flatMap(([key, counts]) =>
     draftKey(`${scope}.${valueText(keyDictionary, key)}`, counts, values.child as DictColumn),
   );
 }
 
-/** Key code -> value code -> how often. */
-function countPairs(keys: DictColumn, values: DictColumn): Map<number, Map<number, number>> {
+/** Key code -> value code -> how often. Of a key that a row has more than once the last counts. */
+function countPairs(
+  rows: number,
+  { offsets, child: keys }: ListColumn,
+  values: DictColumn,
+): Map<number, Map<number, number>> {
+  const { codes, dictionary } = keys as DictColumn;
   const width = values.dictionary.length;
   const counts = new Map<number, number>();
-  for (let i = 0; i < keys.codes.length; i++) {
-    const pair = keys.codes[i] * width + values.codes[i];
-    counts.set(pair, (counts.get(pair) ?? 0) + 1);
+  // By key: the last row that had it, from 1 on.
+  const seen = new Uint32Array(dictionary.length);
+  for (let row = 0; row < rows; row++) {
+    for (let i = offsets[row + 1] - 1; i >= offsets[row]; i--) {
+      const key = codes[i];
+      if (seen[key] === row + 1) continue;
+      seen[key] = row + 1;
+      const pair = key * width + values.codes[i];
+      counts.set(pair, (counts.get(pair) ?? 0) + 1);
+    }
   }
   const byKey = new Map<number, Map<number, number>>();
   for (const [pair, count] of counts) {

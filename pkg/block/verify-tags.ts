@@ -20,6 +20,12 @@ interface Truth {
   type: TagType;
   rows: number;
   counts: Map<string, number>;
+  /**
+   * With values that are followed by another one of the same key in the same span: blocks of older
+   * versions count them too.
+   */
+  allRows: number;
+  allCounts: Map<string, number>;
 }
 
 /** Checks the tag index of a row group against its rows. */
@@ -37,7 +43,7 @@ export function checkTags(
   for (const [name, truth] of truths) {
     const entry = entries.get(name);
     if (entry !== undefined) checkEntry(entry, truth, place, findings);
-    else if (!index.truncated) {
+    else if (!index.truncated && truth.rows > 0) {
       findings.add("tag_index", place, `key ${truth.key} of type ${truth.type} is missing`);
     }
   }
@@ -54,15 +60,19 @@ function entryName({ type, key }: { type: TagType; key: string }): string {
 function checkEntry(entry: TagEntry, truth: Truth, place: string, findings: Findings): void {
   const at = `${place}, key ${entry.key} (${entry.type})`;
   const fail = (message: string): void => findings.add("tag_index", at, message);
-  if (entry.rows !== truth.rows) fail(`it says ${entry.rows} rows, ${truth.rows} have it`);
+  const isOlder = entry.rows !== truth.rows && entry.rows === truth.allRows;
+  const counts = isOlder ? truth.allCounts : truth.counts;
+  if (entry.rows !== truth.rows && !isOlder) {
+    fail(`it says ${entry.rows} rows, ${truth.rows} have it`);
+  }
   for (const [text, rows] of entry.values) {
-    const found = truth.counts.get(text) ?? 0;
+    const found = counts.get(text) ?? 0;
     const isRight = entry.truncated ? rows <= found && rows > 0 : rows === found;
     if (!isRight) fail(`it says ${rows} rows with ${shown(text)}, ${found} have it`);
   }
   if (entry.type === "other") return;
   const values = new TagValues(entry);
-  for (const text of truth.counts.keys()) {
+  for (const text of counts.keys()) {
     if (!values.mayHold(text)) fail(`value ${shown(text)} is missing`);
     if (!isInRange(entry, text)) fail(`value ${text} is outside ${entry.min} to ${entry.max}`);
   }
@@ -86,15 +96,18 @@ function shown(text: string): string {
 
 function countTags(batch: ColumnBatch, covers: readonly ItemScope[]): Map<string, Truth> {
   const truths = new Map<string, Truth>();
-  const count = (key: string, value: AnyValue | undefined): void => {
+  const count = (key: string, value: AnyValue | undefined, isLast = true): void => {
     if (value === undefined) return;
     const [type, text] = typed(value);
     const name = entryName({ type, key });
     let truth = truths.get(name);
     if (truth === undefined) {
-      truth = { key, type, rows: 0, counts: new Map() };
+      truth = { key, type, rows: 0, counts: new Map(), allRows: 0, allCounts: new Map() };
       truths.set(name, truth);
     }
+    truth.allRows++;
+    truth.allCounts.set(text, (truth.allCounts.get(text) ?? 0) + 1);
+    if (!isLast) return;
     truth.rows++;
     truth.counts.set(text, (truth.counts.get(text) ?? 0) + 1);
   };
@@ -109,26 +122,36 @@ function countTags(batch: ColumnBatch, covers: readonly ItemScope[]): Map<string
     const keys = columnOf(batch, `${scope}_rest_key`, "list");
     const values = columnOf(batch, `${scope}_rest_value`, "list");
     if (keys?.child.kind !== "dict" || values?.child.kind !== "dict") continue;
-    for (let i = 0; i < keys.child.codes.length; i++) {
-      const key = valueText(keys.child.dictionary, keys.child.codes[i]);
-      const text = valueText(values.child.dictionary, values.child.codes[i]);
-      count(`${scope}.${key}`, parseRestValue(text));
+    for (let row = 0; row < batch.rows; row++) {
+      const seen = new Set<string>();
+      for (let i = keys.offsets[row + 1] - 1; i >= keys.offsets[row]; i--) {
+        const key = valueText(keys.child.dictionary, keys.child.codes[i]);
+        const text = valueText(values.child.dictionary, values.child.codes[i]);
+        count(`${scope}.${key}`, parseRestValue(text), !seen.has(key));
+        seen.add(key);
+      }
     }
   }
   for (const scope of covers) {
-    for (const { key, value } of itemAttributes(batch, scope)) count(`${scope}.${key}`, value);
+    for (const list of itemAttributes(batch, scope)) {
+      const seen = new Set<string>();
+      for (const { key, value } of list.toReversed()) {
+        count(`${scope}.${key}`, value, !seen.has(key));
+        seen.add(key);
+      }
+    }
   }
   return truths;
 }
 
 /** The attributes of every event, or of every link. */
-function* itemAttributes(batch: ColumnBatch, scope: ItemScope): Iterable<KeyValue> {
+function* itemAttributes(batch: ColumnBatch, scope: ItemScope): Iterable<KeyValue[]> {
   const lists = columnOf(batch, `${scope}_attributes`, "list");
   if (lists?.child.kind !== "dict") return;
   const { codes, dictionary } = lists.child;
   const known: KeyValue[][] = [];
   for (const code of codes) {
-    yield* (known[code] ??= parsedAttributes(valueText(dictionary, code)));
+    yield (known[code] ??= parsedAttributes(valueText(dictionary, code)));
   }
 }
 

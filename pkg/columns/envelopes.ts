@@ -182,13 +182,14 @@ export class EnvelopeColumns {
 /** Attributes without a column: those that cannot have one and those that were not chosen. */
 function restOf(envelope: Envelope, chosen: ReadonlySet<string> | undefined): KeyValue[] {
   if (chosen === undefined) return envelope.resourceRest;
-  const rest = [...envelope.resourceRest];
+  const unchosen: KeyValue[] = [];
   for (const [name, value] of envelope.scalars) {
     if (chosen.has(name)) continue;
     const key = /^resource\.(.*?)(?::int|:double|:bool)?$/.exec(name)![1];
-    rest.push({ key, value });
+    unchosen.push({ key, value });
   }
-  return rest;
+  // A first service name comes before its others.
+  return [...unchosen, ...envelope.resourceRest];
 }
 
 function decodeEnvelopes(data: HeadData): Envelope[] {
@@ -241,14 +242,20 @@ function splitAttributes(attributes: readonly KeyValue[]): {
 } {
   const scalars = new Map<string, AnyValue>();
   const resourceRest: KeyValue[] = [];
+  const counts = new Map<string, number>();
+  for (const { key } of attributes) counts.set(key, (counts.get(key) ?? 0) + 1);
+  const seen = new Set<string>();
   for (const attribute of attributes) {
-    const type = scalarTypes[attribute.value.kind];
-    const name =
-      type !== undefined && columnKeyPattern.test(attribute.key)
-        ? attributeColumnName("resource", attribute.key, type)
-        : undefined;
-    if (name === undefined || scalars.has(name)) resourceRest.push(attribute);
-    else scalars.set(name, attribute.value);
+    const { key, value } = attribute;
+    const type = scalarTypes[value.kind];
+    // A key that comes more than once stays together, in order: the last value counts. But a first
+    // service name stays in its column, which all answers show.
+    const isService = key === "service.name" && type === "string" && !seen.has(key);
+    seen.add(key);
+    const mayBeColumn = counts.get(key) === 1 || isService;
+    if (type !== undefined && mayBeColumn && columnKeyPattern.test(key)) {
+      scalars.set(attributeColumnName("resource", key, type), value);
+    } else resourceRest.push(attribute);
   }
   return { scalars, resourceRest };
 }

@@ -19,6 +19,9 @@ export class HeadDecoder {
   readonly #head: Head;
   readonly #reader = new WireReader(noBytes);
   readonly #scratch = new Scratch();
+  /** By key code: the last span that had the key, by its number in `#span`. */
+  #seen = new Uint32Array(256);
+  #span = 0;
 
   constructor(head: Head) {
     this.#head = head;
@@ -98,13 +101,14 @@ export class HeadDecoder {
       const tag = reader.tag();
       if (tag === tagBytes2) {
         const fieldEnd = reader.lengthEnd();
-        this.#span(reader.pos, fieldEnd, envelope);
+        this.#spanMessage(reader.pos, fieldEnd, envelope);
         reader.reset(buf, fieldEnd, end);
       } else reader.skip(tag);
     }
   }
 
-  #span(pos: number, end: number, envelope: number): void {
+  #spanMessage(pos: number, end: number, envelope: number): void {
+    this.#span++;
     const head = this.#head;
     const reader = this.#reader;
     const { buf } = reader;
@@ -289,18 +293,41 @@ export class HeadDecoder {
     }
     const { dictionaries } = this.#head;
     const key = dictionaries.key.internText(reader.buf, keyStart, keyEnd);
-    if (values === 1) this.#value(key, valueStart, valueEnd, row);
-    else
-      this.#rest(
-        key,
-        dictionaries.restValue.intern(this.#scratch.bytes, 0, this.#scratch.length),
-        row,
-      );
+    if (values === 1) {
+      this.#value(key, valueStart, valueEnd, row);
+      return;
+    }
+    const value = dictionaries.restValue.intern(this.#scratch.bytes, 0, this.#scratch.length);
+    if (this.#isRepeat(key)) this.#moveToRest(key, row);
+    this.#rest(key, value, row);
   }
 
-  /** An AnyValue at [pos, end): a scalar goes to its sparse column, all else to the rest list. */
+  /** Whether this span has had the key before; notes that it has it. */
+  #isRepeat(key: number): boolean {
+    if (key >= this.#seen.length) {
+      const grown = new Uint32Array(Math.max(key + 1, this.#seen.length * 2));
+      grown.set(this.#seen);
+      this.#seen = grown;
+    }
+    const isRepeat = this.#seen[key] === this.#span;
+    this.#seen[key] = this.#span;
+    return isRepeat;
+  }
+
+  /** Moves the row's value of a key from its sparse column, if it is in one, to the rest list. */
+  #moveToRest(key: number, row: number): void {
+    const { restValue } = this.#head.dictionaries;
+    const bytes = this.#head.takeSparse(key, row);
+    if (bytes !== undefined) this.#rest(key, restValue.intern(bytes, 0, bytes.length), row);
+  }
+
+  /**
+   * An AnyValue at [pos, end): a scalar goes to its sparse column, all else to the rest list. A key
+   * that the span has more than once goes there whole, in order: the last value counts.
+   */
   #value(key: number, pos: number, end: number, row: number): void {
-    if (pos < end && this.#scalar(key, pos, end, row)) return;
+    if (this.#isRepeat(key)) this.#moveToRest(key, row);
+    else if (pos < end && this.#scalar(key, pos, end, row)) return;
     const { restValue } = this.#head.dictionaries;
     this.#rest(key, restValue.intern(this.#reader.buf, pos, end), row);
   }
@@ -333,7 +360,7 @@ export class HeadDecoder {
       reader.fixed64();
     } else return false;
     const column = head.sparseColumn(key, type);
-    if (column === undefined || column.has(row)) return false;
+    if (column === undefined) return false;
     if (type === sparseString) {
       column.values.push(column.dictionary!.internText(buf, reader.pos, end));
     } else if (type === sparseBool) column.values.push((reader.lo | reader.hi) === 0 ? 0 : 1);

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import type { AnyValue, KeyValue, TraceData } from "#pkg/otlp/otlp.ts";
 import { randomWire } from "#pkg/otlp/random-otlp.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { canonicalSpans } from "./canonical.ts";
@@ -17,6 +19,21 @@ function recordOf(wire: Uint8Array): Uint8Array {
 
 function range(rows: number): Uint32Array {
   return Uint32Array.from({ length: rows }, (_, i) => i);
+}
+
+/** One span with these attributes. */
+function dataOf(attributes: KeyValue[]): TraceData {
+  const none = { droppedAttributesCount: 0, droppedEventsCount: 0, droppedLinksCount: 0 };
+  const ids = { traceId: Buffer.alloc(16, 1), spanId: Buffer.alloc(8, 2) };
+  const times = { startTimeUnixNano: 1n, endTimeUnixNano: 2n };
+  const texts = { traceState: "", name: "", parentSpanId: Buffer.alloc(0) };
+  const status = { message: "", code: 0 };
+  const span = { ...none, ...ids, ...times, ...texts, status, kind: 0, flags: 0 };
+  const spans = [{ ...span, attributes, events: [], links: [] }];
+  const scope = { name: "", version: "", attributes: [], droppedAttributesCount: 0 };
+  const resource = { attributes: [], droppedAttributesCount: 0, entityRefs: [] };
+  const scopeSpans = [{ scope, spans, schemaUrl: "" }];
+  return { resourceSpans: [{ resource, scopeSpans, schemaUrl: "" }] };
 }
 
 describe("head", () => {
@@ -42,6 +59,34 @@ describe("head", () => {
       }),
       { numRuns: 200 },
     );
+  });
+
+  it("keeps a key that a span has twice whole and in order, whatever the types", () => {
+    const values: AnyValue[] = [
+      { kind: "string", value: "error" },
+      { kind: "int", value: -5n },
+      { kind: "double", value: -0 },
+      { kind: "bool", value: true },
+      { kind: "array", values: [] },
+      { kind: "string", value: "ok" },
+    ];
+    for (const [i, first] of values.entries()) {
+      for (const second of [...values.slice(i), ...values.slice(0, i)]) {
+        const others = values.slice(0, i).map((value, at) => ({ key: `other.${at}`, value }));
+        const repeats = [first, second, first].map((value) => ({ key: "e", value }));
+        const attributes = [repeats[0], ...others, repeats[1], repeats[2]];
+        const data = dataOf(attributes);
+        const head = new Head(1);
+        new HeadDecoder(head).decode(encodeTraceData(data));
+        // Without columns, and with all that are possible.
+        for (const chosen of [undefined, new Set<string>()]) {
+          const batch = new HeadBatch(head.freeze(), range(1), chosen);
+          const [found] = readSpans(batch, [0]).resourceSpans[0].scopeSpans[0].spans;
+          expect(found.attributes.filter(({ key }) => key === "e")).toEqual(repeats);
+          expect(found.attributes).toHaveLength(attributes.length);
+        }
+      }
+    }
   });
 
   it("takes back a record that does not parse, whole", () => {

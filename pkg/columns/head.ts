@@ -11,7 +11,8 @@
  */
 import { GrowU32, Ledger } from "#pkg/bytes/grow.ts";
 import { ByteDictionary } from "./byte-dictionary.ts";
-import type { ByteValues } from "./columns.ts";
+import { WireWriter } from "#pkg/bytes/wire-writer.ts";
+import { type ByteValues, valueBytes } from "./columns.ts";
 import { columnKeyPattern } from "./schema.ts";
 import { TraceIds } from "./trace-ids.ts";
 
@@ -40,10 +41,27 @@ export class SparseColumn {
     this.dictionary = type === sparseString ? new ByteDictionary(ledger, seed) : undefined;
   }
 
-  /** Whether this row has a value here already (a duplicate key). */
-  has(row: number): boolean {
-    const { length, values } = this.rows;
-    return length > 0 && values[length - 1] === row;
+  /**
+   * Takes back the value of the row that is being decoded, if it has one here; returns it as an
+   * AnyValue on the wire. No snapshot has it yet.
+   */
+  takeLast(row: number): Uint8Array | undefined {
+    const { rows, values } = this;
+    if (rows.length === 0 || rows.values[rows.length - 1] !== row) return undefined;
+    rows.length--;
+    const isWide = this.type === sparseInt || this.type === sparseDouble;
+    values.length -= isWide ? 2 : 1;
+    const [low, high] = [values.values[values.length], values.values[values.length + 1]];
+    const writer = new WireWriter();
+    if (this.type === sparseString) {
+      writer.bytesField(1, valueBytes(this.dictionary!.values(), low));
+    } else if (this.type === sparseBool) writer.uint(2, low);
+    else {
+      const bits = (BigInt(high) << 32n) | BigInt(low);
+      if (this.type === sparseInt) writer.int64(3, bits);
+      else writer.fixed64(4, bits);
+    }
+    return writer.bytes();
   }
 }
 
@@ -170,6 +188,15 @@ export class Head {
     this.sparse[keyCode * 4 + type] = made;
     this.#sparseCount++;
     return made;
+  }
+
+  /** Takes the value of a key back from the row that is being decoded; see `takeLast`. */
+  takeSparse(keyCode: number, row: number): Uint8Array | undefined {
+    for (let type = 0; type < 4; type++) {
+      const taken = this.sparse[keyCode * 4 + type]?.takeLast(row);
+      if (taken !== undefined) return taken;
+    }
+    return undefined;
   }
 
   #isKeyAllowed(keyCode: number): boolean {

@@ -3,7 +3,6 @@
  * code with the engine, so that one misreading cannot hide in both.
  */
 import type { AnyValue, KeyValue, Resource, Scope, Span } from "#pkg/otlp/otlp.ts";
-import { formatAnyValueJson } from "#pkg/otlp/json-encode.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { compileRegex } from "#pkg/traceql/traceql.ts";
 
@@ -251,20 +250,10 @@ function attribute(
   return where === undefined ? undefined : lookUp(own[where], name);
 }
 
-/** A key that comes twice: strings before integers, doubles, booleans, others; then the lesser. */
+/** Of a key that comes more than once the last value counts. */
 function lookUp(attributes: readonly KeyValue[], name: string): V {
-  const order = ["string", "int", "double", "bool"];
-  const rank = ({ kind }: AnyValue): number => (order.includes(kind) ? order.indexOf(kind) : 9);
-  const text = (value: AnyValue): string => {
-    if (value.kind === "double" && Object.is(value.value, -0)) return "-0";
-    if (rank(value) < 4) return String((value as { value: unknown }).value);
-    return formatAnyValueJson(value);
-  };
-  const found = attributes
-    .filter(({ key }) => key === name)
-    .map(({ value }) => value)
-    .sort((a, b) => rank(a) - rank(b) || (text(a) < text(b) ? -1 : text(a) > text(b) ? 1 : 0));
-  return found.length === 0 ? undefined : plainValue(found[0]);
+  const found = attributes.filter(({ key }) => key === name);
+  return found.length === 0 ? undefined : plainValue(found[found.length - 1].value);
 }
 
 function plainValue(value: AnyValue): NonNullable<V> {
@@ -329,10 +318,9 @@ function traceDuration(trace: readonly WholeSpan[]): bigint {
   return ends.reduce((a, b) => (b > a ? b : a)) - least;
 }
 
+/** The first `service.name`, if it is a string. */
 function serviceOf(whole: WholeSpan | undefined): string {
-  const found = whole?.resource.attributes.find(
-    ({ key, value }) => key === "service.name" && value.kind === "string",
-  );
+  const found = whole?.resource.attributes.find(({ key }) => key === "service.name");
   return found?.value.kind === "string" ? found.value.value : "";
 }
 

@@ -71,12 +71,14 @@ function arrayItems(random: Random): AnyValue[] {
   });
 }
 
-/** Most keys once, a few twice with another value. */
+/** Most keys once, some twice or three times with another value or type. */
 function attributes(random: Random, share: number): KeyValue[] {
   const out: KeyValue[] = [];
   for (const key of keys) if (random() < share) out.push({ key, value: anyValue(random) });
   for (const key of rareKeys) if (random() < 0.02) out.push({ key, value: anyValue(random) });
-  if (out.length > 0 && random() < 0.1) out.push({ key: out[0].key, value: anyValue(random) });
+  while (out.length > 0 && random() < 0.2) {
+    out.push({ key: pick(random, out).key, value: anyValue(random) });
+  }
   return out;
 }
 

@@ -11,12 +11,10 @@ import {
   type ListColumn,
   valueText,
 } from "#pkg/columns/columns.ts";
-import { formatRestValue, parseRestValue } from "#pkg/columns/rest-value.ts";
+import { parseRestValue } from "#pkg/columns/rest-value.ts";
 import { attributeColumnName, columnKeyPattern, type ScalarType } from "#pkg/columns/schema.ts";
-import { scalarValue } from "#pkg/columns/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
-import type { AnyValue } from "#pkg/otlp/otlp.ts";
 import type { AttributeScope, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
 import {
   BoolValues,
@@ -32,7 +30,7 @@ import {
 import { ItemValues } from "./item-values.ts";
 import { wholeTraceNames } from "./span-part.ts";
 import { traceColumnInputs, traceValueColumns } from "./trace-columns.ts";
-import { isPreferred, type Value, valueOf, valueOfKey } from "./values.ts";
+import { type Value, valueOf, valueOfKey } from "./values.ts";
 
 /** What has several values in one span, and which of them is looked at. */
 export type Axis = "event" | "link";
@@ -43,7 +41,6 @@ export type OneScope = Exclude<AttributeScope, "any">;
 
 /** The order in which `.x` is looked up. */
 const anyScopes: readonly OneScope[] = ["span", "resource", "event", "link", "instrumentation"];
-/** In the order of `isPreferred`. */
 const columnTypes: readonly ScalarType[] = ["string", "int64", "double", "bool"];
 const listColumns = { event: "event_attributes", link: "link_attributes" } as const;
 
@@ -122,7 +119,7 @@ function openScope(batch: ColumnBatch, scope: OneScope, key: string, arena: Aren
   if (scope === "event" || scope === "link") return [openList(batch, scope, key)];
   const columns = typedColumns(scope, key).flatMap((name) => batch.column(name) ?? []);
   const prefix = scope === "instrumentation" ? "scope" : scope;
-  const rest = openRest(batch, { prefix, key }, columns, arena);
+  const rest = openRest(batch, { prefix, key }, arena);
   const values = columns.map((column) => columnValues(column));
   return [...(rest === undefined ? [] : [rest]), ...values].map((one) => ({
     axis: undefined,
@@ -135,7 +132,7 @@ function openList(batch: ColumnBatch, axis: Axis, key: string): Layer {
   if (column === undefined) return { axis, values: new ItemValues(undefined, nothing) };
   const { codes, dictionary } = dictOf(column);
   const make = (code: number): Value | undefined =>
-    valueOfKey(parseAttributesJson(valueText(dictionary, code)), key, formatRestValue);
+    valueOfKey(parseAttributesJson(valueText(dictionary, code)), key);
   return { axis, values: new ItemValues({ offsets: column.offsets, codes }, make) };
 }
 
@@ -168,13 +165,12 @@ function textValue(value: string): Value {
 }
 
 /**
- * Values in rest lists. Where a row has the key more than once, or in a column too, the preferred
- * value gets a code of its own (see `isPreferred`).
+ * Values in rest lists. Where a row has the key more than once, all its values are there, in order,
+ * and the last one counts (in blocks of older versions the first may be in a column).
  */
 function openRest(
   batch: ColumnBatch,
   { prefix, key }: { prefix: string; key: string },
-  columns: readonly Column[],
   arena: Arena,
 ): RowValues | undefined {
   const keys = columnOf(batch, `${prefix}_rest_key`, "list");
@@ -185,30 +181,12 @@ function openRest(
   const wanted = codesOfText(keyTexts, key);
   if (wanted === undefined) return undefined;
   const codes = arena.int32(batch.rows).fill(-1);
-  const extra: Value[] = [];
   for (let row = 0; row < batch.rows; row++) {
-    const repeats: number[] = [];
     for (let i = keys.offsets[row]; i < keys.offsets[row + 1]; i++) {
-      if (wanted[keyCodes[i]] === 1) repeats.push(valueCodes[i]);
+      if (wanted[keyCodes[i]] === 1) codes[row] = valueCodes[i];
     }
-    if (repeats.length === 0) continue;
-    const inColumns = columns.flatMap((column) => scalarValue(column, row) ?? []);
-    codes[row] = repeats[0];
-    if (repeats.length + inColumns.length === 1) continue;
-    const texts = repeats.map((code) => valueText(dictionary, code));
-    extra.push(preferredOf([...texts.map((text) => parseRestValue(text)), ...inColumns]));
-    codes[row] = dictionary.length + extra.length - 1;
   }
-  return new CodedValues(codes, (code) =>
-    code < dictionary.length
-      ? valueOf(parseRestValue(valueText(dictionary, code)))
-      : extra[code - dictionary.length],
-  );
-}
-
-function preferredOf(all: readonly AnyValue[]): Value {
-  const candidates = all.map((value) => ({ value, text: formatRestValue(value) }));
-  return valueOf(candidates.reduce((a, b) => (isPreferred(b, a) ? b : a)).value);
+  return new CodedValues(codes, (code) => valueOf(parseRestValue(valueText(dictionary, code))));
 }
 
 /** 1 for each entry with this text; undefined if there is none. */

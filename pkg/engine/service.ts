@@ -1,4 +1,7 @@
-/** The service of each span: its resource's `service.name`, wherever a batch keeps it. */
+/**
+ * The service of each span: its resource's first `service.name`, if it is a string, wherever a
+ * batch keeps it.
+ */
 import {
   type ColumnBatch,
   columnOf,
@@ -37,10 +40,11 @@ function fromRest(rows: number, keys: ListColumn, values: ListColumn): DictColum
   const builder = new DictBuilder();
   const codes = new Int32Array(rows).fill(-1);
   for (let row = 0; row < rows; row++) {
-    for (let i = keys.offsets[row]; i < keys.offsets[row + 1] && codes[row] < 0; i++) {
+    for (let i = keys.offsets[row]; i < keys.offsets[row + 1]; i++) {
       if (!wanted.has(keys.child.codes[i])) continue;
       const value = parseRestValue(valueText(values.child.dictionary, values.child.codes[i]));
       if (value.kind === "string") codes[row] = builder.code(value.value);
+      break;
     }
   }
   return builder.column(codes);

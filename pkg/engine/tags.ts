@@ -88,8 +88,17 @@ class TagCounting {
   #restNames(scope: TagScope): void {
     const keys = columnOf(this.#batch, `${restPrefix(scope)}_rest_key`, "list");
     if (keys?.child.kind !== "dict") return;
-    const { dictionary } = keys.child;
-    const counts = this.#itemCounts(keys.offsets, keys.child);
+    const { dictionary, codes } = keys.child;
+    const counts = new Uint32Array(dictionary.length);
+    // By key: the last row that had it, from 1 on. A key that a span has twice counts once.
+    const seen = new Uint32Array(dictionary.length);
+    for (let row = 0; row < this.#batch.rows; row++) {
+      if (!isSelected(this.#selection, row)) continue;
+      for (let i = keys.offsets[row]; i < keys.offsets[row + 1]; i++) {
+        if (seen[codes[i]] !== row + 1) counts[codes[i]]++;
+        seen[codes[i]] = row + 1;
+      }
+    }
     for (let code = 0; code < counts.length; code++) {
       if (counts[code] > 0) this.#counter.add(scope, valueText(dictionary, code), counts[code]);
     }
@@ -189,9 +198,12 @@ class TagCounting {
     const counts = new Uint32Array(values.child.dictionary.length);
     for (let row = 0; row < this.#batch.rows; row++) {
       if (!isSelected(this.#selection, row)) continue;
+      // Of a key that a span has more than once the last value counts.
+      let last = -1;
       for (let i = keys.offsets[row]; i < keys.offsets[row + 1]; i++) {
-        if (wanted[keys.child.codes[i]] === 1) counts[values.child.codes[i]]++;
+        if (wanted[keys.child.codes[i]] === 1) last = values.child.codes[i];
       }
+      if (last >= 0) counts[last]++;
     }
     for (let code = 0; code < counts.length; code++) {
       if (counts[code] === 0) continue;

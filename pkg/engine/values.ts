@@ -39,38 +39,10 @@ export function valueOf(value: AnyValue): Value {
   }
 }
 
-const typeRanks: Readonly<Record<string, number>> = { string: 0, int: 1, double: 2, bool: 3 };
-
-/**
- * Which of two values counts where one list of attributes has a key twice. OTLP forbids that, and
- * blocks do not keep the order of attributes, so it must not depend on it: strings come before
- * integers, doubles, booleans and all else, and then the lesser text (`formatRestValue`) counts.
- */
-export function isPreferred(
-  a: { value: AnyValue; text: string },
-  b: { value: AnyValue; text: string },
-): boolean {
-  const rankA = typeRanks[a.value.kind] ?? 4;
-  const rankB = typeRanks[b.value.kind] ?? 4;
-  return rankA === rankB ? a.text < b.text : rankA < rankB;
-}
-
-/** The value of a key in a list of attributes; undefined if it has none. */
-export function valueOfKey(
-  attributes: readonly KeyValue[],
-  key: string,
-  format: (value: AnyValue) => string,
-): Value | undefined {
-  let best: AnyValue | undefined;
-  for (const attribute of attributes) {
-    if (attribute.key !== key) continue;
-    const { value } = attribute;
-    const isBetter =
-      best === undefined ||
-      isPreferred({ value, text: format(value) }, { value: best, text: format(best) });
-    if (isBetter) best = value;
-  }
-  return best === undefined ? undefined : valueOf(best);
+/** The value of a key in a list of attributes, the last if it has several; undefined: none. */
+export function valueOfKey(attributes: readonly KeyValue[], key: string): Value | undefined {
+  const last = attributes.findLast((attribute) => attribute.key === key);
+  return last === undefined ? undefined : valueOf(last.value);
 }
 
 /** `left op right`, neither of them missing. Throws InvalidInput for two arrays. */

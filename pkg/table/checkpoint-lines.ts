@@ -77,6 +77,8 @@ function knownMetaData(metaData: MetaData): JsonObject {
     return typeof value === "string" ? value : undefined;
   };
   const created = own(json, "createdTime");
+  // Another engine, or an older version, may have taken over that of an earlier checkpoint.
+  const { [sumKey]: _sum, ...configuration } = stringMap(json, "configuration", where);
   return {
     id: text("id"),
     name: text("name"),
@@ -88,7 +90,7 @@ function knownMetaData(metaData: MetaData): JsonObject {
     schemaString: stringField(json, "schemaString", where),
     partitionColumns: [],
     createdTime: Number.isSafeInteger(created) ? created : undefined,
-    configuration: stringMap(json, "configuration", where),
+    configuration,
   };
 }
 

@@ -377,6 +377,21 @@ test("a checkpoint without a checksum, or with that of another version, is read"
   }
 });
 
+test("a checksum that another engine took over into the table is not part of the next one", async () => {
+  const { writer } = await grown(2);
+  const { snapshot } = writer;
+  const metaData = snapshot.metaData!;
+  const configuration = { ...(metaData.json.configuration as object), "spoor.checkpoint": "0:5" };
+  const taken = {
+    ...snapshot,
+    metaData: { ...metaData, json: { ...metaData.json, configuration } },
+  };
+  const at = { key: "k", version: snapshot.version };
+  const decoded = await decodeCheckpointLines(encodeCheckpointLines(taken), at);
+  expect(decoded.transactions).toEqual(new Map(snapshot.transactions));
+  expect(encodeCheckpointLines(taken)).toEqual(encodeCheckpointLines(snapshot));
+});
+
 test("a hint whose version was changed is passed over: the checkpoint is found all the same", async () => {
   const { store, writer } = await grown(12);
   expect(await writer.checkpoint(policy)).toBe(true);

@@ -5,7 +5,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { openLog } from "#pkg/log/log.ts";
 import type { ObjectInfo, ObjectStore } from "#pkg/objstore/objstore.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
-import { type BlockFile, openTable } from "#pkg/table/table.ts";
+import { type BlockFile, openTable, type Snapshot } from "#pkg/table/table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import type { ParsedArgs } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
@@ -32,7 +32,7 @@ export class BlockPlaces {
   readonly #parsed: ParsedArgs;
   readonly #io: CommandIo;
   #store: ObjectStore | undefined;
-  readonly #files = new Map<string, ReadonlyMap<string, BlockFile>>();
+  readonly #tables = new Map<string, Snapshot>();
 
   constructor(parsed: ParsedArgs, io: CommandIo) {
     this.#parsed = parsed;
@@ -50,15 +50,19 @@ export class BlockPlaces {
 
   /** Blocks of a tenant's table, by path. */
   async files(tenant: string): Promise<ReadonlyMap<string, BlockFile>> {
-    let files = this.#files.get(tenant);
-    if (files === undefined) {
+    return (await this.table(tenant)).files;
+  }
+
+  /** A tenant's table. Throws Corrupt, or what the store throws. */
+  async table(tenant: string): Promise<Snapshot> {
+    let snapshot = this.#tables.get(tenant);
+    if (snapshot === undefined) {
       const store = await this.#openStore();
       const log = openLog("silent");
-      const snapshot = await openTable({ store, tenant, clock: systemClock, log }).refresh();
-      files = snapshot.files;
-      this.#files.set(tenant, files);
+      snapshot = await openTable({ store, tenant, clock: systemClock, log }).refresh();
+      this.#tables.set(tenant, snapshot);
     }
-    return files;
+    return snapshot;
   }
 
   /** How many blocks there are, of one tenant or of all. */

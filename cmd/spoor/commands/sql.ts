@@ -1,0 +1,61 @@
+/** `spoor sql`: prints SQL with which DuckDB reads a tenant's table as Spoor does. */
+import { resolve } from "node:path";
+import { duckdbStatements } from "#pkg/block/sql.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { StoreConfig } from "#pkg/objstore/store-config.ts";
+import { isTenantName, singleTenant } from "#pkg/tenant/tenant.ts";
+import { type CommandHelp, flagText, parseArgs, usageError } from "#cmd/spoor/flags.ts";
+import type { CommandIo } from "#cmd/spoor/io.ts";
+import { configFlags, loadConfig } from "#cmd/spoor/serve-args.ts";
+import { storeConfigOf } from "#cmd/spoor/storage.ts";
+import { openPlaces } from "./block-places.ts";
+
+const ownConfigFlags = ["--config", "--data-dir"];
+
+export const sqlHelp: CommandHelp = {
+  usage: "spoor sql [flags]",
+  about:
+    "prints statements for DuckDB: a view `spans` of the files that the table names now, and\n" +
+    "span_attribute(spans, key), resource_attribute, scope_attribute, which find an\n" +
+    "attribute in its column or, where it is rare, in the rest lists; the values are texts",
+  flags: [
+    ...configFlags.filter(({ name }) => ownConfigFlags.includes(name)),
+    { name: "--tenant", value: "NAME", help: `whose table (default ${singleTenant})` },
+  ],
+  notes:
+    'spoor sql > spans.sql, then: duckdb -init spans.sql -c "select count(*) from spans where\n' +
+    "span_attribute(spans, 'http.method') = 'GET'\". Run it again to see what was stored since.",
+};
+
+/** Resolves to the exit code. Throws a usage error, NotFound, or what the table throws. */
+export async function sqlCommand(args: string[], io: CommandIo): Promise<number> {
+  const parsed = parseArgs(args, sqlHelp.flags);
+  const [extra] = parsed.positionals;
+  if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
+  const tenant = flagText(parsed, "--tenant") ?? singleTenant;
+  if (!isTenantName(tenant)) {
+    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
+  }
+  const places = openPlaces(parsed, io);
+  await places.tenants(tenant);
+  const { files, columns, version } = await places.table(tenant);
+  if (version < 0) throw new SpoorError("NotFound", `tenant ${tenant} has no table`);
+  const { config } = loadConfig(parsed, io.env, io.readFile);
+  const root = rootOf(storeConfigOf(config.storage, config.server.dataDir));
+  const paths = [...files.keys()].sort().map((path) => `${root}${tenant}/${path}`);
+  await io.out(
+    `-- ${paths.length} files of tenant ${tenant} at version ${version} of its table.\n` +
+      "-- The same through Delta Lake, always up to date: INSTALL delta; LOAD delta;\n" +
+      `-- CREATE OR REPLACE VIEW spans AS SELECT * FROM delta_scan('${root}${tenant}');\n`,
+  );
+  await io.out(duckdbStatements({ files: paths, columns: [...columns.keys()] }));
+  return 0;
+}
+
+/** Path or URL of the bucket's objects for DuckDB. */
+function rootOf(store: StoreConfig): string {
+  const { prefix = "" } = store;
+  if (store.kind === "fs") return `${resolve(store.root)}/${prefix}`;
+  const [scheme, bucket] = store.kind === "s3" ? ["s3", store.s3.bucket] : ["gs", store.gcs.bucket];
+  return `${scheme}://${bucket}/${prefix}`;
+}
