@@ -193,7 +193,7 @@ describe("a newer format", () => {
       patch(fileIn(join(dataDir, "log"), pattern));
       const { code, stderr } = await runServe({ dataDir, config });
       expect(code).toBe(1);
-      expect(stderr).toMatch(/log format 99 is not the known format 1/);
+      expect(stderr).toMatch(/log format 99 is not one of the known formats 1 to 2/);
       rmSync(dataDir, { recursive: true });
     }
   });

@@ -4,11 +4,11 @@
  * say so.
  */
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { Counter, Gauge, type Registry } from "prom-client";
 import { parseConfig } from "#pkg/config/config.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { readRegularFileAsync } from "#pkg/files/regular-file.ts";
 import { limitOverrides, type LimitOverrides, type TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
@@ -118,7 +118,7 @@ function parseOverrides(source: { text: string; name: string; env: Environment }
 
 async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return (await readRegularFileAsync(path)).toString();
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new SpoorError("Unavailable", `read the limits of tenants: ${why}`, { cause });

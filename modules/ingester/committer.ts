@@ -9,6 +9,7 @@ import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
+import { ownerLost } from "#pkg/spanlog/spanlog.ts";
 import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
 import { type Cutter, cutterDied, encodeFailed } from "./cutter.ts";
 import type { ClosedHead, CutTask, LogRange, StoredCut } from "./messages.ts";
@@ -35,6 +36,8 @@ export interface CommitterOptions {
   /** Tenant -> offset that its table has reached. Every commit starts from it and moves it. */
   committed: Map<string, number>;
   onCommitted: (head: ClosedHead) => void;
+  /** Throws Unavailable `log_owner_lost` if another process may have taken over the log. */
+  assertOwner: () => void;
   /** Another writer owns the partition: this one has stopped and so must the process. */
   onFatal: (error: SpoorError) => void;
 }
@@ -158,6 +161,7 @@ export class Committer {
       } catch (cause) {
         if (signal.aborted) break;
         const error = toSpoorError(cause);
+        if (error.reason === ownerLost) return this.#fail(error);
         if (error.code === "Conflict") {
           // Heads behind this one must not be committed: they would hide that this one is missing.
           if (!staleSchemaReasons.has(error.reason)) return this.#fail(error);
@@ -226,6 +230,7 @@ export class Committer {
     }
     const stopTimer = metrics.commitSeconds.startTimer();
     const { change } = attempt;
+    this.#options.assertOwner();
     await this.#options.tracer.run("commit", { blocks: attempt.cuts.length }, () =>
       commitOnce(table, change, this.#abort.signal),
     );

@@ -24,7 +24,10 @@ import type {
 } from "./messages.ts";
 import { RemoteHead } from "./remote-head.ts";
 
-export interface PartitionHostOptions extends Omit<CommitterOptions, "onCommitted"> {
+export interface PartitionHostOptions extends Omit<
+  CommitterOptions,
+  "onCommitted" | "assertOwner"
+> {
   spanLog: SpanLog;
   config: IngesterConfig;
   headBytesMax: number;
@@ -79,6 +82,7 @@ export class PartitionHost {
     this.#committer = new Committer({
       ...options,
       log: this.#log,
+      assertOwner: () => spanLog.assertOwner(),
       onCommitted: (head) => this.#afterCommit(head),
     });
     this.#unsubscribe = spanLog.subscribe(this.index, (end) => this.#durable.set(end));

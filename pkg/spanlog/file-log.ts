@@ -6,8 +6,10 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { Admission } from "./admission.ts";
 import { createLog, repartitionLog } from "./create.ts";
-import { LOG_ID_BYTES, RECORD_BYTES_MAX, TENANT_BYTES_MAX } from "./format.ts";
+import { HASH_BYTES, LOG_ID_BYTES, RECORD_BYTES_MAX, TENANT_BYTES_MAX } from "./format.ts";
 import {
+  assertOwner,
+  isOwnerLost,
   logClosed,
   newCounters,
   writeFailed,
@@ -19,7 +21,13 @@ import { PartitionLog } from "./partition-log.ts";
 import { PartitionTrim } from "./partition-trim.ts";
 import { recoverPartition, type RecoveredPartition } from "./recover.ts";
 import type { AppendOptions, AppendResult, LogDamage, SpanLog, SpanLogStats } from "./spanlog.ts";
-import { isOffset, isPartitionCount, readLogState } from "./state-file.ts";
+import {
+  isOffset,
+  isPartitionCount,
+  type LogState,
+  readLogState,
+  writeLogState,
+} from "./state-file.ts";
 
 export interface FileLogOptions {
   clock: Clock;
@@ -44,6 +52,11 @@ export interface FileLogOptions {
   retryRecordsMax?: number;
   /** Told how long each group of records took to become durable, milliseconds. */
   onGroup?: (durationMs: number) => void;
+  /**
+   * Whether this process is certainly still the only one that writes to this log. Asked once per
+   * group of records, after its fsync; once it says no, nothing is appended any more.
+   */
+  isOwner?: () => boolean;
   /** The disk; tests pass one that fails. */
   fs?: LogFs;
 }
@@ -66,6 +79,9 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
   const context: LogContext = {
     dir: resolve(dir),
     logId: "",
+    owner: 1,
+    isOwner: options.isOwner ?? (() => true),
+    oldHashesUntilMs: Number.NEGATIVE_INFINITY,
     fs: options.fs ?? nodeLogFs,
     clock: options.clock,
     log: options.log,
@@ -85,8 +101,12 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
 async function open(context: LogContext, partitionCount: number): Promise<SpanLog> {
   const state = readLogState(context.dir);
   context.logId = state?.logId ?? randomBytes(LOG_ID_BYTES).toString("hex");
+  context.owner = (state?.owner ?? 0) + 1;
   if (state === undefined) await createLog(context, partitionCount);
-  else await syncNames(context);
+  else {
+    await syncNames(context);
+    await takeOwnership(context, state);
+  }
   if (state !== undefined && state.partitionCount !== partitionCount) {
     await repartitionLog(context, state.partitionCount, partitionCount);
   }
@@ -106,6 +126,11 @@ async function open(context: LogContext, partitionCount: number): Promise<SpanLo
 /** A process that was killed may have made names that a power cut would take away. */
 async function syncNames({ dir, fs }: LogContext): Promise<void> {
   for (const folder of [dir, dirname(dir)]) await fs.syncDir(folder);
+}
+
+/** Nothing is written under a fencing number before it is durable. */
+async function takeOwnership({ dir, fs, owner }: LogContext, state: LogState): Promise<void> {
+  await writeLogState(fs, dir, { ...state, owner });
 }
 
 interface Partition {
@@ -178,7 +203,12 @@ class FileLog implements SpanLog {
       const text = `append a record of ${bytesLength} bytes: more than ${recordBytesMax}`;
       throw new SpoorError("TooLarge", text, { reason: "record_too_large" });
     }
-    return log.append({ tenant, tenantBytes, parts: list, bytesLength, signal: options.signal });
+    const { key, signal } = options;
+    if (key !== undefined && key.length !== HASH_BYTES) {
+      const text = `append with a request key of ${key.length} bytes: not ${HASH_BYTES}`;
+      throw new SpoorError("InvalidInput", text, { reason: "bad_request_key" });
+    }
+    return log.append({ tenant, tenantBytes, parts: list, bytesLength, key, signal });
   }
 
   firstOffset(partition: number): number {
@@ -211,8 +241,17 @@ class FileLog implements SpanLog {
     try {
       await log.advance(offset);
     } catch (error) {
+      if (isOwnerLost(error)) throw error;
       throw writeFailed(`advance partition ${partition} to ${offset}`, error);
     }
+  }
+
+  assertOwner(): void {
+    assertOwner(this.#context);
+  }
+
+  async checkFormerOwners(): Promise<void> {
+    for (const { trim } of this.#partitions) await trim.former.check();
   }
 
   stats(): SpanLogStats {
@@ -237,6 +276,7 @@ class FileLog implements SpanLog {
     this.#isClosed = true;
     for (const { log, trim } of this.#partitions) {
       await trim.idle();
+      await trim.former.check();
       await log.close();
     }
     await this.#admission.idle();
