@@ -181,6 +181,7 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
     log,
     onGroup: logWriteSeconds(registry),
     isOwner: lock.isHeld,
+    endsPath: join(dataDir, "log-ends.json"),
     ...config.spanLog,
   });
   parts.push({ name: "span log", stop: () => spanLog.close() });

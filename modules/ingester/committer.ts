@@ -13,6 +13,7 @@ import { ownerLost } from "#pkg/spanlog/spanlog.ts";
 import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
 import { type Cutter, cutterDied, encodeFailed } from "./cutter.ts";
 import type { ClosedHead, CutTask, LogRange, StoredCut } from "./messages.ts";
+import { endAppId } from "./log-losses.ts";
 import type { IngesterMetrics } from "./metrics.ts";
 import type { Quarantine } from "./quarantine.ts";
 import { readRecord } from "./rebuild.ts";
@@ -36,6 +37,8 @@ export interface CommitterOptions {
   /** Tenant -> offset that its table has reached. Every commit starts from it and moves it. */
   committed: Map<string, number>;
   onCommitted: (head: ClosedHead) => void;
+  /** How far the log is durable now. */
+  durableEnd: () => number;
   /** Throws Unavailable `log_owner_lost` if another process may have taken over the log. */
   assertOwner: () => void;
   /** Another writer owns the partition: this one has stopped and so must the process. */
@@ -255,6 +258,7 @@ export class Committer {
       add: cuts.map(({ file }) => file),
       columns: columnsOf(cuts),
       transaction: { appId, expectedVersion, version: toOffset },
+      marks: new Map([[endAppId(appId), this.#options.durableEnd()]]),
       operation: "WRITE",
       dataChange: true,
     };

@@ -18,6 +18,7 @@ export interface IngesterMetrics {
   workerRestarts: Counter;
   cutAttributes: Counter<"tenant" | "reason">;
   largeTraces: Counter<"tenant">;
+  missingLogRecords: Counter;
   headSpans: Gauge<"partition">;
   headBytes: Gauge<"partition">;
   decodedSpans: Gauge<"partition">;
@@ -90,6 +91,10 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       "Spans decoded from the log since the worker started.",
     ),
     behindRecords: gauge("behind_records", "Durable log records that are in no head yet."),
+    missingLogRecords: counter(
+      "missing_log_records_total",
+      "Records that logs had acknowledged, that are in no block and in no log here.",
+    ),
     lostRecords: gauge("lost_records", "Log records that are damaged and can not be read."),
     undecodableRecords: gauge("undecodable_records", "Log records that do not decode."),
     repairedStrings: gauge("repaired_strings", "Strings that were not UTF-8 and were repaired."),

@@ -26,7 +26,7 @@ import { RemoteHead } from "./remote-head.ts";
 
 export interface PartitionHostOptions extends Omit<
   CommitterOptions,
-  "onCommitted" | "assertOwner"
+  "onCommitted" | "assertOwner" | "durableEnd"
 > {
   spanLog: SpanLog;
   config: IngesterConfig;
@@ -83,6 +83,7 @@ export class PartitionHost {
       ...options,
       log: this.#log,
       assertOwner: () => spanLog.assertOwner(),
+      durableEnd: () => spanLog.durableEnd(this.index),
       onCommitted: (head) => this.#afterCommit(head),
     });
     this.#unsubscribe = spanLog.subscribe(this.index, (end) => this.#durable.set(end));

@@ -16,6 +16,7 @@ import {
   type LogBounds,
   type LogContext,
 } from "./log-context.ts";
+import { LogEndsKeeper, readLogEnds, reportMissingLog } from "./log-ends.ts";
 import { nodeLogFs, type LogFs } from "./log-fs.ts";
 import { PartitionLog } from "./partition-log.ts";
 import { PartitionTrim } from "./partition-trim.ts";
@@ -57,6 +58,8 @@ export interface FileLogOptions {
    * group of records, after its fsync; once it says no, nothing is appended any more.
    */
   isOwner?: () => boolean;
+  /** A file, not in the log's folder, that remembers how far the log reaches; default: none. */
+  endsPath?: string;
   /** The disk; tests pass one that fails. */
   fs?: LogFs;
 }
@@ -82,6 +85,7 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
     owner: 1,
     isOwner: options.isOwner ?? (() => true),
     oldHashesUntilMs: Number.NEGATIVE_INFINITY,
+    knownEnds: [],
     fs: options.fs ?? nodeLogFs,
     clock: options.clock,
     log: options.log,
@@ -91,17 +95,25 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
     damage: [],
   };
   try {
-    return await open(context, partitionCount);
+    return await open(context, partitionCount, options.endsPath);
   } catch (error) {
     if (error instanceof SpoorError) throw error;
     throw writeFailed(`open log ${context.dir}`, error);
   }
 }
 
-async function open(context: LogContext, partitionCount: number): Promise<SpanLog> {
+async function open(
+  context: LogContext,
+  partitionCount: number,
+  endsPath: string | undefined,
+): Promise<SpanLog> {
   const state = readLogState(context.dir);
+  const ends = endsPath === undefined ? undefined : readLogEnds(context, endsPath);
   context.logId = state?.logId ?? randomBytes(LOG_ID_BYTES).toString("hex");
   context.owner = (state?.owner ?? 0) + 1;
+  if (ends !== undefined && ends.logId === context.logId) {
+    context.knownEnds = ends.partitions.map(({ end }) => end);
+  }
   if (state === undefined) await createLog(context, partitionCount);
   else {
     await syncNames(context);
@@ -110,6 +122,7 @@ async function open(context: LogContext, partitionCount: number): Promise<SpanLo
   if (state !== undefined && state.partitionCount !== partitionCount) {
     await repartitionLog(context, state.partitionCount, partitionCount);
   }
+  if (ends !== undefined && ends.logId !== context.logId) reportMissingLog(context, ends);
   const admission = new Admission(context, await context.fs.freeBytes(context.dir));
   const partitions: Partition[] = [];
   try {
@@ -120,7 +133,9 @@ async function open(context: LogContext, partitionCount: number): Promise<SpanLo
     for (const { log } of partitions) await log.close();
     throw error;
   }
-  return new FileLog(context, admission, partitions);
+  const opened = new FileLog(context, admission, partitions);
+  if (endsPath !== undefined) await opened.keepEnds(endsPath);
+  return opened;
 }
 
 /** A process that was killed may have made names that a power cut would take away. */
@@ -175,6 +190,7 @@ class FileLog implements SpanLog {
   readonly #context: LogContext;
   readonly #admission: Admission;
   readonly #partitions: readonly Partition[];
+  #ends: LogEndsKeeper | undefined;
   #isClosed = false;
 
   constructor(context: LogContext, admission: Admission, partitions: readonly Partition[]) {
@@ -184,6 +200,15 @@ class FileLog implements SpanLog {
     this.#context = context;
     this.#admission = admission;
     this.#partitions = partitions;
+  }
+
+  /** Remembers beside the log how far it reaches, from now on. */
+  async keepEnds(path: string): Promise<void> {
+    const { log } = this.#context;
+    this.#ends = new LogEndsKeeper(path, this, (error) =>
+      log.warn({ path, error }, "how far the log reaches is not written down"),
+    );
+    await this.#ends.save();
   }
 
   async append(
@@ -280,6 +305,7 @@ class FileLog implements SpanLog {
       await log.close();
     }
     await this.#admission.idle();
+    await this.#ends?.stop();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

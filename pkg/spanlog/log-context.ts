@@ -63,6 +63,8 @@ export interface LogContext {
   /** Told how long each group of records took to write and to sync, milliseconds. */
   onGroup: (durationMs: number) => void;
   damage: LogDamage[];
+  /** Partition -> an offset that the log is known to have reached. */
+  knownEnds: readonly number[];
 }
 
 const DAMAGE_ENTRIES_MAX = 1000;

@@ -266,10 +266,16 @@ async function openEnd(
   await context.fs.syncDir(folder);
   for (const segment of segments) context.counters.bytes += segment.bytes;
   const writer = new SegmentWriter(context, partition, [...segments]);
-  const floor = committedFloor(trim);
+  const knownEnd = context.knownEnds[partition] ?? 0;
+  if (lastScan.endOffset < knownEnd) {
+    const why = "it ends before what it had acknowledged";
+    reportLost(recovery, lastScan.endOffset, knownEnd, why);
+  }
+  const committedTo = committedFloor(trim);
+  const floor = Math.max(committedTo, knownEnd);
   const durableEnd = Math.max(lastScan.endOffset, floor);
-  if (lastScan.endOffset < floor) {
-    const place = { partition, fromOffset: lastScan.endOffset, toOffset: floor };
+  if (lastScan.endOffset < committedTo) {
+    const place = { partition, fromOffset: lastScan.endOffset, toOffset: committedTo };
     const message = `${folder} ends before what was committed from it`;
     reportDamage(context, { kind: "trim_state", ...place, message });
   }

@@ -28,11 +28,19 @@ export interface AppendResult {
 export interface LogDamage {
   partition: number;
   /**
-   * `lost_records`: the offsets [fromOffset, toOffset) are gone. `fenced_records`: a former owner
+   * `lost_records`: the offsets [fromOffset, toOffset) are gone. `log_missing`: those of another
+   * log, that was here before. `fenced_records`: a former owner
    * of the log wrote records after it was replaced; they are not read, and such an owner does not
    * acknowledge them. Else no record is missing.
    */
-  kind: "lost_records" | "segment_header" | "trim_state" | "retry_memory" | "fenced_records";
+  kind:
+    | "lost_records"
+    | "log_missing"
+    | "segment_header"
+    | "trim_state"
+    | "retry_memory"
+    | "log_ends"
+    | "fenced_records";
   fromOffset: number;
   toOffset: number;
   message: string;

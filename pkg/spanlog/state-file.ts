@@ -79,12 +79,14 @@ export function isOffset(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function encodeChecked(body: Record<string, unknown>): Buffer {
+/** One line of JSON and its checksum. */
+export function encodeChecked(body: Record<string, unknown>): Buffer {
   const text = JSON.stringify({ format: FORMAT_VERSION, ...body });
   return Buffer.from(`${text}\n${crc32(text).toString(16).padStart(8, "0")}\n`);
 }
 
-function readChecked(path: string): Record<string, unknown> | undefined {
+/** What `encodeChecked` made; undefined if there is no file. Errors as `readLogState`. */
+export function readChecked(path: string): Record<string, unknown> | undefined {
   let bytes: Buffer;
   try {
     bytes = readRegularFile(path);
