@@ -84,6 +84,30 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       registers,
       labelNames: ["tenant"],
     }),
+    missingLogRecords: counter(
+      "missing_log_records_total",
+      "Records that logs had acknowledged, that are in no block and in no log here.",
+    ),
+    ...liveGauges(gauge),
+  };
+}
+
+type LiveGauges = Pick<
+  IngesterMetrics,
+  | "headSpans"
+  | "headBytes"
+  | "decodedSpans"
+  | "behindRecords"
+  | "lostRecords"
+  | "undecodableRecords"
+  | "repairedStrings"
+  | "pins"
+  | "stalled"
+>;
+
+/** What the workers tell of their partitions. */
+function liveGauges(gauge: (name: string, help: string) => Gauge<"partition">): LiveGauges {
+  return {
     headSpans: gauge("head_spans", "Spans in heads, that is, in no block yet."),
     headBytes: gauge("head_bytes", "Memory of heads, bytes."),
     decodedSpans: gauge(
@@ -91,10 +115,6 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       "Spans decoded from the log since the worker started.",
     ),
     behindRecords: gauge("behind_records", "Durable log records that are in no head yet."),
-    missingLogRecords: counter(
-      "missing_log_records_total",
-      "Records that logs had acknowledged, that are in no block and in no log here.",
-    ),
     lostRecords: gauge("lost_records", "Log records that are damaged and can not be read."),
     undecodableRecords: gauge("undecodable_records", "Log records that do not decode."),
     repairedStrings: gauge("repaired_strings", "Strings that were not UTF-8 and were repaired."),

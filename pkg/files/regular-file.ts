@@ -34,10 +34,18 @@ export function readRegularFile(path: string): Buffer {
   }
 }
 
-/** Reads a whole regular file on the thread pool, by pieces. Errors: as `openRegularFile`. */
-export async function readRegularFileAsync(path: string): Promise<Buffer> {
+/**
+ * Reads a whole regular file on the thread pool, by pieces. Errors: as `openRegularFile`, and
+ * TooLarge.
+ */
+export async function readRegularFileAsync(path: string, bytesMax: number): Promise<Buffer> {
   await using handle = await open(path, readFlags);
-  checkRegular(path, await handle.stat());
+  const stats = await handle.stat();
+  checkRegular(path, stats);
+  if (stats.size > bytesMax) {
+    const message = `read ${path}: it has ${stats.size} bytes, at most ${bytesMax} are allowed`;
+    throw new SpoorError("TooLarge", message);
+  }
   return await handle.readFile();
 }
 

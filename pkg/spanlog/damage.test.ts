@@ -6,8 +6,10 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { execFileSync } from "node:child_process";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -270,6 +272,22 @@ describe("missing and foreign files", () => {
     using moved = copyGolden();
     renameSync(`${moved.path}/${name}`, `${moved.path}/p0/${"0".repeat(19)}9-0000000001.seg`);
     await expect(openTestLog(moved.path)).rejects.toMatchObject({ reason: "log_foreign_segment" });
+  });
+
+  it("refuses a pipe or a device in place of a file at once", async () => {
+    for (const word of ["segment", "log.json", "p0/trimmed.json"]) {
+      using dir = copyGolden();
+      const path = word === "segment" ? segmentsOf(dir)[0].path : `${dir.path}/${word}`;
+      rmSync(path, { force: true });
+      execFileSync("mkfifo", [path]);
+      await expect(openTestLog(dir.path)).rejects.toMatchObject({
+        reason: "not_a_file",
+        message: `open ${path}: it is a pipe, not a regular file`,
+      });
+      rmSync(path);
+      symlinkSync("/dev/zero", path);
+      await expect(openTestLog(dir.path)).rejects.toThrow("it is a device");
+    }
   });
 
   it("keeps a last segment of noise to look at, and leftovers do not matter", async () => {
