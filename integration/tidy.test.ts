@@ -20,6 +20,7 @@ const level0 = [
   "bytes",
   "clock",
   "errors",
+  "files",
   "limits",
   "log",
   "rpc",

@@ -30,7 +30,7 @@ import { makeKnownTrace } from "#pkg/loadgen/known-trace.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 
 const golden = "testdata/data-folder";
-const written = "v0.1";
+const written = "v0.1-log2";
 const tenants = ["single", "other"];
 
 interface GoldenTrace {
@@ -188,12 +188,12 @@ describe("a newer format", () => {
   }
 
   test("of the log is refused at start, naming file and versions", async () => {
-    for (const pattern of [/^p\d\/\d+\.seg$/, /^p\d\/\d+\.ids$/]) {
+    for (const pattern of [/^p\d\/[\d-]+\.seg$/, /^p\d\/\d+\.ids$/]) {
       const { dataDir } = copyOf(written);
       patch(fileIn(join(dataDir, "log"), pattern));
       const { code, stderr } = await runServe({ dataDir, config });
       expect(code).toBe(1);
-      expect(stderr).toMatch(/log format 99 is not the known format 1/);
+      expect(stderr).toMatch(/log format 99 is not one of the known formats 1 to 2/);
       rmSync(dataDir, { recursive: true });
     }
   });

@@ -6,59 +6,259 @@
  * frees when the process dies: whoever holds that socket and finds a lock made in the same network
  * namespace of the same boot knows that the lock's owner is dead, and nobody else can find that at
  * the same time.
+ *
+ * A process that is paused, or whose clock is wrong, loses the lock without noticing. Therefore
+ * `lock-owner` is a lease, by monotonic clocks alone:
+ *
+ *     owner    reads lock-owner every second; certain for 3 s after a read that found itself
+ *     heir     gets the lock, writes itself into lock-owner, waits 5 s, then reads the log
+ *
+ * Whatever an owner acknowledged while it was certain was durable before the heir read the log.
  */
-import { mkdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { mkdir, readFile, readlink, rename, rm, stat, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
 import { createServer, type Server } from "node:net";
-import { join } from "node:path";
+import { hostname } from "node:os";
+import { dirname, join } from "node:path";
 import { lock } from "proper-lockfile";
+import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Log } from "#pkg/log/log.ts";
 
 /** After so long without a sign of life a lock's owner counts as dead. */
 const staleMs = 10_000;
 const waitRounds = 24;
 const waitMs = 500;
+const renewMs = 1000;
+/** So long after a read that found it, an owner is certain without another read. */
+const leaseMs = 3000;
+/** Longer than a lease, also on a machine whose clock runs a little fast. */
+const takeOverMs = 5000;
 
-/** Locks the folder (made if missing). Throws Unavailable `data_dir_locked`. */
-export async function lockDataFolder(
-  dataDir: string,
-  onLost: (error: SpoorError) => void,
-): Promise<() => Promise<void>> {
-  await mkdir(dataDir, { recursive: true });
-  const socket = await bindSocket(dataDir);
-  const lockfilePath = join(dataDir, "lock");
+interface DataLockOptions {
+  clock: Clock;
+  log: Log;
+  /** Another process has the folder, or may have: this one must end. Called once. */
+  onLost: (error: SpoorError) => void;
+}
+
+/** Who has the folder: the content of `lock-owner`. Before the leases: the namespace alone. */
+interface Owner {
+  token: string;
+  pid: number;
+  host: string;
+  /** Names boot and network namespace: abstract sockets exclude each other within it. */
+  namespace: string;
+}
+
+/**
+ * Locks the folder (made if missing). Only a lock that another process holds is waited for. Throws
+ * Unavailable: `data_dir_locked`, or `data_dir_unusable` with what the system says.
+ */
+export async function lockDataFolder(dataDir: string, options: DataLockOptions): Promise<DataLock> {
   const ownerPath = join(dataDir, "lock-owner");
-  const identity = await namespaceIdentity();
+  let socket: Server | undefined;
   try {
-    const owner = await readFile(ownerPath, "utf8").catch(ignoreMissing);
-    if (socket !== undefined && identity !== undefined && owner === identity) {
-      await rm(lockfilePath, { recursive: true, force: true });
+    await makeFolder(dataDir);
+    socket = await bindSocket(dataDir);
+    const namespace = await namespaceIdentity();
+    const former = await readOwner(ownerPath);
+    const isDead =
+      socket !== undefined &&
+      former !== undefined &&
+      former.namespace === namespace &&
+      namespace !== "";
+    if (isDead) await rm(join(dataDir, "lock"), { recursive: true, force: true });
+    const self = { token: randomUUID(), pid: process.pid, host: hostname(), namespace };
+    const held = new DataLock(ownerPath, self.token, { socket, ...options });
+    await held.take(await acquire(dataDir, (cause) => held.lose(cause), options), self);
+    if (former !== undefined && !isDead) {
+      const fields = {
+        dataDir,
+        formerPid: former.pid,
+        formerHost: former.host,
+        waitMs: takeOverMs,
+      };
+      options.log.warn(fields, "taking over the data folder of a process that does not answer");
+      await options.clock.sleep(takeOverMs);
     }
-    const release = await lock(dataDir, {
-      lockfilePath,
-      stale: staleMs,
-      retries: { retries: waitRounds, factor: 1, minTimeout: waitMs, maxTimeout: waitMs },
-      onCompromised: (cause) => {
-        onLost(new SpoorError("Internal", `lost the lock of ${dataDir}`, { cause }));
-      },
-    });
-    await writeFile(ownerPath, identity ?? "unknown");
-    return async () => {
-      await release();
-      socket?.close();
-    };
+    return held;
   } catch (cause) {
     socket?.close();
-    const isLocked = cause instanceof Error && "code" in cause && cause.code === "ELOCKED";
-    throw locked(dataDir, isLocked ? "another process uses it" : String(cause), cause);
+    throw await explain(dataDir, ownerPath, cause);
   }
 }
 
-function locked(dataDir: string, why: string, cause: unknown): SpoorError {
-  const message = `cannot lock the data folder ${dataDir}: ${why}`;
-  return new SpoorError("Unavailable", message, { cause, reason: "data_dir_locked" });
+/** Makes a folder and its parents. Node's own way tries for ever where the system makes none. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (hasErrno(error, "EEXIST") && (await stat(path)).isDirectory()) return;
+    const parent = dirname(path);
+    const isMissing = hasErrno(error, "ENOENT") && parent !== path;
+    if (!isMissing || (await exists(parent))) throw error;
+    await makeFolder(parent);
+    await mkdir(path);
+  }
 }
 
-/** Binds the folder's abstract socket; undefined where there are none. Throws if it is taken. */
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (hasErrno(error, "ENOENT")) return false;
+    throw error;
+  }
+}
+
+/** Tries for some seconds while another process holds the lock. Returns how to release it. */
+async function acquire(
+  dataDir: string,
+  onCompromised: (cause: Error) => void,
+  { clock }: DataLockOptions,
+): Promise<() => Promise<void>> {
+  const lockfilePath = join(dataDir, "lock");
+  for (let round = 0; ; round++) {
+    try {
+      return await lock(dataDir, { lockfilePath, stale: staleMs, onCompromised });
+    } catch (error) {
+      if (!hasErrno(error, "ELOCKED") || round === waitRounds) throw error;
+      await clock.sleep(waitMs);
+    }
+  }
+}
+
+export class DataLock {
+  readonly #path: string;
+  readonly #token: string;
+  readonly #options: DataLockOptions & { socket: Server | undefined };
+  /** A moment at which the folder certainly was this process's. */
+  #proof: ClockReading = { wallMs: 0, monotonicMs: Number.NEGATIVE_INFINITY };
+  #isLost = false;
+  #timer: NodeJS.Timeout | undefined;
+  #releaseLock: () => Promise<void> = async () => {};
+
+  constructor(
+    path: string,
+    token: string,
+    options: DataLockOptions & { socket: Server | undefined },
+  ) {
+    this.#path = path;
+    this.#token = token;
+    this.#options = options;
+  }
+
+  /** Writes the owner down, and proves from then on that it is still the owner. */
+  async take(releaseLock: () => Promise<void>, owner: Owner): Promise<void> {
+    this.#releaseLock = releaseLock;
+    const temporary = `${this.#path}.${owner.token}`;
+    await writeFile(temporary, JSON.stringify(owner));
+    await rename(temporary, this.#path);
+    await this.#renew();
+    this.#timer = setInterval(() => void this.#renew(), renewMs);
+    this.#timer.unref();
+  }
+
+  /**
+   * Whether nobody else can have read the log by now without what is durable now. Asked between
+   * each fsync and its acknowledgement: two looks at clocks. Only after a pause, or a step of the
+   * wall clock, it reads a small file.
+   */
+  readonly isHeld = (): boolean => {
+    if (this.#isLost) return false;
+    if (longestSinceMs(this.#options.clock, this.#proof) < leaseMs) return true;
+    const before = readClock(this.#options.clock);
+    try {
+      this.#noteRead(before, readFileSync(this.#path, "utf8"));
+    } catch (cause) {
+      this.lose(cause);
+    }
+    return !this.#isLost;
+  };
+
+  /** Notes that the lock is lost, and reports it. */
+  lose(cause: unknown): void {
+    if (this.#isLost) return;
+    this.#isLost = true;
+    clearInterval(this.#timer);
+    const message =
+      `lost the lock of the data folder (${this.#path}): this process was paused, ` +
+      `or the folder could not be read: ${errorText(cause)}`;
+    this.#options.onLost(new SpoorError("Internal", message, { reason: "data_dir_lost", cause }));
+  }
+
+  /** Gives the folder back; one that was lost is left to its new owner. */
+  async release(): Promise<void> {
+    clearInterval(this.#timer);
+    const wasHeld = this.isHeld();
+    this.#isLost = true;
+    if (wasHeld) {
+      await rm(this.#path, { force: true });
+      await this.#releaseLock();
+    }
+    this.#options.socket?.close();
+  }
+
+  async #renew(): Promise<void> {
+    const before = readClock(this.#options.clock);
+    try {
+      const text = await readFile(this.#path, "utf8");
+      if (!this.#isLost) this.#noteRead(before, text);
+    } catch (error) {
+      // The lease ends by itself; whoever needs it by then reads the file again.
+      this.#options.log.warn({ path: this.#path, error: errorText(error) }, "lock cannot be read");
+    }
+  }
+
+  #noteRead(before: ClockReading, text: string): void {
+    const owner = parseOwner(text);
+    if (owner.token === this.#token) this.#proof = before;
+    else this.lose(new Error(`process ${owner.pid} on ${owner.host} has it now`));
+  }
+}
+
+async function readOwner(path: string): Promise<Owner | undefined> {
+  try {
+    return parseOwner(await readFile(path, "utf8"));
+  } catch (error) {
+    if (!hasErrno(error, "ENOENT")) throw error;
+    return undefined;
+  }
+}
+
+function parseOwner(text: string): Owner {
+  try {
+    const { token, pid, host, namespace } = JSON.parse(text) as Record<string, unknown>;
+    return {
+      token: String(token),
+      pid: Number(pid),
+      host: String(host),
+      namespace: String(namespace),
+    };
+  } catch {
+    return { token: "", pid: 0, host: "", namespace: text };
+  }
+}
+
+async function explain(dataDir: string, ownerPath: string, cause: unknown): Promise<SpoorError> {
+  if (hasErrno(cause, "ELOCKED") || hasErrno(cause, "EADDRINUSE")) {
+    const owner = await readOwner(ownerPath).catch(() => undefined);
+    const who = owner === undefined || owner.pid === 0 ? "" : ` (${nameOf(owner)})`;
+    const message = `cannot lock the data folder ${dataDir}: another process uses it${who}`;
+    return new SpoorError("Unavailable", message, { cause, reason: "data_dir_locked" });
+  }
+  const message = `cannot use the data folder ${dataDir}: ${errorText(cause)}`;
+  return new SpoorError("Unavailable", message, { cause, reason: "data_dir_unusable" });
+}
+
+function nameOf({ pid, host }: Owner): string {
+  return host === hostname() ? `process ${pid}` : `process ${pid} on ${host}`;
+}
+
+/** Binds the folder's abstract socket; undefined where there are none. EADDRINUSE: it is taken. */
 async function bindSocket(dataDir: string): Promise<Server | undefined> {
   if (process.platform !== "linux") return undefined;
   const { dev, ino } = await stat(dataDir, { bigint: true });
@@ -66,28 +266,25 @@ async function bindSocket(dataDir: string): Promise<Server | undefined> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once("error", reject);
   server.listen(`\0spoor-data-${dev}-${ino}`, resolve);
-  try {
-    await promise;
-  } catch (cause) {
-    const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
-    throw locked(dataDir, isTaken ? "another process uses it" : String(cause), cause);
-  }
+  await promise;
   server.unref();
   return server;
 }
 
-/** Names this boot and network namespace: abstract sockets exclude each other within it. */
-async function namespaceIdentity(): Promise<string | undefined> {
+/** Empty: no Linux, or a hidden /proc; then only the lock's age shows whether its owner lives. */
+async function namespaceIdentity(): Promise<string> {
   try {
     const bootId = await readFile("/proc/sys/kernel/random/boot_id", "utf8");
     return `${bootId.trim()} ${await readlink("/proc/self/ns/net")}`;
   } catch {
-    // No Linux, or a hidden /proc: then only the lock's age tells whether its owner lives.
-    return undefined;
+    return "";
   }
 }
 
-function ignoreMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== "ENOENT") throw error;
-  return undefined;
+function hasErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
+
+function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

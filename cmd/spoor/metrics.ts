@@ -26,6 +26,7 @@ const logHelp: Record<LogNumber, string> = {
   retryMemoryEvictedTotal: "Records forgotten before their time because the memory was full.",
   writeFailuresTotal: "Writes that the disk refused.",
   truncatedTailsTotal: "Torn ends of files that were cut off when the log was opened.",
+  fencedRecordsTotal: "Records of former owners of the log that are not read.",
   damagesTotal: "Places where the log was found damaged.",
 };
 

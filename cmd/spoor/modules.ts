@@ -150,6 +150,8 @@ function refuseOwnTracing({ tracingEndpoint, tracingToSelf }: ServerConfig, port
   throw new SpoorError("InvalidInput", message, { reason: "usage" });
 }
 
+const formerOwnersCheckMs = 5000;
+
 /** What all modules stand on. */
 interface Ground {
   dataDir: string;
@@ -170,8 +172,8 @@ interface Ground {
 async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground> {
   const { config, clock, log, onFatal } = options;
   const dataDir = resolve(config.server.dataDir);
-  const unlock = await lockDataFolder(dataDir, onFatal);
-  parts.push({ name: "data folder lock", stop: unlock });
+  const lock = await lockDataFolder(dataDir, { clock, log, onLost: onFatal });
+  parts.push({ name: "data folder lock", stop: () => lock.release() });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: "spoor_" });
   observeLogger(registry, options.droppedLogLines);
@@ -186,9 +188,12 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
     clock,
     log,
     onGroup: logWriteSeconds(registry),
+    isOwner: lock.isHeld,
+    endsPath: join(dataDir, "log-ends.json"),
     ...config.spanLog,
   });
   parts.push({ name: "span log", stop: () => spanLog.close() });
+  watchFormerOwners(spanLog, parts);
   observeSpanLog(registry, spanLog);
   const tableOf = tableCache(store, clock, log);
   const places = { dataDir, logDir, registry, clock, storeConfig, store, spanLog, tableOf };
@@ -200,6 +205,13 @@ async function openGround(options: SpoorOptions, parts: Part[]): Promise<Ground>
   parts.push({ name: "tracing", stop: () => tracing.stop() });
   const activity = new TenantActivity(clock);
   return { ...places, tracer, activity, ...(await openLimits(options, registry, parts)) };
+}
+
+/** A former owner of the log may wake up at any time. */
+function watchFormerOwners(spanLog: SpanLog, parts: Part[]): void {
+  const timer = setInterval(() => void spanLog.checkFormerOwners(), formerOwnersCheckMs);
+  timer.unref();
+  parts.push({ name: "watch of former owners", stop: async () => clearInterval(timer) });
 }
 
 async function openLimits(

@@ -4,14 +4,12 @@
  * say so.
  */
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { Counter, Gauge, type Registry } from "prom-client";
-import { parseConfig } from "#pkg/config/config.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
-import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { limitOverrides, type LimitOverrides, type TenantLimits } from "#pkg/limits/limits.ts";
+import { toSpoorError } from "#pkg/errors/errors.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
-import { isTenantName } from "#pkg/tenant/tenant.ts";
+import { parseOverridesAside, readOverridesText } from "./overrides-file.ts";
 
 export interface OverridesOptions {
   /** Empty: there are no overrides. */
@@ -98,29 +96,12 @@ export class Overrides {
   /** Whether the content is another one than that in force. */
   async #read(): Promise<boolean> {
     const { path, env, limits } = this.#options;
-    const text = await readText(path);
+    const text = await readOverridesText(path);
     const digest = createHash("sha256").update(text).digest("hex");
     if (digest === this.#digest) return false;
-    limits.setOverrides(parseOverrides({ text, name: path, env }));
+    limits.setOverrides(await parseOverridesAside({ text, name: path, env }));
     this.#digest = digest;
     this.#reloads.inc({ result: "ok" });
     return true;
-  }
-}
-
-function parseOverrides(source: { text: string; name: string; env: Environment }): LimitOverrides {
-  const overrides = parseConfig(limitOverrides, source);
-  const bad = Object.keys(overrides.tenants).find((tenant) => !isTenantName(tenant));
-  if (bad === undefined) return overrides;
-  const message = `${source.name}: tenants: ${JSON.stringify(bad)} is not a tenant's name`;
-  throw new SpoorError("InvalidInput", message, { reason: "usage" });
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SpoorError("Unavailable", `read the limits of tenants: ${why}`, { cause });
   }
 }

@@ -212,7 +212,7 @@ export async function statusPage(sources: StatusSources, viewer: Viewer): Promis
   }
   const failing = failingTables(sources.ingester);
   const whole = [partitionsTable(states), spanLogTable(sources)];
-  const tables = [...failing, ...aside, tenants, ...whole];
+  const tables = [...lossTables(sources), ...failing, ...aside, tenants, ...whole];
   return { ...headOf(sources), problems: problemsOf(sources, tenants), tables };
 }
 
@@ -294,6 +294,16 @@ function partitionsTable(states: readonly PartitionState[]): StatusTable {
       state.closedHeads,
     ]),
   };
+}
+
+/** Nothing where nothing was lost or damaged. */
+function lossTables({ spanLog, ingester }: StatusSources): StatusTable[] {
+  const damage = spanLog.damage.map(({ kind, message }) => [kind, message]);
+  const losses = ingester.losses.map((message) => ["log_missing", message]);
+  if (damage.length + losses.length === 0) return [];
+  const columns = [{ key: "kind" }, { key: "message", title: "what was found at the start" }];
+  const title = "Damage and losses of the span log";
+  return [{ key: "span_log_damage", title, columns, rows: [...damage, ...losses] }];
 }
 
 function spanLogTable({ spanLog }: StatusSources): StatusTable {

@@ -25,6 +25,8 @@ export class CrashClient {
   readonly #retry: SentRequest[] = [];
   readonly #alter: (spans: Span[]) => void;
   #sent = 0;
+  /** Answers so far, by status; may be set anew. */
+  answers: Record<number, number> = {};
 
   /** `alter` may change the spans of a request before it is encoded. */
   constructor(random: () => number, alter: (spans: Span[]) => void = () => undefined) {
@@ -52,6 +54,7 @@ export class CrashClient {
           signal,
         });
         await response.arrayBuffer();
+        this.answers[response.status] = (this.answers[response.status] ?? 0) + 1;
         if (response.status === 200) request.acknowledged = true;
         else if (response.status >= 500 || response.status === 429) this.#again(request);
         else throw new Error(`unexpected answer ${response.status}`);

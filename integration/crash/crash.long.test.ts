@@ -5,6 +5,7 @@ import { expect, it } from "vitest";
 import { startCrashBucket } from "./crash-bucket.ts";
 import { runCrashRounds } from "./crash.ts";
 import { killPoints } from "./kill-points.ts";
+import { runPausedRounds } from "./paused.ts";
 
 const seed = Number(process.env.SPOOR_SEED ?? Date.now() % 1_000_000);
 
@@ -32,6 +33,19 @@ it(`nor over 120 kills on MinIO, at each named point (SPOOR_SEED=${seed})`, asyn
     expect(result.logBytes).toBeLessThan(8 * 1024 * 1024);
   } finally {
     await bucket.stop();
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+it(`nor when a paused process wakes up after another took over (SPOOR_SEED=${seed})`, async () => {
+  const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
+  try {
+    const result = await runPausedRounds({ rounds: 40, seed, dir });
+    expect(result).toMatchObject({ lostSpans: 0, doubledSpans: 0, strayObjects: 0, problems: [] });
+    expect(result.acknowledgedSpans).toBeGreaterThan(800);
+    // Requests were in its hands when it woke up.
+    expect(result.lateAnswers[503]).toBeGreaterThan(0);
+  } finally {
     await rm(dir, { recursive: true, force: true });
   }
 });

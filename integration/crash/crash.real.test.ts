@@ -5,6 +5,7 @@ import { expect, it } from "vitest";
 import { startCrashBucket } from "./crash-bucket.ts";
 import { runCrashRounds } from "./crash.ts";
 import { killPoints } from "./kill-points.ts";
+import { runPausedRounds } from "./paused.ts";
 
 const seed = Number(process.env.SPOOR_SEED ?? 12);
 
@@ -21,6 +22,19 @@ it(`loses and doubles nothing over 12 kills on MinIO, at each named point (SPOOR
     expect(result.logBytes).toBeLessThan(8 * 1024 * 1024);
   } finally {
     await bucket.stop();
+    await rm(dir, { recursive: true, force: true });
+  }
+});
+
+it(`nor when a paused process wakes up after another took over (SPOOR_SEED=${seed})`, async () => {
+  const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
+  try {
+    const result = await runPausedRounds({ rounds: 4, seed, dir });
+    expect(result).toMatchObject({ lostSpans: 0, doubledSpans: 0, strayObjects: 0, problems: [] });
+    expect(result.acknowledgedSpans).toBeGreaterThan(800);
+    // Requests were in its hands when it woke up.
+    expect(result.lateAnswers[503]).toBeGreaterThan(0);
+  } finally {
     await rm(dir, { recursive: true, force: true });
   }
 });

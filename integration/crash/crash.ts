@@ -44,7 +44,7 @@ export interface CrashResult extends StoredCheck {
 }
 
 /** Small heads, so that kills hit cuts and commits as often as the log. */
-const config = `
+export const crashConfig: string = `
 ingester:
   cut_spans: 400
   cut_age: 700ms
@@ -52,7 +52,7 @@ span_log:
   free_bytes_min: 1MiB
   segment_bytes_max: 256KiB
 `;
-const lanes = 4;
+export const lanes: number = 4;
 /** A bucket that has just been started may refuse the first start of the binary. */
 const startsMax = 20;
 
@@ -176,7 +176,7 @@ class CrashRun {
   }
 
   get #config(): string {
-    return config + (this.#options.bucket?.storageYaml ?? "");
+    return crashConfig + (this.#options.bucket?.storageYaml ?? "");
   }
 
   async #start(): Promise<SpoorProcess> {
@@ -205,11 +205,11 @@ function killIfThere(pid: number | undefined): void {
   }
 }
 
-function countSpans(traces: readonly SentTrace[]): number {
+export function countSpans(traces: readonly SentTrace[]): number {
   return traces.reduce((sum, { spanIds }) => sum + spanIds.length, 0);
 }
 
-function pick<T>(random: () => number, list: readonly T[], count: number): T[] {
+export function pick<T>(random: () => number, list: readonly T[], count: number): T[] {
   return Array.from({ length: Math.min(count, list.length) }, () => {
     return list[Math.floor(random() * list.length)];
   });

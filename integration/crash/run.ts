@@ -2,6 +2,7 @@
  * `npm run crash -- --rounds 300 [--seed N]`: kills the binary over MinIO that often, at each point
  * in turn, and prints what was acknowledged, lost and doubled. Exit code 1 if anything was.
  * `--case aside`: content that is hard to encode, and records that are put back from quarantine.
+ * `--case paused`: the binary is paused, another one takes over, then the first one wakes up.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,6 +11,7 @@ import { parseArgs } from "node:util";
 import { runAsideRounds } from "./aside.ts";
 import { startCrashBucket } from "./crash-bucket.ts";
 import { type CrashResult, type CrashRound, runCrashRounds } from "./crash.ts";
+import { type PausedRound, runPausedRounds } from "./paused.ts";
 
 const { values } = parseArgs({
   options: {
@@ -75,6 +77,25 @@ async function runAside(dir: string): Promise<number> {
   return report(problems, [lostSpans, doubledSpans, strayObjects, leftAside]);
 }
 
+/** Returns how much was wrong. */
+async function runPaused(dir: string): Promise<number> {
+  const onRound = ({ round, acknowledgedSpans, lateAnswers }: PausedRound): void => {
+    const late = JSON.stringify(lateAnswers);
+    process.stderr.write(`${round}: ${acknowledgedSpans} acknowledged, late answers ${late}\n`);
+  };
+  const { problems, lateAnswers, ...counts } = await runPausedRounds({
+    rounds,
+    seed,
+    dir,
+    onRound,
+  });
+  const late = JSON.stringify(lateAnswers);
+  process.stdout.write(
+    tableOf([...Object.entries(counts), ["answers after waking up", late], ["seed", seed]]),
+  );
+  return report(problems, [counts.lostSpans, counts.doubledSpans, counts.strayObjects]);
+}
+
 function report(problems: readonly string[], wrong: readonly number[]): number {
   for (const problem of problems.slice(0, 20)) process.stderr.write(`${problem}\n`);
   return wrong.reduce((sum, count) => sum + count, problems.length);
@@ -83,6 +104,7 @@ function report(problems: readonly string[], wrong: readonly number[]): number {
 const cases: Readonly<Record<string, (dir: string) => Promise<number>>> = {
   points: runPoints,
   aside: runAside,
+  paused: runPaused,
 };
 const dir: string = await mkdtemp(join(tmpdir(), "spoor-crash-"));
 try {

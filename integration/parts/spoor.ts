@@ -14,6 +14,8 @@ export interface SpoorProcessOptions {
   args?: readonly string[];
   /** Variables of its environment, besides those of the test. */
   env?: Readonly<Record<string, string>>;
+  /** In a network namespace of its own, as in a container: it is reached by signals alone. */
+  ownNetwork?: boolean;
   /** Size of a disk (in memory, gone with the process) that holds the data folder alone. */
   diskBytes?: number;
   /** Folder of another version's code; this one's unless given. */
@@ -117,7 +119,7 @@ async function serveArgs(options: SpoorProcessOptions): Promise<string[]> {
 type SpoorChild = ChildProcessByStdio<null, Readable, Readable>;
 
 type SpawnOptions = Partial<
-  Pick<SpoorProcessOptions, "codeDir" | "dataDir" | "diskBytes" | "env">
+  Pick<SpoorProcessOptions, "codeDir" | "dataDir" | "diskBytes" | "env" | "ownNetwork">
 > & { timeout?: number };
 
 /** Mounts a disk for itself alone, and becomes the program. */
@@ -125,10 +127,12 @@ const onOwnDisk = 'mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@
 
 function spawnSpoor(args: readonly string[], options: SpawnOptions = {}): SpoorChild {
   const { timeout, env, diskBytes, dataDir = "", codeDir = ownCodeDir } = options;
+  const { ownNetwork = false } = options;
   const spoor = [process.execPath, join(codeDir, "cmd/spoor/spoor.js"), ...args];
   const unshare = ["unshare", "--map-root-user", "--mount", "sh", "-c", onOwnDisk, "sh"];
   const disk = diskBytes === undefined ? [] : [...unshare, String(diskBytes), dataDir];
-  const [program, ...rest] = [...disk, ...spoor];
+  const network = ownNetwork ? ["unshare", "--map-root-user", "--net"] : [];
+  const [program, ...rest] = [...network, ...disk, ...spoor];
   return spawn(program, rest, {
     timeout,
     killSignal: "SIGKILL",

@@ -31,6 +31,7 @@ it.each([13, 105])(
     expect(result).toMatchObject({ lostSpans: 0, doubledSpans: 0, strayObjects: 0 });
     expect(acknowledgedSpans).toBeGreaterThan(2000);
     expect(fates.lives).toBeGreaterThan(3);
+    expect(result.clockSteps).toBeGreaterThan(0);
     expect(result.blocks).toBeGreaterThan(20);
     expect(result.outcomes["trace full"]).toBeGreaterThan(50);
     expect(result.outcomes["search full"]).toBeGreaterThan(30);

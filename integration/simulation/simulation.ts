@@ -33,6 +33,8 @@ export interface SimulationResult extends Omit<StoredCounts, "problems"> {
   digest: string;
   events: number;
   fates: Fates;
+  /** Times that the wall clock was set wrong. */
+  clockSteps: number;
   requests: number;
   retries: number;
   acknowledgedSpans: number;
@@ -73,6 +75,8 @@ class Simulation {
   readonly #options: SimulationOptions;
   readonly #time = new VirtualTime(startMs);
   readonly #dice: Dice;
+  readonly #clockDice: Dice;
+  #clockSteps = 0;
   readonly #trace: Trace;
   readonly #weather: Weather;
   readonly #model: Model;
@@ -113,6 +117,7 @@ class Simulation {
     // The process commits only after clients have sent something.
     const onCommit = (): void => this.#clients.askAround();
     this.#supervisor = new Supervisor({ ...world, dice: dice.fork(), onCommit });
+    this.#clockDice = dice.fork();
     const people = { ...world, model: this.#model, supervisor: this.#supervisor };
     this.#clients = new Clients({ ...people, dice: dice.fork() });
   }
@@ -122,6 +127,7 @@ class Simulation {
     const { minutes } = this.#options;
     this.#changeWeather();
     this.#strike();
+    this.#stepClock();
     this.#watchLog();
     await this.#time.runUntil(startMs + minutes * minute);
     this.#isOver = true;
@@ -135,6 +141,7 @@ class Simulation {
     this.#clients.stop();
     this.#weather.clear();
     this.#supervisor.calmDown();
+    this.#time.wallOffsetMs = 0;
     this.#trace.add(this.#time.nowMs, "calm");
     const { cutAgeMs, closedHeadsMax } = this.#settings.ingester;
     // Clients try again for a while. A machine may sleep for two hours more.
@@ -167,6 +174,7 @@ class Simulation {
       digest,
       events: this.#time.count,
       fates: this.#supervisor.fates,
+      clockSteps: this.#clockSteps,
       requests: this.#model.requests.length,
       retries,
       acknowledgedSpans: this.#model.acknowledgedSpans,
@@ -211,6 +219,23 @@ class Simulation {
       if (this.#isOver) return;
       this.#supervisor.strike();
       this.#strike();
+    });
+  }
+
+  /** The wall clock of the machine is set, forward or back, and after a while it is right again. */
+  #stepClock(): void {
+    const [time, dice] = [this.#time, this.#clockDice];
+    time.after(dice.magnitude(10 * minute, 2 * hour), () => {
+      if (this.#isOver) return;
+      const stepMs = dice.magnitude(1000, 6 * hour);
+      time.wallOffsetMs = dice.chance(0.5) ? stepMs : -stepMs;
+      this.#clockSteps++;
+      this.#trace.add(time.nowMs, `the wall clock is off by ${time.wallOffsetMs} ms`);
+      time.after(dice.magnitude(1000, hour), () => {
+        time.wallOffsetMs = 0;
+        this.#trace.add(time.nowMs, "the wall clock is right");
+        this.#stepClock();
+      });
     });
   }
 

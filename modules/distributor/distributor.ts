@@ -10,7 +10,7 @@ import type { Limits, TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import { exampleTraceIds } from "#pkg/otlp/example-ids.ts";
 import type { SplitRejection, SplitResult } from "#pkg/otlp/split.ts";
-import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
+import type { AppendOptions, SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { resolveTenant } from "#pkg/tenant/tenant.ts";
 import type { TenantActivity } from "./activity.ts";
 import type { DistributorConfig } from "./config.ts";
@@ -85,9 +85,9 @@ export class Distributor implements SpanSink {
     }
     const bodyBytes = body.length;
     this.#rates.take(tenant, bodyBytes, limits.of(tenant));
-    const split = await this.#splitter.split(body);
+    const split = await this.#splitter.split(tenant, body);
     checkSpanCount(split, limits.of(tenant));
-    await this.#append(tenant, split, signal);
+    await this.#append(tenant, split, { signal, key: split.key });
     this.#metrics.bytes.inc({ tenant }, bodyBytes);
     activity.note(tenant, split.acceptedSpans, bodyBytes);
     for (const rejection of split.rejections) {
@@ -106,13 +106,13 @@ export class Distributor implements SpanSink {
    * Waits for all partitions, also when one fails: the client sends everything again then, and the
    * log's memory of retries keeps what was taken from being stored twice.
    */
-  async #append(tenant: string, { parts }: SplitResult, signal: AbortSignal): Promise<void> {
+  async #append(tenant: string, { parts }: SplitResult, options: AppendOptions): Promise<void> {
     const { spanLog } = this.#options;
     const failures: SpoorError[] = [];
     await Promise.all(
       parts.map(async ({ partition, record, spanCount }) => {
         try {
-          const { duplicate } = await spanLog.append(partition, tenant, record, { signal });
+          const { duplicate } = await spanLog.append(partition, tenant, record, options);
           this.#metrics.records.inc();
           if (duplicate) this.#metrics.duplicateRecords.inc();
           else this.#metrics.spans.inc({ tenant }, spanCount);

@@ -6,7 +6,7 @@ const large = 1024 * 1024 + 1;
 it("refuses large bodies beyond its queue, and takes them again when it has room", async () => {
   const pool = new SplitPool({ threads: 1, partitionCount: 4, retryAfterMs: 77 });
   try {
-    const jobs = Array.from({ length: 80 }, () => pool.split(new Uint8Array(large)));
+    const jobs = Array.from({ length: 80 }, () => pool.split("acme", new Uint8Array(large)));
     const codes = (await Promise.allSettled(jobs)).map((one) =>
       one.status === "rejected" ? (one.reason as { reason: string }).reason : "split",
     );
@@ -15,7 +15,7 @@ it("refuses large bodies beyond its queue, and takes them again when it has room
     expect(refused.length).toBeLessThan(80);
     // All the others were looked at: zero bytes are no protobuf.
     expect(new Set(codes)).toEqual(new Set(["split_queue_full", "invalid_protobuf"]));
-    await expect(pool.split(new Uint8Array(large))).rejects.toMatchObject({
+    await expect(pool.split("acme", new Uint8Array(large))).rejects.toMatchObject({
       code: "InvalidInput",
       reason: "invalid_protobuf",
     });

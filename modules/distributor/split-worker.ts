@@ -2,21 +2,29 @@
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { splitRequest, type SplitResult } from "#pkg/otlp/split.ts";
+import { requestKey } from "#pkg/spanlog/retry-memory.ts";
+
+/** The parts of a request, and its key: of the body as it was received. */
+export interface KeyedSplit extends SplitResult {
+  key: Uint8Array;
+}
 
 export interface SplitJob {
+  tenant: string;
   body: Uint8Array;
   partitionCount: number;
 }
 
-export type SplitJobResult = { split: SplitResult } | { error: ErrorData };
+export type SplitJobResult = { split: KeyedSplit } | { error: ErrorData };
 
 /** Errors go back as data: structured clone would drop their code. */
-export default function split({ body, partitionCount }: SplitJob): SplitJobResult {
+export default function split({ tenant, body, partitionCount }: SplitJob): SplitJobResult {
   try {
+    const key = requestKey(tenant, body);
     // Fresh scratch each time: what is kept between large requests is large.
     const result = splitRequest(body, { partitionCount });
     const buffers = result.parts.map(({ record }) => record.buffer as ArrayBuffer);
-    const moved = { [transferableSymbol]: buffers, [valueSymbol]: { split: result } };
+    const moved = { [transferableSymbol]: buffers, [valueSymbol]: { split: { ...result, key } } };
     return move(moved as unknown as ArrayBuffer) as unknown as SplitJobResult;
   } catch (error) {
     return { error: errorToData(error) };

@@ -9,9 +9,11 @@ import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
+import { ownerLost } from "#pkg/spanlog/spanlog.ts";
 import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
 import { type Cutter, cutterDied, encodeFailed } from "./cutter.ts";
 import type { ClosedHead, CutTask, LogRange, StoredCut } from "./messages.ts";
+import { endAppId } from "./log-losses.ts";
 import type { IngesterMetrics } from "./metrics.ts";
 import type { Quarantine } from "./quarantine.ts";
 import { readRecord } from "./rebuild.ts";
@@ -35,6 +37,10 @@ export interface CommitterOptions {
   /** Tenant -> offset that its table has reached. Every commit starts from it and moves it. */
   committed: Map<string, number>;
   onCommitted: (head: ClosedHead) => void;
+  /** How far the log is durable now. */
+  durableEnd: () => number;
+  /** Throws Unavailable `log_owner_lost` if another process may have taken over the log. */
+  assertOwner: () => void;
   /** Another writer owns the partition: this one has stopped and so must the process. */
   onFatal: (error: SpoorError) => void;
 }
@@ -158,6 +164,7 @@ export class Committer {
       } catch (cause) {
         if (signal.aborted) break;
         const error = toSpoorError(cause);
+        if (error.reason === ownerLost) return this.#fail(error);
         if (error.code === "Conflict") {
           // Heads behind this one must not be committed: they would hide that this one is missing.
           if (!staleSchemaReasons.has(error.reason)) return this.#fail(error);
@@ -226,6 +233,7 @@ export class Committer {
     }
     const stopTimer = metrics.commitSeconds.startTimer();
     const { change } = attempt;
+    this.#options.assertOwner();
     await this.#options.tracer.run("commit", { blocks: attempt.cuts.length }, () =>
       commitOnce(table, change, this.#abort.signal),
     );
@@ -250,6 +258,7 @@ export class Committer {
       add: cuts.map(({ file }) => file),
       columns: columnsOf(cuts),
       transaction: { appId, expectedVersion, version: toOffset },
+      marks: new Map([[endAppId(appId), this.#options.durableEnd()]]),
       operation: "WRITE",
       dataChange: true,
     };

@@ -14,11 +14,12 @@ import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
-import type { Table } from "#pkg/table/table.ts";
+import type { Snapshot, Table } from "#pkg/table/table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import type { IngesterConfig } from "./config.ts";
 import type { StartThread } from "#pkg/rpc/thread.ts";
 import { Cutter } from "./cutter.ts";
+import { findMissingLogs, knownEnd } from "./log-losses.ts";
 import type { PartitionState } from "./messages.ts";
 import { type IngesterMetrics, ingesterMetrics } from "./metrics.ts";
 import { FailingTenants } from "./failing-tenants.ts";
@@ -52,6 +53,9 @@ export interface IngesterOptions {
   onFatal: (error: SpoorError) => void;
 }
 
+/** More are counted and logged, not shown. */
+const lossesMax = 100;
+
 export class Ingester implements LiveSpans {
   readonly #options: IngesterOptions;
   readonly #metrics: IngesterMetrics;
@@ -60,6 +64,7 @@ export class Ingester implements LiveSpans {
   readonly quarantine: Quarantine;
   readonly #hosts: PartitionHost[] = [];
   readonly #failing: FailingTenants;
+  readonly #losses: string[] = [];
   #refreshing: Promise<void> | undefined;
 
   constructor(options: IngesterOptions) {
@@ -82,8 +87,12 @@ export class Ingester implements LiveSpans {
   async start(): Promise<void> {
     const { spanLog, config } = this.#options;
     const tables = await this.#openTables();
+    const snapshots = [...tables.values()].map(({ snapshot }) => snapshot);
+    // With a table that cannot be read, what it has would seem to be missing.
+    if (this.failing.size === 0) this.#reportMissingLogs(snapshots);
     for (let index = 0; index < spanLog.partitionCount; index++) {
-      await this.#checkLogEnd(index, this.#committedOf(index, tables));
+      const acknowledgedEnd = knownEnd(snapshots, this.#appId(index));
+      await this.#checkLogEnd(index, this.#committedOf(index, tables), acknowledgedEnd);
     }
     const isServed = ({ tenant }: { tenant: string }): boolean => !this.failing.has(tenant);
     await finishPutBacks(this.#options.quarantineDir, spanLog, this.#options.log, isServed);
@@ -120,7 +129,7 @@ export class Ingester implements LiveSpans {
   async #unblock(tenant: string, { snapshot }: Table): Promise<void> {
     for (const host of this.#hosts) {
       const offset = snapshot.transactions.get(this.#appId(host.index));
-      await this.#checkLogEnd(host.index, new Map([[tenant, offset ?? 0]]));
+      await this.#checkLogEnd(host.index, new Map([[tenant, offset ?? 0]]), 0);
       await host.unblock(tenant, offset, this.#lostCommits(host.index, tenant, offset ?? 0));
     }
   }
@@ -147,6 +156,11 @@ export class Ingester implements LiveSpans {
   /** Resolves when the log as it was at the start has been read again. */
   async caughtUp(): Promise<void> {
     await Promise.all(this.#hosts.map((host) => host.caughtUp()));
+  }
+
+  /** What tables say was acknowledged and is in no block and no log here, one text each. */
+  get losses(): readonly string[] {
+    return this.#losses;
   }
 
   get isReady(): boolean {
@@ -272,18 +286,53 @@ export class Ingester implements LiveSpans {
     return lostRecords;
   }
 
-  /** A table that has reached beyond the log's end means that the log lost its end. */
-  async #checkLogEnd(index: number, committed: ReadonlyMap<string, number>): Promise<void> {
+  /**
+   * A table that has reached beyond the log's end, or knows that the log was durable beyond it,
+   * means that the log lost its end.
+   */
+  async #checkLogEnd(
+    index: number,
+    committed: ReadonlyMap<string, number>,
+    acknowledgedEnd: number,
+  ): Promise<void> {
     const { spanLog, log } = this.#options;
-    let furthest = 0;
-    for (const offset of committed.values()) furthest = Math.max(furthest, offset);
+    let tableOffset = 0;
+    for (const offset of committed.values()) tableOffset = Math.max(tableOffset, offset);
     const logEnd = spanLog.durableEnd(index);
+    const furthest = Math.max(tableOffset, acknowledgedEnd);
     if (furthest <= logEnd) return;
     log.error(
-      { partition: index, tableOffset: furthest, logEnd },
+      { partition: index, tableOffset, acknowledgedEnd, logEnd },
       "the log lost its end: tables have reached further, new records start there",
     );
+    const lostRecords = acknowledgedEnd - Math.max(tableOffset, logEnd);
+    if (lostRecords > 0) {
+      this.#noteLoss(
+        lostRecords,
+        `partition ${index} of the log ends at ${logEnd}, it had acknowledged ` +
+          `${acknowledgedEnd}: ${lostRecords} records are in no block`,
+      );
+    }
     await spanLog.advance(index, furthest);
+  }
+
+  /** Logs that went with their disk: tables say what they had acknowledged. */
+  #reportMissingLogs(snapshots: readonly Snapshot[]): void {
+    const { spanLog, log } = this.#options;
+    for (const missing of findMissingLogs(snapshots, spanLog.id)) {
+      const { logId, partition, committedTo, end } = missing;
+      const lostRecords = end - committedTo;
+      const message =
+        `partition ${partition} of log ${logId} is not here: ${lostRecords} records that it had ` +
+        "acknowledged are in no block; unless another process has that log, they are lost";
+      log.error({ ...missing, lostRecords }, "tables name a log that is not here");
+      this.#noteLoss(lostRecords, message);
+    }
+  }
+
+  #noteLoss(records: number, message: string): void {
+    this.#metrics.missingLogRecords.inc(records);
+    if (this.#losses.length < lossesMax) this.#losses.push(message);
   }
 }
 

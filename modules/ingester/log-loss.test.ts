@@ -7,7 +7,7 @@ import { expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
 /** The files of partition 0's records, oldest first. */
 async function segments(dir: string): Promise<string[]> {
   const folder = join(dir, "log", "p0");
-  const names = (await readdir(folder)).filter((name) => /^\d+\.seg$/.test(name));
+  const names = (await readdir(folder)).filter((name) => /^[\d-]+\.seg$/.test(name));
   return names.sort().map((name) => join(folder, name));
 }
 

@@ -18,6 +18,7 @@ export interface IngesterMetrics {
   workerRestarts: Counter;
   cutAttributes: Counter<"tenant" | "reason">;
   largeTraces: Counter<"tenant">;
+  missingLogRecords: Counter;
   headSpans: Gauge<"partition">;
   headBytes: Gauge<"partition">;
   decodedSpans: Gauge<"partition">;
@@ -83,6 +84,30 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       registers,
       labelNames: ["tenant"],
     }),
+    missingLogRecords: counter(
+      "missing_log_records_total",
+      "Records that logs had acknowledged, that are in no block and in no log here.",
+    ),
+    ...liveGauges(gauge),
+  };
+}
+
+type LiveGauges = Pick<
+  IngesterMetrics,
+  | "headSpans"
+  | "headBytes"
+  | "decodedSpans"
+  | "behindRecords"
+  | "lostRecords"
+  | "undecodableRecords"
+  | "repairedStrings"
+  | "pins"
+  | "stalled"
+>;
+
+/** What the workers tell of their partitions. */
+function liveGauges(gauge: (name: string, help: string) => Gauge<"partition">): LiveGauges {
+  return {
     headSpans: gauge("head_spans", "Spans in heads, that is, in no block yet."),
     headBytes: gauge("head_bytes", "Memory of heads, bytes."),
     decodedSpans: gauge(

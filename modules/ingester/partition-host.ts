@@ -24,7 +24,10 @@ import type {
 } from "./messages.ts";
 import { RemoteHead } from "./remote-head.ts";
 
-export interface PartitionHostOptions extends Omit<CommitterOptions, "onCommitted"> {
+export interface PartitionHostOptions extends Omit<
+  CommitterOptions,
+  "onCommitted" | "assertOwner" | "durableEnd"
+> {
   spanLog: SpanLog;
   config: IngesterConfig;
   headBytesMax: number;
@@ -79,6 +82,8 @@ export class PartitionHost {
     this.#committer = new Committer({
       ...options,
       log: this.#log,
+      assertOwner: () => spanLog.assertOwner(),
+      durableEnd: () => spanLog.durableEnd(this.index),
       onCommitted: (head) => this.#afterCommit(head),
     });
     this.#unsubscribe = spanLog.subscribe(this.index, (end) => this.#durable.set(end));

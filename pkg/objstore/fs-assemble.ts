@@ -69,7 +69,7 @@ async function openSource(
   { isKnown }: { isKnown: boolean },
 ): Promise<FileHandle> {
   try {
-    return await open(path, constants.O_RDONLY);
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     const code = errnoOf(error);
     if (code !== "ENOENT" && code !== "ENOTDIR") throw error;

@@ -120,7 +120,7 @@ function isSame(a: BigIntStats, b: BigIntStats): boolean {
 
 /** With its caller as its only user. */
 async function openFile(path: string): Promise<Kept> {
-  const file = await open(path, constants.O_RDONLY);
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stats = await file.stat({ bigint: true });
     const facts = { sizeBytes: Number(stats.size), isFile: stats.isFile() };

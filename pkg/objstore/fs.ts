@@ -94,7 +94,7 @@ class FsStore implements ObjectStore {
 
   async get(key: string, options: ReadOptions = {}): Promise<Uint8Array> {
     return await this.#attempt("read", key, options, async (path) => {
-      await using file = await open(path, constants.O_RDONLY);
+      await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
       const stats = await file.stat();
       if (!stats.isFile()) throw notFound(key);
       const sizeBytes = stats.size;

@@ -1,22 +1,23 @@
 /** Making a log, and changing its number of partitions. */
 import { stat } from "node:fs/promises";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { SEGMENT_HEADER_BYTES, segmentName } from "./format.ts";
+import { parseSegmentName, SEGMENT_HEADER_BYTES } from "./format.ts";
 import { partitionFolder, type LogContext } from "./log-context.ts";
 import { makeFolderDurably } from "./log-fs.ts";
-import { recoverPartition, segmentFirsts } from "./recover.ts";
+import { recoverPartition } from "./recover.ts";
+import { listSegments } from "./segments.ts";
 import { SegmentWriter } from "./segment-writer.ts";
 import { LOG_STATE_NAME, writeLogState, writeTrimState, type TrimState } from "./state-file.ts";
 
 /** Makes every partition's first segment, then `log.json`: before that there is no log. */
 export async function createLog(context: LogContext, partitionCount: number): Promise<void> {
-  const { dir, fs, logId } = context;
+  const { dir, fs, logId, owner } = context;
   await makeFolderDurably(fs, dir);
   for (const name of await fs.readdir(dir)) {
     if (/^p\d+$/.test(name)) await refuseRecords(context, `${dir}/${name}`);
   }
   for (let i = 0; i < partitionCount; i++) await createPartition(context, i);
-  await writeLogState(fs, dir, { logId, partitionCount });
+  await writeLogState(fs, dir, { logId, partitionCount, owner });
   context.log.info({ dir, logId, partitionCount }, "new log");
 }
 
@@ -30,7 +31,7 @@ export async function repartitionLog(
   fromCount: number,
   toCount: number,
 ): Promise<void> {
-  const { dir, fs, logId } = context;
+  const { dir, fs, logId, owner } = context;
   const states: TrimState[] = [];
   for (let i = 0; i < fromCount; i++) {
     const { writer, durableEnd, trim } = await recoverPartition(context, i);
@@ -52,16 +53,16 @@ export async function repartitionLog(
   for (let i = fromCount; i < toCount; i++) {
     const folder = partitionFolder(dir, i);
     await makeFolderDurably(fs, folder);
-    if (segmentFirsts(await fs.readdir(folder)).length === 0) await createPartition(context, i);
+    if (listSegments(await fs.readdir(folder)).live.length === 0) await createPartition(context, i);
   }
-  await writeLogState(fs, dir, { logId, partitionCount: toCount });
+  await writeLogState(fs, dir, { logId, partitionCount: toCount, owner });
   context.counters.bytes = 0;
   context.log.info({ dir, fromCount, toCount }, "number of log partitions changed");
 }
 
 async function createPartition(context: LogContext, partition: number): Promise<void> {
   await makeFolderDurably(context.fs, partitionFolder(context.dir, partition));
-  const writer = new SegmentWriter(context, partition, [], undefined);
+  const writer = new SegmentWriter(context, partition, []);
   await writer.startSegment(0);
   await writer.close();
   context.counters.bytes = 0;
@@ -69,9 +70,11 @@ async function createPartition(context: LogContext, partition: number): Promise<
 
 /** A `log.json` that was lost must not become a new log over the records of the old one. */
 async function refuseRecords(context: LogContext, folder: string): Promise<void> {
-  for (const first of segmentFirsts(await context.fs.readdir(folder))) {
-    const { size } = await stat(`${folder}/${segmentName(first)}`);
-    if (first === 0 && size <= SEGMENT_HEADER_BYTES) continue;
+  for (const name of await context.fs.readdir(folder)) {
+    const id = parseSegmentName(name);
+    if (id === undefined) continue;
+    const { size } = await stat(`${folder}/${name}`);
+    if (id.firstOffset === 0 && size <= SEGMENT_HEADER_BYTES) continue;
     throw new SpoorError(
       "Corrupt",
       `open log ${context.dir}: ${LOG_STATE_NAME} is missing but ${folder} holds records`,

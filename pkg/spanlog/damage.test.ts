@@ -6,8 +6,10 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { execFileSync } from "node:child_process";
 import * as fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -204,12 +206,12 @@ describe("damage in the middle", () => {
     using dir = new TempDir();
     let log = await openTestLog(dir.path, { segmentBytesMax: 1e6 });
     for (let i = 0; i < 5; i++) await log.append(0, "acme", Buffer.from(`${i}`.padEnd(100)));
-    const stolen = readFileSync(`${dir.path}/p0/${"0".repeat(20)}.seg`);
+    const { path } = segmentsOf(dir)[0];
+    const stolen = readFileSync(path);
     const from = stolen.subarray(SEGMENT_HEADER_BYTES);
     await log.append(0, "acme", from);
     await log.append(0, "acme", Buffer.from("end"));
     await log.close();
-    const path = `${dir.path}/p0/${"0".repeat(20)}.seg`;
     // Break the header around the stolen records: they are old offsets, so they do not count.
     patchFile(path, stolen.length, Buffer.from([0]));
     log = await openTestLog(dir.path);
@@ -264,12 +266,28 @@ describe("missing and foreign files", () => {
     using dir = copyGolden();
     using other = new TempDir();
     await (await openTestLog(other.path)).close();
-    const name = `p0/${"0".repeat(20)}.seg`;
+    const name = `p0/${"0".repeat(20)}-0000000001.seg`;
     cpSync(`${other.path}/${name}`, `${dir.path}/${name}`);
     await expect(openTestLog(dir.path)).rejects.toMatchObject({ reason: "log_foreign_segment" });
     using moved = copyGolden();
-    renameSync(`${moved.path}/${name}`, `${moved.path}/p0/${"0".repeat(19)}9.seg`);
+    renameSync(`${moved.path}/${name}`, `${moved.path}/p0/${"0".repeat(19)}9-0000000001.seg`);
     await expect(openTestLog(moved.path)).rejects.toMatchObject({ reason: "log_foreign_segment" });
+  });
+
+  it("refuses a pipe or a device in place of a file at once", async () => {
+    for (const word of ["segment", "log.json", "p0/trimmed.json"]) {
+      using dir = copyGolden();
+      const path = word === "segment" ? segmentsOf(dir)[0].path : `${dir.path}/${word}`;
+      rmSync(path, { force: true });
+      execFileSync("mkfifo", [path]);
+      await expect(openTestLog(dir.path)).rejects.toMatchObject({
+        reason: "not_a_file",
+        message: `open ${path}: it is a pipe, not a regular file`,
+      });
+      rmSync(path);
+      symlinkSync("/dev/zero", path);
+      await expect(openTestLog(dir.path)).rejects.toThrow("it is a device");
+    }
   });
 
   it("keeps a last segment of noise to look at, and leftovers do not matter", async () => {

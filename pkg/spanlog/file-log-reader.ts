@@ -6,20 +6,22 @@
  * A list of segment names taken after a durable end was told is right for every record below that
  * end: a segment is there before its first record is durable. So it is read again for each new end.
  */
-import { closeSync, openSync, readdirSync } from "node:fs";
+import { closeSync, readdirSync } from "node:fs";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { openRegularFile } from "#pkg/files/regular-file.ts";
 import {
   RECORD_HEADER_BYTES,
   recordAppendedMs,
   recordBytesStart,
   recordLength,
   recordOffset,
+  type SegmentId,
   segmentName,
   segmentSeed,
 } from "./format.ts";
 import { errorText, partitionFolder } from "./log-context.ts";
-import { segmentFirsts } from "./recover.ts";
 import { SegmentWalker } from "./segment-walker.ts";
+import { listSegments } from "./segments.ts";
 import type { LogBatch, LogReader, LogReadOptions } from "./spanlog.ts";
 import { isOffset, readLogState, readTrimState } from "./state-file.ts";
 
@@ -42,12 +44,11 @@ class Reader implements FileLogReader {
   readonly #logId: string;
   readonly #partition: number;
   readonly #walker = new SegmentWalker();
-  /** First offsets of the segments, ascending; right below `listedTo`. */
-  #firsts: number[] = [];
+  /** The segments that count, by their first offsets; right below `listedTo`. */
+  #segments: SegmentId[] = [];
   #listedTo = -1;
   #fd = -1;
-  /** First offset of the open segment. */
-  #openFirst = -1;
+  #open: SegmentId | undefined;
   #lastTenant = "";
   #lastTenantBytes: Buffer = Buffer.alloc(0);
 
@@ -95,13 +96,12 @@ class Reader implements FileLogReader {
     const from = batch.nextOffset;
     const index = this.#findSegment(from, durableTo);
     if (index < 0) {
-      this.#addGap(batch, Math.min(this.#firsts[0] ?? durableTo, durableTo));
+      this.#addGap(batch, Math.min(this.#segments[0]?.firstOffset ?? durableTo, durableTo));
       return;
     }
-    const first = this.#firsts[index];
-    const limit = Math.min(durableTo, this.#firsts[index + 1] ?? durableTo);
+    const limit = Math.min(durableTo, this.#segments[index + 1]?.firstOffset ?? durableTo);
     const walker = this.#walker;
-    if (walker.expected !== from) this.#restart(first);
+    if (walker.expected !== from) this.#restart(this.#segments[index]);
     for (;;) {
       walker.fill(bytesMax + RECORD_HEADER_BYTES, limit);
       let step = walker.next();
@@ -121,33 +121,33 @@ class Reader implements FileLogReader {
     for (;;) {
       const wasListed = durableTo > this.#listedTo;
       if (wasListed) {
-        this.#firsts = segmentFirsts(readdirSync(this.#folder));
+        this.#segments = listSegments(readdirSync(this.#folder)).live;
         this.#listedTo = durableTo;
       }
-      let index = this.#firsts.length - 1;
-      while (index >= 0 && this.#firsts[index] > from) index--;
-      if (index < 0 || this.#openFirst === this.#firsts[index]) return index;
-      if (this.#openSegment(this.#firsts[index])) return index;
+      const index = this.#segments.findLastIndex(({ firstOffset }) => firstOffset <= from);
+      if (index < 0 || isSame(this.#open, this.#segments[index])) return index;
+      if (this.#openSegment(this.#segments[index])) return index;
       // Trimmed after it was listed: the next list is without it.
       this.#listedTo = -1;
     }
   }
 
-  #openSegment(first: number): boolean {
+  #openSegment(segment: SegmentId): boolean {
     this.#closeSegment();
     try {
-      this.#fd = openSync(`${this.#folder}/${segmentName(first)}`, "r");
+      this.#fd = openRegularFile(`${this.#folder}/${segmentName(segment)}`);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
       throw error;
     }
-    this.#restart(first);
-    this.#openFirst = first;
+    this.#restart(segment);
+    this.#open = segment;
     return true;
   }
 
-  #restart(first: number): void {
-    this.#walker.start(this.#fd, segmentSeed(this.#logId, this.#partition, first), first);
+  #restart(segment: SegmentId): void {
+    const seed = segmentSeed(this.#logId, this.#partition, segment);
+    this.#walker.start(this.#fd, seed, segment.firstOffset);
   }
 
   #addRecord(batch: LogBatch, from: number): void {
@@ -200,6 +200,10 @@ class Reader implements FileLogReader {
   #closeSegment(): void {
     if (this.#fd >= 0) closeSync(this.#fd);
     this.#fd = -1;
-    this.#openFirst = -1;
+    this.#open = undefined;
   }
+}
+
+function isSame(a: SegmentId | undefined, b: SegmentId): boolean {
+  return a !== undefined && a.firstOffset === b.firstOffset && a.owner === b.owner;
 }

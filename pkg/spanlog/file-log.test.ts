@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { openFileLogReader } from "./file-log-reader.ts";
+import { requestKey } from "./retry-memory.ts";
 import { HandClock, KeptLog, openTestLog, readAll, TempDir } from "./log-testing.ts";
 import type { AppendResult, SpanLog } from "./spanlog.ts";
 
@@ -176,10 +177,60 @@ describe("repeats", () => {
     expect(await append(log, 0, last)).toEqual({ offset: 19, duplicate: true });
     expect(readdirSync(`${dir.path}/p0`).filter((name) => name.endsWith(".ids"))).not.toEqual([]);
     await log.close();
-    clock.ms += 600_000;
+    // How long it was away is not known: the machine's clock may have been stepped meanwhile.
+    clock.steppedMs = 86_400_000;
     log = await openTestLog(dir.path, { clock });
-    expect(readdirSync(`${dir.path}/p0`).filter((name) => name.endsWith(".ids"))).toEqual([]);
+    clock.ms += 599_999;
+    expect(await append(log, 0, first)).toEqual({ offset: 0, duplicate: true });
+    clock.ms += 1;
     expect(await append(log, 0, first)).toEqual({ offset: 20, duplicate: false });
+    await log.trim(0, 21, {});
+    expect(readdirSync(`${dir.path}/p0`).filter((name) => name.endsWith(".ids"))).toEqual([]);
+    await log.close();
+  });
+
+  it.each([-7_200_000, 7_200_000])(
+    "neither forgets nor keeps when the wall clock is stepped by %i ms",
+    async (steppedMs) => {
+      using dir = new TempDir();
+      const clock = new HandClock();
+      let log = await openTestLog(dir.path, { clock });
+      await append(log, 0, "before");
+      clock.steppedMs = steppedMs;
+      expect(await append(log, 0, "before")).toEqual({ offset: 0, duplicate: true });
+      await append(log, 0, "after");
+      clock.steppedMs = 0;
+      for (const text of ["before", "after"]) {
+        expect((await append(log, 0, text)).duplicate).toBe(true);
+      }
+      await log.close();
+      clock.steppedMs = steppedMs;
+      log = await openTestLog(dir.path, { clock });
+      for (const text of ["before", "after"]) {
+        expect((await append(log, 0, text)).duplicate).toBe(true);
+      }
+      clock.ms += 600_000;
+      expect(await append(log, 0, "before")).toEqual({ offset: 2, duplicate: false });
+      await log.close();
+    },
+  );
+
+  it("recognises a request by its key, whatever its record became", async () => {
+    using dir = new TempDir();
+    let log = await openTestLog(dir.path);
+    const key = requestKey("acme", Buffer.from("as received"));
+    const send = (text: string): Promise<AppendResult> =>
+      log.append(0, "acme", Buffer.from(text), { key });
+    expect(await send("whole")).toEqual({ offset: 0, duplicate: false });
+    expect(await send("cut")).toEqual({ offset: 0, duplicate: true });
+    await log.close();
+    log = await openTestLog(dir.path);
+    expect(await send("cut otherwise")).toEqual({ offset: 0, duplicate: true });
+    const other = requestKey("other", Buffer.from("as received"));
+    expect(other).not.toEqual(key);
+    await expect(
+      log.append(0, "acme", Buffer.from("x"), { key: key.subarray(1) }),
+    ).rejects.toMatchObject({ reason: "bad_request_key" });
     await log.close();
   });
 

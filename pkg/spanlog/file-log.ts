@@ -6,20 +6,29 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { Admission } from "./admission.ts";
 import { createLog, repartitionLog } from "./create.ts";
-import { LOG_ID_BYTES, RECORD_BYTES_MAX, TENANT_BYTES_MAX } from "./format.ts";
+import { HASH_BYTES, LOG_ID_BYTES, RECORD_BYTES_MAX, TENANT_BYTES_MAX } from "./format.ts";
 import {
+  assertOwner,
+  isOwnerLost,
   logClosed,
   newCounters,
   writeFailed,
   type LogBounds,
   type LogContext,
 } from "./log-context.ts";
+import { LogEndsKeeper, readLogEnds, reportMissingLog } from "./log-ends.ts";
 import { nodeLogFs, type LogFs } from "./log-fs.ts";
 import { PartitionLog } from "./partition-log.ts";
 import { PartitionTrim } from "./partition-trim.ts";
 import { recoverPartition, type RecoveredPartition } from "./recover.ts";
 import type { AppendOptions, AppendResult, LogDamage, SpanLog, SpanLogStats } from "./spanlog.ts";
-import { isOffset, isPartitionCount, readLogState } from "./state-file.ts";
+import {
+  isOffset,
+  isPartitionCount,
+  type LogState,
+  readLogState,
+  writeLogState,
+} from "./state-file.ts";
 
 export interface FileLogOptions {
   clock: Clock;
@@ -44,6 +53,13 @@ export interface FileLogOptions {
   retryRecordsMax?: number;
   /** Told how long each group of records took to become durable, milliseconds. */
   onGroup?: (durationMs: number) => void;
+  /**
+   * Whether this process is certainly still the only one that writes to this log. Asked once per
+   * group of records, after its fsync; once it says no, nothing is appended any more.
+   */
+  isOwner?: () => boolean;
+  /** A file, not in the log's folder, that remembers how far the log reaches; default: none. */
+  endsPath?: string;
   /** The disk; tests pass one that fails. */
   fs?: LogFs;
 }
@@ -66,6 +82,10 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
   const context: LogContext = {
     dir: resolve(dir),
     logId: "",
+    owner: 1,
+    isOwner: options.isOwner ?? (() => true),
+    oldHashesUntilMs: Number.NEGATIVE_INFINITY,
+    knownEnds: [],
     fs: options.fs ?? nodeLogFs,
     clock: options.clock,
     log: options.log,
@@ -75,21 +95,34 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
     damage: [],
   };
   try {
-    return await open(context, partitionCount);
+    return await open(context, partitionCount, options.endsPath);
   } catch (error) {
     if (error instanceof SpoorError) throw error;
     throw writeFailed(`open log ${context.dir}`, error);
   }
 }
 
-async function open(context: LogContext, partitionCount: number): Promise<SpanLog> {
+async function open(
+  context: LogContext,
+  partitionCount: number,
+  endsPath: string | undefined,
+): Promise<SpanLog> {
   const state = readLogState(context.dir);
+  const ends = endsPath === undefined ? undefined : readLogEnds(context, endsPath);
   context.logId = state?.logId ?? randomBytes(LOG_ID_BYTES).toString("hex");
+  context.owner = (state?.owner ?? 0) + 1;
+  if (ends !== undefined && ends.logId === context.logId) {
+    context.knownEnds = ends.partitions.map(({ end }) => end);
+  }
   if (state === undefined) await createLog(context, partitionCount);
-  else await syncNames(context);
+  else {
+    await syncNames(context);
+    await takeOwnership(context, state);
+  }
   if (state !== undefined && state.partitionCount !== partitionCount) {
     await repartitionLog(context, state.partitionCount, partitionCount);
   }
+  if (ends !== undefined && ends.logId !== context.logId) reportMissingLog(context, ends);
   const admission = new Admission(context, await context.fs.freeBytes(context.dir));
   const partitions: Partition[] = [];
   try {
@@ -100,12 +133,19 @@ async function open(context: LogContext, partitionCount: number): Promise<SpanLo
     for (const { log } of partitions) await log.close();
     throw error;
   }
-  return new FileLog(context, admission, partitions);
+  const opened = new FileLog(context, admission, partitions);
+  if (endsPath !== undefined) await opened.keepEnds(endsPath);
+  return opened;
 }
 
 /** A process that was killed may have made names that a power cut would take away. */
 async function syncNames({ dir, fs }: LogContext): Promise<void> {
   for (const folder of [dir, dirname(dir)]) await fs.syncDir(folder);
+}
+
+/** Nothing is written under a fencing number before it is durable. */
+async function takeOwnership({ dir, fs, owner }: LogContext, state: LogState): Promise<void> {
+  await writeLogState(fs, dir, { ...state, owner });
 }
 
 interface Partition {
@@ -150,6 +190,7 @@ class FileLog implements SpanLog {
   readonly #context: LogContext;
   readonly #admission: Admission;
   readonly #partitions: readonly Partition[];
+  #ends: LogEndsKeeper | undefined;
   #isClosed = false;
 
   constructor(context: LogContext, admission: Admission, partitions: readonly Partition[]) {
@@ -159,6 +200,15 @@ class FileLog implements SpanLog {
     this.#context = context;
     this.#admission = admission;
     this.#partitions = partitions;
+  }
+
+  /** Remembers beside the log how far it reaches, from now on. */
+  async keepEnds(path: string): Promise<void> {
+    const { log } = this.#context;
+    this.#ends = new LogEndsKeeper(path, this, (error) =>
+      log.warn({ path, error }, "how far the log reaches is not written down"),
+    );
+    await this.#ends.save();
   }
 
   async append(
@@ -178,7 +228,12 @@ class FileLog implements SpanLog {
       const text = `append a record of ${bytesLength} bytes: more than ${recordBytesMax}`;
       throw new SpoorError("TooLarge", text, { reason: "record_too_large" });
     }
-    return log.append({ tenant, tenantBytes, parts: list, bytesLength, signal: options.signal });
+    const { key, signal } = options;
+    if (key !== undefined && key.length !== HASH_BYTES) {
+      const text = `append with a request key of ${key.length} bytes: not ${HASH_BYTES}`;
+      throw new SpoorError("InvalidInput", text, { reason: "bad_request_key" });
+    }
+    return log.append({ tenant, tenantBytes, parts: list, bytesLength, key, signal });
   }
 
   firstOffset(partition: number): number {
@@ -211,8 +266,17 @@ class FileLog implements SpanLog {
     try {
       await log.advance(offset);
     } catch (error) {
+      if (isOwnerLost(error)) throw error;
       throw writeFailed(`advance partition ${partition} to ${offset}`, error);
     }
+  }
+
+  assertOwner(): void {
+    assertOwner(this.#context);
+  }
+
+  async checkFormerOwners(): Promise<void> {
+    for (const { trim } of this.#partitions) await trim.former.check();
   }
 
   stats(): SpanLogStats {
@@ -237,9 +301,11 @@ class FileLog implements SpanLog {
     this.#isClosed = true;
     for (const { log, trim } of this.#partitions) {
       await trim.idle();
+      await trim.former.check();
       await log.close();
     }
     await this.#admission.idle();
+    await this.#ends?.stop();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

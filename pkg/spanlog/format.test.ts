@@ -36,6 +36,7 @@ describe("segment header", () => {
     partition: fc.nat(1023),
     firstOffset: offsets,
     createdMs: offsets,
+    owner: fc.nat(0xffffffff),
   });
 
   it("comes back, and is nothing when cut or changed", () => {
@@ -53,24 +54,32 @@ describe("segment header", () => {
   });
 
   it("of a newer version is refused", () => {
-    const header = { logId: "00".repeat(16), partition: 0, firstOffset: 0, createdMs: 0 };
-    const encoded = encodeSegmentHeader(header);
-    encoded.writeUInt32LE(2, 8);
+    const ids = { logId: "00".repeat(16), partition: 0, firstOffset: 0, owner: 1 };
+    const encoded = encodeSegmentHeader({ ...ids, createdMs: 0 });
+    encoded.writeUInt32LE(3, 8);
     encoded.writeUInt32LE(crc32(encoded.subarray(0, 60)), 60);
     expect(() => decodeSegmentHeader(encoded, "x.seg")).toThrow(
-      "format 2 is not the known format 1",
+      "format 3 is not one of the known formats 1 to 2",
     );
   });
 
   it("names sort as numbers", () => {
     fc.assert(
-      fc.property(offsets, offsets, (a, b) => {
-        expect(parseSegmentName(segmentName(a))).toBe(a);
-        expect(segmentName(a) < segmentName(b)).toBe(a < b);
+      fc.property(offsets, offsets, fc.nat(0xffffffff), (a, b, owner) => {
+        const id = { firstOffset: a, owner };
+        expect(parseSegmentName(segmentName(id))).toEqual(id);
+        const other = segmentName({ firstOffset: b, owner });
+        expect(segmentName(id) < other).toBe(a < b);
       }),
     );
-    expect(parseSegmentName("1.seg")).toBe(-1);
-    expect(parseSegmentName(`${"9".repeat(20)}.seg`)).toBe(-1);
+    expect(parseSegmentName(`${"0".repeat(20)}.seg`)).toEqual({ firstOffset: 0, owner: 0 });
+    for (const name of [
+      "1.seg",
+      `${"9".repeat(20)}.seg`,
+      `${"0".repeat(20)}-${"9".repeat(10)}.seg`,
+    ]) {
+      expect(parseSegmentName(name)).toBeUndefined();
+    }
   });
 });
 
@@ -114,10 +123,12 @@ describe("record header", () => {
     const seeds = new Set<number>();
     for (let first = 0; first < 50; first++) {
       for (let partition = 0; partition < 4; partition++) {
-        seeds.add(segmentSeed("ab".repeat(16), partition, first));
+        for (const owner of [0, 1, 2]) {
+          seeds.add(segmentSeed("ab".repeat(16), partition, { firstOffset: first, owner }));
+        }
       }
     }
-    expect(seeds.size).toBe(200);
+    expect(seeds.size).toBe(600);
   });
 });
 
@@ -132,8 +143,8 @@ describe("state files", () => {
         const trim = { trimmedTo, committed: new Map(Object.entries(table)) };
         await writeTrimState(fs, dir.path, trim);
         expect(readTrimState(dir.path)).toEqual(trim);
-        await writeLogState(fs, dir.path, { logId, partitionCount: 8 });
-        expect(readLogState(dir.path)).toEqual({ logId, partitionCount: 8 });
+        await writeLogState(fs, dir.path, { logId, partitionCount: 8, owner: trimmedTo });
+        expect(readLogState(dir.path)).toEqual({ logId, partitionCount: 8, owner: trimmedTo });
         checkDamage(`${dir.path}/trimmed.json`, at, () => readTrimState(dir.path));
         checkDamage(`${dir.path}/log.json`, at, () => readLogState(dir.path));
       }),
@@ -152,7 +163,8 @@ describe("state files", () => {
       { numRuns: 50 },
     );
     for (const [text, message] of [
-      [`{"format":2,"logId":"${"a".repeat(32)}","partitionCount":4}`, "format 2"],
+      [`{"format":3,"logId":"${"a".repeat(32)}","partitionCount":4}`, "format 3"],
+      [`{"format":2,"logId":"${"a".repeat(32)}","partitionCount":4,"owner":-1}`, "make no sense"],
       [`{"format":1,"logId":"${"a".repeat(32)}","partitionCount":3}`, "make no sense"],
       [`{"format":1,"logId":"${"a".repeat(31)}","partitionCount":4}`, "make no sense"],
       ["null", "not an object"],
@@ -189,11 +201,10 @@ describe("retry sidecar", () => {
     for (let i = 0; i < 3; i++) {
       hashRecord(0, "acme", [Buffer.from([i])]).copy(entries, i * RETRY_ENTRY_BYTES);
       entries.writeUInt32LE(i, i * RETRY_ENTRY_BYTES + 16);
-      entries.writeUInt32LE([7, 9, 8][i], i * RETRY_ENTRY_BYTES + 24);
     }
-    const { name, newestMs } = await writeSidecar(fs, dir.path, 5, entries);
-    expect([name, newestMs]).toEqual(["00000000000000000005.ids", 9]);
-    expect(readSidecar(dir.path, name)).toEqual({ entries, newestMs: 9 });
+    const { name, lastOffset } = await writeSidecar(fs, dir.path, 5, entries);
+    expect([name, lastOffset]).toEqual(["00000000000000000005.ids", 2]);
+    expect(readSidecar(dir.path, name)).toEqual({ entries, lastOffset: 2, version: 2 });
     const path = `${dir.path}/${name}`;
     const whole = readFileSync(path);
     for (let length = 0; length < whole.length; length++) {

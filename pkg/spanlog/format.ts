@@ -5,8 +5,8 @@
 import { crc32 } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** Version of everything in the log's folder. A newer one is refused. */
-export const FORMAT_VERSION = 1;
+/** Version of what is written into the log's folder; older ones are read, newer ones refused. */
+export const FORMAT_VERSION = 2;
 export const SEGMENT_HEADER_BYTES = 64;
 export const RECORD_HEADER_BYTES = 52;
 export const HASH_BYTES = 16;
@@ -20,12 +20,19 @@ const SEGMENT_MAGIC = "SPOORSEG";
 /** First bytes of every record. 0xF5 does not occur in UTF-8, so text does not look like one. */
 export const RECORD_MARKER: Buffer = Buffer.from([0xf5, 0x53, 0x50, 0x52]);
 const RECORD_MARKER_WORD = 0x525053f5;
-const SEGMENT_NAME = /^(\d{20})\.seg$/;
+const SEGMENT_NAME = /^(\d{20})(?:-(\d{10}))?\.seg$/;
+const UINT32_MAX = 4294967295;
 
-export interface SegmentHeader {
+/** What the name of a segment says. */
+export interface SegmentId {
+  firstOffset: number;
+  /** Fencing number of the owner that wrote it, as in `log.json`; 0 before format 2. */
+  owner: number;
+}
+
+export interface SegmentHeader extends SegmentId {
   logId: string;
   partition: number;
-  firstOffset: number;
   createdMs: number;
 }
 
@@ -39,24 +46,28 @@ export interface RecordHeader {
   tenantLength: number;
 }
 
-export function segmentName(firstOffset: number): string {
-  return `${String(firstOffset).padStart(20, "0")}.seg`;
+export function segmentName({ firstOffset, owner }: SegmentId): string {
+  const first = String(firstOffset).padStart(20, "0");
+  return owner === 0 ? `${first}.seg` : `${first}-${String(owner).padStart(10, "0")}.seg`;
 }
 
-/** The first offset that a file name tells, or -1 if it is not a segment's name. */
-export function parseSegmentName(name: string): number {
+/** What a file name says, or undefined if it is not a segment's name. */
+export function parseSegmentName(name: string): SegmentId | undefined {
   const match = SEGMENT_NAME.exec(name);
-  if (match === null) return -1;
-  const first = Number(match[1]);
-  return Number.isSafeInteger(first) ? first : -1;
+  if (match === null) return undefined;
+  const [firstOffset, owner] = [Number(match[1]), Number(match[2] ?? 0)];
+  const isPossible = Number.isSafeInteger(firstOffset) && owner <= UINT32_MAX;
+  return isPossible ? { firstOffset, owner } : undefined;
 }
 
 /**
  * Where the CRC of this segment's record headers starts from: a record is valid only in the
  * segment that it was written to, so old disk blocks and bytes inside of spans do not pass.
  */
-export function segmentSeed(logId: string, partition: number, firstOffset: number): number {
-  return crc32(`${logId}/${partition}/${firstOffset}`);
+export function segmentSeed(logId: string, partition: number, segment: SegmentId): number {
+  const { firstOffset, owner } = segment;
+  const text = `${logId}/${partition}/${firstOffset}`;
+  return crc32(owner === 0 ? text : `${text}/${owner}`);
 }
 
 export function encodeSegmentHeader(header: SegmentHeader): Buffer {
@@ -67,6 +78,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   out.write(header.logId, 16, "hex");
   writeUint64(out, 32, header.firstOffset);
   writeUint64(out, 40, header.createdMs);
+  out.writeUInt32LE(header.owner, 48);
   out.writeUInt32LE(crc32(out.subarray(0, 60)), 60);
   return out;
 }
@@ -82,15 +94,16 @@ export function decodeSegmentHeader(bytes: Buffer, path: string): SegmentHeader 
     logId: bytes.toString("hex", 16, 32),
     firstOffset: readUint64(bytes, 32),
     createdMs: readUint64(bytes, 40),
+    owner: bytes.readUInt32LE(48),
   };
 }
 
 /** Throws InvalidInput `log_format_newer` for a version that this code does not know. */
 export function refuseNewer(version: number, path: string): void {
-  if (version === FORMAT_VERSION) return;
+  if (version >= 1 && version <= FORMAT_VERSION) return;
   throw new SpoorError(
     "InvalidInput",
-    `open ${path}: log format ${version} is not the known format ${FORMAT_VERSION}`,
+    `open ${path}: log format ${version} is not one of the known formats 1 to ${FORMAT_VERSION}`,
     { reason: "log_format_newer" },
   );
 }

@@ -3,7 +3,7 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { LogFs } from "./log-fs.ts";
-import type { LogDamage, RefusedReason } from "./spanlog.ts";
+import { type LogDamage, ownerLost, type RefusedReason } from "./spanlog.ts";
 
 export interface LogBounds {
   /** A segment that reached this size is followed by a new one. */
@@ -38,6 +38,7 @@ export interface LogCounters {
   duplicatesTotal: number;
   writeFailuresTotal: number;
   truncatedTailsTotal: number;
+  fencedRecordsTotal: number;
   damagesTotal: number;
   refusedTotal: Record<RefusedReason, number>;
 }
@@ -45,6 +46,15 @@ export interface LogCounters {
 export interface LogContext {
   dir: string;
   logId: string;
+  /** Fencing number of this process: larger than that of each one that had the log before. */
+  owner: number;
+  /** Whether this process is certainly still the only one that writes to the log. */
+  isOwner: () => boolean;
+  /**
+   * Until then, by the monotonic clock, a request is looked for by its record's hash too: records
+   * of format 1 have no request key.
+   */
+  oldHashesUntilMs: number;
   fs: LogFs;
   clock: Clock;
   log: Log;
@@ -53,6 +63,8 @@ export interface LogContext {
   /** Told how long each group of records took to write and to sync, milliseconds. */
   onGroup: (durationMs: number) => void;
   damage: LogDamage[];
+  /** Partition -> an offset that the log is known to have reached. */
+  knownEnds: readonly number[];
 }
 
 const DAMAGE_ENTRIES_MAX = 1000;
@@ -77,6 +89,7 @@ export function newCounters(): LogCounters {
     duplicatesTotal: 0,
     writeFailuresTotal: 0,
     truncatedTailsTotal: 0,
+    fencedRecordsTotal: 0,
     damagesTotal: 0,
     refusedTotal: { log_full: 0, log_busy: 0, disk_space_low: 0 },
   };
@@ -84,6 +97,20 @@ export function newCounters(): LogCounters {
 
 export function partitionFolder(dir: string, partition: number): string {
   return `${dir}/p${partition}`;
+}
+
+/**
+ * Throws Unavailable `log_owner_lost` unless this process certainly still owns the log. Called
+ * between each fsync and its acknowledgement, and before a file that others read is changed.
+ */
+export function assertOwner({ dir, isOwner }: LogContext): void {
+  if (isOwner()) return;
+  const message = `the log ${dir} is no longer known to be this process's own: nothing is written`;
+  throw new SpoorError("Unavailable", message, { reason: ownerLost, retryAfterMs: 1000 });
+}
+
+export function isOwnerLost(error: unknown): error is SpoorError {
+  return error instanceof SpoorError && error.reason === ownerLost;
 }
 
 /** A disk operation failed; the client may send the same again. */

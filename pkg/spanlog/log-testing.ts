@@ -20,7 +20,7 @@ export class HandClock implements Clock {
   monotonicMs(): number {
     return this.ms;
   }
-  sleep(): Promise<void> {
+  sleep(_ms: number): Promise<void> {
     return Promise.resolve();
   }
 }

@@ -10,7 +10,7 @@ import { crc32 } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Admission } from "./admission.ts";
 import { encodeRecordHeader, RECORD_HEADER_BYTES } from "./format.ts";
-import { errorText, logClosed, writeFailed, type LogContext } from "./log-context.ts";
+import { errorText, isOwnerLost, logClosed, writeFailed, type LogContext } from "./log-context.ts";
 import { hashRecord, type RetryMemory } from "./retry-memory.ts";
 import type { SegmentWriter } from "./segment-writer.ts";
 import type { AppendResult } from "./spanlog.ts";
@@ -28,6 +28,8 @@ export interface RecordInput {
   tenantBytes: Uint8Array;
   parts: readonly Uint8Array[];
   bytesLength: number;
+  /** Of the request that the record was made from; undefined: of the record's bytes. */
+  key: Uint8Array | undefined;
   signal: AbortSignal | undefined;
 }
 
@@ -77,6 +79,8 @@ export class PartitionLog {
   readonly #whenIdle: (() => void)[] = [];
   #isClosed = false;
   #isFailing = false;
+  /** Why nothing is appended any more: another process may have the log. */
+  #lost: SpoorError | undefined;
   /** Settles when the last exclusive job is done; never rejects. */
   #lastJob: Promise<unknown> = Promise.resolve();
 
@@ -104,9 +108,9 @@ export class PartitionLog {
 
   async append(input: RecordInput): Promise<AppendResult> {
     this.#refuseClosedOrAborted(input.signal);
-    const hash = hashRecord(this.partition, input.tenant, input.parts);
+    const hash = this.#hashOf(input);
     const key = hash.toString("latin1");
-    const known = this.#findKnown(key, hash, input.signal);
+    const known = this.#findKnown(key, hash, input.signal) ?? this.#findOld(input);
     if (known !== undefined) return known;
     const sizeBytes = RECORD_HEADER_BYTES + input.tenantBytes.length + input.bytesLength;
     const freeSpaceKnown = this.#admission.refresh(sizeBytes);
@@ -149,7 +153,13 @@ export class PartitionLog {
 
   #refuseClosedOrAborted(signal: AbortSignal | undefined): void {
     if (this.#isClosed) throw logClosed("append to");
+    if (this.#lost !== undefined) throw this.#lost;
     if (signal?.aborted === true) throw canceled(signal);
+  }
+
+  #hashOf({ tenant, parts, key }: RecordInput): Buffer {
+    if (key === undefined) return hashRecord(this.partition, tenant, parts);
+    return Buffer.from(key);
   }
 
   #findKnown(
@@ -163,10 +173,21 @@ export class PartitionLog {
       counters.duplicatesTotal++;
       return this.#wait(inFlight, true, signal);
     }
-    const offset = this.memory.find(hash, clock.nowMs());
+    const offset = this.memory.find(hash, clock.monotonicMs());
     if (offset < 0) return undefined;
     counters.duplicatesTotal++;
     return Promise.resolve({ offset, duplicate: true });
+  }
+
+  /** A request whose record an earlier version wrote. */
+  #findOld({ tenant, parts, key }: RecordInput): AppendResult | undefined {
+    const { clock, counters, oldHashesUntilMs } = this.#context;
+    const nowMs = clock.monotonicMs();
+    if (key === undefined || nowMs >= oldHashesUntilMs) return undefined;
+    const offset = this.memory.find(hashRecord(this.partition, tenant, parts), nowMs);
+    if (offset < 0) return undefined;
+    counters.duplicatesTotal++;
+    return { offset, duplicate: true };
   }
 
   #enqueue(
@@ -242,6 +263,7 @@ export class PartitionLog {
   async #writeNextGroup(): Promise<void> {
     const group = this.#takeGroup();
     if (group.length === 0) return;
+    if (this.#lost !== undefined) return this.#rejectAll(group, this.#lost);
     let groupBytes = 0;
     for (const record of group) groupBytes += record.sizeBytes;
     try {
@@ -299,14 +321,14 @@ export class PartitionLog {
 
   #acknowledge(group: readonly PendingRecord[], groupBytes: number): void {
     const { clock, counters, log } = this.#context;
-    const nowMs = clock.nowMs();
+    const nowMs = clock.monotonicMs();
     let offset = this.#durableEnd;
     this.#durableEnd += group.length;
     counters.groupsTotal++;
     counters.appendedRecordsTotal += group.length;
     counters.appendedBytesTotal += groupBytes;
     for (const record of group) {
-      this.memory.add(record.hash, offset, record.appendedMs, nowMs);
+      this.memory.add(record.hash, offset, nowMs);
       this.#forget(record);
       for (const waiter of record.waiters) {
         releaseSignal(waiter);
@@ -328,7 +350,10 @@ export class PartitionLog {
       log.error({ folder: this.#writer.folder, error: errorText(cause) }, "log can not be written");
     }
     this.#isFailing = true;
-    const error = writeFailed(`append to ${this.#writer.folder}`, cause);
+    if (isOwnerLost(cause)) this.#lost = cause;
+    const error = isOwnerLost(cause)
+      ? cause
+      : writeFailed(`append to ${this.#writer.folder}`, cause);
     for (const record of [...group, ...waiting]) {
       this.#forget(record);
       for (const waiter of record.waiters) {

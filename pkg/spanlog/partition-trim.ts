@@ -1,12 +1,20 @@
 /** Forgetting the records of one partition that every table has committed. */
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { FormerSegments } from "./former-segments.ts";
 import { segmentName } from "./format.ts";
-import { writeFailed, type LogContext } from "./log-context.ts";
+import { assertOwner, isOwnerLost, writeFailed, type LogContext } from "./log-context.ts";
 import type { LogFs } from "./log-fs.ts";
 import type { PartitionLog } from "./partition-log.ts";
 import { writeSidecar, type Sidecar } from "./retry-sidecar.ts";
 import type { Segment, SegmentWriter } from "./segment-writer.ts";
 import { isOffset, writeTrimState, type TrimState } from "./state-file.ts";
+
+/** What trimming starts from when the log was opened. */
+export interface TrimStart {
+  state: TrimState;
+  sidecars: Sidecar[];
+  former: FormerSegments;
+}
 
 export class PartitionTrim {
   readonly #context: LogContext;
@@ -14,6 +22,7 @@ export class PartitionTrim {
   readonly #writer: SegmentWriter;
   #state: TrimState;
   #sidecars: Sidecar[];
+  readonly former: FormerSegments;
   /** Settles when the last trim is done; never rejects. */
   #lastTrim: Promise<unknown> = Promise.resolve();
 
@@ -21,13 +30,14 @@ export class PartitionTrim {
     context: LogContext,
     log: PartitionLog,
     writer: SegmentWriter,
-    start: { state: TrimState; sidecars: Sidecar[] },
+    { state, sidecars, former }: TrimStart,
   ) {
     this.#context = context;
     this.#log = log;
     this.#writer = writer;
-    this.#state = start.state;
-    this.#sidecars = start.sidecars;
+    this.#state = state;
+    this.#sidecars = sidecars;
+    this.former = former;
   }
 
   /** What is durable about trimming. */
@@ -60,6 +70,8 @@ export class PartitionTrim {
       throw new SpoorError("InvalidInput", `trim ${folder}: ${tenant} committed to ${offset}`);
     }
     try {
+      assertOwner(this.#context);
+      await this.former.check();
       await this.#log.sealTrimmed(upTo);
       const trimmedTo = Math.max(upTo, this.#state.trimmedTo);
       const gone = this.#removable(trimmedTo);
@@ -67,6 +79,7 @@ export class PartitionTrim {
       await this.#removeSegments(gone);
       await this.#removeOldSidecars();
     } catch (error) {
+      if (isOwnerLost(error)) throw error;
       throw writeFailed(`trim ${folder} to ${upTo}`, error);
     }
   }
@@ -78,7 +91,7 @@ export class PartitionTrim {
     if (gone.length > 0) {
       const from = gone[0].firstOffset;
       const to = this.#writer.segments[gone.length].firstOffset;
-      const entries = this.#log.memory.encodeRange(from, to, clock.nowMs());
+      const entries = this.#log.memory.encodeRange(from, to, clock.monotonicMs());
       if (entries.length > 0) {
         const sidecar = await writeSidecar(fs, folder, from, entries);
         this.#sidecars = this.#sidecars.filter((known) => known.name !== sidecar.name);
@@ -86,6 +99,7 @@ export class PartitionTrim {
         counters.fsyncsTotal += 2;
       }
     }
+    assertOwner(this.#context);
     await writeTrimState(fs, folder, state);
     counters.fsyncsTotal += 2;
     this.#state = state;
@@ -103,17 +117,18 @@ export class PartitionTrim {
   async #removeSegments(gone: readonly Segment[]): Promise<void> {
     const { counters, fs } = this.#context;
     for (const segment of gone) {
-      await removeFile(fs, `${this.#writer.folder}/${segmentName(segment.firstOffset)}`);
+      await removeFile(fs, `${this.#writer.folder}/${segmentName(segment)}`);
       this.#writer.segments.shift();
       counters.bytes -= segment.bytes;
     }
   }
 
   async #removeOldSidecars(): Promise<void> {
-    const { bounds, clock, fs } = this.#context;
-    const nowMs = clock.nowMs();
-    const isOld = (sidecar: Sidecar): boolean =>
-      Math.abs(nowMs - sidecar.newestMs) >= bounds.retryWindowMs;
+    const { clock, fs } = this.#context;
+    const { memory } = this.#log;
+    memory.expire(clock.monotonicMs());
+    const firstKnown = memory.firstOffset ?? Number.POSITIVE_INFINITY;
+    const isOld = ({ lastOffset }: Sidecar): boolean => lastOffset < firstKnown;
     for (const sidecar of this.#sidecars.filter(isOld)) {
       await removeFile(fs, `${this.#writer.folder}/${sidecar.name}`);
       this.#sidecars = this.#sidecars.filter((other) => other !== sidecar);

@@ -2,23 +2,25 @@
  * Opening one partition: reads all of its segments, checks every record, cuts off a torn tail,
  * reports damage, and rebuilds the retry memory.
  */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, readSync, statSync } from "node:fs";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { openRegularFile } from "#pkg/files/regular-file.ts";
 import {
   decodeSegmentHeader,
-  parseSegmentName,
-  recordAppendedMs,
   recordHash,
   recordOffset,
   SEGMENT_HEADER_BYTES,
+  type SegmentId,
   segmentName,
   segmentSeed,
 } from "./format.ts";
+import { FormerSegments } from "./former-segments.ts";
 import { errorText, partitionFolder, reportDamage, type LogContext } from "./log-context.ts";
-import type { LogFile } from "./log-fs.ts";
 import { RetryMemory } from "./retry-memory.ts";
 import { isSidecarName, readSidecar, type Sidecar } from "./retry-sidecar.ts";
+import type { TrimStart } from "./partition-trim.ts";
 import { SegmentWalker } from "./segment-walker.ts";
+import { listSegments } from "./segments.ts";
 import { SegmentWriter, type Segment } from "./segment-writer.ts";
 import { readTrimState, type TrimState } from "./state-file.ts";
 
@@ -26,7 +28,7 @@ export interface RecoveredPartition {
   writer: SegmentWriter;
   memory: RetryMemory;
   durableEnd: number;
-  trim: { state: TrimState; sidecars: Sidecar[] };
+  trim: TrimStart;
 }
 
 interface Scan {
@@ -35,6 +37,11 @@ interface Scan {
   endOffset: number;
   cleanBytes: number;
   fileBytes: number;
+}
+
+interface ScannedSegment extends Segment {
+  /** Bytes behind which stands only what was written after a take-over. */
+  knownBytes: number;
 }
 
 interface Recovery {
@@ -57,25 +64,39 @@ export async function recoverPartition(
   const folder = partitionFolder(context.dir, partition);
   const names = await listFolder(context, folder);
   for (const name of names) if (name.endsWith(".tmp")) await fs.unlink(`${folder}/${name}`);
-  const firsts = segmentFirsts(names);
-  if (firsts.length === 0) throw noSegments(folder);
+  const { live, fenced } = listSegments(names);
+  if (live.length === 0) throw noSegments(folder);
   const memory = new RetryMemory({
     windowMs: bounds.retryWindowMs,
     entriesMax: bounds.retryEntriesMax,
   });
-  const trim = recoverTrimState(context, partition, firsts[0]);
+  const trim = recoverTrimState(context, partition, live[0].firstOffset);
   const recovery: Recovery = { context, partition, folder, trim, memory };
   const sidecars = await recoverSidecars(recovery, names);
-  const { segments, lastScan } = await scanSegments(recovery, firsts);
-  return openEnd(recovery, sidecars, segments, lastScan);
+  const { segments, lastScan } = await scanSegments(recovery, live);
+  if (live.some(({ owner }) => owner === 0) || sidecars.some(({ version }) => version === 1)) {
+    context.oldHashesUntilMs = context.clock.monotonicMs() + bounds.retryWindowMs;
+  }
+  const end = await openEnd(recovery, segments, lastScan);
+  const known = new Map(segments.map((segment) => [segmentName(segment), segment.knownBytes]));
+  const former = new FormerSegments(context, partition, known);
+  // What was written after an earlier take-over, by an owner that may be gone by now.
+  await former.check();
+  await putAside(recovery, fenced);
+  return { ...end, memory, trim: { state: trim, sidecars, former } };
 }
 
-/** First offsets of the segments in a folder's names, ascending. */
-export function segmentFirsts(names: readonly string[]): number[] {
-  return names
-    .map(parseSegmentName)
-    .filter((first) => first >= 0)
-    .sort((a, b) => a - b);
+/** Segments that do not count: those that hold something are kept to look at. */
+async function putAside(
+  { context, folder }: Recovery,
+  fenced: readonly SegmentId[],
+): Promise<void> {
+  for (const id of fenced) {
+    const path = `${folder}/${segmentName(id)}`;
+    const { size } = statSync(path);
+    if (size > SEGMENT_HEADER_BYTES) await context.fs.rename(path, `${path}.fenced`);
+    else await context.fs.unlink(path);
+  }
 }
 
 async function listFolder(context: LogContext, folder: string): Promise<string[]> {
@@ -111,7 +132,7 @@ function recoverTrimState(context: LogContext, partition: number, first: number)
 
 async function recoverSidecars(recovery: Recovery, names: string[]): Promise<Sidecar[]> {
   const { context, folder, memory, partition } = recovery;
-  const nowMs = context.clock.nowMs();
+  const nowMs = context.clock.monotonicMs();
   const kept: Sidecar[] = [];
   for (const name of names.filter(isSidecarName).sort()) {
     const sidecar = readSidecar(folder, name);
@@ -119,30 +140,34 @@ async function recoverSidecars(recovery: Recovery, names: string[]): Promise<Sid
       const message = `${folder}/${name} is damaged: retries of its records will be appended again`;
       const place = { partition, fromOffset: 0, toOffset: 0 };
       reportDamage(context, { kind: "retry_memory", ...place, message });
-    } else if (Math.abs(nowMs - sidecar.newestMs) < context.bounds.retryWindowMs) {
-      memory.addEncoded(sidecar.entries, nowMs);
-      kept.push({ name, newestMs: sidecar.newestMs });
-      continue;
+      await context.fs.unlink(`${folder}/${name}`);
+    } else {
+      memory.recoverEncoded(sidecar.entries, nowMs);
+      kept.push({ name, lastOffset: sidecar.lastOffset, version: sidecar.version });
     }
-    await context.fs.unlink(`${folder}/${name}`);
   }
   return kept;
 }
 
 async function scanSegments(
   recovery: Recovery,
-  firsts: readonly number[],
-): Promise<{ segments: Segment[]; lastScan: Scan }> {
+  live: readonly SegmentId[],
+): Promise<{ segments: ScannedSegment[]; lastScan: Scan }> {
   const walker = new SegmentWalker();
-  const segments: Segment[] = [];
+  const segments: ScannedSegment[] = [];
   let lastScan: Scan = { header: "short", endOffset: 0, cleanBytes: 0, fileBytes: 0 };
   let expected = recovery.trim.trimmedTo;
-  for (const [index, first] of firsts.entries()) {
+  for (const [index, id] of live.entries()) {
+    const first = id.firstOffset;
     if (first > expected) reportLost(recovery, expected, first, "a segment is missing or damaged");
-    const limit = firsts[index + 1] ?? Number.MAX_SAFE_INTEGER;
-    lastScan = await scanSegment(recovery, walker, first, limit);
+    const limit = live[index + 1]?.firstOffset ?? Number.MAX_SAFE_INTEGER;
+    lastScan = await scanSegment(recovery, walker, id, limit);
     expected = Math.max(first, lastScan.endOffset);
-    segments.push({ firstOffset: first, bytes: lastScan.fileBytes });
+    // What an owner left behind its own next segment was refused; behind that of a later owner,
+    // it was written after the take-over.
+    const { cleanBytes, fileBytes } = lastScan;
+    const isTakenOver = live[index + 1]?.owner !== id.owner;
+    segments.push({ ...id, bytes: fileBytes, knownBytes: isTakenOver ? cleanBytes : fileBytes });
   }
   return { segments, lastScan };
 }
@@ -150,17 +175,17 @@ async function scanSegments(
 async function scanSegment(
   recovery: Recovery,
   walker: SegmentWalker,
-  first: number,
+  id: SegmentId,
   limit: number,
 ): Promise<Scan> {
   const { context, folder, memory, partition } = recovery;
-  const path = `${folder}/${segmentName(first)}`;
-  const nowMs = context.clock.nowMs();
-  const fd = openSync(path, "r");
+  const path = `${folder}/${segmentName(id)}`;
+  const nowMs = context.clock.monotonicMs();
+  const fd = openRegularFile(path);
   try {
-    const header = checkSegmentHeader(recovery, fd, first);
-    walker.start(fd, segmentSeed(context.logId, partition, first), first);
-    let expected = first;
+    const header = checkSegmentHeader(recovery, fd, id);
+    walker.start(fd, segmentSeed(context.logId, partition, id), id.firstOffset);
+    let expected = id.firstOffset;
     for (;;) {
       walker.fill(WINDOW_BYTES, limit);
       let step = walker.next();
@@ -169,12 +194,7 @@ async function scanSegment(
         const offset = recordOffset(buffer, recordPos);
         if (offset > expected) reportLost(recovery, expected, offset, `${path} is damaged`);
         expected = offset + 1;
-        memory.add(
-          recordHash(buffer, recordPos),
-          offset,
-          recordAppendedMs(buffer, recordPos),
-          nowMs,
-        );
+        memory.recover(recordHash(buffer, recordPos), offset, nowMs);
       }
       if (step === "end") break;
       await new Promise(setImmediate);
@@ -187,9 +207,10 @@ async function scanSegment(
 }
 
 /** A damaged header loses nothing: all that it says is known from the name and `log.json`. */
-function checkSegmentHeader(recovery: Recovery, fd: number, first: number): Scan["header"] {
+function checkSegmentHeader(recovery: Recovery, fd: number, id: SegmentId): Scan["header"] {
   const { context, folder, partition } = recovery;
-  const path = `${folder}/${segmentName(first)}`;
+  const first = id.firstOffset;
+  const path = `${folder}/${segmentName(id)}`;
   const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
   const count = readSync(fd, bytes, 0, SEGMENT_HEADER_BYTES, 0);
   if (count < SEGMENT_HEADER_BYTES) return "short";
@@ -201,9 +222,8 @@ function checkSegmentHeader(recovery: Recovery, fd: number, first: number): Scan
     return "damaged";
   }
   const { logId } = context;
-  if (header.logId === logId && header.partition === partition && header.firstOffset === first) {
-    return "valid";
-  }
+  const isOwn = header.logId === logId && header.partition === partition;
+  if (isOwn && header.firstOffset === first && header.owner === id.owner) return "valid";
   throw new SpoorError(
     "Corrupt",
     `open ${path}: it is segment ${header.firstOffset} of partition ${header.partition} ` +
@@ -221,43 +241,53 @@ function reportLost(recovery: Recovery, from: number, to: number, why: string): 
   reportDamage(context, { kind: "lost_records", partition, fromOffset, toOffset: to, message });
 }
 
+/** The least offset that the next record may have, by what tables have committed. */
+function committedFloor({ trimmedTo, committed }: TrimState): number {
+  let floor = trimmedTo;
+  for (const offset of committed.values()) floor = Math.max(floor, offset);
+  return floor;
+}
+
 /** Makes the end of the log fit for appending. */
 async function openEnd(
   recovery: Recovery,
-  sidecars: Sidecar[],
   segments: Segment[],
   lastScan: Scan,
-): Promise<RecoveredPartition> {
-  const { context, folder, memory, partition, trim } = recovery;
+): Promise<Pick<RecoveredPartition, "writer" | "durableEnd">> {
+  const { context, folder, partition, trim } = recovery;
   const last = segments.at(-1)!;
-  let file: LogFile | undefined;
+  const path = `${folder}/${segmentName(last)}`;
   if (lastScan.header === "valid") {
-    file = await openForAppend(context, `${folder}/${segmentName(last.firstOffset)}`, lastScan);
+    await endSegment(context, path, lastScan);
     last.bytes = lastScan.cleanBytes;
-  } else if (lastScan.endOffset === last.firstOffset) {
-    await replaceEmptySegment(recovery, last, lastScan);
-    segments.pop();
-  } else await syncRecords(context, `${folder}/${segmentName(last.firstOffset)}`);
+  } else if (lastScan.endOffset === last.firstOffset)
+    await noteEmptySegment(context, path, lastScan);
+  else await syncRecords(context, path);
   await context.fs.syncDir(folder);
   for (const segment of segments) context.counters.bytes += segment.bytes;
-  const writer = new SegmentWriter(context, partition, segments, file);
-  let floor = trim.trimmedTo;
-  for (const offset of trim.committed.values()) floor = Math.max(floor, offset);
+  const writer = new SegmentWriter(context, partition, [...segments]);
+  const knownEnd = context.knownEnds[partition] ?? 0;
+  if (lastScan.endOffset < knownEnd) {
+    const why = "it ends before what it had acknowledged";
+    reportLost(recovery, lastScan.endOffset, knownEnd, why);
+  }
+  const committedTo = committedFloor(trim);
+  const floor = Math.max(committedTo, knownEnd);
   const durableEnd = Math.max(lastScan.endOffset, floor);
-  if (lastScan.endOffset < floor) {
-    const place = { partition, fromOffset: lastScan.endOffset, toOffset: floor };
+  if (lastScan.endOffset < committedTo) {
+    const place = { partition, fromOffset: lastScan.endOffset, toOffset: committedTo };
     const message = `${folder} ends before what was committed from it`;
     reportDamage(context, { kind: "trim_state", ...place, message });
   }
-  if (file === undefined || lastScan.endOffset < floor) await writer.startSegment(durableEnd);
-  return { writer, memory, durableEnd, trim: { state: trim, sidecars } };
+  await writer.startSegment(durableEnd);
+  return { writer, durableEnd };
 }
 
 /**
  * What was read may be in the page cache only, if the process before this one was killed between
  * write and sync. From now on it counts as durable, a repeat of it is answered: so it is synced.
  */
-async function openForAppend(context: LogContext, path: string, scan: Scan): Promise<LogFile> {
+async function endSegment(context: LogContext, path: string, scan: Scan): Promise<void> {
   const file = await context.fs.open(path, false);
   const tornBytes = scan.fileBytes - scan.cleanBytes;
   try {
@@ -267,14 +297,12 @@ async function openForAppend(context: LogContext, path: string, scan: Scan): Pro
       await file.truncate(scan.cleanBytes);
     }
     await file.datasync();
-  } catch (error) {
+  } finally {
     await file.close();
-    throw error;
   }
-  return file;
 }
 
-/** The same for a segment that is not written to any more. */
+/** The same for a segment with a damaged header. */
 async function syncRecords(context: LogContext, path: string): Promise<void> {
   const file = await context.fs.open(path, false);
   try {
@@ -284,10 +312,8 @@ async function syncRecords(context: LogContext, path: string): Promise<void> {
   }
 }
 
-/** The name is needed for a good segment. What is longer than half a header is kept to look at. */
-async function replaceEmptySegment(recovery: Recovery, last: Segment, scan: Scan): Promise<void> {
-  const { context, folder } = recovery;
-  const path = `${folder}/${segmentName(last.firstOffset)}`;
+/** What is longer than half a header is kept to look at. */
+async function noteEmptySegment(context: LogContext, path: string, scan: Scan): Promise<void> {
   if (scan.header === "short") {
     context.log.warn({ path }, "unfinished segment at the end of the log was replaced");
     context.counters.truncatedTailsTotal++;

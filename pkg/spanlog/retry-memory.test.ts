@@ -33,7 +33,7 @@ describe("retry memory", () => {
         let nowMs = 1000;
         for (const [offset, { key, waitMs }] of steps.entries()) {
           nowMs += waitMs;
-          memory.add(hashOf(key), offset, nowMs, nowMs);
+          memory.add(hashOf(key), offset, nowMs);
           plain.add(key, offset, nowMs);
           for (const probe of [key, (key * 7) % 31, (key + 1) % 31]) {
             expect(memory.find(hashOf(probe), nowMs)).toBe(plain.find(probe, nowMs));
@@ -47,7 +47,7 @@ describe("retry memory", () => {
 
   it("grows beyond its first size and keeps all", () => {
     const memory = new RetryMemory({ windowMs: WINDOW_MS, entriesMax: 5000 });
-    for (let i = 0; i < 6000; i++) memory.add(hashOf(i), i, 0, 0);
+    for (let i = 0; i < 6000; i++) memory.add(hashOf(i), i, 0);
     expect(memory.count).toBe(5000);
     expect(memory.evicted).toBe(1000);
     for (let i = 0; i < 6000; i++) expect(memory.find(hashOf(i), 0)).toBe(i < 1000 ? -1 : i);
@@ -55,13 +55,16 @@ describe("retry memory", () => {
     expect(memory.count).toBe(0);
   });
 
-  it("forgets entries from the future when the clock was set back", () => {
+  it("keeps what an earlier process knew for a whole window, and counts none of it as evicted", () => {
     const memory = new RetryMemory({ windowMs: WINDOW_MS, entriesMax: 10 });
-    memory.add(hashOf(1), 0, 10_000, 10_000);
-    expect(memory.find(hashOf(1), 9950)).toBe(0);
-    expect(memory.find(hashOf(1), 5000)).toBe(-1);
-    memory.add(hashOf(2), 1, 5000, 5000);
-    expect(memory.count).toBe(1);
+    for (let i = 0; i < 15; i++) memory.recover(hashOf(i), i, 500);
+    expect([memory.count, memory.evicted, memory.firstOffset]).toEqual([10, 0, 5]);
+    memory.add(hashOf(20), 15, 550);
+    expect([memory.find(hashOf(6), 599), memory.find(hashOf(6), 600)]).toEqual([6, -1]);
+    memory.expire(600);
+    expect([memory.count, memory.evicted, memory.firstOffset]).toEqual([1, 1, 15]);
+    memory.expire(650);
+    expect(memory.firstOffset).toBeUndefined();
   });
 
   it("hashes partition, tenant and bytes, not how they are cut", () => {
@@ -83,8 +86,8 @@ describe("retry memory", () => {
 function checkRange(memory: RetryMemory, nowMs: number, end: number): void {
   const from = end >> 1;
   const copy = new RetryMemory({ windowMs: WINDOW_MS, entriesMax: 1000 });
-  copy.addEncoded(memory.encodeRange(0, from, nowMs), nowMs);
-  copy.addEncoded(memory.encodeRange(Math.max(0, from - 3), end, nowMs), nowMs);
+  copy.recoverEncoded(memory.encodeRange(0, from, nowMs), nowMs);
+  copy.recoverEncoded(memory.encodeRange(Math.max(0, from - 3), end, nowMs), nowMs);
   for (let key = 0; key <= 30; key++) {
     expect(copy.find(hashOf(key), nowMs)).toBe(memory.find(hashOf(key), nowMs));
   }

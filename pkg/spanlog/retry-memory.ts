@@ -8,21 +8,26 @@
  *     buckets   [ slot + 1, 0, slot + 1, .. ]       by the first word of the hash
  *     next      [ slot + 1 of the next entry of the same bucket, 0 = none ]
  *
+ * Times are by the monotonic clock of the process: a step of the wall clock neither forgets entries
+ * nor keeps them. How old the entries of an earlier process are is not known, as the machine's
+ * clock may have been stepped in between: they count for a whole window from the open of the log.
+ *
  * Typed arrays: a million entries are 44 MB and no work for the garbage collector; a Map of
  * strings would be some 100 MB of small objects.
  */
 import { createHash } from "node:crypto";
 import { HASH_BYTES, readUint64, writeUint64 } from "./format.ts";
 
-/** Bytes of one entry of `encodeRange`: hash, offset, appendedMs. */
-export const RETRY_ENTRY_BYTES = 32;
+/** Bytes of one entry of `encodeRange`: hash, offset. */
+export const RETRY_ENTRY_BYTES = 24;
 
 const CAPACITY_MIN = 1024;
 
 /**
- * The hash of a record: SHA-1 cut to 128 bits, the fastest of OpenSSL's for 35 KB (0.19 CPU s per
- * million spans; SHA-256 0.23, BLAKE2b 0.37, MD5 0.48). Only a second pre-image could suppress a
- * foreign record, and only inside of the attacker's own tenant; SHA-1 resists that.
+ * The hash of a record that is appended without a request key: SHA-1 cut to 128 bits, the fastest
+ * of OpenSSL's for 35 KB (0.19 CPU s per million spans; SHA-256 0.23, BLAKE2b 0.37, MD5 0.48).
+ * Only a second pre-image could suppress a foreign record, and only inside of the attacker's own
+ * tenant; SHA-1 resists that.
  */
 export function hashRecord(
   partition: number,
@@ -32,6 +37,15 @@ export function hashRecord(
   const hash = createHash("sha1").update(`${partition}/${tenant.length}/${tenant}/`);
   for (const part of parts) hash.update(part);
   return hash.digest().subarray(0, HASH_BYTES);
+}
+
+/**
+ * The key of a request as it was received, before anything is cut from it: all of its records carry
+ * it. Of the same hash as a record's.
+ */
+export function requestKey(tenant: string, body: Uint8Array): Buffer {
+  const hash = createHash("sha1").update(`request/${tenant.length}/${tenant}/`);
+  return hash.update(body).digest().subarray(0, HASH_BYTES);
 }
 
 export interface RetryMemoryOptions {
@@ -89,25 +103,25 @@ export class RetryMemory {
     return -1;
   }
 
-  /** Remembers a record. Offsets must rise; one that does not is known already and left out. */
-  add(hash: Buffer, offset: number, appendedMs: number, nowMs: number): void {
-    if (offset <= this.#lastOffset || !this.#isRecent(appendedMs, nowMs)) return;
-    this.#lastOffset = offset;
+  /**
+   * Remembers a record that became durable at `nowMs`. Offsets and times must rise; an offset that
+   * does not is known already and left out.
+   */
+  add(hash: Buffer, offset: number, nowMs: number): void {
+    if (offset <= this.#lastOffset) return;
     this.expire(nowMs);
-    if (this.#count === this.#capacity) {
-      if (this.#capacity < this.#options.entriesMax) {
-        this.#resize(Math.min(this.#capacity * 2, this.#options.entriesMax));
-      } else {
-        this.#dropOldest();
-        this.evicted++;
-      }
+    if (this.#count === this.#capacity && this.#capacity === this.#options.entriesMax) {
+      this.#dropOldest();
+      this.evicted++;
     }
-    const slot = (this.#head + this.#count) % this.#capacity;
-    for (let i = 0; i < 4; i++) this.#words[slot * 4 + i] = hash.readUInt32LE(i * 4);
-    this.#offsets[slot] = offset;
-    this.#times[slot] = appendedMs;
-    this.#count++;
-    this.#link(slot);
+    this.#push(hash, offset, nowMs);
+  }
+
+  /** Takes over an entry of an earlier process, whose age is not known, when the log is opened. */
+  recover(hash: Buffer, offset: number, nowMs: number): void {
+    if (offset <= this.#lastOffset) return;
+    if (this.#count === this.#options.entriesMax) this.#dropOldest();
+    this.#push(hash, offset, nowMs);
   }
 
   /** Forgets what is too old to count. */
@@ -115,34 +129,50 @@ export class RetryMemory {
     while (this.#count > 0 && !this.#isRecent(this.#times[this.#head], nowMs)) this.#dropOldest();
   }
 
+  /** The least offset that is remembered; undefined if none is. */
+  get firstOffset(): number | undefined {
+    return this.#count === 0 ? undefined : this.#offsets[this.#head];
+  }
+
   /** The entries of [fromOffset, toOffset) that still count, RETRY_ENTRY_BYTES each. */
   encodeRange(fromOffset: number, toOffset: number, nowMs: number): Buffer {
+    this.expire(nowMs);
     const from = this.#lowerBound(fromOffset);
     const to = this.#lowerBound(toOffset);
     const out = Buffer.alloc((to - from) * RETRY_ENTRY_BYTES);
     let pos = 0;
     for (let i = from; i < to; i++) {
       const slot = (this.#head + i) % this.#capacity;
-      if (!this.#isRecent(this.#times[slot], nowMs)) continue;
       for (let w = 0; w < 4; w++) out.writeUInt32LE(this.#words[slot * 4 + w], pos + w * 4);
       writeUint64(out, pos + 16, this.#offsets[slot]);
-      writeUint64(out, pos + 24, this.#times[slot]);
       pos += RETRY_ENTRY_BYTES;
     }
-    return out.subarray(0, pos);
+    return out;
   }
 
-  /** Takes over what `encodeRange` made. */
-  addEncoded(entries: Buffer, nowMs: number): void {
+  /** Takes over what `encodeRange` made, in this process or an earlier one. */
+  recoverEncoded(entries: Buffer, nowMs: number): void {
     for (let pos = 0; pos + RETRY_ENTRY_BYTES <= entries.length; pos += RETRY_ENTRY_BYTES) {
-      const hash = entries.subarray(pos, pos + HASH_BYTES);
-      this.add(hash, readUint64(entries, pos + 16), readUint64(entries, pos + 24), nowMs);
+      this.recover(entries.subarray(pos, pos + HASH_BYTES), readUint64(entries, pos + 16), nowMs);
     }
   }
 
-  /** A clock that was set back by more than the window makes old entries "from the future". */
-  #isRecent(appendedMs: number, nowMs: number): boolean {
-    return Math.abs(nowMs - appendedMs) < this.#options.windowMs;
+  #isRecent(addedMs: number, nowMs: number): boolean {
+    return nowMs - addedMs < this.#options.windowMs;
+  }
+
+  /** There is room, or the capacity may grow. */
+  #push(hash: Buffer, offset: number, nowMs: number): void {
+    this.#lastOffset = offset;
+    if (this.#count === this.#capacity) {
+      this.#resize(Math.min(this.#capacity * 2, this.#options.entriesMax));
+    }
+    const slot = (this.#head + this.#count) % this.#capacity;
+    for (let i = 0; i < 4; i++) this.#words[slot * 4 + i] = hash.readUInt32LE(i * 4);
+    this.#offsets[slot] = offset;
+    this.#times[slot] = nowMs;
+    this.#count++;
+    this.#link(slot);
   }
 
   #link(slot: number): void {

@@ -1,9 +1,9 @@
 /**
  * The retry hashes of trimmed segments (FORMAT.md): `p<i>/<first offset>.ids`, one per trim that
- * removed segments, deleted when its newest entry is too old to count.
+ * removed segments, deleted when the retry memory has forgotten all of its entries.
  */
-import { readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
+import { readRegularFile } from "#pkg/files/regular-file.ts";
 import { FORMAT_VERSION, readUint64, refuseNewer } from "./format.ts";
 import { writeFileDurably, type LogFs } from "./log-fs.ts";
 import { RETRY_ENTRY_BYTES } from "./retry-memory.ts";
@@ -12,10 +12,14 @@ const MAGIC = "SPOORIDS";
 const HEADER_BYTES = 20;
 const SIDECAR_NAME = /^\d{20}\.ids$/;
 
+/** Before version 2 the time of each entry, by the wall clock, stood behind its offset. */
+const ENTRY_BYTES_V1 = 32;
+
 export interface Sidecar {
   name: string;
-  /** Time of its newest entry, milliseconds since the epoch. */
-  newestMs: number;
+  /** The greatest offset of its entries. */
+  lastOffset: number;
+  version: number;
 }
 
 export function isSidecarName(name: string): boolean {
@@ -37,31 +41,39 @@ export async function writeSidecar(
   bytes.writeUInt32LE(sidecarCrc(bytes), 16);
   const name = `${String(firstOffset).padStart(20, "0")}.ids`;
   await writeFileDurably(fs, folder, name, bytes);
-  return { name, newestMs: newestMs(entries) };
+  return { name, lastOffset: lastOffset(entries), version: FORMAT_VERSION };
 }
 
-/** The entries of a sidecar file and its newest time; undefined if it is damaged. */
+/** The entries of a sidecar file; undefined if it is damaged. */
 export function readSidecar(
   folder: string,
   name: string,
-): { entries: Buffer; newestMs: number } | undefined {
-  const bytes = readFileSync(`${folder}/${name}`);
+): (Omit<Sidecar, "name"> & { entries: Buffer }) | undefined {
+  const bytes = readRegularFile(`${folder}/${name}`);
   if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 8) !== MAGIC) return undefined;
   if (sidecarCrc(bytes) !== bytes.readUInt32LE(16)) return undefined;
-  refuseNewer(bytes.readUInt32LE(8), `${folder}/${name}`);
-  const entries = bytes.subarray(HEADER_BYTES);
-  if (entries.length !== bytes.readUInt32LE(12) * RETRY_ENTRY_BYTES) return undefined;
-  return { entries, newestMs: newestMs(entries) };
+  const version = bytes.readUInt32LE(8);
+  refuseNewer(version, `${folder}/${name}`);
+  const entryBytes = version === 1 ? ENTRY_BYTES_V1 : RETRY_ENTRY_BYTES;
+  const stored = bytes.subarray(HEADER_BYTES);
+  if (stored.length !== bytes.readUInt32LE(12) * entryBytes) return undefined;
+  const entries = version === 1 ? withoutTimes(stored) : stored;
+  return { entries, lastOffset: lastOffset(entries), version };
 }
 
 function sidecarCrc(bytes: Buffer): number {
   return crc32(bytes.subarray(HEADER_BYTES), crc32(bytes.subarray(0, 16)));
 }
 
-function newestMs(entries: Buffer): number {
-  let newest = 0;
-  for (let pos = 0; pos < entries.length; pos += RETRY_ENTRY_BYTES) {
-    newest = Math.max(newest, readUint64(entries, pos + 24));
+function withoutTimes(stored: Buffer): Buffer {
+  const out = Buffer.alloc((stored.length / ENTRY_BYTES_V1) * RETRY_ENTRY_BYTES);
+  for (let from = 0, to = 0; from < stored.length; from += ENTRY_BYTES_V1) {
+    to += stored.copy(out, to, from, from + RETRY_ENTRY_BYTES);
   }
-  return newest;
+  return out;
+}
+
+/** Entries stand in the order of their offsets. */
+function lastOffset(entries: Buffer): number {
+  return entries.length === 0 ? -1 : readUint64(entries, entries.length - RETRY_ENTRY_BYTES + 16);
 }

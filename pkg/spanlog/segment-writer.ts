@@ -4,14 +4,22 @@
  * A failed write is cut off again. After a failed fdatasync the kernel may have dropped the pages
  * and say yes the next time, so that file is never written again: the next group begins a new
  * segment at the same offset. What the old one holds from there on does not count (FORMAT.md).
+ *
+ * A process that may have lost the log to another one changes no file any more: the records that it
+ * would cut off may be among those that the other one has read and acknowledged.
  */
-import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, segmentName, segmentSeed } from "./format.ts";
-import { errorText, partitionFolder, type LogContext } from "./log-context.ts";
+import {
+  encodeSegmentHeader,
+  SEGMENT_HEADER_BYTES,
+  type SegmentId,
+  segmentName,
+  segmentSeed,
+} from "./format.ts";
+import { assertOwner, errorText, partitionFolder, type LogContext } from "./log-context.ts";
 import { createDurably, writeAll, type LogFile } from "./log-fs.ts";
 
 /** One file. Its records end where the next segment begins. */
-export interface Segment {
-  firstOffset: number;
+export interface Segment extends SegmentId {
   bytes: number;
 }
 
@@ -26,19 +34,12 @@ export class SegmentWriter {
   #file: LogFile | undefined;
   #seed = 0;
 
-  constructor(
-    context: LogContext,
-    partition: number,
-    segments: Segment[],
-    activeFile: LogFile | undefined,
-  ) {
+  /** Starts without a file to write to: an owner never appends to another one's. */
+  constructor(context: LogContext, partition: number, segments: Segment[]) {
     this.folder = partitionFolder(context.dir, partition);
     this.segments = segments;
     this.#context = context;
     this.#partition = partition;
-    this.#file = activeFile;
-    const active = segments.at(-1);
-    if (active !== undefined) this.#seed = this.#seedOf(active.firstOffset);
   }
 
   /** What record headers are checked with (`segmentSeed`) in the segment that is written to. */
@@ -75,6 +76,7 @@ export class SegmentWriter {
       await this.#abandon(file, active.bytes);
       throw error;
     }
+    assertOwner(this.#context);
     active.bytes += groupBytes;
     counters.bytes += groupBytes;
     this.#context.onGroup(performance.now() - startMs);
@@ -82,39 +84,38 @@ export class SegmentWriter {
 
   /** Ends the last segment (also if this fails) and begins one at `firstOffset`. */
   async startSegment(firstOffset: number): Promise<void> {
-    const { clock, counters, fs, logId } = this.#context;
+    const { clock, counters, fs, logId, owner } = this.#context;
+    assertOwner(this.#context);
     const header = encodeSegmentHeader({
       logId,
       partition: this.#partition,
       firstOffset,
+      owner,
       createdMs: Math.max(0, Math.floor(clock.nowMs())),
     });
     // The new name may be on the disk even if this fails: the old file's tail counts no more.
     await this.#closeFile();
-    const file = await createDurably(fs, this.folder, segmentName(firstOffset), header);
+    const file = await createDurably(fs, this.folder, segmentName({ firstOffset, owner }), header);
     counters.fsyncsTotal += 2;
     counters.bytes += SEGMENT_HEADER_BYTES;
     const last = this.segments.at(-1);
-    if (last?.firstOffset === firstOffset) {
+    if (last?.firstOffset === firstOffset && last.owner === owner) {
       // It held no durable record; its file was just replaced.
       counters.bytes -= last.bytes;
       this.segments.pop();
     }
-    this.segments.push({ firstOffset, bytes: SEGMENT_HEADER_BYTES });
+    this.segments.push({ firstOffset, owner, bytes: SEGMENT_HEADER_BYTES });
     this.#file = file;
-    this.#seed = this.#seedOf(firstOffset);
+    this.#seed = segmentSeed(logId, this.#partition, { firstOffset, owner });
   }
 
   async close(): Promise<void> {
     await this.#closeFile();
   }
 
-  #seedOf(firstOffset: number): number {
-    return segmentSeed(this.#context.logId, this.#partition, firstOffset);
-  }
-
   /** Removes what a failed write may have left behind the segment's last durable record. */
   async #cutOff(file: LogFile, toBytes: number): Promise<void> {
+    assertOwner(this.#context);
     try {
       await file.truncate(toBytes);
     } catch (error) {
@@ -124,6 +125,7 @@ export class SegmentWriter {
   }
 
   async #abandon(file: LogFile, durableBytes: number): Promise<void> {
+    assertOwner(this.#context);
     try {
       await file.truncate(durableBytes);
     } catch (error) {

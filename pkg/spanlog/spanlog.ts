@@ -10,6 +10,11 @@
 export interface AppendOptions {
   /** Stops waiting (Canceled). The record may be durable all the same if it was being written. */
   signal?: AbortSignal;
+  /**
+   * 16 bytes that stand for the request as it was received (`requestKey`): a retry is recognised by
+   * it, whatever was cut from the record since. Without it, by the record's bytes.
+   */
+  key?: Uint8Array;
 }
 
 export interface AppendResult {
@@ -22,12 +27,27 @@ export interface AppendResult {
 /** Records that should be in the log and are not readable, or a file that could not be trusted. */
 export interface LogDamage {
   partition: number;
-  /** `lost_records`: the offsets [fromOffset, toOffset) are gone. Else no record is missing. */
-  kind: "lost_records" | "segment_header" | "trim_state" | "retry_memory";
+  /**
+   * `lost_records`: the offsets [fromOffset, toOffset) are gone. `log_missing`: those of another
+   * log, that was here before. `fenced_records`: a former owner
+   * of the log wrote records after it was replaced; they are not read, and such an owner does not
+   * acknowledge them. Else no record is missing.
+   */
+  kind:
+    | "lost_records"
+    | "log_missing"
+    | "segment_header"
+    | "trim_state"
+    | "retry_memory"
+    | "log_ends"
+    | "fenced_records";
   fromOffset: number;
   toOffset: number;
   message: string;
 }
+
+/** Reason of errors when another process may have taken over the log. */
+export const ownerLost = "log_owner_lost";
 
 /** Why appends were refused, by the `reason` of the error. */
 export type RefusedReason = "log_full" | "log_busy" | "disk_space_low";
@@ -48,6 +68,8 @@ export interface SpanLogStats {
   retryMemoryEvictedTotal: number;
   writeFailuresTotal: number;
   truncatedTailsTotal: number;
+  /** Records of former owners, written after the take-over, that are not read. */
+  fencedRecordsTotal: number;
   damagesTotal: number;
   refusedTotal: Record<RefusedReason, number>;
 }
@@ -65,13 +87,14 @@ export interface SpanLog extends AsyncDisposable {
    * Appends one record and resolves when it is durable. `parts` are the record's bytes in pieces;
    * they must not be changed until the promise settles (they are written without a copy).
    *
-   * A record equal to one of the last 10 minutes (tenant, partition, bytes) is not appended again:
-   * the answer is that one's offset and `duplicate: true`, after it is durable.
+   * A record equal to one of the last 10 minutes (tenant, partition, key or bytes) is not appended
+   * again, also after a restart and whatever the wall clock says: the answer is that one's offset
+   * and `duplicate: true`, after it is durable.
    *
    * Errors: LimitExceeded `log_full` and `log_busy`, Unavailable `disk_space_low`,
-   * `log_write_failed` and `log_closed` (all retryable), TooLarge, InvalidInput, Canceled. After
-   * `log_write_failed` the record is not in the log, except that it may be found there after a
-   * restart if the disk refused to cut it off; then a retry is recognised as a repeat.
+   * `log_write_failed`, `log_owner_lost` and `log_closed` (all retryable), TooLarge, InvalidInput,
+   * Canceled. After `log_write_failed` the record is not in the log, except that it may be found
+   * there after a restart if the disk refused to cut it off; a retry is then recognised.
    */
   append(
     partition: number,
@@ -108,6 +131,15 @@ export interface SpanLog extends AsyncDisposable {
    * offsets that the table takes for already stored. Readers see a gap.
    */
   advance(partition: number, offset: number): Promise<void>;
+
+  /**
+   * Throws Unavailable `log_owner_lost` if another process may have taken the log over. Called
+   * before what was read from the log is committed.
+   */
+  assertOwner(): void;
+
+  /** Looks for what former owners wrote after they were replaced, and reports it. */
+  checkFormerOwners(): Promise<void>;
 
   stats(): SpanLogStats;
 

@@ -1,8 +1,9 @@
 /** The log's two small JSON files, each with its own CRC: `log.json` and `p<i>/trimmed.json`. */
-import { readFileSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { readRegularFile } from "#pkg/files/regular-file.ts";
 import { FORMAT_VERSION, LOG_ID_BYTES, refuseNewer } from "./format.ts";
+import { errorText } from "./log-context.ts";
 import { writeFileDurably, type LogFs } from "./log-fs.ts";
 
 export const LOG_STATE_NAME = "log.json";
@@ -12,6 +13,8 @@ export interface LogState {
   /** 32 hex digits. */
   logId: string;
   partitionCount: number;
+  /** Fencing number of the process that opened the log last; 0 before format 2. */
+  owner: number;
 }
 
 export interface TrimState {
@@ -25,12 +28,17 @@ export interface TrimState {
 export function readLogState(dir: string): LogState | undefined {
   const body = readChecked(`${dir}/${LOG_STATE_NAME}`);
   if (body === undefined) return undefined;
-  const { logId, partitionCount } = body;
+  const { logId, partitionCount, owner = 0 } = body;
   const isId = typeof logId === "string" && /^[0-9a-f]+$/.test(logId);
-  if (!isId || logId.length !== LOG_ID_BYTES * 2 || !isPartitionCount(partitionCount)) {
+  if (
+    !isId ||
+    logId.length !== LOG_ID_BYTES * 2 ||
+    !isPartitionCount(partitionCount) ||
+    !isOffset(owner)
+  ) {
     throw new SpoorError("Corrupt", `read ${dir}/${LOG_STATE_NAME}: its fields make no sense`);
   }
-  return { logId, partitionCount };
+  return { logId, partitionCount, owner };
 }
 
 export async function writeLogState(fs: LogFs, dir: string, state: LogState): Promise<void> {
@@ -71,18 +79,21 @@ export function isOffset(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function encodeChecked(body: Record<string, unknown>): Buffer {
+/** One line of JSON and its checksum. */
+export function encodeChecked(body: Record<string, unknown>): Buffer {
   const text = JSON.stringify({ format: FORMAT_VERSION, ...body });
   return Buffer.from(`${text}\n${crc32(text).toString(16).padStart(8, "0")}\n`);
 }
 
-function readChecked(path: string): Record<string, unknown> | undefined {
+/** What `encodeChecked` made; undefined if there is no file. Errors as `readLogState`. */
+export function readChecked(path: string): Record<string, unknown> | undefined {
   let bytes: Buffer;
   try {
-    bytes = readFileSync(path);
+    bytes = readRegularFile(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new SpoorError("Unavailable", `read ${path}`, { cause: error });
+    if (error instanceof SpoorError) throw error;
+    throw new SpoorError("Unavailable", `read ${path}: ${errorText(error)}`, { cause: error });
   }
   // Bytes, not text: a flipped bit must not hide behind a replacement character.
   const split = bytes.indexOf(0x0a);

@@ -48,6 +48,7 @@ export function checkChange(tenant: string, change: Change): void {
   }
   for (const file of add) checkFile(tenant, file);
   if (transaction) checkTransaction(tenant, transaction);
+  for (const mark of change.marks ?? []) checkMark(tenant, mark, transaction);
   checkColumns(columns);
 }
 
@@ -59,7 +60,7 @@ export function planCommit(snapshot: Snapshot, change: Change, attempt: Attempt)
   checkContradictions(snapshot, change, attempt.tenant);
   const metaData = planMetaData(snapshot, change, attempt);
   checkStats(metaData ?? snapshot.metaData, change, attempt.tenant);
-  const { add = [], remove = [], transaction } = change;
+  const { add = [], remove = [], transaction, marks = [] } = change;
   const commit: Commit = {
     id: attempt.id,
     hasProtocol: snapshot.version < 0,
@@ -70,7 +71,10 @@ export function planCommit(snapshot: Snapshot, change: Change, attempt: Attempt)
       deletedMs: attempt.nowMs,
       sizeBytes: snapshot.files.get(path)?.sizeBytes,
     })),
-    transactions: new Map(transaction ? [[transaction.appId, transaction.version]] : []),
+    transactions: new Map([
+      ...(transaction ? [[transaction.appId, transaction.version] as const] : []),
+      ...marks,
+    ]),
   };
   const { operation, dataChange } = change;
   const bytes = encodeCommit(commit, { timestampMs: attempt.nowMs, operation, dataChange });
@@ -176,6 +180,16 @@ function checkFile(tenant: string, file: BlockFile): void {
   if (length > tagsLengthMax) {
     throw invalid(tenant, `tags of block ${path} have ${length} characters`);
   }
+}
+
+function checkMark(
+  tenant: string,
+  [appId, value]: [string, number],
+  transaction: Transaction | undefined,
+): void {
+  const isName = appId.length > 0 && appId.length <= appIdLengthMax && appId.isWellFormed();
+  if (isName && appId !== transaction?.appId && Number.isSafeInteger(value) && value >= 0) return;
+  throw invalid(tenant, "a mark has no good name, or no integer for its value");
 }
 
 function checkTransaction(tenant: string, transaction: Transaction): void {

@@ -99,6 +99,8 @@ export interface Change {
   /** Paths of blocks that must be in the table and will not be. */
   remove?: readonly string[];
   transaction?: Transaction;
+  /** Further facts that are kept like transactions: appId -> value, the last commit's counts. */
+  marks?: ReadonlyMap<string, number>;
   /** Columns of the added blocks; those that the table lacks are added to its schema. */
   columns?: readonly ColumnDef[];
   /** For people who read the log: "WRITE", "OPTIMIZE", "DELETE". */

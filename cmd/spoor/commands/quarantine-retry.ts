@@ -1,5 +1,5 @@
 /** The span log, opened by a command while no server runs, to put records back into it. */
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { quarantineFolder } from "#modules/ingester/ingester.ts";
 import { finishPutBacks, putBack } from "#modules/ingester/put-back.ts";
 import type { AsideRecord } from "#modules/ingester/quarantine-files.ts";
@@ -24,17 +24,24 @@ export interface PutBack extends AsyncDisposable {
 export async function openPutBack(config: SpoorConfig, logDir: string): Promise<PutBack> {
   const dataDir = dirname(logDir);
   const lost: SpoorError[] = [];
-  const unlock = await lockDataFolder(dataDir, (error) => lost.push(error)).catch(
-    (error: unknown) => {
-      if (!hasCode(error, "Unavailable")) throw error;
-      const message = `${error.message}; stop spoor serve first: a retry appends to its log`;
-      throw new SpoorError("Unavailable", message, { reason: error.reason, cause: error });
-    },
-  );
   const log = openLog("warn");
+  const onLost = (error: SpoorError): void => void lost.push(error);
+  const lockOptions = { clock: systemClock, log, onLost };
+  const lock = await lockDataFolder(dataDir, lockOptions).catch((error: unknown) => {
+    if (!hasCode(error, "Unavailable") || error.reason !== "data_dir_locked") throw error;
+    const message = `${error.message}; stop spoor serve first: a retry appends to its log`;
+    throw new SpoorError("Unavailable", message, { reason: error.reason, cause: error });
+  });
+  const unlock = (): Promise<void> => lock.release();
   let spanLog: SpanLog | undefined;
   try {
-    spanLog = await openFileLog(logDir, { clock: systemClock, log, ...config.spanLog });
+    spanLog = await openFileLog(logDir, {
+      clock: systemClock,
+      log,
+      isOwner: lock.isHeld,
+      endsPath: join(dataDir, "log-ends.json"),
+      ...config.spanLog,
+    });
     const store = await openStore(storeConfigOf(config.storage, config.server.dataDir));
     await finishPutBacks(quarantineFolder(dataDir), spanLog, log);
     return new LockedLog(spanLog, { store, unlock, lost });

@@ -46,7 +46,8 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
   const end = await Promise.race([signal, broken.promise]);
   if (typeof end !== "string") {
     log.error({ error: end.message, reason: end.reason }, "spoor must stop");
-    await spoor.stop(5000);
+    // Whoever has the data folder now has the log too: nothing is left to do for its records.
+    await spoor.stop(end.reason === "data_dir_lost" ? 100 : 5000);
     return exitBroken;
   }
   return await stopGracefully(spoor, end, config.server.shutdownMs, log);

@@ -1,0 +1,55 @@
+/** Reads and parses the file with limits of single tenants; large ones on a thread of their own. */
+import { Worker } from "node:worker_threads";
+import { configBytesMax } from "#pkg/config/yaml-file.ts";
+import { parseConfig } from "#pkg/config/config.ts";
+import type { Environment } from "#pkg/config/interpolate.ts";
+import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
+import { readRegularFileAsync } from "#pkg/files/regular-file.ts";
+import { limitOverrides, type LimitOverrides } from "#pkg/limits/limits.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
+
+export interface OverridesSource {
+  text: string;
+  /** For messages. */
+  name: string;
+  env: Environment;
+}
+
+/** Some 10 ms of parsing; 20,000 tenants (1 MiB) take 1.7 s. */
+const inPlaceCharsMax = 8 * 1024;
+
+/** Throws Unavailable, also for what is not a regular file, and TooLarge. */
+export async function readOverridesText(path: string): Promise<string> {
+  try {
+    return (await readRegularFileAsync(path, configBytesMax)).toString();
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SpoorError("Unavailable", `read the limits of tenants: ${why}`, { cause });
+  }
+}
+
+/** Throws ConfigError and InvalidInput `usage`. */
+export function parseOverrides(source: OverridesSource): LimitOverrides {
+  const overrides = parseConfig(limitOverrides, source);
+  const bad = Object.keys(overrides.tenants).find((tenant) => !isTenantName(tenant));
+  if (bad === undefined) return overrides;
+  const message = `${source.name}: tenants: ${JSON.stringify(bad)} is not a tenant's name`;
+  throw new SpoorError("InvalidInput", message, { reason: "usage" });
+}
+
+/** Parses without holding the event loop. Throws as `parseOverrides`. */
+export async function parseOverridesAside(source: OverridesSource): Promise<LimitOverrides> {
+  if (source.text.length <= inPlaceCharsMax) return parseOverrides(source);
+  const env = Object.fromEntries(Object.entries(source.env));
+  const worker = new Worker(new URL("overrides-worker.ts", import.meta.url), {
+    workerData: { ...source, env },
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<LimitOverrides>();
+  worker.once("error", reject);
+  worker.once("exit", () => reject(new Error("the thread that reads limits has ended")));
+  worker.once("message", (result: { overrides: LimitOverrides } | { error: ErrorData }) => {
+    if ("error" in result) reject(errorFromData(result.error));
+    else resolve(result.overrides);
+  });
+  return await promise;
+}

@@ -1,0 +1,10 @@
+/** Worker thread: parses a large file of overrides, which would hold the event loop. */
+import { parentPort, workerData } from "node:worker_threads";
+import { errorToData } from "#pkg/errors/errors.ts";
+import { type OverridesSource, parseOverrides } from "./overrides-file.ts";
+
+try {
+  parentPort!.postMessage({ overrides: parseOverrides(workerData as OverridesSource) });
+} catch (error) {
+  parentPort!.postMessage({ error: errorToData(error) });
+}

@@ -1,0 +1,114 @@
+/**
+ * Pauses the real binary under load, lets a second one in another network namespace take over its
+ * data folder, wakes the first one up, and checks that every span that either of them acknowledged
+ * is stored exactly once. In one namespace a second process could not even start.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { seededRandom } from "#integration/bench/dataset.ts";
+import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
+import { openFsStore } from "#pkg/objstore/fs.ts";
+import { CrashClient } from "./client.ts";
+import { checkStored, checkTraces, type StoredCheck } from "./crash-checks.ts";
+import { countSpans, crashConfig, lanes, pick } from "./crash.ts";
+
+export interface PausedOptions {
+  rounds: number;
+  seed: number;
+  /** An empty folder. */
+  dir: string;
+  onRound?: (round: PausedRound) => void;
+}
+
+export interface PausedRound {
+  round: number;
+  acknowledgedSpans: number;
+  /** Answers of the first process after it woke up, by status. */
+  lateAnswers: Record<number, number>;
+  /** Whether the second process found records that the first one wrote too late. */
+  hasFenced: boolean;
+}
+
+export interface PausedResult extends StoredCheck {
+  rounds: number;
+  /** Rounds in which something that the first process wrote too late was reported. */
+  fencedRounds: number;
+  lateAnswers: Record<number, number>;
+  problems: string[];
+}
+
+/** An owner looks at its lock every second, and its heir waits for five. */
+const wakeMs = 7000;
+
+export async function runPausedRounds(options: PausedOptions): Promise<PausedResult> {
+  const dataDir = join(options.dir, "data");
+  await mkdir(dataDir, { recursive: true });
+  const random = seededRandom(options.seed);
+  const client = new CrashClient(random);
+  const problems: string[] = [];
+  const lateAnswers: Record<number, number> = {};
+  let fencedRounds = 0;
+  for (let round = 1; round <= options.rounds; round++) {
+    const done = await runRound({ dataDir, random, client, problems });
+    if (done.hasFenced) fencedRounds++;
+    for (const [status, count] of Object.entries(done.lateAnswers)) {
+      lateAnswers[Number(status)] = (lateAnswers[Number(status)] ?? 0) + count;
+    }
+    const acknowledgedSpans = countSpans(client.acknowledged);
+    options.onRound?.({ round, acknowledgedSpans, ...done });
+  }
+  const last = await startSpoorProcess({ dataDir, config: crashConfig });
+  await last.ready();
+  problems.push(...(await checkTraces(last, pick(random, client.acknowledged, 200))));
+  await stopWell(last, problems);
+  const stored = await checkStored(await openFsStore(join(dataDir, "bucket")), client.acknowledged);
+  return { rounds: options.rounds, fencedRounds, lateAnswers, problems, ...stored };
+}
+
+interface RoundParts {
+  dataDir: string;
+  random: () => number;
+  client: CrashClient;
+  problems: string[];
+}
+
+async function runRound({
+  dataDir,
+  random,
+  client,
+  problems,
+}: RoundParts): Promise<Pick<PausedRound, "lateAnswers" | "hasFenced">> {
+  const first = await startSpoorProcess({ dataDir, config: crashConfig });
+  await first.ready();
+  problems.push(...(await checkTraces(first, pick(random, client.acknowledged, 40))));
+  const load = new AbortController();
+  const running = client.run(first.otlpHttp, lanes, load.signal);
+  await sleep(300 + random() * 1200);
+  first.signal("SIGSTOP");
+  const second = await startSpoorProcess({ dataDir, config: crashConfig, ownNetwork: true });
+  await untilSaid(second, "\nready");
+  client.answers = {};
+  first.signal("SIGCONT");
+  const code = await first.exited;
+  load.abort();
+  await running;
+  if (code !== 1) problems.push(`the first process ended with exit code ${code}`);
+  if (!first.log().includes("lost the lock")) problems.push("the first process lost no lock");
+  // What it wrote too late is looked for every few seconds.
+  await sleep(random() * wakeMs);
+  await stopWell(second, problems);
+  return { lateAnswers: client.answers, hasFenced: second.log().includes("fenced_records") };
+}
+
+async function stopWell(server: SpoorProcess, problems: string[]): Promise<void> {
+  const code = await server.stop();
+  if (code !== 0) problems.push(`graceful stop ended with exit code ${code}: ${server.log()}`);
+}
+
+async function untilSaid(server: SpoorProcess, text: string): Promise<void> {
+  while (!server.output().includes(text)) await sleep(20);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
