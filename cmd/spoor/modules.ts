@@ -251,6 +251,7 @@ async function startIngester(
   });
   parts.push({ name: "ingester", stop: () => ingester.stop() });
   await ingester.start();
+  ingester.warmUp();
   return ingester;
 }
 

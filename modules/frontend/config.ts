@@ -9,6 +9,7 @@ export interface FrontendConfig {
   queryTimeoutMs: number;
   queriesMax: number;
   queriesRunningMax: number;
+  tenantQueriesRunningMax: number;
   slowQueryMs: number;
   concurrency: number;
   jobBytesMax: number;
@@ -52,6 +53,9 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
   queriesRunningMax: positive
     .default(64)
     .describe("Queries that run at a time; others wait, and tenants take turns."),
+  tenantQueriesRunningMax: positive
+    .default(16)
+    .describe("Queries of one tenant that run at a time, where its limit queries_max is not set."),
   slowQueryMs: positive
     .default(10_000)
     .describe("A query that takes this long is logged with its parameters, milliseconds."),

@@ -59,11 +59,18 @@ export class Frontend {
   readonly #server: Server;
 
   constructor(options: FrontendOptions) {
-    const { config, live, stored, registry, limits } = options;
+    const { config, live, stored, registry, limits, clock } = options;
     this.#options = options;
     const metrics = frontendMetrics(registry);
     const answers = this.#answers;
-    const queries = new Queries({ spans: { live, stored }, config, metrics, answers, limits });
+    const queries = new Queries({
+      spans: { live, stored },
+      config,
+      metrics,
+      answers,
+      limits,
+      clock,
+    });
     const profiles = new Profiles(options.clock);
     const access = new Access(options.multiTenancy, options.adminToken);
     this.#app = buildApp({ ...options, queries, metrics, profiles, access });

@@ -1,6 +1,7 @@
 /** Queries from parsed parameters to answers, with what must be said when not all could be read. */
 import type { TagValue } from "#pkg/engine/tag-counter.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Clock } from "#pkg/clock/clock.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { AnswerPool } from "./answer-pool.ts";
 import { type Answer, headerText, jsonAnswer } from "./answers.ts";
@@ -30,6 +31,7 @@ export interface QueriesOptions {
   metrics: FrontendMetrics;
   answers: AnswerPool;
   limits: TenantLimits;
+  clock: Clock;
 }
 
 /** Reasons of queries that were refused for what they ask. */
@@ -55,8 +57,10 @@ export class Queries {
   constructor(options: QueriesOptions) {
     const { config, limits, metrics } = options;
     const { queriesMax, queriesRunningMax: runningMax } = config;
+    const nowMs = (): number => options.clock.monotonicMs();
+    const tenantRunningMax = config.tenantQueriesRunningMax;
     this.#options = options;
-    this.#queue = new QueryQueue({ runningMax, queriesMax, limits });
+    this.#queue = new QueryQueue({ runningMax, tenantRunningMax, queriesMax, limits, nowMs });
     const queue = this.#queue;
     metrics.inFlight(() => ({ running: queue.running, waiting: queue.waiting }));
   }
