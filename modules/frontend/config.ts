@@ -7,6 +7,7 @@ export interface FrontendConfig {
   port: number;
   partialResults: "answer" | "error";
   queryTimeoutMs: number;
+  storeStallMs: number;
   queriesMax: number;
   queriesRunningMax: number;
   tenantQueriesRunningMax: number;
@@ -47,6 +48,13 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
       "What a query gets when something could not be read: the rest, marked as partial, or 503.",
     ),
   queryTimeoutMs: positive.default(60_000).describe("How long a query may take, milliseconds."),
+  storeStallMs: positive
+    .default(10_000)
+    .describe(
+      "How long a query waits for a bucket that answers nothing, milliseconds; then it is answered " +
+        "from live spans, as partial. A bucket that answers slowly has three quarters of " +
+        "query_timeout.",
+    ),
   queriesMax: positive
     .default(256)
     .describe("Queries that run or wait for their turn; more are told to retry."),

@@ -34,7 +34,7 @@ import {
   type Place,
   ShardState,
 } from "./candidates.ts";
-import type { MergedTrace } from "./details-of-trace.ts";
+import { type MergedTrace, type WholeTraces, wholeTracesHere } from "./details-of-trace.ts";
 import { mergeDetails } from "./merge-details.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
 import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
@@ -86,6 +86,8 @@ export class SearchRun {
   readonly #listsAll: boolean;
   readonly #stored: StoredSpans;
   readonly #bounds: JobBounds;
+  readonly #wholeTraces: WholeTraces;
+  readonly #wholeBytesMax: number;
   readonly #counts: ReadonlySet<number>;
   #jobs = 0;
   #inspectedSpans = 0;
@@ -101,6 +103,8 @@ export class SearchRun {
     const { filter } = query;
     this.#stored = stored;
     this.#bounds = options;
+    this.#wholeBytesMax = Math.floor(options.memoryBytesMax / 2);
+    this.#wholeTraces = options.wholeTraces ?? wholeTracesHere;
     this.#counts = new Set(shards.map(({ partition }) => partition.count));
     this.shards = shards.map((shard) => new ShardState(shard, query));
     this.#query = query;
@@ -310,10 +314,15 @@ export class SearchRun {
     await forEachBounded(candidates, this.#concurrency, async (candidate) => {
       const merge = found.get(candidate.id)!;
       const isUnasked = this.#shardFilter !== this.#query.filter;
+      const wholeTraces = this.#wholeTraces;
+      const bytesMax = this.#wholeBytesMax;
       const needsWhole = isUnasked ? "always" : this.#isWhole ? "parts" : "never";
-      const trace = await merge.finish({ ...this.#query, needsWhole }, (failure) => {
-        this.failures.push(failure);
-      });
+      const trace = await merge.finish(
+        { ...this.#query, needsWhole, wholeTraces, bytesMax },
+        (failure) => {
+          this.failures.push(failure);
+        },
+      );
       if (trace === undefined || trace.matchedSpans === 0) {
         // The only shards that have it, or a span of it that matches, failed meanwhile.
         this.#candidates.reject(candidate);

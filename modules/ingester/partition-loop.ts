@@ -7,7 +7,7 @@ import { type Handlers, type Port, Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
-import { Partition } from "./partition.ts";
+import { type FindTraceRequest, Partition } from "./partition.ts";
 
 /** How often the log is looked at while spans come, and when none came for some looks. */
 const busyPollMs = 10;
@@ -67,7 +67,7 @@ export class PartitionLoop {
       lend: ({ pinId, headId }: HeadCall<undefined>) => partition.lend(pinId, headId),
       heldTraces: ({ pinId, headId, request }: HeadCall<HeldTracesRequest>) =>
         partition.heldTraces(pinId, headId, request),
-      findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
+      findTrace: ({ pinId, headId, request }: HeadCall<FindTraceRequest>) =>
         partition.findTrace(pinId, headId, request),
       limits: (limits: RecordLimits) => partition.setLimits(limits),
       committed: (head: { tenant: string; headId: number }) => partition.committed(head),

@@ -37,6 +37,13 @@ export interface PartitionOptions extends PartitionWorkerData {
   onLost: (range: { fromOffset: number; toOffset: number }) => void;
 }
 
+export interface FindTraceRequest {
+  /** 16 bytes. */
+  traceId: Uint8Array;
+  /** An answer of more may lack spans; undefined: no bound. */
+  bytesMax: number | undefined;
+}
+
 interface TenantHeads {
   open: LiveHead | undefined;
   /** `#readBytes` when the open head got its first record. */
@@ -294,9 +301,13 @@ export class Partition {
     return { marks, inspectedBytes: 0 };
   }
 
-  findTrace(pinId: number, headId: number, traceId: Uint8Array): Uint8Array | undefined {
+  findTrace(
+    pinId: number,
+    headId: number,
+    { traceId, bytesMax }: FindTraceRequest,
+  ): Uint8Array | undefined {
     const batch = spansOfTraces(this.#pins.get(pinId, headId), traceId);
-    return batch.rows === 0 ? undefined : findTrace(batch, traceId);
+    return batch.rows === 0 ? undefined : findTrace(batch, traceId, bytesMax);
   }
 
   state(): PartitionState {

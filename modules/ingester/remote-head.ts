@@ -75,8 +75,13 @@ export class RemoteHead implements PinnedHead {
     return await this.#search("traceDetails", request, signal);
   }
 
-  async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    return (await this.#ask("findTrace", traceId, signal)) as Uint8Array | undefined;
+  async findTrace(
+    traceId: Uint8Array,
+    signal: AbortSignal,
+    bytesMax?: number,
+  ): Promise<Uint8Array | undefined> {
+    const request = { traceId, bytesMax };
+    return (await this.#ask("findTrace", request, signal)) as Uint8Array | undefined;
   }
 
   async countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts> {

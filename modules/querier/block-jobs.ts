@@ -29,6 +29,8 @@ export interface FindJob extends BlockJobBase {
   rowGroup: number | undefined;
   /** 16 bytes. */
   traceId: Uint8Array;
+  /** Beyond it the rest may be left out; undefined: no bound. */
+  bytesMax?: number;
 }
 
 export type BlockJob = FindJob | TagIndexJob | ShardsJob;
@@ -82,7 +84,7 @@ export class BlockJobs {
     switch (job.kind) {
       case "find":
         return await this.#with(job, true, async (block) => {
-          return await findInRowGroups(await block.reader(), job.rowGroup, job.traceId);
+          return await findInRowGroups(await block.reader(), job);
         });
       case "tagIndex":
         return await runTagIndexJob(job, (place, use) => this.#with(place, false, use));
