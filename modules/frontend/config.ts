@@ -51,8 +51,8 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
   storeStallMs: positive
     .default(10_000)
     .describe(
-      "How long a query waits for a bucket that answers nothing, milliseconds; then it is answered " +
-        "from live spans, as partial. A bucket that answers slowly has three quarters of " +
+      "How long a query waits for a bucket that answers nothing, milliseconds; then it is " +
+        "answered from live spans, as partial. One that answers slowly has three quarters of " +
         "query_timeout.",
     ),
   queriesMax: positive

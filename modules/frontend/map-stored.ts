@@ -69,7 +69,14 @@ function mapShard(shard: Shard, through: Through): Shard {
   const { name, partition, disjoint, minStartNano, maxStartNano, maxEndNano } = shard;
   const { spans, sizeBytes } = shard;
   return {
-    ...{ name, partition, disjoint, minStartNano, maxStartNano, maxEndNano, spans, sizeBytes },
+    name,
+    partition,
+    disjoint,
+    minStartNano,
+    maxStartNano,
+    maxEndNano,
+    spans,
+    sizeBytes,
     mayHoldTraces: (ids, signal) => through((own) => shard.mayHoldTraces(ids, own), signal),
     heldTraces: (asked, signal) => through((own) => shard.heldTraces(asked, own), signal),
     listTraces: (asked, signal) => through((own) => shard.listTraces(asked, own), signal),

@@ -32,7 +32,7 @@ it("costly patterns and long texts are read on a thread, others in place", async
 it("what a thread finds wrong is said as if it had been read in place", async () => {
   await using rig = await filled();
   const ask = async (q: string): Promise<[number, string]> => {
-    const { status, text } = await rig.ask(`/api/search?${new URLSearchParams({ q })}`);
+    const { status, text } = await rig.ask(`/api/search?${new URLSearchParams({ q }).toString()}`);
     return [status, text];
   };
   const costly = `(?i)${"\\\\pL".repeat(20)}`;
@@ -49,7 +49,7 @@ it("long alternations and chains are answered as sets", async () => {
     `{ name =~ "${names.join("|")}|GET /" }`,
     `{ ${names.map((name) => `name = "${name}"`).join(" || ")} || name = "GET /" }`,
   ]) {
-    const { status, text } = await rig.ask(`/api/search?${new URLSearchParams({ q })}`);
+    const { status, text } = await rig.ask(`/api/search?${new URLSearchParams({ q }).toString()}`);
     expect(status).toBe(200);
     expect((JSON.parse(text) as { traces: unknown[] }).traces.length).toBe(1);
   }

@@ -22,7 +22,7 @@
  * own list, frontier and failure, so nothing here depends on which were asked together.
  */
 import { setImmediate } from "node:timers/promises";
-import type { Shard, ShardQuestions, StoredSpans, TraceList } from "#pkg/api/query.ts";
+import type { Shard, ShardQuestions, StoredSpans } from "#pkg/api/query.ts";
 import { mayFail, namesWholeTrace, requiredTraceId, spanPart } from "#pkg/engine/span-part.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
@@ -42,8 +42,6 @@ import { failureOf } from "./trace-by-id.ts";
 import { type PartitionTraces, TraceSet, tracesPerTurn } from "./trace-set.ts";
 import { type Failure, forEachBounded, isQueryFault, throwIfEnded } from "./view.ts";
 
-/** How much more a shard is asked for, each time that its list was too short. */
-const limitGrowth = 4;
 /**
  * Jobs at first; then twice as many each time, so that a long range reads little. Once there are as
  * many as may be asked at a time, each of them grows.
@@ -56,6 +54,9 @@ const firstJobDivisor = 16;
 const looksPerTurn = 20_000;
 /** Traces resolved at a time beyond the limit. */
 const resolvedAheadMax = 2000;
+/** The same at the least, at first and once a trace had moved: asking is what costs. */
+const resolvedMin = 20;
+const resolvedAgainMin = 128;
 
 /** A shard of the run, and what it is asked. */
 interface StateAsk<K extends keyof ShardQuestions> {
@@ -119,13 +120,14 @@ export class SearchRun {
   async run(): Promise<MergedTrace[]> {
     const { limit, signal } = this.#query;
     await this.#exclude();
-    let resolvedMax = limit;
+    let resolvedMax = Math.max(limit, resolvedMin);
     for (let wave = 0; ;) {
       throwIfEnded(signal);
       const top = this.#candidates.top(limit);
       const last = top.length < limit ? undefined : top[limit - 1];
       const unclear = this.#unclearShards(last);
       if (unclear.length > 0) {
+        if (this.#candidates.takeAhead(unclear)) continue;
         await this.#listWave(unclear, wave++);
         continue;
       }
@@ -133,8 +135,9 @@ export class SearchRun {
       if (top.every(({ trace }) => trace !== undefined)) return top.map(({ trace }) => trace!);
       const unresolved = this.#candidates.top(resolvedMax).filter(({ trace }) => !trace);
       await this.#resolve(unresolved);
-      // Parts told little of whole traces: many may have to be looked at to find one that matches.
-      if (this.#isWhole) resolvedMax = Math.min(resolvedMax * 2, limit + resolvedAheadMax);
+      // Some may move, or not match as a whole: many may have to be looked at to find the first.
+      resolvedMax = Math.max(resolvedMax * 2, resolvedAgainMin);
+      resolvedMax = Math.min(resolvedMax, limit + resolvedAheadMax);
     }
   }
 
@@ -166,7 +169,7 @@ export class SearchRun {
     const { startNano, endNano } = this.#query;
     const filter = this.#shardFilter;
     const asks = unclear.map((state): StateAsk<"list"> => {
-      const request = { startNano, endNano, limit: state.nextLimit, filter };
+      const request = { startNano, endNano, limit: state.askLimit, filter };
       return { state, shard: state.shard, request };
     });
     const growth = firstWave * 2 ** wave;
@@ -177,13 +180,10 @@ export class SearchRun {
     await Promise.all(
       now.map(async (job) => {
         for (const { state } of job) state.isAsked = true;
-        await this.#askJob("list", job, ({ state, request }, list) => {
+        await this.#askJob("list", job, ({ state }, list) => {
           this.#inspectedSpans += list.inspectedSpans;
           state.isPruned = list.isPruned === true;
-          const last = this.#learn(list, state, true);
-          if (list.maybes !== undefined) this.#learn(list.maybes, state, false);
-          state.frontier = list.truncated ? last : undefined;
-          state.nextLimit = request.limit * limitGrowth;
+          this.#candidates.takeList(state, list);
         });
       }),
     );
@@ -219,19 +219,6 @@ export class SearchRun {
     await forEachBounded(jobsOf(asks, this.#bounds), this.#concurrency, async (job) => {
       await this.#askJob(question, job, take);
     });
-  }
-
-  /** Returns the last one of the list. */
-  #learn(
-    { ids, startNanos }: Pick<TraceList, "ids" | "startNanos">,
-    state: ShardState,
-    isMatch: boolean,
-  ): Place | undefined {
-    this.#candidates.learn({ ids, startNanos }, state, isMatch);
-    const last = startNanos.length - 1;
-    if (last < 0) return undefined;
-    const id = Buffer.from(ids.buffer, ids.byteOffset + last * 16, 16).toString("hex");
-    return { id, startNano: startNanos[last] };
   }
 
   /** Shards that cannot hold the trace which the condition names are not asked. */

@@ -23,7 +23,7 @@ function hangingAt(spans: StoredSpans, hangs: (question: string) => boolean): St
       const snapshot = await spans.snapshot(...args);
       const blocks = snapshot.blocks.map((block) => ({
         ...block,
-        findTrace: hangs("find") ? neverAnswers : block.findTrace,
+        findTrace: hangs("find") ? neverAnswers : block.findTrace.bind(block),
       }));
       return { ...snapshot, blocks };
     },

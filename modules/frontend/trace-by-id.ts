@@ -127,8 +127,11 @@ class Found implements FoundTrace {
     }
     if (fits || this.#isFull) return;
     this.#isFull = true;
-    const message = `the trace has more than ${this.#bytesMax} bytes: not all of its spans are here`;
-    this.failures.push({ reason: traceTooLarge, message });
+    const message = `the trace has more than ${this.#bytesMax} bytes`;
+    this.failures.push({
+      reason: traceTooLarge,
+      message: `${message}: not all of its spans are here`,
+    });
   }
 }
 
