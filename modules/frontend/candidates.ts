@@ -6,20 +6,9 @@ import type { Shard, TimeRange, TraceList } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
 import type { MergedTrace } from "./details-of-trace.ts";
+import { comparePlaces, type Place } from "./place.ts";
 import { ListedAhead, type NextTraces } from "./listed-ahead.ts";
 import { TraceTable } from "./trace-table.ts";
-
-/** A place in the order of the answer: newest start first, then by id. */
-export interface Place {
-  startNano: bigint;
-  /** 32 hex digits; "" comes before all. */
-  id: string;
-}
-
-export function comparePlaces(a: Place, b: Place): number {
-  if (a.startNano !== b.startNano) return a.startNano > b.startNano ? -1 : 1;
-  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
-}
 
 export interface KnownTrace extends Place {
   /** In the table of all. */
@@ -30,6 +19,8 @@ export interface KnownTrace extends Place {
   trace: MergedTrace | undefined;
 }
 
+/** Traces that are looked at, at the least: some of them may turn out to start earlier. */
+const lookMin = 20;
 /** Traces that a shard is asked for at the least, and at the least once it was asked before. */
 const askMin = 256;
 const askAgainMin = 65_536;
@@ -59,7 +50,7 @@ export class ShardState {
     // A span that overlaps the range starts before its end.
     const latest = shard.maxStartNano < endNano ? shard.maxStartNano : endNano - 1n;
     this.frontier = { startNano: latest, id: "" };
-    this.nextLimit = limit;
+    this.nextLimit = Math.max(limit, lookMin);
     this.askLimit = Math.max(limit, askMin);
   }
 

@@ -5,7 +5,7 @@
  */
 import type { TraceList } from "#pkg/api/query.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
-import { comparePlaces, type Place } from "./candidates.ts";
+import { comparePlaces, type Place } from "./place.ts";
 
 type Pairs = Pick<TraceList, "ids" | "startNanos">;
 

@@ -27,13 +27,8 @@ import { mayFail, namesWholeTrace, requiredTraceId, spanPart } from "#pkg/engine
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import {
-  Candidates,
-  comparePlaces,
-  type KnownTrace,
-  type Place,
-  ShardState,
-} from "./candidates.ts";
+import { Candidates, type KnownTrace, ShardState } from "./candidates.ts";
+import { comparePlaces, type Place } from "./place.ts";
 import { type MergedTrace, type WholeTraces, wholeTracesHere } from "./details-of-trace.ts";
 import { mergeDetails } from "./merge-details.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";

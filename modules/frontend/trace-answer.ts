@@ -32,7 +32,7 @@ const statusPartial = 1;
 
 /** The same as `traceAnswerChunks`, joined. */
 export function encodeTraceAnswer(job: TraceAnswerJob): Uint8Array {
-  return Buffer.concat(traceAnswerChunks({ ...job, pieces: [...job.pieces] }));
+  return Buffer.concat(traceAnswerChunks({ ...job, pieces: job.pieces.slice() }));
 }
 
 /**

@@ -41,7 +41,6 @@ export class RemoteHead implements PinnedHead {
   readonly #ids: { pinId: number; headId: number };
   readonly #tenant: string;
   readonly #searches: LivePool;
-  #lent: Promise<PinnedData> | undefined;
 
   constructor(info: HeadInfo, place: HeadPlace) {
     this.name = `head of partition ${place.partition.index}`;
@@ -93,15 +92,8 @@ export class RemoteHead implements PinnedHead {
     request: LiveQuestions[K]["request"],
     signal: AbortSignal,
   ): Promise<LiveQuestions[K]["answer"]> {
-    this.#lent ??= this.#rpc.call("lend", this.#ids, signal) as Promise<PinnedData>;
-    let head: PinnedData;
-    try {
-      head = await this.#lent;
-    } catch (error) {
-      // The next question may have better luck.
-      this.#lent = undefined;
-      throw error;
-    }
+    // Each time: what is not held any more must not be read, and its memory must come back.
+    const head = (await this.#rpc.call("lend", this.#ids, signal)) as PinnedData;
     return await this.#searches.ask(this.#tenant, { question, head, request }, signal);
   }
 

@@ -126,7 +126,7 @@ function buildChain(context: BuildContext, parts: SyntaxNode[], depth: number): 
     const joined = checkLogical(context, { op, left, right: { ...some[0], expr }, range });
     // What became a part of a set is no level of its own.
     const isLevel = joined.expr.kind === "logical" && joined.expr.right === expr;
-    height = isLevel ? Math.max(height, ...some.map((one) => one.height)) + 1 : height;
+    if (isLevel) height = some.reduce((most, one) => Math.max(most, one.height), height) + 1;
     checkDepth(context, range, depth + height);
     left = { ...joined, height };
     index = end;
