@@ -271,6 +271,7 @@ async function startIngester(
   });
   parts.push({ name: "ingester", stop: () => ingester.stop() });
   await ingester.start();
+  ingester.warmUp();
   return ingester;
 }
 
@@ -283,7 +284,9 @@ async function startFrontend(
 ): Promise<number> {
   const { config, clock, log } = options;
   const modules = (): string[] => parts.map(({ name }) => name);
-  const sources = { ...ground, ingester, modules, startedMs: clock.nowMs(), version };
+  const bucketWaitMs = config.frontend.storeStallMs;
+  const own = { ingester, modules, bucketWaitMs, startedMs: clock.nowMs(), version };
+  const sources = { ...ground, ...own };
   const frontend = new Frontend({
     ...ground,
     config: config.frontend,

@@ -7,6 +7,7 @@ import type { Ingester } from "#modules/ingester/ingester.ts";
 import type { PartitionState } from "#modules/ingester/messages.ts";
 import { formatNumber } from "#pkg/config/config.ts";
 import { configTree, type ScalarNode, yamlKey } from "#pkg/config/config-tree.ts";
+import { toSpoorError } from "#pkg/errors/errors.ts";
 import { limitFields, limitNames, type Limits, type TenantLimits } from "#pkg/limits/limits.ts";
 import type { RefusalEntry, Refusals } from "#pkg/limits/refusals.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
@@ -23,6 +24,8 @@ export interface StatusSources {
   overrides: Overrides;
   refusals: Refusals;
   activity: TenantActivity;
+  /** How long a page waits for the bucket, milliseconds. */
+  bucketWaitMs: number;
   /** Names of the modules that run, in the order of the start. */
   modules: () => string[];
   startedMs: number;
@@ -205,22 +208,23 @@ function quarantineTables({ quarantine }: Ingester, { tenant }: Viewer): StatusT
 /** Tenants, partitions and log as tables; a tenant sees its own line. */
 export async function statusPage(sources: StatusSources, viewer: Viewer): Promise<StatusPage> {
   const states = await sources.ingester.states();
-  const tenants = await tenantsTable(sources, states, viewer);
+  const isAll = viewer.tenant === undefined;
+  const folders = isAll ? await foldersOf(sources) : { names: [] };
+  const tenants = tenantsTable(sources, states, viewer.tenant ?? folders);
   const aside = quarantineTables(sources.ingester, viewer);
-  if (viewer.tenant !== undefined) {
-    return { ...headOf(sources), problems: [], tables: [tenants, ...aside] };
-  }
+  if (!isAll) return { ...headOf(sources), problems: [], tables: [tenants, ...aside] };
   const failing = failingTables(sources.ingester);
   const whole = [partitionsTable(states), spanLogTable(sources)];
   const tables = [...lossTables(sources), ...failing, ...aside, tenants, ...whole];
-  return { ...headOf(sources), problems: problemsOf(sources, tenants), tables };
+  const problems = problemsOf(sources, tenants, folders.problem);
+  return { ...headOf(sources), problems, tables };
 }
 
-async function tenantsTable(
+function tenantsTable(
   sources: StatusSources,
   states: readonly PartitionState[],
-  viewer: Viewer,
-): Promise<StatusTable> {
+  shown: string | Folders,
+): StatusTable {
   const { tableOf, refusals, activity } = sources;
   const live = new Map<string, number>();
   for (const { tenantSpans } of states) {
@@ -231,7 +235,7 @@ async function tenantsTable(
     refused.set(tenant, (refused.get(tenant) ?? 0) + count);
   }
   const rates = activity.rates();
-  const names = viewer.tenant === undefined ? await tenantNames(sources, live) : [viewer.tenant];
+  const names = typeof shown === "string" ? [shown] : tenantNames(shown, live);
   const rows = names.map((name) => {
     const files = [...tableOf(name).snapshot.files.values()];
     const rate = rates.get(name);
@@ -263,13 +267,30 @@ async function tenantsTable(
   };
 }
 
+/** Folders of the bucket; none, and why, if it does not tell in time. */
+interface Folders {
+  names: readonly string[];
+  problem?: string;
+}
+
+async function foldersOf({ store, bucketWaitMs }: StatusSources): Promise<Folders> {
+  const late = Promise.withResolvers<never>();
+  const timeout = AbortSignal.timeout(bucketWaitMs);
+  const onLate = (): void => late.reject(new Error(`no answer within ${bucketWaitMs / 1000} s`));
+  timeout.addEventListener("abort", onLate, { once: true });
+  try {
+    const asked = store.listFolders("", { signal: timeout });
+    return { names: await Promise.race([asked, late.promise]) };
+  } catch (error) {
+    return { names: [], problem: toSpoorError(error).message };
+  } finally {
+    timeout.removeEventListener("abort", onLate);
+  }
+}
+
 /** Tenants with a folder in the bucket, and those whose spans are in memory only. */
-async function tenantNames(
-  { store }: StatusSources,
-  live: ReadonlyMap<string, number>,
-): Promise<string[]> {
-  const folders = await store.listFolders("");
-  const stored = folders.filter((name) => !name.startsWith("_") && !name.startsWith("."));
+function tenantNames({ names }: Folders, live: ReadonlyMap<string, number>): string[] {
+  const stored = names.filter((name) => !name.startsWith("_") && !name.startsWith("."));
   return [...new Set([...stored, ...live.keys()])].sort();
 }
 
@@ -322,8 +343,18 @@ function spanLogTable({ spanLog }: StatusSources): StatusTable {
 }
 
 /** What the operator should look at, with what to do. */
-function problemsOf({ ingester, overrides }: StatusSources, tenants: StatusTable): string[] {
+function problemsOf(
+  { ingester, overrides }: StatusSources,
+  tenants: StatusTable,
+  bucketProblem: string | undefined,
+): string[] {
   const problems: string[] = [];
+  if (bucketProblem !== undefined) {
+    problems.push(
+      `The bucket does not answer (${bucketProblem}): queries are answered from live spans, ` +
+        "as partial. See that it can be reached.",
+    );
+  }
   if (!ingester.isReady) {
     problems.push("The span log is being read again: answers say PARTIAL until that is done.");
   }
@@ -339,7 +370,7 @@ function problemsOf({ ingester, overrides }: StatusSources, tenants: StatusTable
     const why = ingester.failing.get(String(name)) ?? "see the log for the bucket's error";
     problems.push(`Tenant ${name} cannot be stored, its clients are told to retry: ${why}.`);
   }
-  if (tenants.rows.length === 0) {
+  if (tenants.rows.length === 0 && bucketProblem === undefined) {
     problems.push(
       "No span has come yet: point an OTLP exporter at port 4318 (HTTP) or 4317 (gRPC), " +
         "or run `spoor load`.",

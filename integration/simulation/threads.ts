@@ -1,6 +1,7 @@
 /** The programs of worker threads, run in the thread of the simulation. */
 import type { PartitionWorkerData, CutTask } from "#modules/ingester/messages.ts";
 import { runCut } from "#modules/ingester/cut-task.ts";
+import { serveLive } from "#modules/ingester/live-questions.ts";
 import { PartitionLoop } from "#modules/ingester/partition-loop.ts";
 import { BlockJobs } from "#modules/querier/block-jobs.ts";
 import type { ThreadPool, StartPool } from "#modules/querier/job-pool.ts";
@@ -9,6 +10,7 @@ import type { StoreOpener } from "#pkg/objstore/thread-stores.ts";
 import { type Port, Rpc } from "#pkg/rpc/rpc.ts";
 import type { StartThread, Thread } from "#pkg/rpc/thread.ts";
 import { checkpointHandlers } from "#pkg/table/checkpoint-handlers.ts";
+import { StopMark } from "#pkg/threads/stop-mark.ts";
 import type { Dice } from "./dice.ts";
 import type { Gate } from "./gate.ts";
 
@@ -39,6 +41,7 @@ export class InlineThreads {
     this.#programs = {
       "partition-worker.ts": (port, gate, data) => this.#partition(port, gate, data),
       "cut-worker.ts": (port, gate) => this.#cutter(port, gate),
+      "live-worker.ts": async (port) => serveLive(port),
       "checkpoint-worker.ts": async (port) => void new Rpc(port, checkpointHandlers()),
     };
   }
@@ -71,16 +74,21 @@ export class InlineThreads {
   }
 
   /** A pool as the querier's. */
-  readonly startPool: StartPool = ({ threads, workerData }) => {
+  readonly startPool: StartPool = ({ threads, spareThreads, workerData }) => {
     const { stores } = this.#options;
     const options = workerData as ConstructorParameters<typeof BlockJobs>[0];
-    const idle = Array.from({ length: threads }, () => new BlockJobs(options, stores));
+    const idle = Array.from(
+      { length: threads + spareThreads },
+      () => new BlockJobs(options, stores),
+    );
     const pool: ThreadPool = {
       threads: { length: threads },
-      run: async ({ job }) => {
+      run: async ({ job, stop }) => {
         const jobs = idle.pop()!;
         try {
-          return { answer: structuredClone(await jobs.run(structuredClone(job))) };
+          return {
+            answer: structuredClone(await jobs.run(structuredClone(job), new StopMark(stop))),
+          };
         } catch (error) {
           return { error: errorToData(error) };
         } finally {

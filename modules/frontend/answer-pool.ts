@@ -1,40 +1,92 @@
-/** Encodes answers with traces: small ones in place, large ones on a worker thread. */
+/**
+ * What may take long, off the main thread: encodes answers with large traces, reads parameters with
+ * long texts or costly patterns, compares whole traces. Small work is done in place.
+ */
 import { Piscina } from "piscina";
-import { errorFromData, SpoorError } from "#pkg/errors/errors.ts";
-import type { AnswerJobResult } from "./answer-worker.ts";
-import { encodeTraceAnswer, type TraceAnswerJob } from "./trace-answer.ts";
+import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
+import type { AnswerJob, AnswerJobResult } from "./answer-worker.ts";
+import { detailsOfTrace, type WholeTraceJob, type WholeTraces } from "./details-of-trace.ts";
+import type { ParsedParams, ParamsJob } from "./read-params.ts";
+import { type TraceAnswerJob, traceAnswerChunks } from "./trace-answer.ts";
 
 /** About 2 ms of work; as JSON it is two to three times as long. */
 const inPlaceBytesMax = 64 * 1024;
 const queuedMax = 64;
 const idleTimeoutMs = 60_000;
+/** How long comparing one whole trace may take: its pattern may be anything. */
+const wholeTraceMsMax = 30_000;
 
 export class AnswerPool {
-  #pool: Piscina<TraceAnswerJob, AnswerJobResult> | undefined;
+  /** Patterns may keep a thread for long: what has a bound does not wait for them. */
+  readonly #pools = new Map<"bounded" | "patterns", Piscina<AnswerJob, AnswerJobResult>>();
 
   /**
+   * An answer in pieces that are to be joined. The pieces of the job are moved, not copied.
+   *
    * Throws Corrupt or InvalidInput if a piece is not protobuf, LimitExceeded, Canceled, Timeout.
    */
-  async encode(job: TraceAnswerJob, signal: AbortSignal): Promise<Uint8Array> {
-    const sizeBytes = job.pieces.reduce((sum, { length }) => sum + length, 0);
-    if (sizeBytes <= inPlaceBytesMax) return encodeTraceAnswer(job);
-    this.#pool ??= new Piscina<TraceAnswerJob, AnswerJobResult>({
-      filename: new URL("./answer-worker.ts", import.meta.url).href,
-      minThreads: 0,
-      maxThreads: 1,
-      maxQueue: queuedMax,
-      idleTimeout: idleTimeoutMs,
-    });
-    if (this.#pool.queueSize >= queuedMax) {
-      const message = `${queuedMax} large traces are waiting to be encoded already`;
+  async encode(job: TraceAnswerJob, signal: AbortSignal): Promise<Uint8Array[]> {
+    if (bytesOf(job.pieces) <= inPlaceBytesMax) return traceAnswerChunks(job);
+    return (await this.#run("bounded", { kind: "trace", ...job }, signal)) as Uint8Array[];
+  }
+
+  /** Throws InvalidInput, LimitExceeded, Canceled, Timeout. */
+  async parse(job: ParamsJob, signal: AbortSignal): Promise<ParsedParams> {
+    return (await this.#run("bounded", { kind: "params", job }, signal)) as ParsedParams;
+  }
+
+  /** Details of whole traces; on a thread where they are large, or a pattern is asked of them. */
+  readonly wholeTraces: WholeTraces = async (job, signal) => {
+    const isSmall = bytesOf(job.pieces) <= inPlaceBytesMax;
+    if (isSmall && !job.hasPattern) return detailsOfTrace(job);
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(wholeTraceMsMax)]);
+    const answer = await this.#run("patterns", { kind: "details", job }, bounded);
+    return answer as ReturnType<typeof detailsOfTrace>;
+  };
+
+  async #run(
+    name: "bounded" | "patterns",
+    job: AnswerJob,
+    signal: AbortSignal,
+  ): Promise<AnswerJobResult> {
+    const pool = this.#pool(name);
+    if (pool.queueSize >= queuedMax) {
+      const message = `${queuedMax} large traces or queries are waiting to be worked on already`;
       throw new SpoorError("LimitExceeded", message, { reason: "answers_queued" });
     }
-    const result = await this.#pool.run(job, { signal });
-    if ("error" in result) throw errorFromData(result.error);
+    const pieces = "pieces" in job ? job.pieces : [];
+    // What shares its buffer with others is copied.
+    const own = pieces.filter(({ buffer, length }) => length > 0 && buffer.byteLength === length);
+    const transferList = own.map(({ buffer }) => buffer as ArrayBuffer);
+    const result = await pool.run(job, { signal, transferList });
+    if (isError(result)) throw errorFromData(result.error);
     return result;
   }
 
-  async close(): Promise<void> {
-    await this.#pool?.destroy();
+  #pool(name: "bounded" | "patterns"): Piscina<AnswerJob, AnswerJobResult> {
+    let pool = this.#pools.get(name);
+    if (pool === undefined) {
+      pool = new Piscina<AnswerJob, AnswerJobResult>({
+        filename: new URL("./answer-worker.ts", import.meta.url).href,
+        minThreads: 0,
+        maxThreads: name === "bounded" ? 1 : 2,
+        maxQueue: queuedMax,
+        idleTimeout: idleTimeoutMs,
+      });
+      this.#pools.set(name, pool);
+    }
+    return pool;
   }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#pools.values()].map((pool) => pool.destroy()));
+  }
+}
+
+function bytesOf(pieces: WholeTraceJob["pieces"]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0);
+}
+
+function isError(result: AnswerJobResult): result is { error: ErrorData } {
+  return result !== undefined && "error" in result;
 }

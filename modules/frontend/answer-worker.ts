@@ -1,14 +1,50 @@
-/** Worker thread: encodes answers with large traces. Buffers are moved, not copied. */
-import { move } from "piscina";
+/** Worker thread: what the main thread has no time for. Buffers are moved, not copied. */
+import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
-import { encodeTraceAnswer, type TraceAnswerJob } from "./trace-answer.ts";
+import { RegexCache } from "#pkg/traceql/regex.ts";
+import { detailsOfTrace, type MergedTrace, type WholeTraceJob } from "./details-of-trace.ts";
+import { type ParamsJob, type ParsedParams, parseParams } from "./read-params.ts";
+import { type TraceAnswerJob, traceAnswerChunks } from "./trace-answer.ts";
 
-export type AnswerJobResult = Uint8Array | { error: ErrorData };
+export type AnswerJob =
+  | ({ kind: "trace" } & TraceAnswerJob)
+  | { kind: "params"; job: ParamsJob }
+  | { kind: "details"; job: WholeTraceJob };
 
-export default function encode(job: TraceAnswerJob): AnswerJobResult {
+export type AnswerJobResult =
+  | Uint8Array[]
+  | ParsedParams
+  | MergedTrace
+  | undefined
+  | { error: ErrorData };
+
+const regexes = new RegexCache();
+
+export default function work(job: AnswerJob): AnswerJobResult {
   try {
-    return move(new Uint8Array(encodeTraceAnswer(job))) as Uint8Array;
+    switch (job.kind) {
+      case "trace":
+        return moved(traceAnswerChunks(job));
+      case "params":
+        return parseParams(job.job, regexes);
+      default:
+        return detailsOfTrace(job.job);
+    }
   } catch (error) {
     return { error: errorToData(error) };
   }
+}
+
+/** Chunks with buffers of their own. */
+function moved(chunks: Uint8Array[]): Uint8Array[] {
+  const own = chunks.map((chunk) => (isWhole(chunk) ? chunk : new Uint8Array(chunk)));
+  const message = {
+    [transferableSymbol]: own.map(({ buffer }) => buffer as ArrayBuffer),
+    [valueSymbol]: own,
+  };
+  return move(message as never) as unknown as Uint8Array[];
+}
+
+function isWhole({ buffer, length }: Uint8Array): boolean {
+  return buffer.byteLength === length;
 }

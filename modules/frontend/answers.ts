@@ -1,13 +1,15 @@
 /** From an answer of ours, or an error, to an HTTP response. The only place that does it. */
+import { Readable } from "node:stream";
 import { promisify } from "node:util";
-import { gzip } from "node:zlib";
+import { createGzip, gzip } from "node:zlib";
 import { redactUserinfo } from "#pkg/log/redact.ts";
 import { errorTable, type SpoorError } from "#pkg/errors/errors.ts";
 
 export interface Answer {
   status: number;
   contentType: string;
-  body: string | Uint8Array;
+  /** A text, bytes, or bytes in chunks that are to be joined. */
+  body: string | Uint8Array | readonly Uint8Array[];
   headers?: Record<string, string>;
 }
 
@@ -25,7 +27,9 @@ export function jsonAnswer(body: string | Uint8Array): Answer {
 
 /** The error's message as plain text; an internal one says nothing about the inside. */
 export function errorAnswer(error: SpoorError): Answer {
-  const { httpStatus } = errorTable[error.code];
+  // As Tempo: the request is in order, and cannot be answered.
+  const isUnprocessable = error.reason === "trace_too_large";
+  const httpStatus = isUnprocessable ? 422 : errorTable[error.code].httpStatus;
   const body = error.code === "Internal" ? "internal error" : redactUserinfo(error.message);
   const answer = textAnswer(body, httpStatus);
   if (error.retryAfterMs !== undefined) {
@@ -40,17 +44,34 @@ export async function toResponse(
   { status, contentType, body, headers }: Answer,
   acceptEncoding: string,
 ): Promise<Response> {
-  const bytes = typeof body === "string" ? Buffer.from(body) : body;
+  const chunks = chunksOf(body);
+  const sizeBytes = bytesOf(body);
   const fields = new Headers({ ...headers, "Content-Type": contentType });
   fields.set("X-Content-Type-Options", "nosniff");
   fields.set("Vary", "Accept-Encoding");
-  let out: Uint8Array = bytes;
-  if (bytes.length >= gzipBytesMin && takesGzip(acceptEncoding)) {
-    out = await gzipAsync(bytes, { level: 1 });
-    fields.set("Content-Encoding", "gzip");
+  const isPacked = sizeBytes >= gzipBytesMin && takesGzip(acceptEncoding);
+  if (isPacked) fields.set("Content-Encoding", "gzip");
+  if (chunks.length > 1) {
+    if (!isPacked) fields.set("Content-Length", String(sizeBytes));
+    const bytes = Readable.from(chunks);
+    const packed = isPacked ? bytes.pipe(createGzip({ level: 1 })) : bytes;
+    const stream = Readable.toWeb(packed) as ReadableStream<Uint8Array<ArrayBuffer>>;
+    return new Response(stream, { status, headers: fields });
   }
+  const [whole = new Uint8Array(0)] = chunks;
+  const out = isPacked ? await gzipAsync(whole, { level: 1 }) : whole;
   fields.set("Content-Length", String(out.length));
   return new Response(out as Uint8Array<ArrayBuffer>, { status, headers: fields });
+}
+
+function chunksOf(body: Answer["body"]): readonly Uint8Array[] {
+  if (typeof body === "string") return [Buffer.from(body)];
+  return body instanceof Uint8Array ? [body] : body;
+}
+
+/** Bytes of a body before compression. */
+export function bytesOf(body: Answer["body"]): number {
+  return chunksOf(body).reduce((sum, { length }) => sum + length, 0);
 }
 
 function takesGzip(acceptEncoding: string): boolean {

@@ -6,19 +6,9 @@ import type { Shard, TimeRange, TraceList } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
 import type { MergedTrace } from "./details-of-trace.ts";
+import { comparePlaces, type Place } from "./place.ts";
+import { ListedAhead, type NextTraces } from "./listed-ahead.ts";
 import { TraceTable } from "./trace-table.ts";
-
-/** A place in the order of the answer: newest start first, then by id. */
-export interface Place {
-  startNano: bigint;
-  /** 32 hex digits; "" comes before all. */
-  id: string;
-}
-
-export function comparePlaces(a: Place, b: Place): number {
-  if (a.startNano !== b.startNano) return a.startNano > b.startNano ? -1 : 1;
-  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
-}
 
 export interface KnownTrace extends Place {
   /** In the table of all. */
@@ -29,11 +19,24 @@ export interface KnownTrace extends Place {
   trace: MergedTrace | undefined;
 }
 
+/** Traces that are looked at, at the least: some of them may turn out to start earlier. */
+const lookMin = 20;
+/** Traces that a shard is asked for at the least, and at the least once it was asked before. */
+const askMin = 256;
+const askAgainMin = 65_536;
+/** How many more traces are looked at each time that those before were too few. */
+const limitGrowth = 4;
+
 export class ShardState {
   readonly shard: Shard;
   /** Undefined: all of its traces are known. */
   frontier: Place | undefined;
+  /** Traces that the search looks at next. */
   nextLimit: number;
+  /** Traces that it is asked for when it is asked. */
+  askLimit: number;
+  /** What it has listed and the search has not looked at. */
+  ahead: ListedAhead | undefined;
   isFailed = false;
   /** It was asked for its traces. */
   isAsked = false;
@@ -47,7 +50,23 @@ export class ShardState {
     // A span that overlaps the range starts before its end.
     const latest = shard.maxStartNano < endNano ? shard.maxStartNano : endNano - 1n;
     this.frontier = { startNano: latest, id: "" };
-    this.nextLimit = limit;
+    this.nextLimit = Math.max(limit, lookMin);
+    this.askLimit = Math.max(limit, askMin);
+  }
+
+  /** It has listed traces. */
+  take(list: TraceList): void {
+    this.ahead = new ListedAhead(list);
+    this.askLimit = Math.max(this.askLimit * limitGrowth, askAgainMin);
+  }
+
+  /** The next traces of what it has listed; moves the frontier. */
+  next(): NextTraces {
+    const next = this.ahead!.next(this.nextLimit);
+    if (this.ahead!.isDone) this.ahead = undefined;
+    this.frontier = next.frontier;
+    this.nextLimit *= limitGrowth;
+    return next;
   }
 }
 
@@ -56,6 +75,9 @@ const traceBytes = 400;
 /** What a resolved one takes beside that, and each span that is shown of it. */
 const detailBytes = 500;
 const spanBytes = 300;
+
+/** What share of the memory traces may take that were listed and not looked at. */
+const aheadDivisor = 4;
 
 /** States of a trace: it has an object; one shard says that it may match; it does not match. */
 const isOpen = 0;
@@ -74,6 +96,7 @@ export class Candidates {
   readonly #candidates = new Set<KnownTrace>();
   readonly #bytesMax: number;
   #detailsBytes = 0;
+  #aheadBytes = 0;
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -87,6 +110,32 @@ export class Candidates {
   /** The first of the answer, as far as is known. */
   top(limit: number): KnownTrace[] {
     return [...this.#candidates].sort(comparePlaces).slice(0, limit);
+  }
+
+  /** A shard has listed traces; more of them than are looked at now. */
+  takeList(state: ShardState, list: TraceList): void {
+    state.take(list);
+    this.#aheadBytes += state.ahead?.sizeBytes ?? 0;
+    this.#learnNext(state);
+    if (state.ahead === undefined || this.#aheadBytes <= this.#bytesMax / aheadDivisor) return;
+    // No room: the shard will be asked once more.
+    this.#aheadBytes -= state.ahead.sizeBytes;
+    state.ahead = undefined;
+  }
+
+  /** Looks at what some shards have listed already; false if none of them has. */
+  takeAhead(states: readonly ShardState[]): boolean {
+    const known = states.filter(({ ahead }) => ahead !== undefined);
+    for (const state of known) this.#learnNext(state);
+    return known.length > 0;
+  }
+
+  #learnNext(state: ShardState): void {
+    const before = state.ahead?.sizeBytes ?? 0;
+    const { matches, maybes } = state.next();
+    this.#aheadBytes += (state.ahead?.sizeBytes ?? 0) - before;
+    this.learn(matches, state, true);
+    this.learn(maybes, state, false);
   }
 
   /** A shard has listed traces: as such that match, or as such that may. */

@@ -7,8 +7,10 @@ export interface FrontendConfig {
   port: number;
   partialResults: "answer" | "error";
   queryTimeoutMs: number;
+  storeStallMs: number;
   queriesMax: number;
   queriesRunningMax: number;
+  tenantQueriesRunningMax: number;
   slowQueryMs: number;
   concurrency: number;
   jobBytesMax: number;
@@ -46,12 +48,22 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
       "What a query gets when something could not be read: the rest, marked as partial, or 503.",
     ),
   queryTimeoutMs: positive.default(60_000).describe("How long a query may take, milliseconds."),
+  storeStallMs: positive
+    .default(10_000)
+    .describe(
+      "How long a query waits for a bucket that answers nothing, milliseconds; then it is " +
+        "answered from live spans, as partial. One that answers slowly has three quarters of " +
+        "query_timeout.",
+    ),
   queriesMax: positive
     .default(256)
     .describe("Queries that run or wait for their turn; more are told to retry."),
   queriesRunningMax: positive
     .default(64)
     .describe("Queries that run at a time; others wait, and tenants take turns."),
+  tenantQueriesRunningMax: positive
+    .default(16)
+    .describe("Queries of one tenant that run at a time, where its limit queries_max is not set."),
   slowQueryMs: positive
     .default(10_000)
     .describe("A query that takes this long is logged with its parameters, milliseconds."),

@@ -4,6 +4,7 @@ import { matchTrace } from "#pkg/engine/match-trace.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { Resource, Span, TraceData } from "#pkg/otlp/otlp.ts";
+import { costOfRegex } from "#pkg/traceql/regex.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { mergeTraces } from "./merge-trace.ts";
 
@@ -15,15 +16,56 @@ export interface DetailsQuery extends TimeRange {
   filter?: FieldExpr;
 }
 
+/** A whole trace, and what is asked of it. */
+export interface WholeTraceJob {
+  /** Protobuf TracesData. */
+  pieces: readonly Uint8Array[];
+  query: DetailsQuery;
+  spansPerTrace: number;
+  /** A pattern is asked of its values: that may take any time. */
+  hasPattern: boolean;
+}
+
+/** Where whole traces are compared. Throws as `detailsOfTrace`; Canceled, Timeout. */
+export type WholeTraces = (
+  job: WholeTraceJob,
+  signal: AbortSignal,
+) => Promise<MergedTrace | undefined>;
+
+/** Compares them in this thread. */
+export const wholeTracesHere: WholeTraces = (job) => Promise.resolve(detailsOfTrace(job));
+
+/** Whether a condition asks for a pattern that is no choice of texts. */
+export function hasPattern(expr: FieldExpr | undefined): boolean {
+  switch (expr?.kind) {
+    case "not":
+    case "negate":
+      return hasPattern(expr.operand);
+    case "comparison": {
+      const { op, right } = expr;
+      const isPattern = (op === "=~" || op === "!~") && right.kind === "static";
+      if (isPattern && costOfRegex(String(right.static.type === "nil" || right.static.value)) > 0) {
+        return true;
+      }
+      return hasPattern(expr.left) || hasPattern(right);
+    }
+    case "logical":
+    case "arithmetic":
+      return hasPattern(expr.left) || hasPattern(expr.right);
+    default:
+      return false;
+  }
+}
+
 /**
- * The spans of the pieces (protobuf TracesData) that overlap the range; undefined if none does.
- * Throws InvalidInput for a filter that they make impossible.
+ * The spans of the pieces that overlap the range; undefined if none does. Throws InvalidInput for a
+ * filter that they make impossible.
  */
-export function detailsOfTrace(
-  pieces: readonly Uint8Array[],
-  range: DetailsQuery,
-  spansPerTrace: number,
-): MergedTrace | undefined {
+export function detailsOfTrace({
+  pieces,
+  query: range,
+  spansPerTrace,
+}: Omit<WholeTraceJob, "hasPattern">): MergedTrace | undefined {
   const merged = mergeTraces(pieces.map((piece) => decodeTraceData(piece)));
   const isMatch = matcherOf(merged, range);
   const services = new Map<string, { spanCount: number; errorCount: number }>();

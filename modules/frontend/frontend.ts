@@ -20,6 +20,7 @@ import { buildApp } from "./http.ts";
 import { frontendMetrics } from "./metrics.ts";
 import { Profiles } from "./profiles.ts";
 import { Queries } from "./queries.ts";
+import { ParamsReader } from "./read-params.ts";
 import type { StatusPages } from "./status-page.ts";
 
 export interface FrontendOptions {
@@ -59,14 +60,22 @@ export class Frontend {
   readonly #server: Server;
 
   constructor(options: FrontendOptions) {
-    const { config, live, stored, registry, limits } = options;
+    const { config, live, stored, registry, limits, clock } = options;
     this.#options = options;
     const metrics = frontendMetrics(registry);
     const answers = this.#answers;
-    const queries = new Queries({ spans: { live, stored }, config, metrics, answers, limits });
+    const queries = new Queries({
+      spans: { live, stored },
+      config,
+      metrics,
+      answers,
+      limits,
+      clock,
+    });
+    const paramsReader = new ParamsReader((job, signal) => answers.parse(job, signal));
     const profiles = new Profiles(options.clock);
     const access = new Access(options.multiTenancy, options.adminToken);
-    this.#app = buildApp({ ...options, queries, metrics, profiles, access });
+    this.#app = buildApp({ ...options, queries, paramsReader, metrics, profiles, access });
     this.#server = createAdaptorServer({
       fetch: this.#app.fetch,
       // HTTP/1.0 clients and health checks of load balancers send no Host; nothing here needs it.

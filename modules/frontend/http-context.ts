@@ -12,11 +12,13 @@ import type { FrontendConfig } from "./config.ts";
 import type { FrontendMetrics } from "./metrics.ts";
 import type { Profiles } from "./profiles.ts";
 import type { Queries } from "./queries.ts";
+import type { ParamsReader } from "./read-params.ts";
 import type { StatusPages } from "./status-page.ts";
 
 export interface HttpParts {
   config: FrontendConfig;
   queries: Queries;
+  paramsReader: ParamsReader;
   /** Whether requests must name their tenant in X-Scope-OrgID. */
   multiTenancy: boolean;
   metrics: FrontendMetrics;

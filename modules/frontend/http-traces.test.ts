@@ -4,6 +4,43 @@ import { askFilled, breakBlock, filled, place, Rig, root } from "./http-rig.ts";
 import { headShard } from "./testing.ts";
 
 describe("trace by id", () => {
+  it("bounds its memory: beyond it, version 2 is partial and version 1 refuses", async () => {
+    await using rig = new Rig({ queryMemoryBytesMax: 400_000 });
+    const spans = Array.from({ length: 5000 }, (_, i) => ({
+      ...root,
+      spanId: (i + 1).toString(16).padStart(16, "0"),
+      attributes: { text: "x".repeat(40) + String(i) },
+    }));
+    rig.spans.heads = [headShard(spans, { ...place, appId: "log/1/0", toOffset: 5 })];
+    await rig.start();
+    const json = JSON.parse((await rig.ask("/api/v2/traces/abcd")).text) as {
+      status: string;
+      message: string;
+      trace: { resourceSpans: { scopeSpans: { spans: unknown[] }[] }[] };
+    };
+    expect(json.status).toBe("PARTIAL");
+    expect(json.message).toBe(
+      "the trace has more than 200000 bytes: not all of its spans are here",
+    );
+    const count = json.trace.resourceSpans.flatMap((one) =>
+      one.scopeSpans.flatMap((scope) => scope.spans),
+    ).length;
+    expect(count).toBeGreaterThan(0);
+    expect(count).toBeLessThan(5000);
+    const accept = "application/protobuf";
+    const protobuf = await rig.ask("/api/v2/traces/abcd", { headers: { accept } });
+    expect(protobuf.status).toBe(200);
+    expect(protobuf.body.length).toBeLessThan(600_000);
+    for (const wanted of ["application/json", accept]) {
+      const headers = { accept: wanted };
+      const { status, text } = await rig.ask("/api/traces/abcd", { headers });
+      expect([status, text]).toEqual([
+        422,
+        expect.stringMatching(/^not everything|^the trace has/),
+      ]);
+    }
+  });
+
   it("answers in both versions and both encodings", async () => {
     await using rig = await filled();
     const accept = "application/protobuf";

@@ -3,7 +3,7 @@ import { type Context, Hono } from "hono";
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { pathOfTarget } from "#pkg/listen/request-target.ts";
 import { resolveTenant } from "#pkg/tenant/tenant.ts";
-import { type Answer, errorAnswer, textAnswer, toResponse } from "./answers.ts";
+import { type Answer, bytesOf, errorAnswer, textAnswer, toResponse } from "./answers.ts";
 import {
   credentialsOf,
   type Env,
@@ -69,7 +69,7 @@ async function answered(
   const seconds = (performance.now() - startedMs) / 1000;
   metrics.requests.inc({ route, status: String(answer.status) });
   metrics.seconds.observe({ route }, seconds);
-  metrics.answerBytes.inc({ route }, Buffer.byteLength(answer.body));
+  metrics.answerBytes.inc({ route }, bytesOf(answer.body));
   log.debug({ method: c.req.method, route, status: answer.status, seconds }, "request");
   return await toResponse(answer, c.req.header("accept-encoding") ?? "");
 }

@@ -4,9 +4,15 @@
  * So are those of a trace in several shards if the filter is about the whole trace.
  */
 import type { Shard, SpanSummary, TraceDetails } from "#pkg/api/query.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
-import { type DetailsQuery, detailsOfTrace, type MergedTrace } from "./details-of-trace.ts";
-import { failureOf } from "./trace-by-id.ts";
+import {
+  type DetailsQuery,
+  hasPattern,
+  type MergedTrace,
+  type WholeTraces,
+} from "./details-of-trace.ts";
+import { failureOf, traceTooLarge } from "./trace-by-id.ts";
 import { type Failure, throwIfEnded } from "./view.ts";
 
 /** Starts with nothing; `add` what each shard knows, then `finish`. */
@@ -36,7 +42,13 @@ export class DetailsMerge {
    *   "always": it was asked of no shard.
    */
   async finish(
-    query: DetailsQuery & { signal: AbortSignal; needsWhole: "never" | "parts" | "always" },
+    query: DetailsQuery & {
+      signal: AbortSignal;
+      needsWhole: "never" | "parts" | "always";
+      wholeTraces: WholeTraces;
+      /** Of the spans that are compared. */
+      bytesMax: number;
+    },
     fail: (failure: Failure) => void,
   ): Promise<MergedTrace | undefined> {
     if (this.#parts.length === 0) return undefined;
@@ -47,20 +59,41 @@ export class DetailsMerge {
     const id = Buffer.from(this.#traceId, "hex");
     const pieces: Uint8Array[] = [];
     let isWhole = true;
+    let sizeBytes = 0;
     for (const { shard } of this.#parts) {
+      if (sizeBytes > query.bytesMax) break;
       try {
-        const piece = await shard.findTrace(id, query.signal);
+        const piece = await shard.findTrace(id, query.signal, query.bytesMax - sizeBytes);
         if (piece !== undefined) pieces.push(piece);
+        sizeBytes += piece?.length ?? 0;
+        if (sizeBytes > query.bytesMax) {
+          const message = `a trace is too large to compare its spans: more than ${query.bytesMax}`;
+          throw new SpoorError("TooLarge", `${message} bytes`, { reason: traceTooLarge });
+        }
       } catch (error) {
         throwIfEnded(query.signal);
         isWhole = false;
         fail(failureOf(error, shard.name));
       }
     }
-    const exact = isWhole ? detailsOfTrace(pieces, query, this.#spansPerTrace) : undefined;
+    const exact = isWhole ? await this.#compared(pieces, query) : undefined;
     // What no shard was asked cannot be told from what they said.
     if (needsWhole === "always") return exact;
     return exact ?? joined(all, this.#spansPerTrace);
+  }
+
+  async #compared(
+    pieces: readonly Uint8Array[],
+    query: DetailsQuery & { signal: AbortSignal; wholeTraces: WholeTraces },
+  ): Promise<MergedTrace | undefined> {
+    const { startNano, endNano, filter } = query;
+    const job = {
+      pieces,
+      query: { startNano, endNano, filter },
+      spansPerTrace: this.#spansPerTrace,
+      hasPattern: hasPattern(filter),
+    };
+    return await query.wholeTraces(job, query.signal);
   }
 }
 

@@ -11,6 +11,7 @@ export interface FrontendMetrics {
   limited: Counter<"reason">;
   cutTagAnswers: Counter<"reason">;
   slow: Counter<"route">;
+  stalledStore: Counter;
   /** Sets where the numbers of queries come from. */
   inFlight: (read: () => { running: number; waiting: number }) => void;
 }
@@ -70,6 +71,11 @@ export function frontendMetrics(registry: Registry): FrontendMetrics {
       name: "spoor_frontend_slow_queries_total",
       help: "Queries that took longer than frontend.slow_query",
       labelNames: ["route"],
+      registers,
+    }),
+    stalledStore: new Counter({
+      name: "spoor_frontend_stalled_store_queries_total",
+      help: "Queries that gave up waiting for the bucket and were answered without the rest of it",
       registers,
     }),
     inFlight: (read) => inFlightGauge(registry, read),

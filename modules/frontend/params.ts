@@ -2,7 +2,13 @@
 import type { TimeRange } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseNumber } from "#pkg/traceql/literals.ts";
-import { type FieldExpr, notSupportedYet, parseQuery, type Query } from "#pkg/traceql/traceql.ts";
+import {
+  type FieldExpr,
+  notSupportedYet,
+  type ParseOptions,
+  parseQuery,
+  type Query,
+} from "#pkg/traceql/traceql.ts";
 import { parseLogfmt } from "./logfmt.ts";
 import { invalid } from "./params-errors.ts";
 import { allOf, durationFilter, tagsFilter } from "./tag-search.ts";
@@ -58,8 +64,12 @@ export function parseTraceRange(params: URLSearchParams): TimeRange | undefined 
   return rangeOf(start ?? 0, end ?? uint32Max);
 }
 
-/** Parameters of /api/search. */
-export function parseSearch(params: URLSearchParams, bounds: SearchBounds): SearchParams {
+/** Parameters of /api/search. Throws RegexElsewhere as the options say. */
+export function parseSearch(
+  params: URLSearchParams,
+  bounds: SearchBounds,
+  options: ParseOptions = {},
+): SearchParams {
   const limit = parseUint(params, "limit") ?? defaultLimit;
   if (limit === 0) throw invalid("invalid limit: must be a positive number");
   if (limit > bounds.limitMax)
@@ -70,7 +80,7 @@ export function parseSearch(params: URLSearchParams, bounds: SearchBounds): Sear
   }
   const range =
     parseSince(params, bounds.nowMs) ?? parseRange(params) ?? defaultRange(bounds.nowMs);
-  const { isByTags, filter } = parseConditions(params);
+  const { isByTags, filter } = parseConditions(params, options);
   const shown = spss === 0 ? bounds.spansPerTraceMax : spss;
   return { ...range, limit, spansPerTrace: isByTags ? 0 : shown, filter, isByTags };
 }
@@ -79,7 +89,10 @@ export function parseSearch(params: URLSearchParams, bounds: SearchBounds): Sear
 const knownParams: readonly string[] = ["limit", "spss", "minDuration", "maxDuration"];
 const languageParams: readonly string[] = ["q", "tags", "start", "end", "since"];
 
-function parseConditions(params: URLSearchParams): Pick<SearchParams, "filter" | "isByTags"> {
+function parseConditions(
+  params: URLSearchParams,
+  options: ParseOptions,
+): Pick<SearchParams, "filter" | "isByTags"> {
   const q = valueOf(params, "q");
   const tags = valueOf(params, "tags");
   if (q !== undefined && tags !== undefined)
@@ -92,9 +105,10 @@ function parseConditions(params: URLSearchParams): Pick<SearchParams, "filter" |
   const minDuration = valueOf(params, "minDuration");
   const maxDuration = valueOf(params, "maxDuration");
   const duration = durationFilter(minDuration, maxDuration);
-  if (q !== undefined) return { filter: allOf([parseFilter(q), duration]), isByTags: false };
+  if (q !== undefined)
+    return { filter: allOf([parseFilter(q, options), duration]), isByTags: false };
   const wanted = tags === undefined ? otherParams(params) : parseLogfmt(tags);
-  const filter = allOf([tagsFilter(wanted), duration]);
+  const filter = allOf([tagsFilter(wanted, options), duration]);
   return { filter, isByTags: tags !== undefined || filter !== undefined };
 }
 
@@ -106,9 +120,9 @@ function otherParams(params: URLSearchParams): Map<string, string> {
 }
 
 /** The condition of a TraceQL query that is one spanset filter. */
-function parseFilter(q: string): FieldExpr | undefined {
+function parseFilter(q: string, options: ParseOptions): FieldExpr | undefined {
   if (q.trim() === "") return undefined;
-  const query = parsedQuery(q);
+  const query = parsedQuery(q, options);
   const problem = notSupportedYet(query);
   if (problem !== undefined) throw invalid(problem);
   const [stage] = query.body.kind === "pipeline" ? query.body.stages : [];
@@ -118,9 +132,9 @@ function parseFilter(q: string): FieldExpr | undefined {
   return isAll ? undefined : expr;
 }
 
-function parsedQuery(q: string): Query {
+function parsedQuery(q: string, options: ParseOptions): Query {
   try {
-    return parseQuery(q);
+    return parseQuery(q, options);
   } catch (error) {
     if (!(error instanceof SpoorError) || error.code !== "InvalidInput") throw error;
     const { message, reason } = error;

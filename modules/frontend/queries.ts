@@ -1,6 +1,7 @@
 /** Queries from parsed parameters to answers, with what must be said when not all could be read. */
 import type { TagValue } from "#pkg/engine/tag-counter.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Clock } from "#pkg/clock/clock.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { AnswerPool } from "./answer-pool.ts";
 import { type Answer, headerText, jsonAnswer } from "./answers.ts";
@@ -10,6 +11,7 @@ import type { FrontendMetrics } from "./metrics.ts";
 import { checkRange, withByteBudget } from "./query-limits.ts";
 import { QueryQueue } from "./query-queue.ts";
 import { formatSearch } from "./search-answer.ts";
+import { withStallLimit } from "./stalled-store.ts";
 import type { SearchQuery } from "./search-query.ts";
 import { searchNewest, type SearchResult } from "./search.ts";
 import type { TagAnswer } from "./tag-answer.ts";
@@ -21,7 +23,7 @@ import {
   type TagsStats,
 } from "./tags.ts";
 import type { TraceFormat } from "./trace-answer.ts";
-import { findTrace, type TraceQuery } from "./trace-by-id.ts";
+import { findTrace, type TraceQuery, traceTooLarge } from "./trace-by-id.ts";
 import { type Failure, joinMessages, type Spans } from "./view.ts";
 
 export interface QueriesOptions {
@@ -30,6 +32,7 @@ export interface QueriesOptions {
   metrics: FrontendMetrics;
   answers: AnswerPool;
   limits: TenantLimits;
+  clock: Clock;
 }
 
 /** Reasons of queries that were refused for what they ask. */
@@ -39,6 +42,7 @@ const limitReasons: readonly string[] = [
   "query_memory",
   "query_bytes",
   "query_range",
+  traceTooLarge,
 ];
 
 /** Whether the error is a refusal by a limit. */
@@ -55,8 +59,10 @@ export class Queries {
   constructor(options: QueriesOptions) {
     const { config, limits, metrics } = options;
     const { queriesMax, queriesRunningMax: runningMax } = config;
+    const nowMs = (): number => options.clock.monotonicMs();
+    const tenantRunningMax = config.tenantQueriesRunningMax;
     this.#options = options;
-    this.#queue = new QueryQueue({ runningMax, queriesMax, limits });
+    this.#queue = new QueryQueue({ runningMax, tenantRunningMax, queriesMax, limits, nowMs });
     const queue = this.#queue;
     metrics.inFlight(() => ({ running: queue.running, waiting: queue.waiting }));
   }
@@ -78,23 +84,38 @@ export class Queries {
     }
   }
 
-  /** What the tenant's queries see. */
-  #spansOf(tenant: string): Spans {
-    const { spans, limits } = this.#options;
+  /** Runs with what a query of the tenant sees, within its limits. */
+  async #withSpans<T>(tenant: string, run: (spans: Spans) => Promise<T>): Promise<T> {
+    const { spans, limits, config, metrics } = this.#options;
     const { queryBytesMax } = limits.of(tenant);
-    if (queryBytesMax === 0) return spans;
-    return { ...spans, stored: withByteBudget(spans.stored, queryBytesMax) };
+    const { live } = spans;
+    const patient = withStallLimit(spans.stored, {
+      stallMs: Math.min(config.storeStallMs, config.queryTimeoutMs / 2),
+      totalMs: config.queryTimeoutMs * 0.75,
+      onStall: () => metrics.stalledStore.inc(),
+    });
+    const { stored } = patient;
+    try {
+      if (queryBytesMax === 0) return await run({ live, stored });
+      return await run({ live, stored: withByteBudget(stored, queryBytesMax) });
+    } finally {
+      patient.done();
+    }
   }
 
   /** Throws NotFound; Unavailable if not all could be read and the answer could not say so. */
   async traceById(query: TraceQuery, format: TraceFormat): Promise<Answer> {
     const { config, answers } = this.#options;
-    const spans = this.#spansOf(query.tenant);
-    const { pieces, failures } = await findTrace(spans, query, config.concurrency);
+    // The other half is for the answer, which is encoded while they are there.
+    const bytesMax = Math.floor(config.queryMemoryBytesMax / 2);
+    const { concurrency } = config;
+    const { pieces, failures } = await this.#withSpans(query.tenant, (spans) =>
+      findTrace(spans, query, { concurrency, bytesMax }),
+    );
     const route = format.startsWith("v1") ? "traces_v1" : "traces_v2";
     const partial = joinMessages(failures);
     // Version 1 has no field that says "partial".
-    if (partial !== "" && format.startsWith("v1")) throw incomplete(partial);
+    if (partial !== "" && format.startsWith("v1")) throw incompleteTrace(failures, partial);
     this.#note(route, failures);
     const body = await answers.encode({ pieces, format, partial }, query.signal);
     const contentType = format.endsWith("json") ? "application/json" : "application/protobuf";
@@ -121,12 +142,13 @@ export class Queries {
   }
 
   async #searched(query: SearchQuery): Promise<SearchResult> {
-    const { config, limits, metrics } = this.#options;
+    const { answers, config, limits, metrics } = this.#options;
     checkRange(query, limits.of(query.tenant));
-    const result = await searchNewest(this.#spansOf(query.tenant), query, {
-      ...config,
-      memoryBytesMax: config.queryMemoryBytesMax,
-    });
+    const { wholeTraces } = answers;
+    const options = { ...config, memoryBytesMax: config.queryMemoryBytesMax, wholeTraces };
+    const result = await this.#withSpans(query.tenant, (spans) =>
+      searchNewest(spans, query, options),
+    );
     metrics.inspectedSpans.inc(result.stats.inspectedSpans);
     metrics.inspectedBytes.inc(result.stats.inspectedBytes);
     return result;
@@ -136,10 +158,10 @@ export class Queries {
   async tags(query: TagsQuery, format: TagFormat): Promise<Answer> {
     const { config, limits, metrics } = this.#options;
     checkRange(query, limits.of(query.tenant));
-    const result = await findTagsLeniently(this.#spansOf(query.tenant), query, {
-      ...config,
-      memoryBytesMax: config.tagMemoryBytesMax,
-    });
+    const options = { ...config, memoryBytesMax: config.tagMemoryBytesMax };
+    const result = await this.#withSpans(query.tenant, (spans) =>
+      findTagsLeniently(spans, query, options),
+    );
     const { values, stats, failures } = result;
     metrics.inspectedSpans.inc(stats.inspectedSpans);
     metrics.inspectedBytes.inc(stats.inspectedBytes);
@@ -196,6 +218,14 @@ async function findTagsLeniently(
     if (toSpoorError(error).reason !== "traceql_value") throw error;
     return await findTags(spans, { ...query, filter: undefined }, options);
   }
+}
+
+/** A trace that is too large will not be smaller when it is asked for again. */
+function incompleteTrace(failures: readonly Failure[], message: string): SpoorError {
+  const isTooLarge = failures.some(({ reason }) => reason === traceTooLarge);
+  if (!isTooLarge) return incomplete(message);
+  const advice = "ask version 2 of the API for what fits";
+  return new SpoorError("TooLarge", `${message}: ${advice}`, { reason: traceTooLarge });
 }
 
 function incomplete(message: string): SpoorError {

@@ -94,9 +94,9 @@ function budgetedBlock(
     minStartNano: block.minStartNano,
     maxEndNano: block.maxEndNano,
     mayHoldTrace: (id, signal) => block.mayHoldTrace(id, signal),
-    findTrace: (id, signal) =>
+    findTrace: (id, signal, bytesMax) =>
       budget.spend(
-        () => block.findTrace(id, signal),
+        () => block.findTrace(id, signal, bytesMax),
         (found) => found?.length ?? 0,
       ),
     get shards() {
@@ -136,9 +136,9 @@ function budgetedShard(shard: Shard, budget: ByteBudget): Shard {
         () => shard.countTags(request, signal),
         ({ inspectedBytes }) => inspectedBytes,
       ),
-    findTrace: (id, signal) =>
+    findTrace: (id, signal, bytesMax) =>
       budget.spend(
-        () => shard.findTrace(id, signal),
+        () => shard.findTrace(id, signal, bytesMax),
         (found) => found?.length ?? 0,
       ),
   };

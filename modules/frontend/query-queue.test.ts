@@ -17,10 +17,18 @@ class Bench {
   /** Tenants in the order in which their queries started. */
   readonly started: string[] = [];
   readonly refused: string[] = [];
+  nowMs = 0;
 
-  constructor(options: { runningMax: number; queriesMax?: number; limits?: TenantLimits }) {
+  constructor(options: {
+    runningMax: number;
+    tenantRunningMax?: number;
+    queriesMax?: number;
+    limits?: TenantLimits;
+  }) {
     const { runningMax, queriesMax = 1000, limits = new TenantLimits() } = options;
-    this.queue = new QueryQueue({ runningMax, queriesMax, limits });
+    const { tenantRunningMax = 1000 } = options;
+    const nowMs = (): number => this.nowMs;
+    this.queue = new QueryQueue({ runningMax, tenantRunningMax, queriesMax, limits, nowMs });
   }
 
   ask(tenant: string, signal = never): Promise<void> {
@@ -69,6 +77,27 @@ describe("queries of tenants", () => {
     expect(bench.started).toEqual(["small", "small", "large", "small"]);
     while (bench.running.length > 0) await bench.endOne();
     await Promise.all(all);
+  });
+
+  test("have a share of the places by default, whatever one of them asks for", async () => {
+    const bench = new Bench({ runningMax: 4, tenantRunningMax: 3 });
+    const all = ["many", "many", "many", "many", "many", "one"].map((name) => bench.ask(name));
+    await settle();
+    expect(bench.started).toEqual(["many", "many", "many", "one"]);
+    while (bench.running.length > 0) await bench.endOne();
+    await Promise.all(all);
+  });
+
+  test("take turns by the time that their queries took", async () => {
+    const bench = new Bench({ runningMax: 1 });
+    const all = ["heavy", "heavy", "light", "light", "light"].map((name) => bench.ask(name));
+    await settle();
+    while (bench.running.length > 0) {
+      bench.nowMs += bench.running[0].tenant === "heavy" ? 1000 : 10;
+      await bench.endOne();
+    }
+    await Promise.all(all);
+    expect(bench.started).toEqual(["heavy", "light", "light", "light", "heavy"]);
   });
 
   test("leave the line when they are aborted", async () => {

@@ -1,9 +1,11 @@
 /**
  * Admits queries: a number at a time over all tenants and per tenant. The others wait, each tenant
- * in a line of its own, and the lines take turns: a tenant with many queries delays itself only.
+ * in a line of its own, and the lines take turns by the time that their queries took: a tenant with
+ * many or heavy queries delays itself only.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
+import { FairQueue } from "#pkg/threads/fair-queue.ts";
 
 export interface QueryQueueOptions {
   /** Queries that run at a time. */
@@ -11,11 +13,10 @@ export interface QueryQueueOptions {
   /** Queries that run or wait; more are refused. */
   queriesMax: number;
   limits: TenantLimits;
-}
-
-interface Line {
-  running: number;
-  waiting: (() => void)[];
+  /** Queries of one tenant at a time, where its limits say nothing. */
+  tenantRunningMax: number;
+  /** A clock that never goes back, milliseconds. */
+  nowMs: () => number;
 }
 
 /** Some queries will have ended by then. */
@@ -23,21 +24,19 @@ const retryAfterMs = 1000;
 
 export class QueryQueue {
   readonly #options: QueryQueueOptions;
-  /** Tenants with queries; whose turn is next comes first. */
-  readonly #lines = new Map<string, Line>();
-  #running = 0;
-  #waiting = 0;
+  readonly #queue: FairQueue<() => void>;
 
   constructor(options: QueryQueueOptions) {
     this.#options = options;
+    this.#queue = new FairQueue(options.nowMs);
   }
 
   get running(): number {
-    return this.#running;
+    return this.#queue.running;
   }
 
   get waiting(): number {
-    return this.#waiting;
+    return this.#queue.waiting;
   }
 
   /**
@@ -55,37 +54,32 @@ export class QueryQueue {
 
   async #enter(tenant: string, signal: AbortSignal): Promise<void> {
     const { queriesMax, limits } = this.#options;
-    if (this.#running + this.#waiting >= queriesMax) {
+    const queue = this.#queue;
+    if (queue.running + queue.waiting >= queriesMax) {
       const message = `${queriesMax} queries are under way already`;
       throw new SpoorError("LimitExceeded", message, { reason: "queries_max", retryAfterMs });
     }
-    const line = this.#lineOf(tenant);
-    if (line.waiting.length === 0 && this.#mayStart(tenant, line)) {
-      this.#start(line);
+    const waiting = queue.waitingOf(tenant);
+    if (waiting === 0 && this.#mayStart(tenant, queue.runningOf(tenant))) {
+      queue.start(tenant);
       return;
     }
     const { queriesQueuedMax } = limits.of(tenant);
-    if (queriesQueuedMax > 0 && line.waiting.length >= queriesQueuedMax) {
+    if (queriesQueuedMax > 0 && waiting >= queriesQueuedMax) {
       const message = `${queriesQueuedMax} queries of tenant ${tenant} wait already`;
       throw new SpoorError("LimitExceeded", message, { reason: "queries_queued", retryAfterMs });
     }
-    await this.#wait(tenant, line, signal);
+    await this.#wait(tenant, signal);
   }
 
-  async #wait(tenant: string, line: Line, signal: AbortSignal): Promise<void> {
+  async #wait(tenant: string, signal: AbortSignal): Promise<void> {
     const turn = Promise.withResolvers<void>();
     const onAbort = (): void => {
-      const at = line.waiting.indexOf(turn.resolve);
-      // The turn came first: the query sees its signal itself.
-      if (at < 0) return;
-      line.waiting.splice(at, 1);
-      this.#waiting--;
-      this.#forgetIfIdle(tenant, line);
-      turn.reject(signal.reason as Error);
+      // If the turn came first, the query sees its signal itself.
+      if (this.#queue.delete(tenant, turn.resolve)) turn.reject(signal.reason as Error);
     };
     if (signal.aborted) throw signal.reason as Error;
-    line.waiting.push(turn.resolve);
-    this.#waiting++;
+    this.#queue.add(tenant, turn.resolve);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       await turn.promise;
@@ -95,51 +89,17 @@ export class QueryQueue {
   }
 
   #leave(tenant: string): void {
-    const line = this.#lineOf(tenant);
-    line.running--;
-    this.#running--;
-    this.#forgetIfIdle(tenant, line);
-    this.#startWaiting();
-  }
-
-  /** One query of each line in turn, as long as there is room. */
-  #startWaiting(): void {
+    this.#queue.end(tenant);
     for (;;) {
-      const next = [...this.#lines].find(
-        ([tenant, line]) => line.waiting.length > 0 && this.#mayStart(tenant, line),
-      );
-      if (next === undefined) return;
-      const [tenant, line] = next;
-      this.#lines.delete(tenant);
-      this.#lines.set(tenant, line);
-      const wake = line.waiting.shift()!;
-      this.#waiting--;
-      this.#start(line);
-      wake();
+      const turn = this.#queue.next((one, running) => this.#mayStart(one, running));
+      if (turn === undefined) return;
+      turn.item();
     }
   }
 
-  #start(line: Line): void {
-    line.running++;
-    this.#running++;
-  }
-
-  #mayStart(tenant: string, line: Line): boolean {
-    const { runningMax, limits } = this.#options;
-    const { queriesMax } = limits.of(tenant);
-    return this.#running < runningMax && (queriesMax === 0 || line.running < queriesMax);
-  }
-
-  #lineOf(tenant: string): Line {
-    let line = this.#lines.get(tenant);
-    if (line === undefined) {
-      line = { running: 0, waiting: [] };
-      this.#lines.set(tenant, line);
-    }
-    return line;
-  }
-
-  #forgetIfIdle(tenant: string, line: Line): void {
-    if (line.running === 0 && line.waiting.length === 0) this.#lines.delete(tenant);
+  #mayStart(tenant: string, running: number): boolean {
+    const { runningMax, tenantRunningMax, limits } = this.#options;
+    const own = limits.of(tenant).queriesMax;
+    return this.#queue.running < runningMax && running < (own === 0 ? tenantRunningMax : own);
   }
 }

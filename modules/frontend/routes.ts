@@ -11,7 +11,7 @@ import {
   type Question,
   type Route,
 } from "./http-context.ts";
-import { parseSearch, type SearchParams, parseTraceId, parseTraceRange } from "./params.ts";
+import { type SearchParams, parseTraceId, parseTraceRange } from "./params.ts";
 import { formatStatusPage, statusJson, type StatusPages } from "./status-page.ts";
 import { type TagAsk, tagNames, tagValues } from "./tag-routes.ts";
 
@@ -191,28 +191,35 @@ async function traceById(
 }
 
 async function search(parts: HttpParts, c: Context<Env>, question: Question): Promise<Answer> {
-  return await parts.queries.search({ ...question, ...searchParams(parts, c) });
+  return await parts.queries.search({ ...question, ...(await searchParams(parts, c, question)) });
 }
 
 async function explain(parts: HttpParts, c: Context<Env>, question: Question): Promise<Answer> {
-  return await parts.queries.explain({ ...question, ...searchParams(parts, c) });
+  return await parts.queries.explain({ ...question, ...(await searchParams(parts, c, question)) });
 }
 
-function searchParams({ config, clock }: HttpParts, c: Context<Env>): SearchParams {
-  return parseSearch(paramsOf(c), {
+async function searchParams(
+  { config, clock, paramsReader }: HttpParts,
+  c: Context<Env>,
+  { signal }: Question,
+): Promise<SearchParams> {
+  const bounds = {
     nowMs: clock.nowMs(),
     limitMax: config.searchLimitMax,
     spansPerTraceMax: config.spansPerTraceMax,
-  });
+  };
+  const job = { kind: "search" as const, params: paramsOf(c).toString(), bounds };
+  return await paramsReader.read(job, signal);
 }
 
 function tagAsk(
-  { queries, config, clock }: HttpParts,
+  { queries, paramsReader, config, clock }: HttpParts,
   c: Context<Env>,
   question: Question,
 ): TagAsk {
   const bytesMax = config.tagAnswerBytesMax;
-  return { ...question, queries, params: paramsOf(c), nowMs: clock.nowMs(), bytesMax };
+  const params = paramsOf(c);
+  return { ...question, queries, paramsReader, params, nowMs: clock.nowMs(), bytesMax };
 }
 
 /** What stands between the prefix and `/values`, as it was sent. */

@@ -22,19 +22,14 @@
  * own list, frontier and failure, so nothing here depends on which were asked together.
  */
 import { setImmediate } from "node:timers/promises";
-import type { Shard, ShardQuestions, StoredSpans, TraceList } from "#pkg/api/query.ts";
+import type { Shard, ShardQuestions, StoredSpans } from "#pkg/api/query.ts";
 import { mayFail, namesWholeTrace, requiredTraceId, spanPart } from "#pkg/engine/span-part.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import {
-  Candidates,
-  comparePlaces,
-  type KnownTrace,
-  type Place,
-  ShardState,
-} from "./candidates.ts";
-import type { MergedTrace } from "./details-of-trace.ts";
+import { Candidates, type KnownTrace, ShardState } from "./candidates.ts";
+import { comparePlaces, type Place } from "./place.ts";
+import { type MergedTrace, type WholeTraces, wholeTracesHere } from "./details-of-trace.ts";
 import { mergeDetails } from "./merge-details.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
 import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
@@ -42,8 +37,6 @@ import { failureOf } from "./trace-by-id.ts";
 import { type PartitionTraces, TraceSet, tracesPerTurn } from "./trace-set.ts";
 import { type Failure, forEachBounded, isQueryFault, throwIfEnded } from "./view.ts";
 
-/** How much more a shard is asked for, each time that its list was too short. */
-const limitGrowth = 4;
 /**
  * Jobs at first; then twice as many each time, so that a long range reads little. Once there are as
  * many as may be asked at a time, each of them grows.
@@ -56,6 +49,9 @@ const firstJobDivisor = 16;
 const looksPerTurn = 20_000;
 /** Traces resolved at a time beyond the limit. */
 const resolvedAheadMax = 2000;
+/** The same at the least, at first and once a trace had moved: asking is what costs. */
+const resolvedMin = 20;
+const resolvedAgainMin = 128;
 
 /** A shard of the run, and what it is asked. */
 interface StateAsk<K extends keyof ShardQuestions> {
@@ -86,6 +82,8 @@ export class SearchRun {
   readonly #listsAll: boolean;
   readonly #stored: StoredSpans;
   readonly #bounds: JobBounds;
+  readonly #wholeTraces: WholeTraces;
+  readonly #wholeBytesMax: number;
   readonly #counts: ReadonlySet<number>;
   #jobs = 0;
   #inspectedSpans = 0;
@@ -101,6 +99,8 @@ export class SearchRun {
     const { filter } = query;
     this.#stored = stored;
     this.#bounds = options;
+    this.#wholeBytesMax = Math.floor(options.memoryBytesMax / 2);
+    this.#wholeTraces = options.wholeTraces ?? wholeTracesHere;
     this.#counts = new Set(shards.map(({ partition }) => partition.count));
     this.shards = shards.map((shard) => new ShardState(shard, query));
     this.#query = query;
@@ -115,13 +115,14 @@ export class SearchRun {
   async run(): Promise<MergedTrace[]> {
     const { limit, signal } = this.#query;
     await this.#exclude();
-    let resolvedMax = limit;
+    let resolvedMax = Math.max(limit, resolvedMin);
     for (let wave = 0; ;) {
       throwIfEnded(signal);
       const top = this.#candidates.top(limit);
       const last = top.length < limit ? undefined : top[limit - 1];
       const unclear = this.#unclearShards(last);
       if (unclear.length > 0) {
+        if (this.#candidates.takeAhead(unclear)) continue;
         await this.#listWave(unclear, wave++);
         continue;
       }
@@ -129,8 +130,9 @@ export class SearchRun {
       if (top.every(({ trace }) => trace !== undefined)) return top.map(({ trace }) => trace!);
       const unresolved = this.#candidates.top(resolvedMax).filter(({ trace }) => !trace);
       await this.#resolve(unresolved);
-      // Parts told little of whole traces: many may have to be looked at to find one that matches.
-      if (this.#isWhole) resolvedMax = Math.min(resolvedMax * 2, limit + resolvedAheadMax);
+      // Some may move, or not match as a whole: many may have to be looked at to find the first.
+      resolvedMax = Math.max(resolvedMax * 2, resolvedAgainMin);
+      resolvedMax = Math.min(resolvedMax, limit + resolvedAheadMax);
     }
   }
 
@@ -162,7 +164,7 @@ export class SearchRun {
     const { startNano, endNano } = this.#query;
     const filter = this.#shardFilter;
     const asks = unclear.map((state): StateAsk<"list"> => {
-      const request = { startNano, endNano, limit: state.nextLimit, filter };
+      const request = { startNano, endNano, limit: state.askLimit, filter };
       return { state, shard: state.shard, request };
     });
     const growth = firstWave * 2 ** wave;
@@ -173,13 +175,10 @@ export class SearchRun {
     await Promise.all(
       now.map(async (job) => {
         for (const { state } of job) state.isAsked = true;
-        await this.#askJob("list", job, ({ state, request }, list) => {
+        await this.#askJob("list", job, ({ state }, list) => {
           this.#inspectedSpans += list.inspectedSpans;
           state.isPruned = list.isPruned === true;
-          const last = this.#learn(list, state, true);
-          if (list.maybes !== undefined) this.#learn(list.maybes, state, false);
-          state.frontier = list.truncated ? last : undefined;
-          state.nextLimit = request.limit * limitGrowth;
+          this.#candidates.takeList(state, list);
         });
       }),
     );
@@ -215,19 +214,6 @@ export class SearchRun {
     await forEachBounded(jobsOf(asks, this.#bounds), this.#concurrency, async (job) => {
       await this.#askJob(question, job, take);
     });
-  }
-
-  /** Returns the last one of the list. */
-  #learn(
-    { ids, startNanos }: Pick<TraceList, "ids" | "startNanos">,
-    state: ShardState,
-    isMatch: boolean,
-  ): Place | undefined {
-    this.#candidates.learn({ ids, startNanos }, state, isMatch);
-    const last = startNanos.length - 1;
-    if (last < 0) return undefined;
-    const id = Buffer.from(ids.buffer, ids.byteOffset + last * 16, 16).toString("hex");
-    return { id, startNano: startNanos[last] };
   }
 
   /** Shards that cannot hold the trace which the condition names are not asked. */
@@ -310,10 +296,15 @@ export class SearchRun {
     await forEachBounded(candidates, this.#concurrency, async (candidate) => {
       const merge = found.get(candidate.id)!;
       const isUnasked = this.#shardFilter !== this.#query.filter;
+      const wholeTraces = this.#wholeTraces;
+      const bytesMax = this.#wholeBytesMax;
       const needsWhole = isUnasked ? "always" : this.#isWhole ? "parts" : "never";
-      const trace = await merge.finish({ ...this.#query, needsWhole }, (failure) => {
-        this.failures.push(failure);
-      });
+      const trace = await merge.finish(
+        { ...this.#query, needsWhole, wholeTraces, bytesMax },
+        (failure) => {
+          this.failures.push(failure);
+        },
+      );
       if (trace === undefined || trace.matchedSpans === 0) {
         // The only shards that have it, or a span of it that matches, failed meanwhile.
         this.#candidates.reject(candidate);

@@ -2,7 +2,7 @@
 import type { TimeRange } from "#pkg/api/query.ts";
 import type { TagScope } from "#pkg/api/tags.ts";
 import { spanPart } from "#pkg/engine/span-part.ts";
-import { type FieldExpr, parseLeniently } from "#pkg/traceql/traceql.ts";
+import { type FieldExpr, parseLeniently, type ParseOptions } from "#pkg/traceql/traceql.ts";
 import { defaultRange, parseSince, valueOf } from "./params.ts";
 import { invalid } from "./params-errors.ts";
 import { tagScopes } from "./tag-names.ts";
@@ -19,12 +19,19 @@ export interface TagScopes {
   hasIntrinsics: boolean;
 }
 
-/** Parameters of all endpoints of tags. What is unknown or unfinished is ignored. */
-export function parseTagParams(params: URLSearchParams, nowMs: number): TagParams {
+/**
+ * Parameters of all endpoints of tags. What is unknown or unfinished is ignored. Throws
+ * RegexElsewhere as the options say.
+ */
+export function parseTagParams(
+  params: URLSearchParams,
+  nowMs: number,
+  options: ParseOptions = {},
+): TagParams {
   const limit = valueOf(params, "limit") ?? "";
   const wanted = /^\d{1,15}$/.test(limit) ? Number(limit) : 0;
   const range = parseSince(params, nowMs) ?? parseTimes(params) ?? defaultRange(nowMs);
-  const { filter } = parseLeniently(valueOf(params, "q") ?? "");
+  const { filter } = parseLeniently(valueOf(params, "q") ?? "", options);
   return {
     ...range,
     limit: wanted === 0 ? undefined : wanted,

@@ -3,6 +3,7 @@ import type { TagScope } from "#pkg/api/tags.ts";
 import type { TagValue } from "#pkg/engine/tag-counter.ts";
 import type { Answer } from "./answers.ts";
 import type { Queries } from "./queries.ts";
+import type { ParamsReader } from "./read-params.ts";
 import {
   type AnswerBounds,
   formatScopes,
@@ -11,7 +12,7 @@ import {
   type TagAnswer,
 } from "./tag-answer.ts";
 import { decodeTagName, intrinsicTags, parseOldTagName, parseTagName } from "./tag-names.ts";
-import { parseTagParams, parseTagScope } from "./tag-params.ts";
+import { parseTagScope, type TagParams } from "./tag-params.ts";
 import type { TagsStats } from "./tags.ts";
 
 /** Which of the two APIs: the first has neither types nor scopes. */
@@ -22,15 +23,20 @@ export interface TagAsk {
   tenant: string;
   signal: AbortSignal;
   params: URLSearchParams;
+  paramsReader: ParamsReader;
   nowMs: number;
   /** Longest answer. */
   bytesMax: number;
 }
 
+async function readTagParams({ paramsReader, params, nowMs, signal }: TagAsk): Promise<TagParams> {
+  return await paramsReader.read({ kind: "tags", params: params.toString(), nowMs }, signal);
+}
+
 /** Names of tags. Throws InvalidInput. */
 export async function tagNames(ask: TagAsk, version: TagVersion): Promise<Answer> {
   const { queries, tenant, signal } = ask;
-  const { limit, ...query } = parseTagParams(ask.params, ask.nowMs);
+  const { limit, ...query } = await readTagParams(ask);
   const { scopes, hasIntrinsics } = parseTagScope(ask.params);
   const bounds = { limit, bytesMax: ask.bytesMax };
   const format = (values: readonly TagValue[], stats: TagsStats): TagAnswer => {
@@ -67,7 +73,7 @@ export async function tagValues(
   const { queries, tenant, signal } = ask;
   const name = decodeTagName(rawName);
   const target = version === "v1" ? parseOldTagName(name) : parseTagName(name);
-  const { limit, ...query } = parseTagParams(ask.params, ask.nowMs);
+  const { limit, ...query } = await readTagParams(ask);
   const bounds: AnswerBounds = { limit, bytesMax: ask.bytesMax };
   const format = (values: readonly TypedText[], stats: TagsStats): TagAnswer =>
     version === "v1"

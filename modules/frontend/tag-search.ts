@@ -9,6 +9,7 @@ import {
   type ComparisonOp,
   type FieldExpr,
   type IntrinsicName,
+  type ParseOptions,
   parseQuery,
   type Static,
 } from "#pkg/traceql/traceql.ts";
@@ -17,9 +18,12 @@ import { invalid } from "./params-errors.ts";
 const range = { from: 0, to: 0 };
 
 /** A span that has each of the tags. Undefined if there are none. Throws InvalidInput. */
-export function tagsFilter(tags: ReadonlyMap<string, string>): FieldExpr | undefined {
+export function tagsFilter(
+  tags: ReadonlyMap<string, string>,
+  options: ParseOptions = {},
+): FieldExpr | undefined {
   const filter = allOf([...tags].map(([key, value]) => tagFilter(key, value)));
-  if (filter !== undefined) checkBounds(filter);
+  if (filter !== undefined) checkBounds(filter, options);
   return filter;
 }
 
@@ -108,9 +112,9 @@ function logical(op: "&&" | "||", left: FieldExpr, right: FieldExpr): FieldExpr 
 }
 
 /** The language has bounds, which must hold for what did not come as its text, too. */
-function checkBounds(filter: FieldExpr): void {
+function checkBounds(filter: FieldExpr, options: ParseOptions): void {
   try {
-    parseQuery(`{ ${formatField(filter)} }`);
+    parseQuery(`{ ${formatField(filter)} }`, options);
   } catch (error) {
     if (!hasCode(error, "InvalidInput")) throw error;
     throw invalid(`invalid tags: too many, or too long: ${error.message}`);

@@ -87,7 +87,7 @@ export function headShardOf(
       traces: traceDetails(batch, request),
       inspectedBytes: 0,
     }),
-    findTrace: async (traceId) => findTrace(batch, traceId),
+    findTrace: async (traceId, _, bytesMax) => findTrace(batch, traceId, bytesMax),
     countTags: async (request) => countTags(batch, request),
   };
 }
@@ -233,7 +233,7 @@ export function inlineBlock(
       heldTraces: ({ ids }) => heldInRowGroup(reader, rowGroup, ids),
       listTraces: (request) => listRowGroup(reader, rowGroup, request),
       traceDetails: (request) => detailsOfRowGroup(reader, rowGroup, request),
-      findTrace: (traceId) => findInRowGroups(reader, rowGroup, traceId),
+      findTrace: (traceId, _, bytesMax) => findInRowGroups(reader, { rowGroup, traceId, bytesMax }),
       countTags: (request) => countRowGroupTags(tagBlock, rowGroup, request),
     };
   });

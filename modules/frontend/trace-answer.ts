@@ -12,8 +12,8 @@
  */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { encodeTraceData, writeTraceData } from "#pkg/otlp/encode.ts";
-import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
+import { nestedChunks, traceDataChunks } from "#pkg/otlp/encode-chunks.ts";
+import { traceJsonTexts } from "#pkg/otlp/json-encode.ts";
 import type { ResourceSpans, TraceData } from "#pkg/otlp/otlp.ts";
 import { mergeTraces } from "./merge-trace.ts";
 
@@ -30,37 +30,69 @@ export interface TraceAnswerJob {
 /** PartialStatus.PARTIAL of tempopb. */
 const statusPartial = 1;
 
-export function encodeTraceAnswer({ pieces, format, partial }: TraceAnswerJob): Uint8Array {
-  const trace = mergeTraces(pieces.map((piece) => decodeTraceData(piece)));
+/** The same as `traceAnswerChunks`, joined. */
+export function encodeTraceAnswer(job: TraceAnswerJob): Uint8Array {
+  return Buffer.concat(traceAnswerChunks({ ...job, pieces: job.pieces.slice() }));
+}
+
+/**
+ * The answer in chunks of about a mebibyte: it may be longer than a text, or a buffer that doubles,
+ * can be. Takes the job's pieces away, one by one: what is decoded is not needed any more.
+ */
+export function traceAnswerChunks({ pieces, format, partial }: TraceAnswerJob): Uint8Array[] {
+  const decoded: TraceData[] = [];
+  for (let piece = pieces.shift(); piece !== undefined; piece = pieces.shift()) {
+    decoded.push(decodeTraceData(piece));
+  }
+  const trace = mergeTraces(decoded);
+  decoded.length = 0;
   switch (format) {
     case "v1-json":
-      return Buffer.from(formatTraceJson(trace, { dialect: "tempo", key: "batches" }));
+      return joinTexts(traceJsonTexts(trace, { dialect: "tempo", key: "batches" }));
     case "v1-protobuf":
-      return encodeTraceData(trace);
+      return traceDataChunks(trace);
     case "v2-json":
-      return Buffer.from(formatV2(trace, partial));
+      return joinTexts(formatV2(trace, partial));
     default:
       return encodeV2(trace, partial);
   }
 }
 
-function formatV2(trace: TraceData, partial: string): string {
-  const json = formatTraceJson(trace, { dialect: "tempo", key: "resourceSpans" });
+const chunkBytes = 1024 * 1024;
+
+/** Texts as UTF-8, in chunks. */
+function joinTexts(texts: Iterable<string>): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  let open: string[] = [];
+  let chars = 0;
+  for (const text of texts) {
+    open.push(text);
+    chars += text.length;
+    if (chars < chunkBytes) continue;
+    chunks.push(Buffer.from(open.join("")));
+    open = [];
+    chars = 0;
+  }
+  return [...chunks, Buffer.from(open.join(""))];
+}
+
+function* formatV2(trace: TraceData, partial: string): IterableIterator<string> {
+  yield '{"trace":';
+  yield* traceJsonTexts(trace, { dialect: "tempo", key: "resourceSpans" });
   const status = partial === "" ? "" : `,"status":"PARTIAL","message":${JSON.stringify(partial)}`;
-  return `{"trace":${json},"metrics":{}${status}}`;
+  yield `,"metrics":{}${status}}`;
 }
 
 /** Grafana dereferences `trace` unchecked: it is always written, even empty. */
-function encodeV2(trace: TraceData, partial: string): Uint8Array {
-  const writer = new WireWriter(64 * 1024);
-  const resourceSpans = trace.resourceSpans.map(withAttribute);
-  writer.message(1, (w) => writeTraceData(w, { resourceSpans }));
-  writer.message(2, () => undefined);
+function encodeV2(trace: TraceData, partial: string): Uint8Array[] {
+  const chunks = traceDataChunks({ resourceSpans: trace.resourceSpans.map(withAttribute) });
+  const rest = new WireWriter();
+  rest.message(2, () => undefined);
   if (partial !== "") {
-    writer.uint(3, statusPartial);
-    writer.string(4, partial);
+    rest.uint(3, statusPartial);
+    rest.string(4, partial);
   }
-  return writer.bytes();
+  return [...nestedChunks(1, chunks), rest.bytes()];
 }
 
 /**

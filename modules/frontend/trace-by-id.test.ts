@@ -32,7 +32,7 @@ async function find(spans: TestSpans, query: Partial<TraceQuery> = {}): Promise<
   return await findTrace(
     spans.both,
     { tenant, traceId: id, range: undefined, signal, ...query },
-    3,
+    { concurrency: 3, bytesMax: 1e9 },
   );
 }
 

@@ -20,6 +20,16 @@ export interface FoundTrace {
   failures: Failure[];
 }
 
+export interface FindOptions {
+  /** Heads and blocks asked at a time. */
+  concurrency: number;
+  /** Bytes of pieces; what does not fit is left out, and said to be. */
+  bytesMax: number;
+}
+
+/** The reason of a failure: not all spans of the trace are in the answer. */
+export const traceTooLarge = "trace_too_large";
+
 /** Something that may have spans of the trace. */
 interface Candidate {
   name: string;
@@ -34,7 +44,7 @@ interface Candidate {
 export async function findTrace(
   spans: Spans,
   query: TraceQuery,
-  concurrency: number,
+  { concurrency, bytesMax }: FindOptions,
 ): Promise<FoundTrace> {
   const { traceId, range, signal } = query;
   const view = await openView(spans, query);
@@ -43,7 +53,7 @@ export async function findTrace(
       ...view.heads.filter((head) => isWorthAsking(head, query)).map(headCandidate),
       ...view.blocks.filter((block) => overlaps(block, range)).map(blockCandidate),
     ];
-    const found: FoundTrace = { pieces: [], failures: [...view.failures] };
+    const found = new Found([...view.failures], bytesMax);
     await forEachBounded(candidates, concurrency, async (candidate) => {
       await ask(candidate, query, found);
     });
@@ -75,7 +85,7 @@ function headCandidate(head: PinnedHead): Candidate {
   return {
     name: head.name,
     mayHoldTrace: async (traceId, signal) => (await head.mayHoldTraces(traceId, signal))[0] === 1,
-    findTrace: (traceId, signal) => head.findTrace(traceId, signal),
+    findTrace: (traceId, signal, bytesMax) => head.findTrace(traceId, signal, bytesMax),
   };
 }
 
@@ -83,20 +93,59 @@ function blockCandidate(block: StoredBlock): Candidate {
   return {
     name: `block ${block.path}`,
     mayHoldTrace: (traceId, signal) => block.mayHoldTrace(traceId, signal),
-    findTrace: (traceId, signal) => block.findTrace(traceId, signal),
+    findTrace: (traceId, signal, bytesMax) => block.findTrace(traceId, signal, bytesMax),
   };
+}
+
+/** What was found so far, within a bound. */
+class Found implements FoundTrace {
+  readonly pieces: Uint8Array[] = [];
+  readonly failures: Failure[];
+  readonly #bytesMax: number;
+  #sizeBytes = 0;
+  #isFull = false;
+
+  constructor(failures: Failure[], bytesMax: number) {
+    this.failures = failures;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** Nothing more is to be asked for. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  get leftBytes(): number {
+    return Math.max(0, this.#bytesMax - this.#sizeBytes);
+  }
+
+  add(piece: Uint8Array): void {
+    const fits = this.#sizeBytes + piece.length <= this.#bytesMax;
+    if (fits || this.pieces.length === 0) {
+      this.pieces.push(piece);
+      this.#sizeBytes += piece.length;
+    }
+    if (fits || this.#isFull) return;
+    this.#isFull = true;
+    const message = `the trace has more than ${this.#bytesMax} bytes`;
+    this.failures.push({
+      reason: traceTooLarge,
+      message: `${message}: not all of its spans are here`,
+    });
+  }
 }
 
 async function ask(
   candidate: Candidate,
   { traceId, signal }: TraceQuery,
-  found: FoundTrace,
+  found: Found,
 ): Promise<void> {
-  if (signal.aborted) return;
+  if (signal.aborted || found.isFull) return;
   try {
     if (!(await candidate.mayHoldTrace(traceId, signal))) return;
-    const piece = await candidate.findTrace(traceId, signal);
-    if (piece !== undefined) found.pieces.push(piece);
+    if (found.isFull) return;
+    const piece = await candidate.findTrace(traceId, signal, found.leftBytes);
+    if (piece !== undefined) found.add(piece);
   } catch (error) {
     throwIfEnded(signal);
     // It is the query's limit, not the candidate's fault.

@@ -13,6 +13,10 @@ export interface IngesterConfig {
   cutIdleMs: number;
   cutWasmBytesMax: number;
   readBytes: number;
+  searchThreads: number;
+  searchThreadsMax: number;
+  searchesQueuedMax: number;
+  searchTimeoutMs: number;
   pinMs: number;
   quarantineBytesMax: number;
 }
@@ -53,6 +57,20 @@ export const ingesterConfig: z.ZodType<IngesterConfig, Partial<IngesterConfig>> 
   readBytes: positive
     .default(512 * 1024)
     .describe("Bytes of the log that are decoded before live queries get their turn."),
+  searchThreads: positive
+    .max(64)
+    .default(2)
+    .describe("Threads that search heads for one tenant at a time; so many stay without work."),
+  searchThreadsMax: positive
+    .max(256)
+    .default(6)
+    .describe("Threads that search heads for all tenants at a time."),
+  searchesQueuedMax: positive
+    .default(10_000)
+    .describe("Questions to heads that may wait for a thread; more are refused."),
+  searchTimeoutMs: positive
+    .default(30_000)
+    .describe("How long one question to a head may take, milliseconds; its thread is replaced."),
   pinMs: positive
     .default(120_000)
     .describe("How long a query may hold on to heads that were already stored, milliseconds."),

@@ -19,6 +19,7 @@ import { isTenantName } from "#pkg/tenant/tenant.ts";
 import type { IngesterConfig } from "./config.ts";
 import type { StartThread } from "#pkg/rpc/thread.ts";
 import { Cutter } from "./cutter.ts";
+import { LivePool } from "./live-pool.ts";
 import { findMissingLogs, knownEnd } from "./log-losses.ts";
 import type { PartitionState } from "./messages.ts";
 import { type IngesterMetrics, ingesterMetrics } from "./metrics.ts";
@@ -62,6 +63,7 @@ export class Ingester implements LiveSpans {
   readonly #cutter: Cutter;
   /** Records that could not become a block. */
   readonly quarantine: Quarantine;
+  readonly #searches: LivePool;
   readonly #hosts: PartitionHost[] = [];
   readonly #failing: FailingTenants;
   readonly #losses: string[] = [];
@@ -81,6 +83,7 @@ export class Ingester implements LiveSpans {
       onReadable: (tenant, table) => this.#unblock(tenant, table),
     });
     this.#cutter = options.cutter ?? makeCutter(options.config, options.startThread);
+    this.#searches = makeSearches(options, this.#metrics);
   }
 
   /** Reads where each tenant's table stands and starts the workers; `caughtUp` follows. */
@@ -110,6 +113,7 @@ export class Ingester implements LiveSpans {
           headBytesMax: config.headBytesMax / spanLog.partitionCount,
           cutter: this.#cutter,
           quarantine: this.quarantine,
+          searches: this.#searches,
           metrics: this.#metrics,
           committed,
           lostCommits: this.#findLostCommits(index, committed),
@@ -161,6 +165,11 @@ export class Ingester implements LiveSpans {
   /** What tables say was acknowledged and is in no block and no log here, one text each. */
   get losses(): readonly string[] {
     return this.#losses;
+  }
+
+  /** Starts the threads that search heads: the first search need not wait for them. */
+  warmUp(): void {
+    this.#searches.warmUp();
   }
 
   get isReady(): boolean {
@@ -245,7 +254,8 @@ export class Ingester implements LiveSpans {
   /** Stops at once: what is in no block yet stays in the log. */
   async stop(): Promise<void> {
     await this.#failing.stop();
-    await Promise.all([...this.#hosts.map((host) => host.stop()), this.#cutter.stop()]);
+    const hosts = this.#hosts.map((host) => host.stop());
+    await Promise.all([...hosts, this.#cutter.stop(), this.#searches.stop()]);
   }
 
   async #openTables(): Promise<Map<string, Table>> {
@@ -340,6 +350,27 @@ export class Ingester implements LiveSpans {
 export function makeCutter(config: IngesterConfig, startThread?: StartThread): Cutter {
   const { cutThreads: threadsMax, cutIdleMs: idleMs, cutWasmBytesMax: wasmBytesMax } = config;
   return new Cutter({ threadsMax, idleMs, wasmBytesMax, startThread });
+}
+
+function makeSearches(
+  { config, startThread, log, clock }: IngesterOptions,
+  metrics: IngesterMetrics,
+): LivePool {
+  const pool = new LivePool({
+    tenantThreads: config.searchThreads,
+    threadsMax: Math.max(config.searchThreads, config.searchThreadsMax),
+    queuedMax: config.searchesQueuedMax,
+    timeoutMs: config.searchTimeoutMs,
+    idleMs: config.cutIdleMs,
+    nowMs: () => clock.monotonicMs(),
+    startThread,
+    onEnded: (reason) => {
+      metrics.searchThreadsEnded.inc({ reason });
+      log.warn({ reason }, "a thread that searched a head was ended");
+    },
+  });
+  metrics.searches(() => ({ running: pool.running, waiting: pool.waiting }));
+  return pool;
 }
 
 /** Where records that cannot become a block go, below the data folder. */

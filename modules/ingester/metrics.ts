@@ -28,6 +28,9 @@ export interface IngesterMetrics {
   repairedStrings: Gauge<"partition">;
   pins: Gauge<"partition">;
   stalled: Gauge<"partition">;
+  searchThreadsEnded: Counter<"reason">;
+  /** Sets where the numbers of questions to heads come from. */
+  searches: (read: () => { running: number; waiting: number }) => void;
 }
 
 /** `refresh` brings the gauges up to date; it is awaited whenever metrics are read. */
@@ -68,10 +71,7 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
     cutSeconds: seconds("cut_seconds", "Time to encode a head as a block."),
     storeSeconds: seconds("store_seconds", "Time to put a block into the bucket."),
     commitSeconds: seconds("commit_seconds", "Time to commit a block to its table."),
-    workerRestarts: counter(
-      "worker_restarts_total",
-      "Partition workers that died and were restarted.",
-    ),
+    workerRestarts: counter("worker_restarts_total", "Partition workers that were restarted."),
     cutAttributes: new Counter({
       name: "spoor_ingester_cut_attributes_total",
       help: "Attributes whose key or value was cut, or that were left out, by limit.",
@@ -89,6 +89,7 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
       "Records that logs had acknowledged, that are in no block and in no log here.",
     ),
     ...liveGauges(gauge),
+    ...searchMetrics(registry),
   };
 }
 
@@ -150,4 +151,29 @@ function quarantineMetrics(registry: Registry, refresh: () => Promise<void>): Qu
     failingTenants: total("failing_tenants", "Tenants whose table cannot be read: not served."),
     quarantineBytes: total("quarantine_bytes", "Bytes of the records in the quarantine folder."),
   };
+}
+
+function searchMetrics(
+  registry: Registry,
+): Pick<IngesterMetrics, "searchThreadsEnded" | "searches"> {
+  const searchThreadsEnded = new Counter({
+    name: "spoor_ingester_search_threads_ended_total",
+    help: "Threads that were ended in the middle of a search of a head: timeout, canceled.",
+    registers: [registry],
+    labelNames: ["reason"],
+  });
+  return { searchThreadsEnded, searches: (read) => searchesGauge(registry, read) };
+}
+
+function searchesGauge(registry: Registry, read: () => { running: number; waiting: number }): void {
+  const gauge = new Gauge({
+    name: "spoor_ingester_head_searches",
+    help: "Questions to heads that run on a thread now, and that wait for one.",
+    labelNames: ["state"],
+    registers: [registry],
+    collect() {
+      for (const [state, count] of Object.entries(read())) this.set({ state }, count);
+    },
+  });
+  gauge.reset();
 }

@@ -13,6 +13,7 @@ import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { Committer, type CommitterOptions } from "./committer.ts";
 import type { IngesterConfig } from "./config.ts";
+import type { LivePool } from "./live-pool.ts";
 import type {
   ClosedHead,
   CutNotice,
@@ -32,6 +33,8 @@ export interface PartitionHostOptions extends Omit<
   config: IngesterConfig;
   headBytesMax: number;
   refusals: Refusals;
+  /** Threads that search heads. */
+  searches: LivePool;
   /** A worker thread unless given. */
   startThread?: StartThread;
   /** Tenant -> how many of its offsets its table had reached once, and neither has any more. */
@@ -118,11 +121,10 @@ export class PartitionHost {
     const release = ({ pinId }: PinAnswer): void => rpc.notify("release", pinId);
     const asked = rpc.call("pin", tenant) as Promise<PinAnswer>;
     const answer = await unlessAborted(asked, signal, release);
-    const { partition, appId } = this.#options;
+    const { partition, appId, searches } = this.#options;
+    const place = { partition, appId, searches, rpc, pinId: answer.pinId, tenant };
     return {
-      heads: answer.heads.map(
-        (info) => new RemoteHead(info, { partition, appId, rpc, pinId: answer.pinId }),
-      ),
+      heads: answer.heads.map((info) => new RemoteHead(info, place)),
       incomplete: this.#incomplete(tenant, answer),
       release: () => release(answer),
     };

@@ -1,14 +1,13 @@
 /** What a partition's thread does: wires a Partition to the log's files and the main thread. */
 import { setImmediate as yieldToEvents } from "node:timers/promises";
-import type { HeldTracesRequest, ListTracesRequest, TraceDetailsRequest } from "#pkg/api/query.ts";
-import type { TagsRequest } from "#pkg/api/tags.ts";
+import type { HeldTracesRequest } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { type Handlers, type Port, Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
-import { Partition } from "./partition.ts";
+import { type FindTraceRequest, Partition } from "./partition.ts";
 
 /** How often the log is looked at while spans come, and when none came for some looks. */
 const busyPollMs = 10;
@@ -65,16 +64,11 @@ export class PartitionLoop {
         return { ...answer, stalled: answer.stalled || this.#isReadFailing };
       },
       release: (pinId: number) => partition.release(pinId),
-      listTraces: ({ pinId, headId, request }: HeadCall<ListTracesRequest>) =>
-        partition.listTraces(pinId, headId, request),
-      traceDetails: ({ pinId, headId, request }: HeadCall<TraceDetailsRequest>) =>
-        partition.traceDetails(pinId, headId, request),
+      lend: ({ pinId, headId }: HeadCall<undefined>) => partition.lend(pinId, headId),
       heldTraces: ({ pinId, headId, request }: HeadCall<HeldTracesRequest>) =>
         partition.heldTraces(pinId, headId, request),
-      findTrace: ({ pinId, headId, request }: HeadCall<Uint8Array>) =>
+      findTrace: ({ pinId, headId, request }: HeadCall<FindTraceRequest>) =>
         partition.findTrace(pinId, headId, request),
-      countTags: ({ pinId, headId, request }: HeadCall<TagsRequest>) =>
-        partition.countTags(pinId, headId, request),
       limits: (limits: RecordLimits) => partition.setLimits(limits),
       committed: (head: { tenant: string; headId: number }) => partition.committed(head),
       state: () => {

@@ -1,24 +1,14 @@
 /**
  * One partition's state on its worker thread: reads the log, decodes records into heads (one open
- * head per tenant), closes heads at their bounds, answers live queries.
+ * head per tenant), closes heads at their bounds, pins heads for queries and looks traces up.
  *
  *     log -> [open head] -> [closed head, being cut] -> committed: dropped when no query pins it
  */
-import type {
-  ListTracesRequest,
-  DetailsAnswer,
-  HeldTraces,
-  HeldTracesRequest,
-  TraceDetailsRequest,
-  TraceList,
-} from "#pkg/api/query.ts";
-import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
+import type { HeldTraces, HeldTracesRequest } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import { listTraces } from "#pkg/engine/list-traces.ts";
-import { findTrace, heldTraces, traceDetails } from "#pkg/engine/traces.ts";
-import { countTags } from "#pkg/engine/tags.ts";
+import { findTrace, heldTraces } from "#pkg/engine/traces.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
-import { allSpans, isInside, LiveHead, spansOfTraces, Undecodable } from "./live-head.ts";
+import { LiveHead, type PinnedData, spansOfTraces, Undecodable } from "./live-head.ts";
 import type { CutRecord } from "#pkg/otlp/attribute-cut.ts";
 import { findLargeTraces } from "./large-traces.ts";
 import type {
@@ -45,6 +35,13 @@ export interface PartitionOptions extends PartitionWorkerData {
   onLargeTraces: (notice: LargeTracesNotice) => void;
   /** Records that should be in the log are not. */
   onLost: (range: { fromOffset: number; toOffset: number }) => void;
+}
+
+export interface FindTraceRequest {
+  /** 16 bytes. */
+  traceId: Uint8Array;
+  /** An answer of more may lack spans; undefined: no bound. */
+  bytesMax: number | undefined;
 }
 
 interface TenantHeads {
@@ -293,14 +290,9 @@ export class Partition {
     this.#pins.release(pinId);
   }
 
-  listTraces(pinId: number, headId: number, request: ListTracesRequest): TraceList {
-    const head = this.#pins.get(pinId, headId);
-    return listTraces(allSpans(head), request, { isInside: isInside(head, request) });
-  }
-
-  traceDetails(pinId: number, headId: number, request: TraceDetailsRequest): DetailsAnswer {
-    const batch = spansOfTraces(this.#pins.get(pinId, headId), request.ids);
-    return { traces: batch.rows === 0 ? [] : traceDetails(batch, request), inspectedBytes: 0 };
+  /** A pinned head in shared memory, for threads that search it. */
+  lend(pinId: number, headId: number): PinnedData {
+    return this.#pins.get(pinId, headId);
   }
 
   heldTraces(pinId: number, headId: number, { ids }: HeldTracesRequest): HeldTraces {
@@ -309,13 +301,13 @@ export class Partition {
     return { marks, inspectedBytes: 0 };
   }
 
-  findTrace(pinId: number, headId: number, traceId: Uint8Array): Uint8Array | undefined {
+  findTrace(
+    pinId: number,
+    headId: number,
+    { traceId, bytesMax }: FindTraceRequest,
+  ): Uint8Array | undefined {
     const batch = spansOfTraces(this.#pins.get(pinId, headId), traceId);
-    return batch.rows === 0 ? undefined : findTrace(batch, traceId);
-  }
-
-  countTags(pinId: number, headId: number, request: TagsRequest): TagCounts {
-    return countTags(allSpans(this.#pins.get(pinId, headId)), request);
+    return batch.rows === 0 ? undefined : findTrace(batch, traceId, bytesMax);
   }
 
   state(): PartitionState {

@@ -1,4 +1,7 @@
-/** A pinned head, on the thread that holds it, as a shard of a query. */
+/**
+ * A pinned head as a shard of a query. The thread that holds it looks traces up and lends the head
+ * to the threads that search (live-pool.ts).
+ */
 import type {
   DetailsAnswer,
   HeldTraces,
@@ -10,7 +13,19 @@ import type {
 } from "#pkg/api/query.ts";
 import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
 import type { Rpc } from "#pkg/rpc/rpc.ts";
+import type { PinnedData } from "./live-head.ts";
+import type { LivePool } from "./live-pool.ts";
+import type { LiveQuestion, LiveQuestions } from "./live-questions.ts";
 import type { HeadInfo } from "./messages.ts";
+
+export interface HeadPlace {
+  partition: PinnedHead["partition"];
+  appId: string;
+  rpc: Rpc;
+  pinId: number;
+  tenant: string;
+  searches: LivePool;
+}
 
 export class RemoteHead implements PinnedHead {
   readonly name: string;
@@ -24,11 +39,10 @@ export class RemoteHead implements PinnedHead {
   readonly maxEndNano: bigint;
   readonly #rpc: Rpc;
   readonly #ids: { pinId: number; headId: number };
+  readonly #tenant: string;
+  readonly #searches: LivePool;
 
-  constructor(
-    info: HeadInfo,
-    place: { partition: PinnedHead["partition"]; appId: string; rpc: Rpc; pinId: number },
-  ) {
+  constructor(info: HeadInfo, place: HeadPlace) {
     this.name = `head of partition ${place.partition.index}`;
     this.partition = place.partition;
     this.appId = place.appId;
@@ -38,6 +52,8 @@ export class RemoteHead implements PinnedHead {
     this.maxStartNano = info.maxStartNano;
     this.maxEndNano = info.maxEndNano;
     this.#rpc = place.rpc;
+    this.#tenant = place.tenant;
+    this.#searches = place.searches;
     this.#ids = { pinId: place.pinId, headId: info.headId };
   }
 
@@ -51,19 +67,34 @@ export class RemoteHead implements PinnedHead {
   }
 
   async listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList> {
-    return (await this.#ask("listTraces", request, signal)) as TraceList;
+    return await this.#search("listTraces", request, signal);
   }
 
   async traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<DetailsAnswer> {
-    return (await this.#ask("traceDetails", request, signal)) as DetailsAnswer;
+    return await this.#search("traceDetails", request, signal);
   }
 
-  async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    return (await this.#ask("findTrace", traceId, signal)) as Uint8Array | undefined;
+  async findTrace(
+    traceId: Uint8Array,
+    signal: AbortSignal,
+    bytesMax?: number,
+  ): Promise<Uint8Array | undefined> {
+    const request = { traceId, bytesMax };
+    return (await this.#ask("findTrace", request, signal)) as Uint8Array | undefined;
   }
 
   async countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts> {
-    return (await this.#ask("countTags", request, signal)) as TagCounts;
+    return await this.#search("countTags", request, signal);
+  }
+
+  async #search<K extends LiveQuestion>(
+    question: K,
+    request: LiveQuestions[K]["request"],
+    signal: AbortSignal,
+  ): Promise<LiveQuestions[K]["answer"]> {
+    // Each time: what is not held any more must not be read, and its memory must come back.
+    const head = (await this.#rpc.call("lend", this.#ids, signal)) as PinnedData;
+    return await this.#searches.ask(this.#tenant, { question, head, request }, signal);
   }
 
   #ask(method: string, request: unknown, signal: AbortSignal): Promise<unknown> {

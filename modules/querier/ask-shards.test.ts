@@ -14,6 +14,8 @@ let metrics: QuerierMetrics;
 function open(options: { jobTimeoutMs?: number; queuedMax?: number } = {}): void {
   metrics = querierMetrics(new Registry());
   pool = new JobPool({
+    spareThreads: 0,
+    nowMs: () => 0,
     threads: 1,
     queuedMax: 10,
     jobTimeoutMs: 60_000,

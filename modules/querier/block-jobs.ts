@@ -4,11 +4,15 @@
  */
 import { Arena } from "#pkg/bytes/arena.ts";
 import { blockError } from "#pkg/block/block-index.ts";
+import { type FilterTools, prepareFilter } from "#pkg/engine/prepare-filter.ts";
 import { findInRowGroups } from "#pkg/engine/row-group.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { storeName } from "#pkg/objstore/store-config.ts";
 import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
+import type { StopMark } from "#pkg/threads/stop-mark.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { RegexCache } from "#pkg/traceql/regex.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
 import {
@@ -25,6 +29,8 @@ export interface FindJob extends BlockJobBase {
   rowGroup: number | undefined;
   /** 16 bytes. */
   traceId: Uint8Array;
+  /** Beyond it the rest may be left out; undefined: no bound. */
+  bytesMax?: number;
 }
 
 export type BlockJob = FindJob | TagIndexJob | ShardsJob;
@@ -38,12 +44,16 @@ export type BlockJobAnswers = Record<ShardQuestion, ShardsAnswer> & {
 
 export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
 
+const neverAborted: AbortSignal = new AbortController().signal;
+
 export class BlockJobs {
   readonly #stores: StoreOpener;
   readonly #blocks: OpenBlocks;
   /** For columns, from one job to the next. */
   readonly #arena = new Arena();
+  readonly #regexes = new RegexCache();
   #readBytes = 0;
+  #signal: AbortSignal = neverAborted;
 
   constructor(options: OpenBlocksOptions, stores: StoreOpener = new ThreadStores()) {
     this.#stores = stores;
@@ -55,25 +65,35 @@ export class BlockJobs {
     return this.#blocks.wasmBytes;
   }
 
-  /** One job at a time. Throws Corrupt naming the block, NotFound, or what the store throws. */
-  async run(job: BlockJob): Promise<BlockJobAnswer> {
+  /**
+   * One job at a time. Throws Corrupt naming the block, NotFound, Canceled once `stop` is set, or
+   * what the store throws.
+   */
+  async run(job: BlockJob, stop: StopMark): Promise<BlockJobAnswer> {
     const before = this.#readBytes;
     this.#arena.reset();
-    const answer = await this.#answer(job);
+    const answer = await stop.during(async (signal) => {
+      this.#signal = signal;
+      return await this.#answer(job, { regexes: this.#regexes, isStopped: () => stop.isSet });
+    });
     if (answer === undefined || answer instanceof Uint8Array) return answer;
     return { ...answer, inspectedBytes: this.#readBytes - before };
   }
 
-  async #answer(job: BlockJob): Promise<BlockJobAnswer> {
+  async #answer(job: BlockJob, tools: FilterTools): Promise<BlockJobAnswer> {
     switch (job.kind) {
       case "find":
         return await this.#with(job, true, async (block) => {
-          return await findInRowGroups(await block.reader(), job.rowGroup, job.traceId);
+          return await findInRowGroups(await block.reader(), job);
         });
       case "tagIndex":
         return await runTagIndexJob(job, (place, use) => this.#with(place, false, use));
       default:
-        return await runShardsJob(job, (...args) => this.#with(...args), this.#arena);
+        return await runShardsJob(
+          prepared(job, tools),
+          (...args) => this.#with(...args),
+          this.#arena,
+        );
     }
   }
 
@@ -120,12 +140,34 @@ export class BlockJobs {
   #counted(store: ObjectStore, isFresh: boolean): Pick<ObjectStore, "getRange"> {
     return {
       getRange: async (key, start, end, options) => {
-        const bytes = await store.getRange(key, start, end, { ...options, isFresh });
+        const bytes = await store.getRange(key, start, end, {
+          // Of the job that runs now, not of the one that opened the block.
+          signal: this.#signal,
+          ...options,
+          isFresh,
+        });
         this.#readBytes += bytes.length;
         return bytes;
       },
     };
   }
+}
+
+/** The job with filters that are ready to be asked of many row groups. */
+function prepared(job: ShardsJob, tools: FilterTools): ShardsJob {
+  // All items of a job have the same filter, as a copy or as itself.
+  const known = new Map<FieldExpr, FieldExpr>();
+  const filterOf = (filter: FieldExpr): FieldExpr => {
+    const ready = known.get(filter) ?? prepareFilter(filter, tools);
+    known.set(filter, ready);
+    return ready;
+  };
+  const items = job.items.map((item) => {
+    const { request } = item;
+    if (!("filter" in request) || request.filter === undefined) return item;
+    return { ...item, request: { ...request, filter: filterOf(request.filter) } };
+  });
+  return { ...job, items } as ShardsJob;
 }
 
 /** An error that names its block. */

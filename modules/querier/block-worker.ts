@@ -6,6 +6,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
+import { StopMark } from "#pkg/threads/stop-mark.ts";
 import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
 import { isPanic } from "./shards-job.ts";
 import type { OpenBlocksOptions } from "./open-blocks.ts";
@@ -17,6 +18,8 @@ export interface WorkerOptions extends OpenBlocksOptions {
 export interface WorkerTask {
   id: number;
   job: BlockJob;
+  /** Buffer of a StopMark: the job is to stop. */
+  stop: SharedArrayBuffer;
 }
 
 export type WorkerAnswer = { answer: BlockJobAnswer } | { error: ErrorData };
@@ -33,10 +36,10 @@ runInBackground();
 const options = workerData as WorkerOptions;
 const jobs = new BlockJobs(options);
 
-export default async function run({ id, job }: WorkerTask): Promise<WorkerAnswer> {
+export default async function run({ id, job, stop }: WorkerTask): Promise<WorkerAnswer> {
   let answer: WorkerAnswer;
   try {
-    answer = { answer: await jobs.run(job) };
+    answer = { answer: await jobs.run(job, new StopMark(stop)) };
   } catch (error) {
     answer = { error: errorToData(error) };
     if (isPanic(error)) end(id, "panic", answer);

@@ -3,6 +3,7 @@ import { z } from "zod";
 
 export interface QuerierConfig {
   threads: number;
+  spareThreads: number;
   jobsQueuedMax: number;
   jobTimeoutMs: number;
   openBlocksMax: number;
@@ -17,6 +18,13 @@ const mebibyte = 1024 * 1024;
 
 export const querierConfig: z.ZodType<QuerierConfig, Partial<QuerierConfig>> = z.strictObject({
   threads: positive.max(64).default(2).describe("Worker threads that read blocks."),
+  spareThreads: z
+    .number()
+    .int()
+    .min(0)
+    .max(64)
+    .default(1)
+    .describe("Threads that come for tenants whose jobs wait while all threads work for others."),
   jobsQueuedMax: positive
     .max(1_000_000)
     .default(10_000)

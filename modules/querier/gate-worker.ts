@@ -36,7 +36,7 @@ async function act(key: string): Promise<void> {
     });
     await new Promise(() => undefined);
   }
-  if (key === "wait") {
+  if (key === "wait" || key.endsWith("/wait")) {
     Atomics.add(cells, 0, 1);
     Atomics.notify(cells, 0);
     Atomics.wait(cells, 1, 0);

@@ -12,10 +12,20 @@ class Rig {
   readonly metrics: QuerierMetrics;
   readonly pool: JobPool;
 
-  constructor(options: { threads?: number; queuedMax?: number; jobTimeoutMs?: number } = {}) {
+  constructor(
+    options: {
+      threads?: number;
+      spareThreads?: number;
+      queuedMax?: number;
+      jobTimeoutMs?: number;
+      graceMs?: number;
+    } = {},
+  ) {
     this.metrics = querierMetrics(new Registry());
     this.pool = new JobPool({
       threads: 1,
+      spareThreads: 0,
+      nowMs: () => 0,
       queuedMax: 10,
       jobTimeoutMs: 60_000,
       ...options,
@@ -42,9 +52,9 @@ class Rig {
   }
 
   /** Starts a job that holds a thread; resolves when it does. */
-  async hold(): Promise<{ done: Promise<string> }> {
+  async hold(key = "wait"): Promise<{ done: Promise<string> }> {
     const before = Atomics.load(this.cells, 0);
-    const done = this.run("wait");
+    const done = this.run(key);
     const { value } = Atomics.waitAsync(this.cells, 0, before);
     await value;
     return { done };
@@ -111,8 +121,38 @@ describe("JobPool", () => {
     expect(values.map(({ value }) => value)).toEqual([1]);
   });
 
+  it("lets tenants take turns, and one without a thread have a spare one", async () => {
+    rig = new Rig({ spareThreads: 1 });
+    const order: string[] = [];
+    const run = async (key: string): Promise<void> => {
+      order.push(await rig.run(key));
+    };
+    const { done } = await rig.hold("many/wait");
+    const many = ["many/1", "many/2"].map(run);
+    // The only thread is busy with the other tenant's job.
+    await run("few/1");
+    expect(order).toEqual(["few/1"]);
+    expect(rig.pool.queued).toBe(2);
+    rig.open();
+    await Promise.all([done, ...many]);
+    expect(order).toEqual(["few/1", "many/1", "many/2"]);
+  });
+
+  it("ends the thread of a cancelled job that does not stop by itself", async () => {
+    rig = new Rig({ graceMs: 1 });
+    const gone = new AbortController();
+    const before = Atomics.load(rig.cells, 0);
+    const job = rig.run("wait", gone.signal);
+    await Atomics.waitAsync(rig.cells, 0, before).value;
+    gone.abort();
+    await expect(job).rejects.toMatchObject({ code: "Canceled" });
+    // The gate is shut: only a new thread can answer.
+    expect(await rig.run("next")).toBe("next");
+    expect(await rig.replaced()).toEqual({ canceled: 1 });
+  });
+
   it("lets go of a running job that is cancelled, and its thread goes on", async () => {
-    rig = new Rig();
+    rig = new Rig({ graceMs: 60_000 });
     const gone = new AbortController();
     const before = Atomics.load(rig.cells, 0);
     const job = rig.run("wait", gone.signal);

@@ -37,7 +37,7 @@ export function querierMetrics(registry: Registry): QuerierMetrics {
     }),
     workersReplaced: new Counter({
       name: "spoor_querier_workers_replaced_total",
-      help: "Worker threads that were ended: panic, timeout, memory, died",
+      help: "Worker threads that were ended: panic, timeout, canceled, memory, died",
       labelNames: ["reason"],
       registers,
     }),

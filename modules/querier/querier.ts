@@ -78,6 +78,8 @@ export class Querier implements StoredSpans {
     };
     this.#pool = new JobPool({
       threads: config.threads,
+      spareThreads: config.spareThreads,
+      nowMs: () => options.clock.monotonicMs(),
       queuedMax: config.jobsQueuedMax,
       jobTimeoutMs: config.jobTimeoutMs,
       entry: new URL("./block-worker.ts", import.meta.url),

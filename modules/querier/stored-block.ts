@@ -146,17 +146,20 @@ class BucketBlock implements StoredBlock {
     return await this.#context.blooms.mayHoldMany(this.#key, this.#tags.bloom, ids, signal);
   }
 
-  async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    return await this.find(undefined, traceId, signal);
+  async findTrace(
+    traceId: Uint8Array,
+    signal: AbortSignal,
+    bytesMax?: number,
+  ): Promise<Uint8Array | undefined> {
+    return await this.find({ rowGroup: undefined, traceId, bytesMax }, signal);
   }
 
   /** All spans of a trace in one row group, or in all. */
   async find(
-    rowGroup: number | undefined,
-    traceId: Uint8Array,
+    request: { rowGroup: number | undefined; traceId: Uint8Array; bytesMax?: number },
     signal: AbortSignal,
   ): Promise<Uint8Array | undefined> {
-    const job = { kind: "find" as const, ...this.place, rowGroup, traceId };
+    const job = { kind: "find" as const, ...this.place, ...request };
     try {
       return await this.#context.pool.run<"find">(job, signal);
     } catch (error) {
@@ -218,8 +221,12 @@ class RowGroupShard implements Shard {
     return await this.#ask("countTags", request, signal);
   }
 
-  async findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    return await this.#block.find(this.#rowGroup, traceId, signal);
+  async findTrace(
+    traceId: Uint8Array,
+    signal: AbortSignal,
+    bytesMax?: number,
+  ): Promise<Uint8Array | undefined> {
+    return await this.#block.find({ rowGroup: this.#rowGroup, traceId, bytesMax }, signal);
   }
 
   async #ask<K extends ShardQuestion>(

@@ -170,8 +170,15 @@ export interface Shard {
   heldTraces(request: HeldTracesRequest, signal: AbortSignal): Promise<HeldTraces>;
   listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList>;
   traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<DetailsAnswer>;
-  /** All spans of a trace as protobuf TracesData; undefined if it has none. */
-  findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined>;
+  /**
+   * All spans of a trace as protobuf TracesData; undefined if it has none. An answer of more than
+   * `bytesMax` may lack some of them.
+   */
+  findTrace(
+    traceId: Uint8Array,
+    signal: AbortSignal,
+    bytesMax?: number,
+  ): Promise<Uint8Array | undefined>;
   /** Names or values of tags, from its spans. */
   countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts>;
 }
@@ -251,7 +258,12 @@ export interface StoredBlock {
   readonly minStartNano: bigint;
   readonly maxEndNano: bigint;
   mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean>;
-  findTrace(traceId: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined>;
+  /** As of a shard. */
+  findTrace(
+    traceId: Uint8Array,
+    signal: AbortSignal,
+    bytesMax?: number,
+  ): Promise<Uint8Array | undefined>;
   /** One shard per row group. */
   readonly shards: readonly Shard[];
 }

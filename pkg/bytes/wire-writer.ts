@@ -102,6 +102,13 @@ export class WireWriter {
     this.#pos += length;
   }
 
+  /** The start of a nested message, whose bytes follow. */
+  messageHead(field: number, lengthBytes: number): void {
+    this.#reserve(20);
+    this.#varint(field * 8 + wireBytes);
+    this.#varint(lengthBytes);
+  }
+
   /** Bytes that are already encoded fields. */
   raw(value: Uint8Array): void {
     this.#reserve(value.length);

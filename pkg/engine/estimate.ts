@@ -6,7 +6,8 @@ import type { TagEntry, TagIndex } from "#pkg/block/tag-index.ts";
 import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
 import { type IndexedType, valueOfText } from "./index-values.ts";
 import { comparisonWith, mirrored, type Predicate } from "./predicate.ts";
-import { scopesOf } from "./references.ts";
+import { setComparison } from "./literal-set.ts";
+import { isId, scopesOf } from "./references.ts";
 
 /** Where the index tells nothing. */
 const unknownShare = 0.5;
@@ -50,14 +51,28 @@ function comparisonShare(
   const isLeft = left.kind === "attribute" || left.kind === "intrinsic";
   const reference = isLeft ? left : right;
   const literal = isLeft ? right : left;
+  if (isLeft && right.kind === "set") {
+    const predicate = setComparison(op, right, isId(reference as Reference));
+    return shareOf(index, reference as Reference, { predicate, isEqual: op === "=", rows });
+  }
   const isName = reference.kind === "attribute" || reference.kind === "intrinsic";
   if (!isName || literal.kind !== "static") return unknownShare;
   const entries = entriesOf(index, reference);
   if (entries === undefined) return unknownShare;
   const present = Math.min(1, sum(entries.map(({ entry }) => entry.rows)) / rows);
   if (literal.static.type === "nil") return op === "=" ? 1 - present : present;
-  const predicate = comparisonWith(isLeft ? op : mirrored(op), literal.static);
-  const isEqual = op === "=";
+  const predicate = comparisonWith(isLeft ? op : mirrored(op), literal.static, literal.regex);
+  return shareOf(index, reference, { predicate, isEqual: op === "=", rows });
+}
+
+/** Of the spans whose value of a name satisfies the predicate. */
+function shareOf(
+  index: TagIndex,
+  reference: Reference,
+  { predicate, isEqual, rows }: { predicate: Predicate; isEqual: boolean; rows: number },
+): number {
+  const entries = entriesOf(index, reference);
+  if (entries === undefined) return unknownShare;
   const found = entries.map(({ entry, type }) => matchingRows(entry, type, predicate, isEqual));
   return Math.min(1, sum(found) / rows);
 }

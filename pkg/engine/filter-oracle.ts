@@ -3,7 +3,7 @@
  * code with the engine, so that one misreading cannot hide in both.
  */
 import type { AnyValue, KeyValue, Resource, Scope, Span } from "#pkg/otlp/otlp.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, Static } from "#pkg/traceql/ast.ts";
 import { compileRegex } from "#pkg/traceql/traceql.ts";
 
 export interface WholeSpan {
@@ -69,7 +69,7 @@ function choices({ span }: WholeSpan): Choice[] {
 }
 
 function comparison(
-  { op, left, right }: Extract<FieldExpr, { kind: "comparison" }>,
+  { op, left, right, range }: Extract<FieldExpr, { kind: "comparison" }>,
   whole: WholeSpan,
 ): boolean {
   for (const [side, other] of [
@@ -79,6 +79,15 @@ function comparison(
     if (side.kind !== "static" || side.static.type !== "nil") continue;
     const isThere = choices(whole).some((c) => evaluate(other, whole, c) !== undefined);
     return op === "!=" ? isThere : !isThere;
+  }
+  // What a set means, comparison by comparison.
+  if (right.kind === "set") {
+    const one = (value: Static): boolean =>
+      comparison(
+        { kind: "comparison", op, left, right: { kind: "static", static: value, range }, range },
+        whole,
+      );
+    return op === "=" ? right.values.some(one) : right.values.every(one);
   }
   const isId = [left, right].some(
     (side) => side.kind === "intrinsic" && /:(id|parentID|traceID|spanID)$/.test(side.name),

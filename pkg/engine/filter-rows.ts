@@ -1,8 +1,10 @@
 /** Evaluates any condition row by row: what columns cannot be asked for as a whole. */
 import { Arena } from "#pkg/bytes/arena.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
-import type { FieldExpr, Reference, Static } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, LiteralSet, Reference, Static } from "#pkg/traceql/ast.ts";
 import { compileRegex } from "#pkg/traceql/regex.ts";
+import { setComparison } from "./literal-set.ts";
+import type { Predicate } from "./predicate.ts";
 import { isId, type Layer, openReference } from "./references.ts";
 import {
   calculate,
@@ -30,6 +32,7 @@ export class RowEvaluator {
   readonly #layers = new Map<string, Layer[]>();
   readonly #names = new Map<FieldExpr, readonly Reference[]>();
   readonly #matchers = new Map<string, Matcher>();
+  readonly #sets = new Map<Comparison, Predicate>();
 
   /** @param arena not reset while this is in use. */
   constructor(batch: ColumnBatch, arena: Arena = new Arena()) {
@@ -113,13 +116,19 @@ export class RowEvaluator {
     return places.some((place) => this.#compareAt(expr, place));
   }
 
-  #compareAt({ op, left, right }: Comparison, place: Place): boolean {
+  #compareAt(expr: Comparison, place: Place): boolean {
+    const { op, left, right } = expr;
+    if (right.kind === "set") {
+      const value = this.#value(left, place);
+      return value !== undefined && this.#set(expr, right).value(value);
+    }
     const leftValue = this.#value(left, place);
     const rightValue = this.#value(right, place);
     if (leftValue === undefined || rightValue === undefined) return false;
     if (op === "=~" || op === "!~") {
       if (rightValue.type !== "string") return false;
-      return matchValue(op, leftValue, this.#matcher(rightValue.value));
+      const regex = right.kind === "static" ? right.regex : undefined;
+      return matchValue(op, leftValue, regex ?? this.#matcher(rightValue.value));
     }
     if ((op === "=" || op === "!=") && (isIdName(left) || isIdName(right))) {
       return compareValues(op, normalizeId(leftValue), normalizeId(rightValue));
@@ -187,6 +196,15 @@ export class RowEvaluator {
       this.#names.set(expr, names);
     }
     return names;
+  }
+
+  #set(expr: Comparison, set: LiteralSet): Predicate {
+    let predicate = this.#sets.get(expr);
+    if (predicate === undefined) {
+      predicate = setComparison(expr.op, set, isIdName(expr.left));
+      this.#sets.set(expr, predicate);
+    }
+    return predicate;
   }
 
   #matcher(pattern: string): Matcher {

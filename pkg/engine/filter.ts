@@ -14,6 +14,7 @@ import { Arena } from "#pkg/bytes/arena.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
 import { RowEvaluator } from "./filter-rows.ts";
+import { setComparison } from "./literal-set.ts";
 import {
   comparisonWith,
   exists,
@@ -37,6 +38,7 @@ export function filterColumns(expr: FieldExpr, places?: KeyPlaces): string[] {
 export function referencesOf(expr: FieldExpr): Reference[] {
   switch (expr.kind) {
     case "static":
+    case "set":
       return [];
     case "attribute":
     case "intrinsic":
@@ -135,6 +137,9 @@ class Evaluation {
     const reference = isLeft ? left : right;
     const literal = isLeft ? right : left;
     const op = isLeft ? expr.op : mirrored(expr.op);
+    if (isReference(left) && right.kind === "set") {
+      return this.#ask(left, setComparison(expr.op, right, isId(left)), selection);
+    }
     const isRegex = op === "=~" || op === "!~";
     if (!isReference(reference) || literal.kind !== "static" || (isRegex && !isLeft)) {
       return this.#byRow(expr, selection);
@@ -145,7 +150,7 @@ class Evaluation {
     }
     const predicate = isId(reference)
       ? idComparisonWith(op, literal.static)
-      : comparisonWith(op, literal.static);
+      : comparisonWith(op, literal.static, literal.regex);
     return this.#ask(reference, predicate, selection);
   }
 
@@ -196,6 +201,7 @@ export function cheapestFirst(conjuncts: readonly FieldExpr[]): readonly FieldEx
 function costOf(expr: FieldExpr): number {
   switch (expr.kind) {
     case "static":
+    case "set":
       return 0;
     case "intrinsic":
       return expr.name.startsWith("event:") || expr.name.startsWith("link:") ? 6 : 1;

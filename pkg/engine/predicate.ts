@@ -3,7 +3,7 @@
  * integers, bytes for text. `value` answers for any value and is what the other forms mean.
  */
 import type { ComparisonOp, Static } from "#pkg/traceql/ast.ts";
-import { compileRegex } from "#pkg/traceql/regex.ts";
+import { compileRegex, type Regex } from "#pkg/traceql/regex.ts";
 import { compareValues, matchValue, normalizeId, requireBool, type Value } from "./values.ts";
 
 /** Integers from `min` to `max`, or all others. Empty if `min` is greater. */
@@ -40,11 +40,18 @@ export const isTrue: Predicate = {
 /** What `!` before a bare attribute asks for. Throws InvalidInput for what is no boolean. */
 export const isFalse: Predicate = { value: (value) => !requireBool(value) };
 
-/** `value op literal`. The literal is not nil; that of a regex is a string. */
-export function comparisonWith(op: ComparisonOp, literal: Static): Predicate {
+/**
+ * `value op literal`. The literal is not nil; that of a regex is a string, and `regex` what it
+ * compiles to, if that is known.
+ */
+export function comparisonWith(
+  op: ComparisonOp,
+  literal: Static,
+  regex?: Pick<Regex, "matches" | "literals">,
+): Predicate {
   if (literal.type === "nil") return { value: () => false, ints: noInts };
   if (op === "=~" || op === "!~") {
-    const matcher = compileRegex(String(literal.value));
+    const matcher = regex ?? compileRegex(String(literal.value));
     return { value: (value) => matchValue(op, value, matcher), ints: noInts };
   }
   const out: Predicate = {

@@ -4,8 +4,16 @@
  */
 import type { TagEntry, TagIndex, TagType } from "#pkg/block/tag-index.ts";
 import { TagValues } from "#pkg/block/tag-values.ts";
-import type { FieldExpr, IntrinsicName, Reference, Static } from "#pkg/traceql/ast.ts";
+import type {
+  ComparisonOp,
+  FieldExpr,
+  IntrinsicName,
+  LiteralSet,
+  Reference,
+  Static,
+} from "#pkg/traceql/ast.ts";
 import { referencesOf } from "./filter.ts";
+import { setComparison } from "./literal-set.ts";
 import {
   comparisonWith,
   exists,
@@ -26,6 +34,8 @@ interface Question {
   predicate: Predicate;
   op: OrderOp | undefined;
   literal: Static | undefined;
+  /** Of a set: all literals; with `=`, the value is one of them. */
+  literals?: readonly Static[];
 }
 
 const existence: Question = { predicate: exists, op: undefined, literal: undefined };
@@ -95,6 +105,9 @@ class Pruner {
     const isLeft = isReference(left);
     const reference = isLeft ? left : right;
     const literal = isLeft ? right : left;
+    if (isReference(left) && right.kind === "set") {
+      return this.#mayHave(left, setQuestion(expr.op, left, right));
+    }
     const isNilAsked = isNil(left) || isNil(right);
     if (isReference(reference) && literal.kind === "static") {
       if (isNilAsked) return expr.op === "=" || this.#mayHave(reference, existence);
@@ -224,9 +237,21 @@ function questionOf(
   // Ids are not in the index, and a literal left of a regex is not allowed.
   if (isId(reference)) return existence;
   const seen = isLeft ? op : mirrored(op);
-  const predicate = comparisonWith(seen, literal.static);
+  const predicate = comparisonWith(seen, literal.static, literal.regex);
   const isRegex = seen === "=~" || seen === "!~";
+  const texts = seen === "=~" ? literal.regex?.literals : undefined;
+  if (texts !== undefined) {
+    const literals = [...texts].map((value): Static => ({ type: "string", value }));
+    return { predicate, op: "=", literal: literal.static, literals };
+  }
   return { predicate, op: isRegex ? undefined : seen, literal: literal.static };
+}
+
+function setQuestion(op: ComparisonOp, reference: Reference, set: LiteralSet): Question {
+  if (isId(reference)) return existence;
+  const predicate = setComparison(op, set, false);
+  const { values } = set;
+  return { predicate, op: op === "=" ? "=" : undefined, literal: values[0], literals: values };
 }
 
 function holds({ predicate }: Question, value: Value): boolean {
@@ -241,7 +266,12 @@ function mayHold(entry: TagEntry, question: Question): boolean {
   if (question.literal !== undefined && !isComparable(type, question.literal)) return false;
   if (values.some(([text]) => holds(question, valueOfText(type, text)))) return true;
   if (!truncated) return false;
-  const { op, literal } = question;
+  const { op, literal, literals } = question;
+  if (literals !== undefined) {
+    if (op !== "=" || type !== "string") return true;
+    const known = new TagValues(entry);
+    return literals.some((one) => one.type === "string" && known.mayHold(one.value));
+  }
   if (op === "=" && literal?.type === "string") return new TagValues(entry).mayHold(literal.value);
   if (type === "int64" && op === "=" && literal?.type === "int") {
     return new TagValues(entry).mayHold(String(literal.value)) && mayHoldNumber(entry, question);

@@ -233,6 +233,8 @@ const patterns = [
   '""',
   '"line.break"',
   '"x|y"',
+  '"foo|bar|x"',
+  '"^(?:foo|fo\\.o|)$"',
   '"[0-9]"',
 ];
 
@@ -257,7 +259,25 @@ export function randomCondition(random: Random, depth = 3): string {
   if (choice < 0.54) return attributeName(random);
   if (choice < 0.57) return `!${attributeName(random)}`;
   if (choice < 0.6) return `(${randomCondition(random, 0)}) = ${pick(random, ["true", ".a"])}`;
+  if (choice < 0.66) return `(${randomChain(random)})`;
   return randomComparison(random);
+}
+
+/** Comparisons of one name in a row, as they become sets. */
+function randomChain(random: Random): string {
+  const intrinsic = random() < 0.4;
+  const [name, type] = intrinsic
+    ? pick(random, Object.entries(filterIntrinsics))
+    : [attributeName(random), pick(random, Object.keys(literalTexts) as LiteralType[])];
+  const joined = pick(random, ["||", "&&"]);
+  const op = random() < 0.9 ? (joined === "||" ? "=" : "!=") : pick(random, ["=", "!="]);
+  const count = 2 + Math.floor(random() * 4);
+  const all = Array.from({ length: count }, () => {
+    const own = !intrinsic && random() < 0.2 ? pick(random, ["string", "int", "float"]) : type;
+    return `${name} ${op} ${literal(random, own as LiteralType, op)}`;
+  });
+  if (random() < 0.3) all.splice(Math.floor(random() * count), 0, attributeName(random));
+  return all.join(` ${joined} `);
 }
 
 function randomComparison(random: Random): string {

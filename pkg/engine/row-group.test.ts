@@ -107,10 +107,12 @@ describe("a row group", () => {
     expect(inspectedBytes).toBeGreaterThan(0);
     for (const trace of rareTraces) {
       const id = Buffer.from(idOf(trace), "hex");
-      const bytes = await findInRowGroups(block, 0, id);
+      const bytes = await findInRowGroups(block, { rowGroup: 0, traceId: id });
       expect(decodeTraceData(bytes!)).toEqual(decodeTraceData(findTrace(head, id)!));
     }
-    expect(await findInRowGroups(block, 0, Buffer.from(idOf(traces), "hex"))).toBeUndefined();
+    expect(
+      await findInRowGroups(block, { rowGroup: 0, traceId: Buffer.from(idOf(traces), "hex") }),
+    ).toBeUndefined();
   });
 
   it.each([

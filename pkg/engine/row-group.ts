@@ -222,21 +222,33 @@ function neverOf({ range }: FieldExpr): FieldExpr {
   return { kind: "static", static: { type: "bool", value: false }, range };
 }
 
-/** All spans of a trace (16 bytes) in one row group, or in all of them if it is undefined. */
+export interface FindRequest {
+  /** Undefined: all row groups of the block. */
+  rowGroup: number | undefined;
+  /** 16 bytes. */
+  traceId: Uint8Array;
+  bytesMax?: number;
+}
+
+/** All spans of a trace; an answer of more than `bytesMax` may lack some. */
 export async function findInRowGroups(
   reader: BlockReader,
-  rowGroup: number | undefined,
-  traceId: Uint8Array,
+  { rowGroup, traceId, bytesMax = Number.POSITIVE_INFINITY }: FindRequest,
 ): Promise<Uint8Array | undefined> {
   const groups = rowGroup === undefined ? reader.rowGroups.keys() : [rowGroup];
   const names = withoutIds(reader.columnNames);
   const parts: Uint8Array[] = [];
+  let leftBytes = bytesMax;
   for (const group of groups) {
+    if (leftBytes < 0) break;
     const columns = new RowGroupColumns(reader, group, noTags);
     const traces = await columns.traces();
     for (const range of clustersOf(traces, wantedCodes(traces.dictionary, traceId))) {
-      const found = findTrace(await columns.readRows(names, range), traceId);
-      if (found !== undefined) parts.push(new Uint8Array(found));
+      const found = findTrace(await columns.readRows(names, range), traceId, leftBytes);
+      if (found === undefined) continue;
+      parts.push(new Uint8Array(found));
+      leftBytes -= found.length;
+      if (leftBytes < 0) break;
     }
   }
   if (parts.length < 2) return parts[0];

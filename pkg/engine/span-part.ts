@@ -19,6 +19,7 @@ export const wholeTraceNames: ReadonlySet<IntrinsicName> = new Set<IntrinsicName
 export function namesWholeTrace(expr: FieldExpr): boolean {
   switch (expr.kind) {
     case "static":
+    case "set":
     case "attribute":
       return false;
     case "intrinsic":
@@ -84,6 +85,7 @@ function certain(expr: FieldExpr): FieldExpr | false {
 export function mayFail(expr: FieldExpr): boolean {
   switch (expr.kind) {
     case "static":
+    case "set":
     case "attribute":
     case "intrinsic":
       return false;

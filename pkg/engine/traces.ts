@@ -77,10 +77,29 @@ export function matchRows(
   };
 }
 
-/** All spans of a trace (16 bytes) as protobuf TracesData; undefined if the batch has none. */
-export function findTrace(batch: ColumnBatch, traceId: Uint8Array): Uint8Array | undefined {
+/** Spans that are objects at a time. */
+const spansPerPart = 2000;
+
+/**
+ * All spans of a trace (16 bytes) as protobuf TracesData; undefined if the batch has none. The
+ * answer ends soon after `bytesMax`: it may lack spans if it is longer.
+ */
+export function findTrace(
+  batch: ColumnBatch,
+  traceId: Uint8Array,
+  bytesMax: number = Number.POSITIVE_INFINITY,
+): Uint8Array | undefined {
   const rows = traceRows(batch, traceId);
-  return rows.length === 0 ? undefined : encodeTraceData(readSpans(batch, rows));
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for (let from = 0; from < rows.length && sizeBytes <= bytesMax; from += spansPerPart) {
+    const part = encodeTraceData(readSpans(batch, rows.slice(from, from + spansPerPart)));
+    parts.push(part);
+    sizeBytes += part.length;
+  }
+  if (parts.length < 2) return parts[0];
+  // Protobuf messages laid one after another are merged: lists are appended.
+  return new Uint8Array(Buffer.concat(parts));
 }
 
 /** 1 for each of these traces (16 bytes each) that the batch, of which only ids are read, has. */

@@ -79,7 +79,8 @@ function writeResourceSpans(writer: WireWriter, one: ResourceSpans): void {
   writeString(writer, 3, one.schemaUrl);
 }
 
-function writeResource(writer: WireWriter, resource: Resource): void {
+/** Writes the fields of a Resource message. */
+export function writeResource(writer: WireWriter, resource: Resource): void {
   writeAttributes(writer, 1, resource.attributes);
   writeUint(writer, 2, resource.droppedAttributesCount);
   for (const ref of resource.entityRefs) writer.message(3, (w) => writeEntityRef(w, ref));
@@ -98,14 +99,16 @@ function writeScopeSpans(writer: WireWriter, one: ScopeSpans): void {
   writeString(writer, 3, one.schemaUrl);
 }
 
-function writeScope(writer: WireWriter, scope: Scope): void {
+/** Writes the fields of an InstrumentationScope message. */
+export function writeScope(writer: WireWriter, scope: Scope): void {
   writeString(writer, 1, scope.name);
   writeString(writer, 2, scope.version);
   writeAttributes(writer, 3, scope.attributes);
   writeUint(writer, 4, scope.droppedAttributesCount);
 }
 
-function writeSpan(writer: WireWriter, span: Span): void {
+/** Writes the fields of a Span message. */
+export function writeSpan(writer: WireWriter, span: Span): void {
   writeBytes(writer, 1, span.traceId);
   writeBytes(writer, 2, span.spanId);
   writeString(writer, 3, span.traceState);

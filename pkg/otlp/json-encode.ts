@@ -31,28 +31,65 @@ export interface TraceJsonOptions {
 }
 
 /** Formats a trace as one JSON object. */
-export function formatTraceJson(data: TraceData, { dialect, key }: TraceJsonOptions): string {
+export function formatTraceJson(data: TraceData, options: TraceJsonOptions): string {
+  return [...traceJsonTexts(data, options)].join("");
+}
+
+/** The same in texts that are to be joined, each of one span at the most. */
+export function* traceJsonTexts(
+  data: TraceData,
+  { dialect, key }: TraceJsonOptions,
+): IterableIterator<string> {
   const format = new Formatter(dialect === "tempo");
-  const list = data.resourceSpans.map(({ resource, scopeSpans, schemaUrl }) =>
-    object([
-      `"resource":${format.resource(resource)}`,
-      listField(
-        "scopeSpans",
-        scopeSpans.map((one) =>
-          object([
-            `"scope":${format.scope(one.scope)}`,
-            listField(
-              "spans",
-              one.spans.map((span) => format.span(span)),
-            ),
-            textField("schemaUrl", one.schemaUrl),
-          ]),
-        ),
-      ),
-      textField("schemaUrl", schemaUrl),
-    ]),
-  );
-  return object([listField(key, list)]);
+  yield "{";
+  yield* list(key, data.resourceSpans, function* ({ resource, scopeSpans, schemaUrl }) {
+    yield `{"resource":${format.resource(resource)}`;
+    const rest = list("scopeSpans", scopeSpans, function* (one) {
+      yield `{"scope":${format.scope(one.scope)}`;
+      const spans = list("spans", one.spans, function* (span) {
+        yield format.span(span);
+      });
+      yield* after(spans);
+      yield* after(textTexts("schemaUrl", one.schemaUrl));
+      yield "}";
+    });
+    yield* after(rest);
+    yield* after(textTexts("schemaUrl", schemaUrl));
+    yield "}";
+  });
+  yield "}";
+}
+
+/** A list as a field; nothing if it is empty. */
+function* list<T>(
+  key: string,
+  items: readonly T[],
+  format: (item: T) => Iterable<string>,
+): IterableIterator<string> {
+  if (items.length === 0) return;
+  yield `"${key}":[`;
+  let isFirst = true;
+  for (const item of items) {
+    if (!isFirst) yield ",";
+    isFirst = false;
+    yield* format(item);
+  }
+  yield "]";
+}
+
+function* textTexts(key: string, value: string): IterableIterator<string> {
+  const text = textField(key, value);
+  if (text !== "") yield text;
+}
+
+/** A comma before the texts, if there are any. */
+function* after(texts: Iterable<string>): IterableIterator<string> {
+  let isFirst = true;
+  for (const text of texts) {
+    if (isFirst) yield ",";
+    isFirst = false;
+    yield text;
+  }
 }
 
 /** Formats a list of attributes as a JSON array of OTLP KeyValues. */

@@ -95,6 +95,11 @@ export class Rpc {
     }
   }
 
+  /** Whether `close` was called. */
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
+  }
+
   /** Fails all waiting and later calls: the other side is gone. The first error counts. */
   close(error: SpoorError): void {
     this.#closed ??= error;

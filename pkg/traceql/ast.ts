@@ -2,6 +2,7 @@
  * The syntax tree of TraceQL, as checked and normalised by `parseQuery`. Every node has the range
  * of the text it came from (UTF-16 offsets), for error messages.
  */
+import type { Regex } from "./regex.ts";
 
 export interface Range {
   from: number;
@@ -57,8 +58,26 @@ export type Static =
 export type ComparisonOp = "=" | "!=" | "<" | "<=" | ">" | ">=" | "=~" | "!~";
 export type ArithmeticOp = "+" | "-" | "*" | "/" | "%" | "^";
 
+/** A literal that is a value. */
+export type Scalar = Exclude<Static, { type: "nil" }>;
+
+/** Literals of one sort (numbers are one), right of `=` (is one of) or `!=` (is none of). */
+export interface LiteralSet {
+  kind: "set";
+  /** Two at the least; in the order of the text, repeats too. */
+  values: readonly Scalar[];
+  range: Range;
+}
+
 export type FieldExpr =
-  | { kind: "static"; static: Static; range: Range }
+  | {
+      kind: "static";
+      static: Static;
+      /** Of a pattern that was made ready to be asked of many rows. */
+      regex?: Pick<Regex, "matches" | "literals">;
+      range: Range;
+    }
+  | LiteralSet
   | { kind: "attribute"; scope: AttributeScope; name: string; range: Range }
   | { kind: "intrinsic"; name: IntrinsicName; range: Range }
   | { kind: "not"; operand: FieldExpr; range: Range }

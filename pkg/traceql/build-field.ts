@@ -29,10 +29,13 @@ import {
   parseString,
 } from "./literals.ts";
 import { problemAt, tooDeep } from "./problem.ts";
+import { areOneSet, setOf } from "./sets.ts";
 
 export interface BuildContext extends CheckContext {
   /** Unfinished comparisons become true. */
   isLenient: boolean;
+  /** The deepest level of the tree that was built since somebody set it back. */
+  deepest: number;
 }
 
 /** Children of a node that have a meaning, in order. */
@@ -51,6 +54,7 @@ export function textOf(context: BuildContext, { from, to }: Range): string {
 /** Throws where an expression is nested too deep. */
 export function checkDepth(context: BuildContext, range: Range, depth: number): void {
   if (depth > depthMax) throw tooDeep(context.text, range.from);
+  context.deepest = Math.max(context.deepest, depth);
 }
 
 /** A checked and folded expression with its type. */
@@ -84,16 +88,50 @@ export function buildField(context: BuildContext, outer: SyntaxNode, depth: numb
   }
 }
 
-/** `a && b || c` is `(a && b) || c`. */
+interface Operand extends Checked {
+  /** Levels below its own. */
+  height: number;
+}
+
+/**
+ * `a && b || c` is `(a && b) || c`. What is a set is joined first, so that a chain is as deep as it
+ * has operators between others.
+ */
 function buildChain(context: BuildContext, parts: SyntaxNode[], depth: number): Checked {
-  const operandDepth = depth + (parts.length - 1) / 2;
-  let left = buildField(context, parts[0], operandDepth);
-  for (let index = 1; index < parts.length; index += 2) {
-    const op = parts[index].name as "&&" | "||";
-    const right = buildField(context, parts[index + 1], operandDepth);
-    const range = { from: parts[0].from, to: parts[index + 1].to };
-    left = checkLogical(context, { op, left, right, range });
+  const outer = context.deepest;
+  const operands: Operand[] = [];
+  for (let index = 0; index < parts.length; index += 2) {
+    context.deepest = depth + 1;
+    const built = buildField(context, parts[index], depth + 1);
+    operands.push({ ...built, height: context.deepest - depth - 1 });
   }
+  let left: Operand = operands[0];
+  let height = left.height;
+  for (let index = 1; index < operands.length;) {
+    const op = parts[index * 2 - 1].name as "&&" | "||";
+    let end = index + 1;
+    while (end < operands.length && parts[end * 2 - 1].name === op) {
+      if (!areOneSet(op, operands[index].expr, operands[end].expr)) break;
+      end++;
+    }
+    const some = operands.slice(index, end);
+    const expr =
+      end - index === 1
+        ? some[0].expr
+        : setOf(
+            op,
+            some.map((one) => one.expr),
+          );
+    const range = { from: parts[0].from, to: parts[end * 2 - 2].to };
+    const joined = checkLogical(context, { op, left, right: { ...some[0], expr }, range });
+    // What became a part of a set is no level of its own.
+    const isLevel = joined.expr.kind === "logical" && joined.expr.right === expr;
+    if (isLevel) height = some.reduce((most, one) => Math.max(most, one.height), height) + 1;
+    checkDepth(context, range, depth + height);
+    left = { ...joined, height };
+    index = end;
+  }
+  context.deepest = Math.max(outer, depth + height);
   return left;
 }
 

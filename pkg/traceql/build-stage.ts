@@ -74,6 +74,7 @@ function checkReferences({ text }: BuildContext, expr: FieldExpr, range: Range):
 function namesSpan(expr: FieldExpr): boolean {
   switch (expr.kind) {
     case "static":
+    case "set":
       return false;
     case "attribute":
     case "intrinsic":

@@ -3,21 +3,27 @@ import type { ArithmeticOp, ComparisonOp, FieldExpr, Range, Static } from "./ast
 import { foldArithmetic, foldComparison, foldNegation, isNumber } from "./fold.ts";
 import type { ValueType } from "./intrinsics.ts";
 import { problemAt } from "./problem.ts";
-import { compileRegex } from "./regex.ts";
+import { costOfRegex, type RegexCache } from "./regex.ts";
 import { regexSizeMax } from "./limits.ts";
-import { regexSize } from "./regex-size.ts";
+import { joinLogical } from "./sets.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 export interface CheckContext {
   text: string;
-  /** Of all regular expressions so far. */
+  /** What all regular expressions so far cost. */
   regexSize: number;
+  /** Beyond this cost they are not compiled here: `RegexElsewhere` is thrown. */
+  regexSizeHere: number;
+  regexes: RegexCache;
 }
 
 export interface Checked {
   expr: FieldExpr;
   type: ValueType;
 }
+
+/** The query has regular expressions that are not to be compiled on this thread. */
+export class RegexElsewhere extends Error {}
 
 interface Operation<Op> {
   op: Op;
@@ -88,7 +94,7 @@ export function checkLogical(
     if (value.value === (op === "||")) return literal(value, range);
     if (other.type === "bool") return other;
   }
-  return { expr: { kind: "logical", op, left: left.expr, right: right.expr, range }, type: "bool" };
+  return { expr: joinLogical(op, [left.expr, right.expr], range), type: "bool" };
 }
 
 /** `left + right` and the like. */
@@ -141,7 +147,10 @@ export function checkComparison(
     checkRegex(context, rightValue.value, right.expr.range);
   }
   if (leftValue !== undefined && rightValue !== undefined) {
-    return literal({ type: "bool", value: foldComparison(op, leftValue, rightValue) }, range);
+    return literal(
+      { type: "bool", value: foldComparison(context.regexes, op, leftValue, rightValue) },
+      range,
+    );
   }
   return {
     expr: { kind: "comparison", op, left: left.expr, right: right.expr, range },
@@ -151,14 +160,15 @@ export function checkComparison(
 
 function checkRegex(context: CheckContext, pattern: string, range: Range): void {
   const { text } = context;
-  context.regexSize += regexSize(pattern);
+  context.regexSize += costOfRegex(pattern);
   if (context.regexSize > regexSizeMax) {
     const size = `${context.regexSize} with their repetitions`;
     const message = `the regular expressions have the size ${size}, at most ${regexSizeMax}`;
     throw problemAt(text, range, message);
   }
+  if (context.regexSize > context.regexSizeHere) throw new RegexElsewhere();
   try {
-    compileRegex(pattern);
+    context.regexes.get(pattern);
   } catch (error) {
     if (!(error instanceof SpoorError)) throw error;
     throw problemAt(text, range, error.message);

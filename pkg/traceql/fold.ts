@@ -2,7 +2,7 @@
 import { exactDuration, floatResult } from "./arithmetic.ts";
 import type { ArithmeticOp, ComparisonOp, Static } from "./ast.ts";
 import { int64Max, int64Min, type Literal, type NumberStatic } from "./literals.ts";
-import { compileRegex } from "./regex.ts";
+import type { RegexCache } from "./regex.ts";
 
 export function isNumber(value: Static): value is NumberStatic {
   return value.type === "int" || value.type === "float" || value.type === "duration";
@@ -64,12 +64,17 @@ function fits(type: "int" | "duration", value: bigint): Literal<NumberStatic> {
 }
 
 /** Whether `left op right` holds; the types are known to suit the operator. */
-export function foldComparison(op: ComparisonOp, left: Static, right: Static): boolean {
+export function foldComparison(
+  regexes: RegexCache,
+  op: ComparisonOp,
+  left: Static,
+  right: Static,
+): boolean {
   if (left.type === "nil" || right.type === "nil") {
     return op === "!=" && left.type !== right.type;
   }
   if (op === "=~" || op === "!~") {
-    return compileRegex(String(right.value)).matches(String(left.value)) === (op === "=~");
+    return regexes.get(String(right.value)).matches(String(left.value)) === (op === "=~");
   }
   const order = orderOf(left, right);
   switch (op) {

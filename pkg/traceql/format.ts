@@ -30,8 +30,10 @@ function levelOf(expr: FieldExpr): number {
       return level.sum;
     case "logical":
       return level.logical;
+    case "set":
+      return level.atom;
     case "comparison":
-      return level.comparison;
+      return setOp(expr) === undefined ? level.comparison : level.logical;
     default:
       if (expr.op === "^") return level.power;
       return expr.op === "+" || expr.op === "-" ? level.sum : level.product;
@@ -53,7 +55,14 @@ function printBare(expr: FieldExpr): string {
       return `-${print(expr.operand, level.atom)}`;
     case "logical":
       return printLogical(expr);
+    case "set":
+      return expr.values.map(formatStatic).join(", ");
     default: {
+      if (expr.kind === "comparison" && expr.right.kind === "set") {
+        const { op, left, right } = expr;
+        const all = right.values.map((value) => `${print(left, level.sum)} ${op} ${signed(value)}`);
+        return all.join(` ${setOp(expr)} `);
+      }
       const own = levelOf(expr);
       const isRight = expr.op === "^";
       const left = print(expr.left, isRight ? own + 1 : own);
@@ -64,9 +73,22 @@ function printBare(expr: FieldExpr): string {
 
 /** `&&` and `||` bind alike; readers expect otherwise, so a mixture has parentheses. */
 function printLogical(expr: Extract<FieldExpr, { kind: "logical" }>): string {
-  const isMixed = expr.left.kind === "logical" && expr.left.op !== expr.op;
+  const own = expr.left.kind === "logical" ? expr.left.op : setOp(expr.left);
+  const isMixed = own !== undefined && own !== expr.op;
   const left = print(expr.left, isMixed ? level.comparison : level.logical);
-  return `${left} ${expr.op} ${print(expr.right, level.comparison)}`;
+  // A set is what its members are that are joined one by one.
+  const isPart = setOp(expr.right) === expr.op;
+  return `${left} ${expr.op} ${print(expr.right, isPart ? level.logical : level.comparison)}`;
+}
+
+/** The operator of the chain that a comparison with a set is. */
+function setOp(expr: FieldExpr): "&&" | "||" | undefined {
+  if (expr.kind !== "comparison" || expr.right.kind !== "set") return undefined;
+  return expr.op === "=" ? "||" : "&&";
+}
+
+function signed(value: Static): string {
+  return print({ kind: "static", static: value, range: { from: 0, to: 0 } }, level.sum);
 }
 
 function isNegative(value: Static): boolean {

@@ -3,6 +3,7 @@ import type { SyntaxNode, Tree } from "@lezer/common";
 import { hasCode } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "./ast.ts";
 import { buildFilter } from "./build-field.ts";
+import { contextOf, type ParseOptions } from "./parse-options.ts";
 import { parseUnfinishedTree } from "./syntax.ts";
 
 export interface LenientQuery {
@@ -11,15 +12,15 @@ export interface LenientQuery {
 }
 
 /**
- * Never throws. Comparisons without a right side count as true, what is open at the end is closed,
- * and what follows the first spanset filter has no effect.
+ * Throws RegexElsewhere only, as the options say. Comparisons without a right side count as true,
+ * what is open at the end is closed, and what follows the first spanset filter has no effect.
  */
-export function parseLeniently(text: string): LenientQuery {
+export function parseLeniently(text: string, options: ParseOptions = {}): LenientQuery {
   const wellFormed = text.toWellFormed();
   try {
     const node = findFilter(parseUnfinishedTree(wellFormed));
     if (node === undefined || hasError(node)) return { filter: undefined };
-    const filter = buildFilter({ text: wellFormed, isLenient: true, regexSize: 0 }, node, 0);
+    const filter = buildFilter(contextOf(wellFormed, { ...options, isLenient: true }), node, 0);
     const isAll = filter.kind === "static" && filter.static.type === "bool" && filter.static.value;
     return { filter: isAll ? undefined : filter };
   } catch (error) {

@@ -11,6 +11,7 @@ import type {
   Static,
 } from "./ast.ts";
 import { intrinsics } from "./intrinsics.ts";
+import { joinLogical } from "./sets.ts";
 import { int64Max, int64Min, type NumberStatic } from "./literals.ts";
 
 /** Of every node: equality of random trees leaves places in a text out. */
@@ -154,7 +155,10 @@ export function conditions(depth: number): fc.Arbitrary<FieldExpr> {
     operand.map((expr) => ({ kind: "not" as const, operand: expr, range })),
     fc
       .tuple(fc.constantFrom("&&" as const, "||" as const), operand, operand)
-      .map(([op, left, right]) => ({ kind: "logical" as const, op, left, right, range })),
+      .map(([op, left, right]) => joinLogical(op, [left, right], range)),
+    fc
+      .array(fc.tuple(otherStatic, numberStatic), { minLength: 2, maxLength: 4 })
+      .map((pairs) => chainOf(pairs)),
     fc
       .tuple(fc.constantFrom("=" as const, "!=" as const), operand, operand)
       .map(([op, left, right]) => ({ kind: "comparison" as const, op, left, right, range })),
@@ -168,9 +172,19 @@ export function conditions(depth: number): fc.Arbitrary<FieldExpr> {
   );
 }
 
+/** `.a = "x" || .a = 1 || ...`: sets, and what cannot be one. */
+function chainOf(pairs: readonly (readonly [Static, Static])[]): FieldExpr {
+  const left: FieldExpr = { kind: "attribute", scope: "span", name: "a", range };
+  const op = pairs.length % 2 === 0 ? "=" : "!=";
+  const all = pairs
+    .flat()
+    .map((value): FieldExpr => ({ kind: "comparison", op, left, right: literal(value), range }));
+  return all.reduce((a, b) => joinLogical(op === "=" ? "||" : "&&", [a, b], range));
+}
+
 /** Whether the expression is not a constant. */
 export function namesSpan(expr: FieldExpr): boolean {
-  if (expr.kind === "static") return false;
+  if (expr.kind === "static" || expr.kind === "set") return false;
   if (expr.kind === "attribute" || expr.kind === "intrinsic") return true;
   if ("operand" in expr) return namesSpan(expr.operand);
   return namesSpan(expr.left) || namesSpan(expr.right);

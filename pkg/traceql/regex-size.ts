@@ -64,3 +64,35 @@ function matchAt(regex: RegExp, text: string, at: number): Array<string | undefi
   regex.lastIndex = at;
   return regex.exec(text) ?? [];
 }
+
+/** What a class takes to be made, in units of a step: measured, in the worst case. */
+const unicodeClassCost = 64;
+const foldedClassCost = 160;
+/** A range beyond ASCII whose letters are looked at one by one for their other case. */
+const foldedRangeCost = 1300;
+
+/**
+ * About what compiling the pattern takes, in units of a step of its program: a class of Unicode
+ * costs as much as many characters, whatever the program looks like in the end.
+ */
+export function regexCost(pattern: string): number {
+  const isFolded = /\(\?[a-zA-Z]*i/.test(pattern);
+  const classCost = isFolded ? foldedClassCost : unicodeClassCost;
+  let cost = regexSize(pattern);
+  for (let at = 0; at < pattern.length;) {
+    const length = lengthAt(pattern, at);
+    const part = pattern.slice(at, at + length);
+    if (part.startsWith("[") || part.startsWith("\\")) {
+      cost += part.length - 1 + classCost * countOf(part, /\\[pP]|\[:/g);
+      if (isFolded && part.startsWith("[")) {
+        cost += foldedRangeCost * countOf(part, /(?:\P{ASCII}|\\x..|\})-|-(?:\P{ASCII}|\\)/gu);
+      }
+    }
+    at += length;
+  }
+  return cost;
+}
+
+function countOf(text: string, what: RegExp): number {
+  return text.match(what)?.length ?? 0;
+}

@@ -1,8 +1,10 @@
+import fc from "fast-check";
+import { RE2JS } from "re2js";
 import { describe, expect, test } from "vitest";
 import { regexSizeMax } from "./limits.ts";
-import { regexSize } from "./regex-size.ts";
-import { compileRegex } from "./regex.ts";
-import { parseQuery } from "./traceql.ts";
+import { regexCost, regexSize } from "./regex-size.ts";
+import { compileRegex, RegexCache } from "./regex.ts";
+import { parseLeniently, parseQuery, RegexElsewhere } from "./traceql.ts";
 
 describe("compileRegex", () => {
   test("matches the whole text, newlines too", () => {
@@ -79,5 +81,89 @@ describe("regexSize", () => {
       /^parse error at line 1, col 257: the regular expressions have the size 48000 with/,
     );
     expect(parseQuery(`{ ${half} && ${more} }`).hints).toEqual([]);
+  });
+});
+
+describe("a choice of texts", () => {
+  const chars = [
+    "a",
+    "b",
+    "-",
+    "_",
+    "/",
+    " ",
+    "\\.",
+    "\\|",
+    "\\\\",
+    "\\-",
+    "\\_",
+    "\\(",
+    "é",
+    "😀",
+  ];
+  const part = fc
+    .array(fc.constantFrom(...chars, "|"), { maxLength: 8 })
+    .map((parts) => parts.join(""));
+  const frame = fc.constantFrom(
+    (text: string) => text,
+    (text: string) => `(${text})`,
+    (text: string) => `^(?:${text})$`,
+    (text: string) => `(?:(${text}))`,
+    (text: string) => `^${text}$`,
+    (text: string) => `a(${text})`,
+  );
+
+  test("matches what a program would", () => {
+    const candidates = part.map((text) => text.replaceAll(/\\(.)|\|/g, "$1"));
+    fc.assert(
+      fc.property(part, frame, candidates, (inner, framed, other) => {
+        const pattern = framed(inner);
+        const compiled = compileRegex(pattern);
+        const program = RE2JS.compile(pattern, RE2JS.DOTALL);
+        const texts = [other, inner, `a${other}`, ...(compiled.literals ?? [])];
+        for (const text of texts) expect(compiled.matches(text)).toBe(program.matches(text));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("is one however many texts it has, anchored or grouped", () => {
+    const names = Array.from({ length: 5000 }, (_, i) => `service-${i}\\.name`);
+    for (const pattern of [names.join("|"), `^(${names.join("|")})$`, `(?:${names.join("|")})`]) {
+      const { literals, matches } = compileRegex(pattern);
+      expect(literals?.size).toBe(5000);
+      expect([matches("service-17.name"), matches("service-17xname")]).toEqual([true, false]);
+    }
+    expect(compileRegex("a|b*").literals).toBeUndefined();
+    expect(compileRegex("(?i)a|b").literals).toBeUndefined();
+  });
+});
+
+describe("what a pattern costs", () => {
+  test("counts classes by what they take to compile", () => {
+    expect(regexCost("abc")).toBe(3);
+    expect(regexCost("\\pL")).toBeGreaterThan(60);
+    expect(regexCost("(?i)[a-z]")).toBeLessThan(20);
+    expect(regexCost("(?i)[a-\\x{ffff}]")).toBeGreaterThan(1000);
+    // 28 KB of text, half a second.
+    expect(() => compileRegex(`(?i)${"\\pL".repeat(9000)}`)).toThrow(/it costs \d+ steps/);
+    const query = `{ name =~ "(?i)${"\\\\pL".repeat(9000)}" }`;
+    expect(() => parseQuery(query)).toThrow(/the regular expressions have the size \d+/);
+  });
+
+  test("is not paid again for what is remembered, which is bounded", () => {
+    const cache = new RegexCache();
+    expect(cache.get("a.*b")).toBe(cache.get("a.*b"));
+    for (let i = 0; i < 100; i++) cache.get(`${"a{1000}".repeat(20)}${i}`);
+    expect(cache.size).toBeLessThan(20);
+  });
+
+  test("decides whether a query is parsed here", () => {
+    const cheap = '{ name =~ "a.*b" }';
+    const dear = `{ name =~ "${"\\\\pL".repeat(100)}" }`;
+    expect(parseQuery(cheap, { regexSizeHere: 256 })).toEqual(parseQuery(cheap));
+    expect(() => parseQuery(dear, { regexSizeHere: 256 })).toThrow(RegexElsewhere);
+    expect(() => parseLeniently(dear, { regexSizeHere: 256 })).toThrow(RegexElsewhere);
+    expect(parseQuery(dear).hints).toEqual([]);
   });
 });

@@ -1,18 +1,32 @@
 /** Regular expressions of TraceQL: RE2 in linear time, matched against the whole text. */
+import { LRUCache } from "lru-cache";
 import { RE2JS, RE2JSException } from "re2js";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { regexSizeMax } from "./limits.ts";
-import { regexSize } from "./regex-size.ts";
+import { literalsOf } from "./regex-literals.ts";
+import { regexCost, regexSize } from "./regex-size.ts";
 
 export interface Regex {
   /** Whether the whole of `text` matches; `.` matches newlines too. */
-  matches(text: string): boolean;
+  readonly matches: (text: string) => boolean;
+  /** The texts that match, where the pattern is nothing but a choice of texts. */
+  readonly literals: ReadonlySet<string> | undefined;
 }
 
-/** Compiles an RE2 pattern; InvalidInput if it is not one, or larger than `regexSizeMax`. */
+/** Compiles an RE2 pattern; InvalidInput if it is not one, or costs more than `regexSizeMax`. */
 export function compileRegex(pattern: string): Regex {
+  const texts = literalsOf(pattern);
+  if (texts !== undefined) {
+    const literals = new Set(texts);
+    return { literals, matches: (text) => literals.has(text) };
+  }
   const compiled = compile(pattern);
-  return { matches: (text) => compiled.matches(text) };
+  return { literals: undefined, matches: (text) => compiled.matches(text) };
+}
+
+/** What a pattern costs to compile and to keep, in steps of a program; 0 for a choice of texts. */
+export function costOfRegex(pattern: string): number {
+  return literalsOf(pattern) === undefined ? regexCost(pattern) : 0;
 }
 
 function compile(pattern: string): RE2JS {
@@ -24,6 +38,15 @@ function compile(pattern: string): RE2JS {
       { reason: "traceql" },
     );
   }
+  const cost = regexCost(pattern);
+  if (cost > regexSizeMax) {
+    throw new SpoorError(
+      "InvalidInput",
+      `compile a regular expression: it costs ${cost} steps with its classes, ` +
+        `at most ${regexSizeMax}`,
+      { reason: "traceql" },
+    );
+  }
   try {
     return RE2JS.compile(pattern, RE2JS.DOTALL);
   } catch (error) {
@@ -32,5 +55,30 @@ function compile(pattern: string): RE2JS {
       cause: error,
       reason: "traceql",
     });
+  }
+}
+
+/** Regular expressions of one thread, remembered; the least used go first. */
+export class RegexCache {
+  /** By what they cost, and by the bytes of texts. */
+  readonly #known = new LRUCache<string, Regex>({
+    maxSize: 8 * regexSizeMax,
+    sizeCalculation: (regex, pattern) =>
+      1 + (regex.literals === undefined ? regexCost(pattern) : pattern.length),
+  });
+
+  /** How many are remembered. */
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** Throws as `compileRegex`. */
+  get(pattern: string): Regex {
+    let regex = this.#known.get(pattern);
+    if (regex === undefined) {
+      regex = compileRegex(pattern);
+      this.#known.set(pattern, regex);
+    }
+    return regex;
   }
 }

@@ -139,6 +139,55 @@ const deep: Record<string, { fits: number; text: (count: number) => string }> = 
   },
 };
 
+describe("chains of comparisons of one name", () => {
+  const chain = (count: number, name: string, op: string, by: string): string =>
+    Array.from({ length: count }, (_, i) => `${name} ${op} ${i}`).join(` ${by} `);
+
+  test("are sets, as long as the text may be", () => {
+    for (const [op, by] of [
+      ["=", "||"],
+      ["!=", "&&"],
+    ]) {
+      const { body } = parseQuery(`{ ${chain(6000, "span.a", op, by)} }`);
+      expect(body).toMatchObject({ stages: [{ expr: { kind: "comparison", op } }] });
+      const canonical = formatQuery(parseQuery(`{ (${chain(3, "span.a", op, by)}) && .b }`));
+      expect(formatQuery(parseQuery(canonical))).toBe(canonical);
+      expect(parseLeniently(`{ ${chain(6000, "span.a", op, by)} ${by} span.a = `)).toMatchObject({
+        filter: op === "=" ? undefined : { kind: "comparison", op },
+      });
+    }
+  });
+
+  test("are none where that means something else", () => {
+    const kindOf = (text: string): unknown => {
+      const { body } = parseQuery(`{ ${text} }`);
+      const [stage] = body.kind === "pipeline" ? body.stages : [];
+      return stage.kind === "filter" ? stage.expr.kind : stage.kind;
+    };
+    expect(kindOf("event.a = 1 || event.a = 2")).toBe("comparison");
+    for (const text of [
+      "event.a != 1 && event.a != 2",
+      ".a != 1 && .a != 2",
+      ".a = 1 || .b = 2",
+      ".a = 1 || span.a = 2",
+      'span.a != 1 && span.a != "x"',
+      "span.a = 1 && span.a = 2",
+      "span.a != 1 || span.a != 2",
+      ".a = 1 || .a > 2",
+    ]) {
+      expect([text, kindOf(text)]).toEqual([text, "logical"]);
+    }
+  });
+
+  test("count as one level of a chain with others", () => {
+    const text = `{ .b && (${chain(5000, ".a", "=", "||")})${" || .c".repeat(900)} }`;
+    expect(formatQuery(parseQuery(text)).length).toBeGreaterThan(5000);
+    expect(() => parseQuery(`{ ${chain(5000, ".a", "=", "||")}${" || .c".repeat(1100)} }`)).toThrow(
+      /more than 1000 levels/,
+    );
+  });
+});
+
 describe("bounds", () => {
   test.each(Object.entries(deep))("%s nest", (_, { fits, text }) => {
     const canonical = formatQuery(parseQuery(text(fits)));

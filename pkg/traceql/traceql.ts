@@ -4,6 +4,7 @@
  */
 import type { Query } from "./ast.ts";
 import { buildQuery } from "./build-query.ts";
+import { contextOf, type ParseOptions } from "./parse-options.ts";
 import { parseTree } from "./syntax.ts";
 
 export type * from "./ast.ts";
@@ -11,13 +12,17 @@ export { formatQuery } from "./format-query.ts";
 export { intrinsicOf } from "./intrinsics.ts";
 export { parseLeniently } from "./lenient.ts";
 export { notSupportedYet } from "./not-supported.ts";
+export type { ParseOptions } from "./parse-options.ts";
+export { RegexElsewhere } from "./check-field.ts";
 export { compileRegex } from "./regex.ts";
 
 /**
  * Parses, checks and folds a query. Errors are InvalidInput with reason `traceql` and the text
  * `parse error at line L, col C: <what is wrong>`; lines and columns (characters) count from 1.
+ * RegexElsewhere as the options say.
  */
-export function parseQuery(text: string): Query {
+export function parseQuery(text: string, options: ParseOptions = {}): Query {
   const wellFormed = text.toWellFormed();
-  return buildQuery({ text: wellFormed, isLenient: false, regexSize: 0 }, parseTree(wellFormed));
+  const context = contextOf(wellFormed, { ...options, isLenient: false });
+  return buildQuery(context, parseTree(wellFormed));
 }

@@ -66,7 +66,7 @@ async function countSpans({ store, key }: PlacedBlock, traceId: Uint8Array): Pro
   const { sizeBytes } = await store.head(key);
   const reader = await openBlock({ store, key, sizeBytes });
   try {
-    const found = await findInRowGroups(reader, undefined, traceId);
+    const found = await findInRowGroups(reader, { rowGroup: undefined, traceId });
     if (found === undefined) return 0;
     const scopes = decodeTraceData(found).resourceSpans.flatMap(({ scopeSpans }) => scopeSpans);
     return scopes.reduce((sum, { spans }) => sum + spans.length, 0);

@@ -1,0 +1,89 @@
+/**
+ * What a shard has listed beyond what the search looks at yet. A shard is asked for more traces
+ * than are wanted, as reading its columns is what costs: if some of them turn out to start earlier,
+ * in other shards, the next ones are here already.
+ */
+import type { TraceList } from "#pkg/api/query.ts";
+import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
+import { comparePlaces, type Place } from "./place.ts";
+
+type Pairs = Pick<TraceList, "ids" | "startNanos">;
+
+/** The next traces of a list. */
+export interface NextTraces {
+  matches: Pairs;
+  maybes: Pairs;
+  /** Where the list goes on; undefined: the shard has no other traces. */
+  frontier: Place | undefined;
+}
+
+const startBytes = 8;
+
+export class ListedAhead {
+  readonly #list: TraceList;
+  #maybes: Pairs;
+  #at = 0;
+
+  constructor(list: TraceList) {
+    this.#list = list;
+    this.#maybes = list.maybes ?? { ids: new Uint8Array(0), startNanos: new BigInt64Array(0) };
+  }
+
+  /** Memory of what was not taken yet. */
+  get sizeBytes(): number {
+    const left = this.#list.startNanos.length - this.#at + this.#maybes.startNanos.length;
+    return left * (traceIdBytes + startBytes);
+  }
+
+  /** Whether all was taken. */
+  get isDone(): boolean {
+    return this.#at >= this.#list.startNanos.length;
+  }
+
+  /** Takes at most so many traces that match, and the maybes before the last of them. */
+  next(count: number): NextTraces {
+    const { startNanos, truncated } = this.#list;
+    const end = Math.min(this.#at + count, startNanos.length);
+    const matches = some(this.#list, this.#at, end);
+    this.#at = end;
+    const last = end === 0 ? undefined : placeIn(this.#list, end - 1);
+    if (!this.isDone) {
+      const [maybes, rest] = split(this.#maybes, last!);
+      this.#maybes = rest;
+      return { matches, maybes, frontier: last };
+    }
+    const maybes = this.#maybes;
+    this.#maybes = some(maybes, 0, 0);
+    return { matches, maybes, frontier: truncated ? last : undefined };
+  }
+}
+
+function some({ ids, startNanos }: Pairs, from: number, to: number): Pairs {
+  return {
+    ids: ids.subarray(from * traceIdBytes, to * traceIdBytes),
+    startNanos: startNanos.subarray(from, to),
+  };
+}
+
+function placeIn({ ids, startNanos }: Pairs, at: number): Place {
+  const id = Buffer.from(ids.subarray(at * traceIdBytes, (at + 1) * traceIdBytes)).toString("hex");
+  return { id, startNano: startNanos[at] };
+}
+
+/** Those before a place, and the others. */
+function split(pairs: Pairs, last: Place): [Pairs, Pairs] {
+  const before: number[] = [];
+  const after: number[] = [];
+  for (let at = 0; at < pairs.startNanos.length; at++) {
+    (comparePlaces(placeIn(pairs, at), last) < 0 ? before : after).push(at);
+  }
+  return [chosen(pairs, before), chosen(pairs, after)];
+}
+
+function chosen({ ids, startNanos }: Pairs, places: readonly number[]): Pairs {
+  const out = new Uint8Array(places.length * traceIdBytes);
+  places.forEach((at, i) =>
+    out.set(ids.subarray(at * traceIdBytes, (at + 1) * traceIdBytes), i * traceIdBytes),
+  );
+  return { ids: out, startNanos: BigInt64Array.from(places, (at) => startNanos[at]) };
+}

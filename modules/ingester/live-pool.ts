@@ -1,0 +1,223 @@
+/**
+ * Searches of heads, on threads of their own. Heads are in shared memory, so that a partition's
+ * thread has nothing to do with a search but to lend the head: it goes on reading the log and
+ * looking up traces whatever a condition costs.
+ *
+ * Tenants take turns by the time that their questions took, each on a few threads at a time. A
+ * question that nobody waits for, or that takes too long, stops by itself between two values, or
+ * its thread is ended.
+ */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import { Rpc } from "#pkg/rpc/rpc.ts";
+import { type StartThread, startWorker, type Thread as WorkerThread } from "#pkg/rpc/thread.ts";
+import { FairQueue } from "#pkg/threads/fair-queue.ts";
+import { StopMark } from "#pkg/threads/stop-mark.ts";
+import type { LiveCall, LiveQuestion, LiveQuestions, LiveTask } from "./live-questions.ts";
+
+export interface LivePoolOptions {
+  /** Threads that one tenant may use at a time; so many stay when they have no work. */
+  tenantThreads: number;
+  /** Threads of all tenants. */
+  threadsMax: number;
+  /** Questions that may wait. */
+  queuedMax: number;
+  /** How long one question may take, milliseconds. */
+  timeoutMs: number;
+  /** How long a thread may go on that is to stop; 50 ms unless given. */
+  graceMs?: number;
+  /** A further thread without work for this long ends. */
+  idleMs: number;
+  /** A clock that never goes back, milliseconds. */
+  nowMs: () => number;
+  /** A worker thread unless given. */
+  startThread?: StartThread;
+  /** Told when a thread was ended in the middle of a question, and why. */
+  onEnded?: (reason: "timeout" | "canceled") => void;
+}
+
+interface Thread {
+  worker: WorkerThread;
+  rpc: Rpc;
+  idleTimer: NodeJS.Timeout | undefined;
+}
+
+const stopGraceMs = 50;
+
+export class LivePool {
+  readonly #options: LivePoolOptions;
+  /** What waits: each starts its question. */
+  readonly #queue: FairQueue<() => void>;
+  readonly #idle: Thread[] = [];
+  readonly #threads = new Set<Thread>();
+  #isStopped = false;
+
+  constructor(options: LivePoolOptions) {
+    this.#options = options;
+    this.#queue = new FairQueue(options.nowMs);
+  }
+
+  get waiting(): number {
+    return this.#queue.waiting;
+  }
+
+  get running(): number {
+    return this.#queue.running;
+  }
+
+  /** Starts the threads that stay, so that the first question need not wait for them. */
+  warmUp(): void {
+    while (!this.#isStopped && this.#threads.size < this.#options.tenantThreads) {
+      this.#park(this.#startThread());
+    }
+  }
+
+  /**
+   * Asks a head when it is the tenant's turn. Errors: those of the question; Canceled; Timeout;
+   * LimitExceeded if too many wait; Unavailable if the thread died or the pool was stopped.
+   */
+  async ask<K extends LiveQuestion>(
+    tenant: string,
+    task: LiveTask<K>,
+    signal: AbortSignal,
+  ): Promise<LiveQuestions[K]["answer"]> {
+    await this.#turn(tenant, signal);
+    try {
+      if (this.#isStopped) throw stopped();
+      if (signal.aborted) throw canceled();
+      return (await this.#run(this.#takeThread(), task, signal)) as LiveQuestions[K]["answer"];
+    } finally {
+      this.#queue.end(tenant);
+      this.#next();
+    }
+  }
+
+  /** Ends all threads now; their questions, and later ones, fail. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#next();
+    await Promise.all([...this.#threads].map((thread) => this.#end(thread)));
+  }
+
+  async #turn(tenant: string, signal: AbortSignal): Promise<void> {
+    const { queuedMax } = this.#options;
+    if (this.#isStopped) throw stopped();
+    if (signal.aborted) throw canceled();
+    if (this.#queue.waiting >= queuedMax) {
+      const message = `${queuedMax} questions to heads are waiting already`;
+      throw new SpoorError("LimitExceeded", message, { reason: "queue_full", retryAfterMs: 1000 });
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = (): void => {
+      if (this.#queue.delete(tenant, resolve)) reject(canceled());
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#queue.add(tenant, resolve);
+    this.#next();
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  #next(): void {
+    const { tenantThreads, threadsMax } = this.#options;
+    for (;;) {
+      // After a stop all of them start, and fail.
+      const isFree = this.#isStopped || this.#queue.running < threadsMax;
+      const turn = this.#queue.next((_, own) => isFree && (this.#isStopped || own < tenantThreads));
+      if (turn === undefined) return;
+      turn.item();
+    }
+  }
+
+  async #run(thread: Thread, task: LiveTask, signal: AbortSignal): Promise<unknown> {
+    const { timeoutMs, graceMs = stopGraceMs, onEnded } = this.#options;
+    const mark = new StopMark();
+    let ended: SpoorError | undefined;
+    let grace: NodeJS.Timeout | undefined;
+    const stop = (error: SpoorError, reason: "timeout" | "canceled"): void => {
+      ended ??= error;
+      mark.set();
+      grace ??= setTimeout(() => {
+        onEnded?.(reason);
+        thread.rpc.close(ended!);
+      }, graceMs);
+    };
+    const onAbort = (): void => stop(canceled(), "canceled");
+    const timeout = setTimeout(() => stop(tooLong(timeoutMs), "timeout"), timeoutMs);
+    signal.addEventListener("abort", onAbort, { once: true });
+    let isBroken = true;
+    try {
+      const call: LiveCall = { ...task, stop: mark.buffer };
+      const answer = await thread.rpc.call("ask", call);
+      isBroken = false;
+      return answer;
+    } catch (error) {
+      // An error of the question itself says nothing about the thread.
+      isBroken = thread.rpc.isClosed;
+      throw ended ?? error;
+    } finally {
+      clearTimeout(timeout);
+      clearTimeout(grace);
+      signal.removeEventListener("abort", onAbort);
+      if (isBroken || !this.#threads.has(thread)) void this.#end(thread);
+      else this.#park(thread);
+    }
+  }
+
+  #takeThread(): Thread {
+    const parked = this.#idle.pop();
+    if (parked === undefined) return this.#startThread();
+    clearTimeout(parked.idleTimer);
+    return parked;
+  }
+
+  #startThread(): Thread {
+    const { startThread = startWorker } = this.#options;
+    const worker = startThread(new URL("live-worker.ts", import.meta.url));
+    const thread: Thread = { worker, rpc: new Rpc(worker, {}), idleTimer: undefined };
+    this.#threads.add(thread);
+    const died = (why: string, cause?: Error): void => {
+      this.#forget(thread);
+      const message = `a thread that searches heads died: ${why}`;
+      thread.rpc.close(new SpoorError("Unavailable", message, { reason: "worker_died", cause }));
+    };
+    worker.once("error", (error: Error) => died(error.message, error));
+    worker.once("exit", (code) => died(`it ended with code ${code}`));
+    return thread;
+  }
+
+  #park(thread: Thread): void {
+    this.#idle.push(thread);
+    if (this.#threads.size <= this.#options.tenantThreads) return;
+    thread.idleTimer = setTimeout(() => void this.#end(thread), this.#options.idleMs);
+    thread.idleTimer.unref();
+  }
+
+  #forget(thread: Thread): void {
+    clearTimeout(thread.idleTimer);
+    this.#threads.delete(thread);
+    const index = this.#idle.indexOf(thread);
+    if (index >= 0) this.#idle.splice(index, 1);
+  }
+
+  async #end(thread: Thread): Promise<void> {
+    this.#forget(thread);
+    thread.rpc.close(stopped());
+    await thread.worker.terminate();
+  }
+}
+
+function stopped(): SpoorError {
+  return new SpoorError("Unavailable", "the ingester is stopping");
+}
+
+function canceled(): SpoorError {
+  return new SpoorError("Canceled", "a question to a head was canceled");
+}
+
+function tooLong(timeoutMs: number): SpoorError {
+  const message = `a question to a head was not answered within ${timeoutMs} ms`;
+  return new SpoorError("Timeout", message, { reason: "live_timeout" });
+}

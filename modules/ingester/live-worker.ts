@@ -1,0 +1,7 @@
+/** Entry of a thread that answers questions about heads. */
+import { parentPort } from "node:worker_threads";
+import { runInBackground } from "#pkg/threads/background.ts";
+import { serveLive } from "./live-questions.ts";
+
+runInBackground();
+serveLive(parentPort!);

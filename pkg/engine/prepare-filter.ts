@@ -1,0 +1,46 @@
+/** Conditions made ready for many batches: patterns compiled once, and work that can be stopped. */
+import { SpoorError } from "#pkg/errors/errors.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { Regex, RegexCache } from "#pkg/traceql/regex.ts";
+
+export interface FilterTools {
+  regexes: RegexCache;
+  /** Whether nobody waits for the answer any more; looked at before each match of a pattern. */
+  isStopped: () => boolean;
+}
+
+/** The same condition with its patterns compiled. Throws InvalidInput for what is no pattern. */
+export function prepareFilter(expr: FieldExpr, tools: FilterTools): FieldExpr {
+  switch (expr.kind) {
+    case "not":
+    case "negate":
+      return { ...expr, operand: prepareFilter(expr.operand, tools) };
+    case "comparison": {
+      const { op, right } = expr;
+      const left = prepareFilter(expr.left, tools);
+      const isPattern = (op === "=~" || op === "!~") && right.kind === "static";
+      if (!isPattern || right.static.type !== "string") {
+        return { ...expr, left, right: prepareFilter(right, tools) };
+      }
+      const regex = stoppable(tools.regexes.get(right.static.value), tools);
+      return { ...expr, left, right: { ...right, regex } };
+    }
+    case "logical":
+    case "arithmetic": {
+      const left = prepareFilter(expr.left, tools);
+      return { ...expr, left, right: prepareFilter(expr.right, tools) };
+    }
+    default:
+      return expr;
+  }
+}
+
+function stoppable({ literals, matches }: Regex, { isStopped }: FilterTools): Regex {
+  return {
+    literals,
+    matches: (text) => {
+      if (isStopped()) throw new SpoorError("Canceled", "match a pattern: nobody waits for it");
+      return matches(text);
+    },
+  };
+}
