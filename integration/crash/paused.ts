@@ -27,12 +27,16 @@ export interface PausedRound {
   lateAnswers: Record<number, number>;
   /** Whether the second process found records that the first one wrote too late. */
   hasFenced: boolean;
+  /** Whether a commit that the first one had begun came through, so that the second one ended. */
+  hasLateCommit: boolean;
 }
 
 export interface PausedResult extends StoredCheck {
   rounds: number;
   /** Rounds in which something that the first process wrote too late was reported. */
   fencedRounds: number;
+  /** Rounds in which the second process had to be started again (see `hasLateCommit`). */
+  lateCommits: number;
   lateAnswers: Record<number, number>;
   problems: string[];
 }
@@ -48,9 +52,11 @@ export async function runPausedRounds(options: PausedOptions): Promise<PausedRes
   const problems: string[] = [];
   const lateAnswers: Record<number, number> = {};
   let fencedRounds = 0;
+  let lateCommits = 0;
   for (let round = 1; round <= options.rounds; round++) {
     const done = await runRound({ dataDir, random, client, problems });
     if (done.hasFenced) fencedRounds++;
+    if (done.hasLateCommit) lateCommits++;
     for (const [status, count] of Object.entries(done.lateAnswers)) {
       lateAnswers[Number(status)] = (lateAnswers[Number(status)] ?? 0) + count;
     }
@@ -62,7 +68,8 @@ export async function runPausedRounds(options: PausedOptions): Promise<PausedRes
   problems.push(...(await checkTraces(last, pick(random, client.acknowledged, 200))));
   await stopWell(last, problems);
   const stored = await checkStored(await openFsStore(join(dataDir, "bucket")), client.acknowledged);
-  return { rounds: options.rounds, fencedRounds, lateAnswers, problems, ...stored };
+  const { rounds } = options;
+  return { rounds, fencedRounds, lateCommits, lateAnswers, problems, ...stored };
 }
 
 interface RoundParts {
@@ -77,7 +84,7 @@ async function runRound({
   random,
   client,
   problems,
-}: RoundParts): Promise<Pick<PausedRound, "lateAnswers" | "hasFenced">> {
+}: RoundParts): Promise<Omit<PausedRound, "round" | "acknowledgedSpans">> {
   const first = await startSpoorProcess({ dataDir, config: crashConfig });
   await first.ready();
   problems.push(...(await checkTraces(first, pick(random, client.acknowledged, 40))));
@@ -96,8 +103,15 @@ async function runRound({
   if (!first.log().includes("lost the lock")) problems.push("the first process lost no lock");
   // What it wrote too late is looked for every few seconds.
   await sleep(random() * wakeMs);
-  await stopWell(second, problems);
-  return { lateAnswers: client.answers, hasFenced: second.log().includes("fenced_records") };
+  const secondCode = await second.stop();
+  // A put that was under way when the first process was paused cannot be called back. Its records
+  // are in the second one's log too, which notices the commit and ends, to read the table again.
+  const hasLateCommit = secondCode === 1 && second.log().includes("transaction_changed");
+  if (secondCode !== 0 && !hasLateCommit) {
+    problems.push(`graceful stop ended with exit code ${secondCode}: ${second.log()}`);
+  }
+  const hasFenced = second.log().includes("fenced_records");
+  return { lateAnswers: client.answers, hasFenced, hasLateCommit };
 }
 
 async function stopWell(server: SpoorProcess, problems: string[]): Promise<void> {
