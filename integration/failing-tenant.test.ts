@@ -47,8 +47,14 @@ it(
       const url = `${second.address}/api/v2/traces/${traces.a[0].traceId}`;
       const answer = await fetch(url, { headers: asTenant("a") });
       expect(await answer.text()).toContain("it is not JSON");
-      const page = await (await fetch(`${second.address}/status`)).text();
-      expect(page).toContain("Tenants that are not served");
+      // A tenant sees its own trouble, and nobody else's.
+      const pageOf = async (tenant: string): Promise<string> => {
+        return await (
+          await fetch(`${second.address}/status`, { headers: asTenant(tenant) })
+        ).text();
+      };
+      expect(await pageOf("a")).toContain("Tenants that are not served");
+      expect(await pageOf("b")).not.toContain("not served");
 
       await writeFile(commit, whole);
       await eventually(async () => {

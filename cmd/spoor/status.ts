@@ -157,15 +157,16 @@ function examplesTable(entries: RefusalEntry[]): StatusTable {
 }
 
 /** Tenants whose table cannot be read; no table while there is none. */
-function failingTables({ failing }: Ingester): StatusTable[] {
-  if (failing.size === 0) return [];
+function failingTables(ingester: Ingester, { tenant }: Viewer): StatusTable[] {
+  const failing = [...ingester.failing].filter(([one]) => tenant === undefined || one === tenant);
+  if (failing.length === 0) return [];
   return [
     {
       key: "failing_tenants",
       title: "Tenants that are not served",
       hint: "Their tables cannot be read. They are tried again by themselves.",
       columns: [{ key: "tenant" }, { key: "why" }],
-      rows: [...failing],
+      rows: failing,
     },
   ];
 }
@@ -212,8 +213,8 @@ export async function statusPage(sources: StatusSources, viewer: Viewer): Promis
   const folders = isAll ? await foldersOf(sources) : { names: [] };
   const tenants = tenantsTable(sources, states, viewer.tenant ?? folders);
   const aside = quarantineTables(sources.ingester, viewer);
-  if (!isAll) return { ...headOf(sources), problems: [], tables: [tenants, ...aside] };
-  const failing = failingTables(sources.ingester);
+  const failing = failingTables(sources.ingester, viewer);
+  if (!isAll) return { ...headOf(sources), problems: [], tables: [...failing, tenants, ...aside] };
   const whole = [partitionsTable(states), spanLogTable(sources)];
   const tables = [...lossTables(sources), ...failing, ...aside, tenants, ...whole];
   const problems = problemsOf(sources, tenants, folders.problem);
