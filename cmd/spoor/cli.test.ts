@@ -134,6 +134,31 @@ describe("spoor config", () => {
     ]);
   });
 
+  test("check finds wrong addresses, tokens and overrides", async () => {
+    const wrong = {
+      host: "receivers: { host: 'a b' }",
+      origin: "receivers: { cors_allowed_origins: ['app.example.com/'] }",
+      tracing: "server: { tracing_endpoint: 'collector:4317' }",
+      token: 'server: { admin_token: "a\\nb" }',
+      folder: "limits: { overrides_file: / }",
+      missing: "limits: { overrides_file: /no/such/file }",
+      prefix: "server: { http_path_prefix: spoor/ }",
+    };
+    const says: Record<keyof typeof wrong, RegExp> = {
+      host: /receivers.host: must be an IP address or a host name/,
+      origin: /cors_allowed_origins.0: must be \* or like https/,
+      tracing: /tracing_endpoint: must be like http/,
+      token: /admin_token: must be printable ASCII/,
+      folder: /read the limits of tenants: .*not a regular file|EISDIR/,
+      missing: /read the limits of tenants: ENOENT/,
+      prefix: /http_path_prefix: must be like \/spoor/,
+    };
+    for (const [name, text] of Object.entries(says)) {
+      const [exitCode, { stderr }] = await run(["config", "check", "--config", name], wrong);
+      expect([exitCode !== 0, stderr], name).toEqual([true, expect.stringMatching(text)]);
+    }
+  });
+
   test("old names of keys are read with a warning, both names are an error", async () => {
     const files = {
       old: "log: { bytes_max: 1GB, level: warn }\nserver: { log_level: error }\n",

@@ -30,13 +30,21 @@ export function errorAnswer(error: SpoorError): Answer {
   // As Tempo: the request is in order, and cannot be answered.
   const isUnprocessable = error.reason === "trace_too_large";
   const httpStatus = isUnprocessable ? 422 : errorTable[error.code].httpStatus;
-  const body = error.code === "Internal" ? "internal error" : redactUserinfo(error.message);
+  const body = error.code === "Internal" ? "internal error" : shownText(error.message);
   const answer = textAnswer(body, httpStatus);
   if (error.retryAfterMs !== undefined) {
     const seconds = Math.max(1, Math.ceil(error.retryAfterMs / 1000));
     answer.headers = { "Retry-After": String(seconds) };
   }
   return answer;
+}
+
+const messageCharsMax = 4096;
+
+/** A message may repeat what the client sent: it is cut, and shows no secrets of URLs. */
+function shownText(message: string): string {
+  const cut = message.length > messageCharsMax ? `${message.slice(0, messageCharsMax)}…` : message;
+  return redactUserinfo(cut);
 }
 
 /** Compresses on libuv's threads if the client takes gzip. */

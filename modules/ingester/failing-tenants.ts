@@ -18,6 +18,7 @@ export interface FailingTenantsOptions {
 
 /** Pause between tries to read the tables. */
 const retryMs = 5000;
+const newerFormat = "newer_format";
 
 export class FailingTenants {
   readonly #options: FailingTenantsOptions;
@@ -45,7 +46,8 @@ export class FailingTenants {
       await table.refresh();
       return table;
     } catch (error) {
-      if (!hasCode(error, "Corrupt")) throw error;
+      // A newer format means that this program is too old: a mistake of the operator, not damage.
+      if (!hasCode(error, "Corrupt") || error.reason === newerFormat) throw error;
       const { message, reason } = error;
       this.#failing.set(tenant, message);
       const text = "the table of a tenant cannot be read: it is not served until it can be";

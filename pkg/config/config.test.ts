@@ -245,12 +245,19 @@ nonsense: 1
     expect(problemsOf("a: 1\n---\nb: 2").join()).toContain("a second document begins here");
   });
 
-  test("at most 50 are shown, at most 1,000 kept", () => {
+  test("at most 20 are shown, at most 1,000 kept", () => {
     const text = Array.from({ length: 2000 }, (_, i) => `k${i}: 1`).join("\n");
     const { problems, message } = failureOf(text);
     expect(problems).toHaveLength(1000);
-    expect(message.split("\n")).toHaveLength(51);
-    expect(message).toContain("and 950 more problems");
+    expect(message.split("\n")).toHaveLength(21);
+    expect(message).toContain("and 980 more problems");
+  });
+
+  test("text of the file is shown short and without control characters", () => {
+    const { message } = failureOf(`"a\\x1b[31mb": 1\nserver: { port: "${"x".repeat(100_000)}" }`);
+    expect(message).toContain("a\\u{1b}[31mb: unknown key");
+    expect(message).not.toContain("\u001b");
+    expect(message.length).toBeLessThan(2000);
   });
 });
 

@@ -12,7 +12,9 @@ export interface ConfigProblem {
   message: string;
 }
 
-const problemsShownMax = 50;
+const problemsShownMax = 20;
+/** A key or a value may be as long as the file. */
+const textCharsMax = 300;
 
 /** InvalidInput with a list. Its message has one line per problem. */
 export class ConfigError extends SpoorError {
@@ -34,6 +36,15 @@ function problemsText(problems: readonly ConfigProblem[]): string {
 
 function problemText(problem: ConfigProblem): string {
   const place = problem.line > 0 ? `:${String(problem.line)}:${String(problem.column)}` : "";
-  const path = problem.path === "" ? "" : ` ${problem.path}:`;
-  return `${problem.source}${place}:${path} ${problem.message}`;
+  const path = problem.path === "" ? "" : ` ${shown(problem.path)}:`;
+  return `${problem.source}${place}:${path} ${shown(problem.message)}`;
+}
+
+/** Text of the file, safe for a terminal and short. */
+function shown(text: string): string {
+  const cut = text.length > textCharsMax ? `${text.slice(0, textCharsMax)}…` : text;
+  return cut.replaceAll(
+    /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
+    (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`,
+  );
 }

@@ -3,7 +3,8 @@ import { configReference } from "#pkg/config/reference.ts";
 import { spoorConfig } from "#cmd/spoor/config.ts";
 import { parseArgs, usageError, type CommandHelp } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
-import { configFlags, loadConfig } from "#cmd/spoor/serve-args.ts";
+import { parseOverrides, readOverridesText } from "#cmd/spoor/overrides-file.ts";
+import { configFlags, loadConfig, type LoadedConfig } from "#cmd/spoor/serve-args.ts";
 
 export const configHelp: CommandHelp = {
   usage: "spoor config print|check|reference [flags]",
@@ -37,9 +38,7 @@ export async function configCommand(args: string[], io: CommandIo): Promise<numb
       await io.out(loadConfig(parsed, io.env, io.readFile).configText);
       return 0;
     case "check":
-      for (const warning of loadConfig(parsed, io.env, io.readFile).warnings) {
-        io.err(`spoor: warning: ${warning}\n`);
-      }
+      await check(loadConfig(parsed, io.env, io.readFile), io);
       return 0;
     case "reference":
       await io.out(referencePage());
@@ -47,4 +46,12 @@ export async function configCommand(args: string[], io: CommandIo): Promise<numb
     default:
       throw usageError(`config ${action}: there are print, check and reference`);
   }
+}
+
+/** Throws what is wrong with the file of overrides; prints warnings. */
+async function check({ config, warnings }: LoadedConfig, io: CommandIo): Promise<void> {
+  for (const warning of warnings) io.err(`spoor: warning: ${warning}\n`);
+  const name = config.limits.overridesFile;
+  if (name === "") return;
+  parseOverrides({ text: await readOverridesText(name), name, env: io.env });
 }
