@@ -29,23 +29,34 @@ export async function sendHttp(
   address: string,
   bodies: readonly Uint8Array[],
   lanes: number,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<LoadResult> {
   const agent = new Agent({ keepAlive: true, maxSockets: lanes });
   try {
-    return await inLanes(bodies, lanes, (body) => postHttp(agent, address, body));
+    return await inLanes(bodies, lanes, (body) => postHttp({ agent, address, headers }, body));
   } finally {
     agent.destroy();
   }
 }
 
-function postHttp(agent: Agent, address: string, body: Uint8Array): Promise<void> {
+interface HttpPlace {
+  agent: Agent;
+  address: string;
+  headers: Readonly<Record<string, string>>;
+}
+
+function postHttp({ agent, address, headers }: HttpPlace, body: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = httpRequest(
       `${address}/v1/traces`,
       {
         agent,
         method: "POST",
-        headers: { "content-type": "application/x-protobuf", "content-length": body.length },
+        headers: {
+          "content-type": "application/x-protobuf",
+          "content-length": body.length,
+          ...headers,
+        },
       },
       (response) => {
         response.resume();
@@ -64,10 +75,11 @@ export async function sendGrpc(
   address: string,
   bodies: readonly Uint8Array[],
   lanes: number,
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<LoadResult> {
   const session = connect(address, { settings: { initialWindowSize: 1 << 20 } });
   try {
-    return await inLanes(bodies, lanes, (body) => postGrpc(session, body));
+    return await inLanes(bodies, lanes, (body) => postGrpc(session, body, headers));
   } finally {
     session.close();
   }
@@ -75,13 +87,18 @@ export async function sendGrpc(
 
 const exportPath = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-function postGrpc(session: ClientHttp2Session, body: Uint8Array): Promise<void> {
+function postGrpc(
+  session: ClientHttp2Session,
+  body: Uint8Array,
+  headers: Readonly<Record<string, string>>,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const stream = session.request({
       ":method": "POST",
       ":path": exportPath,
       "content-type": "application/grpc",
       te: "trailers",
+      ...headers,
     });
     const frame = Buffer.alloc(5 + body.length);
     frame.writeUInt32BE(body.length, 1);
