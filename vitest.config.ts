@@ -8,6 +8,26 @@ import { availableParallelism } from "node:os";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
+declare module "vitest" {
+  export interface ProvidedContext {
+    /** How much of their depth tests of the first ring go into: 1, or more in `npm run test:long`. */
+    depth: number;
+  }
+}
+
+/** Tests that sample in `npm test` what they do at length in `npm run test:long`. */
+const deepTests: readonly string[] = [
+  "modules/frontend/{search,search-oracle}.test.ts",
+  "modules/ingester/store-faults.test.ts",
+  "pkg/block/{block,chunk-decode,page}.test.ts",
+  "pkg/columns/head.test.ts",
+  "pkg/engine/filter.test.ts",
+  "pkg/otlp/{decode,split}.test.ts",
+  "pkg/spanlog/{damage,file-log.model}.test.ts",
+  "pkg/table/{checkpoint,table-chaos}.test.ts",
+  "integration/bad-input-files.test.ts",
+];
+
 /** Files that take longest: they come first, so that no worker is alone with one at the end. */
 const longest: readonly string[] = [
   "crash/crash.real.test.ts",
@@ -39,6 +59,8 @@ const config: ViteUserConfig = defineConfig({
     maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    provide: { depth: 1 },
+    setupFiles: ["integration/property-seed.ts"],
     // A machine may be busy: what comes in a moment may take some. A test has its own time limit.
     expect: { poll: { timeout: 30_000 } },
     projects: [
@@ -77,6 +99,15 @@ const config: ViteUserConfig = defineConfig({
           testTimeout: 7_200_000,
           hookTimeout: 1_200_000,
           fileParallelism: false,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "deep",
+          include: [...deepTests],
+          provide: { depth: 10 },
+          testTimeout: 3_600_000,
         },
       },
     ],

@@ -1,8 +1,8 @@
-import { expect, it } from "vitest";
+import { expect, it, inject } from "vitest";
 import { checkSearches } from "./search-oracle.ts";
 
 const seed = Number(process.env.SEED ?? 1);
-const dataSets = 200;
+const dataSets = 60 * inject("depth");
 const queriesPerSet = 100;
 
 it("a search finds what the oracle finds, however spans are cut", async () => {

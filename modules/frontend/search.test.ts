@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, inject } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
@@ -236,8 +236,8 @@ async function search(spans: TestSpans, query: Partial<SearchQuery> = {}): Promi
 
 describe("searchNewest", () => {
   it.each([
-    ["heads", fc.constant(false), 2000],
-    ["blocks and heads", fc.boolean(), 150],
+    ["heads", fc.constant(false), 500 * inject("depth")],
+    ["blocks and heads", fc.boolean(), 80 * inject("depth")],
   ])(
     "gives the oracle's answer however spans are cut: %s",
     { timeout: 300_000 },

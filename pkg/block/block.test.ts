@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, inject } from "vitest";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { Head } from "#pkg/columns/head.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
@@ -49,7 +49,7 @@ describe("block", () => {
         expect(new Set(found)).toEqual(new Set(expected));
         expect(found.length + block.duplicateSpans).toBe(expected.length);
       }),
-      { numRuns: 100 },
+      { numRuns: 25 * inject("depth") },
     );
   });
 });

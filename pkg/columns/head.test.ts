@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, inject } from "vitest";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { AnyValue, KeyValue, TraceData } from "#pkg/otlp/otlp.ts";
@@ -57,7 +57,7 @@ describe("head", () => {
         const some = new HeadBatch(data, rows.toReversed(), chosen);
         expect(canonicalSpans(readSpans(some, rows))).toEqual(expected);
       }),
-      { numRuns: 200 },
+      { numRuns: 50 * inject("depth") },
     );
   });
 
@@ -111,7 +111,7 @@ describe("head", () => {
         const now = canonicalSpans(readSpans(new HeadBatch(head.freeze(), rows), rows));
         expect(now).toEqual(expected);
       }),
-      { numRuns: 200 },
+      { numRuns: 50 * inject("depth") },
     );
   });
 });

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, inject } from "vitest";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { decodeAnyValue, decodeKeyValueList, decodeTraceData } from "./decode.ts";
@@ -42,7 +42,7 @@ describe("decodeTraceData", () => {
       fc.property(randomWire, ({ data, bytes }) => {
         expect(decodeTraceData(bytes)).toEqual(data);
       }),
-      { numRuns: 300 },
+      { numRuns: 120 * inject("depth") },
     );
   });
 
@@ -60,14 +60,14 @@ describe("decodeTraceData", () => {
       fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
         decodeOrRefuse(bytes);
       }),
-      { numRuns: 2000 },
+      { numRuns: 800 * inject("depth") },
     );
     fc.assert(
       fc.property(randomWire, fc.nat(), fc.nat(255), ({ bytes }, at, byte) => {
         if (bytes.length > 0) bytes[at % bytes.length] = byte;
         decodeOrRefuse(bytes);
       }),
-      { numRuns: 500 },
+      { numRuns: 200 * inject("depth") },
     );
   });
 
@@ -141,7 +141,7 @@ test("one value round-trips", () => {
     fc.property(randomAnyValue, (value) => {
       expect(decodeAnyValue(encodeValue(value))).toEqual(value);
     }),
-    { numRuns: 500 },
+    { numRuns: 200 * inject("depth") },
   );
 });
 

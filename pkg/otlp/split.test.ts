@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import * as fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, inject } from "vitest";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { decodeTraceData } from "./decode.ts";
 import { encodeTraceData } from "./encode.ts";
@@ -86,7 +86,7 @@ describe("splitRequest", () => {
           result.parts.reduce((sum, { record }) => sum + record.length, 0),
         );
       }),
-      { numRuns: 400 },
+      { numRuns: 150 * inject("depth") },
     );
   });
 
@@ -110,13 +110,13 @@ describe("splitRequest", () => {
         }
         expect(splitOrRefuse(bytes, 4) !== undefined).toBe(decodes(bytes));
       }),
-      { numRuns: 1000 },
+      { numRuns: 400 * inject("depth") },
     );
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
         expect(splitOrRefuse(bytes, 4) !== undefined).toBe(decodes(bytes));
       }),
-      { numRuns: 3000 },
+      { numRuns: 1000 * inject("depth") },
     );
   }, 300_000);
 

@@ -1,6 +1,6 @@
 /** Random operations, restarts and failing disks against a trivial model in memory. */
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, inject } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { FaultyFs, HandClock, openTestLog, readAll, TempDir, type Failure } from "./log-testing.ts";
 import type { SpanLog } from "./spanlog.ts";
@@ -232,9 +232,9 @@ describe("file log against a model", () => {
         await harness.run(steps);
         failed += harness.failed;
       }),
-      { numRuns: 150 },
+      { numRuns: 40 * inject("depth") },
     );
-    expect(failed).toBeGreaterThan(50);
+    expect(failed).toBeGreaterThan(15);
   });
 });
 
@@ -255,7 +255,8 @@ describe("fault matrix", () => {
   for (const failure of failures) {
     for (const count of failure === "short" ? [10] : [1, 2, 10]) {
       it(`survives ${count} calls failing ${failure}, whichever is the first`, async () => {
-        for (let n = 0, failed = 1; failed > 0; n++) {
+        // A sample of the calls; at depth each of them.
+        for (let n = 0, failed = 1; failed > 0; n += inject("depth") === 1 ? 3 : 1) {
           using dir = new TempDir();
           const harness = new Harness(dir.path);
           await harness.run([{ op: "fail", after: n, count, failure }, ...script]);

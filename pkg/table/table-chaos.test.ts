@@ -2,7 +2,7 @@
  * Several writers over stores that fail in every way that clouds do, at random, behind the retries
  * that remote stores have: each step is in the table once. A seed replays its faults.
  */
-import { expect, test } from "vitest";
+import { expect, test, inject } from "vitest";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
 import { chaos, cloudErrors, faultStore } from "#pkg/objstore/fault.ts";
 import { StoreLedger } from "#pkg/objstore/ledger.ts";
@@ -44,7 +44,7 @@ async function commitSurely(table: Table, change: Change): Promise<void> {
   throw new Error("it never went through");
 }
 
-const seeds = Array.from({ length: 12 }, (_, i) => Number(process.env.SPOOR_SEED ?? 1000 + i));
+const seeds = Array.from({ length: 6 * inject("depth") }, (_, i) => 1000 + i);
 
 test.each(seeds)(
   "seed %i: every step once, in order, and a fresh reader sees them",
