@@ -208,7 +208,7 @@ export class DataLock {
       const text = await readFile(this.#path, "utf8");
       if (!this.#isLost) this.#noteRead(before, text);
     } catch (error) {
-      // The lease ends by itself; whoever needs it by then reads the file again.
+      // The lease runs out by itself. The next check after that reads the file again.
       this.#options.log.warn({ path: this.#path, error: errorText(error) }, "lock cannot be read");
     }
   }
@@ -245,13 +245,18 @@ function parseOwner(text: string): Owner {
 
 async function explain(dataDir: string, ownerPath: string, cause: unknown): Promise<SpoorError> {
   if (hasErrno(cause, "ELOCKED") || hasErrno(cause, "EADDRINUSE")) {
-    const owner = await readOwner(ownerPath).catch(() => undefined);
+    const owner = await readOwner(ownerPath).catch(ignoreUnknownOwner);
     const who = owner === undefined || owner.pid === 0 ? "" : ` (${nameOf(owner)})`;
     const message = `cannot lock the data folder ${dataDir}: another process uses it${who}`;
     return new SpoorError("Unavailable", message, { cause, reason: "data_dir_locked" });
   }
   const message = `cannot use the data folder ${dataDir}: ${errorText(cause)}`;
   return new SpoorError("Unavailable", message, { cause, reason: "data_dir_unusable" });
+}
+
+/** The message goes without the owner where its file cannot be read. */
+function ignoreUnknownOwner(): undefined {
+  return undefined;
 }
 
 function nameOf({ pid, host }: Owner): string {

@@ -25,7 +25,7 @@ export class CrashClient {
   readonly #retry: SentRequest[] = [];
   readonly #alter: (spans: Span[]) => void;
   #sent = 0;
-  /** Answers so far, by status; may be set anew. */
+  /** Responses so far, by status. A caller may put an empty one in its place. */
   answers: Record<number, number> = {};
 
   /** `alter` may change the spans of a request before it is encoded. */

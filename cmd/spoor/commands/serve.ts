@@ -46,7 +46,7 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
   const end = await Promise.race([signal, broken.promise]);
   if (typeof end !== "string") {
     log.error({ error: end.message, reason: end.reason }, "spoor must stop");
-    // Whoever has the data folder now has the log too: nothing is left to do for its records.
+    // The new owner of the data folder has the log too: nothing is left to do for its records.
     await spoor.stop(end.reason === "data_dir_lost" ? 100 : 5000);
     return exitBroken;
   }

@@ -1,0 +1,56 @@
+/** Crash rounds as tests: the real ring takes a few of each case, the long one many. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { startCrashBucket } from "./crash-bucket.ts";
+import { runCrashRounds } from "./crash.ts";
+import { killPoints } from "./kill-points.ts";
+import { runPausedRounds } from "./paused.ts";
+
+export interface CrashRing {
+  seed: number;
+  /** Kills over MinIO, the named points in turn. */
+  bucketRounds: number;
+  pausedRounds: number;
+}
+
+const nothingWrong = { lostSpans: 0, doubledSpans: 0, strayObjects: 0, problems: [] };
+/** Spans that a round gets acknowledged on any machine. */
+const spansPerRound = 25;
+
+export function defineCrashTests({ seed, bucketRounds, pausedRounds }: CrashRing): void {
+  const told = `(SPOOR_SEED=${seed})`;
+  it(`loses and doubles nothing over ${bucketRounds} kills on MinIO ${told}`, async () => {
+    const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
+    const bucket = await startCrashBucket(dir);
+    try {
+      const result = await runCrashRounds({ rounds: bucketRounds, seed, dir, bucket });
+      expect(result).toMatchObject(nothingWrong);
+      expect(result.acknowledgedSpans).toBeGreaterThan(spansPerRound * bucketRounds);
+      const atEach = Math.floor(bucketRounds / killPoints.length / 2);
+      for (const point of killPoints) {
+        expect(result.kills[point], point).toBeGreaterThanOrEqual(atEach);
+      }
+      // The log does not grow without bound: what is in blocks leaves it.
+      expect(result.logBytesMax).toBeLessThan(32 * 1024 * 1024);
+      expect(result.logBytes).toBeLessThan(8 * 1024 * 1024);
+    } finally {
+      await bucket.stop();
+      await rm(dir, { recursive: true, force: true });
+    }
+  });
+
+  it(`nor when a paused process wakes up after another took over ${told}`, async () => {
+    const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
+    try {
+      const result = await runPausedRounds({ rounds: pausedRounds, seed, dir });
+      expect(result).toMatchObject(nothingWrong);
+      expect(result.acknowledgedSpans).toBeGreaterThan(spansPerRound * pausedRounds);
+      // Requests were in its hands when it woke up.
+      expect(result.lateAnswers[503]).toBeGreaterThan(0);
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  });
+}
