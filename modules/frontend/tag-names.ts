@@ -1,10 +1,12 @@
 /** Names of tags as clients write them. */
 import type { TagReference, TagScope } from "#pkg/api/tags.ts";
+import { intrinsicSources } from "#pkg/engine/intrinsics.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import {
   type AttributeScope,
   type IntrinsicName,
   intrinsicOf,
+  intrinsics,
   parseQuery,
   type Reference,
 } from "#pkg/traceql/traceql.ts";
@@ -18,34 +20,14 @@ export const tagScopes: readonly TagScope[] = [
   "instrumentation",
 ];
 
-/** What every span has, as Tempo lists it: names of nested sets and of children are left out. */
-export const intrinsicTags: readonly string[] = [
-  "duration",
-  "event:name",
-  "event:timeSinceStart",
-  "instrumentation:name",
-  "instrumentation:version",
-  "kind",
-  "link:spanID",
-  "link:traceID",
-  "name",
-  "rootName",
-  "rootServiceName",
-  "span:duration",
-  "span:id",
-  "span:kind",
-  "span:name",
-  "span:parentID",
-  "span:status",
-  "span:statusMessage",
-  "status",
-  "statusMessage",
-  "trace:duration",
-  "trace:id",
-  "trace:rootName",
-  "trace:rootService",
-  "traceDuration",
-];
+/** Numbers of trees: Tempo does not list them. */
+const unlisted: readonly string[] = ["span:childCount"];
+
+/** What every span has, in every spelling, as Tempo lists it. */
+export const intrinsicTags: readonly string[] = Object.entries(intrinsics)
+  .filter(([name, { isScoped }]) => isScoped && !unlisted.includes(name))
+  .flatMap(([name, { legacy }]) => (legacy === undefined ? [name] : [name, legacy]))
+  .sort();
 
 /** What to do about the values of a name: they are known, or spans are asked. */
 export type TagTarget =
@@ -139,21 +121,9 @@ function attributeTarget({ scope, name }: { scope: AttributeScope; name: string 
 }
 
 function intrinsicTarget(name: IntrinsicName): TagTarget {
-  switch (name) {
-    case "span:status":
-      return { kind: "known", type: "keyword", values: statusWords };
-    case "span:kind":
-      return { kind: "known", type: "keyword", values: kindWords };
-    case "span:name":
-    case "span:statusMessage":
-    case "event:name":
-    case "instrumentation:name":
-    case "instrumentation:version":
-    case "trace:rootName":
-    case "trace:rootService":
-      return { kind: "asked", references: [{ kind: "intrinsic", name }] };
-    default:
-      // Times, ids and numbers of trees: nearly every span has another one.
-      return { kind: "known", type: "string", values: [] };
-  }
+  const { kind, isListed } = intrinsicSources[name];
+  if (kind === "status") return { kind: "known", type: "keyword", values: statusWords };
+  if (kind === "kind") return { kind: "known", type: "keyword", values: kindWords };
+  if (isListed) return { kind: "asked", references: [{ kind: "intrinsic", name }] };
+  return { kind: "known", type: "string", values: [] };
 }

@@ -78,6 +78,14 @@ const suffixes: Record<ScalarType, string> = {
 /** Keys that may become a column: others live in the rest lists. */
 export const columnKeyPattern: RegExp = /^[A-Za-z0-9_./-]{1,128}$/;
 
+/**
+ * How columns of rest lists and keys of the tag index begin for a scope of the language: they say
+ * `scope` for the instrumentation scope, as OTLP does.
+ */
+export function columnPrefix(scope: string): string {
+  return scope === "instrumentation" ? "scope" : scope;
+}
+
 /** The column's name of an attribute, e.g. `span.http.status_code:int`. */
 export function attributeColumnName(scope: AttributeScope, key: string, type: ScalarType): string {
   return `${scope}.${key}${suffixes[type]}`;

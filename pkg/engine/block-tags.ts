@@ -7,10 +7,11 @@ import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
 import type { TagKey, TagKeys } from "#pkg/block/tag-parts.ts";
+import { columnPrefix } from "#pkg/columns/schema.ts";
 import { filterColumns } from "./filter.ts";
 import { mayHoldMatch } from "./row-group.ts";
 import { TagCounter } from "./tag-counter.ts";
-import { indexKeyOf, questionColumns, restPrefix, valueTypes } from "./tag-names.ts";
+import { indexKeyOf, questionColumns, valueTypes } from "./tag-names.ts";
 import { countTags } from "./tags.ts";
 
 /** What the indexes of a block tell, and what rows must be asked for. */
@@ -75,7 +76,7 @@ function answerNames(
       unknown.push(scope);
       continue;
     }
-    const prefix = `${restPrefix(scope)}.`;
+    const prefix = `${columnPrefix(scope)}.`;
     for (const { key, rows } of keys.entries) {
       if (key.startsWith(prefix)) counter.add(scope, key.slice(prefix.length), rows);
     }

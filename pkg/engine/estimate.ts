@@ -7,6 +7,8 @@ import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
 import { type IndexedType, valueOfText } from "./index-values.ts";
 import { comparisonWith, mirrored, type Predicate } from "./predicate.ts";
 import { setComparison } from "./literal-set.ts";
+import { columnPrefix } from "#pkg/columns/schema.ts";
+import { type IntrinsicKind, intrinsicSources } from "./intrinsics.ts";
 import { isId, scopesOf } from "./references.ts";
 
 /** Where the index tells nothing. */
@@ -14,15 +16,12 @@ const unknownShare = 0.5;
 /** Of values that are not listed, one is taken for one in so many. */
 const unlistedValues = 1000;
 
-const intrinsicKeys: Readonly<Record<string, { key: string; type: "string" | "status" | "kind" }>> =
-  {
-    "span:name": { key: "name", type: "string" },
-    "span:statusMessage": { key: "status_message", type: "string" },
-    "span:status": { key: "status", type: "status" },
-    "span:kind": { key: "kind", type: "kind" },
-    "instrumentation:name": { key: "scope_name", type: "string" },
-    "instrumentation:version": { key: "scope_version", type: "string" },
-  };
+/** What the index lists of an intrinsic, by how its values are read. */
+const indexedTypes: Partial<Record<IntrinsicKind, IndexedType>> = {
+  text: "string",
+  status: "status",
+  kind: "kind",
+};
 
 /** From 0 to 1. */
 export function estimateShare(index: TagIndex, expr: FieldExpr, rows: number): number {
@@ -83,14 +82,13 @@ function entriesOf(
   reference: Reference,
 ): { entry: TagEntry; type: IndexedType }[] | undefined {
   if (reference.kind === "intrinsic") {
-    const known = intrinsicKeys[reference.name];
-    if (known === undefined) return undefined;
-    const found = index.entries.filter(({ key }) => key === known.key);
-    return found.map((entry) => ({ entry, type: known.type }));
+    const { kind, indexKey } = intrinsicSources[reference.name];
+    const type = indexedTypes[kind];
+    if (type === undefined) return undefined;
+    const found = index.entries.filter(({ key }) => key === indexKey);
+    return found.map((entry) => ({ entry, type }));
   }
-  const keys = scopesOf(reference.scope).map(
-    (scope) => `${scope === "instrumentation" ? "scope" : scope}.${reference.name}`,
-  );
+  const keys = scopesOf(reference.scope).map((scope) => `${columnPrefix(scope)}.${reference.name}`);
   const found = index.entries.filter(({ key }) => keys.includes(key));
   return found.map((entry) => ({ entry, type: entry.type }));
 }

@@ -2,6 +2,8 @@
  * Whether a row group can have a span that satisfies a condition, from its tag index alone. False
  * is certain; true may be wrong: not everything is in the index (ids), and old indexes have less.
  */
+import { intrinsicSources } from "./intrinsics.ts";
+import { columnPrefix } from "#pkg/columns/schema.ts";
 import type { TagEntry, TagIndex, TagType } from "#pkg/block/tag-index.ts";
 import { TagValues } from "#pkg/block/tag-values.ts";
 import type {
@@ -51,25 +53,11 @@ export function pruneKeys(expr: FieldExpr): string[] {
   return [...new Set(referencesOf(expr).flatMap((reference) => indexKeys(reference)))];
 }
 
-/** Columns and counted things of the tag index, by the intrinsic that they answer. */
-const intrinsicKeys: Partial<Record<IntrinsicName, string>> = {
-  "span:name": "name",
-  "span:statusMessage": "status_message",
-  "span:status": "status",
-  "span:kind": "kind",
-  "span:duration": "duration_nano",
-  "instrumentation:name": "scope_name",
-  "instrumentation:version": "scope_version",
-  "event:name": "event_name",
-  "event:timeSinceStart": "event_name",
-  "link:traceID": "link_span_id",
-  "link:spanID": "link_span_id",
-};
-
 function indexKeys(reference: Reference): string[] {
-  if (reference.kind === "intrinsic") return [intrinsicKeys[reference.name] ?? []].flat();
+  if (reference.kind === "intrinsic")
+    return [intrinsicSources[reference.name].indexKey ?? []].flat();
   return scopesOf(reference.scope).flatMap((scope) => {
-    const key = `${scope === "instrumentation" ? "scope" : scope}.${reference.name}`;
+    const key = `${columnPrefix(scope)}.${reference.name}`;
     // Of an index without attributes of events, whether there are events at all.
     return scope === "event" ? [key, "event_name"] : key;
   });
@@ -139,33 +127,28 @@ class Pruner {
       if ((scope === "event" || scope === "link") && !this.#index.covers.includes(scope)) {
         return scope === "event" ? this.#hasEvents() : this.#hasLinks();
       }
-      const prefix = scope === "instrumentation" ? "scope" : scope;
+      const prefix = columnPrefix(scope);
       return this.#key(`${prefix}.${reference.name}`, question);
     });
   }
 
-  #intrinsic(name: string, question: Question): boolean {
-    switch (name) {
-      case "span:name":
-        return this.#text("name", question, "");
-      case "span:statusMessage":
-        return this.#text("status_message", question, "");
-      case "instrumentation:name":
-        return this.#text("scope_name", question, "");
-      case "instrumentation:version":
-        return this.#text("scope_version", question, "");
-      case "span:status":
+  #intrinsic(name: IntrinsicName, question: Question): boolean {
+    const { kind, column } = intrinsicSources[name];
+    switch (kind) {
+      case "text":
+        return this.#text(column, question, "");
+      case "status":
         return this.#words("status", question, "unset");
-      case "span:kind":
+      case "kind":
         return this.#words("kind", question, "unspecified");
-      case "span:duration":
+      case "duration":
         return this.#duration(question);
-      case "event:name":
-        return this.#key("event_name", question);
-      case "event:timeSinceStart":
+      case "event_text":
+        return this.#key(column, question);
+      case "event_time":
         return this.#hasEvents();
-      case "link:traceID":
-      case "link:spanID":
+      case "link_trace_id":
+      case "link_span_id":
         return this.#hasLinks();
       default:
         return true;

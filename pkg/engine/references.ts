@@ -12,7 +12,12 @@ import {
   valueText,
 } from "#pkg/columns/columns.ts";
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
-import { attributeColumnName, columnKeyPattern, type ScalarType } from "#pkg/columns/schema.ts";
+import {
+  attributeColumnName,
+  columnPrefix,
+  columnKeyPattern,
+  type ScalarType,
+} from "#pkg/columns/schema.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
 import type { AttributeScope, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
@@ -28,8 +33,8 @@ import {
   type RowValues,
 } from "./row-values.ts";
 import { ItemValues } from "./item-values.ts";
-import { wholeTraceNames } from "./span-part.ts";
-import { traceColumnInputs, traceValueColumns } from "./trace-columns.ts";
+import { type IntrinsicKind, intrinsicSources, isOfWholeTrace } from "./intrinsics.ts";
+import { traceColumnInputs } from "./trace-columns.ts";
 import { type Value, valueOf, valueOfKey } from "./values.ts";
 
 /** What has several values in one span, and which of them is looked at. */
@@ -43,23 +48,6 @@ export type OneScope = Exclude<AttributeScope, "any">;
 const anyScopes: readonly OneScope[] = ["span", "resource", "event", "link", "instrumentation"];
 const columnTypes: readonly ScalarType[] = ["string", "int64", "double", "bool"];
 const listColumns = { event: "event_attributes", link: "link_attributes" } as const;
-
-const intrinsicColumns: Readonly<Record<string, readonly string[]>> = {
-  "span:duration": ["duration_nano"],
-  "span:name": ["name"],
-  "span:status": ["status"],
-  "span:statusMessage": ["status_message"],
-  "span:kind": ["kind"],
-  "span:id": ["span_id"],
-  "span:parentID": ["parent_span_id"],
-  "trace:id": ["trace_id"],
-  "event:name": ["event_name"],
-  "event:timeSinceStart": ["event_time", "start_unix_nano"],
-  "link:traceID": ["link_trace_id"],
-  "link:spanID": ["link_span_id"],
-  "instrumentation:name": ["scope_name"],
-  "instrumentation:version": ["scope_version"],
-};
 
 export function scopesOf(scope: AttributeScope): readonly OneScope[] {
   return scope === "any" ? anyScopes : [scope];
@@ -76,8 +64,9 @@ export function referenceColumns(
   places: KeyPlaces = anywhere,
 ): readonly string[] {
   if (reference.kind === "intrinsic") {
-    if (wholeTraceNames.has(reference.name)) return traceColumnInputs(reference.name);
-    return intrinsicColumns[reference.name] ?? [];
+    if (isOfWholeTrace(reference.name)) return traceColumnInputs(reference.name);
+    const { column, besides } = intrinsicSources[reference.name];
+    return [column, ...besides];
   }
   return scopesOf(reference.scope).flatMap((scope) => {
     const place = places(scope, reference.name);
@@ -85,7 +74,7 @@ export function referenceColumns(
     if (scope === "event" || scope === "link") return listColumns[scope];
     const columns = typedColumns(scope, reference.name);
     if (place === "columns") return columns;
-    const prefix = scope === "instrumentation" ? "scope" : scope;
+    const prefix = columnPrefix(scope);
     return [...columns, `${prefix}_rest_key`, `${prefix}_rest_value`];
   });
 }
@@ -96,12 +85,16 @@ export function typedColumns(scope: OneScope, key: string): string[] {
   return columnTypes.map((type) => attributeColumnName(scope, key, type));
 }
 
+const idKinds: ReadonlySet<IntrinsicKind> = new Set<IntrinsicKind>([
+  "span_id",
+  "trace_id",
+  "link_trace_id",
+  "link_span_id",
+]);
+
 /** Whether two ids are compared, not texts. */
 export function isId(reference: Reference): boolean {
-  return (
-    reference.kind === "intrinsic" &&
-    ["span:id", "span:parentID", "trace:id", "link:traceID", "link:spanID"].includes(reference.name)
-  );
+  return reference.kind === "intrinsic" && idKinds.has(intrinsicSources[reference.name].kind);
 }
 
 /**
@@ -118,7 +111,7 @@ export function openReference(batch: ColumnBatch, reference: Reference, arena: A
 function openScope(batch: ColumnBatch, scope: OneScope, key: string, arena: Arena): Layer[] {
   if (scope === "event" || scope === "link") return [openList(batch, scope, key)];
   const columns = typedColumns(scope, key).flatMap((name) => batch.column(name) ?? []);
-  const prefix = scope === "instrumentation" ? "scope" : scope;
+  const prefix = columnPrefix(scope);
   const rest = openRest(batch, { prefix, key }, arena);
   const values = columns.map((column) => columnValues(column));
   return [...(rest === undefined ? [] : [rest]), ...values].map((one) => ({
@@ -202,48 +195,38 @@ function codesOfText(dictionary: DictColumn["dictionary"], text: string): Uint8A
 }
 
 function openIntrinsic(batch: ColumnBatch, name: IntrinsicName): Layer {
-  if (wholeTraceNames.has(name)) return { axis: undefined, values: traceValues(batch, name) };
-  const text = (column: string): Layer => {
-    const values = new DictValues(columnOf(batch, column, "dict"), textValue, textValue(""));
-    return { axis: undefined, values };
-  };
-  switch (name) {
-    case "span:duration":
-      return { axis: undefined, values: durationsOf(batch) };
-    case "span:name":
-      return text("name");
-    case "span:statusMessage":
-      return text("status_message");
-    case "instrumentation:name":
-      return text("scope_name");
-    case "instrumentation:version":
-      return text("scope_version");
-    case "span:status":
-      return { axis: undefined, values: wordValues(batch, "status", "unset") };
-    case "span:kind":
-      return { axis: undefined, values: wordValues(batch, "kind", "unspecified") };
-    case "span:id":
-      return { axis: undefined, values: new IdValues(columnOf(batch, "span_id", "int64")) };
-    case "span:parentID":
-      return { axis: undefined, values: new IdValues(columnOf(batch, "parent_span_id", "int64")) };
-    case "trace:id":
-      return { axis: undefined, values: traceIds(batch) };
-    case "event:name":
-      return { axis: "event", values: textItems(batch, "event_name", valueText) };
-    case "event:timeSinceStart":
+  const { kind, column } = intrinsicSources[name];
+  switch (kind) {
+    case "tree":
+      return ofSpan(traceValues(batch, name));
+    case "duration":
+      return ofSpan(durationsOf(batch));
+    case "text":
+      return ofSpan(new DictValues(columnOf(batch, column, "dict"), textValue, textValue("")));
+    case "status":
+      return ofSpan(wordValues(batch, "status", "unset"));
+    case "kind":
+      return ofSpan(wordValues(batch, "kind", "unspecified"));
+    case "span_id":
+      return ofSpan(new IdValues(columnOf(batch, column, "int64")));
+    case "trace_id":
+      return ofSpan(traceIds(batch));
+    case "event_text":
+      return { axis: "event", values: textItems(batch, column, valueText) };
+    case "event_time":
       return { axis: "event", values: timesSinceStart(batch) };
-    case "link:traceID":
-      return { axis: "link", values: textItems(batch, "link_trace_id", hexOf) };
-    case "link:spanID":
-      return { axis: "link", values: textItems(batch, "link_span_id", hexOf) };
     default:
-      throw new SpoorError("Internal", `no column is known for ${name}`);
+      return { axis: "link", values: textItems(batch, column, hexOf) };
   }
+}
+
+function ofSpan(values: RowValues): Layer {
+  return { axis: undefined, values };
 }
 
 /** What `withTraceColumns` has made. A trace whose root is not there has a root without a name. */
 function traceValues(batch: ColumnBatch, name: IntrinsicName): RowValues {
-  const column = batch.column(traceValueColumns[name] ?? "");
+  const column = batch.column(intrinsicSources[name].column);
   switch (column?.kind) {
     case "dict":
       return new DictValues(column, textValue, textValue(""));

@@ -1,4 +1,5 @@
 /** The columns of one row group as a question reads them: the fewest, each once. */
+import { columnPrefix } from "#pkg/columns/schema.ts";
 import { Arena } from "#pkg/bytes/arena.ts";
 import type { TimeRange } from "#pkg/api/query.ts";
 import type { RowRange } from "#pkg/block/pages.ts";
@@ -69,7 +70,7 @@ export class RowGroupColumns {
     if (truncated) return "anywhere";
     const isInList = scope === "event" || scope === "link";
     if (isInList && !covers.includes(scope)) return "anywhere";
-    const name = `${scope === "instrumentation" ? "scope" : scope}.${key}`;
+    const name = `${columnPrefix(scope)}.${key}`;
     const own = entries.filter((entry) => entry.key === name);
     if (own.length === 0) return "nowhere";
     let left = own.reduce((sum, { rows }) => sum + rows, 0);

@@ -2,18 +2,8 @@
  * Which names of a condition are values of the whole trace, and what is left of a condition when
  * the trace is not known: a shard holds a part of it only.
  */
-import type { FieldExpr, IntrinsicName } from "#pkg/traceql/ast.ts";
-
-/** Values of a span that depend on the other spans of its trace. */
-export const wholeTraceNames: ReadonlySet<IntrinsicName> = new Set<IntrinsicName>([
-  "span:childCount",
-  "trace:duration",
-  "trace:rootName",
-  "trace:rootService",
-  "nestedSetLeft",
-  "nestedSetRight",
-  "nestedSetParent",
-]);
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { isOfWholeTrace } from "./intrinsics.ts";
 
 /** Whether the condition names a value of the whole trace. */
 export function namesWholeTrace(expr: FieldExpr): boolean {
@@ -23,7 +13,7 @@ export function namesWholeTrace(expr: FieldExpr): boolean {
     case "attribute":
       return false;
     case "intrinsic":
-      return wholeTraceNames.has(expr.name);
+      return isOfWholeTrace(expr.name);
     case "not":
     case "negate":
       return namesWholeTrace(expr.operand);

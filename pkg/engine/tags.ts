@@ -1,4 +1,5 @@
 /** Names of attributes and their values in a batch of spans. */
+import type { IntrinsicName } from "#pkg/traceql/ast.ts";
 import type { TagCounts, TagReference, TagScope, TagsRequest } from "#pkg/api/tags.ts";
 import { listAttributes } from "#pkg/block/tag-lists.ts";
 import { countInts, wordsOf } from "#pkg/block/value-counts.ts";
@@ -22,7 +23,8 @@ import { evaluateFilter } from "./filter.ts";
 import { SpanTimes } from "./span-times.ts";
 import { headRoots } from "./tag-roots.ts";
 import { TagCounter } from "./tag-counter.ts";
-import { restPrefix, scalarTypes, tagColumnNames, valueTypes } from "./tag-names.ts";
+import { listedColumn, scalarTypes, valueTypes } from "./tag-names.ts";
+import { columnPrefix } from "#pkg/columns/schema.ts";
 
 /**
  * Counts what the request asks for. Throws InvalidInput (`traceql_value`) for a filter that these
@@ -86,7 +88,7 @@ class TagCounting {
   }
 
   #restNames(scope: TagScope): void {
-    const keys = columnOf(this.#batch, `${restPrefix(scope)}_rest_key`, "list");
+    const keys = columnOf(this.#batch, `${columnPrefix(scope)}_rest_key`, "list");
     if (keys?.child.kind !== "dict") return;
     const { dictionary, codes } = keys.child;
     const counts = new Uint32Array(dictionary.length);
@@ -129,8 +131,8 @@ class TagCounting {
     this.#restValues(scope, name);
   }
 
-  #intrinsicValues(name: string): void {
-    const column = tagColumnNames[name];
+  #intrinsicValues(name: IntrinsicName): void {
+    const column = listedColumn(name);
     if (column === undefined) return;
     if (this.#batch instanceof HeadBatch && column.startsWith("root_")) {
       const roots = headRoots(this.#batch, column === "root_name" ? "name" : "service");
@@ -190,8 +192,8 @@ class TagCounting {
 
   /** Values of a key in the rest lists; each distinct value is made once. */
   #restValues(scope: TagScope, name: string): void {
-    const keys = columnOf(this.#batch, `${restPrefix(scope)}_rest_key`, "list");
-    const values = columnOf(this.#batch, `${restPrefix(scope)}_rest_value`, "list");
+    const keys = columnOf(this.#batch, `${columnPrefix(scope)}_rest_key`, "list");
+    const values = columnOf(this.#batch, `${columnPrefix(scope)}_rest_value`, "list");
     if (keys?.child.kind !== "dict" || values?.child.kind !== "dict") return;
     const wanted = codesOf(keys.child, name);
     if (!wanted.includes(1)) return;

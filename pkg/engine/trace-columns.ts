@@ -21,18 +21,7 @@ import { treeColumns } from "#pkg/columns/trace-tree.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { IntrinsicName } from "#pkg/traceql/ast.ts";
 import { serviceColumn, serviceColumnName, serviceRestColumns } from "./service.ts";
-import { wholeTraceNames } from "./span-part.ts";
-
-/** Where `withTraceColumns` puts a value: columns named as those of a block. */
-export const traceValueColumns: Readonly<Partial<Record<IntrinsicName, string>>> = {
-  "span:childCount": "child_count",
-  "trace:duration": "trace_duration_nano",
-  "trace:rootName": "root_name",
-  "trace:rootService": "root_service",
-  nestedSetLeft: "nested_left",
-  nestedSetRight: "nested_right",
-  nestedSetParent: "nested_parent",
-};
+import { isOfWholeTrace } from "./intrinsics.ts";
 
 const timeNames = ["trace_id", "start_unix_nano", "duration_nano"];
 const orderNames = [
@@ -64,7 +53,7 @@ export function withTraceColumns(
   names: readonly IntrinsicName[],
   selection: Uint8Array,
 ): TraceColumns {
-  const wanted = names.filter((name) => wholeTraceNames.has(name));
+  const wanted = names.filter(isOfWholeTrace);
   if (wanted.length === 0) return { batch, doubtful: undefined };
   const spans = new TraceSpans(batch, selection);
   const made = new Map<string, Column>();

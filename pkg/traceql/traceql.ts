@@ -9,7 +9,7 @@ import { parseTree } from "./syntax.ts";
 
 export type * from "./ast.ts";
 export { formatQuery } from "./format-query.ts";
-export { intrinsicOf } from "./intrinsics.ts";
+export { intrinsicOf, intrinsics } from "./intrinsics.ts";
 export { parseLeniently } from "./lenient.ts";
 export { notSupportedYet } from "./not-supported.ts";
 export type { ParseOptions } from "./parse-options.ts";
