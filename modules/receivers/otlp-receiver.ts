@@ -54,7 +54,7 @@ export class OtlpReceiver {
     const httpPort = await this.#http.start();
     try {
       const grpcPort = await this.#grpc.start();
-      this.#log.info({ httpPort, grpcPort }, "receiving OTLP");
+      this.#log.debug({ httpPort, grpcPort }, "receiving OTLP");
       return { httpPort, grpcPort };
     } catch (error) {
       await this.stop(0);

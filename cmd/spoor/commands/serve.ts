@@ -12,6 +12,7 @@ import { version } from "#pkg/version/version.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { type RunningSpoor, startSpoor } from "#cmd/spoor/modules.ts";
 import { parseServeArgs, type ServeArgs } from "#cmd/spoor/serve-args.ts";
+import { watchStopSignals } from "#cmd/spoor/stop-signal.ts";
 
 const exitBroken = 1;
 const exitInLogOnly = 3;
@@ -40,11 +41,16 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
     droppedLogLines: droppedLines,
     onFatal: (error) => broken.resolve(error),
   });
-  const signal = nextSignal();
+  const signal = Promise.withResolvers<NodeJS.Signals>();
+  watchStopSignals({
+    first: signal.resolve,
+    // Whatever still runs is in the log already: ending now loses nothing.
+    again: () => process.exit(exitSecondSignal),
+  });
   process.on("SIGHUP", () => void spoor.reload());
   await io.out(banner(serveArgs, spoor));
   void announceReady(spoor, io, log);
-  const end = await Promise.race([signal, broken.promise]);
+  const end = await Promise.race([signal.promise, broken.promise]);
   if (typeof end !== "string") {
     log.error({ error: end.message, reason: end.reason }, "spoor must stop");
     // The new owner of the data folder has the log too: nothing is left to do for its records.
@@ -70,10 +76,6 @@ async function stopGracefully(
   log: Log,
 ): Promise<number> {
   log.info({ signal }, "stopping");
-  // Whatever still runs is in the log already: ending now loses nothing.
-  for (const name of ["SIGTERM", "SIGINT"] as const) {
-    process.once(name, () => process.exit(exitSecondSignal));
-  }
   const inBlocks = await spoor.stop(Math.max(reserveMs, shutdownMs - reserveMs));
   const { records, spans } = spoor.quarantined();
   if (records > 0) {
@@ -94,17 +96,10 @@ async function stopGracefully(
   return 0;
 }
 
-function nextSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    process.once("SIGTERM", resolve);
-    process.once("SIGINT", resolve);
-  });
-}
-
 async function announceReady(spoor: RunningSpoor, io: CommandIo, log: Log): Promise<void> {
   try {
     await spoor.ready;
-    log.info({}, "ready");
+    log.debug({}, "ready");
     await io.out("ready\n");
   } catch (error) {
     log.warn({ error: String(error) }, "could not say that it is ready");
