@@ -1,8 +1,12 @@
 /** What a command has of the process that it runs in, so that tests can run it without one. */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { configBytesMax } from "#pkg/config/yaml-file.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+
+/** How long a pipe in place of a config file may stay silent. */
+const pipeWaitMs = 5000;
+const pipePollMs = 10;
 
 export interface CommandIo {
   env: Environment;
@@ -37,7 +41,7 @@ export function processIo(): CommandIo {
       }),
     err: (text) => void stderr.write(text),
     isTerminal: stdout.isTTY,
-    readFile: readTextFile,
+    readFile: (path) => readTextFile(path),
   };
 }
 
@@ -45,10 +49,14 @@ function isClosedPipe(error: NodeJS.ErrnoException): boolean {
   return error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED";
 }
 
-/** Reads a file of at most 1 MiB; see CommandIo.readFile. */
-export function readTextFile(path: string): string {
+/**
+ * Reads a file of at most 1 MiB; see CommandIo.readFile. It may be a pipe, as with
+ * `--config <(decrypt config.yaml)`; silent for `silentMs` it is an error (Unavailable),
+ * as no signal gets through to a process that waits for it.
+ */
+export function readTextFile(path: string, silentMs: number = pipeWaitMs): string {
   const buffer = Buffer.alloc(configBytesMax + 1);
-  const sizeBytes = readInto(path, buffer);
+  const sizeBytes = readInto(path, buffer, silentMs);
   if (sizeBytes > configBytesMax) {
     throw new SpoorError("TooLarge", `read ${path}: more than ${String(configBytesMax)} bytes`);
   }
@@ -59,23 +67,53 @@ export function readTextFile(path: string): string {
   }
 }
 
-function readInto(path: string, buffer: Buffer): number {
+function readInto(path: string, buffer: Buffer, silentMs: number): number {
   let file: number | undefined;
   try {
-    file = openSync(path, "r");
+    // Without the flag this would wait for a writer of the pipe, for ever.
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const isPipe = fstatSync(file).isFIFO();
     let end = 0;
+    let waitMs = silentMs;
     while (end < buffer.length) {
-      const count = readSync(file, buffer, end, buffer.length - end, null);
-      if (count === 0) break;
-      end += count;
+      const count = readAvailable(file, buffer, end);
+      // A pipe without a writer looks like one whose writer is done: the first has brought nothing.
+      const isSilent = count === undefined || (count === 0 && isPipe && end === 0);
+      if (count !== undefined && !isSilent) {
+        if (count === 0) break;
+        end += count;
+        waitMs = silentMs;
+        continue;
+      }
+      if (waitMs <= 0) throw new Error("it is a pipe or device that brings nothing");
+      pause(pipePollMs);
+      waitMs -= pipePollMs;
     }
     return end;
   } catch (cause) {
-    const isMissing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+    const isMissing = isCode(cause, "ENOENT");
     if (isMissing) throw new SpoorError("NotFound", `read ${path}: no such file`, { cause });
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new SpoorError("Unavailable", `read ${path}: ${why}`, { cause });
   } finally {
     if (file !== undefined) closeSync(file);
   }
+}
+
+/** The count of bytes that were read, 0 at the end; undefined while there is nothing to read. */
+function readAvailable(file: number, buffer: Buffer, end: number): number | undefined {
+  try {
+    return readSync(file, buffer, end, buffer.length - end, null);
+  } catch (error) {
+    if (isCode(error, "EAGAIN")) return undefined;
+    throw error;
+  }
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
+
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
