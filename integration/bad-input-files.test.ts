@@ -3,6 +3,7 @@
  * partial, or the start is refused with a text that names the file. Never a crash, never a wrong
  * answer that looks whole.
  */
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
   cp,
@@ -311,6 +312,42 @@ describe("the log", { timeout }, () => {
     const run = await runServe({ dataDir, config });
     expect(run.code).toBe(1);
     expect(run.stderr).toContain(to);
+  });
+
+  it("with a pipe in place of a segment refuses the start and names it", async () => {
+    const dataDir = await copyData();
+    const [segment] = await filesOf(join(dataDir, "log", "p0"), /\.seg$/);
+    await rm(segment);
+    execFileSync("mkfifo", [segment]);
+    // A process that waited for a writer of the pipe would be deaf to signals, and never end.
+    const run = await runServe({ dataDir, config });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain(`open ${segment}: it is a pipe, not a regular file`);
+  });
+
+  it("that is gone while blocks stay: the loss stands in the log and on the page", async () => {
+    const dataDir = await copyData();
+    const ends = join(dataDir, "log-ends.json");
+    const before = await readFile(ends, "utf8");
+    const first = await start(dataDir);
+    await first.ready();
+    await send(first.otlpHttp, makeTrace(2));
+    // It notes once a second how far the log is durable.
+    await eventually(async () => (await readFile(ends, "utf8")) !== before);
+    await first.kill();
+    await rm(join(dataDir, "log"), { recursive: true });
+    const spoor = await start(dataDir);
+    await spoor.ready();
+    expect(spoor.log()).toContain("acknowledged records were in no block");
+    const page = await (await fetch(`${spoor.address}/`)).text();
+    expect(page).toContain("Damage and losses of the span log");
+    expect(page).toContain("acknowledged records were in no block");
+    const json = { headers: { accept: "application/json" } };
+    const status = await (await fetch(`${spoor.address}/status`, json)).text();
+    expect(status).toContain("log_missing");
+    expect(await checkHonest(spoor, stored)).toBe(0);
+    await checkServes(spoor);
+    expect(await spoor.stop()).toBe(0);
   });
 
   it("with damaged records: the others are served, and answers say what is lost", async () => {

@@ -66,7 +66,11 @@ export function reportMissingLog(context: LogContext, { logId, partitions }: Log
   const isComplete = partitions.every(({ trimmedTo, end }) => end <= trimmedTo);
   if (!isComplete) return;
   const fields = { dir: context.dir, logId };
-  context.log.warn(fields, "the log is gone, a new one begins; all its records were in blocks");
+  context.log.warn(
+    fields,
+    "the log is gone, a new one begins; all records that it had noted were in blocks, " +
+      "those that it acknowledged less than a second before its process was killed are not known",
+  );
 }
 
 /** Keeps the file up to date until it is stopped. */
