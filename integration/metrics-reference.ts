@@ -30,6 +30,7 @@ export async function allMetrics(): Promise<{ serve: MetricFacts[]; verify: Metr
   const loaded = loadConfig(parseArgs(flags, configFlags), {}, () => "");
   const spoor = await startSpoor({
     ...loaded,
+    target: "all",
     env: {},
     clock: systemClock,
     log: openLog("silent"),

@@ -11,6 +11,7 @@ import {
   type FlagSpec,
   type ParsedArgs,
 } from "./flags.ts";
+import { isTarget, type Target } from "./targets.ts";
 
 export interface LoadedConfig {
   config: SpoorConfig;
@@ -23,7 +24,7 @@ export interface LoadedConfig {
 }
 
 export interface ServeArgs extends LoadedConfig {
-  target: "all";
+  target: Target;
 }
 
 interface OverrideFlag extends FlagSpec {
@@ -111,7 +112,7 @@ export function parseServeArgs(
     throw usageError(`unexpected argument ${JSON.stringify(parsed.positionals[0])}`);
   }
   const target = flagText(parsed, "--target") ?? "all";
-  if (target !== "all") {
+  if (!isTarget(target)) {
     throw usageError(
       `--target ${target} is not possible: this version runs all modules in one process, ` +
         "leave the flag out or use --target all",

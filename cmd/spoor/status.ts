@@ -21,7 +21,7 @@ export interface StatusSources {
   spanLog: SpanLog;
   tableOf: (tenant: string) => Table;
   limits: TenantLimits;
-  overrides: Overrides;
+  overrides: Pick<Overrides, "problem">;
   refusals: Refusals;
   activity: TenantActivity;
   /** How long a page waits for the bucket, milliseconds. */

@@ -98,7 +98,7 @@ export class Clients {
     try {
       const push = { tenantHeaders: [tenant], body: body.slice(), protocol: "otlp_http" };
       const { signal } = abort;
-      const result = await life.parts!.distributor.push({ ...push, signal });
+      const result = await life.modules!.distributor.push({ ...push, signal });
       if (life.gate.isDead || timeout.run === undefined || signal.aborted) return;
       timeout.run = undefined;
       if (result.acceptedSpans !== spans.length) {
@@ -148,7 +148,7 @@ export class Clients {
     const { nowMs } = time;
     // Partitions look at the log now and then; a busy one has some pieces of it to read.
     const acknowledgedBeforeMs = nowMs - settings.pollMs * 10;
-    const question = { frontend: life.parts!.frontend, acknowledgedBeforeMs };
+    const question = { frontend: life.modules!.frontend, acknowledgedBeforeMs };
     const wasCalm = weather.isCalm(nowMs);
     const what = dice.pick(["trace", "trace", "search", "tags"]);
     const { kind, why, problems } = await this.#question(what, question);

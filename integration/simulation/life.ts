@@ -1,14 +1,13 @@
 /**
- * One life of the process: the modules of `spoor serve` (cmd/spoor/modules.ts), put together in the
- * same order, over a simulated network, disk and clock.
+ * One life of the process: the table of modules of `spoor serve` (cmd/spoor/modules.ts) over a
+ * simulated network, disk and clock.
  */
 import { Registry } from "prom-client";
-import { Compactor } from "#modules/compactor/compactor.ts";
+import { type Modules, moduleTable } from "#cmd/spoor/modules.ts";
+import { type SharedParts, tableCache } from "#cmd/spoor/shared-parts.ts";
+import { RunningParts, startRows } from "#cmd/spoor/start-rows.ts";
+import { type InsideName, insideNames } from "#cmd/spoor/targets.ts";
 import { TenantActivity } from "#modules/distributor/activity.ts";
-import { Distributor } from "#modules/distributor/distributor.ts";
-import { Frontend } from "#modules/frontend/frontend.ts";
-import { Ingester } from "#modules/ingester/ingester.ts";
-import { Querier } from "#modules/querier/querier.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import { TenantLimits } from "#pkg/limits/limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
@@ -22,9 +21,7 @@ import { limitStore } from "#pkg/objstore/limit.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { retryStore } from "#pkg/objstore/retry.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
-import { openTable, type Table } from "#pkg/table/table.ts";
 import { noTracer } from "#pkg/trace/trace.ts";
 import type { Dice } from "./dice.ts";
 import type { Disk } from "./disk.ts";
@@ -54,15 +51,11 @@ const bucket: StoreConfig = {
 const requestsMax = 16;
 const KIB = 1024;
 
+/** As `server.shutdown` by default. */
+const stopMs = 30_000;
+
 /** What the process is made of, once it has started. */
-interface Parts {
-  spanLog: SpanLog;
-  ingester: Ingester;
-  compactor: Compactor;
-  querier: Querier;
-  frontend: Frontend;
-  distributor: Distributor;
-}
+type LifeModules = Pick<Modules, InsideName> & { spanLog: SpanLog };
 
 export class Life {
   readonly number: number;
@@ -76,9 +69,9 @@ export class Life {
   readonly started: Promise<SpoorError | undefined>;
   readonly #options: LifeOptions;
   readonly #ledger = new StoreLedger();
-  readonly #tables = new Map<string, Table>();
   readonly #log: Log;
-  #parts: Parts | undefined;
+  readonly #running: RunningParts;
+  #modules: LifeModules | undefined;
 
   constructor(options: LifeOptions) {
     const { time, dice, settings, disk, logDir } = options;
@@ -89,6 +82,7 @@ export class Life {
     this.gate = new Gate(time);
     this.startedMs = time.nowMs;
     this.#log = new LifeLog(options.onLog);
+    this.#running = new RunningParts({ clock: this.gate, log: this.#log });
     const stores = { open: () => Promise.resolve(this.#openStore()) };
     const { gate } = this;
     this.threads = new InlineThreads({ ...settings, gate, dice: dice.fork(), stores });
@@ -99,101 +93,60 @@ export class Life {
   }
 
   /** Undefined before the start has ended. */
-  get parts(): Parts | undefined {
-    return this.#parts;
+  get modules(): LifeModules | undefined {
+    return this.#modules;
   }
 
   /** Stops as at SIGTERM. Returns whether everything is in blocks. */
   async stop(): Promise<boolean> {
-    const { spanLog, ingester, compactor, querier, frontend, distributor } = this.#parts!;
-    const flushed = await ingester.flush().then(
-      () => true,
-      () => false,
-    );
-    await distributor.stop();
-    await frontend.stop();
-    await querier.stop();
-    await compactor.stop();
-    await ingester.stop();
-    await spanLog.close();
-    return flushed;
+    const { heads } = this.#modules!;
+    await this.#running.stop(stopMs);
+    return heads.isFlushed;
   }
 
+  /** The table of `spoor serve`, but for what needs sockets, over parts of this world. */
   async #start(): Promise<void> {
+    const shared = this.#sharedParts();
+    const parts = this.#running;
+    const made = await startRows(moduleTable, insideNames, { shared, parts });
+    const { "span-log": spanLog, ingester } = made;
+    for (let i = 0; i < spanLog.partitionCount; i++) {
+      spanLog.subscribe(i, () => this.threads.wake());
+    }
+    this.#modules = { ...made, spanLog };
+    void ingester.caughtUp().then(() => (this.isReady = true));
+  }
+
+  #sharedParts(): SharedParts {
     const { settings, disk, logDir, onFatal, dice } = this.#options;
     const { gate, threads } = this;
-    const spanLog = await openFileLog(logDir, {
-      clock: gate,
-      log: this.#log,
-      fs: disk.mount(gate),
-      freeBytesMin: 1024 * KIB,
-      ...settings.log,
-    });
-    for (let i = 0; i < spanLog.partitionCount; i++) spanLog.subscribe(i, () => threads.wake());
-    const random = (): number => dice.float();
     const store = this.#openStore();
-    const ground = {
-      spanLog,
-      logDir,
-      quarantineDir: `${logDir}-quarantine`,
-      registry: new Registry(),
-      clock: gate,
+    const startThread = threads.start;
+    const log = this.#log;
+    return {
+      log,
       store,
+      startThread,
+      onFatal,
+      logDir,
+      config: settings,
+      configText: "",
+      version: "simulation",
+      clock: gate,
+      registry: new Registry(),
       storeConfig: bucket,
-      tableOf: (tenant: string) => this.#tableOf(tenant, store),
+      tableOf: tableCache({ store, clock: gate, log, startThread }),
+      logOptions: { fs: disk.mount(gate), freeBytesMin: 1024 * KIB, ...settings.log },
+      quarantineDir: `${logDir}-quarantine`,
       limits: new TenantLimits(),
-      refusals: new Refusals(gate, this.#log),
+      overrides: { problem: undefined },
+      refusals: new Refusals(gate, log),
       activity: new TenantActivity(gate),
       tracer: noTracer,
-      log: this.#log,
-      startThread: threads.start,
+      running: () => this.#running.names,
       startPool: threads.startPool,
-      random,
+      random: () => dice.float(),
     };
-    const ingester = new Ingester({ ...ground, config: settings.ingester, onFatal });
-    await ingester.start();
-    const compactor = new Compactor({ ...ground, config: settings.compactor });
-    const querier = new Querier({ ...ground, config: settings.querier });
-    const frontend = this.#openFrontend(ground, ingester, querier);
-    const distributor = new Distributor({
-      ...ground,
-      config: settings.distributor,
-      multiTenancy: true,
-      isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
-    });
-    this.#parts = { spanLog, ingester, compactor, querier, frontend, distributor };
-    void ingester.caughtUp().then(() => {
-      this.isReady = true;
-      compactor.start();
-    });
-  }
-
-  #openFrontend(
-    ground: Omit<
-      ConstructorParameters<typeof Frontend>[0],
-      keyof typeof shown | "live" | "stored" | "config" | "readiness"
-    >,
-    ingester: Ingester,
-    querier: Querier,
-  ): Frontend {
-    return new Frontend({
-      ...ground,
-      ...shown,
-      config: this.#options.settings.frontend,
-      live: ingester,
-      stored: querier,
-      readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
-    });
-  }
-
-  #tableOf(tenant: string, store: ObjectStore): Table {
-    let table = this.#tables.get(tenant);
-    if (table === undefined) {
-      const startThread = this.threads.start;
-      table = openTable({ store, tenant, clock: this.gate, log: this.#log, startThread });
-      this.#tables.set(tenant, table);
-    }
-    return table;
   }
 
   /** As pkg/objstore/store-config.ts does it, but for the wrappers with timers of their own. */
@@ -224,23 +177,6 @@ export class Life {
     return cacheStore(coalesceStore(retrying, ranges), caching);
   }
 }
-
-/** What the frontend shows besides spans. */
-const shown = {
-  multiTenancy: true,
-  version: "simulation",
-  configText: () => "",
-  status: async () => ({
-    version: "",
-    startedMs: 0,
-    notReady: undefined,
-    problems: [],
-    tables: [],
-  }),
-  statusPages: {},
-  adminToken: "",
-  pathPrefix: "",
-};
 
 class LifeLog implements Log {
   readonly #onLog: LifeOptions["onLog"];

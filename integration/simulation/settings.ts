@@ -1,17 +1,14 @@
 /** A configuration of Spoor by seeded choice: small bounds, so that hours of load meet them all. */
-import { type CompactorConfig, compactorConfig } from "#modules/compactor/config.ts";
-import { type DistributorConfig, distributorConfig } from "#modules/distributor/config.ts";
-import { type FrontendConfig, frontendConfig } from "#modules/frontend/config.ts";
-import { type IngesterConfig, ingesterConfig } from "#modules/ingester/config.ts";
-import { type QuerierConfig, querierConfig } from "#modules/querier/config.ts";
+import type { ModulesConfig } from "#cmd/spoor/shared-parts.ts";
+import { compactorConfig } from "#modules/compactor/config.ts";
+import { distributorConfig } from "#modules/distributor/config.ts";
+import { frontendConfig } from "#modules/frontend/config.ts";
+import { ingesterConfig } from "#modules/ingester/config.ts";
+import { querierConfig } from "#modules/querier/config.ts";
+import { otlpReceiverConfigSchema } from "#modules/receivers/config.ts";
 import type { Dice } from "./dice.ts";
 
-export interface Settings {
-  ingester: IngesterConfig;
-  compactor: CompactorConfig;
-  querier: QuerierConfig;
-  frontend: FrontendConfig;
-  distributor: DistributorConfig;
+export interface Settings extends ModulesConfig {
   log: { partitionCount: number; segmentBytesMax: number; bytesMax: number };
   /** How late a partition looks at what is new in its log, and how often when nothing is. */
   pollMs: number;
@@ -54,6 +51,8 @@ export function chooseSettings(dice: Dice, retentionMs: number = 1000 * 24 * hou
     }),
     frontend: frontendConfig.parse({ queryTimeoutMs: never, concurrency: dice.magnitude(1, 16) }),
     distributor: distributorConfig.parse({}),
+    receivers: otlpReceiverConfigSchema.parse({}),
+    server: { multitenancy: true, adminToken: "", httpPathPrefix: "" },
     log: {
       partitionCount: 4,
       segmentBytesMax: dice.magnitude(8 * KIB, 256 * KIB),

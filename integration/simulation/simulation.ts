@@ -147,10 +147,10 @@ class Simulation {
     // Clients try again for a while. A machine may sleep for two hours more.
     await this.#time.runUntil(this.#time.nowMs + 10 * minute);
     const limitMs = 125 * minute + cutAgeMs * (closedHeadsMax + 2) + 30 * minute;
-    const isDrained = (): boolean => this.#supervisor.life?.parts?.spanLog.stats().records === 0;
+    const isDrained = (): boolean => this.#supervisor.life?.modules?.spanLog.stats().records === 0;
     const inTime = await this.#time.runUntil(this.#time.nowMs + limitMs, isDrained);
     if (!inTime) {
-      const records = this.#supervisor.life?.parts?.spanLog.stats().records;
+      const records = this.#supervisor.life?.modules?.spanLog.stats().records;
       this.note(`the log still has ${records ?? "?"} records, nobody stores them`);
       return;
     }
@@ -244,7 +244,7 @@ class Simulation {
     const { bytesMax, segmentBytesMax, partitionCount } = this.#settings.log;
     const limit = bytesMax + segmentBytesMax * partitionCount;
     this.#time.after(minute, () => {
-      const bytes = this.#supervisor.life?.parts?.spanLog.stats().bytes ?? 0;
+      const bytes = this.#supervisor.life?.modules?.spanLog.stats().bytes ?? 0;
       this.#logBytesMax = Math.max(this.#logBytesMax, bytes);
       if (bytes > limit) this.note(`the log has ${bytes} bytes, at most ${limit} are allowed`);
       if (!this.#isOver) this.#watchLog();
@@ -255,7 +255,7 @@ class Simulation {
   async #askMuch(): Promise<void> {
     const { life } = this.#supervisor;
     const question = {
-      frontend: life!.parts!.frontend,
+      frontend: life!.modules!.frontend,
       acknowledgedBeforeMs: Number.POSITIVE_INFINITY,
     };
     const ask = async (): Promise<void> => {

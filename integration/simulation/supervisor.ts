@@ -90,7 +90,7 @@ export class Supervisor {
 
   /** The running process, if it has started and is not paused. */
   get life(): Life | undefined {
-    return this.#isPaused || this.#life?.parts === undefined ? undefined : this.#life;
+    return this.#isPaused || this.#life?.modules === undefined ? undefined : this.#life;
   }
 
   /** Something happens to the process. */
@@ -249,7 +249,7 @@ export class Supervisor {
   }
 
   async #stop(life: Life): Promise<void> {
-    if (life.parts === undefined) return;
+    if (life.modules === undefined) return;
     this.fates.stops++;
     this.#note(`life ${life.number} is told to stop`);
     const { time, dice } = this.#options;

@@ -23,7 +23,7 @@ const reserveMs = 1000;
 
 export async function serveCommand(args: string[], io: CommandIo): Promise<number> {
   const serveArgs = parseServeArgs(args, io.env, io.readFile);
-  const { config, configText } = serveArgs;
+  const { config, configText, target } = serveArgs;
   sizeThreadPool(config.spanLog.partitionCount);
   const { stderr } = process;
   const colors = stderr.isTTY && io.env["NO_COLOR"] === undefined;
@@ -33,6 +33,7 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
   const spoor = await startSpoor({
     config,
     configText,
+    target,
     env: io.env,
     clock: systemClock,
     log,
