@@ -214,6 +214,20 @@ describe("imports", () => {
     expect(findCycles()).toEqual([]);
   });
 
+  test("of modules reach the span log by its seam: none knows that it is a folder", () => {
+    const seam = /^#pkg\/spanlog\/(?:spanlog|log-config|retry-memory)\.ts$/;
+    const modules = sources.filter(
+      ({ path }) => path.startsWith("modules/") && !path.endsWith("/testing.ts"),
+    );
+    const used = modules.flatMap(({ path, imports }) =>
+      imports.filter((name) => name.includes("/spanlog/")).map((name) => ({ path, name })),
+    );
+    expect(used.length).toBeGreaterThan(5);
+    const wrong = used.filter(({ name }) => !seam.test(name));
+    expect(wrong.map(({ path, name }) => `${path}: ${name}`)).toEqual([]);
+    expect(linesWhere(modules, (line) => /\blogDir\b/.test(line))).toEqual([]);
+  });
+
   test("of pkg bring no network", () => {
     const wrong = sources
       .filter(({ path }) => path.startsWith("pkg/"))

@@ -7,7 +7,7 @@ import {
   storeEvents,
   type StoreLedger,
 } from "#pkg/objstore/ledger.ts";
-import type { SpanLog, SpanLogStats } from "#pkg/spanlog/spanlog.ts";
+import type { ConsumerState, SpanLog, SpanLogStats } from "#pkg/spanlog/spanlog.ts";
 
 type LogNumber = Exclude<keyof SpanLogStats, "refusedTotal">;
 
@@ -68,6 +68,39 @@ export function observeSpanLog(registry: Registry, spanLog: SpanLog): void {
       labels: { reason },
       value,
     })),
+  );
+  observeConsumers(registry, spanLog);
+}
+
+/** Exports how far the consumers of the log are behind, and how often one lost its claim. */
+function observeConsumers(registry: Registry, spanLog: SpanLog): void {
+  const read = (
+    valueOf: (state: ConsumerState) => number,
+  ): (() => { labels: Record<string, string>; value: number }[]) => {
+    return () =>
+      spanLog.consumers().map((state) => {
+        return { labels: { consumer: state.name }, value: valueOf(state) };
+      });
+  };
+  const labelNames = ["consumer"];
+  const prefix = "spoor_log_consumer";
+  const records = "Records of the log that a consumer has not given up.";
+  const bytes = "Bytes of the log's files that a consumer has not given up.";
+  const lost = "Partitions that a consumer has lost because it was too far behind.";
+  readWhenAsked(
+    registry,
+    { name: `${prefix}_behind_records`, help: records, labelNames },
+    read(({ behindRecords }) => behindRecords),
+  );
+  readWhenAsked(
+    registry,
+    { name: `${prefix}_behind_bytes`, help: bytes, labelNames },
+    read(({ behindBytes }) => behindBytes),
+  );
+  readWhenAsked(
+    registry,
+    { name: `${prefix}_claims_lost_total`, help: lost, labelNames },
+    read(({ claimsLostTotal }) => claimsLostTotal),
   );
 }
 

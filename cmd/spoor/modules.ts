@@ -12,7 +12,7 @@ import { Querier } from "#modules/querier/querier.ts";
 import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
-import { openFileLog } from "#pkg/spanlog/file-log.ts";
+import { openSpanLog } from "#pkg/spanlog/log-config.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { version } from "#pkg/version/version.ts";
 import type { ServerConfig } from "./config.ts";
@@ -143,9 +143,9 @@ async function startOrStop(
 }
 
 async function startSpanLog(shared: SharedParts): Promise<Started<SpanLog>> {
-  const { clock, log, registry, logDir, logOptions } = shared;
+  const { clock, log, registry, logConfig, logParts } = shared;
   const onGroup = logWriteSeconds(registry);
-  const spanLog = await openFileLog(logDir, { ...logOptions, clock, log, onGroup });
+  const spanLog = await openSpanLog(logConfig, { ...logParts, clock, log, onGroup });
   observeSpanLog(registry, spanLog);
   return { made: spanLog, stop: () => spanLog.close() };
 }

@@ -19,7 +19,8 @@ import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type ProbeOptions, probeStore } from "#pkg/objstore/probe.ts";
 import { openStore, type StoreConfig, storeName } from "#pkg/objstore/store-config.ts";
 import type { StartThread } from "#pkg/rpc/thread.ts";
-import type { FileLogOptions } from "#pkg/spanlog/file-log.ts";
+import type { LogParts } from "#pkg/spanlog/file-log.ts";
+import type { LogConfig } from "#pkg/spanlog/log-config.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
 import type { ServerConfig, SpoorConfig } from "./config.ts";
@@ -51,10 +52,10 @@ export interface SharedParts {
   storeConfig: StoreConfig;
   /** One table per tenant: modules share what they know of it. */
   tableOf: (tenant: string) => Table;
-  /** Folder of the span log. */
-  logDir: string;
-  /** Bounds and owner of the span log; its disk, where that is a simulated one. */
-  logOptions: Omit<FileLogOptions, "clock" | "log" | "onGroup">;
+  /** How any thread opens the span log. */
+  logConfig: LogConfig;
+  /** Who owns the span log; its disk, where that is a simulated one. */
+  logParts: Pick<LogParts, "isOwner" | "fs">;
   quarantineDir: string;
   limits: TenantLimits;
   /** What is wrong with the file of overrides, if anything. */
@@ -114,8 +115,8 @@ export async function openSharedParts(
     store,
     storeConfig,
     tableOf: tableCache({ store, clock, log }),
-    logDir: join(dataDir, "log"),
-    logOptions: { isOwner: lock.isHeld, endsPath, ...config.spanLog },
+    logConfig: { kind: "file", dir: join(dataDir, "log"), endsPath, ...config.spanLog },
+    logParts: { isOwner: lock.isHeld },
     quarantineDir: quarantineFolder(dataDir),
     refusals: new Refusals(clock, log),
     activity: new TenantActivity(clock),

@@ -14,6 +14,7 @@ import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
 import type { Overrides } from "./overrides.ts";
+import { claimProblems, consumersTable, lossTables, spanLogTable } from "./status-log.ts";
 
 export interface StatusSources {
   store: ObjectStore;
@@ -215,7 +216,7 @@ export async function statusPage(sources: StatusSources, viewer: Viewer): Promis
   const aside = quarantineTables(sources.ingester, viewer);
   const failing = failingTables(sources.ingester, viewer);
   if (!isAll) return { ...headOf(sources), problems: [], tables: [...failing, tenants, ...aside] };
-  const whole = [partitionsTable(states), spanLogTable(sources)];
+  const whole = [partitionsTable(states), spanLogTable(sources), consumersTable(sources)];
   const tables = [...lossTables(sources), ...failing, ...aside, tenants, ...whole];
   const problems = problemsOf(sources, tenants, folders.problem);
   return { ...headOf(sources), problems, tables };
@@ -318,34 +319,9 @@ function partitionsTable(states: readonly PartitionState[]): StatusTable {
   };
 }
 
-/** Nothing where nothing was lost or damaged. */
-function lossTables({ spanLog, ingester }: StatusSources): StatusTable[] {
-  const damage = spanLog.damage.map(({ kind, message }) => [kind, message]);
-  const losses = ingester.losses.map((message) => ["log_missing", message]);
-  if (damage.length + losses.length === 0) return [];
-  const columns = [{ key: "kind" }, { key: "message", title: "what was found at the start" }];
-  const title = "Damage and losses of the span log";
-  return [{ key: "span_log_damage", title, columns, rows: [...damage, ...losses] }];
-}
-
-function spanLogTable({ spanLog }: StatusSources): StatusTable {
-  const { bytes, records, segments, pendingBytes } = spanLog.stats();
-  return {
-    key: "span_log",
-    title: "Span log",
-    columns: [
-      { key: "bytes", title: "size", unit: "bytes" },
-      { key: "records" },
-      { key: "segments", title: "files" },
-      { key: "pending_bytes", title: "waiting to be written", unit: "bytes" },
-    ],
-    rows: [[bytes, records, segments, pendingBytes]],
-  };
-}
-
 /** What the operator should look at, with what to do. */
 function problemsOf(
-  { ingester, overrides }: StatusSources,
+  { ingester, overrides, spanLog }: StatusSources,
   tenants: StatusTable,
   bucketProblem: string | undefined,
 ): string[] {
@@ -362,6 +338,7 @@ function problemsOf(
   if (overrides.problem !== undefined) {
     problems.push("The file of limits for tenants is bad: see limits, and mend it.");
   }
+  for (const problem of claimProblems({ spanLog })) problems.push(problem);
   const { records, spans } = ingester.quarantine.totals();
   if (records > 0) {
     problems.push(`${spans} acknowledged spans are in quarantine: see there.`);

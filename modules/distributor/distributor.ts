@@ -10,7 +10,7 @@ import type { Limits, TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import { exampleTraceIds } from "#pkg/otlp/example-ids.ts";
 import type { SplitRejection, SplitResult } from "#pkg/otlp/split.ts";
-import type { AppendOptions, SpanLog } from "#pkg/spanlog/spanlog.ts";
+import type { AppendOptions, LogProducer } from "#pkg/spanlog/spanlog.ts";
 import { resolveTenant } from "#pkg/tenant/tenant.ts";
 import type { TenantActivity } from "./activity.ts";
 import type { DistributorConfig } from "./config.ts";
@@ -21,7 +21,7 @@ import { SplitPool } from "./split-pool.ts";
 export interface DistributorOptions {
   config: DistributorConfig;
   multiTenancy: boolean;
-  spanLog: SpanLog;
+  spanLog: LogProducer;
   registry: Registry;
   /** Tenants whose spans cannot be stored at present are pushed back, the others are not. */
   isTenantFailing: (tenant: string) => boolean;

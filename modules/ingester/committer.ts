@@ -9,6 +9,7 @@ import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
+import type { LogConfig } from "#pkg/spanlog/log-config.ts";
 import { ownerLost } from "#pkg/spanlog/spanlog.ts";
 import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
 import { type Cutter, cutterDied, encodeFailed } from "./cutter.ts";
@@ -22,7 +23,7 @@ export interface CommitterOptions {
   partition: { index: number; count: number };
   appId: string;
   store: StoreConfig;
-  logDir: string;
+  logConfig: LogConfig;
   rowGroupSpans: number;
   limits: TenantLimits;
   tracer: Tracer;
@@ -296,14 +297,14 @@ export class Committer {
     head: CutTask["head"],
     { table, cuts }: { table: Table; cuts: readonly StoredCut[] },
   ): Promise<StoredCut | undefined> {
-    const { store, logDir, partition, rowGroupSpans, cutter, clock, metrics } = this.#options;
+    const { store, logConfig, partition, rowGroupSpans, cutter, clock, metrics } = this.#options;
     const tableColumns = [
       ...table.snapshot.columns.keys(),
       ...columnsOf(cuts).map(({ name }) => name),
     ];
     const nowMs = clock.nowMs();
     const limits = this.#options.limits.of(range.tenant);
-    const places = { store, logDir, partition, limits };
+    const places = { store, logConfig, partition, limits };
     const task = { ...places, range, head, rowGroupSpans, tableColumns, nowMs };
     const { stored } = await this.#options.tracer.run("cut", {}, () => cutter.cut(task));
     if (stored === undefined) return undefined;
@@ -326,10 +327,10 @@ export class Committer {
     reason: string,
   ): Promise<void> {
     if (aside.has(offset)) return;
-    const { appId, logDir, partition, quarantine, log, metrics } = this.#options;
+    const { appId, logConfig, partition, quarantine, log, metrics } = this.#options;
     let bytes: Uint8Array;
     try {
-      bytes = readRecord(logDir, partition.index, { tenant, offset });
+      bytes = await readRecord(logConfig, partition.index, { tenant, offset });
     } catch (error) {
       if (!hasCode(error, "NotFound")) throw error;
       // It was read before: the disk lost it since, as it lost the records that reads report.

@@ -26,7 +26,7 @@ export interface CutThread {
 
 /** Throws what `Cutter.cut` says. */
 export async function runCut(task: CutTask, thread: CutThread): Promise<CutResult> {
-  const head = task.head ?? rebuildHead(task);
+  const head = task.head ?? (await rebuildHead(task));
   const stored = head.data.rows === 0 ? undefined : await store(head, task, thread);
   return { stored, wasmBytes: wasmMemoryBytes() };
 }

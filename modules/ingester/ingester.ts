@@ -13,6 +13,7 @@ import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
+import type { LogConfig } from "#pkg/spanlog/log-config.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Snapshot, Table } from "#pkg/table/table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
@@ -31,8 +32,8 @@ import { Quarantine } from "./quarantine.ts";
 export interface IngesterOptions {
   config: IngesterConfig;
   spanLog: SpanLog;
-  /** Folder of the log's files: the workers read them. */
-  logDir: string;
+  /** How worker threads read the same log. */
+  logConfig: LogConfig;
   quarantineDir: string;
   store: ObjectStore;
   /** How worker threads open the same store. */

@@ -6,11 +6,12 @@ import type { Limits } from "#pkg/limits/limits.ts";
 import type { CutCounts } from "#pkg/otlp/attribute-cut.ts";
 import type { AttributeLimits } from "#pkg/otlp/attribute-scan.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
+import type { LogConfig } from "#pkg/spanlog/log-config.ts";
 import type { BlockFile, ColumnDef } from "#pkg/table/table.ts";
 import type { IngesterConfig } from "./config.ts";
 
 export interface PartitionWorkerData {
-  logDir: string;
+  logConfig: LogConfig;
   partition: number;
   /** Where to start reading and how far the log is durable now. */
   fromOffset: number;
@@ -118,7 +119,7 @@ export interface CutTask {
   range: LogRange;
   /** The head of the range; if undefined, the range is read from the log anew. */
   head: Pick<ClosedHead, "data" | "firstAppendedMs" | "lastAppendedMs"> | undefined;
-  logDir: string;
+  logConfig: LogConfig;
   /** What is cut from spans that are read from the log anew. */
   limits: AttributeLimits;
   partition: { index: number; count: number };

@@ -169,10 +169,10 @@ export class PartitionHost {
   }
 
   #startWorker(): void {
-    const { spanLog, logDir, config, headBytesMax, committed, blocked } = this.#options;
+    const { spanLog, logConfig, config, headBytesMax, committed, blocked } = this.#options;
     const { startThread = startWorker } = this.#options;
     const data: PartitionWorkerData = {
-      logDir,
+      logConfig,
       partition: this.index,
       fromOffset: spanLog.firstOffset(this.index),
       durableEnd: spanLog.durableEnd(this.index),

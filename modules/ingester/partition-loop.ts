@@ -5,7 +5,7 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { type Handlers, type Port, Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
-import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
+import { openSpanLogReader } from "#pkg/spanlog/log-config.ts";
 import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
 import { type FindTraceRequest, Partition } from "./partition.ts";
 
@@ -44,7 +44,7 @@ export class PartitionLoop {
     this.#durable = new SharedNumber(data.durable);
     this.#partition = new Partition({
       ...data,
-      reader: openFileLogReader(data.logDir, data.partition),
+      reader: openSpanLogReader(data.logConfig, data.partition),
       clock,
       onClosed: (head) => this.#rpc.notify("closed", head),
       onUndecodable: (record) => this.#rpc.notify("undecodable", record),

@@ -23,7 +23,7 @@ it.each([-2 * hour, 2 * hour])(
     using reader = openFileLogReader(logDir, 0);
     const closed: number[] = [];
     const partition = new Partition({
-      logDir,
+      logConfig: { kind: "file", dir: logDir },
       partition: 0,
       fromOffset: 0,
       durableEnd: offset + 1,

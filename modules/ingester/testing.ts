@@ -93,7 +93,7 @@ export class TestIngester {
     this.ingester = new Ingester({
       config,
       spanLog: parts.spanLog,
-      logDir: join(dir, "log"),
+      logConfig: { kind: "file", dir: join(dir, "log") },
       quarantineDir: join(dir, "quarantine"),
       store,
       storeConfig: { kind: "fs", root: join(dir, "bucket") },

@@ -7,7 +7,13 @@ import { makeFolderDurably } from "./log-fs.ts";
 import { recoverPartition } from "./recover.ts";
 import { listSegments } from "./segments.ts";
 import { SegmentWriter } from "./segment-writer.ts";
-import { LOG_STATE_NAME, writeLogState, writeTrimState, type TrimState } from "./state-file.ts";
+import {
+  LOG_STATE_NAME,
+  type TrimState,
+  trimStateAt,
+  writeLogState,
+  writeTrimState,
+} from "./state-file.ts";
 
 /** Makes every partition's first segment, then `log.json`: before that there is no log. */
 export async function createLog(context: LogContext, partitionCount: number): Promise<void> {
@@ -48,7 +54,7 @@ export async function repartitionLog(
   }
   // The committed offsets were those of other appIds.
   for (const [i, { trimmedTo }] of states.entries()) {
-    await writeTrimState(fs, partitionFolder(dir, i), { trimmedTo, committed: new Map() });
+    await writeTrimState(fs, partitionFolder(dir, i), trimStateAt(trimmedTo, new Map()));
   }
   for (let i = fromCount; i < toCount; i++) {
     const folder = partitionFolder(dir, i);

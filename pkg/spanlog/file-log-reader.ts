@@ -19,10 +19,10 @@ import {
   segmentName,
   segmentSeed,
 } from "./format.ts";
-import { errorText, partitionFolder } from "./log-context.ts";
+import { claimLostError, errorText, partitionFolder } from "./log-context.ts";
 import { SegmentWalker } from "./segment-walker.ts";
 import { listSegments } from "./segments.ts";
-import type { LogBatch, LogReader, LogReadOptions } from "./spanlog.ts";
+import { ingesterName, type LogBatch, type LogReader, type LogReadOptions } from "./spanlog.ts";
 import { isOffset, readLogState, readTrimState } from "./state-file.ts";
 
 /** `LogReader` whose `read` answers at once. */
@@ -30,19 +30,27 @@ export interface FileLogReader extends LogReader {
   read(fromOffset: number, durableTo: number, options: LogReadOptions): LogBatch;
 }
 
-/** NotFound if there is no log or no such partition; Corrupt or InvalidInput as `openFileLog`. */
-export function openFileLogReader(dir: string, partition: number): FileLogReader {
+/**
+ * Reads for the ingesters, or for the consumer that is named. NotFound if there is no log or no
+ * such partition; Corrupt or InvalidInput as `openFileLog`.
+ */
+export function openFileLogReader(
+  dir: string,
+  partition: number,
+  consumer: string = ingesterName,
+): FileLogReader {
   const state = readLogState(dir);
   if (state === undefined || !(partition < state.partitionCount) || !isOffset(partition)) {
     throw new SpoorError("NotFound", `open partition ${partition} of the log ${dir}: not there`);
   }
-  return new Reader(dir, state.logId, partition);
+  return new Reader(dir, state.logId, { partition, consumer });
 }
 
 class Reader implements FileLogReader {
   readonly #folder: string;
   readonly #logId: string;
   readonly #partition: number;
+  readonly #consumer: string;
   readonly #walker = new SegmentWalker();
   /** The segments that count, by their first offsets; right below `listedTo`. */
   #segments: SegmentId[] = [];
@@ -52,7 +60,12 @@ class Reader implements FileLogReader {
   #lastTenant = "";
   #lastTenantBytes: Buffer = Buffer.alloc(0);
 
-  constructor(dir: string, logId: string, partition: number) {
+  constructor(
+    dir: string,
+    logId: string,
+    { partition, consumer }: { partition: number; consumer: string },
+  ) {
+    this.#consumer = consumer;
     this.#folder = partitionFolder(dir, partition);
     this.#logId = logId;
     this.#partition = partition;
@@ -71,6 +84,7 @@ class Reader implements FileLogReader {
     }
     const batch: LogBatch = { records: [], gaps: [], nextOffset: fromOffset };
     try {
+      if (this.#consumer !== ingesterName) this.#refuseLost();
       while (batch.records.length === 0 && batch.nextOffset < durableTo) {
         this.#readSegment(batch, durableTo, bytesMax);
       }
@@ -81,6 +95,13 @@ class Reader implements FileLogReader {
       throw new SpoorError("Unavailable", text, { cause: error, reason: "log_read_failed" });
     }
     return batch;
+  }
+
+  /** Once per read of a consumer that can lose its claim: the appender wrote down that it has. */
+  #refuseLost(): void {
+    const known = readTrimState(this.#folder)?.others.get(this.#consumer);
+    if (known?.isLost !== true) return;
+    throw claimLostError(this.#consumer, this.#folder, known.position);
   }
 
   close(): void {

@@ -5,6 +5,12 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { Admission } from "./admission.ts";
+import {
+  consumerStates,
+  FileLogConsumer,
+  type LogPartition,
+  partitionBounds,
+} from "./consumers.ts";
 import { createLog, repartitionLog } from "./create.ts";
 import { HASH_BYTES, LOG_ID_BYTES, RECORD_BYTES_MAX, TENANT_BYTES_MAX } from "./format.ts";
 import {
@@ -21,7 +27,17 @@ import { nodeLogFs, type LogFs } from "./log-fs.ts";
 import { PartitionLog } from "./partition-log.ts";
 import { PartitionTrim } from "./partition-trim.ts";
 import { recoverPartition, type RecoveredPartition } from "./recover.ts";
-import type { AppendOptions, AppendResult, LogDamage, SpanLog, SpanLogStats } from "./spanlog.ts";
+import {
+  type AppendOptions,
+  type AppendResult,
+  type BoundedConsumer,
+  type ConsumerConfig,
+  type ConsumerState,
+  ingesterName,
+  type LogDamage,
+  type SpanLog,
+  type SpanLogStats,
+} from "./spanlog.ts";
 import {
   isOffset,
   isPartitionCount,
@@ -30,9 +46,8 @@ import {
   writeLogState,
 } from "./state-file.ts";
 
-export interface FileLogOptions {
-  clock: Clock;
-  log: Log;
+/** What bounds a log, as plain data. */
+export interface FileLogBounds {
   /** N, a power of two, default 4. Another N than the log has is taken only if all is trimmed. */
   partitionCount?: number;
   /** Default 64 MiB. */
@@ -51,6 +66,16 @@ export interface FileLogOptions {
   retryWindowMs?: number;
   /** How many records are remembered for that, over all partitions, default 1,048,576 (44 MiB). */
   retryRecordsMax?: number;
+  /** A file, not in the log's folder, that remembers how far the log reaches; default: none. */
+  endsPath?: string;
+  /** Those that read the log besides the ingesters; default: none. */
+  consumers?: readonly ConsumerConfig[];
+}
+
+/** What a log works with in this process. */
+export interface LogParts {
+  clock: Clock;
+  log: Log;
   /** Told how long each group of records took to become durable, milliseconds. */
   onGroup?: (durationMs: number) => void;
   /**
@@ -58,11 +83,11 @@ export interface FileLogOptions {
    * group of records, after its fsync; once it says no, nothing is appended any more.
    */
   isOwner?: () => boolean;
-  /** A file, not in the log's folder, that remembers how far the log reaches; default: none. */
-  endsPath?: string;
   /** The disk; tests pass one that fails. */
   fs?: LogFs;
 }
+
+export interface FileLogOptions extends FileLogBounds, LogParts {}
 
 const MIB = 1024 * 1024;
 
@@ -79,6 +104,8 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
       `open log with ${String(partitionCount)} partitions: not 1, 2, 4 .. 1024`,
     );
   }
+  const bounds = boundsOf(options, partitionCount);
+  const { bytesMax } = bounds;
   const context: LogContext = {
     dir: resolve(dir),
     logId: "",
@@ -89,7 +116,8 @@ export async function openFileLog(dir: string, options: FileLogOptions): Promise
     fs: options.fs ?? nodeLogFs,
     clock: options.clock,
     log: options.log,
-    bounds: boundsOf(options, partitionCount),
+    bounds,
+    consumers: partitionBounds(options.consumers ?? [], { bytesMax, partitionCount }),
     counters: newCounters(),
     onGroup: options.onGroup ?? (() => undefined),
     damage: [],
@@ -124,7 +152,7 @@ async function open(
   }
   if (ends !== undefined && ends.logId !== context.logId) reportMissingLog(context, ends);
   const admission = new Admission(context, await context.fs.freeBytes(context.dir));
-  const partitions: Partition[] = [];
+  const partitions: LogPartition[] = [];
   try {
     for (let i = 0; i < partitionCount; i++) {
       partitions.push(openPartition(context, admission, i, await recoverPartition(context, i)));
@@ -148,17 +176,12 @@ async function takeOwnership({ dir, fs, owner }: LogContext, state: LogState): P
   await writeLogState(fs, dir, { ...state, owner });
 }
 
-interface Partition {
-  log: PartitionLog;
-  trim: PartitionTrim;
-}
-
 function openPartition(
   context: LogContext,
   admission: Admission,
   partition: number,
   recovered: RecoveredPartition,
-): Partition {
+): LogPartition {
   const { writer, memory, durableEnd, trim } = recovered;
   const log = new PartitionLog(context, partition, { admission, writer, memory, durableEnd });
   return { log, trim: new PartitionTrim(context, log, writer, trim) };
@@ -184,16 +207,17 @@ function boundsOf(options: FileLogOptions, partitionCount: number): LogBounds {
 }
 
 class FileLog implements SpanLog {
+  readonly name = ingesterName;
   readonly id: string;
   readonly partitionCount: number;
   readonly damage: readonly LogDamage[];
   readonly #context: LogContext;
   readonly #admission: Admission;
-  readonly #partitions: readonly Partition[];
+  readonly #partitions: readonly LogPartition[];
   #ends: LogEndsKeeper | undefined;
   #isClosed = false;
 
-  constructor(context: LogContext, admission: Admission, partitions: readonly Partition[]) {
+  constructor(context: LogContext, admission: Admission, partitions: readonly LogPartition[]) {
     this.id = context.logId;
     this.partitionCount = partitions.length;
     this.damage = context.damage;
@@ -237,7 +261,7 @@ class FileLog implements SpanLog {
   }
 
   firstOffset(partition: number): number {
-    return this.#partition(partition).trim.state.trimmedTo;
+    return this.#partition(partition).trim.state.ingesterTo;
   }
 
   durableEnd(partition: number): number {
@@ -256,6 +280,21 @@ class FileLog implements SpanLog {
 
   committed(partition: number): ReadonlyMap<string, number> {
     return this.#partition(partition).trim.state.committed;
+  }
+
+  consumer(name: string): BoundedConsumer {
+    if (!this.#context.consumers.some((one) => one.name === name)) {
+      const text = `open consumer ${name} of the log ${this.#context.dir}: it has no such one`;
+      throw new SpoorError("NotFound", text, { reason: "no_such_consumer" });
+    }
+    return new FileLogConsumer(name, (partition, what) => {
+      if (what !== "ask") this.#refuseClosed(what);
+      return this.#partition(partition);
+    });
+  }
+
+  consumers(): ConsumerState[] {
+    return consumerStates(this.#partitions, this.#context.consumers);
   }
 
   async advance(partition: number, offset: number): Promise<void> {
@@ -312,7 +351,7 @@ class FileLog implements SpanLog {
     await this.close();
   }
 
-  #partition(partition: number): Partition {
+  #partition(partition: number): LogPartition {
     const found = this.#partitions[partition];
     if (found !== undefined) return found;
     const text = `partition ${partition} of a log with ${this.partitionCount}`;

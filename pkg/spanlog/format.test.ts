@@ -140,7 +140,15 @@ describe("state files", () => {
     const fs = new FaultyFs();
     await fc.assert(
       fc.asyncProperty(tenants, offsets, logIds, fc.nat(), async (table, trimmedTo, logId, at) => {
-        const trim = { trimmedTo, committed: new Map(Object.entries(table)) };
+        const others = Object.values(table).map((position, i) => {
+          return [`c${i}`, { position, isLost: position % 2 === 1 }] as const;
+        });
+        const trim = {
+          trimmedTo,
+          ingesterTo: trimmedTo + others.length,
+          others: new Map(others),
+          committed: new Map(Object.entries(table)),
+        };
         await writeTrimState(fs, dir.path, trim);
         expect(readTrimState(dir.path)).toEqual(trim);
         await writeLogState(fs, dir.path, { logId, partitionCount: 8, owner: trimmedTo });

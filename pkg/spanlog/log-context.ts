@@ -3,7 +3,13 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { LogFs } from "./log-fs.ts";
-import { type LogDamage, ownerLost, type RefusedReason } from "./spanlog.ts";
+import {
+  claimLost,
+  type ConsumerConfig,
+  type LogDamage,
+  ownerLost,
+  type RefusedReason,
+} from "./spanlog.ts";
 
 export interface LogBounds {
   /** A segment that reached this size is followed by a new one. */
@@ -59,6 +65,8 @@ export interface LogContext {
   clock: Clock;
   log: Log;
   bounds: LogBounds;
+  /** Consumers besides the ingesters, with bounds for each partition. */
+  consumers: readonly ConsumerConfig[];
   counters: LogCounters;
   /** Told how long each group of records took to write and to sync, milliseconds. */
   onGroup: (durationMs: number) => void;
@@ -111,6 +119,13 @@ export function assertOwner({ dir, isOwner }: LogContext): void {
 
 export function isOwnerLost(error: unknown): error is SpoorError {
   return error instanceof SpoorError && error.reason === ownerLost;
+}
+
+export function claimLostError(consumer: string, folder: string, position: number): SpoorError {
+  const message =
+    `consumer ${consumer} has lost its claim on ${folder} at offset ${position}: it was too far ` +
+    "behind, records may be gone; it must join again";
+  return new SpoorError("NotFound", message, { reason: claimLost });
 }
 
 /** A disk operation failed; the client may send the same again. */

@@ -1,13 +1,22 @@
-/** Forgetting the records of one partition that every table has committed. */
+/**
+ * Where the consumers of one partition stand, and forgetting the records that none of them needs:
+ * none that has a claim. One that is too far behind loses its claim here, whoever trims.
+ */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FormerSegments } from "./former-segments.ts";
 import { segmentName } from "./format.ts";
-import { assertOwner, isOwnerLost, writeFailed, type LogContext } from "./log-context.ts";
+import {
+  assertOwner,
+  claimLostError,
+  isOwnerLost,
+  writeFailed,
+  type LogContext,
+} from "./log-context.ts";
 import type { LogFs } from "./log-fs.ts";
 import type { PartitionLog } from "./partition-log.ts";
 import { writeSidecar, type Sidecar } from "./retry-sidecar.ts";
 import type { Segment, SegmentWriter } from "./segment-writer.ts";
-import { isOffset, writeTrimState, type TrimState } from "./state-file.ts";
+import { type ConsumerPosition, isOffset, type TrimState, writeTrimState } from "./state-file.ts";
 
 /** What trimming starts from when the log was opened. */
 export interface TrimStart {
@@ -23,6 +32,8 @@ export class PartitionTrim {
   #state: TrimState;
   #sidecars: Sidecar[];
   readonly former: FormerSegments;
+  /** Consumer -> how often it has lost its claim. */
+  readonly #claimsLost = new Map<string, number>();
   /** Settles when the last trim is done; never rejects. */
   #lastTrim: Promise<unknown> = Promise.resolve();
 
@@ -35,7 +46,12 @@ export class PartitionTrim {
     this.#context = context;
     this.#log = log;
     this.#writer = writer;
-    this.#state = state;
+    // What a consumer left that is not there any more holds nothing back.
+    const others = context.consumers.map(({ name }) => {
+      const known = state.others.get(name);
+      return [name, known ?? { position: state.trimmedTo, isLost: false }] as const;
+    });
+    this.#state = { ...state, others: new Map(others) };
     this.#sidecars = sidecars;
     this.former = former;
   }
@@ -45,10 +61,68 @@ export class PartitionTrim {
     return this.#state;
   }
 
+  /** For the ingesters. */
   trim(upTo: number, committed: Record<string, number>): Promise<void> {
-    const result = this.#lastTrim.then(() => this.#trim(upTo, committed));
+    return this.#inTurn(() => {
+      const map = new Map(Object.entries(committed));
+      this.#refuseBeyondEnd(upTo, map);
+      const ingesterTo = Math.max(upTo, this.#state.ingesterTo);
+      return this.#moveTo({ ...this.#state, ingesterTo, committed: map });
+    });
+  }
+
+  /** For another consumer. */
+  trimOf(name: string, upTo: number): Promise<void> {
+    return this.#inTurn(() => {
+      this.#refuseBeyondEnd(upTo, new Map());
+      const { position, isLost } = this.#positionOf(name);
+      if (isLost) throw claimLostError(name, this.#writer.folder, position);
+      return this.#moveTo(this.#with(name, { position: Math.max(upTo, position), isLost }));
+    });
+  }
+
+  /** Gives a consumer a claim again, if it has lost it: on as much as its bound allows. */
+  rejoin(name: string): Promise<number> {
+    return this.#inTurn(async () => {
+      const { position, isLost } = this.#positionOf(name);
+      if (!isLost) return position;
+      const oldest = Math.max(position, this.#state.trimmedTo);
+      const again = this.#isLate(name, oldest) ? this.#log.durableEnd : oldest;
+      await this.#moveTo(this.#with(name, { position: again, isLost: false }));
+      return again;
+    });
+  }
+
+  position(name: string): ConsumerPosition {
+    return this.#positionOf(name);
+  }
+
+  claimsLost(name: string): number {
+    return this.#claimsLost.get(name) ?? 0;
+  }
+
+  /** How much is kept for one that stands at `position`. */
+  behind(position: number): { records: number; bytes: number } {
+    const records = Math.max(0, this.#log.durableEnd - position);
+    if (records === 0) return { records, bytes: 0 };
+    const { segments } = this.#writer;
+    const first = segments.findLastIndex(({ firstOffset }) => firstOffset <= position);
+    const kept = segments.slice(Math.max(first, 0));
+    return { records, bytes: kept.reduce((sum, { bytes }) => sum + bytes, 0) };
+  }
+
+  #inTurn<T>(job: () => Promise<T>): Promise<T> {
+    const result = this.#lastTrim.then(job);
     this.#lastTrim = result.catch(() => undefined);
     return result;
+  }
+
+  #positionOf(name: string): ConsumerPosition {
+    return this.#state.others.get(name)!;
+  }
+
+  #with(name: string, position: ConsumerPosition): TrimState {
+    return { ...this.#state, others: new Map(this.#state.others).set(name, position) };
   }
 
   /** Waits for trims under way. */
@@ -56,32 +130,70 @@ export class PartitionTrim {
     await this.#lastTrim;
   }
 
-  async #trim(upTo: number, committed: Record<string, number>): Promise<void> {
+  #refuseBeyondEnd(upTo: number, committed: ReadonlyMap<string, number>): void {
     const { folder } = this.#writer;
-    const map = new Map(Object.entries(committed));
     if (!isOffset(upTo) || upTo > this.#log.durableEnd) {
       throw new SpoorError(
         "InvalidInput",
         `trim ${folder} to ${upTo}: not an offset up to its end ${this.#log.durableEnd}`,
       );
     }
-    for (const [tenant, offset] of map) {
+    for (const [tenant, offset] of committed) {
       if (isOffset(offset) && offset <= this.#log.durableEnd) continue;
       throw new SpoorError("InvalidInput", `trim ${folder}: ${tenant} committed to ${offset}`);
     }
+  }
+
+  /** Makes positions durable, and removes what no consumer with a claim needs any more. */
+  async #moveTo(wanted: TrimState): Promise<void> {
+    const { folder } = this.#writer;
+    const { others, lost } = this.#withoutLate(wanted.others);
+    let trimmedTo = wanted.ingesterTo;
+    for (const { position, isLost } of others.values()) {
+      if (!isLost) trimmedTo = Math.min(trimmedTo, position);
+    }
+    trimmedTo = Math.max(trimmedTo, this.#state.trimmedTo);
     try {
       assertOwner(this.#context);
       await this.former.check();
-      await this.#log.sealTrimmed(upTo);
-      const trimmedTo = Math.max(upTo, this.#state.trimmedTo);
+      await this.#log.sealTrimmed(trimmedTo);
       const gone = this.#removable(trimmedTo);
-      await this.#persist({ trimmedTo, committed: map }, gone);
+      await this.#persist({ ...wanted, trimmedTo, others }, gone);
+      for (const name of lost) this.#reportLost(name);
       await this.#removeSegments(gone);
       await this.#removeOldSidecars();
     } catch (error) {
       if (isOwnerLost(error)) throw error;
-      throw writeFailed(`trim ${folder} to ${upTo}`, error);
+      throw writeFailed(`trim ${folder} to ${trimmedTo}`, error);
     }
+  }
+
+  #isLate(name: string, position: number): boolean {
+    const bound = this.#context.consumers.find((one) => one.name === name)!;
+    const { records, bytes } = this.behind(position);
+    return records > bound.recordsBehindMax || bytes > bound.bytesBehindMax;
+  }
+
+  /** Takes the claims of consumers that are further behind than they may be. */
+  #withoutLate(wanted: TrimState["others"]): { others: TrimState["others"]; lost: string[] } {
+    const others = new Map(wanted);
+    const lost: string[] = [];
+    for (const [name, { position, isLost }] of wanted) {
+      if (isLost || !this.#isLate(name, position)) continue;
+      others.set(name, { position, isLost: true });
+      lost.push(name);
+    }
+    return { others, lost };
+  }
+
+  #reportLost(consumer: string): void {
+    const { position } = this.#positionOf(consumer);
+    const { records: behindRecords, bytes: behindBytes } = this.behind(position);
+    this.#claimsLost.set(consumer, this.claimsLost(consumer) + 1);
+    this.#context.log.error(
+      { consumer, folder: this.#writer.folder, position, behindRecords, behindBytes },
+      "a consumer of the log is too far behind and has lost its claim: it will miss records",
+    );
   }
 
   /** Everything that must outlive the segments is durable before one of them goes. */

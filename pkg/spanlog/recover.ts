@@ -22,7 +22,7 @@ import type { TrimStart } from "./partition-trim.ts";
 import { SegmentWalker } from "./segment-walker.ts";
 import { listSegments } from "./segments.ts";
 import { SegmentWriter, type Segment } from "./segment-writer.ts";
-import { readTrimState, type TrimState } from "./state-file.ts";
+import { readTrimState, type TrimState, trimStateAt } from "./state-file.ts";
 
 export interface RecoveredPartition {
   writer: SegmentWriter;
@@ -120,13 +120,13 @@ function noSegments(folder: string): SpoorError {
 function recoverTrimState(context: LogContext, partition: number, first: number): TrimState {
   try {
     const state = readTrimState(partitionFolder(context.dir, partition));
-    return state ?? { trimmedTo: 0, committed: new Map() };
+    return state ?? trimStateAt(0, new Map());
   } catch (error) {
     if (!(error instanceof SpoorError) || error.code !== "Corrupt") throw error;
     const { message } = error;
     const place = { partition, fromOffset: first, toOffset: first };
     reportDamage(context, { kind: "trim_state", ...place, message });
-    return { trimmedTo: first, committed: new Map() };
+    return trimStateAt(first, new Map());
   }
 }
 
@@ -241,9 +241,10 @@ function reportLost(recovery: Recovery, from: number, to: number, why: string): 
   reportDamage(context, { kind: "lost_records", partition, fromOffset, toOffset: to, message });
 }
 
-/** The least offset that the next record may have, by what tables have committed. */
-function committedFloor({ trimmedTo, committed }: TrimState): number {
-  let floor = trimmedTo;
+/** The least offset that the next record may have, by what was committed and given up. */
+function committedFloor({ ingesterTo, others, committed }: TrimState): number {
+  let floor = ingesterTo;
+  for (const { position } of others.values()) floor = Math.max(floor, position);
   for (const offset of committed.values()) floor = Math.max(floor, offset);
   return floor;
 }

@@ -74,8 +74,36 @@ export interface SpanLogStats {
   refusedTotal: Record<RefusedReason, number>;
 }
 
-/** The appender's side. One object per log, on one thread. */
-export interface SpanLog extends AsyncDisposable {
+/** Reason of errors when a consumer fell behind its bound: see `BoundedConsumer`. */
+export const claimLost = "log_claim_lost";
+
+/** The consumer that is always there. Its claim on the log is never given up. */
+export const ingesterName = "ingester";
+
+/** A further consumer and its bounds, as plain data. */
+export interface ConsumerConfig {
+  /** Lower-case letters, digits and `-`, up to 63; not that of the ingesters. */
+  name: string;
+  /** Over all partitions, of which each has an equal share. */
+  recordsBehindMax: number;
+  /** As the above; whole files count. All consumers' together are half of the log at most. */
+  bytesBehindMax: number;
+}
+
+/** How far a consumer is behind. */
+export interface ConsumerState {
+  name: string;
+  behindRecords: number;
+  /** Of files that it keeps in the log. */
+  behindBytes: number;
+  /** Partitions that it has no claim on at present. */
+  lostPartitions: readonly number[];
+  /** How often it has lost one since the log was opened. */
+  claimsLostTotal: number;
+}
+
+/** The appender's end. One object per log, on one thread. */
+export interface LogProducer {
   /** 32 hex digits, random, made once: a wiped disk is a new log, not old offsets again. */
   readonly id: string;
   /** N, a power of two. */
@@ -103,27 +131,8 @@ export interface SpanLog extends AsyncDisposable {
     options?: AppendOptions,
   ): Promise<AppendResult>;
 
-  /** The oldest offset that was not given up by `trim`. */
-  firstOffset(partition: number): number;
-
   /** The durable end: every record below this offset may be read. */
   durableEnd(partition: number): number;
-
-  /**
-   * Calls `onDurable` with the new durable end after every group of records, until the returned
-   * function is called. The present end is not reported: ask `durableEnd`.
-   */
-  subscribe(partition: number, onDurable: (endOffset: number) => void): () => void;
-
-  /**
-   * Lets the log forget the records below `upTo`. `committed` says up to which offset (exclusive)
-   * each tenant's table has committed; it replaces what was handed over before and is durable with
-   * the trim, so that a table that lost commits can be noticed after a restart.
-   */
-  trim(partition: number, upTo: number, committed: Record<string, number>): Promise<void>;
-
-  /** What the last `trim` of this partition was handed, also after a restart. */
-  committed(partition: number): ReadonlyMap<string, number>;
 
   /**
    * Makes the next record's offset at least `offset`. For a log whose end was lost (restored from
@@ -142,6 +151,67 @@ export interface SpanLog extends AsyncDisposable {
   checkFormerOwners(): Promise<void>;
 
   stats(): SpanLogStats;
+}
+
+/**
+ * One that reads the log, with a position of its own in each partition. The log forgets a record
+ * when no consumer with a claim needs it any more.
+ */
+export interface LogConsumer {
+  readonly name: string;
+
+  /** The oldest offset that it has not given up. */
+  firstOffset(partition: number): number;
+
+  /** The durable end: every record below this offset may be read. */
+  durableEnd(partition: number): number;
+
+  /**
+   * Calls `onDurable` with the new durable end after every group of records, until the returned
+   * function is called. The present end is not reported: ask `durableEnd`.
+   */
+  subscribe(partition: number, onDurable: (endOffset: number) => void): () => void;
+}
+
+/** The ingesters' end: what they have not committed stays, and fills the log if need be. */
+export interface CommittingConsumer extends LogConsumer {
+  /**
+   * Gives up the records below `upTo`. `committed` says up to which offset (exclusive)
+   * each tenant's table has committed; it replaces what was handed over before and is durable with
+   * the trim, so that a table that lost commits can be noticed after a restart.
+   */
+  trim(partition: number, upTo: number, committed: Record<string, number>): Promise<void>;
+
+  /** What the last `trim` of this partition was handed, also after a restart. */
+  committed(partition: number): ReadonlyMap<string, number>;
+}
+
+/**
+ * Another consumer's end. One that is further behind than its bound loses its claim on the
+ * partition when any consumer trims it: its records may go, and its reads and trims fail with
+ * NotFound `log_claim_lost` until it joins again. A new one begins with the oldest record.
+ */
+export interface BoundedConsumer extends LogConsumer {
+  /** Gives up the records below `upTo`; durable. NotFound `log_claim_lost`. */
+  trim(partition: number, upTo: number): Promise<void>;
+
+  /** Whether it has lost its claim, also before a restart. */
+  isLost(partition: number): boolean;
+
+  /**
+   * Gets a claim again, if it has lost it: on all that is in the log, or on what comes from now on
+   * if that is more than its bound. Returns the offset to read on from.
+   */
+  rejoin(partition: number): Promise<number>;
+}
+
+/** An open log: the producer's end, the ingesters' end, and those of other consumers. */
+export interface SpanLog extends LogProducer, CommittingConsumer, AsyncDisposable {
+  /** A further consumer. NotFound if the log was opened without it. */
+  consumer(name: string): BoundedConsumer;
+
+  /** All consumers, the ingesters first. */
+  consumers(): ConsumerState[];
 
   /** Writes what is waiting, then closes. Later appends get Unavailable `log_closed`. */
   close(): Promise<void>;
@@ -182,7 +252,8 @@ export interface LogReadOptions {
 export interface LogReader extends Disposable {
   /**
    * Reads records from `fromOffset`, never at or past `durableTo` (a durable end that the appender
-   * told). Errors: Unavailable when the log can not be read, InvalidInput for bad arguments.
+   * told). Errors: Unavailable when the log can not be read, InvalidInput for bad arguments,
+   * NotFound `log_claim_lost` for a consumer that has lost its claim.
    */
   read(
     fromOffset: number,

@@ -5,6 +5,7 @@ import { readRegularFile } from "#pkg/files/regular-file.ts";
 import { FORMAT_VERSION, LOG_ID_BYTES, refuseNewer } from "./format.ts";
 import { errorText } from "./log-context.ts";
 import { writeFileDurably, type LogFs } from "./log-fs.ts";
+import { ingesterName } from "./spanlog.ts";
 
 export const LOG_STATE_NAME = "log.json";
 export const TRIM_STATE_NAME = "trimmed.json";
@@ -17,9 +18,21 @@ export interface LogState {
   owner: number;
 }
 
+/** Where a consumer other than the ingesters stands in a partition. */
+export interface ConsumerPosition {
+  /** It has given up the records below. */
+  position: number;
+  /** Whether it has no claim on those above any more. */
+  isLost: boolean;
+}
+
 export interface TrimState {
-  /** Records below were given up by `trim`. */
+  /** Records below were given up by all consumers that have a claim. */
   trimmedTo: number;
+  /** Records below were given up by the ingesters. */
+  ingesterTo: number;
+  /** The other consumers, by name. */
+  others: ReadonlyMap<string, ConsumerPosition>;
   /** Tenant -> the offset (exclusive) that its table had committed at that time. */
   committed: Map<string, number>;
 }
@@ -62,11 +75,47 @@ export function readTrimState(folder: string): TrimState | undefined {
     }
     map.set(tenant, offset);
   }
-  return { trimmedTo, committed: map };
+  return { trimmedTo, committed: map, ...readPositions(body.consumers, trimmedTo, path) };
+}
+
+/** The state in which no consumer is behind another. */
+export function trimStateAt(trimmedTo: number, committed: Map<string, number>): TrimState {
+  return { trimmedTo, ingesterTo: trimmedTo, others: new Map(), committed };
+}
+
+/** Consumers' own positions are there only where one of them is behind the ingesters, or was. */
+function readPositions(
+  consumers: unknown,
+  trimmedTo: number,
+  path: string,
+): Pick<TrimState, "ingesterTo" | "others"> {
+  const others = new Map<string, ConsumerPosition>();
+  if (consumers === undefined) return { ingesterTo: trimmedTo, others };
+  let ingesterTo = trimmedTo;
+  for (const [name, value] of Object.entries(consumers as Record<string, unknown>)) {
+    const { position, lost = false } = (value ?? {}) as Record<string, unknown>;
+    if (!isOffset(position) || typeof lost !== "boolean") {
+      throw new SpoorError("Corrupt", `read ${path}: position of ${name} makes no sense`);
+    }
+    if (name === ingesterName) ingesterTo = Math.max(position, trimmedTo);
+    else others.set(name, { position, isLost: lost });
+  }
+  return { ingesterTo, others };
 }
 
 export async function writeTrimState(fs: LogFs, folder: string, state: TrimState): Promise<void> {
-  const body = { trimmedTo: state.trimmedTo, committed: Object.fromEntries(state.committed) };
+  const { trimmedTo, ingesterTo, others } = state;
+  const body: Record<string, unknown> = {
+    trimmedTo,
+    committed: Object.fromEntries(state.committed),
+  };
+  if (others.size > 0 || ingesterTo !== trimmedTo) {
+    const entries = [...others].map(([name, { position, isLost }]) => [
+      name,
+      isLost ? { position, lost: true } : { position },
+    ]);
+    body.consumers = { [ingesterName]: { position: ingesterTo }, ...Object.fromEntries(entries) };
+  }
   await writeFileDurably(fs, folder, TRIM_STATE_NAME, encodeChecked(body));
 }
 

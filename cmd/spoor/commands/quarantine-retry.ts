@@ -8,7 +8,7 @@ import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { openLog } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
-import { openFileLog } from "#pkg/spanlog/file-log.ts";
+import { type LogConfig, openSpanLog } from "#pkg/spanlog/log-config.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable } from "#pkg/table/table.ts";
 import type { SpoorConfig } from "#cmd/spoor/config.ts";
@@ -35,13 +35,10 @@ export async function openPutBack(config: SpoorConfig, logDir: string): Promise<
   const unlock = (): Promise<void> => lock.release();
   let spanLog: SpanLog | undefined;
   try {
-    spanLog = await openFileLog(logDir, {
-      clock: systemClock,
-      log,
-      isOwner: lock.isHeld,
-      endsPath: join(dataDir, "log-ends.json"),
-      ...config.spanLog,
-    });
+    const endsPath = join(dataDir, "log-ends.json");
+    const logConfig: LogConfig = { kind: "file", dir: logDir, endsPath, ...config.spanLog };
+    const logParts = { clock: systemClock, log, isOwner: lock.isHeld };
+    spanLog = await openSpanLog(logConfig, logParts);
     const store = await openStore(storeConfigOf(config.storage, config.server.dataDir));
     await finishPutBacks(quarantineFolder(dataDir), spanLog, log);
     return new LockedLog(spanLog, { store, unlock, lost });
