@@ -5,6 +5,7 @@
 import { didYouMean } from "#pkg/config/nearest.ts";
 import { ConfigError } from "#pkg/config/problems.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
+import { wrongUsage } from "#pkg/errors/reasons.ts";
 import { redactUserinfo } from "#pkg/log/redact.ts";
 import { version } from "#pkg/version/version.ts";
 import { helpText, usageError, type CommandHelp } from "./flags.ts";
@@ -165,7 +166,7 @@ function reportError(thrown: unknown, args: readonly string[], io: CommandIo): n
   const lines = message.split("\n").map((line) => `spoor: ${line}\n`);
   io.err(lines.join(""));
   if (isDebug(args)) io.err(stackText(thrown));
-  return error.reason === "usage" || error instanceof ConfigError ? 2 : 1;
+  return error.reason === wrongUsage || error instanceof ConfigError ? 2 : 1;
 }
 
 function isDebug(args: readonly string[]): boolean {

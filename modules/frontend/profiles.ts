@@ -29,8 +29,10 @@ export class Profiles {
       throw new SpoorError("InvalidInput", message, { reason: "invalid_parameter" });
     }
     if (this.#isRunning) {
-      const details = { reason: "profile_running", retryAfterMs: secondsMax * 1000 };
-      throw new SpoorError("LimitExceeded", "another profile is being recorded", details);
+      throw new SpoorError("LimitExceeded", "another profile is being recorded", {
+        reason: "profile_running",
+        retryAfterMs: secondsMax * 1000,
+      });
     }
     this.#isRunning = true;
     const session = new Session();

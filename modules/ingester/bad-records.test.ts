@@ -6,7 +6,8 @@ import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { IngesterConfig } from "./config.ts";
-import { Cutter, cutterDied, encodeFailed } from "./cutter.ts";
+import { cutterDied, encodeFailed, type Reason } from "#pkg/errors/reasons.ts";
+import { Cutter } from "./cutter.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 import {
   eventually,
@@ -21,7 +22,7 @@ import {
 class PoisonedCutter extends Cutter {
   /** `<tenant> <partition> <offset>`. */
   readonly poison: Set<string> = new Set();
-  reason: string = encodeFailed;
+  reason: Reason = encodeFailed;
   failures = 0;
 
   override async cut(task: CutTask): Promise<CutResult> {

@@ -5,14 +5,14 @@
  */
 import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { alreadyCommitted, cutterDied, encodeFailed, ownerLost } from "#pkg/errors/reasons.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
 import type { LogConfig } from "#pkg/spanlog/log-config.ts";
-import { ownerLost } from "#pkg/spanlog/spanlog.ts";
 import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
-import { type Cutter, cutterDied, encodeFailed } from "./cutter.ts";
+import type { Cutter } from "./cutter.ts";
 import type { ClosedHead, CutTask, LogRange, StoredCut } from "./messages.ts";
 import { endAppId } from "./log-losses.ts";
 import type { IngesterMetrics } from "./metrics.ts";
@@ -369,6 +369,6 @@ async function commitOnce(table: Table, change: Change, signal: AbortSignal): Pr
   try {
     await table.commit(change, { signal });
   } catch (error) {
-    if (!hasCode(error, "Conflict") || error.reason !== "already_committed") throw error;
+    if (!hasCode(error, "Conflict") || error.reason !== alreadyCommitted) throw error;
   }
 }

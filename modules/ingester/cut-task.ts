@@ -8,7 +8,7 @@ import { wasmMemoryBytes } from "#pkg/block/parquet.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { StoreOpener } from "#pkg/objstore/thread-stores.ts";
 import { version } from "#pkg/version/version.ts";
-import { encodeFailed } from "./cutter.ts";
+import { encodeFailed } from "#pkg/errors/reasons.ts";
 import type { CutResult, CutTask, StoredCut } from "./messages.ts";
 import { rebuildHead } from "./rebuild.ts";
 

@@ -1,5 +1,6 @@
 /** Runs cuts on threads of their own, a bounded number at a time. */
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { cutterDied } from "#pkg/errors/reasons.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { type StartThread, startWorker, type Thread as WorkerThread } from "#pkg/rpc/thread.ts";
 import type { CutResult, CutTask } from "./messages.ts";
@@ -19,11 +20,6 @@ interface Thread {
   rpc: Rpc;
   idleTimer: NodeJS.Timeout | undefined;
 }
-
-/** The reason of errors that the spans themselves cause: the same cut would fail again. */
-export const encodeFailed = "encode_failed";
-/** The reason when a thread ended without an answer: its content's fault, or the machine's. */
-export const cutterDied = "cutter_died";
 
 export class Cutter {
   readonly #options: CutterOptions;
@@ -93,8 +89,9 @@ export class Cutter {
     this.#threads.add(thread);
     const died = (why: string, cause?: Error): void => {
       this.#forget(thread);
-      const details = { reason: cutterDied, cause };
-      thread.rpc.close(new SpoorError("Unavailable", `cutter thread died: ${why}`, details));
+      const message = `cutter thread died: ${why}`;
+      const error = new SpoorError("Unavailable", message, { reason: cutterDied, cause });
+      thread.rpc.close(error);
     };
     worker.once("error", (error: Error) => died(error.message, error));
     worker.once("exit", (code) => died(`it ended with code ${code}`));

@@ -5,6 +5,7 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
+import { newerFormat } from "#pkg/errors/reasons.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { Table } from "#pkg/table/table.ts";
 
@@ -18,7 +19,6 @@ export interface FailingTenantsOptions {
 
 /** Pause between tries to read the tables. */
 const retryMs = 5000;
-const newerFormat = "newer_format";
 
 export class FailingTenants {
   readonly #options: FailingTenantsOptions;

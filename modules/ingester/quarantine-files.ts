@@ -99,8 +99,8 @@ export function isMissing(error: unknown): boolean {
 
 export function quarantineError(attempt: string, cause: unknown): SpoorError {
   const why = cause instanceof Error ? cause.message : String(cause);
-  const details = { reason: "quarantine_failed", cause };
-  return new SpoorError("Unavailable", `${attempt}: ${why}`, details);
+  const message = `${attempt}: ${why}`;
+  return new SpoorError("Unavailable", message, { reason: "quarantine_failed", cause });
 }
 
 async function syncFolder(folder: string): Promise<void> {

@@ -209,7 +209,7 @@ describe("errors of the sink", () => {
   test.each(cases)("%s, retry after %s ms", async (code, retryAfterMs, want) => {
     await using receiver = await startReceiver();
     receiver.sink.answer = () =>
-      Promise.reject(new SpoorError(code, "détail 100%", { retryAfterMs, reason: "why" }));
+      Promise.reject(new SpoorError(code, "détail 100%", { retryAfterMs, reason: "queue_full" }));
     const client = openClient(receiver.grpcPort);
     const error = await callGrpc(client).catch((thrown: unknown) => thrown as ServiceError);
     client.close();
@@ -219,7 +219,7 @@ describe("errors of the sink", () => {
     const [bytes] = metadata.get("grpc-status-details-bin") as Buffer[];
     expect([...bytes.subarray(0, 2)]).toEqual([0x08, want.code]);
     expect(bytes.indexOf("google.rpc.ErrorInfo")).toBeGreaterThan(0);
-    expect(bytes.indexOf("why")).toBeGreaterThan(bytes.indexOf("google.rpc.ErrorInfo"));
+    expect(bytes.indexOf("queue_full")).toBeGreaterThan(bytes.indexOf("google.rpc.ErrorInfo"));
     const retryInfo = bytes.indexOf("google.rpc.RetryInfo");
     expect(retryInfo !== -1).toBe(want.retryMs !== undefined);
     if (want.retryMs === undefined) return;

@@ -15,6 +15,7 @@ import {
 } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Reason } from "#pkg/errors/reasons.ts";
 import { WireReader } from "#pkg/bytes/wire.ts";
 import { encodeResponse, type Status, statusOf } from "./answers.ts";
 import {
@@ -266,7 +267,7 @@ function abortAfter(
   abort: AbortController,
   timeoutMs: number,
   what: string,
-  reason: string,
+  reason: Reason,
 ): NodeJS.Timeout | undefined {
   if (timeoutMs > timerMsMax) return undefined;
   return setTimeout(() => abort.abort(new SpoorError("Timeout", what, { reason })), timeoutMs);

@@ -258,7 +258,7 @@ describe("errors of the sink", () => {
   test.each(cases)("%s, retry after %s ms", async (code, retryAfterMs, want) => {
     await using receiver = await startReceiver();
     receiver.sink.answer = () =>
-      Promise.reject(new SpoorError(code, "secret detail", { retryAfterMs, reason: "why" }));
+      Promise.reject(new SpoorError(code, "secret detail", { retryAfterMs, reason: "queue_full" }));
     const headers = { "content-type": "application/json" };
     const answer = await sendHttp(receiver.httpPort, { body: json, headers });
     expect(answer.status).toBe(want.status);
@@ -269,11 +269,11 @@ describe("errors of the sink", () => {
       const retryDelay = `${retryAfterMs / 1000}s`;
       const errorInfo = "type.googleapis.com/google.rpc.ErrorInfo";
       expect(status.details).toEqual([
-        { "@type": errorInfo, reason: "why", domain: "spoor" },
+        { "@type": errorInfo, reason: "queue_full", domain: "spoor" },
         { "@type": "type.googleapis.com/google.rpc.RetryInfo", retryDelay },
       ]);
     }
-    const labels = 'protocol="otlp_http",reason="why"';
+    const labels = 'protocol="otlp_http",reason="queue_full"';
     expect(await receiver.metric("spoor_receivers_refused_requests_total", labels)).toBe(1);
   });
 });

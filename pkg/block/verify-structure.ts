@@ -4,6 +4,7 @@
  */
 import { crc32 } from "node:zlib";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import { formatTooNew } from "#pkg/errors/reasons.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type Findings, type FindingCause } from "./findings.ts";
 import {
@@ -374,7 +375,7 @@ function tried<T>(
     return check();
   } catch (error) {
     if (!hasCode(error, "Corrupt") && !hasCode(error, "InvalidInput")) throw error;
-    const isNewer = error.reason === "format_too_new";
+    const isNewer = error.reason === formatTooNew;
     findings.add(isNewer ? "version" : cause, place, error.message);
     return undefined;
   }

@@ -7,6 +7,7 @@
  *     verify-tags.ts)  ->  all trace ids together (verify-traces.ts)  ->  the commit
  */
 import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
+import { formatTooNew, parquetPanic, verifySilent } from "#pkg/errors/reasons.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
 import { type BlockTags, parseBlockTags } from "./block-file.ts";
 import { type Finding, Findings } from "./findings.ts";
@@ -89,7 +90,7 @@ export class BlockVerifier {
         traces.add(rowGroup, report.traceIds);
       } catch (error) {
         if (!hasCode(error, "Corrupt") && !hasCode(error, "Timeout")) throw error;
-        if (hasCode(error, "Timeout") && error.reason !== "verify_silent") throw error;
+        if (hasCode(error, "Timeout") && error.reason !== verifySilent) throw error;
         failures++;
         // Damaged index parts are reported already.
         const isKnown = structure.rowGroupTags[rowGroup] === undefined;
@@ -119,7 +120,7 @@ export async function verifyBlock(
 }
 
 function isPanic(error: SpoorError): boolean {
-  return error.reason === "parquet_panic" || error.reason === "verify_silent";
+  return error.reason === parquetPanic || error.reason === verifySilent;
 }
 
 /** The commit's tags and statistics against the block's own index section. */
@@ -129,7 +130,7 @@ function checkCommit(structure: Structure, file: BlockFile, findings: Findings):
     tags = parseBlockTags(file);
   } catch (error) {
     if (!hasCode(error, "Corrupt") && !hasCode(error, "InvalidInput")) throw error;
-    const cause = error.reason === "format_too_new" ? "version" : "commit";
+    const cause = error.reason === formatTooNew ? "version" : "commit";
     findings.add(cause, "tags", error.message);
     return;
   }

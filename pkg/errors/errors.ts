@@ -4,6 +4,8 @@
  * `toSpoorError` and look up its protocol answer in `errorTable`.
  */
 
+import type { Reason } from "./reasons.ts";
+
 export type ErrorCode =
   | "NotFound"
   | "InvalidInput"
@@ -45,7 +47,7 @@ export const errorTable: Record<ErrorCode, ErrorAnswer> = {
 export interface ErrorDetails {
   cause?: unknown;
   /** Short stable word for metric labels and tests, e.g. "log_full". */
-  reason?: string;
+  reason?: Reason | ErrorCode;
   /** How long a client should wait before it tries again, milliseconds. */
   retryAfterMs?: number;
 }
@@ -53,7 +55,7 @@ export interface ErrorDetails {
 /** An error with a stable code. Messages say what was attempted with its values, lowercase. */
 export class SpoorError extends Error {
   readonly code: ErrorCode;
-  readonly reason: string;
+  readonly reason: Reason | ErrorCode;
   readonly retryAfterMs: number | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
@@ -89,7 +91,7 @@ export function toSpoorError(error: unknown): SpoorError {
 export interface ErrorData {
   code: ErrorCode;
   message: string;
-  reason: string;
+  reason: Reason | ErrorCode;
   retryAfterMs: number | undefined;
 }
 

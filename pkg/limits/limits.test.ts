@@ -93,7 +93,7 @@ describe("refusals", () => {
     for (let i = 0; i < 100; i++) {
       nowMs = i * 100;
       const examples = (): string[] => [String(asked++)];
-      const note = { tenant: "shop", reason: "rate", message: `number ${i}`, source: "x" };
+      const note = { tenant: "shop", reason: "ingest_rate", message: `number ${i}`, source: "x" };
       refusals.note({ ...note, examples });
     }
     const [entry, ...others] = refusals.list();
@@ -105,12 +105,12 @@ describe("refusals", () => {
 
   test("note an error once, and forget what was longest ago", () => {
     const refusals = new Refusals(clock, openLog("silent"));
-    const error = new SpoorError("LimitExceeded", "too fast", { reason: "rate" });
+    const error = new SpoorError("LimitExceeded", "too fast", { reason: "ingest_rate" });
     refusals.noteError(error, { tenant: "a", source: "inner" });
     refusals.noteError(error, { tenant: "", source: "outer" });
     expect(refusals.list()).toMatchObject([{ tenant: "a", source: "inner", count: 1 }]);
     for (let i = 0; i < 1000; i++) {
-      refusals.note({ tenant: `t${i}`, reason: "rate", message: "", source: "x" });
+      refusals.note({ tenant: `t${i}`, reason: "ingest_rate", message: "", source: "x" });
     }
     expect(refusals.list()).toHaveLength(1000);
     expect(refusals.list().at(-1)).toMatchObject({ tenant: "t0" });
@@ -122,17 +122,17 @@ describe("refusals", () => {
     const refusals = new Refusals(clock, log as never);
     for (let i = 0; i < 300; i++) {
       nowMs = 100_000 + i * 100;
-      refusals.note({ tenant: "a", reason: "rate", message: "m", source: "x" });
+      refusals.note({ tenant: "a", reason: "ingest_rate", message: "m", source: "x" });
     }
     expect(lines).toMatchObject([{ count: 1 }, { count: 100 }, { count: 100 }]);
     // A wall clock that is stepped back or forward neither silences the log nor floods it.
     steppedMs = -7_200_000;
     nowMs += 10_000;
-    refusals.note({ tenant: "a", reason: "rate", message: "m", source: "x" });
+    refusals.note({ tenant: "a", reason: "ingest_rate", message: "m", source: "x" });
     expect(lines).toHaveLength(4);
     expect(refusals.list()[0].examples[0].atMs).toBe(nowMs + steppedMs);
     steppedMs = 7_200_000;
-    refusals.note({ tenant: "a", reason: "rate", message: "m", source: "x" });
+    refusals.note({ tenant: "a", reason: "ingest_rate", message: "m", source: "x" });
     expect(lines).toHaveLength(4);
     expect(refusals.list()[0].examples[0].atMs).toBe(nowMs - 7_200_000);
   });

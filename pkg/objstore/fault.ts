@@ -6,6 +6,7 @@
  * goes through without a fault.
  */
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
+import type { Reason } from "#pkg/errors/reasons.ts";
 import type { RequestKind } from "./ledger.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
 import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
@@ -71,7 +72,7 @@ export function chaos(seed: number, perMille: number): FaultPlan {
 export function cloudErrors(seed: number): (call: StoreCall) => SpoorError {
   const next = seeded(seed);
   return ({ kind, key, index }) => {
-    const say = (code: ErrorCode, reason: string, retryAfterMs?: number): SpoorError =>
+    const say = (code: ErrorCode, reason: Reason, retryAfterMs?: number): SpoorError =>
       new SpoorError(code, `${kind} ${key}: ${reason} in call ${index}`, { reason, retryAfterMs });
     const errors = [
       () => say("Unavailable", "server_error"),

@@ -1,8 +1,9 @@
 /** Errors of the operating system -> SpoorError. */
 import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { foreignReason, type Reason } from "#pkg/errors/reasons.ts";
 import { keyIsFolder } from "./checks.ts";
 
-const answers: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+const answers: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   ENOSPC: ["Unavailable", "disk_full"],
   EDQUOT: ["Unavailable", "disk_full"],
   EROFS: ["Unavailable", "read_only"],
@@ -43,6 +44,6 @@ export function fsError(error: unknown, attempt: string, writtenKey?: string): S
   if (writtenKey !== undefined && (errno === "EISDIR" || errno === "ENOTDIR")) {
     return keyIsFolder(writtenKey, error);
   }
-  const [code, reason] = answers[errno] ?? ["Internal", errno.toLowerCase()];
+  const [code, reason] = answers[errno] ?? ["Internal", foreignReason(errno.toLowerCase())];
   return new SpoorError(code, `${attempt}: ${errno}`, { cause: error, reason });
 }

@@ -1,5 +1,6 @@
 /** What Google Cloud Storage or the way to it answered -> SpoorError. */
 import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Reason } from "#pkg/errors/reasons.ts";
 import { checkSignal, notFound } from "./checks.ts";
 import { networkError, retryAfterMs } from "./net-errors.ts";
 
@@ -59,7 +60,7 @@ export function gcsStatusOf(error: unknown): number | undefined {
   return undefined;
 }
 
-function answerOf(error: Error, status: number | undefined): readonly [ErrorCode, string, string?] {
+function answerOf(error: Error, status: number | undefined): readonly [ErrorCode, Reason, string?] {
   const { message } = error;
   if (
     /did not match|CONTENT_DOWNLOAD_MISMATCH|crc32c.*mismatch/iu.test(`${message} ${codeOf(error)}`)

@@ -3,6 +3,7 @@
  * object that fits a bucket must also fit a disk.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Reason } from "#pkg/errors/reasons.ts";
 
 /** Longest key in UTF-8 bytes: the limit of S3 and GCS. */
 export const keyBytesMax = 1024;
@@ -83,7 +84,7 @@ function checkSegment(what: string, key: string, segment: string): void {
   }
 }
 
-function fail(what: string, text: string, why: string, reason = "invalid_key"): never {
+function fail(what: string, text: string, why: string, reason: Reason = "invalid_key"): never {
   const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
   throw new SpoorError("InvalidInput", `invalid object ${what} ${shown}: ${why}`, { reason });
 }

@@ -1,8 +1,9 @@
 /** Errors of the way to a server, which all remote stores share. */
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
+import type { Reason } from "#pkg/errors/reasons.ts";
 import { errnoOf } from "./fs-errors.ts";
 
-const answers: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+const answers: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   ECONNREFUSED: ["Unavailable", "unreachable"],
   ECONNRESET: ["Unavailable", "connection_lost"],
   ECONNABORTED: ["Unavailable", "connection_lost"],
@@ -37,7 +38,7 @@ export function networkError(error: Error, attempt: string): SpoorError | undefi
   return undefined;
 }
 
-function networkAnswer(error: Error): readonly [ErrorCode, string] | undefined {
+function networkAnswer(error: Error): readonly [ErrorCode, Reason] | undefined {
   const errno = errnoOf(error) ?? "";
   const known = answers[errno] as (typeof answers)[string] | undefined;
   if (known !== undefined) return known;

@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { Reason } from "#pkg/errors/reasons.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { ObjectStore } from "./objstore.ts";
 
@@ -117,7 +118,7 @@ async function isGone(
   }
 }
 
-function lacks(reason: string, what: string): SpoorError {
+function lacks(reason: Reason, what: string): SpoorError {
   const message = `the bucket cannot do what commits rely on: ${what}`;
   return new SpoorError("InvalidInput", message, { reason });
 }

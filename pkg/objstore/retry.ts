@@ -8,6 +8,7 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import { checksumMismatch } from "#pkg/errors/reasons.ts";
 import { checkSignal } from "./checks.ts";
 import type { StoreLedger } from "./ledger.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
@@ -187,7 +188,7 @@ class Retrier implements ObjectStore {
 function mayHelp(error: unknown): error is SpoorError {
   if (!(error instanceof SpoorError) || hopeless.has(error.reason)) return false;
   // Bytes that changed on their way, not bytes that are wrong in the store for good.
-  if (error.reason === "checksum_mismatch") return true;
+  if (error.reason === checksumMismatch) return true;
   return error.code === "Unavailable" || error.code === "Timeout";
 }
 

@@ -1,5 +1,6 @@
 /** What an S3 server or the way to it answered -> SpoorError. */
 import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import { foreignReason, type Reason } from "#pkg/errors/reasons.ts";
 import { checkSignal, notFound } from "./checks.ts";
 import { networkError, retryAfterMs } from "./net-errors.ts";
 
@@ -14,7 +15,7 @@ interface S3Failure {
 }
 
 /** Names of S3's errors (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). */
-const answers: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+const answers: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   NoSuchBucket: ["InvalidInput", "bucket_missing"],
   InvalidBucketName: ["InvalidInput", "bucket_missing"],
   InvalidAccessKeyId: ["InvalidInput", "wrong_credentials"],
@@ -108,7 +109,7 @@ export function statusOf(error: unknown): number | undefined {
   return error instanceof Error ? failureOf(error).status : undefined;
 }
 
-function byStatus({ status, name }: S3Failure): readonly [ErrorCode, string] {
+function byStatus({ status, name }: S3Failure): readonly [ErrorCode, Reason] {
   if (status === undefined) return ["Internal", "sdk_error"];
   if (status === 301 || status === 307) return ["InvalidInput", "wrong_region"];
   if (status === 401 || status === 403) return ["InvalidInput", "access_denied"];
@@ -117,12 +118,12 @@ function byStatus({ status, name }: S3Failure): readonly [ErrorCode, string] {
   if (status === 507) return ["Unavailable", "disk_full"];
   if (status === 504) return ["Timeout", "gateway_timeout"];
   if (status >= 500) return ["Unavailable", "server_error"];
-  return ["InvalidInput", /^\w{1,60}$/u.test(name) ? snake(name) : `http_${status}`];
+  return ["InvalidInput", /^\w{1,60}$/u.test(name) ? foreignReason(snake(name)) : `http_${status}`];
 }
 
 function said(
   failure: S3Failure,
-  [code, reason]: readonly [ErrorCode, string],
+  [code, reason]: readonly [ErrorCode, Reason],
   { attempt, cause }: { attempt: string; cause: Error },
 ): SpoorError {
   const { name, message, status, region } = failure;

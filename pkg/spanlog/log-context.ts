@@ -1,15 +1,10 @@
 /** What the parts of one open file log share: its identity, its bounds, its counters. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { claimLost, ownerLost } from "#pkg/errors/reasons.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { LogFs } from "./log-fs.ts";
-import {
-  claimLost,
-  type ConsumerConfig,
-  type LogDamage,
-  ownerLost,
-  type RefusedReason,
-} from "./spanlog.ts";
+import type { ConsumerConfig, LogDamage, RefusedReason } from "./spanlog.ts";
 
 export interface LogBounds {
   /** A segment that reached this size is followed by a new one. */

@@ -46,9 +46,6 @@ export interface LogDamage {
   message: string;
 }
 
-/** Reason of errors when another process may have taken over the log. */
-export const ownerLost = "log_owner_lost";
-
 /** Why appends were refused, by the `reason` of the error. */
 export type RefusedReason = "log_full" | "log_busy" | "disk_space_low";
 
@@ -73,9 +70,6 @@ export interface SpanLogStats {
   damagesTotal: number;
   refusedTotal: Record<RefusedReason, number>;
 }
-
-/** Reason of errors when a consumer fell behind its bound: see `BoundedConsumer`. */
-export const claimLost = "log_claim_lost";
 
 /** The consumer that is always there. Its claim on the log is never given up. */
 export const ingesterName = "ingester";

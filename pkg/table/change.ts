@@ -1,5 +1,6 @@
 /** Turns a change into a commit that fits a snapshot, or says why it cannot. */
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Reason } from "#pkg/errors/reasons.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
 import { checkColumns, mergeColumns } from "./columns.ts";
 import { type Commit, commitBytesMax, encodeCommit } from "./commit.ts";
@@ -213,6 +214,6 @@ function invalid(tenant: string, why: string): SpoorError {
   return new SpoorError("InvalidInput", message, { reason: "invalid_change" });
 }
 
-function conflict(tenant: string, reason: string, why: string): SpoorError {
+function conflict(tenant: string, reason: Reason, why: string): SpoorError {
   return new SpoorError("Conflict", `commit to table ${tenant}: ${why}`, { reason });
 }

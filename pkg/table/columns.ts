@@ -5,6 +5,7 @@
  * "array<string>"); a type that Spoor never writes shows as its JSON.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { Reason } from "#pkg/errors/reasons.ts";
 import { corrupt, isObject, own, parseObject, printObject } from "./json.ts";
 import { stringField } from "./json.ts";
 import type { ColumnDef, Field } from "./model.ts";
@@ -132,6 +133,6 @@ function invalid(column: ColumnDef, why: string): SpoorError {
   return new SpoorError("InvalidInput", message, { reason: "invalid_column" });
 }
 
-function conflict(reason: string, why: string): SpoorError {
+function conflict(reason: Reason, why: string): SpoorError {
   return new SpoorError("Conflict", `merge columns: ${why}`, { reason });
 }

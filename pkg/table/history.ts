@@ -1,5 +1,6 @@
 /** Reads the table's log forward: what was committed after a snapshot. */
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import { newerFormat } from "#pkg/errors/reasons.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { StartThread } from "#pkg/rpc/thread.ts";
 import { checkpointVersion, lastCheckpoint, readCheckpoint } from "./checkpoint.ts";
@@ -116,7 +117,7 @@ async function tryCheckpoint(request: ReadForward, version: number): Promise<Sna
   } catch (error) {
     if (!hasCode(error, "Corrupt") && !hasCode(error, "NotFound")) throw error;
     // A table that a newer version of Spoor writes must not be read in another way.
-    if (error.reason === "newer_format") throw error;
+    if (error.reason === newerFormat) throw error;
     request.onBadCheckpoint(error);
     return undefined;
   }

@@ -1,6 +1,7 @@
 /** Test support: damaged queries, and what must hold for any text whatsoever. */
 import { isDeepStrictEqual } from "node:util";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { traceqlSyntax } from "#pkg/errors/reasons.ts";
 import { withoutRanges } from "./testing.ts";
 import { formatQuery, parseLeniently, parseQuery } from "./traceql.ts";
 
@@ -83,7 +84,7 @@ export function checkAnyText(text: string): boolean {
 
 function checkError(text: string, error: unknown): void {
   const place =
-    error instanceof SpoorError && error.code === "InvalidInput" && error.reason === "traceql"
+    error instanceof SpoorError && error.code === "InvalidInput" && error.reason === traceqlSyntax
       ? /^parse error at line (\d+), col (\d+): ./s.exec(error.message)
       : null;
   const line = text.split("\n")[Number(place?.[1]) - 1];

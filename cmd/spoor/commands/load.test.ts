@@ -58,7 +58,10 @@ describe.each(protocols)("spoor load over %s", (protocol) => {
     let refusals = 3;
     receiver.sink.answer = async (request) => {
       if (refusals-- > 0) {
-        throw new SpoorError("LimitExceeded", "no room now", { reason: "full", retryAfterMs: 20 });
+        throw new SpoorError("LimitExceeded", "no room now", {
+          reason: "queue_full",
+          retryAfterMs: 20,
+        });
       }
       return await accept(request);
     };

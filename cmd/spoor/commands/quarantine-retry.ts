@@ -5,6 +5,7 @@ import { finishPutBacks, putBack } from "#modules/ingester/put-back.ts";
 import type { AsideRecord } from "#modules/ingester/quarantine-files.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import { dataDirLocked } from "#pkg/errors/reasons.ts";
 import { openLog } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
@@ -28,7 +29,7 @@ export async function openPutBack(config: SpoorConfig, logDir: string): Promise<
   const onLost = (error: SpoorError): void => void lost.push(error);
   const lockOptions = { clock: systemClock, log, onLost };
   const lock = await lockDataFolder(dataDir, lockOptions).catch((error: unknown) => {
-    if (!hasCode(error, "Unavailable") || error.reason !== "data_dir_locked") throw error;
+    if (!hasCode(error, "Unavailable") || error.reason !== dataDirLocked) throw error;
     const message = `${error.message}; stop spoor serve first: a retry appends to its log`;
     throw new SpoorError("Unavailable", message, { reason: error.reason, cause: error });
   });

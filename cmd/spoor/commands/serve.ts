@@ -7,6 +7,7 @@
  */
 import { systemClock } from "#pkg/clock/clock.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
+import { dataDirLost } from "#pkg/errors/reasons.ts";
 import { type Log, openProcessLog } from "#pkg/log/log.ts";
 import { version } from "#pkg/version/version.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
@@ -54,7 +55,7 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
   if (typeof end !== "string") {
     log.error({ error: end.message, reason: end.reason }, "spoor must stop");
     // The new owner of the data folder has the log too: nothing is left to do for its records.
-    await spoor.stop(end.reason === "data_dir_lost" ? 100 : 5000);
+    await spoor.stop(end.reason === dataDirLost ? 100 : 5000);
     return exitBroken;
   }
   return await stopGracefully(spoor, end, config.server.shutdownMs, log);
