@@ -232,7 +232,7 @@ describe("a table's commits", { timeout }, () => {
     const dataDir = await copyData();
     const [path] = await commitFiles(dataDir);
     await writeFile(path, content);
-    const spoor = await start(dataDir, impatient);
+    const spoor = await start(dataDir);
     await expectRefused(spoor, firstCommit);
     // Nothing was changed: with the old file back all is well, without a restart.
     await cp(join(base, "data", "bucket"), join(dataDir, "bucket"), { recursive: true });
