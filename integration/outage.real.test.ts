@@ -178,3 +178,33 @@ it("a disk that is full pushes back, loses nothing, and takes again when blocks 
   const { counts } = await readBucket(openS3Store(options));
   expect(sent.filter((id) => counts.get(id) !== 1)).toEqual([]);
 });
+
+it("a bucket that hangs: live spans are answered in time as partial, the page too", async () => {
+  const soon = "frontend: {store_stall: 1s}\n";
+  const { spoor } = await start(roomy + soon);
+  const trace = makeTrace(3);
+  await send(spoor.otlpHttp, trace);
+  await eventually(async () => (await find(spoor.address, trace[0].traceId)).status === 200);
+  const hung = Promise.withResolvers<Verdict>();
+  proxy.plan = () => hung.promise;
+  const found = await find(spoor.address, trace[0].traceId);
+  expect(found).toMatchObject({ status: 200, spanIds: spanIdsOf(trace) });
+  expect(found.partial).toBeDefined();
+  const search = await fetch(`${spoor.address}/api/search?q=%7B%7D`);
+  expect([search.status, await search.text()]).toEqual([
+    200,
+    expect.stringContaining(trace[0].traceId),
+  ]);
+  expect(search.headers.get("x-spoor-partial")).not.toBeNull();
+  expect((await fetch(`${spoor.address}/api/v2/search/tags`)).status).toBe(200);
+  const page = await fetch(`${spoor.address}/?format=json`);
+  expect([page.status, await page.json()]).toEqual([
+    200,
+    expect.objectContaining({
+      problems: expect.arrayContaining([expect.stringMatching(/^The bucket does not answer/)]),
+    }),
+  ]);
+  hung.resolve("refuse");
+  proxy.plan = () => "pass";
+  expect(await spoor.stop()).toBe(0);
+});

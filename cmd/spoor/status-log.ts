@@ -18,6 +18,16 @@ export function lossTables({ spanLog, ingester }: LogSources): StatusTable[] {
   return [{ key: "span_log_damage", title, columns, rows: [...damage, ...losses] }];
 }
 
+/** Says that there are losses, with what to do; nothing while there are none. */
+export function lossProblems(sources: LogSources): string[] {
+  const [table] = lossTables(sources);
+  if (table === undefined) return [];
+  return [
+    `The span log was damaged or lost spans (${table.rows.length} findings, see there): ` +
+      "if a copy of the folder `log` exists, stop Spoor and put it back.",
+  ];
+}
+
 /** Its size. */
 export function spanLogTable({ spanLog }: Pick<LogSources, "spanLog">): StatusTable {
   const { bytes, records, segments, pendingBytes } = spanLog.stats();

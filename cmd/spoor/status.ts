@@ -14,7 +14,13 @@ import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
 import type { Overrides } from "./overrides.ts";
-import { claimProblems, consumersTable, lossTables, spanLogTable } from "./status-log.ts";
+import {
+  claimProblems,
+  consumersTable,
+  lossProblems,
+  lossTables,
+  spanLogTable,
+} from "./status-log.ts";
 
 export interface StatusSources {
   store: ObjectStore;
@@ -335,6 +341,7 @@ function problemsOf(
   if (!ingester.isReady) {
     problems.push("The span log is being read again: answers say PARTIAL until that is done.");
   }
+  for (const problem of lossProblems({ ingester, spanLog })) problems.push(problem);
   if (overrides.problem !== undefined) {
     problems.push("The file of limits for tenants is bad: see limits, and mend it.");
   }
