@@ -47,7 +47,7 @@ const pkgEdges: Record<string, readonly string[]> = {
   traceql: [],
   engine: ["api", "block", "columns", "objstore", "otlp", "table", "traceql"],
   wire: [],
-  questions: ["api", "block", "columns", "engine", "table", "traceql", "wire"],
+  questions: ["api", "block", "columns", "engine", "otlp", "traceql", "wire"],
 };
 
 /** What the other layers may import. Modules never import modules, except themselves. */

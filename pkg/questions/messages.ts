@@ -132,7 +132,7 @@ const tagReference = variant<TagReference, "kind">("kind", {
 type NamesQuestion = Omit<Extract<TagQuestion, { kind: "names" }>, "kind">;
 type ValuesQuestion = Omit<Extract<TagQuestion, { kind: "values" }>, "kind">;
 
-const tagQuestion = variant<TagQuestion, "kind">("kind", {
+export const tagQuestion: Codec<TagQuestion> = variant<TagQuestion, "kind">("kind", {
   names: record<NamesQuestion>({ scopes: list(tagScope) }),
   values: record<ValuesQuestion>({ references: list(tagReference) }),
 });
