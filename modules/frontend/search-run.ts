@@ -89,6 +89,7 @@ export class SearchRun {
   #jobs = 0;
   #inspectedSpans = 0;
   #inspectedBytes = 0;
+  #askedMs = 0;
 
   /** @param spans what can be asked of the shards. */
   constructor(
@@ -140,6 +141,11 @@ export class SearchRun {
   /** Jobs that shards were asked in so far; a head is one by itself. */
   get jobs(): number {
     return this.#jobs;
+  }
+
+  /** How long these took, added up, milliseconds: several are asked at the same time. */
+  get askedMs(): number {
+    return this.#askedMs;
   }
 
   inspected(): { inspectedTraces: number; inspectedSpans: number; inspectedBytes: number } {
@@ -194,8 +200,9 @@ export class SearchRun {
     this.#jobs++;
     try {
       const { signal } = this.#query;
-      const { outcomes, readBytes } = await askJob(this.#spans, question, asks, signal);
+      const { outcomes, readBytes, tookMs } = await askJob(this.#spans, question, asks, signal);
       this.#inspectedBytes += readBytes;
+      this.#askedMs += tookMs;
       asks.forEach((ask, i) => {
         const outcome = outcomes[i];
         if ("error" in outcome) this.#fail(ask.state, outcome.error);

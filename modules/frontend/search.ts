@@ -35,6 +35,8 @@ export interface SearchPlan {
   excludedShards: number;
   /** How often heads and jobs of row groups were asked, for traces and then for their details. */
   jobs: number;
+  /** How long these took, added up, milliseconds. */
+  askedMs: number;
 }
 
 export interface SearchResult {
@@ -85,6 +87,7 @@ export async function searchNewest(
         prunedShards: count(({ isPruned }) => isPruned),
         excludedShards: count(({ isExcluded }) => isExcluded),
         jobs: search.jobs,
+        askedMs: Math.round(search.askedMs * 10) / 10,
       },
       failures: [...view.failures, ...search.failures],
       isStoredMissing: view.isStoredMissing,
