@@ -4,6 +4,7 @@
  */
 import type { TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
 import { type ErrorData, errorFromData, errorToData, type SpoorError } from "#pkg/errors/errors.ts";
+import { foreignReason } from "#pkg/errors/reasons.ts";
 import {
   bigInt,
   bool,
@@ -64,7 +65,8 @@ export const spoorError: Codec<SpoorError> = mapped(
   record<ErrorData>({
     code: errorCode,
     message: text,
-    reason: text,
+    // Another process may know more words.
+    reason: mapped<ErrorData["reason"], string>(text, String, foreignReason),
     retryAfterMs: optional(float),
   }),
   errorToData,
