@@ -46,6 +46,8 @@ const pkgEdges: Record<string, readonly string[]> = {
   block: ["columns", "objstore", "otlp", "table"],
   traceql: [],
   engine: ["api", "block", "columns", "objstore", "otlp", "table", "traceql"],
+  wire: [],
+  questions: ["api", "block", "columns", "engine", "otlp", "traceql", "wire"],
 };
 
 /** What the other layers may import. Modules never import modules, except themselves. */

@@ -209,8 +209,9 @@ async function startFrontend(
   shared: SharedParts,
   needed: Pick<Modules, "span-log" | "ingester" | "querier">,
 ): Promise<Started<Frontend>> {
-  const { config, clock, running, configText } = shared;
+  const { config, clock, running, configText, spansThrough } = shared;
   const { ingester, querier } = needed;
+  const spans = { live: ingester, stored: querier };
   const sources: StatusSources = {
     ...shared,
     ingester,
@@ -224,8 +225,7 @@ async function startFrontend(
     config: config.frontend,
     multiTenancy: config.server.multitenancy,
     log: moduleLog(shared, "frontend"),
-    live: ingester,
-    stored: querier,
+    ...(spansThrough?.(spans) ?? spans),
     readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
     configText: () => configText,
     status: (viewer) => statusPage(sources, viewer),

@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { TenantActivity } from "#modules/distributor/activity.ts";
 import { quarantineFolder } from "#modules/ingester/ingester.ts";
+import type { LiveSpans, StoredSpans } from "#pkg/questions/shards.ts";
 import type { StartPool } from "#modules/querier/job-pool.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
@@ -39,6 +40,12 @@ export interface ModulesConfig extends Pick<
   server: Pick<ServerConfig, "multitenancy" | "adminToken" | "httpPathPrefix">;
 }
 
+/** What the frontend asks. */
+interface SpansOfModules {
+  live: LiveSpans;
+  stored: StoredSpans;
+}
+
 export interface SharedParts {
   config: ModulesConfig;
   /** The effective configuration as YAML, secrets redacted, for `/config`. */
@@ -69,6 +76,8 @@ export interface SharedParts {
   startThread?: StartThread;
   /** Pools of real threads unless given. */
   startPool?: StartPool;
+  /** What stands between the frontend and the spans that it asks; nothing unless given. */
+  spansThrough?: (spans: SpansOfModules) => SpansOfModules;
   /** A number in [0, 1), for the pauses between tries. */
   random?: () => number;
   /** Something broke that this process cannot mend: it must end. */

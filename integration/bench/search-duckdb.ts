@@ -5,13 +5,12 @@
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
-import { parseBlockTags } from "#pkg/block/block-file.ts";
+import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { Arena } from "#pkg/bytes/arena.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { countRowGroup } from "#pkg/engine/row-group.ts";
 import { searchNewest } from "#modules/frontend/search.ts";
-import { inlineBlock, TestSpans } from "#modules/frontend/testing.ts";
-import type { StoredBlock } from "#pkg/api/query.ts";
+import { TestSpans } from "#modules/frontend/testing.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { openFsStore } from "#pkg/objstore/fs.ts";
 import { openTable } from "#pkg/table/table.ts";
@@ -66,7 +65,6 @@ export async function benchBesideDuckdb(bench: DuckdbBench): Promise<void> {
   const { built, dataDir, runs, print } = bench;
   const opened = await openAll(dataDir);
   const readers = opened.map(({ reader }) => reader);
-  const blocks = opened.map(({ block }) => block);
   const duckdb = await (await DuckDBInstance.create(":memory:")).connect();
   await duckdb.run("set threads = 1");
   const files = built.files.map((file) => `'${file}'`).join(", ");
@@ -99,7 +97,7 @@ export async function benchBesideDuckdb(bench: DuckdbBench): Promise<void> {
       "group by trace_id order by min(start_unix_nano) desc, trace_id limit 20";
     const newest = await compare(
       runs,
-      () => searchAll(blocks, filter),
+      () => searchAll(opened, filter),
       async () => (await duckdb.runAndReadAll(sql)).getRows().flat().join(" "),
     );
     print(`${title.padEnd(24)}${count.padStart(22)}${newest.padStart(26)}   ${query}`);
@@ -135,8 +133,10 @@ async function compare<T extends number | string>(
 }
 
 interface Opened {
+  path: string;
+  sizeBytes: number;
   reader: BlockReader;
-  block: StoredBlock;
+  tags: BlockTags;
 }
 
 async function openAll(dataDir: string): Promise<Opened[]> {
@@ -151,7 +151,7 @@ async function openAll(dataDir: string): Promise<Opened[]> {
       const { indexOffset } = tags;
       const key = `${singleTenant}/${path}`;
       const reader = await openBlock({ store, key, sizeBytes, indexOffset });
-      return { reader, block: inlineBlock(path, sizeBytes, { reader, tags }) };
+      return { path, sizeBytes, reader, tags };
     }),
   );
 }
@@ -169,9 +169,9 @@ async function countAll(readers: readonly BlockReader[], filter: FieldExpr): Pro
 }
 
 /** The search itself, with its early end, over blocks that are read in this thread. */
-async function searchAll(blocks: readonly StoredBlock[], filter: FieldExpr): Promise<string> {
+async function searchAll(blocks: readonly Opened[], filter: FieldExpr): Promise<string> {
   const spans = new TestSpans();
-  spans.blocks = [...blocks];
+  for (const { path, sizeBytes, ...open } of blocks) spans.addOpened(path, sizeBytes, open);
   const { signal } = new AbortController();
   const range = { startNano: 0n, endNano: 2n ** 63n - 1n };
   const query = { tenant: singleTenant, ...range, limit: 20, spansPerTrace: 3, filter, signal };

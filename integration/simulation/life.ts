@@ -18,6 +18,7 @@ import { countStore } from "#pkg/objstore/count.ts";
 import { cloudErrors, faultStore } from "#pkg/objstore/fault.ts";
 import { StoreLedger } from "#pkg/objstore/ledger.ts";
 import { limitStore } from "#pkg/objstore/limit.ts";
+import { liveOverWire, storedOverWire } from "#pkg/questions/over-wire.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { retryStore } from "#pkg/objstore/retry.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
@@ -145,6 +146,11 @@ export class Life {
       tracer: noTracer,
       running: () => this.#running.names,
       startPool: threads.startPool,
+      // Every question and answer as bytes, as between processes.
+      spansThrough: ({ live, stored }) => ({
+        live: liveOverWire(live),
+        stored: storedOverWire(stored),
+      }),
       random: () => dice.float(),
     };
   }

@@ -2,9 +2,10 @@
  * The traces that a search knows of: candidates, which will be asked for, and maybes, which match
  * in no shard on its own and may match as a whole.
  */
-import type { Shard, TimeRange, TraceList } from "#pkg/api/query.ts";
+import type { TimeRange, TraceList } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
+import type { ShardRef } from "#pkg/questions/shards.ts";
 import type { MergedTrace } from "./details-of-trace.ts";
 import { comparePlaces, type Place } from "./place.ts";
 import { ListedAhead, type NextTraces } from "./listed-ahead.ts";
@@ -28,7 +29,7 @@ const askAgainMin = 65_536;
 const limitGrowth = 4;
 
 export class ShardState {
-  readonly shard: Shard;
+  readonly shard: ShardRef;
   /** Undefined: all of its traces are known. */
   frontier: Place | undefined;
   /** Traces that the search looks at next. */
@@ -45,7 +46,7 @@ export class ShardState {
   /** It told from its index alone that nothing in it matches. */
   isPruned = false;
 
-  constructor(shard: Shard, { endNano, limit }: TimeRange & { limit: number }) {
+  constructor(shard: ShardRef, { endNano, limit }: TimeRange & { limit: number }) {
     this.shard = shard;
     // A span that overlaps the range starts before its end.
     const latest = shard.maxStartNano < endNano ? shard.maxStartNano : endNano - 1n;

@@ -5,7 +5,7 @@ import type { Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { Registry } from "prom-client";
-import type { LiveSpans, StoredSpans } from "#pkg/api/query.ts";
+import type { LiveSpans, StoredSpans } from "#pkg/questions/shards.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { endWithAnswer, unreadableOf } from "#pkg/listen/unreadable.ts";

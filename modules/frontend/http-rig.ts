@@ -1,7 +1,7 @@
 /** Test support: a frontend on a free port over test spans, and requests as they are written. */
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { Registry } from "prom-client";
-import type { Shard, StoredBlock } from "#pkg/api/query.ts";
+import type { Partition, StoredBlock } from "#pkg/questions/shards.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
@@ -11,7 +11,7 @@ import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { type FrontendConfig, frontendConfig } from "./config.ts";
 import { Frontend, type FrontendOptions } from "./frontend.ts";
-import { broken, headShard, TestSpans } from "./testing.ts";
+import { headShard, TestSpans } from "./testing.ts";
 
 export const nowMs = 1_700_000_000_000;
 const clock: Clock = {
@@ -21,7 +21,7 @@ const clock: Clock = {
 };
 const second = 1_000_000_000n;
 const now = BigInt(nowMs) * 1_000_000n;
-export const place: { partition: Shard["partition"]; rowGroupSpans: number } = {
+export const place: { partition: Partition; rowGroupSpans: number } = {
   partition: { index: 0, count: 1 },
   rowGroupSpans: 100,
 };
@@ -140,9 +140,10 @@ export async function askFilled(path: string): Promise<Answer> {
   return await rig.ask(path);
 }
 
-/** Breaks the only block; returns it as it was. */
+/** Breaks the only block; returns it. */
 export function breakBlock(rig: Rig): StoredBlock {
   const [block] = rig.spans.blocks;
-  rig.spans.blocks = [broken(block, new SpoorError("Corrupt", "checksum\u00e4 does not match"))];
+  const error = new SpoorError("Corrupt", "checksum\u00e4 does not match");
+  rig.spans.broken.set(block.path, error);
   return block;
 }

@@ -57,6 +57,7 @@ describe("search", () => {
       failures: [],
     });
     expect((found as { columns: string[] }).columns).toContain("start_unix_nano");
+    expect(found).toHaveProperty("plan.askedMs", expect.any(Number));
   });
 
   it("refuses a search that knows of more traces than its memory holds", async () => {

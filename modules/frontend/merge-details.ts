@@ -3,9 +3,10 @@
  * counts once: where two fingerprints are equal, the trace's spans are fetched whole and compared.
  * So are those of a trace in several shards if the filter is about the whole trace.
  */
-import type { Shard, SpanSummary, TraceDetails } from "#pkg/api/query.ts";
+import type { SpanSummary, TraceDetails } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
+import type { ShardRef } from "#pkg/questions/shards.ts";
 import {
   type DetailsQuery,
   hasPattern,
@@ -13,7 +14,8 @@ import {
   type WholeTraces,
 } from "./details-of-trace.ts";
 import { failureOf, traceTooLarge } from "./trace-by-id.ts";
-import { type Failure, throwIfEnded } from "./view.ts";
+import { askShard } from "./shard-jobs.ts";
+import { type Failure, type Spans, throwIfEnded } from "./view.ts";
 
 /** Starts with nothing; `add` what each shard knows, then `finish`. */
 export function mergeDetails(traceId: string, spansPerTrace: number): DetailsMerge {
@@ -23,14 +25,14 @@ export function mergeDetails(traceId: string, spansPerTrace: number): DetailsMer
 export class DetailsMerge {
   readonly #traceId: string;
   readonly #spansPerTrace: number;
-  readonly #parts: { details: TraceDetails; shard: Shard }[] = [];
+  readonly #parts: { details: TraceDetails; shard: ShardRef }[] = [];
 
   constructor(traceId: string, spansPerTrace: number) {
     this.#traceId = traceId;
     this.#spansPerTrace = spansPerTrace;
   }
 
-  add(details: TraceDetails, shard: Shard): void {
+  add(details: TraceDetails, shard: ShardRef): void {
     this.#parts.push({ details, shard });
   }
 
@@ -46,6 +48,7 @@ export class DetailsMerge {
       signal: AbortSignal;
       needsWhole: "never" | "parts" | "always";
       wholeTraces: WholeTraces;
+      spans: Spans;
       /** Of the spans that are compared. */
       bytesMax: number;
     },
@@ -63,7 +66,8 @@ export class DetailsMerge {
     for (const { shard } of this.#parts) {
       if (sizeBytes > query.bytesMax) break;
       try {
-        const piece = await shard.findTrace(id, query.signal, query.bytesMax - sizeBytes);
+        const request = { traceId: id, bytesMax: query.bytesMax - sizeBytes };
+        const piece = await askShard(query.spans, "trace", { shard, request }, query.signal);
         if (piece !== undefined) pieces.push(piece);
         sizeBytes += piece?.length ?? 0;
         if (sizeBytes > query.bytesMax) {

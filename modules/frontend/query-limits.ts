@@ -1,7 +1,8 @@
 /** What one query may cost: the bytes that it reads from the store, and its time range. */
-import type { Shard, StoredBlock, StoredSpans, TimeRange } from "#pkg/api/query.ts";
+import type { TimeRange } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Limits } from "#pkg/limits/limits.ts";
+import type { StoredSpans } from "#pkg/questions/shards.ts";
 
 /** Throws InvalidInput `query_range`. */
 export function checkRange({ startNano, endNano }: TimeRange, { queryRangeMs }: Limits): void {
@@ -16,43 +17,11 @@ export function checkRange({ startNano, endNano }: TimeRange, { queryRangeMs }: 
  */
 export function withByteBudget(stored: StoredSpans, bytesMax: number): StoredSpans {
   const budget = new ByteBudget(bytesMax);
-  /** Blocks by what stands for them here. */
-  const own = new Map<StoredBlock, StoredBlock>();
-  /** The same of shards. */
-  const ownShards = new Map<Shard, Shard>();
-  const shardOf = (shard: Shard): Shard => {
-    const budgeted = budgetedShard(shard, budget);
-    ownShards.set(budgeted, shard);
-    return budgeted;
-  };
   return {
-    snapshot: async (tenant, minVersion, signal) => {
-      const snapshot = await stored.snapshot(tenant, minVersion, signal);
-      const blocks = snapshot.blocks.map((block) => {
-        const budgeted = budgetedBlock(block, budget, shardOf);
-        own.set(budgeted, block);
-        return budgeted;
-      });
-      return { ...snapshot, blocks };
-    },
-    askShards: async (question, asks, signal) => {
-      const asked = asks.map(({ shard, request }) => {
-        return { shard: ownShards.get(shard) ?? shard, request };
-      });
-      return await budget.spend(
-        () => stored.askShards(question, asked, signal),
-        ({ inspectedBytes }) => inspectedBytes,
-      );
-    },
-    indexedTags: async (blocks, request, signal) => {
-      const asked = blocks.map((block) => own.get(block) ?? block);
-      const found = await budget.spend(
-        () => stored.indexedTags(asked, request, signal),
-        ({ inspectedBytes }) => inspectedBytes,
-      );
-      const unread = found.unread.map((one) => ({ ...one, shard: shardOf(one.shard) }));
-      return { ...found, unread };
-    },
+    snapshot: (...args) => stored.snapshot(...args),
+    mayHold: (...args) => stored.mayHold(...args),
+    ask: (...args) => budget.spend(() => stored.ask(...args)),
+    indexedTags: (...args) => budget.spend(() => stored.indexedTags(...args)),
   };
 }
 
@@ -73,73 +42,11 @@ class ByteBudget {
     throw new SpoorError("InvalidInput", message, { reason: "query_bytes" });
   }
 
-  async spend<T>(work: () => Promise<T>, bytesOf: (result: T) => number): Promise<T> {
+  async spend<T extends { readBytes: number }>(work: () => Promise<T>): Promise<T> {
     this.check();
     const result = await work();
-    this.#spentBytes += bytesOf(result);
+    this.#spentBytes += result.readBytes;
     this.check();
     return result;
   }
-}
-
-function budgetedBlock(
-  block: StoredBlock,
-  budget: ByteBudget,
-  shardOf: (shard: Shard) => Shard,
-): StoredBlock {
-  return {
-    path: block.path,
-    sizeBytes: block.sizeBytes,
-    partition: block.partition,
-    minStartNano: block.minStartNano,
-    maxEndNano: block.maxEndNano,
-    mayHoldTrace: (id, signal) => block.mayHoldTrace(id, signal),
-    findTrace: (id, signal, bytesMax) =>
-      budget.spend(
-        () => block.findTrace(id, signal, bytesMax),
-        (found) => found?.length ?? 0,
-      ),
-    get shards() {
-      return block.shards.map(shardOf);
-    },
-  };
-}
-
-function budgetedShard(shard: Shard, budget: ByteBudget): Shard {
-  return {
-    name: shard.name,
-    partition: shard.partition,
-    disjoint: shard.disjoint,
-    minStartNano: shard.minStartNano,
-    maxStartNano: shard.maxStartNano,
-    maxEndNano: shard.maxEndNano,
-    spans: shard.spans,
-    sizeBytes: shard.sizeBytes,
-    mayHoldTraces: (ids, signal) => shard.mayHoldTraces(ids, signal),
-    heldTraces: (request, signal) =>
-      budget.spend(
-        () => shard.heldTraces(request, signal),
-        ({ inspectedBytes }) => inspectedBytes,
-      ),
-    listTraces: (request, signal) =>
-      budget.spend(
-        () => shard.listTraces(request, signal),
-        ({ inspectedBytes }) => inspectedBytes,
-      ),
-    traceDetails: (request, signal) =>
-      budget.spend(
-        () => shard.traceDetails(request, signal),
-        ({ inspectedBytes }) => inspectedBytes,
-      ),
-    countTags: (request, signal) =>
-      budget.spend(
-        () => shard.countTags(request, signal),
-        ({ inspectedBytes }) => inspectedBytes,
-      ),
-    findTrace: (id, signal, bytesMax) =>
-      budget.spend(
-        () => shard.findTrace(id, signal, bytesMax),
-        (found) => found?.length ?? 0,
-      ),
-  };
 }

@@ -1,5 +1,4 @@
 import { expect, it } from "vitest";
-import type { Shard } from "#pkg/api/query.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { place } from "./http-rig.ts";
@@ -54,22 +53,7 @@ interface Cost {
 async function costOf(limit: number): Promise<Cost> {
   const spans = await makeSpans();
   const asked: string[] = [];
-  const counted = (shard: Shard): Shard => {
-    const { name } = shard;
-    return Object.assign(Object.create(shard) as Shard, {
-      listTraces: (...args: Parameters<Shard["listTraces"]>) => {
-        asked.push(`list ${name}`);
-        return shard.listTraces(...args);
-      },
-      traceDetails: (...args: Parameters<Shard["traceDetails"]>) => {
-        asked.push(`details ${name}`);
-        return shard.traceDetails(...args);
-      },
-    });
-  };
-  spans.blocks = spans.blocks.map((block) =>
-    Object.assign(Object.create(block) as typeof block, { shards: block.shards.map(counted) }),
-  );
+  spans.onAsk = (question, { name }) => asked.push(`${question} ${name}`);
   const { filter } = parseLeniently('{ name = "late" }');
   const query = {
     tenant,

@@ -22,10 +22,11 @@
  * own list, frontier and failure, so nothing here depends on which were asked together.
  */
 import { setImmediate } from "node:timers/promises";
-import type { Shard, ShardQuestions, StoredSpans } from "#pkg/api/query.ts";
 import { mayFail, namesWholeTrace, requiredTraceId, spanPart } from "#pkg/engine/span-part.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import type { Answered, AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
+import type { ShardRef } from "#pkg/questions/shards.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { Candidates, type KnownTrace, ShardState } from "./candidates.ts";
 import { comparePlaces, type Place } from "./place.ts";
@@ -35,7 +36,7 @@ import type { SearchOptions, SearchQuery } from "./search-query.ts";
 import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
 import { failureOf } from "./trace-by-id.ts";
 import { type PartitionTraces, TraceSet, tracesPerTurn } from "./trace-set.ts";
-import { type Failure, forEachBounded, isQueryFault, throwIfEnded } from "./view.ts";
+import { type Failure, forEachBounded, isQueryFault, type Spans, throwIfEnded } from "./view.ts";
 
 /**
  * Jobs at first; then twice as many each time, so that a long range reads little. Once there are as
@@ -54,10 +55,10 @@ const resolvedMin = 20;
 const resolvedAgainMin = 128;
 
 /** A shard of the run, and what it is asked. */
-interface StateAsk<K extends keyof ShardQuestions> {
+interface StateAsk<K extends QuestionName> {
   state: ShardState;
-  shard: Shard;
-  request: ShardQuestions[K]["request"];
+  shard: ShardRef;
+  request: RequestOf<K>;
 }
 
 /** What one shard is asked of some traces. */
@@ -80,7 +81,7 @@ export class SearchRun {
   readonly #shardFilter: FieldExpr | undefined;
   /** Shards list every trace that they have, as one that matches or as one that may. */
   readonly #listsAll: boolean;
-  readonly #stored: StoredSpans;
+  readonly #spans: Spans;
   readonly #bounds: JobBounds;
   readonly #wholeTraces: WholeTraces;
   readonly #wholeBytesMax: number;
@@ -88,16 +89,17 @@ export class SearchRun {
   #jobs = 0;
   #inspectedSpans = 0;
   #inspectedBytes = 0;
+  #askedMs = 0;
 
-  /** @param stored whose row groups some of the shards are. */
+  /** @param spans what can be asked of the shards. */
   constructor(
-    stored: StoredSpans,
-    shards: readonly Shard[],
+    spans: Spans,
+    shards: readonly ShardRef[],
     query: SearchQuery,
     options: SearchOptions,
   ) {
     const { filter } = query;
-    this.#stored = stored;
+    this.#spans = spans;
     this.#bounds = options;
     this.#wholeBytesMax = Math.floor(options.memoryBytesMax / 2);
     this.#wholeTraces = options.wholeTraces ?? wholeTracesHere;
@@ -141,6 +143,11 @@ export class SearchRun {
     return this.#jobs;
   }
 
+  /** How long these took, added up, milliseconds: several are asked at the same time. */
+  get askedMs(): number {
+    return this.#askedMs;
+  }
+
   inspected(): { inspectedTraces: number; inspectedSpans: number; inspectedBytes: number } {
     return {
       inspectedTraces: this.#candidates.size,
@@ -175,9 +182,9 @@ export class SearchRun {
     await Promise.all(
       now.map(async (job) => {
         for (const { state } of job) state.isAsked = true;
-        await this.#askJob("list", job, ({ state }, list) => {
+        await this.#askJob("list", job, ({ state }, list, { isPruned }) => {
           this.#inspectedSpans += list.inspectedSpans;
-          state.isPruned = list.isPruned === true;
+          state.isPruned = isPruned === true;
           this.#candidates.takeList(state, list);
         });
       }),
@@ -185,20 +192,21 @@ export class SearchRun {
   }
 
   /** Asks one job; a shard that cannot answer has failed. */
-  async #askJob<K extends keyof ShardQuestions, A extends StateAsk<K>>(
+  async #askJob<K extends QuestionName, A extends StateAsk<K>>(
     question: K,
     asks: readonly A[],
-    take: (ask: A, answer: ShardQuestions[K]["answer"]) => void,
+    take: (ask: A, answer: AnswerOf<K>, outcome: Answered<AnswerOf<K>>) => void,
   ): Promise<void> {
     this.#jobs++;
     try {
       const { signal } = this.#query;
-      const { outcomes, inspectedBytes } = await askJob(this.#stored, question, asks, signal);
-      this.#inspectedBytes += inspectedBytes;
+      const { outcomes, readBytes, tookMs } = await askJob(this.#spans, question, asks, signal);
+      this.#inspectedBytes += readBytes;
+      this.#askedMs += tookMs;
       asks.forEach((ask, i) => {
         const outcome = outcomes[i];
         if ("error" in outcome) this.#fail(ask.state, outcome.error);
-        else take(ask, outcome.answer);
+        else take(ask, outcome.answer, outcome);
       });
     } catch (error) {
       for (const { state } of asks) if (!state.isFailed) this.#fail(state, error);
@@ -206,10 +214,10 @@ export class SearchRun {
   }
 
   /** Asks some shards in jobs. */
-  async #askAll<K extends keyof ShardQuestions, A extends StateAsk<K>>(
+  async #askAll<K extends QuestionName, A extends StateAsk<K>>(
     question: K,
     asks: readonly A[],
-    take: (ask: A, answer: ShardQuestions[K]["answer"]) => void,
+    take: (ask: A, answer: AnswerOf<K>, outcome: Answered<AnswerOf<K>>) => void,
   ): Promise<void> {
     await forEachBounded(jobsOf(asks, this.#bounds), this.#concurrency, async (job) => {
       await this.#askJob(question, job, take);
@@ -230,7 +238,7 @@ export class SearchRun {
   async #mayHold({ shard }: ShardState, id: Uint8Array): Promise<boolean> {
     const { index, count } = shard.partition;
     if (partitionOf(id, 0, count) !== index) return false;
-    return (await shard.mayHoldTraces(id, this.#query.signal))[0] === 1;
+    return (await this.#marksOf(shard, id))[0] === 1;
   }
 
   /**
@@ -300,7 +308,7 @@ export class SearchRun {
       const bytesMax = this.#wholeBytesMax;
       const needsWhole = isUnasked ? "always" : this.#isWhole ? "parts" : "never";
       const trace = await merge.finish(
-        { ...this.#query, needsWhole, wholeTraces, bytesMax },
+        { ...this.#query, needsWhole, wholeTraces, bytesMax, spans: this.#spans },
         (failure) => {
           this.failures.push(failure);
         },
@@ -358,9 +366,7 @@ export class SearchRun {
     const isUnknown = ({ seenIn }: KnownTrace): boolean =>
       !isListed && !seenIn.includes(state) && !isDisjoint(state, seenIn);
     // Bloom filters are read where they can tell something.
-    const marks = traces.some(isUnknown)
-      ? await state.shard.mayHoldTraces(ids, this.#query.signal)
-      : undefined;
+    const marks = traces.some(isUnknown) ? await this.#marksOf(state.shard, ids) : undefined;
     const some: number[] = [];
     if (withSeen) {
       traces.forEach(({ seenIn }, i) => {
@@ -372,6 +378,13 @@ export class SearchRun {
       if (isUnknown(traces[i])) some.push(i);
     }
     return some;
+  }
+
+  /** 1 for each of the traces that the shard may hold. */
+  async #marksOf(shard: ShardRef, ids: Uint8Array): Promise<Uint8Array> {
+    // Asking a head costs as much as the answer: it may hold every trace of its partition.
+    if (shard.kind === "head") return new Uint8Array(ids.length / 16).fill(1);
+    return await this.#spans.stored.mayHold(shard.block, ids, this.#query.signal);
   }
 }
 

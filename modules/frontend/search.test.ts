@@ -9,7 +9,7 @@ import { type Condition, oracleSearch } from "./oracle.ts";
 import { parseSearch } from "./params.ts";
 import type { SearchQuery } from "./search-query.ts";
 import { searchNewest, type SearchResult } from "./search.ts";
-import { broken, headShard, tenant, TestSpans } from "./testing.ts";
+import { headShard, tenant, TestSpans } from "./testing.ts";
 
 const { signal } = new AbortController();
 const most = { memoryBytesMax: 2 ** 28, jobBytesMax: 2 ** 22, jobRowGroupsMax: 64 };
@@ -290,12 +290,11 @@ describe("searchNewest", () => {
         appId: `log/1/${i}`,
         toOffset: 1,
       });
-      const listTraces: typeof shard.listTraces = async (...args) => {
-        asked.push(shard.appId);
-        return await shard.listTraces(...args);
-      };
-      spans.heads.push({ ...shard, listTraces });
+      spans.heads.push(shard);
     }
+    spans.onAsk = (question, shard) => {
+      if (question === "list" && shard.kind === "head") asked.push(shard.appId);
+    };
     const { traces } = await searchNewest(spans.both, queryFor({ limit: 2 }), {
       concurrency: 1,
       ...most,
@@ -320,7 +319,7 @@ describe("searchNewest", () => {
     const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
     await spans.addBlock("good", [spanOf(1, 10)], place);
     const bad = await spans.addBlock("bad", [spanOf(2, 20)], place);
-    spans.blocks[1] = broken(bad, new SpoorError("Corrupt", "checksum does not match"));
+    spans.broken.set(bad.path, new SpoorError("Corrupt", "checksum does not match"));
     const { traces, stats, failures } = await search(spans);
     expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(1)]);
     expect(failures).toEqual([
@@ -336,7 +335,7 @@ describe("searchNewest", () => {
     for (const [i, name] of names.entries()) {
       const block = await spans.addBlock(name, [spanOf(i + 1, i * 10)], place);
       const isBad = name === "105";
-      if (isBad) spans.blocks[i] = broken(block, new SpoorError("Corrupt", "checksum is wrong"));
+      if (isBad) spans.broken.set(block.path, new SpoorError("Corrupt", "checksum is wrong"));
     }
     const blockBytes = spans.blocks[0].sizeBytes;
     const options = { concurrency: 4, memoryBytesMax: 2 ** 28, jobRowGroupsMax: 64 };
@@ -386,10 +385,9 @@ describe("searchNewest", () => {
     const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
     const bad = await spans.addBlock("bad", [spanOf(1, 10), spanOf(2, 20)], place);
     await spans.addBlock("good", [{ ...spanOf(2, 25), spanId: "00000000000000aa" }], place);
-    const [shard] = bad.shards;
-    const unreadable = broken(shard, new Error("gone"));
-    const listTraces: typeof shard.listTraces = (...args) => shard.listTraces(...args);
-    spans.blocks[0] = { ...bad, shards: [{ ...unreadable, listTraces }] };
+    spans.onAsk = (question, { name }) => {
+      if (question !== "list" && name === bad.shards[0].name) throw new Error("gone");
+    };
     const { traces, failures } = await search(spans);
     expect(traces).toMatchObject([{ traceId: idOf(2), startNano: 25n, matchedSpans: 1 }]);
     expect(failures).toHaveLength(1);
@@ -451,23 +449,16 @@ describe("searchNewest", () => {
       const spans = new TestSpans();
       const gone = new AbortController();
       let calls = 0;
-      const cut = <T>(answer: T): T => {
+      spans.onAsk = () => {
         if (++calls === at) gone.abort();
         gone.signal.throwIfAborted();
-        return answer;
       };
       const shard = headShard([spanOf(1, 10)], {
         partition: { index: 0, count: 1 },
         appId: "a",
         toOffset: 1,
       });
-      spans.heads = [
-        {
-          ...shard,
-          listTraces: async (...args) => cut(await shard.listTraces(...args)),
-          traceDetails: async (...args) => cut(await shard.traceDetails(...args)),
-        },
-      ];
+      spans.heads = [shard];
       const result = search(spans, { signal: gone.signal });
       if (at === 3) {
         expect((await result).traces).toHaveLength(1);

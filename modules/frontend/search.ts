@@ -3,7 +3,7 @@
  * overlap the range, whatever heads, row groups and blocks they are in. With a filter, those traces
  * of which at least one of these spans matches. How: search-run.ts.
  */
-import type { Shard } from "#pkg/api/query.ts";
+import type { ShardRef } from "#pkg/questions/shards.ts";
 import type { ShardState } from "./candidates.ts";
 import type { MergedTrace } from "./details-of-trace.ts";
 import { SearchRun } from "./search-run.ts";
@@ -35,6 +35,8 @@ export interface SearchPlan {
   excludedShards: number;
   /** How often heads and jobs of row groups were asked, for traces and then for their details. */
   jobs: number;
+  /** How long these took, added up, milliseconds. */
+  askedMs: number;
 }
 
 export interface SearchResult {
@@ -60,10 +62,10 @@ export async function searchNewest(
   const view = await openView(spans, { ...query, range: query });
   try {
     const blocks = view.blocks.filter((block) => overlaps(block, query));
-    const inRange = (shard: Shard): boolean => overlaps(shard, query);
+    const inRange = (shard: ShardRef): boolean => overlaps(shard, query);
     const blockShards = blocks.flatMap((block) => block.shards).filter(inRange);
     const shards = [...view.heads.filter(inRange), ...blockShards];
-    const search = new SearchRun(spans.stored, shards, query, options);
+    const search = new SearchRun(spans, shards, query, options);
     const traces = await search.run();
     const count = (is: (state: ShardState) => boolean): number => search.shards.filter(is).length;
     const failedShards = count(({ isFailed }) => isFailed);
@@ -85,6 +87,7 @@ export async function searchNewest(
         prunedShards: count(({ isPruned }) => isPruned),
         excludedShards: count(({ isExcluded }) => isExcluded),
         jobs: search.jobs,
+        askedMs: Math.round(search.askedMs * 10) / 10,
       },
       failures: [...view.failures, ...search.failures],
       isStoredMissing: view.isStoredMissing,

@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Shard } from "#pkg/api/query.ts";
+import type { ShardRef } from "#pkg/questions/shards.ts";
 import { jobsOf } from "./shard-jobs.ts";
 
-function shardOf(sizeBytes: number): { shard: Shard } {
-  return { shard: { sizeBytes } as Shard };
+function shardOf(sizeBytes: number): { shard: ShardRef } {
+  const kind = sizeBytes === 0 ? "head" : "rowGroup";
+  return { shard: { kind, sizeBytes } as ShardRef };
 }
 
 function sizesOf(

@@ -2,8 +2,9 @@
  * How shards are asked: a head by itself, row groups joined to jobs of about equal bytes. What many
  * small ones cost one by one is mostly the asking; a large one is a job of its own.
  */
-import type { Outcomes, Shard, ShardAsk, ShardQuestions, StoredSpans } from "#pkg/api/query.ts";
-import { toSpoorError } from "#pkg/errors/errors.ts";
+import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
+import type { Outcomes, ShardAsk, ShardRef } from "#pkg/questions/shards.ts";
+import type { Spans } from "./view.ts";
 
 export interface JobBounds {
   /** Bytes of row groups that are joined; a larger one is alone. */
@@ -16,7 +17,7 @@ export interface JobBounds {
 const jobsMin = 4;
 
 /** Shards in jobs, in the order given. */
-export function jobsOf<T extends { shard: Shard }>(
+export function jobsOf<T extends { shard: ShardRef }>(
   asks: readonly T[],
   { jobBytesMax, jobRowGroupsMax }: JobBounds,
 ): T[][] {
@@ -44,43 +45,30 @@ export function jobsOf<T extends { shard: Shard }>(
 }
 
 /** Heads are in memory, each on a thread of its own. */
-function isLive({ sizeBytes }: Shard): boolean {
-  return sizeBytes === 0;
+function isLive({ kind }: ShardRef): boolean {
+  return kind === "head";
 }
 
-/** Asks one job. Throws Canceled, and what limits of the query throw. */
-export async function askJob<K extends keyof ShardQuestions>(
-  stored: StoredSpans,
+/** Asks one job of `jobsOf`. Throws Canceled, and what limits of the query throw. */
+export async function askJob<K extends QuestionName>(
+  { live, stored }: Spans,
   question: K,
   asks: readonly ShardAsk<K>[],
   signal: AbortSignal,
-): Promise<Outcomes<ShardQuestions[K]["answer"]>> {
-  if (asks.length > 1 || !isLive(asks[0].shard)) {
-    return await stored.askShards(question, asks, signal);
-  }
-  try {
-    const answer = await askShard(question, asks[0], signal);
-    return { outcomes: [{ answer }], inspectedBytes: answer.inspectedBytes };
-  } catch (error) {
-    return { outcomes: [{ error: toSpoorError(error) }], inspectedBytes: 0 };
-  }
+): Promise<Outcomes<AnswerOf<K>>> {
+  const asked = isLive(asks[0].shard) ? live : stored;
+  return await asked.ask(question, asks, signal);
 }
 
-/** Asks one shard by itself. */
-export async function askShard<K extends keyof ShardQuestions>(
+/** Asks one shard by itself. Throws what it fails with. */
+export async function askShard<K extends QuestionName>(
+  spans: Spans,
   question: K,
-  { shard, request }: ShardAsk<K>,
+  ask: ShardAsk<K>,
   signal: AbortSignal,
-): Promise<ShardQuestions[K]["answer"]> {
-  const ways: {
-    [Q in keyof ShardQuestions]: (
-      asked: ShardQuestions[Q]["request"],
-    ) => Promise<ShardQuestions[Q]["answer"]>;
-  } = {
-    list: (asked) => shard.listTraces(asked, signal),
-    details: (asked) => shard.traceDetails(asked, signal),
-    held: (asked) => shard.heldTraces(asked, signal),
-    countTags: (asked) => shard.countTags(asked, signal),
-  };
-  return await ways[question](request);
+): Promise<AnswerOf<K>> {
+  const { outcomes } = await askJob(spans, question, [ask], signal);
+  const [outcome] = outcomes;
+  if ("error" in outcome) throw outcome.error;
+  return outcome.answer;
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { StoredSpans } from "#pkg/api/query.ts";
+import type { StoredSpans } from "#pkg/questions/shards.ts";
 import { faultStore } from "#pkg/objstore/fault.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import { filled, type Rig } from "./http-rig.ts";
+import { filled, place, type Rig, root } from "./http-rig.ts";
 import { TestSpans } from "./testing.ts";
 
 /** A bucket that takes requests and never answers. */
@@ -20,17 +20,13 @@ function hangingAt(spans: StoredSpans, hangs: (question: string) => boolean): St
   return {
     snapshot: async (...args) => {
       if (hangs("snapshot")) await neverAnswers();
-      const snapshot = await spans.snapshot(...args);
-      const blocks = snapshot.blocks.map((block) => ({
-        ...block,
-        findTrace: hangs("find") ? neverAnswers : block.findTrace.bind(block),
-      }));
-      return { ...snapshot, blocks };
+      return await spans.snapshot(...args);
     },
-    askShards: async (...args) => {
-      if (hangs("shards")) await neverAnswers();
-      return await spans.askShards(...args);
+    ask: async (question, ...args) => {
+      if (hangs(question === "trace" ? "find" : "shards")) await neverAnswers();
+      return await spans.ask(question, ...args);
     },
+    mayHold: (...args) => spans.mayHold(...args),
     indexedTags: async (...args) => {
       if (hangs("tags")) await neverAnswers();
       return await spans.indexedTags(...args);
@@ -42,7 +38,7 @@ async function rigWith(hangs: (question: string) => boolean): Promise<Rig> {
   const spans = new TestSpans();
   const stored: StoredSpans = hangingAt(spans, hangs);
   const rig = await filled({ storeStallMs: 20 }, { stored });
-  spans.blocks = rig.spans.blocks;
+  await spans.addBlock("a", [root], place);
   spans.transactions.set("log/1/0", 3);
   return rig;
 }

@@ -6,9 +6,8 @@
  * `stallMs`, or when the query has run for `totalMs`, all that is under way fails, and all that is
  * asked later fails at once. Without that, each wave of a search would wait once more.
  */
-import type { StoredSpans } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { mapStored } from "./map-stored.ts";
+import type { StoredSpans } from "#pkg/questions/shards.ts";
 
 export interface StallOptions {
   /** Milliseconds without any answer. */
@@ -28,7 +27,16 @@ export function withStallLimit(
   options: StallOptions,
 ): { stored: StoredSpans; done: () => void } {
   const watch = new StallWatch(options);
-  const own = mapStored(stored, (work, signal) => watch.during(work, signal));
+  const own: StoredSpans = {
+    snapshot: (tenant, minVersion, signal) =>
+      watch.during((both) => stored.snapshot(tenant, minVersion, both), signal),
+    ask: (question, asks, signal) =>
+      watch.during((both) => stored.ask(question, asks, both), signal),
+    mayHold: (block, ids, signal) =>
+      watch.during((both) => stored.mayHold(block, ids, both), signal),
+    indexedTags: (blocks, request, signal) =>
+      watch.during((both) => stored.indexedTags(blocks, request, both), signal),
+  };
   return { stored: own, done: () => watch.done() };
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Shard } from "#pkg/api/query.ts";
+import type { Partition } from "#pkg/questions/shards.ts";
 import type { TagQuestion, TagReference, TagScope } from "#pkg/api/tags.ts";
 import { OracleError, oracleHolds, type WholeSpan } from "#pkg/engine/filter-oracle.ts";
 import {
@@ -20,7 +20,7 @@ import { findTags, type TagsResult } from "./tags.ts";
 
 const seed = Number(process.env.SEED ?? 1);
 const never = new AbortController().signal;
-const partition: Shard["partition"] = { index: 0, count: 1 };
+const partition: Partition = { index: 0, count: 1 };
 const always = { startNano: 0n, endNano: 2n ** 62n };
 const keys = ["a", "b", "c", "http.status_code", "odd key", "a:int", "service.name", "r1", "r2"];
 const scopes: readonly TagScope[] = ["resource", "span", "event", "link", "instrumentation"];

@@ -3,10 +3,11 @@
  * per job; only row groups whose index does not list all values are read. With a filter, every head
  * and row group of the range is asked for its matching spans.
  */
-import type { IndexedTags, Shard, ShardAsk, StoredBlock, TimeRange } from "#pkg/api/query.ts";
+import type { TimeRange } from "#pkg/api/query.ts";
 import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
 import { TagCounter, type TagValue } from "#pkg/engine/tag-counter.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { IndexedTags, ShardAsk, ShardRef, StoredBlock } from "#pkg/questions/shards.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
 import { failureOf } from "./trace-by-id.ts";
@@ -118,7 +119,7 @@ class TagsRun {
 
   async ask({ heads }: View, blocks: readonly StoredBlock[]): Promise<void> {
     const { filter } = this.#query;
-    const shards: Shard[] = heads.filter((head) => overlaps(head, this.#query));
+    const shards: ShardRef[] = heads.filter((head) => overlaps(head, this.#query));
     const work: Work[] = [];
     /** What the indexes do not know. */
     const rest: TagsAsk[] = [];
@@ -145,16 +146,16 @@ class TagsRun {
 
   async #askShards(asks: readonly TagsAsk[]): Promise<void> {
     try {
-      const { stored } = this.#spans;
-      const { outcomes, ...read } = await askJob(stored, "countTags", asks, this.#query.signal);
-      this.stats.inspectedBytes += read.inspectedBytes;
+      const { signal } = this.#query;
+      const { outcomes, readBytes } = await askJob(this.#spans, "countTags", asks, signal);
+      this.stats.inspectedBytes += readBytes;
       asks.forEach(({ shard }, i) => {
         const outcome = outcomes[i];
         if ("error" in outcome) {
           this.#fail(outcome.error, shard.name);
           return;
         }
-        this.#note({ ...outcome.answer, inspectedBytes: 0 });
+        this.#note(outcome.answer);
         this.stats.completedJobs++;
       });
     } catch (error) {
@@ -172,6 +173,7 @@ class TagsRun {
       return;
     }
     this.#note(found);
+    this.stats.inspectedBytes += found.readBytes;
     this.stats.completedJobs += blocks.length - found.failed.length;
     for (const { path, error } of found.failed) this.#fail(error, `block ${path}`);
     for (const { shard, question } of found.unread) {
@@ -181,7 +183,6 @@ class TagsRun {
 
   #note(counts: TagCounts): void {
     this.counter.addCounts(counts);
-    this.stats.inspectedBytes += counts.inspectedBytes;
     this.stats.inspectedSpans += counts.inspectedSpans;
   }
 

@@ -2,45 +2,42 @@
  * Test support: live and stored spans for the frontend, made of real heads and real blocks that are
  * read in this thread. The ingester and the querier answer the same questions on threads of theirs.
  */
-import type {
-  AsideSpans,
-  IndexedTags,
-  LiveSpans,
-  Outcome,
-  Outcomes,
-  PinnedHead,
-  PinnedHeads,
-  Shard,
-  ShardAsk,
-  ShardQuestions,
-  StoredBlock,
-  StoredSnapshot,
-  StoredSpans,
-} from "#pkg/api/query.ts";
 import type { TagsRequest } from "#pkg/api/tags.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
-import type { BlockIndex } from "#pkg/block/block-index.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
-import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
-import {
-  detailsOfRowGroup,
-  findInRowGroups,
-  heldInRowGroup,
-  listRowGroup,
-} from "#pkg/engine/row-group.ts";
-import { listTraces } from "#pkg/engine/list-traces.ts";
-import { findTrace, heldTraces, traceDetails } from "#pkg/engine/traces.ts";
+import { tagsOfIndex } from "#pkg/engine/block-tags.ts";
 import { SpanTimes } from "#pkg/engine/span-times.ts";
-import { countRowGroupTags, tagsOfIndex } from "#pkg/engine/block-tags.ts";
 import { TagCounter } from "#pkg/engine/tag-counter.ts";
-import { countTags } from "#pkg/engine/tags.ts";
+import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import { askShard } from "./shard-jobs.ts";
+import {
+  type Answered,
+  type AnswerOf,
+  type QuestionName,
+  questionOf,
+} from "#pkg/questions/questions.ts";
+import type {
+  AsideSpans,
+  BlockRef,
+  HeadRef,
+  IndexedTags,
+  LiveSpans,
+  Outcome,
+  Outcomes,
+  Partition,
+  PinnedHeads,
+  ShardAsk,
+  ShardRef,
+  StoredBlock,
+  StoredSnapshot,
+  StoredSpans,
+} from "#pkg/questions/shards.ts";
+import { storedBlock } from "#pkg/questions/stored-block.ts";
 import { overlaps } from "./view.ts";
 
 export const tenant = "single-tenant";
@@ -60,42 +57,42 @@ function timesOfBatch(batch: ColumnBatch): Times {
   return { minStartNano: least(starts), maxStartNano: most(starts), maxEndNano: most(ends) };
 }
 
-/** One partition's head, pinned. */
-export function headShard(
-  specs: readonly SpanSpec[],
-  place: { partition: Shard["partition"]; appId: string; toOffset: number },
-): PinnedHead {
+/** Where a head is. */
+interface HeadPlace {
+  partition: Partition;
+  appId: string;
+  toOffset: number;
+}
+
+/** What a head is before it is pinned. */
+export interface TestHead extends Omit<HeadRef, "pin"> {
+  batch: ColumnBatch;
+}
+
+/** One partition's head. */
+export function headShard(specs: readonly SpanSpec[], place: HeadPlace): TestHead {
   return headShardOf(headOf(specs), place);
 }
 
 /** The same of a head. */
-export function headShardOf(
-  data: HeadData,
-  place: { partition: Shard["partition"]; appId: string; toOffset: number },
-): PinnedHead {
+export function headShardOf(data: HeadData, place: HeadPlace): TestHead {
   const batch = batchOfHead(data);
   return {
     ...place,
     ...timesOfBatch(batch),
+    kind: "head",
+    tenant,
     name: `head ${place.appId}`,
     spans: batch.rows,
     sizeBytes: 0,
-    mayHoldTraces: async (ids) => heldTraces(batch, ids),
-    heldTraces: async ({ ids }) => ({ marks: heldTraces(batch, ids), inspectedBytes: 0 }),
-    listTraces: async (request) => listTraces(batch, request),
-    traceDetails: async (request) => ({
-      traces: traceDetails(batch, request),
-      inspectedBytes: 0,
-    }),
-    findTrace: async (traceId, _, bytesMax) => findTrace(batch, traceId, bytesMax),
-    countTags: async (request) => countTags(batch, request),
+    batch,
   };
 }
 
 /** Heads and blocks that a test fills, and switches to break them. */
 export class TestSpans implements LiveSpans, StoredSpans {
   readonly store: ObjectStore = new MemoryStore();
-  heads: PinnedHead[] = [];
+  heads: TestHead[] = [];
   blocks: StoredBlock[] = [];
   transactions: Map<string, number> = new Map();
   incomplete: string[] = [];
@@ -106,7 +103,15 @@ export class TestSpans implements LiveSpans, StoredSpans {
   storedError: Error | undefined;
   /** Thrown for each block whose index is asked, if set. */
   brokenIndex: Error | undefined;
-  readonly #indexes = new Map<string, BlockIndex>();
+  /** Why a block by its path, or a shard by its name, cannot be read. */
+  readonly broken: Map<string, Error> = new Map();
+  /** Called for each question to a shard, before it is answered; what it throws fails the shard. */
+  onAsk: (question: QuestionName, shard: ShardRef) => void = () => undefined;
+  /** Columns of heads by their pins. */
+  readonly #batches = new Map<number, ColumnBatch[]>();
+  #nextPinId = 0;
+  /** By path. */
+  readonly #readers = new Map<string, BlockReader>();
   /** How many pins are not released. */
   pins = 0;
   /** Every call, in order, for tests of the order of things. */
@@ -122,11 +127,20 @@ export class TestSpans implements LiveSpans, StoredSpans {
     this.calls.push("pin");
     if (this.liveError !== undefined) throw this.liveError;
     this.pins++;
+    const pinId = this.#nextPinId++;
+    this.#batches.set(
+      pinId,
+      this.heads.map(({ batch }) => batch),
+    );
+    const heads = this.heads.map(({ batch: _batch, ...head }, headId): HeadRef => {
+      return { ...head, pin: { worker: "test", pinId, headId } };
+    });
     const release = (): void => {
       this.pins--;
+      this.#batches.delete(pinId);
     };
     const { incomplete, aside } = this;
-    return { heads: [...this.heads], tableVersion: 7, incomplete, aside, release };
+    return { heads, tableVersion: 7, incomplete, aside, release };
   }
 
   async snapshot(_tenant: string, minVersion: number): Promise<StoredSnapshot> {
@@ -136,23 +150,54 @@ export class TestSpans implements LiveSpans, StoredSpans {
     return { version: 7, blocks, failed, transactions };
   }
 
-  async askShards<K extends keyof ShardQuestions>(
+  async ask<K extends QuestionName>(
     question: K,
     asks: readonly ShardAsk<K>[],
-  ): Promise<Outcomes<ShardQuestions[K]["answer"]>> {
-    this.jobs.push(asks.map(({ shard }) => shard.name));
-    const outcomes: Outcome<ShardQuestions[K]["answer"]>[] = [];
-    let inspectedBytes = 0;
+  ): Promise<Outcomes<AnswerOf<K>>> {
+    if (asks[0].shard.kind === "rowGroup") this.jobs.push(asks.map(({ shard }) => shard.name));
+    const outcomes: Outcome<AnswerOf<K>>[] = [];
+    const before = this.#readBytes();
     for (const ask of asks) {
       try {
-        const answer = await askShard(question, ask, new AbortController().signal);
-        inspectedBytes += answer.inspectedBytes;
-        outcomes.push({ answer: { ...answer, inspectedBytes: 0 } });
+        this.onAsk(question, ask.shard);
+        outcomes.push(await this.#answer(question, ask));
       } catch (error) {
         outcomes.push({ error: toSpoorError(error) });
       }
     }
-    return { outcomes, inspectedBytes };
+    return { outcomes, readBytes: this.#readBytes() - before, tookMs: 0 };
+  }
+
+  #readBytes(): number {
+    return this.#readers.values().reduce((sum, { readBytes }) => sum + readBytes, 0);
+  }
+
+  async #answer<K extends QuestionName>(
+    question: K,
+    { shard, request }: ShardAsk<K>,
+  ): Promise<Answered<AnswerOf<K>>> {
+    const { overHead, overRowGroup } = questionOf(question);
+    const path = shard.kind === "head" ? "" : shard.block.path;
+    const error = this.broken.get(shard.name) ?? this.broken.get(path);
+    if (error !== undefined) throw error;
+    if (shard.kind === "head") {
+      const batch = this.#batches.get(shard.pin.pinId)![shard.pin.headId];
+      const { minStartNano, maxStartNano } = shard;
+      return { answer: overHead({ batch, minStartNano, maxStartNano }, request) };
+    }
+    const reader = this.#readers.get(path)!;
+    const { rowGroup } = shard;
+    return await overRowGroup(
+      { index: reader.index, reader: async () => reader, rowGroup },
+      request,
+    );
+  }
+
+  async mayHold({ partition }: BlockRef, ids: Uint8Array): Promise<Uint8Array> {
+    const { index, count } = partition;
+    return Uint8Array.from({ length: ids.length / 16 }, (_, i) =>
+      partitionOf(ids, i * 16, count) === index ? 1 : 0,
+    );
   }
 
   async indexedTags(blocks: readonly StoredBlock[], request: TagsRequest): Promise<IndexedTags> {
@@ -161,7 +206,7 @@ export class TestSpans implements LiveSpans, StoredSpans {
     const unread: IndexedTags["unread"] = [];
     const failed: IndexedTags["failed"] = [];
     for (const block of blocks) {
-      const index = this.#indexes.get(block.path)!;
+      const { index } = this.#readers.get(block.path)!;
       const groups = block.shards.flatMap((shard, i) => (overlaps(shard, request) ? [i] : []));
       const asked = groups.length === block.shards.length ? undefined : groups;
       try {
@@ -175,13 +220,13 @@ export class TestSpans implements LiveSpans, StoredSpans {
         failed.push({ path: block.path, error: toSpoorError(error) });
       }
     }
-    return { ...counter.counts(), inspectedSpans: 0, inspectedBytes: 0, unread, failed };
+    return { ...counter.counts(), inspectedSpans: 0, readBytes: 0, unread, failed };
   }
 
   async addBlock(
     name: string,
     specs: readonly SpanSpec[],
-    { partition, rowGroupSpans }: { partition: Shard["partition"]; rowGroupSpans: number },
+    { partition, rowGroupSpans }: { partition: Partition; rowGroupSpans: number },
   ): Promise<StoredBlock> {
     return await this.addBlockOf(name, headOf(specs), { partition, rowGroupSpans });
   }
@@ -189,7 +234,7 @@ export class TestSpans implements LiveSpans, StoredSpans {
   async addBlockOf(
     name: string,
     head: HeadData,
-    { partition, rowGroupSpans }: { partition: Shard["partition"]; rowGroupSpans: number },
+    { partition, rowGroupSpans }: { partition: Partition; rowGroupSpans: number },
   ): Promise<StoredBlock> {
     const path = `blocks/2023/11/14/${name}.parquet`;
     const file = await putBlock(this.store, { tenant, path, head, partition, rowGroupSpans });
@@ -200,8 +245,13 @@ export class TestSpans implements LiveSpans, StoredSpans {
       sizeBytes: file.sizeBytes,
       indexOffset: tags.indexOffset,
     });
-    this.#indexes.set(path, reader.index);
-    const block = inlineBlock(path, file.sizeBytes, { reader, tags });
+    return this.addOpened(path, file.sizeBytes, { reader, tags });
+  }
+
+  /** Adds a block that is open. */
+  addOpened(path: string, sizeBytes: number, { reader, tags }: OpenBlock): StoredBlock {
+    const block = storedBlock(tenant, { path, sizeBytes }, tags);
+    this.#readers.set(path, reader);
     this.blocks.push(block);
     return block;
   }
@@ -210,71 +260,4 @@ export class TestSpans implements LiveSpans, StoredSpans {
 interface OpenBlock {
   reader: BlockReader;
   tags: BlockTags;
-}
-
-/** A block that is read in this thread. */
-export function inlineBlock(
-  path: string,
-  sizeBytes: number,
-  { reader, tags }: OpenBlock,
-): StoredBlock {
-  const tagBlock = { index: reader.index, reader: async () => reader };
-  const shards = tags.rowGroups.map((times, rowGroup): Shard => {
-    return {
-      name: `block ${path} row group ${rowGroup}`,
-      disjoint: path,
-      partition: tags.partition,
-      minStartNano: times.minStartNano,
-      maxStartNano: times.maxStartNano,
-      maxEndNano: times.maxEndNano,
-      spans: times.rows,
-      sizeBytes: Math.ceil((sizeBytes * times.rows) / tags.spans),
-      mayHoldTraces: async (ids) => mayHoldEach(ids, tags),
-      heldTraces: ({ ids }) => heldInRowGroup(reader, rowGroup, ids),
-      listTraces: (request) => listRowGroup(reader, rowGroup, request),
-      traceDetails: (request) => detailsOfRowGroup(reader, rowGroup, request),
-      findTrace: (traceId, _, bytesMax) => findInRowGroups(reader, { rowGroup, traceId, bytesMax }),
-      countTags: (request) => countRowGroupTags(tagBlock, rowGroup, request),
-    };
-  });
-  return {
-    path,
-    sizeBytes,
-    partition: tags.partition,
-    minStartNano: shards.map((shard) => shard.minStartNano).reduce((a, b) => (b < a ? b : a)),
-    maxEndNano: shards.map((shard) => shard.maxEndNano).reduce((a, b) => (b > a ? b : a)),
-    shards,
-    mayHoldTrace: async (traceId) => mayHold(traceId, tags),
-    findTrace: async (traceId, signal) => {
-      const pieces: Uint8Array[] = [];
-      for (const shard of shards) {
-        const piece = await shard.findTrace(traceId, signal);
-        if (piece !== undefined) pieces.push(piece);
-      }
-      return pieces.length === 0 ? undefined : Buffer.concat(pieces);
-    },
-  };
-}
-
-function mayHold(traceId: Uint8Array, { partition }: BlockTags): boolean {
-  return partitionOf(traceId, 0, partition.count) === partition.index;
-}
-
-function mayHoldEach(ids: Uint8Array, tags: BlockTags): Uint8Array {
-  return Uint8Array.from({ length: ids.length / 16 }, (_, i) =>
-    mayHold(ids.subarray(i * 16, i * 16 + 16), tags) ? 1 : 0,
-  );
-}
-
-/** A shard or block whose reads all fail. */
-export function broken<T extends Shard | StoredBlock>(what: T, error: Error): T {
-  const fail = async (): Promise<never> => {
-    throw error;
-  };
-  if (!("shards" in what)) {
-    const questions = { listTraces: fail, traceDetails: fail, heldTraces: fail, countTags: fail };
-    return { ...what, ...questions, findTrace: fail };
-  }
-  const shards = what.shards.map((shard) => broken(shard, error));
-  return { ...what, shards, findTrace: fail };
 }

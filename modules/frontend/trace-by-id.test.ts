@@ -1,13 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { StoredBlock } from "#pkg/api/query.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceDataOf, type SpanSpec } from "#pkg/engine/testing.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceAnswer } from "./trace-answer.ts";
 import { findTrace, type FoundTrace, type TraceQuery } from "./trace-by-id.ts";
-import { broken, headShard, tenant, TestSpans } from "./testing.ts";
+import { headShard, tenant, TestSpans } from "./testing.ts";
 
 const traceId = "000000000000000000000000000000aa";
 const { signal } = new AbortController();
@@ -91,7 +90,7 @@ describe("findTrace", () => {
       code: "NotFound",
       message: `trace ${traceId} not found`,
     });
-    spans.blocks = [broken(bad, new SpoorError("Corrupt", "bad bytes"))];
+    spans.broken.set(bad.path, new SpoorError("Corrupt", "bad bytes"));
     const found = await find(spans);
     expect(found).toEqual({
       pieces: [],
@@ -139,17 +138,12 @@ describe("findTrace", () => {
   it("asks only partitions and blocks that may hold it", async () => {
     const spans = new TestSpans();
     const asked: string[] = [];
-    const spy = (block: StoredBlock): StoredBlock => ({
-      ...block,
-      findTrace: async (...args) => {
-        asked.push(block.path);
-        return await block.findTrace(...args);
-      },
-    });
+    spans.onAsk = (_, shard) => {
+      if (shard.kind === "rowGroup") asked.push(shard.block.path);
+    };
     for (const index of [0, 1]) {
       const partition = { index, count: 2 };
-      const block = await spans.addBlock(`p${index}`, [spanOf(1)], { partition, rowGroupSpans: 1 });
-      spans.blocks[index] = spy(block);
+      await spans.addBlock(`p${index}`, [spanOf(1)], { partition, rowGroupSpans: 1 });
       spans.heads.push(headShard([spanOf(2)], { partition, appId: `a${index}`, toOffset: 1 }));
     }
     const { pieces } = await find(spans);
@@ -168,12 +162,11 @@ describe("findTrace", () => {
   it("ends when it is cancelled, and lets go of its heads", async () => {
     const spans = new TestSpans();
     const gone = new AbortController();
-    const block = await spans.addBlock("a", [spanOf(1)], place);
-    const findTrace = async (): Promise<undefined> => {
+    await spans.addBlock("a", [spanOf(1)], place);
+    spans.onAsk = () => {
       gone.abort();
       throw new SpoorError("Canceled", "job was dropped");
     };
-    spans.blocks = [{ ...block, findTrace }];
     const result = find(spans, { signal: gone.signal });
     await expect(result).rejects.toMatchObject({ code: "Canceled" });
     expect(spans.pins).toBe(0);

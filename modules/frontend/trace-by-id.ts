@@ -1,7 +1,9 @@
 /** Finds all spans of one trace in heads and blocks. */
-import type { PinnedHead, StoredBlock, TimeRange } from "#pkg/api/query.ts";
+import type { TimeRange } from "#pkg/api/query.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import type { BlockRef, Partition, ShardRef } from "#pkg/questions/shards.ts";
+import { askJob } from "./shard-jobs.ts";
 import { type Failure, forEachBounded, openView, type Spans, throwIfEnded } from "./view.ts";
 
 export interface TraceQuery {
@@ -30,11 +32,12 @@ export interface FindOptions {
 /** The reason of a failure: not all spans of the trace are in the answer. */
 export const traceTooLarge = "trace_too_large";
 
-/** Something that may have spans of the trace. */
+/** A head or a block, which may have spans of the trace. */
 interface Candidate {
   name: string;
-  mayHoldTrace: StoredBlock["mayHoldTrace"];
-  findTrace: StoredBlock["findTrace"];
+  /** Whose bloom filter tells. */
+  block: BlockRef | undefined;
+  shards: readonly ShardRef[];
 }
 
 /**
@@ -46,16 +49,22 @@ export async function findTrace(
   query: TraceQuery,
   { concurrency, bytesMax }: FindOptions,
 ): Promise<FoundTrace> {
-  const { traceId, range, signal } = query;
+  const { traceId, signal } = query;
   const view = await openView(spans, query);
   try {
-    const candidates = [
-      ...view.heads.filter((head) => isWorthAsking(head, query)).map(headCandidate),
-      ...view.blocks.filter((block) => overlaps(block, range)).map(blockCandidate),
-    ];
+    const candidates: Candidate[] = [];
+    for (const head of view.heads) {
+      if (!isWorthAsking(head, query)) continue;
+      candidates.push({ name: head.name, block: undefined, shards: [head] });
+    }
+    for (const block of view.blocks) {
+      if (!isWorthAsking(block, query)) continue;
+      const { path, ref, shards } = block;
+      candidates.push({ name: `block ${path}`, block: ref, shards });
+    }
     const found = new Found([...view.failures], bytesMax);
     await forEachBounded(candidates, concurrency, async (candidate) => {
-      await ask(candidate, query, found);
+      await ask(spans, candidate, { query, found });
     });
     throwIfEnded(signal);
     if (found.pieces.length === 0 && found.failures.length === 0) {
@@ -68,9 +77,12 @@ export async function findTrace(
   }
 }
 
-function isWorthAsking(head: PinnedHead, { traceId, range }: TraceQuery): boolean {
-  const { index, count } = head.partition;
-  return partitionOf(traceId, 0, count) === index && overlaps(head, range);
+function isWorthAsking(
+  one: { partition: Partition; minStartNano: bigint; maxEndNano: bigint },
+  { traceId, range }: TraceQuery,
+): boolean {
+  const { index, count } = one.partition;
+  return partitionOf(traceId, 0, count) === index && overlaps(one, range);
 }
 
 function overlaps(
@@ -79,22 +91,6 @@ function overlaps(
 ): boolean {
   if (range === undefined) return true;
   return times.minStartNano < range.endNano && times.maxEndNano >= range.startNano;
-}
-
-function headCandidate(head: PinnedHead): Candidate {
-  return {
-    name: head.name,
-    mayHoldTrace: async (traceId, signal) => (await head.mayHoldTraces(traceId, signal))[0] === 1,
-    findTrace: (traceId, signal, bytesMax) => head.findTrace(traceId, signal, bytesMax),
-  };
-}
-
-function blockCandidate(block: StoredBlock): Candidate {
-  return {
-    name: `block ${block.path}`,
-    mayHoldTrace: (traceId, signal) => block.mayHoldTrace(traceId, signal),
-    findTrace: (traceId, signal, bytesMax) => block.findTrace(traceId, signal, bytesMax),
-  };
 }
 
 /** What was found so far, within a bound. */
@@ -136,21 +132,29 @@ class Found implements FoundTrace {
 }
 
 async function ask(
-  candidate: Candidate,
-  { traceId, signal }: TraceQuery,
-  found: Found,
+  spans: Spans,
+  { name, block, shards }: Candidate,
+  { query, found }: { query: TraceQuery; found: Found },
 ): Promise<void> {
+  const { traceId, signal } = query;
   if (signal.aborted || found.isFull) return;
   try {
-    if (!(await candidate.mayHoldTrace(traceId, signal))) return;
-    if (found.isFull) return;
-    const piece = await candidate.findTrace(traceId, signal, found.leftBytes);
-    if (piece !== undefined) found.add(piece);
+    const marks = block && (await spans.stored.mayHold(block, traceId, signal));
+    if (marks?.[0] === 0 || found.isFull) return;
+    const request = { traceId, bytesMax: found.leftBytes };
+    const asks = shards.map((shard) => ({ shard, request }));
+    const { outcomes } = await askJob(spans, "trace", asks, signal);
+    for (const outcome of outcomes) {
+      if ("answer" in outcome && outcome.answer !== undefined) found.add(outcome.answer);
+    }
+    // One reason is enough for a block of many row groups.
+    const failed = outcomes.find((outcome) => "error" in outcome);
+    if (failed !== undefined) throw failed.error;
   } catch (error) {
     throwIfEnded(signal);
     // It is the query's limit, not the candidate's fault.
     if (error instanceof SpoorError && error.reason === "query_bytes") throw error;
-    found.failures.push(failureOf(error, candidate.name));
+    found.failures.push(failureOf(error, name));
   }
 }
 

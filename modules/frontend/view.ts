@@ -3,17 +3,17 @@
  * is read exactly once. Heads are pinned first; then the snapshot is brought to what their ingester
  * has committed; then a head is read only where its log range is beyond the snapshot's transaction.
  */
+import type { TimeRange } from "#pkg/api/query.ts";
+import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type {
   AsideSpans,
+  HeadRef,
   LiveSpans,
-  PinnedHead,
   PinnedHeads,
   StoredBlock,
   StoredSnapshot,
   StoredSpans,
-  TimeRange,
-} from "#pkg/api/query.ts";
-import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+} from "#pkg/questions/shards.ts";
 
 export interface Spans {
   live: LiveSpans;
@@ -29,7 +29,7 @@ export interface Failure {
 }
 
 export interface View {
-  heads: readonly PinnedHead[];
+  heads: readonly HeadRef[];
   blocks: readonly StoredBlock[];
   /** What is missing before a single span is read. */
   failures: readonly Failure[];
@@ -104,7 +104,7 @@ function mayMatter(aside: AsideSpans, { range, traceId }: ViewOf): boolean {
 function usableHeads(
   pinned: PinnedHeads | undefined,
   snapshot: StoredSnapshot | undefined,
-): PinnedHead[] {
+): HeadRef[] {
   const reached = (appId: string): number => snapshot?.transactions.get(appId) ?? 0;
   return (pinned?.heads ?? []).filter(
     ({ appId, toOffset, spans }) => spans > 0 && toOffset > reached(appId),

@@ -82,11 +82,11 @@ describe("pins", () => {
     expect(await running.metric("head_spans")).toBe(0);
     expect(await running.metric("head_bytes")).toBeGreaterThan(20 * 2000);
     const range = { startNano: 0n, endNano: 2n ** 63n - 1n };
-    const list = await head.listTraces({ ...range, limit: 100 }, signal);
+    const list = await running.ask("list", head, { ...range, limit: 100 });
     expect(list.ids.length).toBe(20 * 16);
     expect(await running.metric("pins")).toBe(1);
     pinned.release();
-    await expect(head.listTraces({ ...range, limit: 1 }, signal)).rejects.toMatchObject({
+    await expect(running.ask("list", head, { ...range, limit: 1 })).rejects.toMatchObject({
       code: "Timeout",
       reason: "pin_expired",
     });
@@ -107,7 +107,9 @@ describe("pins", () => {
     await running.ingester.flush();
     await eventually(async () => (await running.metric("head_bytes")) === 0);
     const traceId = Buffer.from(specs[0].traceId, "hex");
-    await expect(heads[0].findTrace(traceId, signal)).rejects.toMatchObject({ code: "Timeout" });
+    await expect(running.ask("trace", heads[0], { traceId })).rejects.toMatchObject({
+      code: "Timeout",
+    });
     await running.stop();
   });
 

@@ -4,12 +4,13 @@
  */
 import { join } from "node:path";
 import type { Registry } from "prom-client";
-import type { LiveSpans, PinnedHeads } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
+import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
+import type { LiveSpans, Outcomes, PinnedHeads, ShardAsk } from "#pkg/questions/shards.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
@@ -19,6 +20,7 @@ import type { Snapshot, Table } from "#pkg/table/table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import type { IngesterConfig } from "./config.ts";
 import type { StartThread } from "#pkg/rpc/thread.ts";
+import { askHeads } from "./ask-heads.ts";
 import { Cutter } from "./cutter.ts";
 import { LivePool } from "./live-pool.ts";
 import { findMissingLogs, knownEnd } from "./log-losses.ts";
@@ -180,6 +182,14 @@ export class Ingester implements LiveSpans {
   /** Whether taking more spans of the tenant would only take memory from other tenants. */
   isTenantFailing(tenant: string): boolean {
     return this.failing.has(tenant) || this.#hosts.some((host) => host.isHeldUp(tenant));
+  }
+
+  async ask<K extends QuestionName>(
+    question: K,
+    asks: readonly ShardAsk<K>[],
+    signal: AbortSignal,
+  ): Promise<Outcomes<AnswerOf<K>>> {
+    return await askHeads(this.#hosts, question, asks, signal);
   }
 
   /** A partition that cannot answer is a reason of `incomplete`. Throws Canceled. */

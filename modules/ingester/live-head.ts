@@ -2,7 +2,6 @@
  * One tenant's head in one partition: spans, the log range that they came from, their time range.
  */
 import { randomBytes } from "node:crypto";
-import type { ListTracesRequest } from "#pkg/api/query.ts";
 import { Head, type HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
@@ -112,14 +111,6 @@ export function allSpans({ data }: PinnedData): HeadBatch {
   const rows = new Uint32Array(data.rows);
   for (let row = 0; row < rows.length; row++) rows[row] = row;
   return new HeadBatch(data, rows);
-}
-
-/** Whether all spans of a pinned head start in a range of time. */
-export function isInside(
-  { info: { minStartNano, maxStartNano } }: PinnedData,
-  { startNano, endNano }: Pick<ListTracesRequest, "startNano" | "endNano">,
-): boolean {
-  return minStartNano >= startNano && maxStartNano < endNano;
 }
 
 /** The spans of some traces (16 bytes each) of a pinned head. */

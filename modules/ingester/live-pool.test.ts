@@ -50,8 +50,8 @@ function makePool(options: Partial<LivePoolOptions> = {}): void {
 }
 
 function ask(tenant: string, signal: AbortSignal = never): Promise<unknown> {
-  const task = { question: "listTraces", head: {}, request: { tenant } } as unknown;
-  return pool.ask(tenant, task as LiveTask<"listTraces">, signal);
+  const task = { question: "list", head: {}, request: { tenant } } as unknown;
+  return pool.ask(tenant, task as LiveTask<"list">, signal);
 }
 
 async function untilAsked(count: number): Promise<void> {
@@ -128,7 +128,7 @@ it("a neighbour's heavy condition holds up neither new spans nor look-ups", asyn
     const request: ListTracesRequest = { ...all, limit: 20, filter };
     // It takes minutes: nothing but its end can let go of the thread.
     const searches = pinned.heads.map(async (head) => {
-      await expect(head.listTraces(request, abort.signal)).rejects.toMatchObject({
+      await expect(running.ask("list", head, request, abort.signal)).rejects.toMatchObject({
         code: "Canceled",
       });
     });

@@ -8,11 +8,12 @@
  * its thread is ended.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
+import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { type StartThread, startWorker, type Thread as WorkerThread } from "#pkg/rpc/thread.ts";
 import { FairQueue } from "#pkg/threads/fair-queue.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";
-import type { LiveCall, LiveQuestion, LiveQuestions, LiveTask } from "./live-questions.ts";
+import type { LiveCall, LiveTask } from "./live-questions.ts";
 
 export interface LivePoolOptions {
   /** Threads that one tenant may use at a time; so many stay when they have no work. */
@@ -75,16 +76,16 @@ export class LivePool {
    * Asks a head when it is the tenant's turn. Errors: those of the question; Canceled; Timeout;
    * LimitExceeded if too many wait; Unavailable if the thread died or the pool was stopped.
    */
-  async ask<K extends LiveQuestion>(
+  async ask<K extends QuestionName>(
     tenant: string,
     task: LiveTask<K>,
     signal: AbortSignal,
-  ): Promise<LiveQuestions[K]["answer"]> {
+  ): Promise<AnswerOf<K>> {
     await this.#turn(tenant, signal);
     try {
       if (this.#isStopped) throw stopped();
       if (signal.aborted) throw canceled();
-      return (await this.#run(this.#takeThread(), task, signal)) as LiveQuestions[K]["answer"];
+      return (await this.#run(this.#takeThread(), task, signal)) as AnswerOf<K>;
     } finally {
       this.#queue.end(tenant);
       this.#next();

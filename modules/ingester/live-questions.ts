@@ -1,33 +1,21 @@
-/** What a thread answers of pinned heads: searches, and names and values of tags. */
-import type {
-  DetailsAnswer,
-  ListTracesRequest,
-  TraceDetailsRequest,
-  TraceList,
-} from "#pkg/api/query.ts";
-import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
-import { type FilterTools, prepareFilter } from "#pkg/engine/prepare-filter.ts";
-import { listTraces } from "#pkg/engine/list-traces.ts";
-import { traceDetails } from "#pkg/engine/traces.ts";
-import { countTags } from "#pkg/engine/tags.ts";
+/** What a thread answers of pinned heads. */
+import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
+import {
+  type AnswerOf,
+  type QuestionName,
+  questionOf,
+  type RequestOf,
+  requestPreparer,
+} from "#pkg/questions/questions.ts";
 import { type Port, Rpc } from "#pkg/rpc/rpc.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
-import { allSpans, isInside, type PinnedData, spansOfTraces } from "./live-head.ts";
+import { allSpans, type PinnedData, spansOfTraces } from "./live-head.ts";
 
-/** What pinned heads are asked, and what they answer. */
-export interface LiveQuestions {
-  listTraces: { request: ListTracesRequest; answer: TraceList };
-  traceDetails: { request: TraceDetailsRequest; answer: DetailsAnswer };
-  countTags: { request: TagsRequest; answer: TagCounts };
-}
-
-export type LiveQuestion = keyof LiveQuestions;
-
-export interface LiveTask<K extends LiveQuestion = LiveQuestion> {
+export interface LiveTask<K extends QuestionName = QuestionName> {
   question: K;
   head: PinnedData;
-  request: LiveQuestions[K]["request"];
+  request: RequestOf<K>;
 }
 
 /** The same on its way to a thread. */
@@ -37,23 +25,15 @@ export interface LiveCall extends LiveTask {
 }
 
 /** Answers from the head alone. Throws InvalidInput `traceql_value`; Canceled once stopped. */
-export function answerLive<K extends LiveQuestion>(
+export function answerLive<K extends QuestionName>(
   { question, head, request }: LiveTask<K>,
   tools: FilterTools,
-): LiveQuestions[K]["answer"] {
-  const { filter } = request;
-  const ready =
-    filter === undefined ? request : { ...request, filter: prepareFilter(filter, tools) };
-  const ways: { [Q in LiveQuestion]: (asked: never) => LiveQuestions[Q]["answer"] } = {
-    listTraces: (asked: ListTracesRequest) =>
-      listTraces(allSpans(head), asked, { isInside: isInside(head, asked) }),
-    traceDetails: (asked: TraceDetailsRequest) => {
-      const batch = spansOfTraces(head, asked.ids);
-      return { traces: batch.rows === 0 ? [] : traceDetails(batch, asked), inspectedBytes: 0 };
-    },
-    countTags: (asked: TagsRequest) => countTags(allSpans(head), asked),
-  };
-  return ways[question](ready as never);
+): AnswerOf<K> {
+  const { tracesOf, overHead } = questionOf(question);
+  const ids = tracesOf?.(request);
+  const batch = ids === undefined ? allSpans(head) : spansOfTraces(head, ids);
+  const { minStartNano, maxStartNano } = head.info;
+  return overHead({ batch, minStartNano, maxStartNano }, requestPreparer(tools)(request));
 }
 
 /** Serves the main thread's calls, one at a time, as they come. */

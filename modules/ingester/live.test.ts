@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { PinnedHead, TimeRange } from "#pkg/api/query.ts";
+import type { TimeRange } from "#pkg/api/query.ts";
+import type { HeadRef } from "#pkg/questions/shards.ts";
 import type { TagQuestion } from "#pkg/api/tags.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
@@ -27,8 +28,12 @@ function oracleList(specs: readonly SpanSpec[], range: TimeRange, limit: number)
     .map(([id, start]) => `${id} ${start}`);
 }
 
-async function askList(head: PinnedHead, range: TimeRange, limit: number): Promise<string[]> {
-  const { ids, startNanos } = await head.listTraces({ ...range, limit }, signal);
+async function askList(
+  running: TestIngester,
+  head: HeadRef,
+  request: TimeRange & { limit: number },
+): Promise<string[]> {
+  const { ids, startNanos } = await running.ask("list", head, request);
   return Array.from(startNanos, (start, i) => {
     const id = Buffer.from(ids.subarray(i * 16, i * 16 + 16)).toString("hex");
     return `${id} ${start}`;
@@ -59,14 +64,18 @@ const ranges = fc.record({
 });
 
 /** Services: of the whole head, and of those that match and overlap the range. */
-async function checkTags(head: PinnedHead, own: SpanSpec[], range: TimeRange): Promise<void> {
+async function checkTags(
+  running: TestIngester,
+  head: HeadRef,
+  { own, range }: { own: SpanSpec[]; range: TimeRange },
+): Promise<void> {
   const question: TagQuestion = {
     kind: "values",
     references: [{ kind: "attribute", scope: "resource", name: "service.name" }],
   };
   const ask = async (filter?: FieldExpr): Promise<[string, number][]> => {
     const request = { question, ...range, filter, bytesMax: 1e6 };
-    const { groups } = await head.countTags(request, signal);
+    const { groups } = await running.ask("countTags", head, request);
     const found = groups.flatMap(({ texts, counts }) =>
       texts.map((text, i): [string, number] => [text, counts[i]]),
     );
@@ -94,7 +103,7 @@ async function checkTenant(
   expect(pinned.incomplete).toEqual([]);
   let spans = 0;
   for (const head of pinned.heads) {
-    const all = await head.listTraces({ startNano: 0n, endNano: 100n, limit: 100 }, signal);
+    const all = await running.ask("list", head, { startNano: 0n, endNano: 100n, limit: 100 });
     const ids = new Set(
       Array.from({ length: all.ids.length / 16 }, (_, i) =>
         Buffer.from(all.ids.subarray(i * 16, i * 16 + 16)).toString("hex"),
@@ -107,15 +116,18 @@ async function checkTenant(
     expect(head.minStartNano).toBe(
       own.map(({ startNano }) => startNano).reduce((a, b) => (b < a ? b : a)),
     );
-    expect(await askList(head, range, limit)).toEqual(oracleList(own, range, limit));
-    const asked = Buffer.concat([Buffer.alloc(16, 0xee), all.ids, Buffer.alloc(16)]);
-    const { marks } = await head.heldTraces({ ids: asked }, signal);
-    expect([...marks]).toEqual([0, ...Array.from(all.startNanos, () => 1), 0]);
-    const { traces: details } = await head.traceDetails(
-      { ...range, ids: all.ids, spansPerTrace: 3 },
-      signal,
+    expect(await askList(running, head, { ...range, limit })).toEqual(
+      oracleList(own, range, limit),
     );
-    await checkTags(head, own, range);
+    const asked = Buffer.concat([Buffer.alloc(16, 0xee), all.ids, Buffer.alloc(16)]);
+    const { marks } = await running.ask("held", head, { ids: asked });
+    expect([...marks]).toEqual([0, ...Array.from(all.startNanos, () => 1), 0]);
+    const { traces: details } = await running.ask("details", head, {
+      ...range,
+      ids: all.ids,
+      spansPerTrace: 3,
+    });
+    await checkTags(running, head, { own, range });
     const matching = oracleList(own, range, 100).map((line) => line.slice(0, 32));
     expect(details.map(({ traceId }) => traceId).sort()).toEqual([...matching].sort());
     for (const { traceId, matchedSpans } of details) {
@@ -128,7 +140,7 @@ async function checkTenant(
       expect(matchedSpans).toBe(inRange.length);
     }
     for (const id of ids) {
-      const found = await head.findTrace(Buffer.from(id, "hex"), signal);
+      const found = await running.ask("trace", head, { traceId: Buffer.from(id, "hex") });
       const mine = own.filter(({ traceId }) => traceId === id);
       expect(canonicalSpans(decodeTraceData(found!))).toEqual(canonicalSpans(traceDataOf(mine)));
     }
@@ -188,7 +200,9 @@ describe("live queries", () => {
     for (let i = 0; i < 300; i++)
       await running.append("t", makeTrace(2, { traceId, service: `s${i}` }));
     await running.readAll();
-    const found = await pinned.heads[0].findTrace(Buffer.from(traceId, "hex"), signal);
+    const found = await running.ask("trace", pinned.heads[0], {
+      traceId: Buffer.from(traceId, "hex"),
+    });
     expect(canonicalSpans(decodeTraceData(found!))).toEqual(canonicalSpans(traceDataOf(first)));
     expect(pinned.heads[0].spans).toBe(2);
     pinned.release();

@@ -2,9 +2,16 @@
  * The main thread's end of one partition: starts its worker (again, if it dies), tells it what is
  * durable, hands closed heads to the committer, trims the log, pins heads for queries.
  */
-import type { PinnedHead } from "#pkg/api/query.ts";
+import { randomUUID } from "node:crypto";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
+import {
+  type AnswerOf,
+  type QuestionName,
+  questionOf,
+  type RequestOf,
+} from "#pkg/questions/questions.ts";
+import type { HeadRef } from "#pkg/questions/shards.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { type StartThread, startWorker, type Thread } from "#pkg/rpc/thread.ts";
@@ -13,6 +20,7 @@ import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { Committer, type CommitterOptions } from "./committer.ts";
 import type { IngesterConfig } from "./config.ts";
+import type { PinnedData } from "./live-head.ts";
 import type { LivePool } from "./live-pool.ts";
 import type {
   ClosedHead,
@@ -23,7 +31,8 @@ import type {
   PinAnswer,
   RecordLimits,
 } from "./messages.ts";
-import { RemoteHead } from "./remote-head.ts";
+import type { LookUp } from "./partition.ts";
+import { headRef, staleHead } from "./head-ref.ts";
 
 export interface PartitionHostOptions extends Omit<
   CommitterOptions,
@@ -44,7 +53,7 @@ export interface PartitionHostOptions extends Omit<
 }
 
 export interface HostPin {
-  heads: PinnedHead[];
+  heads: HeadRef[];
   /** Why the heads may lack acknowledged spans; empty if they do not. */
   incomplete: string[];
   release: () => void;
@@ -69,6 +78,8 @@ export class PartitionHost {
   readonly #toldLog: Map<string, number>;
   #worker: Thread | undefined;
   #rpc: Rpc | undefined;
+  /** Of the worker that runs now: pins are its own. */
+  #workerId = "";
   #isCaughtUp = false;
   /** Settles when the last trim is done; never rejects. */
   #trimming: Promise<void> = Promise.resolve();
@@ -118,16 +129,38 @@ export class PartitionHost {
   /** Unavailable while the worker is started again; Canceled. */
   async pin(tenant: string, signal: AbortSignal): Promise<HostPin> {
     const rpc = this.#live();
+    const worker = this.#workerId;
     const release = ({ pinId }: PinAnswer): void => rpc.notify("release", pinId);
     const asked = rpc.call("pin", tenant) as Promise<PinAnswer>;
     const answer = await unlessAborted(asked, signal, release);
-    const { partition, appId, searches } = this.#options;
-    const place = { partition, appId, searches, rpc, pinId: answer.pinId, tenant };
+    const { partition, appId } = this.#options;
+    const place = { partition, appId, tenant, worker, pinId: answer.pinId };
     return {
-      heads: answer.heads.map((info) => new RemoteHead(info, place)),
+      heads: answer.heads.map((info) => headRef(info, place)),
       incomplete: this.#incomplete(tenant, answer),
       release: () => release(answer),
     };
+  }
+
+  /**
+   * Asks a head that was pinned here. The thread that holds it looks up what takes no search, and
+   * lends it to the threads that search.
+   */
+  async ask<K extends QuestionName>(
+    question: K,
+    { shard, request }: { shard: HeadRef; request: RequestOf<K> },
+    signal: AbortSignal,
+  ): Promise<AnswerOf<K>> {
+    const rpc = this.#live();
+    const { worker, pinId, headId } = shard.pin;
+    if (worker !== this.#workerId) throw staleHead(shard);
+    if (questionOf(question).ofHeads === "lookUp") {
+      const call: LookUp = { question, pinId, headId, request };
+      return (await rpc.call("lookUp", call, signal)) as AnswerOf<K>;
+    }
+    // Each time: what is not held any more must not be read, and its memory must come back.
+    const head = (await rpc.call("lend", { pinId, headId }, signal)) as PinnedData;
+    return await this.#options.searches.ask(shard.tenant, { question, head, request }, signal);
   }
 
   #incomplete(tenant: string, { behindRecords, stalled, lostRecords }: PinAnswer): string[] {
@@ -204,6 +237,7 @@ export class PartitionHost {
       },
     });
     this.#rpc = rpc;
+    this.#workerId = randomUUID();
     worker.once("error", (error: Error) => {
       this.#log.error({ error: error.message, stack: error.stack }, "partition worker failed");
     });

@@ -1,13 +1,12 @@
 /** What a partition's thread does: wires a Partition to the log's files and the main thread. */
 import { setImmediate as yieldToEvents } from "node:timers/promises";
-import type { HeldTracesRequest } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { type Handlers, type Port, Rpc } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openSpanLogReader } from "#pkg/spanlog/log-config.ts";
 import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
-import { type FindTraceRequest, Partition } from "./partition.ts";
+import { type LookUp, Partition } from "./partition.ts";
 
 /** How often the log is looked at while spans come, and when none came for some looks. */
 const busyPollMs = 10;
@@ -15,12 +14,6 @@ const idlePollMs = 50;
 const busyPolls = 20;
 /** Pause after a failed read of the log. */
 const readRetryMs = 500;
-
-interface HeadCall<T> {
-  pinId: number;
-  headId: number;
-  request: T;
-}
 
 /** A thread's way to the main thread, and its time. */
 export interface LoopOptions {
@@ -64,11 +57,9 @@ export class PartitionLoop {
         return { ...answer, stalled: answer.stalled || this.#isReadFailing };
       },
       release: (pinId: number) => partition.release(pinId),
-      lend: ({ pinId, headId }: HeadCall<undefined>) => partition.lend(pinId, headId),
-      heldTraces: ({ pinId, headId, request }: HeadCall<HeldTracesRequest>) =>
-        partition.heldTraces(pinId, headId, request),
-      findTrace: ({ pinId, headId, request }: HeadCall<FindTraceRequest>) =>
-        partition.findTrace(pinId, headId, request),
+      lend: ({ pinId, headId }: Omit<LookUp, "question" | "request">) =>
+        partition.lend(pinId, headId),
+      lookUp: (call: LookUp) => partition.lookUp(call),
       limits: (limits: RecordLimits) => partition.setLimits(limits),
       committed: (head: { tenant: string; headId: number }) => partition.committed(head),
       state: () => {

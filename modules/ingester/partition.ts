@@ -4,11 +4,13 @@
  *
  *     log -> [open head] -> [closed head, being cut] -> committed: dropped when no query pins it
  */
-import type { HeldTraces, HeldTracesRequest } from "#pkg/api/query.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import { findTrace, heldTraces } from "#pkg/engine/traces.ts";
+import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
+import type { QuestionName, RequestOf } from "#pkg/questions/questions.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
-import { LiveHead, type PinnedData, spansOfTraces, Undecodable } from "./live-head.ts";
+import { RegexCache } from "#pkg/traceql/regex.ts";
+import { LiveHead, type PinnedData, Undecodable } from "./live-head.ts";
+import { answerLive } from "./live-questions.ts";
 import type { CutRecord } from "#pkg/otlp/attribute-cut.ts";
 import { findLargeTraces } from "./large-traces.ts";
 import type {
@@ -37,12 +39,16 @@ export interface PartitionOptions extends PartitionWorkerData {
   onLost: (range: { fromOffset: number; toOffset: number }) => void;
 }
 
-export interface FindTraceRequest {
-  /** 16 bytes. */
-  traceId: Uint8Array;
-  /** An answer of more may lack spans; undefined: no bound. */
-  bytesMax: number | undefined;
+/** A question to a pinned head. */
+export interface LookUp {
+  question: QuestionName;
+  pinId: number;
+  headId: number;
+  request: RequestOf<QuestionName>;
 }
+
+/** Look-ups have no condition. */
+const lookUpTools: FilterTools = { regexes: new RegexCache(), isStopped: () => false };
 
 interface TenantHeads {
   open: LiveHead | undefined;
@@ -295,19 +301,10 @@ export class Partition {
     return this.#pins.get(pinId, headId);
   }
 
-  heldTraces(pinId: number, headId: number, { ids }: HeldTracesRequest): HeldTraces {
-    const batch = spansOfTraces(this.#pins.get(pinId, headId), ids);
-    const marks = batch.rows === 0 ? new Uint8Array(ids.length / 16) : heldTraces(batch, ids);
-    return { marks, inspectedBytes: 0 };
-  }
-
-  findTrace(
-    pinId: number,
-    headId: number,
-    { traceId, bytesMax }: FindTraceRequest,
-  ): Uint8Array | undefined {
-    const batch = spansOfTraces(this.#pins.get(pinId, headId), traceId);
-    return batch.rows === 0 ? undefined : findTrace(batch, traceId, bytesMax);
+  /** Answers of a pinned head what takes no search. */
+  lookUp({ question, pinId, headId, request }: LookUp): unknown {
+    const head = this.#pins.get(pinId, headId);
+    return answerLive({ question, head, request }, lookUpTools);
   }
 
   state(): PartitionState {

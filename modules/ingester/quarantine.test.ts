@@ -1,7 +1,7 @@
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { AsideSpans } from "#pkg/api/query.ts";
+import type { AsideSpans } from "#pkg/questions/shards.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";

@@ -19,6 +19,8 @@ import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
+import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
+import type { HeadRef } from "#pkg/questions/shards.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import type { Thread } from "#pkg/rpc/thread.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
@@ -141,13 +143,26 @@ export class TestIngester {
     });
   }
 
+  /** Asks one head; throws what it fails with. */
+  async ask<K extends QuestionName>(
+    question: K,
+    shard: HeadRef,
+    request: RequestOf<K>,
+    own: AbortSignal = signal,
+  ): Promise<AnswerOf<K>> {
+    const { outcomes } = await this.ingester.ask(question, [{ shard, request }], own);
+    const [outcome] = outcomes;
+    if ("error" in outcome) throw outcome.error;
+    return outcome.answer;
+  }
+
   /** All spans of these traces that live queries find. */
   async live(tenant: string, specs: readonly SpanSpec[]): Promise<string[]> {
     const pinned = await this.ingester.pin(tenant, signal);
     const out: string[] = [];
     for (const traceId of new Set(specs.map((spec) => spec.traceId))) {
       for (const head of pinned.heads) {
-        const found = await head.findTrace(Buffer.from(traceId, "hex"), signal);
+        const found = await this.ask("trace", head, { traceId: Buffer.from(traceId, "hex") });
         if (found !== undefined) out.push(...canonicalSpans(decodeTraceData(found)));
       }
     }

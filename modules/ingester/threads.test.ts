@@ -55,6 +55,32 @@ describe("a partition's worker that dies", () => {
     },
   );
 
+  it("takes its pins along: a head of it is never taken for one of the next worker", async () => {
+    await using folder = await TempFolder.make();
+    using threads = new ThreadWatch();
+    const running = await startIngester({ dir: folder.path });
+    const traceId = makeTrace(1, { partition: 0 })[0].traceId;
+    await running.append("t", makeTrace(1, { traceId }));
+    await running.readAll();
+    const { signal } = new AbortController();
+    const before = await running.ingester.pin("t", signal);
+    await threads.workers[0].terminate();
+    await eventually(() => !running.ingester.isReady);
+    await eventually(() => running.ingester.isReady);
+    await running.append("t", makeTrace(1, { traceId }));
+    await running.readAll();
+    const after = await running.ingester.pin("t", signal);
+    const [old, own] = [before.heads[0], after.heads[0]];
+    expect([old.pin.pinId, old.pin.headId]).toEqual([own.pin.pinId, own.pin.headId]);
+    const request = { traceId: Buffer.from(traceId, "hex") };
+    await expect(running.ask("trace", old, request)).rejects.toMatchObject({
+      code: "Unavailable",
+      reason: "worker_died",
+    });
+    expect(await running.ask("trace", own, request)).toBeDefined();
+    await running.stop();
+  });
+
   it("with records at fault in its closed heads comes back all the same", async () => {
     await using folder = await TempFolder.make();
     using threads = new ThreadWatch();

@@ -2,21 +2,22 @@
  * Questions to row groups of blocks of a snapshot, as jobs on worker threads. A job that ends with
  * its thread takes only the row group along that the thread was at: the others are asked again.
  */
-import type { Outcome, Outcomes, ShardQuestions } from "#pkg/api/query.ts";
 import { errorFromData, hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
+import type { Outcome, Outcomes } from "#pkg/questions/shards.ts";
 import type { JobPool } from "./job-pool.ts";
 import type { QuerierMetrics } from "./metrics.ts";
-import { begun, type ShardQuestion, type ShardsItem, type ShardsJob } from "./shards-job.ts";
+import { begun, type ShardsItem, type ShardsJob } from "./shards-job.ts";
 
 export interface ShardsAsker {
   pool: JobPool;
   metrics: QuerierMetrics;
 }
 
-type Answers<K extends ShardQuestion> = Outcomes<ShardQuestions[K]["answer"]>;
+type Answers<K extends QuestionName> = Outcomes<AnswerOf<K>>;
 
 /** Asks some row groups in one job. Throws Canceled only. */
-export async function askShards<K extends ShardQuestion>(
+export async function askShards<K extends QuestionName>(
   asker: ShardsAsker,
   question: K,
   items: readonly ShardsItem<K>[],
@@ -30,24 +31,25 @@ export async function askShards<K extends ShardQuestion>(
   return asked;
 }
 
-async function askAll<K extends ShardQuestion>(
+async function askAll<K extends QuestionName>(
   pool: JobPool,
   question: K,
   items: readonly ShardsItem<K>[],
   signal: AbortSignal,
 ): Promise<Answers<K>> {
-  const found = new Map<ShardsItem<K>, Outcome<ShardQuestions[K]["answer"]>>();
-  let inspectedBytes = 0;
+  const found = new Map<ShardsItem<K>, Outcome<AnswerOf<K>>>();
+  const startedMs = performance.now();
+  let readBytes = 0;
   let left = items;
   while (left.length > 0) {
     const job = jobOf(question, left);
     try {
-      const answer = await pool.run<ShardQuestion>(job, signal);
-      inspectedBytes += answer.inspectedBytes;
+      const answer = await pool.run<QuestionName>(job, signal);
+      readBytes += answer.readBytes;
       left.forEach((item, i) => {
         const one = answer.outcomes[i];
         const outcome = "error" in one ? { error: errorFromData(one.error) } : one;
-        found.set(item, outcome as Outcome<ShardQuestions[K]["answer"]>);
+        found.set(item, outcome as Outcome<AnswerOf<K>>);
       });
       left = [];
     } catch (thrown) {
@@ -62,15 +64,16 @@ async function askAll<K extends ShardQuestion>(
         // Alone, it takes nothing else along.
         const alone = await askAll(pool, question, [item], signal);
         found.set(item, alone.outcomes[0]);
-        inspectedBytes += alone.inspectedBytes;
+        readBytes += alone.readBytes;
       }
       left = left.filter((item) => !lost.includes(item));
     }
   }
-  return { outcomes: items.map((item) => found.get(item)!), inspectedBytes };
+  const outcomes = items.map((item) => found.get(item)!);
+  return { outcomes, readBytes, tookMs: performance.now() - startedMs };
 }
 
-function jobOf<K extends ShardQuestion>(kind: K, items: readonly ShardsItem<K>[]): ShardsJob {
+function jobOf<K extends QuestionName>(kind: K, items: readonly ShardsItem<K>[]): ShardsJob {
   const progress = new Uint8Array(new SharedArrayBuffer(items.length));
   const job: ShardsJob<K> = { kind, key: items[0].place.key, items: [...items], progress };
   return job as ShardsJob;
@@ -93,8 +96,8 @@ function isWorthAnother({ reason }: SpoorError): boolean {
 /** The error of a job, as that of one of its row groups. */
 function about(
   error: SpoorError,
-  question: ShardQuestion,
-  { place }: ShardsItem<ShardQuestion>,
+  question: QuestionName,
+  { place }: ShardsItem<QuestionName>,
 ): SpoorError {
   const { code, reason, retryAfterMs, message } = error;
   const text = `${question} of block ${place.key}: in one job with others: ${message}`;

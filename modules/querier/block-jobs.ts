@@ -4,42 +4,29 @@
  */
 import { Arena } from "#pkg/bytes/arena.ts";
 import { blockError } from "#pkg/block/block-index.ts";
-import { type FilterTools, prepareFilter } from "#pkg/engine/prepare-filter.ts";
-import { findInRowGroups } from "#pkg/engine/row-group.ts";
+import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { storeName } from "#pkg/objstore/store-config.ts";
 import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
+import { type QuestionName, requestPreparer } from "#pkg/questions/questions.ts";
 import type { StopMark } from "#pkg/threads/stop-mark.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
-import {
-  runShardsJob,
-  type ShardQuestion,
-  type ShardsAnswer,
-  type ShardsJob,
-} from "./shards-job.ts";
+import { runShardsJob, type ShardsAnswer, type ShardsJob, type UseBlock } from "./shards-job.ts";
 import { runTagIndexJob, type TagIndexAnswer, type TagIndexJob } from "./tag-index-job.ts";
 
-export interface FindJob extends BlockJobBase {
-  kind: "find";
-  /** Undefined: all row groups of the block. */
-  rowGroup: number | undefined;
-  /** 16 bytes. */
-  traceId: Uint8Array;
-  /** Beyond it the rest may be left out; undefined: no bound. */
-  bytesMax?: number;
+export type BlockJob = TagIndexJob | ShardsJob;
+
+interface ReadBytes {
+  /** That were read from the store for the job, also to open blocks. */
+  readBytes: number;
 }
 
-export type BlockJob = FindJob | TagIndexJob | ShardsJob;
-
 /** The answer of each kind of job. */
-export type BlockJobAnswers = Record<ShardQuestion, ShardsAnswer> & {
-  /** Protobuf TracesData. */
-  find: Uint8Array | undefined;
-  tagIndex: TagIndexAnswer;
+export type BlockJobAnswers = Record<QuestionName, ShardsAnswer & ReadBytes> & {
+  tagIndex: TagIndexAnswer & ReadBytes;
 };
 
 export type BlockJobAnswer = BlockJobAnswers[BlockJob["kind"]];
@@ -76,25 +63,17 @@ export class BlockJobs {
       this.#signal = signal;
       return await this.#answer(job, { regexes: this.#regexes, isStopped: () => stop.isSet });
     });
-    if (answer === undefined || answer instanceof Uint8Array) return answer;
-    return { ...answer, inspectedBytes: this.#readBytes - before };
+    return { ...answer, readBytes: this.#readBytes - before };
   }
 
-  async #answer(job: BlockJob, tools: FilterTools): Promise<BlockJobAnswer> {
-    switch (job.kind) {
-      case "find":
-        return await this.#with(job, true, async (block) => {
-          return await findInRowGroups(await block.reader(), job);
-        });
-      case "tagIndex":
-        return await runTagIndexJob(job, (place, use) => this.#with(place, false, use));
-      default:
-        return await runShardsJob(
-          prepared(job, tools),
-          (...args) => this.#with(...args),
-          this.#arena,
-        );
+  async #answer(job: BlockJob, tools: FilterTools): Promise<ShardsAnswer | TagIndexAnswer> {
+    if (job.kind === "tagIndex") {
+      return await runTagIndexJob(job, (place, use) => this.#with(place, false, use));
     }
+    const prepare = requestPreparer(tools);
+    const items = job.items.map((item) => ({ ...item, request: prepare(item.request) }));
+    const useBlock: UseBlock = (...args) => this.#with(...args);
+    return await runShardsJob({ ...job, items }, useBlock, this.#arena);
   }
 
   /** Closes all blocks. */
@@ -151,23 +130,6 @@ export class BlockJobs {
       },
     };
   }
-}
-
-/** The job with filters that are ready to be asked of many row groups. */
-function prepared(job: ShardsJob, tools: FilterTools): ShardsJob {
-  // All items of a job have the same filter, as a copy or as itself.
-  const known = new Map<FieldExpr, FieldExpr>();
-  const filterOf = (filter: FieldExpr): FieldExpr => {
-    const ready = known.get(filter) ?? prepareFilter(filter, tools);
-    known.set(filter, ready);
-    return ready;
-  };
-  const items = job.items.map((item) => {
-    const { request } = item;
-    if (!("filter" in request) || request.filter === undefined) return item;
-    return { ...item, request: { ...request, filter: filterOf(request.filter) } };
-  });
-  return { ...job, items } as ShardsJob;
 }
 
 /** An error that names its block. */

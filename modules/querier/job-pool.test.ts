@@ -1,9 +1,10 @@
 import { Registry } from "prom-client";
 import { afterEach, describe, expect, it } from "vitest";
 import { openLog } from "#pkg/log/log.ts";
-import type { FindJob } from "./block-jobs.ts";
+import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
 import { JobPool } from "./job-pool.ts";
 import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
+import type { ShardsJob } from "./shards-job.ts";
 
 const never = new AbortController().signal;
 
@@ -37,18 +38,14 @@ class Rig {
   }
 
   async run(key: string, signal: AbortSignal = never): Promise<string> {
-    const job: FindJob = {
-      kind: "find",
-      store: { kind: "fs", root: "/" },
-      key,
-      sizeBytes: 0,
-      footerOffset: 1,
-      indexOffset: 0,
-      rowGroup: undefined,
-      traceId: new Uint8Array(16),
-    };
-    const answer = await this.pool.run<"find">(job, signal);
-    return Buffer.from(answer!).toString();
+    const store = { kind: "fs" as const, root: "/" };
+    const place = { store, key, sizeBytes: 0, footerOffset: 1, indexOffset: 0 };
+    const items = [{ place, rowGroup: 0, request: { ids: new Uint8Array(0) } }];
+    const progress = new Uint8Array(new SharedArrayBuffer(1));
+    const job: ShardsJob<"held"> = { kind: "held", key, items, progress };
+    const { outcomes } = await this.pool.run<QuestionName>(job as ShardsJob, signal);
+    const [one] = outcomes as { answer: AnswerOf<"held"> }[];
+    return Buffer.from(one.answer.marks).toString();
   }
 
   /** Starts a job that holds a thread; resolves when it does. */

@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Registry } from "prom-client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Shard, ShardQuestions, StoredBlock, TraceDetails } from "#pkg/api/query.ts";
+import type { TraceDetails } from "#pkg/api/query.ts";
+import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
+import type { RowGroupRef, StoredBlock } from "#pkg/questions/shards.ts";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { openBlock } from "#pkg/block/reader.ts";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
@@ -133,6 +135,37 @@ function filterOf(text: string): FieldExpr {
   return stage.expr;
 }
 
+/** One row group by itself: its answer, and what that took. Throws what it fails with. */
+async function askOne<K extends QuestionName>(
+  querier: Querier,
+  question: K,
+  { shard, request }: { shard: RowGroupRef; request: RequestOf<K> },
+): Promise<{ answer: AnswerOf<K>; isPruned?: boolean; readBytes: number }> {
+  const { outcomes, readBytes } = await querier.ask(question, [{ shard, request }], never);
+  const [outcome] = outcomes;
+  if ("error" in outcome) throw outcome.error;
+  return { ...outcome, readBytes };
+}
+
+/** All spans of a trace in a block. */
+async function findIn(
+  querier: Querier,
+  { shards }: StoredBlock,
+  traceId: Uint8Array,
+): Promise<Uint8Array | undefined> {
+  const asks = shards.map((shard) => ({ shard, request: { traceId } }));
+  const { outcomes } = await querier.ask("trace", asks, never);
+  const found = outcomes.flatMap((outcome) => {
+    if ("error" in outcome) throw outcome.error;
+    return outcome.answer ?? [];
+  });
+  return found.at(0);
+}
+
+async function mayHold(querier: Querier, { ref }: StoredBlock, id: Uint8Array): Promise<boolean> {
+  return (await querier.mayHold(ref, id, never))[0] === 1;
+}
+
 describe("Querier", () => {
   it("answers as the head does from which the block was cut", async () => {
     const { querier, table } = openQuerier("same");
@@ -146,16 +179,21 @@ describe("Querier", () => {
     const range = { startNano: base + 10_000n, endNano: base + 40_000n };
     const ids = Buffer.concat(specs.map(({ traceId }) => Buffer.from(traceId, "hex")));
     const lists = await Promise.all(
-      block.shards.map((shard) => shard.listTraces({ ...range, limit: 100 }, never)),
+      block.shards.map(async (shard) => {
+        return await askOne(querier, "list", { shard, request: { ...range, limit: 100 } });
+      }),
     );
+    const asked = { ...range, ids, spansPerTrace: 2 };
     const details = await Promise.all(
-      block.shards.map((shard) => shard.traceDetails({ ...range, ids, spansPerTrace: 2 }, never)),
+      block.shards.map(async (shard) => {
+        return (await askOne(querier, "details", { shard, request: asked })).answer;
+      }),
     );
     const expected = listTraces(head, { ...range, limit: 100 });
-    const newestFirst = lists.toReversed();
+    const newestFirst = lists.map(({ answer }) => answer).toReversed();
     expect(Buffer.concat(newestFirst.map((list) => list.ids))).toEqual(Buffer.from(expected.ids));
     expect(newestFirst.flatMap((list) => [...list.startNanos])).toEqual([...expected.startNanos]);
-    expect(lists.every(({ inspectedBytes }) => inspectedBytes > 0)).toBe(true);
+    expect(lists.every(({ readBytes }) => readBytes > 0)).toBe(true);
     const byId = (a: TraceDetails, b: TraceDetails): number => (a.traceId < b.traceId ? -1 : 1);
     expect(details.flatMap(({ traces }) => traces).sort(byId)).toEqual(
       traceDetails(head, { ...range, ids, spansPerTrace: 2 }).sort(byId),
@@ -171,13 +209,15 @@ describe("Querier", () => {
     const inspected = async (text: string): Promise<number[]> => {
       const filter = filterOf(text);
       const lists = await Promise.all(
-        block.shards.map((shard) => shard.listTraces({ ...range, filter }, never)),
+        block.shards.map(async (shard) => {
+          return await askOne(querier, "list", { shard, request: { ...range, filter } });
+        }),
       );
-      for (const { inspectedSpans, inspectedBytes, isPruned } of lists) {
-        expect(isPruned ?? false).toBe(inspectedSpans === 0);
-        if (inspectedSpans > 0) expect(inspectedBytes).toBeGreaterThan(0);
+      for (const { answer, readBytes, isPruned } of lists) {
+        expect(isPruned ?? false).toBe(answer.inspectedSpans === 0);
+        if (answer.inspectedSpans > 0) expect(readBytes).toBeGreaterThan(0);
       }
-      return lists.map(({ inspectedSpans }) => inspectedSpans);
+      return lists.map(({ answer }) => answer.inspectedSpans);
     };
     expect(await inspected('{ resource.service.name = "none" }')).toEqual([0, 0, 0, 0]);
     expect(await inspected("{ duration > 1h || span.order = 5 }")).toEqual([0, 0, 0, 0]);
@@ -194,8 +234,11 @@ describe("Querier", () => {
     const filter = filterOf('{ resource.service.name = "service-1" && .order != nil }');
     const request = { startNano: base, endNano: base + 1_000_000n, ids: bytesOf(2), filter };
     const [shard] = block.shards;
-    const answer = await shard.traceDetails({ ...request, spansPerTrace: 3 }, never);
-    expect(answer.inspectedBytes).toBeGreaterThan(0);
+    const { answer, readBytes } = await askOne(querier, "details", {
+      shard,
+      request: { ...request, spansPerTrace: 3 },
+    });
+    expect(readBytes).toBeGreaterThan(0);
     const [found] = answer.traces;
     expect(found).toMatchObject({
       startNano: base + 3000n,
@@ -220,12 +263,15 @@ describe("Querier", () => {
     const [block] = (await querier.snapshot("impossible", 0, never)).blocks;
     const request = { startNano: base, endNano: base + 1_000_000n, limit: 5 };
     const filter = filterOf("{ !resource.service.name }");
-    await expect(block.shards[0].listTraces({ ...request, filter }, never)).rejects.toMatchObject({
+    const [shard] = block.shards;
+    const asked = { shard, request: { ...request, filter } };
+    await expect(askOne(querier, "list", asked)).rejects.toMatchObject({
       code: "InvalidInput",
       reason: "traceql_value",
       message: "evaluate TraceQL: negate a string with !: it needs a boolean",
     });
-    expect((await block.shards[0].listTraces(request, never)).startNanos).toHaveLength(5);
+    const { answer } = await askOne(querier, "list", { shard, request });
+    expect(answer.startNanos).toHaveLength(5);
   });
 
   it("finds a trace, whole, in a block or in one of its row groups", async () => {
@@ -236,15 +282,17 @@ describe("Querier", () => {
     const expected = canonicalSpans(
       traceDataOf(specs.filter(({ traceId }) => traceId === idOf(9))),
     );
-    const found = await block.findTrace(bytesOf(9), never);
+    const found = await findIn(querier, block, bytesOf(9));
     expect(canonicalSpans(decodeTraceData(found!))).toEqual(expected);
     const pieces = await Promise.all(
-      block.shards.map((shard) => shard.findTrace(bytesOf(9), never)),
+      block.shards.map(async (shard) => {
+        return (await askOne(querier, "trace", { shard, request: { traceId: bytesOf(9) } })).answer;
+      }),
     );
     const inGroups = pieces.filter((piece) => piece !== undefined);
     expect(inGroups).toHaveLength(1);
     expect(canonicalSpans(decodeTraceData(inGroups[0]))).toEqual(expected);
-    expect(await block.findTrace(bytesOf(999), never)).toBeUndefined();
+    expect(await findIn(querier, block, bytesOf(999))).toBeUndefined();
   });
 
   it("looks into the bloom filter with one read, and then with none", async () => {
@@ -252,10 +300,10 @@ describe("Querier", () => {
     await addBlock(table, "a", spansOf(20));
     const [block] = (await querier.snapshot("bloom", -1, never)).blocks;
     const before = reads.counts.getRange.requests;
-    expect(await block.mayHoldTrace(bytesOf(7), never)).toBe(true);
+    expect(await mayHold(querier, block, bytesOf(7))).toBe(true);
     expect(reads.counts.getRange.requests - before).toBe(1);
     let hits = 0;
-    for (let n = 1000; n < 2000; n++) if (await block.mayHoldTrace(bytesOf(n), never)) hits++;
+    for (let n = 1000; n < 2000; n++) if (await mayHold(querier, block, bytesOf(n))) hits++;
     expect(hits).toBeLessThan(60);
     expect(reads.counts.getRange.requests - before).toBe(1);
   });
@@ -269,7 +317,7 @@ describe("Querier", () => {
     bytes[bloom.offset] ^= 1;
     await store.put(key, bytes);
     const [block] = (await querier.snapshot("bad-bloom", -1, never)).blocks;
-    expect(await block.mayHoldTrace(bytesOf(999_999), never)).toBe(true);
+    expect(await mayHold(querier, block, bytesOf(999_999))).toBe(true);
     expect(await count(registry, "spoor_querier_bloom_reads_total", "failed")).toBe(1);
   });
 
@@ -283,10 +331,10 @@ describe("Querier", () => {
     await store.put(key, bytes);
     const { blocks } = await querier.snapshot("corrupt", -1, never);
     const [broken, whole] = blocks.toSorted((a) => (a.path === bad.path ? -1 : 1));
-    const error: unknown = await broken.findTrace(bytesOf(1), never).catch((thrown) => thrown);
+    const error: unknown = await findIn(querier, broken, bytesOf(1)).catch((thrown) => thrown);
     expect(error).toMatchObject({ code: "Corrupt" });
     expect(String(error)).toContain(bad.path);
-    expect(await whole.findTrace(bytesOf(1), never)).toBeDefined();
+    expect(await findIn(querier, whole, bytesOf(1))).toBeDefined();
   });
 
   it("survives a panic of the Parquet reader", async () => {
@@ -305,7 +353,7 @@ describe("Querier", () => {
     const range = { startNano: base, endNano: base + 1_000_000n };
     const request = { ...range, ids: bytesOf(1), spansPerTrace: 1 };
     const asks = three.map(({ shards: [shard] }) => ({ shard, request }));
-    const { outcomes } = await querier.askShards("details", asks, never);
+    const { outcomes } = await querier.ask("details", asks, never);
     outcomes.forEach((outcome, i) => {
       const error = { code: "Corrupt", message: expect.stringContaining(bad.path) };
       const answer = { traces: [{ traceId: idOf(1) }] };
@@ -315,10 +363,10 @@ describe("Querier", () => {
     expect(replacedBefore).toBeGreaterThan(0);
     const [broken, whole] = blocks.toSorted((a) => (a.path === bad.path ? -1 : 1));
     for (let round = 1; round <= 3; round++) {
-      const error: unknown = await broken.findTrace(bytesOf(1), never).catch((thrown) => thrown);
+      const error: unknown = await findIn(querier, broken, bytesOf(1)).catch((thrown) => thrown);
       expect(error).toMatchObject({ code: "Corrupt", reason: "panic" });
       expect(String(error)).toContain(bad.path);
-      expect(await whole.findTrace(bytesOf(1), never)).toBeDefined();
+      expect(await findIn(querier, whole, bytesOf(1))).toBeDefined();
       expect(await count(registry, "spoor_querier_workers_replaced_total", "panic")).toBe(
         replacedBefore + round,
       );
@@ -343,24 +391,20 @@ describe("Querier", () => {
       held: { ids },
       countTags: { ...range, question: { kind: "names", scopes: ["resource"] }, bytesMax: 1e6 },
     } as const;
-    const check = async <K extends keyof ShardQuestions>(
+    const check = async <K extends QuestionName>(
       question: K,
-      request: ShardQuestions[K]["request"],
-      alone: (shard: Shard) => Promise<ShardQuestions[K]["answer"]>,
+      request: RequestOf<K>,
     ): Promise<void> => {
       const asks = shards.map((shard) => ({ shard, request }));
-      const { outcomes, inspectedBytes } = await querier.askShards(question, asks, never);
-      const expected = await Promise.all(shards.map(alone));
-      expect(outcomes).toEqual(
-        expected.map((answer) => ({ answer: { ...answer, inspectedBytes: 0 } })),
-      );
-      expect(inspectedBytes).toBeGreaterThan(0);
+      const { outcomes, readBytes } = await querier.ask(question, asks, never);
+      const alone = await Promise.all(asks.map((ask) => querier.ask(question, [ask], never)));
+      expect(outcomes).toEqual(alone.flatMap((one) => one.outcomes));
+      expect(readBytes).toBeGreaterThan(0);
     };
-    await check("list", requests.list, (shard) => shard.listTraces(requests.list, never));
-    await check("held", requests.held, (shard) => shard.heldTraces(requests.held, never));
-    const { details, countTags } = requests;
-    await check("details", details, (shard) => shard.traceDetails(details, never));
-    await check("countTags", countTags, (shard) => shard.countTags(countTags, never));
+    await check("list", requests.list);
+    await check("held", requests.held);
+    await check("details", requests.details);
+    await check("countTags", requests.countTags);
     const jobs = await registry.getSingleMetric("spoor_querier_jobs_total")!.get();
     expect(jobs.values.map(({ value }) => value)).toEqual([13, 13, 13, 13]);
   });
@@ -382,7 +426,7 @@ describe("Querier", () => {
       const range = { startNano: base, endNano: base + 1_000_000n };
       return { shard, request: { ...range, ids: bytesOf(2), spansPerTrace: 1 } };
     });
-    const { outcomes } = await querier.askShards("details", asks, never);
+    const { outcomes } = await querier.ask("details", asks, never);
     expect(outcomes).toMatchObject([
       { answer: { traces: [{ traceId: idOf(2) }] } },
       { error: { code: "Corrupt", message: expect.stringContaining(bad.path) } },
@@ -418,10 +462,10 @@ describe("Querier", () => {
       count(registry, "spoor_querier_workers_replaced_total", "memory");
     for (let round = 1; round <= 3; round++) {
       // What Spoor wrote itself takes none of that memory.
-      expect(await blockOf(own).findTrace(bytesOf(2), never)).toBeDefined();
+      expect(await findIn(querier, blockOf(own), bytesOf(2))).toBeDefined();
       expect(await replaced()).toBe(round - 1);
       // What the library makes of such levels does not matter.
-      await blockOf(other).findTrace(bytesOf(2), never);
+      await findIn(querier, blockOf(other), bytesOf(2));
       expect(await replaced()).toBe(round);
     }
     expect(await count(registry, "spoor_querier_workers_replaced_total", "panic")).toBe(0);
@@ -458,7 +502,7 @@ describe("Querier", () => {
       for (const name of ["a", "b", "c"]) await addBlock(table, name, spansOf(3));
       const { blocks } = await querier.snapshot(tenant, -1, never);
       for (const block of [...blocks, ...blocks, blocks[2]]) {
-        expect(await block.findTrace(bytesOf(2), never)).toBeDefined();
+        expect(await findIn(querier, block, bytesOf(2))).toBeDefined();
       }
     },
   );
@@ -478,11 +522,11 @@ describe("Querier", () => {
       const { blocks, failed } = await querier.snapshot(tenant, 0, never);
       expect(failed).toEqual([]);
       const [shard] = blocks[0].shards;
-      const asked = shard.listTraces(
-        { startNano: base, endNano: base + 9n ** 9n, limit: 9 },
-        never,
-      );
-      await expect(asked).rejects.toMatchObject({ code: "Corrupt", reason: "commit_mismatch" });
+      const request = { startNano: base, endNano: base + 9n ** 9n, limit: 9 };
+      await expect(askOne(querier, "list", { shard, request })).rejects.toMatchObject({
+        code: "Corrupt",
+        reason: "commit_mismatch",
+      });
       const after = await querier.snapshot(tenant, 0, never);
       expect(after.blocks).toEqual([]);
       expect(after.failed.map(({ path }) => path)).toEqual([file.path]);
@@ -495,8 +539,8 @@ describe("Querier", () => {
     const { path } = await addBlock(table, "a", spansOf(3));
     const [block] = (await querier.snapshot("gone", -1, never)).blocks;
     await store.delete(`gone/${path}`);
-    expect(await block.mayHoldTrace(bytesOf(1), never)).toBe(true);
-    await expect(block.findTrace(bytesOf(1), never)).rejects.toMatchObject({ code: "NotFound" });
+    expect(await mayHold(querier, block, bytesOf(1))).toBe(true);
+    await expect(findIn(querier, block, bytesOf(1))).rejects.toMatchObject({ code: "NotFound" });
   });
 
   it("shows what others commit, at the latest after the age limit or when it is asked for", async () => {

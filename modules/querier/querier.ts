@@ -4,21 +4,22 @@
  */
 import { LRUCache } from "lru-cache";
 import type { Registry } from "prom-client";
-import type {
-  FailedBlock,
-  IndexedTags,
-  Outcomes,
-  ShardAsk,
-  ShardQuestions,
-  StoredBlock,
-  StoredSnapshot,
-  StoredSpans,
-} from "#pkg/api/query.ts";
 import type { TagsRequest } from "#pkg/api/tags.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
+import type {
+  BlockRef,
+  FailedBlock,
+  IndexedTags,
+  Outcomes,
+  ShardAsk,
+  StoredBlock,
+  StoredSnapshot,
+  StoredSpans,
+} from "#pkg/questions/shards.ts";
 import type { BlockFile, Snapshot, Table } from "#pkg/table/table.ts";
 import { askShards } from "./ask-shards.ts";
 import type { QuerierConfig } from "./config.ts";
@@ -28,11 +29,12 @@ import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import {
   type BlockContext,
+  checkedBlock,
   itemOf,
+  keyOf,
   noteMismatch,
   noteMismatches,
   placeOf,
-  storedBlock,
 } from "./stored-block.ts";
 import { indexedTags } from "./stored-tags.ts";
 import { TraceBlooms } from "./trace-blooms.ts";
@@ -113,15 +115,19 @@ export class Querier implements StoredSpans {
     return { version: snapshot.version, blocks, failed, transactions: snapshot.transactions };
   }
 
-  async askShards<K extends keyof ShardQuestions>(
+  async ask<K extends QuestionName>(
     question: K,
     asks: readonly ShardAsk<K>[],
     signal: AbortSignal,
-  ): Promise<Outcomes<ShardQuestions[K]["answer"]>> {
-    const items = asks.map(itemOf<K>);
+  ): Promise<Outcomes<AnswerOf<K>>> {
+    const items = asks.map((ask) => itemOf(this.#context.store, ask));
     const asked = await askShards(this.#context, question, items, signal);
     noteMismatches(this.#context, items, asked.outcomes);
     return asked;
+  }
+
+  async mayHold(block: BlockRef, ids: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    return await this.#context.blooms.mayHold(keyOf(block), block.bloom, ids, signal);
   }
 
   async indexedTags(
@@ -129,7 +135,10 @@ export class Querier implements StoredSpans {
     request: TagsRequest,
     signal: AbortSignal,
   ): Promise<IndexedTags> {
-    const placed = blocks.map((block) => ({ block, place: placeOf(block) }));
+    const placed = blocks.map((block) => ({
+      block,
+      place: placeOf(this.#context.store, block.ref),
+    }));
     const found = await indexedTags(this.#pool, placed, request, signal);
     for (const { path, error } of found.failed) {
       const place = placed.find(({ block }) => block.path === path)?.place;
@@ -160,7 +169,7 @@ export class Querier implements StoredSpans {
 
   #tryParse(tenant: string, file: BlockFile): ParsedBlock {
     try {
-      return { block: storedBlock(this.#context, tenant, file) };
+      return { block: checkedBlock(tenant, file) };
     } catch (error) {
       const { message, code, reason } = toSpoorError(error);
       this.#metrics.failedBlocks.inc({ reason });

@@ -56,5 +56,5 @@ export async function runTagIndexJob(
     }
   };
   await Promise.all(Array.from({ length: readsMax }, lane));
-  return { ...counter.counts(), inspectedSpans: 0, inspectedBytes: 0, unread, failed };
+  return { ...counter.counts(), inspectedSpans: 0, unread, failed };
 }

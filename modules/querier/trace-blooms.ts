@@ -5,14 +5,7 @@
 import { crc32 } from "node:zlib";
 import { LRUCache } from "lru-cache";
 import type { BlockTags } from "#pkg/block/block-file.ts";
-import {
-  bloomMayHold,
-  bloomShard,
-  bloomShards,
-  markBloom,
-  traceIdHasher,
-  traceIdPairs,
-} from "#pkg/block/bloom.ts";
+import { bloomShards, markBloom, traceIdPairs } from "#pkg/block/bloom.ts";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
@@ -43,23 +36,11 @@ export class TraceBlooms {
   }
 
   /**
-   * Whether the block at `key` may hold the trace (16 bytes). True also if the filter cannot be
-   * read or is corrupt: the block itself then answers or fails. Throws Canceled and Timeout only.
+   * 1 for each of the traces (16 bytes each) that the block at `key` may hold. All of them if the
+   * filter cannot be read or is corrupt: the block itself then answers or fails. Throws Canceled
+   * and Timeout only.
    */
   async mayHold(
-    key: string,
-    bloom: BlockTags["bloom"],
-    traceId: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const shard = bloomShard(bloom, traceId, traceIdHasher);
-    const bytes = await this.#shard(key, bloom, shard);
-    checkSignal(signal, `look into the bloom filter of block ${key}`);
-    return bytes === undefined || bloomMayHold(bloom, bytes, traceId, traceIdHasher);
-  }
-
-  /** The same for many traces (16 bytes each): 1 for each that the block may hold. */
-  async mayHoldMany(
     key: string,
     bloom: BlockTags["bloom"],
     ids: Uint8Array,

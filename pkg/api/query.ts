@@ -1,6 +1,6 @@
 /**
- * The contract of a query: what the frontend needs of everything that holds spans. A shard is a
- * live head or one row group of a block; both answer the same questions, because both are a
+ * What shards are asked by a query, and what they answer: plain data. A shard is a live head or one
+ * row group of a block; both answer the same questions (pkg/questions), because both are a
  * ColumnBatch to pkg/engine.
  *
  * A search asks a shard twice: first which traces it has, newest first, as ids and starts only;
@@ -10,9 +10,7 @@
  * range is [startNano, endNano) and holds the spans that overlap it.
  */
 
-import type { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import type { TagCounts, TagQuestion, TagsRequest } from "./tags.ts";
 
 export interface TimeRange {
   startNano: bigint;
@@ -38,10 +36,6 @@ export interface TraceList {
   maybes?: { ids: Uint8Array; startNanos: BigInt64Array };
   /** Spans that were looked at. */
   inspectedSpans: number;
-  /** Bytes that were read from the store for it, also to open a block; 0 for spans in memory. */
-  inspectedBytes: number;
-  /** True if the index alone told that nothing matches. */
-  isPruned?: boolean;
 }
 
 export interface SpanSummary {
@@ -70,8 +64,6 @@ export interface RootSummary {
 
 export interface DetailsAnswer {
   traces: TraceDetails[];
-  /** Bytes that were read from the store for it; 0 for spans in memory. */
-  inspectedBytes: number;
 }
 
 /** What one shard knows of one trace within the range. */
@@ -120,165 +112,11 @@ export interface HeldTracesRequest {
 export interface HeldTraces {
   /** 1 for each of the traces that the shard has spans of, in the order of the request. */
   marks: Uint8Array;
-  /** Bytes that were read from the store for it; 0 for spans in memory. */
-  inspectedBytes: number;
 }
 
-/** What many shards can be asked together: for each question, what one is asked and answers. */
-export interface ShardQuestions {
-  list: { request: ListTracesRequest; answer: TraceList };
-  details: { request: TraceDetailsRequest; answer: DetailsAnswer };
-  held: { request: HeldTracesRequest; answer: HeldTraces };
-  countTags: { request: TagsRequest; answer: TagCounts };
-}
-
-/** One shard, and what it is asked. */
-export interface ShardAsk<K extends keyof ShardQuestions> {
-  shard: Shard;
-  request: ShardQuestions[K]["request"];
-}
-
-export type Outcome<T> = { answer: T } | { error: SpoorError };
-
-/** Answers of shards that were asked together. */
-export interface Outcomes<T> {
-  /** In the order in which they were asked; one that fails does not fail the others. */
-  outcomes: Outcome<T>[];
-  /** Bytes that were read for all of them; the single answers say 0. */
-  inspectedBytes: number;
-}
-
-/**
- * Something that holds spans of one partition. Errors: Corrupt, NotFound, Unavailable, Canceled;
- * InvalidInput with reason `traceql_value` for a filter that these spans make impossible.
- */
-export interface Shard {
-  /** For messages: a block's path and row group, or a head's partition. */
-  readonly name: string;
-  readonly partition: { index: number; count: number };
-  /** No trace is in two shards with the same value: row groups of a block as it was cut. */
-  readonly disjoint?: string;
-  readonly minStartNano: bigint;
-  readonly maxStartNano: bigint;
-  readonly maxEndNano: bigint;
-  readonly spans: number;
-  /** About what it takes in the store, bytes; 0 for spans in memory. */
-  readonly sizeBytes: number;
-  /** 1 for each of these traces (16 bytes each) of which it may hold spans; 0 is certain. */
-  mayHoldTraces(ids: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
-  /** The same for certain, whatever the time of the spans. */
-  heldTraces(request: HeldTracesRequest, signal: AbortSignal): Promise<HeldTraces>;
-  listTraces(request: ListTracesRequest, signal: AbortSignal): Promise<TraceList>;
-  traceDetails(request: TraceDetailsRequest, signal: AbortSignal): Promise<DetailsAnswer>;
-  /**
-   * All spans of a trace as protobuf TracesData; undefined if it has none. An answer of more than
-   * `bytesMax` may lack some of them.
-   */
-  findTrace(
-    traceId: Uint8Array,
-    signal: AbortSignal,
-    bytesMax?: number,
-  ): Promise<Uint8Array | undefined>;
-  /** Names or values of tags, from its spans. */
-  countTags(request: TagsRequest, signal: AbortSignal): Promise<TagCounts>;
-}
-
-/** Acknowledged spans in quarantine: they are in no head and no block. */
-export interface AsideSpans {
-  minStartNano: bigint;
-  maxEndNano: bigint;
-  /** 16 bytes per trace; undefined: any trace may be among them. */
-  traceIds: Uint8Array | undefined;
-}
-
-/** The heads of one tenant, pinned: they stay as they were until `release`. */
-export interface PinnedHeads {
-  heads: PinnedHead[];
-  /** The table version that the ingester has committed, -1 before the first commit. */
-  tableVersion: number;
-  /** Reasons why the heads may not hold all acknowledged spans; empty if they do. */
-  incomplete: string[];
-  /** Acknowledged spans that could not become a block, by log record; absent: none. */
-  aside?: readonly AsideSpans[];
-  release(): void;
-}
-
-export interface PinnedHead extends Shard {
-  /** Which log it reads: the `txn` appId of its commits. */
-  readonly appId: string;
-  /**
-   * The head holds its tenant's records of the log with offsets below this one, as far as the
-   * table's transaction `appId` has not reached them.
-   */
-  readonly toOffset: number;
-}
-
-/** What the frontend needs of the ingester. */
-export interface LiveSpans {
-  pin(tenant: string, signal: AbortSignal): Promise<PinnedHeads>;
-}
-
-/** What the frontend needs of the queriers: a tenant's blocks. */
-export interface StoredSpans {
-  /** The blocks of the table at `minVersion` or later. */
-  snapshot(tenant: string, minVersion: number, signal: AbortSignal): Promise<StoredSnapshot>;
-  /**
-   * Asks row groups of blocks of a snapshot in one job: what many small ones cost one by one is
-   * mostly the asking. Throws Canceled only.
-   */
-  askShards<K extends keyof ShardQuestions>(
-    question: K,
-    asks: readonly ShardAsk<K>[],
-    signal: AbortSignal,
-  ): Promise<Outcomes<ShardQuestions[K]["answer"]>>;
-  /**
-   * Answers a question without a filter from the tag indexes of blocks of a snapshot: no row is
-   * read. Row groups count whole if their time overlaps the range. Throws Canceled, Timeout,
-   * Unavailable, LimitExceeded.
-   */
-  indexedTags(
-    blocks: readonly StoredBlock[],
-    request: TagsRequest,
-    signal: AbortSignal,
-  ): Promise<IndexedTags>;
-}
-
-/** What the tag indexes of some blocks tell. */
-export interface IndexedTags extends TagCounts {
-  /** Row groups whose index does not know all, and what they are still to be asked. */
-  unread: { shard: Shard; question: TagQuestion }[];
-  /** Blocks whose index could not be read, and why. */
-  failed: { path: string; error: SpoorError }[];
-}
-
-export interface StoredBlock {
-  readonly path: string;
-  readonly sizeBytes: number;
-  readonly partition: { index: number; count: number };
-  readonly minStartNano: bigint;
-  readonly maxEndNano: bigint;
-  mayHoldTrace(traceId: Uint8Array, signal: AbortSignal): Promise<boolean>;
-  /** As of a shard. */
-  findTrace(
-    traceId: Uint8Array,
-    signal: AbortSignal,
-    bytesMax?: number,
-  ): Promise<Uint8Array | undefined>;
-  /** One shard per row group. */
-  readonly shards: readonly Shard[];
-}
-
-export interface FailedBlock {
-  readonly path: string;
-  /** Why, in words that name the block. */
-  readonly message: string;
-}
-
-export interface StoredSnapshot {
-  readonly version: number;
-  readonly blocks: readonly StoredBlock[];
-  /** Blocks whose commit cannot be read: every answer must say that it may lack their spans. */
-  readonly failed: readonly FailedBlock[];
-  /** appId -> log offset that the table has reached. */
-  readonly transactions: ReadonlyMap<string, number>;
+export interface FindTraceRequest {
+  /** 16 bytes. */
+  traceId: Uint8Array;
+  /** An answer of more may lack some spans; undefined: no bound. */
+  bytesMax?: number;
 }

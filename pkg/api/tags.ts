@@ -49,6 +49,4 @@ export interface TagCounts {
   truncated: boolean;
   /** Spans that were looked at; 0 if an index has told. */
   inspectedSpans: number;
-  /** Bytes that were read from the store for it. */
-  inspectedBytes: number;
 }

@@ -121,14 +121,12 @@ export async function countRowGroupTags(
   const reader = await block.reader();
   const own = questionColumns(question, reader.columnNames);
   const columns = filter === undefined ? own : [...own, ...timeColumns, ...filterColumns(filter)];
-  const before = reader.readBytes;
-  const batch = await reader.readRowGroup(rowGroup, columns);
-  return { ...countTags(batch, request), inspectedBytes: reader.readBytes - before };
+  return countTags(await reader.readRowGroup(rowGroup, columns), request);
 }
 
 const timeColumns: readonly string[] = ["trace_id", "start_unix_nano", "duration_nano"];
 
-const nothing: TagCounts = { groups: [], truncated: false, inspectedSpans: 0, inspectedBytes: 0 };
+const nothing: TagCounts = { groups: [], truncated: false, inspectedSpans: 0 };
 
 async function mayHaveTags(
   index: BlockIndex,

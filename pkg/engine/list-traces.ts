@@ -47,7 +47,7 @@ export function listTraces(
     return { ids, startNanos: BigInt64Array.from(some, (code) => first[code]) };
   };
   const truncated = kept.length < found.length;
-  const list = { ...pairs(kept), truncated, inspectedSpans: batch.rows, inspectedBytes: 0 };
+  const list = { ...pairs(kept), truncated, inspectedSpans: batch.rows };
   if (maybe === undefined) return list;
   const others = codesOf(maybe);
   const last = truncated ? kept.at(-1) : undefined;
@@ -90,7 +90,6 @@ export function mergeLists(lists: readonly TraceList[], limit: number): TraceLis
     ...joinPairs(kept),
     truncated,
     inspectedSpans: sum(({ inspectedSpans }) => inspectedSpans),
-    inspectedBytes: sum(({ inspectedBytes }) => inspectedBytes),
   };
   const maybes = sortedPairs(lists.flatMap((list) => list.maybes ?? []));
   if (lists.every((list) => list.maybes === undefined)) return merged;

@@ -26,7 +26,6 @@ export class RowGroupColumns {
   readonly #rowGroup: number;
   readonly #chunks: ReadonlyMap<string, ColumnChunk>;
   readonly #asked = new Set<string>();
-  readonly #startBytes: number;
   #batch: ColumnBatch;
 
   /** @param arena for columns; they are good until its next `reset`. */
@@ -37,7 +36,6 @@ export class RowGroupColumns {
     this.#reader = reader;
     this.#rowGroup = rowGroup;
     this.arena = arena;
-    this.#startBytes = reader.readBytes;
     this.#batch = { rows, names: [], column: () => undefined };
     this.#chunks = new Map(columns.map((chunk) => [chunk.name, chunk]));
   }
@@ -46,11 +44,6 @@ export class RowGroupColumns {
   isInside({ startNano, endNano }: TimeRange): boolean {
     const { minStartNano, maxStartNano } = this.#reader.directory.rowGroups[this.#rowGroup];
     return BigInt(minStartNano) >= startNano && BigInt(maxStartNano) < endNano;
-  }
-
-  /** Bytes of the store that were read so far. */
-  get readBytes(): number {
-    return this.#reader.readBytes - this.#startBytes;
   }
 
   /** Bytes that reading the named columns takes; those that are there take none. */

@@ -4,6 +4,7 @@
  */
 import type {
   DetailsAnswer,
+  FindTraceRequest,
   HeldTraces,
   ListTracesRequest,
   TraceDetails,
@@ -38,10 +39,9 @@ export async function listRowGroup(
 ): Promise<TraceList> {
   const { filter } = request;
   const tags = await tagsFor(reader.index, rowGroup, filter);
-  if (filter !== undefined && !mayMatch(tags, filter)) return prunedTraces;
+  if (filter !== undefined && !mayMatch(tags, filter)) return noTraces;
   const columns = new RowGroupColumns(reader, rowGroup, tags, arena);
-  const found = await listColumnsOf(columns, request);
-  return { ...found, inspectedBytes: columns.readBytes };
+  return await listColumnsOf(columns, request);
 }
 
 async function listColumnsOf(
@@ -58,7 +58,7 @@ async function listColumnsOf(
     return listTraces(await columns.read(all), request, { isInside });
   }
   const hits = await hitsOf(columns, part);
-  if (!hits.includes(1)) return { ...nothing, inspectedSpans: columns.rows };
+  if (!hits.includes(1)) return { ...noTraces, inspectedSpans: columns.rows };
   const traces = await columns.traces();
   const wanted = new Uint8Array(traces.dictionary.length);
   for (let row = 0; row < hits.length; row++) if (hits[row] === 1) wanted[traces.codes[row]] = 1;
@@ -135,16 +135,13 @@ export function readSteps(columns: RowGroupColumns, condition: FieldExpr): ReadS
   return [...steps, step];
 }
 
-const nothing: TraceList = {
+/** Of a row group of which no span matches. */
+export const noTraces: TraceList = {
   ids: new Uint8Array(0),
   startNanos: new BigInt64Array(0),
   truncated: false,
   inspectedSpans: 0,
-  inspectedBytes: 0,
 };
-
-/** Of a row group whose index shows that no span matches. */
-export const prunedTraces: TraceList = { ...nothing, isPruned: true };
 
 /**
  * Whether a row group can hold a span that matches, from those entries of its tag index that the
@@ -178,8 +175,7 @@ export async function detailsOfRowGroup(
 ): Promise<DetailsAnswer> {
   const tags = await tagsFor(reader.index, rowGroup, request.filter);
   const columns = new RowGroupColumns(reader, rowGroup, tags, arena);
-  const traces = await detailsOf(columns, reader, request);
-  return { traces, inspectedBytes: columns.readBytes };
+  return { traces: await detailsOf(columns, reader, request) };
 }
 
 async function detailsOf(
@@ -213,8 +209,7 @@ export async function heldInRowGroup(
   arena?: Arena,
 ): Promise<HeldTraces> {
   const columns = new RowGroupColumns(reader, rowGroup, noTags, arena);
-  const marks = heldTraces(await columns.read(["trace_id"]), ids);
-  return { marks, inspectedBytes: columns.readBytes };
+  return { marks: heldTraces(await columns.read(["trace_id"]), ids) };
 }
 
 /** A condition that nothing satisfies, in the place of one that no row of this group does. */
@@ -222,34 +217,23 @@ function neverOf({ range }: FieldExpr): FieldExpr {
   return { kind: "static", static: { type: "bool", value: false }, range };
 }
 
-export interface FindRequest {
-  /** Undefined: all row groups of the block. */
-  rowGroup: number | undefined;
-  /** 16 bytes. */
-  traceId: Uint8Array;
-  bytesMax?: number;
-}
-
 /** All spans of a trace; an answer of more than `bytesMax` may lack some. */
-export async function findInRowGroups(
+export async function findInRowGroup(
   reader: BlockReader,
-  { rowGroup, traceId, bytesMax = Number.POSITIVE_INFINITY }: FindRequest,
+  rowGroup: number,
+  { traceId, bytesMax = Number.POSITIVE_INFINITY }: FindTraceRequest,
 ): Promise<Uint8Array | undefined> {
-  const groups = rowGroup === undefined ? reader.rowGroups.keys() : [rowGroup];
   const names = withoutIds(reader.columnNames);
   const parts: Uint8Array[] = [];
   let leftBytes = bytesMax;
-  for (const group of groups) {
+  const columns = new RowGroupColumns(reader, rowGroup, noTags);
+  const traces = await columns.traces();
+  for (const range of clustersOf(traces, wantedCodes(traces.dictionary, traceId))) {
+    const found = findTrace(await columns.readRows(names, range), traceId, leftBytes);
+    if (found === undefined) continue;
+    parts.push(new Uint8Array(found));
+    leftBytes -= found.length;
     if (leftBytes < 0) break;
-    const columns = new RowGroupColumns(reader, group, noTags);
-    const traces = await columns.traces();
-    for (const range of clustersOf(traces, wantedCodes(traces.dictionary, traceId))) {
-      const found = findTrace(await columns.readRows(names, range), traceId, leftBytes);
-      if (found === undefined) continue;
-      parts.push(new Uint8Array(found));
-      leftBytes -= found.length;
-      if (leftBytes < 0) break;
-    }
   }
   if (parts.length < 2) return parts[0];
   // Protobuf messages laid one after another are merged: lists are appended.

@@ -39,7 +39,7 @@ export function countTags(batch: ColumnBatch, request: TagsRequest): TagCounts {
     if (question.kind === "names") for (const scope of question.scopes) counting.names(scope);
     else for (const reference of question.references) counting.values(reference);
   }
-  return { ...counter.counts(), inspectedSpans: batch.rows, inspectedBytes: 0 };
+  return { ...counter.counts(), inspectedSpans: batch.rows };
 }
 
 /** Undefined: all rows. */

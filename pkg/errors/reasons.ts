@@ -238,6 +238,9 @@ export const reasons = [
   // pkg/tenant
   "invalid_tenant",
   "no_tenant",
+  // pkg/wire
+  "wire",
+  "wire_version",
 ] as const;
 
 /** A word of the catalogue; `http_<status>` is what a server answered that has no other word. */

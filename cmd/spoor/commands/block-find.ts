@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { bloomMayHold, bloomShard, traceIdHasher } from "#pkg/block/bloom.ts";
 import { openBlock } from "#pkg/block/reader.ts";
-import { findInRowGroups } from "#pkg/engine/row-group.ts";
+import { findInRowGroup } from "#pkg/engine/row-group.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
@@ -66,10 +66,14 @@ async function countSpans({ store, key }: PlacedBlock, traceId: Uint8Array): Pro
   const { sizeBytes } = await store.head(key);
   const reader = await openBlock({ store, key, sizeBytes });
   try {
-    const found = await findInRowGroups(reader, { rowGroup: undefined, traceId });
-    if (found === undefined) return 0;
-    const scopes = decodeTraceData(found).resourceSpans.flatMap(({ scopeSpans }) => scopeSpans);
-    return scopes.reduce((sum, { spans }) => sum + spans.length, 0);
+    let count = 0;
+    for (const rowGroup of reader.rowGroups.keys()) {
+      const found = await findInRowGroup(reader, rowGroup, { traceId });
+      if (found === undefined) continue;
+      const scopes = decodeTraceData(found).resourceSpans.flatMap(({ scopeSpans }) => scopeSpans);
+      for (const { spans } of scopes) count += spans.length;
+    }
+    return count;
   } finally {
     reader.close();
   }

@@ -23,6 +23,7 @@ const explanationSchema = z.object({
     prunedShards: count,
     excludedShards: count,
     jobs: count,
+    askedMs: z.number().nonnegative().default(0),
   }),
   metrics: z.object({
     totalBlocks: count,
@@ -71,7 +72,7 @@ function explanationLines(found: z.infer<typeof explanationSchema>): [string, st
     ["shards", `${plan.heads} heads and ${plan.rowGroups} row groups overlap it`],
     ["", `${plan.excludedShards} cannot hold the trace, ${notAsked} could not change the answer`],
     ["", `${plan.prunedShards} left out by their index, of ${plan.askedShards} asked`],
-    ["", `${plan.jobs} jobs for lists of traces and for their details`],
+    ["", `${plan.jobs} jobs for lists of traces and for their details, ${plan.askedMs} ms in all`],
     ["read", `${metrics.inspectedBytes} bytes, ${share.toFixed(2)} % of the blocks in the range`],
     ["looked at", `${metrics.inspectedSpans} spans, ${metrics.inspectedTraces} traces`],
     ["found", `${found.traces} traces in ${found.elapsedMs} ms`],

@@ -93,6 +93,7 @@ const explanation = {
     prunedShards: 7,
     excludedShards: 1,
     jobs: 4,
+    askedMs: 7.5,
   },
   metrics: {
     totalBlocks: 3,
@@ -122,7 +123,7 @@ describe("spoor query", () => {
       "shards       1 heads and 12 row groups overlap it",
       "             1 cannot hold the trace, 2 could not change the answer",
       "             7 left out by their index, of 10 asked",
-      "             4 jobs for lists of traces and for their details",
+      "             4 jobs for lists of traces and for their details, 7.5 ms in all",
       "read         25 bytes, 2.50 % of the blocks in the range",
       "looked at    77 spans, 5 traces",
       "found        2 traces in 12.5 ms",

@@ -1,0 +1,156 @@
+/**
+ * Contract suite of what can be asked: every question, to all shards that hold some spans, must be
+ * answered as it is over the spans themselves, and the same when all passes through bytes.
+ */
+import { expect } from "vitest";
+import type { TraceDetails, TraceList } from "#pkg/api/query.ts";
+import type { TagCounts } from "#pkg/api/tags.ts";
+import { canonicalSpans } from "#pkg/columns/canonical.ts";
+import { batchOfHead, headOf, type SpanSpec } from "#pkg/engine/testing.ts";
+import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import { parseLeniently } from "#pkg/traceql/traceql.ts";
+import { decode, encode } from "#pkg/wire/wire.ts";
+import { type AnswerOf, type QuestionName, questionOf, type RequestOf } from "./questions.ts";
+import { asksOf, outcomesOf } from "./shard-codecs.ts";
+import type { AskableShards, ShardRef } from "./shards.ts";
+
+const base = 1_700_000_000_000_000_000n;
+
+/** Traces of three spans with errors, names and attributes of all types. */
+export const contractSpans: readonly SpanSpec[] = Array.from({ length: 60 }, (_, i): SpanSpec => {
+  const startNano = base + BigInt(i) * 1000n;
+  const trace = 1 + (i % 20);
+  const attributes = { order: `o-${i}`, code: BigInt(i % 5), share: i / 4, ok: i % 2 === 0 };
+  return {
+    traceId: (trace * 0x1357).toString(16).padStart(32, "0"),
+    spanId: (i + 1).toString(16).padStart(16, "0"),
+    ...(i < 20 ? {} : { parentSpanId: ((i % 20) + 1).toString(16).padStart(16, "0") }),
+    service: `service-${i % 3}`,
+    name: `op ${i % 4}`,
+    startNano,
+    endNano: startNano + BigInt(i) * 100n,
+    attributes,
+  };
+});
+
+const ids = Buffer.concat(
+  [2, 5, 19, 999].map((n) => Buffer.from((n * 0x1357).toString(16).padStart(32, "0"), "hex")),
+);
+const all = { startNano: base - 1n, endNano: base + 2n ** 40n };
+const some = { startNano: base + 10_000n, endNano: base + 40_000n };
+const { filter } = parseLeniently(
+  '{ resource.service.name =~ "service-[01]" && span.code > 1 || duration < 1s && .share != nil }',
+);
+const names = { kind: "names", scopes: ["span", "resource", "event"] } as const;
+const values = {
+  kind: "values",
+  references: [
+    { kind: "attribute", scope: "span", name: "code" },
+    { kind: "intrinsic", name: "span:name" },
+  ],
+} as const;
+
+/** What each question is asked: a question without any is a type error. */
+const requests: { [K in QuestionName]: readonly RequestOf<K>[] } = {
+  list: [
+    { ...all, limit: 100 },
+    { ...some, limit: 3 },
+    { ...some, limit: 100, filter },
+  ],
+  details: [
+    { ...all, ids, spansPerTrace: 0 },
+    { ...some, ids, spansPerTrace: 2, filter },
+  ],
+  held: [{ ids }, { ids: new Uint8Array(0) }],
+  trace: [0, 16, 48].map((at) => ({ traceId: ids.subarray(at, at + 16) })),
+  countTags: [
+    { ...all, question: names, bytesMax: 1e6 },
+    { ...some, question: values, filter, bytesMax: 1e6 },
+  ],
+};
+
+/** Answers of all shards as one that can be compared. */
+const joined: { [K in QuestionName]: (answers: AnswerOf<K>[], request: RequestOf<K>) => unknown } =
+  {
+    list: (lists, { limit }) => lists.flatMap(linesOf).sort().reverse().slice(0, limit),
+    details: (answers) => answers.flatMap(({ traces }) => traces).sort(byId),
+    held: (answers, request) => questionOf("held").merge!(answers, request),
+    trace: (answers) =>
+      answers.flatMap((one) => (one === undefined ? [] : canonicalSpans(decodeTraceData(one)))),
+    countTags: (answers, request) => told(questionOf("countTags").merge!(answers, request)),
+  };
+
+/** Starts are as long as each other, so that texts sort as they do. */
+function linesOf({ ids: found, startNanos }: TraceList): string[] {
+  return Array.from(startNanos, (start, i) => {
+    return `${start} ${Buffer.from(found.subarray(i * 16, i * 16 + 16)).toString("hex")}`;
+  });
+}
+
+function byId(a: TraceDetails, b: TraceDetails): number {
+  return a.traceId < b.traceId ? -1 : 1;
+}
+
+function told({ groups, truncated }: TagCounts): unknown {
+  const lines = groups.flatMap(({ kind, texts, counts }) =>
+    texts.map((one, i) => `${kind} ${one} ${counts[i]}`),
+  );
+  return { lines: lines.sort(), truncated };
+}
+
+/** Over the spans themselves. */
+function expectedOf<K extends QuestionName>(question: K, request: RequestOf<K>): unknown {
+  const batch = batchOfHead(headOf(contractSpans));
+  const times = { minStartNano: base, maxStartNano: base + 59_000n };
+  return joined[question]([questionOf(question).overHead({ batch, ...times }, request)], request);
+}
+
+async function checkQuestion<K extends QuestionName>(
+  holder: AskableShards,
+  shards: readonly ShardRef[],
+  { question, asked }: { question: K; asked: readonly RequestOf<K>[] },
+): Promise<void> {
+  const { signal } = new AbortController();
+  for (const request of asked) {
+    const asks = shards.map((shard) => ({ shard, request }));
+    const bytes = encode(asksOf(question), asks);
+    const same = decode(asksOf(question), bytes);
+    expect(same).toEqual(asks.map((ask) => structuredClone(ask)));
+    // Heads are asked one by one, row groups together: as the frontend does.
+    const jobs = Map.groupBy(same, ({ shard }) => (shard.kind === "head" ? shard : "rowGroups"));
+    const answers: AnswerOf<K>[] = [];
+    for (const job of jobs.values()) {
+      const told = await holder.ask(question, job, signal);
+      const read = decode(outcomesOf(question), encode(outcomesOf(question), told));
+      // As a thread would hand it over.
+      expect(read).toEqual(structuredClone(told));
+      for (const outcome of read.outcomes) {
+        if ("error" in outcome) throw outcome.error;
+        answers.push(outcome.answer);
+      }
+    }
+    expect(joined[question](answers, request)).toEqual(expectedOf(question, request));
+  }
+}
+
+/** Asks shards that together hold `contractSpans`, no trace in two of them, every question. */
+export async function checkQuestions(
+  holder: AskableShards,
+  shards: readonly ShardRef[],
+): Promise<void> {
+  const spans = shards.reduce((sum, shard) => sum + shard.spans, 0);
+  expect(spans).toBe(contractSpans.length);
+  for (const question of Object.keys(requests) as QuestionName[]) {
+    await checkQuestion(holder, shards, { question, asked: requests[question] });
+  }
+}
+
+/** A condition that no span can answer must be the fault of the question, also over bytes. */
+export async function checkErrors(holder: AskableShards, shard: ShardRef): Promise<void> {
+  const { signal } = new AbortController();
+  const impossible = parseLeniently("{ !resource.service.name }").filter;
+  const asks = [{ shard, request: { ...all, limit: 1, filter: impossible } }];
+  const told = await holder.ask("list", asks, signal);
+  const { outcomes } = decode(outcomesOf("list"), encode(outcomesOf("list"), told));
+  expect(outcomes).toMatchObject([{ error: { code: "InvalidInput", reason: "traceql_value" } }]);
+}

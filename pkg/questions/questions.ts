@@ -1,0 +1,205 @@
+/**
+ * Every question that shards are asked, declared once: how it is answered over the columns of a
+ * head, how over a row group of a block, and how request and answer become bytes. A new question is
+ * a new line of `questions`; everything on its way goes by this table.
+ */
+import type {
+  DetailsAnswer,
+  FindTraceRequest,
+  HeldTraces,
+  HeldTracesRequest,
+  ListTracesRequest,
+  TraceDetailsRequest,
+  TraceList,
+} from "#pkg/api/query.ts";
+import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
+import type { BlockIndex } from "#pkg/block/block-index.ts";
+import type { BlockReader } from "#pkg/block/reader.ts";
+import type { Arena } from "#pkg/bytes/arena.ts";
+import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import { countRowGroupTags } from "#pkg/engine/block-tags.ts";
+import { listTraces } from "#pkg/engine/list-traces.ts";
+import { type FilterTools, prepareFilter } from "#pkg/engine/prepare-filter.ts";
+import {
+  detailsOfRowGroup,
+  findInRowGroup,
+  heldInRowGroup,
+  listRowGroup,
+  mayHoldMatch,
+  noTraces,
+} from "#pkg/engine/row-group.ts";
+import { TagCounter } from "#pkg/engine/tag-counter.ts";
+import { countTags } from "#pkg/engine/tags.ts";
+import { findTrace, heldTraces, traceDetails } from "#pkg/engine/traces.ts";
+import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { Codec, ValueOf } from "#pkg/wire/wire.ts";
+import {
+  detailsAnswer,
+  detailsRequest,
+  heldAnswer,
+  heldRequest,
+  listRequest,
+  tagCounts,
+  tagsRequest,
+  traceAnswer,
+  traceList,
+  traceRequest,
+} from "./messages.ts";
+
+/** Columns of a head, and when its spans start. */
+export interface HeadRows {
+  batch: ColumnBatch;
+  minStartNano: bigint;
+  maxStartNano: bigint;
+}
+
+/** A row group of an open block. Nothing of an answer is in the arena. */
+export interface RowGroupRows {
+  index: BlockIndex;
+  reader: () => Promise<BlockReader>;
+  rowGroup: number;
+  arena?: Arena;
+}
+
+/** What one shard answers, and what is told of how it came to that. */
+export interface Answered<A> {
+  answer: A;
+  /** The index alone told that nothing matches. */
+  isPruned?: boolean;
+}
+
+interface Question<Request, Answer> {
+  request: Codec<Request>;
+  answer: Codec<Answer>;
+  /** A head looks it up on its partition's thread, or is searched on a thread of its own. */
+  ofHeads: "lookUp" | "search";
+  /** The only traces (16 bytes each) that it is about; absent: all. */
+  tracesOf?: (request: Request) => Uint8Array;
+  /** Over a head; of the asked traces only, if it is about some. */
+  overHead: (head: HeadRows, request: Request) => Answer;
+  /** Often answered by the index alone: the footer need not be read ahead. */
+  isIndexFirst?: (request: Request) => boolean;
+  overRowGroup: (rows: RowGroupRows, request: Request) => Promise<Answered<Answer>>;
+  /**
+   * Answers of several shards as one, where these do not depend on what the asker knows of other
+   * shards already, as lists and details do (modules/frontend).
+   */
+  merge?: (answers: readonly Answer[], request: Request) => Answer;
+}
+
+/** Each question with what it asks and what is answered. */
+interface Questions {
+  /** Which traces there are, newest first. */
+  list: Question<ListTracesRequest, TraceList>;
+  /** What is known of some traces. */
+  details: Question<TraceDetailsRequest, DetailsAnswer>;
+  /** Which of some traces there are, whatever the time of their spans. */
+  held: Question<HeldTracesRequest, HeldTraces>;
+  /** All spans of a trace as protobuf TracesData; undefined if there are none. */
+  trace: Question<FindTraceRequest, Uint8Array | undefined>;
+  /** Names or values of tags. */
+  countTags: Question<TagsRequest, TagCounts>;
+}
+
+export const questions: Questions = {
+  list: {
+    request: listRequest,
+    answer: traceList,
+    ofHeads: "search",
+    overHead: ({ batch, minStartNano, maxStartNano }, request) => {
+      const isInside = minStartNano >= request.startNano && maxStartNano < request.endNano;
+      return listTraces(batch, request, { isInside });
+    },
+    isIndexFirst: ({ filter }) => filter !== undefined,
+    overRowGroup: async ({ index, reader, rowGroup, arena }, request) => {
+      const { filter } = request;
+      const isPossible = filter === undefined || (await mayHoldMatch(index, rowGroup, filter));
+      if (!isPossible) return { answer: noTraces, isPruned: true };
+      return { answer: await listRowGroup(await reader(), rowGroup, request, arena) };
+    },
+  },
+
+  details: {
+    request: detailsRequest,
+    answer: detailsAnswer,
+    ofHeads: "search",
+    tracesOf: ({ ids }) => ids,
+    overHead: ({ batch }, request) => ({
+      traces: batch.rows === 0 ? [] : traceDetails(batch, request),
+    }),
+    overRowGroup: async ({ reader, rowGroup, arena }, request) => ({
+      answer: await detailsOfRowGroup(await reader(), rowGroup, request, arena),
+    }),
+  },
+
+  held: {
+    request: heldRequest,
+    answer: heldAnswer,
+    ofHeads: "lookUp",
+    tracesOf: ({ ids }) => ids,
+    overHead: ({ batch }, { ids }) => ({
+      marks: batch.rows === 0 ? new Uint8Array(ids.length / 16) : heldTraces(batch, ids),
+    }),
+    overRowGroup: async ({ reader, rowGroup, arena }, { ids }) => ({
+      answer: await heldInRowGroup(await reader(), rowGroup, ids, arena),
+    }),
+    merge: (answers, { ids }) => {
+      const marks = new Uint8Array(ids.length / 16);
+      for (const one of answers) one.marks.forEach((mark, i) => (marks[i] |= mark));
+      return { marks };
+    },
+  },
+
+  trace: {
+    request: traceRequest,
+    answer: traceAnswer,
+    ofHeads: "lookUp",
+    tracesOf: ({ traceId }) => traceId,
+    overHead: ({ batch }, { traceId, bytesMax }) =>
+      batch.rows === 0 ? undefined : findTrace(batch, traceId, bytesMax),
+    overRowGroup: async ({ reader, rowGroup }, request) => ({
+      answer: await findInRowGroup(await reader(), rowGroup, request),
+    }),
+  },
+
+  countTags: {
+    request: tagsRequest,
+    answer: tagCounts,
+    ofHeads: "search",
+    overHead: ({ batch }, request) => countTags(batch, request),
+    isIndexFirst: () => true,
+    overRowGroup: async ({ rowGroup, ...block }, request) => ({
+      answer: await countRowGroupTags(block, rowGroup, request),
+    }),
+    merge: (answers, { bytesMax }) => {
+      const counter = new TagCounter(bytesMax);
+      for (const one of answers) counter.addCounts(one);
+      const inspectedSpans = answers.reduce((sum, one) => sum + one.inspectedSpans, 0);
+      return { ...counter.counts(), inspectedSpans };
+    },
+  },
+};
+
+export type QuestionName = keyof Questions;
+
+export type RequestOf<K extends QuestionName> = ValueOf<Questions[K]["request"]>;
+export type AnswerOf<K extends QuestionName> = ValueOf<Questions[K]["answer"]>;
+
+const table: { [K in QuestionName]: Question<RequestOf<K>, AnswerOf<K>> } = questions;
+
+/** The declaration of a question. */
+export function questionOf<K extends QuestionName>(name: K): Question<RequestOf<K>, AnswerOf<K>> {
+  return table[name];
+}
+
+/** Prepares the filters of some requests; equal ones of them once. */
+export function requestPreparer(tools: FilterTools): <R>(request: R) => R {
+  const known = new Map<FieldExpr, FieldExpr>();
+  return (request) => {
+    const { filter } = request as { filter?: FieldExpr };
+    if (filter === undefined) return request;
+    const ready = known.get(filter) ?? prepareFilter(filter, tools);
+    known.set(filter, ready);
+    return { ...request, filter: ready };
+  };
+}
