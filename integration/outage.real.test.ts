@@ -181,12 +181,17 @@ it("a disk that is full pushes back, loses nothing, and takes again when blocks 
 
 it("a bucket that hangs: live spans are answered in time as partial, the page too", async () => {
   const soon = "frontend: {store_stall: 1s}\n";
-  const { spoor } = await start(roomy + soon);
+  const { spoor } = await start(roomy + quickCuts + soon);
+  // A block that every query must look at.
+  await send(spoor.otlpHttp, makeTrace(4));
+  await eventually(
+    async () => ((await metric(spoor.address, "spoor_ingester_blocks_total")) ?? 0) > 0,
+  );
   const trace = makeTrace(3);
-  await send(spoor.otlpHttp, trace);
-  await eventually(async () => (await find(spoor.address, trace[0].traceId)).status === 200);
   const hung = Promise.withResolvers<Verdict>();
   proxy.plan = () => hung.promise;
+  await send(spoor.otlpHttp, trace);
+  await eventually(async () => (await find(spoor.address, trace[0].traceId)).spanIds.length > 0);
   const found = await find(spoor.address, trace[0].traceId);
   expect(found).toMatchObject({ status: 200, spanIds: spanIdsOf(trace) });
   expect(found.partial).toBeDefined();
