@@ -3,6 +3,7 @@
  * same id with other content is kept. The result does not depend on how the pieces were cut:
  * resources, scopes, spans and attributes come in an order that only their content decides.
  */
+import { createHash } from "node:crypto";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { KeyValue, ResourceSpans, ScopeSpans, Span, TraceData } from "#pkg/otlp/otlp.ts";
 
@@ -11,12 +12,12 @@ interface FlatSpan {
   span: Span;
   resource: Envelope<ResourceSpans>;
   scope: Envelope<ScopeSpans>;
-  /** Content as text, made when two spans must be told apart. */
+  /** Digest of the content, made when two spans must be told apart. */
   content: string | undefined;
 }
 
 /** A resource or scope without its spans, and a text that is equal for equal ones. */
-interface Envelope<T> {
+export interface Envelope<T> {
   value: T;
   key: string;
 }
@@ -62,7 +63,7 @@ function flatten(piece: TraceData): FlatSpan[] {
   return out;
 }
 
-function resourceEnvelope({ resource, schemaUrl }: ResourceSpans): Envelope<ResourceSpans> {
+export function resourceEnvelope({ resource, schemaUrl }: ResourceSpans): Envelope<ResourceSpans> {
   const value: ResourceSpans = {
     resource: { ...resource, attributes: sortedAttributes(resource.attributes) },
     scopeSpans: [],
@@ -71,7 +72,7 @@ function resourceEnvelope({ resource, schemaUrl }: ResourceSpans): Envelope<Reso
   return { value, key: contentText({ resourceSpans: [value] }) };
 }
 
-function scopeEnvelope({ scope, schemaUrl }: ScopeSpans): Envelope<ScopeSpans> {
+export function scopeEnvelope({ scope, schemaUrl }: ScopeSpans): Envelope<ScopeSpans> {
   const value: ScopeSpans = {
     scope: { ...scope, attributes: sortedAttributes(scope.attributes) },
     spans: [],
@@ -95,7 +96,7 @@ function emptyResource(): ResourceSpans {
  * By key: heads and blocks hand them over in different orders. Values of one key keep their order,
  * which both preserve: the last one counts.
  */
-function sortedAttributes(attributes: readonly KeyValue[]): KeyValue[] {
+export function sortedAttributes(attributes: readonly KeyValue[]): KeyValue[] {
   return [...attributes].sort((a, b) => compareText(a.key, b.key));
 }
 
@@ -104,15 +105,14 @@ function contentText(data: TraceData): string {
   return Buffer.from(encodeTraceData(data)).toString("latin1");
 }
 
+/** A digest (SHA-256) of a span and what stands around it: short, and equal for equal content. */
+export function contentDigest(resource: ResourceSpans, scope: ScopeSpans, span: Span): string {
+  const data = { resourceSpans: [{ ...resource, scopeSpans: [{ ...scope, spans: [span] }] }] };
+  return createHash("sha256").update(encodeTraceData(data)).digest("binary");
+}
+
 function contentOf(flat: FlatSpan): string {
-  flat.content ??= contentText({
-    resourceSpans: [
-      {
-        ...flat.resource.value,
-        scopeSpans: [{ ...flat.scope.value, spans: [flat.span] }],
-      },
-    ],
-  });
+  flat.content ??= contentDigest(flat.resource.value, flat.scope.value, flat.span);
   return flat.content;
 }
 
@@ -145,6 +145,6 @@ function compareFlat(a: FlatSpan, b: FlatSpan): number {
   return Buffer.compare(a.span.spanId, b.span.spanId) || compareText(contentOf(a), contentOf(b));
 }
 
-function compareText(a: string, b: string): number {
+export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

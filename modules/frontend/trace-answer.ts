@@ -11,11 +11,16 @@
  * | v2 protobuf | tempopb.TraceByIDResponse: trace = 1, metrics = 2, status = 3, message = 4 |
  */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
-import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { nestedChunks, traceDataChunks } from "#pkg/otlp/encode-chunks.ts";
-import { traceJsonTexts } from "#pkg/otlp/json-encode.ts";
-import type { ResourceSpans, TraceData } from "#pkg/otlp/otlp.ts";
-import { mergeTraces } from "./merge-trace.ts";
+import { writeSpan } from "#pkg/otlp/encode.ts";
+import { nestedChunks, spansChunks } from "#pkg/otlp/encode-chunks.ts";
+import { type SpansOnDemand, traceJsonTexts } from "#pkg/otlp/json-encode.ts";
+import {
+  type DecodeSpan,
+  decodeSpan,
+  mergeWire,
+  type WireResource,
+  type WireSpan,
+} from "./merge-wire.ts";
 
 export type TraceFormat = "v1-json" | "v1-protobuf" | "v2-json" | "v2-protobuf";
 
@@ -32,30 +37,50 @@ const statusPartial = 1;
 
 /** The same as `traceAnswerChunks`, joined. */
 export function encodeTraceAnswer(job: TraceAnswerJob): Uint8Array {
-  return Buffer.concat(traceAnswerChunks({ ...job, pieces: job.pieces.slice() }));
+  return Buffer.concat(traceAnswerChunks(job));
 }
 
 /**
  * The answer in chunks of about a mebibyte: it may be longer than a text, or a buffer that doubles,
- * can be. Takes the job's pieces away, one by one: what is decoded is not needed any more.
+ * can be. Spans are copied from the pieces; those that must be read are objects one at a time.
  */
-export function traceAnswerChunks({ pieces, format, partial }: TraceAnswerJob): Uint8Array[] {
-  const decoded: TraceData[] = [];
-  for (let piece = pieces.shift(); piece !== undefined; piece = pieces.shift()) {
-    decoded.push(decodeTraceData(piece));
-  }
-  const trace = mergeTraces(decoded);
-  decoded.length = 0;
+export function traceAnswerChunks(
+  { pieces, format, partial }: TraceAnswerJob,
+  decode: DecodeSpan = decodeSpan,
+): Uint8Array[] {
+  const trace = mergeWire(pieces, decode);
   switch (format) {
     case "v1-json":
-      return joinTexts(traceJsonTexts(trace, { dialect: "tempo", key: "batches" }));
+      return joinTexts(
+        traceJsonTexts(readable(trace, decode), { dialect: "tempo", key: "batches" }),
+      );
     case "v1-protobuf":
-      return traceDataChunks(trace);
+      return wireChunks(trace, decode);
     case "v2-json":
-      return joinTexts(formatV2(trace, partial));
+      return joinTexts(formatV2(readable(trace, decode), partial));
     default:
-      return encodeV2(trace, partial);
+      return encodeV2(wireChunks(trace.map(withAttribute), decode), partial);
   }
+}
+
+/** The trace with spans that are decoded when they are asked for, and not kept. */
+function readable(trace: readonly WireResource[], decode: DecodeSpan): SpansOnDemand {
+  const resourceSpans = trace.map((one) => ({
+    ...one,
+    scopeSpans: one.scopeSpans.map((scope) => ({
+      ...scope,
+      spans: { [Symbol.iterator]: () => scope.spans.values().map(decode) },
+    })),
+  }));
+  return { resourceSpans };
+}
+
+function wireChunks(resourceSpans: readonly WireResource[], decode: DecodeSpan): Uint8Array[] {
+  return spansChunks<WireSpan>({ resourceSpans }, (writer, field, span) => {
+    const { piece, from, to, isSorted } = span;
+    if (isSorted) writer.bytesField(field, piece.subarray(from, to));
+    else writer.message(field, (w) => writeSpan(w, decode(span)));
+  });
 }
 
 const chunkBytes = 1024 * 1024;
@@ -76,7 +101,7 @@ function joinTexts(texts: Iterable<string>): Uint8Array[] {
   return [...chunks, Buffer.from(open.join(""))];
 }
 
-function* formatV2(trace: TraceData, partial: string): IterableIterator<string> {
+function* formatV2(trace: SpansOnDemand, partial: string): IterableIterator<string> {
   yield '{"trace":';
   yield* traceJsonTexts(trace, { dialect: "tempo", key: "resourceSpans" });
   const status = partial === "" ? "" : `,"status":"PARTIAL","message":${JSON.stringify(partial)}`;
@@ -84,8 +109,7 @@ function* formatV2(trace: TraceData, partial: string): IterableIterator<string> 
 }
 
 /** Grafana dereferences `trace` unchecked: it is always written, even empty. */
-function encodeV2(trace: TraceData, partial: string): Uint8Array[] {
-  const chunks = traceDataChunks({ resourceSpans: trace.resourceSpans.map(withAttribute) });
+function encodeV2(chunks: readonly Uint8Array[], partial: string): Uint8Array[] {
   const rest = new WireWriter();
   rest.message(2, () => undefined);
   if (partial !== "") {
@@ -98,7 +122,7 @@ function encodeV2(trace: TraceData, partial: string): Uint8Array[] {
 /**
  * Grafana hides all spans of a resource without attributes: it gets OpenTelemetry's default name.
  */
-function withAttribute(one: ResourceSpans): ResourceSpans {
+function withAttribute(one: WireResource): WireResource {
   if (one.resource.attributes.length > 0) return one;
   const value = { kind: "string" as const, value: "unknown_service" };
   return { ...one, resource: { ...one.resource, attributes: [{ key: "service.name", value }] } };

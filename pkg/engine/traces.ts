@@ -20,7 +20,7 @@ import {
 } from "#pkg/columns/columns.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { encodeTraceData } from "#pkg/otlp/encode.ts";
+import { traceDataChunks } from "#pkg/otlp/encode-chunks.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { evaluateFilter, intrinsicNames } from "./filter.ts";
 import { Fingerprints } from "./fingerprints.ts";
@@ -78,7 +78,7 @@ export function matchRows(
 }
 
 /** Spans that are objects at a time. */
-const spansPerPart = 2000;
+const spansPerPart = 500;
 
 /**
  * All spans of a trace (16 bytes) as protobuf TracesData; undefined if the batch has none. The
@@ -90,16 +90,24 @@ export function findTrace(
   bytesMax: number = Number.POSITIVE_INFINITY,
 ): Uint8Array | undefined {
   const rows = traceRows(batch, traceId);
-  const parts: Uint8Array[] = [];
+  const chunks: Uint8Array[] = [];
   let sizeBytes = 0;
   for (let from = 0; from < rows.length && sizeBytes <= bytesMax; from += spansPerPart) {
-    const part = encodeTraceData(readSpans(batch, rows.slice(from, from + spansPerPart)));
-    parts.push(part);
-    sizeBytes += part.length;
+    for (const chunk of traceDataChunks(readSpans(batch, rows.slice(from, from + spansPerPart)))) {
+      chunks.push(chunk);
+      sizeBytes += chunk.length;
+    }
   }
-  if (parts.length < 2) return parts[0];
-  // Protobuf messages laid one after another are merged: lists are appended.
-  return new Uint8Array(Buffer.concat(parts));
+  if (rows.length === 0) return undefined;
+  // Protobuf messages laid one after another are merged: lists are appended. A buffer of the exact
+  // length, which can be handed to another thread without a copy.
+  const whole = new Uint8Array(sizeBytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
 }
 
 /** 1 for each of these traces (16 bytes each) that the batch, of which only ids are read, has. */

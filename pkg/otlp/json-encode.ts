@@ -30,6 +30,15 @@ export interface TraceJsonOptions {
   key: "resourceSpans" | "batches";
 }
 
+/** A trace whose spans may be made while they are written. */
+export interface SpansOnDemand {
+  resourceSpans: Iterable<{
+    resource: Resource;
+    schemaUrl: string;
+    scopeSpans: Iterable<{ scope: Scope; schemaUrl: string; spans: Iterable<Span> }>;
+  }>;
+}
+
 /** Formats a trace as one JSON object. */
 export function formatTraceJson(data: TraceData, options: TraceJsonOptions): string {
   return [...traceJsonTexts(data, options)].join("");
@@ -37,7 +46,7 @@ export function formatTraceJson(data: TraceData, options: TraceJsonOptions): str
 
 /** The same in texts that are to be joined, each of one span at the most. */
 export function* traceJsonTexts(
-  data: TraceData,
+  data: SpansOnDemand,
   { dialect, key }: TraceJsonOptions,
 ): IterableIterator<string> {
   const format = new Formatter(dialect === "tempo");
@@ -63,18 +72,16 @@ export function* traceJsonTexts(
 /** A list as a field; nothing if it is empty. */
 function* list<T>(
   key: string,
-  items: readonly T[],
+  items: Iterable<T>,
   format: (item: T) => Iterable<string>,
 ): IterableIterator<string> {
-  if (items.length === 0) return;
-  yield `"${key}":[`;
-  let isFirst = true;
+  let isEmpty = true;
   for (const item of items) {
-    if (!isFirst) yield ",";
-    isFirst = false;
+    yield isEmpty ? `"${key}":[` : ",";
+    isEmpty = false;
     yield* format(item);
   }
-  yield "]";
+  if (!isEmpty) yield "]";
 }
 
 function* textTexts(key: string, value: string): IterableIterator<string> {
