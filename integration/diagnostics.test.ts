@@ -1,4 +1,4 @@
-/** The process beside its terminal: signals through npm, and a stderr that nobody reads. */
+/** The process beside its terminal: signals through npm, and a stderr without a reader. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";

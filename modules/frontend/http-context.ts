@@ -87,7 +87,7 @@ export function paramsOf(c: Context<Env>): URLSearchParams {
   return new URLSearchParams(at < 0 ? "" : url.slice(at + 1));
 }
 
-/** What a request says of who sends it. */
+/** Returns the credentials that a request carries. */
 export function credentialsOf(c: Context<Env>): Credentials {
   return {
     authorization: c.req.header("authorization"),

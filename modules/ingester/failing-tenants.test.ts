@@ -31,7 +31,7 @@ it("a tenant whose table is damaged is not served, the others are; it is, once i
   expect(why).toContain("the newest spans wait in the log for the table");
   await ingester.flush();
   expect(await second.stored("b")).toEqual(expected(stored.b, waiting.b));
-  // What nobody knows to be in a block stays in the log.
+  // A record stays in the log until a table names the block that holds it.
   expect(second.spanLog.firstOffset(0)).toBe(2);
 
   await writeFile(commit, whole);

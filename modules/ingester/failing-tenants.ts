@@ -1,6 +1,6 @@
 /**
  * Tenants whose table cannot be read. They are not served: their records stay in the log, unread,
- * as nobody knows which of them are in blocks; their pushes are refused, and their queries say so.
+ * as only the table says which are in blocks; their pushes are refused, and their queries say so.
  * All others are served. Their tables are tried again, and they are served once one can be read.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
