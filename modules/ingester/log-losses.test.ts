@@ -5,8 +5,10 @@ import { eventually, expected, makeTrace, startIngester, TempFolder } from "./te
 
 it("a log of which the last record was acknowledged, not stored, and is gone", async () => {
   await using folder = await TempFolder.make();
-  const running = await startIngester({ dir: folder.path });
+  const first = await startIngester({ dir: folder.path });
+  await first.stop();
   await cp(join(folder.path, "log"), join(folder.path, "old-log"), { recursive: true });
+  const running = await startIngester({ dir: folder.path });
   await running.append("a", makeTrace(2, { partition: 0 }));
   const late = makeTrace(3, { partition: 0 });
   running.faults = ({ key }) => (key.startsWith("b/") ? "before" : "none");
