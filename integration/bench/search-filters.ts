@@ -146,8 +146,8 @@ async function measure(
       await throughput(server, range, 1),
       await throughput(server, range, clientsMax),
     ];
-    const rates = `${one.toFixed(0)} searches/s with 1 client, ${many.toFixed(0)} with ${clientsMax}`;
-    print(`${name}: ${rates}: ${(many / one).toFixed(2)} times`);
+    const rates = `${one.toFixed(0)} with 1 client, ${many.toFixed(0)} with ${clientsMax}`;
+    print(`${name}: searches/s: ${rates}: ${(many / one).toFixed(2)} times`);
   }
 }
 
