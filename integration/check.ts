@@ -1,6 +1,6 @@
 /**
- * `npm run check`: format, lint, types, unused code, the rules of the tree and the generated page,
- * side by side. One line per check; the output of those that failed. Exit code 1 if any did.
+ * `npm run check`: format, lint, types, unused code, the rules of the tree, the generated page and
+ * code, side by side. One line per check; the output of those that failed. Exit code 1 if any did.
  */
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -31,6 +31,7 @@ const checks: readonly Check[] = [
     run: () => runTool("vitest", "run", "--project", "unit", "integration/tidy.test.ts"),
   },
   { name: "config reference", run: checkReference },
+  { name: "generated code", run: checkGenerated },
 ];
 
 /** Runs a tool of node_modules in the project's folder. */
@@ -60,6 +61,14 @@ async function checkReference(): Promise<CheckResult> {
   const isOk = (await readFile(join(root, path), "utf8")) === referencePage();
   const remedy = `${path} is not what the config says: npm run -s spoor config reference > ${path}`;
   return { isOk, output: isOk ? "" : remedy };
+}
+
+/** What is made of the schemas must be what they make today. */
+async function checkGenerated(): Promise<CheckResult> {
+  const { staleFiles } = await import("./generate.ts");
+  const stale = await staleFiles();
+  const remedy = `not what the schemas of pkg/pb make: ${stale.join(", ")}: npm run generate`;
+  return { isOk: stale.length === 0, output: stale.length === 0 ? "" : remedy };
 }
 
 async function runCheck({ name, run }: Check): Promise<boolean> {

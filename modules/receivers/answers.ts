@@ -2,58 +2,39 @@
  * What receivers answer: ExportTraceServiceResponse on success, google.rpc.Status otherwise, both
  * as protobuf and as JSON. https://opentelemetry.io/docs/specs/otlp/
  */
-import { errorTable, SpoorError } from "#pkg/errors/errors.ts";
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
+import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import type { PushResult } from "#pkg/api/ingest.ts";
+import { SpoorError } from "#pkg/errors/errors.ts";
+import {
+  cutMessage,
+  encodeStatus,
+  errorDomain,
+  errorInfoUrl,
+  retryInfoUrl,
+  type Status,
+} from "#pkg/grpc/status.ts";
+import { ExportTraceServiceResponseSchema } from "#pkg/pb/otlp/export_pb.ts";
 
 export type BodyFormat = "protobuf" | "json";
-
-/** Longer messages are cut: answers stay far below the clients' limits. */
-const messageCharsMax = 4096;
-const errorInfoUrl = "type.googleapis.com/google.rpc.ErrorInfo";
-/** Who gives the reasons in an ErrorInfo. */
-const errorDomain = "spoor";
-const retryInfoUrl = "type.googleapis.com/google.rpc.RetryInfo";
 
 const emptyBytes = new Uint8Array();
 
 /** ExportTraceServiceResponse. Full success is no bytes, or `{}`. */
 export function encodeResponse(result: PushResult, format: BodyFormat): Uint8Array | string {
   const { rejectedSpans } = result;
-  const message = cut(result.rejectedMessage);
+  const message = cutMessage(result.rejectedMessage);
   if (rejectedSpans === 0 && message === "") return format === "json" ? "{}" : emptyBytes;
-  if (format === "json") {
-    const rejected = rejectedSpans > 0 ? { rejectedSpans: String(rejectedSpans) } : {};
-    const text = message === "" ? {} : { errorMessage: message };
-    return JSON.stringify({ partialSuccess: { ...rejected, ...text } });
-  }
-  const writer = new WireWriter();
-  writer.message(1, (w) => {
-    if (rejectedSpans > 0) w.uint(1, rejectedSpans);
-    if (message !== "") w.string(2, message);
+  const response = create(ExportTraceServiceResponseSchema, {
+    partialSuccess: { rejectedSpans: BigInt(rejectedSpans), errorMessage: message },
   });
-  return writer.bytes();
-}
-
-/** The parts of a google.rpc.Status. */
-export interface Status {
-  /** https://grpc.io/docs/guides/status-codes/ */
-  code: number;
-  message: string;
-  retryAfterMs?: number;
-  /** As in metrics and under /status/refused. */
-  reason?: string;
-}
-
-export function statusOf(error: SpoorError): Status {
-  const { grpcStatus } = errorTable[error.code];
-  const { message, retryAfterMs, reason } = error;
-  return { code: grpcStatus, message, retryAfterMs, reason };
+  return format === "json"
+    ? toJsonString(ExportTraceServiceResponseSchema, response)
+    : toBinary(ExportTraceServiceResponseSchema, response);
 }
 
 /** google.rpc.Status: with an ErrorInfo, and a RetryInfo if the client may try again later. */
-export function encodeStatus(status: Status, format: BodyFormat): Uint8Array | string {
-  return format === "json" ? statusJson(status) : statusBytes(status);
+export function encodeError(status: Status, format: BodyFormat): Uint8Array | string {
+  return format === "json" ? statusJson(status) : encodeStatus(status);
 }
 
 function statusJson({ code, message, retryAfterMs, reason }: Status): string {
@@ -62,34 +43,8 @@ function statusJson({ code, message, retryAfterMs, reason }: Status): string {
   if (retryAfterMs !== undefined) {
     details.push({ "@type": retryInfoUrl, retryDelay: `${retryAfterMs / 1000}s` });
   }
-  return JSON.stringify({ code, message: cut(message), ...(details.length > 0 && { details }) });
-}
-
-function statusBytes({ code, message, retryAfterMs: retryMs, reason }: Status): Uint8Array {
-  const writer = new WireWriter();
-  writer.uint(1, code);
-  writer.string(2, cut(message));
-  if (reason !== undefined) {
-    writer.message(3, (any) => {
-      any.string(1, errorInfoUrl);
-      any.message(2, (info) => {
-        info.string(1, reason);
-        info.string(2, errorDomain);
-      });
-    });
-  }
-  if (retryMs !== undefined) {
-    writer.message(3, (any) => {
-      any.string(1, retryInfoUrl);
-      any.message(2, (info) => {
-        info.message(1, (duration) => {
-          duration.uint(1, Math.floor(retryMs / 1000));
-          duration.uint(2, Math.round((retryMs % 1000) * 1e6));
-        });
-      });
-    });
-  }
-  return writer.bytes();
+  const shown = cutMessage(message);
+  return JSON.stringify({ code, message: shown, ...(details.length > 0 && { details }) });
 }
 
 /**
@@ -109,8 +64,4 @@ export function answerFor(error: SpoorError, retryAfterMs: number): SpoorError {
   const wanted = waits ? Math.ceil(error.retryAfterMs ?? retryAfterMs) : undefined;
   if (wanted === error.retryAfterMs) return error;
   return new SpoorError(code, error.message, { reason, cause: error, retryAfterMs: wanted });
-}
-
-function cut(message: string): string {
-  return message.length > messageCharsMax ? `${message.slice(0, messageCharsMax)}…` : message;
 }

@@ -7,7 +7,7 @@
  *     bytes 5-     message
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { encodeStatus, type Status } from "./answers.ts";
+import { encodeStatus, type Status } from "#pkg/grpc/status.ts";
 import type { Admission, Lease } from "./in-flight.ts";
 
 const headBytes = 5;
@@ -118,7 +118,7 @@ export function parseTimeout(header: string | undefined): number {
 
 /** The trailers of a failed call. */
 export function statusTrailers(status: Status): Record<string, string> {
-  const details = encodeStatus(status, "protobuf") as Uint8Array;
+  const details = encodeStatus(status);
   return {
     "grpc-status": String(status.code),
     "grpc-message": percentEncode(status.message.slice(0, 1024)),

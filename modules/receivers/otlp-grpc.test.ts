@@ -225,7 +225,8 @@ describe("errors of the sink", () => {
     if (want.retryMs === undefined) return;
     // Any.value 2: RetryInfo { 1: Duration { 1: seconds, 2: nanos } }
     const duration = [0x08, ...varint(Math.floor(want.retryMs / 1000))];
-    duration.push(0x10, ...varint((want.retryMs % 1000) * 1_000_000));
+    const nanos = (want.retryMs % 1000) * 1_000_000;
+    if (nanos > 0) duration.push(0x10, ...varint(nanos));
     const tail = [0x12, duration.length + 2, 0x0a, duration.length, ...duration];
     expect([...bytes.subarray(retryInfo + "google.rpc.RetryInfo".length)]).toEqual(tail);
   });

@@ -17,7 +17,8 @@ import type { AddressInfo } from "node:net";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
 import { WireReader } from "#pkg/bytes/wire.ts";
-import { encodeResponse, type Status, statusOf } from "./answers.ts";
+import { type Status, statusOf } from "#pkg/grpc/status.ts";
+import { encodeResponse } from "./answers.ts";
 import {
   frameMessage,
   type GrpcMessage,

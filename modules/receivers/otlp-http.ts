@@ -10,7 +10,8 @@ import type { AddressInfo, Socket } from "node:net";
 import { errorTable, SpoorError } from "#pkg/errors/errors.ts";
 import { pathOfTarget } from "#pkg/listen/request-target.ts";
 import { endWithAnswer, unreadableOf } from "#pkg/listen/unreadable.ts";
-import { type BodyFormat, encodeResponse, encodeStatus, statusOf } from "./answers.ts";
+import { statusOf } from "#pkg/grpc/status.ts";
+import { type BodyFormat, encodeError, encodeResponse } from "./answers.ts";
 import { preflightHeaders, responseHeaders } from "./cors.ts";
 import { Admission } from "./in-flight.ts";
 import { type Encoding, encodingNames, parseEncoding } from "./inflate.ts";
@@ -142,7 +143,7 @@ export class OtlpHttpServer {
         res.setHeader("Retry-After", Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
       }
       const { httpStatus } = errorTable[error.code];
-      answer(res, httpStatus, route.format, encodeStatus(statusOf(error), route.format));
+      answer(res, httpStatus, route.format, encodeError(statusOf(error), route.format));
     } finally {
       admission.release();
     }
@@ -162,7 +163,7 @@ export class OtlpHttpServer {
     const peer = peerOf(req.socket);
     refuseMalformed(this.#parts, this.#metrics, { protocol, peer, reason, message });
     const format = bodyFormat(req.headers["content-type"]) ?? "json";
-    answer(res, refusal.httpStatus, format, encodeStatus(refusal, format));
+    answer(res, refusal.httpStatus, format, encodeError(refusal, format));
   }
 
   /** Answers bytes that node:http could not read as a request, or that came too slowly. */
@@ -183,7 +184,7 @@ export class OtlpHttpServer {
     endWithAnswer(socket, {
       httpStatus,
       contentType: contentTypes[format],
-      body: encodeStatus({ code, message, reason, retryAfterMs }, format),
+      body: encodeError({ code, message, reason, retryAfterMs }, format),
       retryAfterSeconds: retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000),
     });
   }

@@ -1,8 +1,9 @@
 /** OTLP/gRPC on one HTTP/2 connection, which is opened again when it ends. */
 import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from "node:http2";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { readStatus, type Status } from "#pkg/grpc/status.ts";
 import { noAnswer, type SendAnswer, type Sender, type SenderOptions } from "./sender.ts";
-import { readPartialSuccess, type ReadStatus, readStatus } from "./status.ts";
+import { readPartialSuccess } from "./partial-success.ts";
 
 const exportPath = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const timeoutMs = 60_000;
@@ -110,7 +111,7 @@ class GrpcSender {
   }
 }
 
-function statusOf(headers: IncomingHttpHeaders): ReadStatus {
+function statusOf(headers: IncomingHttpHeaders): Omit<Status, "code"> {
   const message = percentDecode(String(headers["grpc-message"] ?? ""));
   const details = headers["grpc-status-details-bin"];
   if (typeof details !== "string") return { message };

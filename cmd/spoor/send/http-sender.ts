@@ -7,8 +7,9 @@ import {
 } from "node:http";
 import { Agent as HttpsAgent, request as tlsRequest } from "node:https";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { readStatus, type Status } from "#pkg/grpc/status.ts";
 import { noAnswer, type SendAnswer, type Sender, type SenderOptions } from "./sender.ts";
-import { readPartialSuccess, type ReadStatus, readStatus } from "./status.ts";
+import { readPartialSuccess } from "./partial-success.ts";
 
 const timeoutMs = 60_000;
 const answerBytesMax = 1024 * 1024;
@@ -92,7 +93,7 @@ async function readAnswer(response: IncomingMessage): Promise<SendAnswer> {
 }
 
 /** A refusal counts by its HTTP status, also when its body is not what it should be. */
-function statusOf(body: Uint8Array): ReadStatus {
+function statusOf(body: Uint8Array): Omit<Status, "code"> {
   try {
     return readStatus(body);
   } catch {
