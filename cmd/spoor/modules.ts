@@ -14,6 +14,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { openSpanLog } from "#pkg/spanlog/log-config.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
+import { Access } from "#pkg/tenant/access.ts";
 import { version } from "#pkg/version/version.ts";
 import type { ServerConfig } from "./config.ts";
 import { logWriteSeconds, observeSpanLog } from "./metrics.ts";
@@ -129,6 +130,11 @@ function moduleLog({ log }: SharedParts, module: string): Log {
   return log.child({ module });
 }
 
+/** Who may ask for what, over all ports. */
+function accessOf({ config: { server } }: SharedParts): Access {
+  return new Access(server.multitenancy, server.adminToken);
+}
+
 /** What was begun is stopped if its start fails. */
 async function startOrStop(
   start: () => Promise<void>,
@@ -223,14 +229,13 @@ async function startFrontend(
   const frontend = new Frontend({
     ...shared,
     config: config.frontend,
-    multiTenancy: config.server.multitenancy,
+    access: accessOf(shared),
     log: moduleLog(shared, "frontend"),
     ...(spansThrough?.(spans) ?? spans),
     readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
     configText: () => configText,
     status: (viewer) => statusPage(sources, viewer),
     statusPages: statusPages(sources),
-    adminToken: config.server.adminToken,
     pathPrefix: config.server.httpPathPrefix,
   });
   return { made: frontend, stop: () => frontend.stop() };
@@ -255,7 +260,6 @@ async function startDistributor(
     ...shared,
     spanLog: needed["span-log"],
     config: shared.config.distributor,
-    multiTenancy: shared.config.server.multitenancy,
     isTenantFailing: (tenant) => ingester.isTenantFailing(tenant),
     whyFailing: (tenant) => ingester.failing.get(tenant),
   });
@@ -285,7 +289,8 @@ async function startReceivers(
 ): Promise<Started<Modules["receivers"]>> {
   const { receivers: config } = shared.config;
   const log = moduleLog(shared, "receivers");
-  const receiver = new OtlpReceiver({ ...shared, config, sink: distributor, log });
+  const access = accessOf(shared);
+  const receiver = new OtlpReceiver({ ...shared, config, sink: distributor, access, log });
   const wanted = [
     { flag: "--otlp-http-port", port: config.httpPort },
     { flag: "--otlp-grpc-port", port: config.grpcPort },

@@ -1,7 +1,7 @@
 /** What the status pages show of the running process, as tables for people and programs. */
 import { z } from "zod";
 import type { TenantActivity } from "#modules/distributor/activity.ts";
-import type { Viewer } from "#modules/frontend/access.ts";
+import type { Viewer } from "#pkg/tenant/access.ts";
 import type { StatusPage, StatusPages, StatusTable } from "#modules/frontend/status-page.ts";
 import type { Ingester } from "#modules/ingester/ingester.ts";
 import type { PartitionState } from "#modules/ingester/messages.ts";

@@ -5,12 +5,14 @@ import { otlpReceiverConfigSchema } from "#modules/receivers/config.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";
+import { Access } from "#pkg/tenant/access.ts";
 
 const receiver = new OtlpReceiver({
   config: { ...otlpReceiverConfigSchema.parse({}), httpPort: 0, grpcPort: 0 },
   sink: {
     push: () => Promise.resolve({ acceptedSpans: 0, rejectedSpans: 0, rejectedMessage: "" }),
   },
+  access: new Access(false, ""),
   log: openLog("silent"),
   refusals: new Refusals(systemClock, openLog("silent")),
   registry: new Registry(),

@@ -96,7 +96,7 @@ export class Clients {
       this.#later(request);
     });
     try {
-      const push = { tenantHeaders: [tenant], body: body.slice(), protocol: "otlp_http" };
+      const push = { tenant, body: body.slice(), protocol: "otlp_http" };
       const { signal } = abort;
       const result = await life.modules!.distributor.push({ ...push, signal });
       if (life.gate.isDead || timeout.run === undefined || signal.aborted) return;

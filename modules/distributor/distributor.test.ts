@@ -12,6 +12,7 @@ import { openLog } from "#pkg/log/log.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import { singleTenant } from "#pkg/tenant/tenant.ts";
 import type { FileLogOptions } from "#pkg/spanlog/file-log.ts";
 import { FaultyFs, openTestLog, readAll, TempDir } from "#pkg/spanlog/log-testing.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
@@ -33,7 +34,8 @@ interface Running {
 }
 
 interface PushOptions {
-  tenants?: string[];
+  tenant?: string;
+  key?: Uint8Array;
   signal?: AbortSignal;
 }
 
@@ -43,10 +45,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-async function start(
-  logOptions: Partial<FileLogOptions> = {},
-  { multiTenancy = false }: { multiTenancy?: boolean } = {},
-): Promise<Running> {
+async function start(logOptions: Partial<FileLogOptions> = {}): Promise<Running> {
   const dir = new TempDir();
   cleanups.push(() => dir[Symbol.dispose]());
   const fs = new FaultyFs();
@@ -56,7 +55,6 @@ async function start(
   const limits = new TenantLimits();
   const distributor = new Distributor({
     config: distributorConfig.parse({ retryAfterMs: 1234 }),
-    multiTenancy,
     spanLog,
     registry,
     isTenantFailing: (tenant) => failingTenants.has(tenant),
@@ -70,8 +68,8 @@ async function start(
     await spanLog.close();
   });
   const push = (body: Uint8Array, options: PushOptions = {}): Promise<PushResult> => {
-    const { tenants = [], signal = new AbortController().signal } = options;
-    return distributor.push({ tenantHeaders: tenants, body, protocol: "test", signal });
+    const { tenant = singleTenant, key, signal = new AbortController().signal } = options;
+    return distributor.push({ tenant, body, key, protocol: "test", signal });
   };
   const records = (): { tenant: string; bytes: Uint8Array }[] =>
     Array.from({ length: partitionCount }, (_, partition) => {
@@ -186,35 +184,11 @@ describe("what is stored", () => {
 });
 
 describe("tenants", () => {
-  it("are one while multi-tenancy is off, whatever the header says", async () => {
-    const running = await start();
-    await running.push(bodyOf([spec()]), { tenants: ["a", "../b"] });
-    expect(running.records()[0].tenant).toBe("single-tenant");
-  });
-
-  it.each([
-    [[], "Unauthenticated", "no_tenant"],
-    [[""], "Unauthenticated", "no_tenant"],
-    [["a", "b"], "InvalidInput", "invalid_tenant"],
-    [["_spoor"], "InvalidInput", "invalid_tenant"],
-    [[".."], "InvalidInput", "invalid_tenant"],
-    [["a/b"], "InvalidInput", "invalid_tenant"],
-    [["a|b"], "InvalidInput", "invalid_tenant"],
-    [["x".repeat(151)], "InvalidInput", "invalid_tenant"],
-  ])("are refused: %j is %s %s", async (tenants, code, reason) => {
-    const running = await start({}, { multiTenancy: true });
-    const error = await refusal(running.push(bodyOf([spec()]), { tenants }));
-    expect(error).toMatchObject({ code, reason });
-    expect(running.records()).toEqual([]);
-    const label = `reason="${reason}"`;
-    expect(await metric(running.registry, "refused_requests_total", label)).toBe(1);
-  });
-
   it("are kept apart", async () => {
-    const running = await start({}, { multiTenancy: true });
+    const running = await start();
     const body = bodyOf([spec()]);
-    await running.push(body, { tenants: ["a"] });
-    await running.push(body, { tenants: ["b", "b"] });
+    await running.push(body, { tenant: "a" });
+    await running.push(body, { tenant: "b" });
     expect(
       running
         .records()
@@ -226,18 +200,27 @@ describe("tenants", () => {
     expect(await metric(registry, "spans_total", 'tenant="b"')).toBe(1);
   });
 
+  it("send again by the key of what was received, whatever the body has become", async () => {
+    const running = await start();
+    const key = randomBytes(16);
+    await running.push(bodyOf([spec({ traceId: "1".repeat(32) })]), { key });
+    await running.push(bodyOf([spec({ traceId: "1".repeat(32), service: "cut" })]), { key });
+    expect(running.records()).toHaveLength(1);
+    expect(await metric(running.registry, "duplicate_records_total")).toBe(1);
+  });
+
   it("whose spans cannot be stored are told to wait, the others are not", async () => {
-    const running = await start({}, { multiTenancy: true });
+    const running = await start();
     running.failingTenants.add("a");
-    const error = await refusal(running.push(bodyOf([spec()]), { tenants: ["a"] }));
+    const error = await refusal(running.push(bodyOf([spec()]), { tenant: "a" }));
     expect(error).toMatchObject({
       code: "Unavailable",
       reason: "tenant_store_failing",
       retryAfterMs: 1234,
     });
-    expect((await running.push(bodyOf([spec()]), { tenants: ["b"] })).acceptedSpans).toBe(1);
+    expect((await running.push(bodyOf([spec()]), { tenant: "b" })).acceptedSpans).toBe(1);
     running.failingTenants.clear();
-    expect((await running.push(bodyOf([spec()]), { tenants: ["a"] })).acceptedSpans).toBe(1);
+    expect((await running.push(bodyOf([spec()]), { tenant: "a" })).acceptedSpans).toBe(1);
   });
 });
 

@@ -1,5 +1,5 @@
 /**
- * The distributor: finds the tenant, validates the request on the wire, splits it by trace id and
+ * The distributor: validates the request on the wire, splits it by trace id and
  * appends one record per partition to the log. Resolves when all of them are durable.
  */
 import type { Registry } from "prom-client";
@@ -11,7 +11,6 @@ import type { Refusals } from "#pkg/limits/refusals.ts";
 import { exampleTraceIds } from "#pkg/otlp/example-ids.ts";
 import type { SplitRejection, SplitResult } from "#pkg/otlp/split.ts";
 import type { AppendOptions, LogProducer } from "#pkg/spanlog/spanlog.ts";
-import { resolveTenant } from "#pkg/tenant/tenant.ts";
 import type { TenantActivity } from "./activity.ts";
 import type { DistributorConfig } from "./config.ts";
 import { IngestRates } from "./ingest-rates.ts";
@@ -20,7 +19,6 @@ import { SplitPool } from "./split-pool.ts";
 
 export interface DistributorOptions {
   config: DistributorConfig;
-  multiTenancy: boolean;
   spanLog: LogProducer;
   registry: Registry;
   /** Tenants whose spans cannot be stored at present are pushed back, the others are not. */
@@ -52,12 +50,10 @@ export class Distributor implements SpanSink {
   }
 
   async push(request: PushRequest): Promise<PushResult> {
-    const { multiTenancy, refusals } = this.#options;
-    const { body, protocol: source, peer } = request;
-    let tenant = "";
+    const { refusals } = this.#options;
+    const { tenant, body, protocol: source, peer } = request;
     try {
-      tenant = resolveTenant(request.tenantHeaders, multiTenancy);
-      return await this.#push(tenant, request);
+      return await this.#push(request);
     } catch (cause) {
       const error = toSpoorError(cause);
       this.#metrics.refusedRequests.inc({ reason: error.reason });
@@ -73,7 +69,7 @@ export class Distributor implements SpanSink {
     await this.#splitter.close();
   }
 
-  async #push(tenant: string, { body, signal, protocol, peer }: PushRequest): Promise<PushResult> {
+  async #push({ tenant, body, key, signal, protocol, peer }: PushRequest): Promise<PushResult> {
     const { isTenantFailing, whyFailing, config, limits, refusals, activity } = this.#options;
     if (isTenantFailing(tenant)) {
       const why = whyFailing?.(tenant);
@@ -85,7 +81,7 @@ export class Distributor implements SpanSink {
     }
     const bodyBytes = body.length;
     this.#rates.take(tenant, bodyBytes, limits.of(tenant));
-    const split = await this.#splitter.split(tenant, body);
+    const split = await this.#splitter.split(tenant, body, key);
     checkSpanCount(split, limits.of(tenant));
     await this.#append(tenant, split, { signal, key: split.key });
     this.#metrics.bytes.inc({ tenant }, bodyBytes);

@@ -35,16 +35,16 @@ export class SplitPool {
   }
 
   /**
-   * Splits a body, and returns its request key too. The body may be moved to another thread: the
-   * caller must not use it again. Throws what `splitRequest` throws, LimitExceeded
-   * `split_queue_full`, Unavailable if the thread died. Takes no AbortSignal: piscina would end the
-   * whole thread to cancel one job.
+   * Splits a body, and returns its request key too: `key`, or the body's own. The body may be moved
+   * to another thread: the caller must not use it again. Throws what `splitRequest` throws,
+   * LimitExceeded `split_queue_full`, Unavailable if the thread died. Takes no AbortSignal: piscina
+   * would end the whole thread to cancel one job.
    */
-  async split(tenant: string, body: Uint8Array): Promise<KeyedSplit> {
+  async split(tenant: string, body: Uint8Array, key?: Uint8Array): Promise<KeyedSplit> {
     const { threads, partitionCount, retryAfterMs } = this.#options;
     if (body.length <= inPlaceBytesMax) {
-      const key = requestKey(tenant, body);
-      return { ...splitRequest(body, { partitionCount, scratch: this.#scratch }), key };
+      const split = splitRequest(body, { partitionCount, scratch: this.#scratch });
+      return { ...split, key: key ?? requestKey(tenant, body) };
     }
     this.#pool ??= new Piscina<SplitJob, SplitJobResult>({
       filename: new URL("./split-worker.ts", import.meta.url).href,
@@ -59,7 +59,7 @@ export class SplitPool {
     }
     // Only a buffer that is all ours can be moved; parts of shared ones are copied.
     const owned = body.byteLength === body.buffer.byteLength ? body : new Uint8Array(body);
-    const result = await this.#run({ tenant, body: owned, partitionCount });
+    const result = await this.#run({ tenant, body: owned, key, partitionCount });
     if ("error" in result) throw errorFromData(result.error);
     return result.split;
   }

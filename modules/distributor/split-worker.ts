@@ -12,15 +12,17 @@ export interface KeyedSplit extends SplitResult {
 export interface SplitJob {
   tenant: string;
   body: Uint8Array;
+  /** Undefined: it is made of the body. */
+  key: Uint8Array | undefined;
   partitionCount: number;
 }
 
 export type SplitJobResult = { split: KeyedSplit } | { error: ErrorData };
 
 /** Errors go back as data: structured clone would drop their code. */
-export default function split({ tenant, body, partitionCount }: SplitJob): SplitJobResult {
+export default function split({ tenant, body, partitionCount, ...job }: SplitJob): SplitJobResult {
   try {
-    const key = requestKey(tenant, body);
+    const key = job.key ?? requestKey(tenant, body);
     // Fresh scratch each time: what is kept between large requests is large.
     const result = splitRequest(body, { partitionCount });
     const buffers = result.parts.map(({ record }) => record.buffer as ArrayBuffer);

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { openLog } from "#pkg/log/log.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { Access, type Right } from "./access.ts";
+import { Access, type Right } from "#pkg/tenant/access.ts";
 import { filled, Rig } from "./http-rig.ts";
 import type { HttpParts } from "./http-context.ts";
 import { routesOf } from "./routes.ts";

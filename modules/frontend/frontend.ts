@@ -13,7 +13,7 @@ import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
-import { Access } from "./access.ts";
+import type { Access } from "#pkg/tenant/access.ts";
 import { AnswerPool } from "./answer-pool.ts";
 import type { FrontendConfig } from "./config.ts";
 import { buildApp } from "./http.ts";
@@ -25,8 +25,7 @@ import type { StatusPages } from "./status-page.ts";
 
 export interface FrontendOptions {
   config: FrontendConfig;
-  /** Whether requests must name their tenant in X-Scope-OrgID. */
-  multiTenancy: boolean;
+  access: Access;
   live: LiveSpans;
   stored: StoredSpans;
   /** This program's own version. */
@@ -38,8 +37,6 @@ export interface FrontendOptions {
   status: StatusPages[string];
   /** Further pages, at /status/<name>. */
   statusPages: StatusPages;
-  /** What makes a client the operator; empty: nothing does. */
-  adminToken: string;
   /** Below which all paths are, e.g. `/spoor`; "" if there is none. */
   pathPrefix: string;
   tracer: Tracer;
@@ -74,8 +71,7 @@ export class Frontend {
     });
     const paramsReader = new ParamsReader((job, signal) => answers.parse(job, signal));
     const profiles = new Profiles(options.clock);
-    const access = new Access(options.multiTenancy, options.adminToken);
-    this.#app = buildApp({ ...options, queries, paramsReader, metrics, profiles, access });
+    this.#app = buildApp({ ...options, queries, paramsReader, metrics, profiles });
     this.#server = createAdaptorServer({
       fetch: this.#app.fetch,
       // HTTP/1.0 clients and health checks of load balancers send no Host; nothing here needs it.

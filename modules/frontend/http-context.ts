@@ -6,7 +6,7 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
-import type { Access, Credentials, Right, Viewer } from "./access.ts";
+import type { Access, Credentials, Right, Viewer } from "#pkg/tenant/access.ts";
 import type { Answer } from "./answers.ts";
 import type { FrontendConfig } from "./config.ts";
 import type { FrontendMetrics } from "./metrics.ts";
@@ -19,8 +19,6 @@ export interface HttpParts {
   config: FrontendConfig;
   queries: Queries;
   paramsReader: ParamsReader;
-  /** Whether requests must name their tenant in X-Scope-OrgID. */
-  multiTenancy: boolean;
   metrics: FrontendMetrics;
   profiles: Profiles;
   access: Access;

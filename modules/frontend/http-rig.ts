@@ -9,6 +9,7 @@ import { noTracer } from "#pkg/trace/trace.ts";
 import { TenantLimits } from "#pkg/limits/limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";
+import { Access } from "#pkg/tenant/access.ts";
 import { type FrontendConfig, frontendConfig } from "./config.ts";
 import { Frontend, type FrontendOptions } from "./frontend.ts";
 import { headShard, TestSpans } from "./testing.ts";
@@ -54,18 +55,23 @@ export interface Ask {
   headers?: Record<string, string | string[]>;
 }
 
+export interface RigOptions extends Partial<FrontendOptions> {
+  multiTenancy?: boolean;
+  adminToken?: string;
+}
+
 export class Rig {
   readonly spans: TestSpans = new TestSpans();
   readonly registry: Registry = new Registry();
   readonly frontend: Frontend;
   port: number = 0;
 
-  constructor(config: Partial<FrontendConfig> = {}, options: Partial<FrontendOptions> = {}) {
+  constructor(config: Partial<FrontendConfig> = {}, options: RigOptions = {}) {
+    const { multiTenancy = false, adminToken = "", ...given } = options;
     this.frontend = new Frontend({
       config: frontendConfig.parse({ port: 0, ...config }),
       live: this.spans,
       stored: this.spans,
-      multiTenancy: false,
       version: "0.1.0",
       readiness: () => undefined,
       configText: () => "secret: <redacted>\n",
@@ -79,13 +85,13 @@ export class Rig {
       limits: new TenantLimits(),
       refusals: new Refusals(clock, openLog("silent")),
       statusPages: {},
-      adminToken: "",
       pathPrefix: "",
       tracer: noTracer,
       clock,
       log: openLog("silent"),
       registry: this.registry,
-      ...options,
+      access: new Access(multiTenancy, adminToken),
+      ...given,
     });
   }
 
@@ -125,7 +131,7 @@ export class Rig {
 /** A root in a block, its child in a head. */
 export async function filled(
   config: Partial<FrontendConfig> = {},
-  options: Partial<FrontendOptions> = {},
+  options: RigOptions = {},
 ): Promise<Rig> {
   const rig = new Rig(config, options);
   await rig.spans.addBlock("a", [root], place);

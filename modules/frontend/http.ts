@@ -2,7 +2,6 @@
 import { type Context, Hono } from "hono";
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { pathOfTarget } from "#pkg/listen/request-target.ts";
-import { resolveTenant } from "#pkg/tenant/tenant.ts";
 import { type Answer, bytesOf, errorAnswer, textAnswer, toResponse } from "./answers.ts";
 import {
   credentialsOf,
@@ -76,8 +75,8 @@ async function answered(
 
 /** Bounds the number of queries and their time, and finds the tenant. */
 async function asQuery(parts: HttpParts, c: Context<Env>, handler: QueryHandler): Promise<Answer> {
-  const { config, multiTenancy, queries } = parts;
-  const tenant = resolveTenant(credentialsOf(c).tenants, multiTenancy);
+  const { config, access, queries } = parts;
+  const tenant = access.tenantOf(credentialsOf(c));
   const signal = AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(config.queryTimeoutMs)]);
   const startedMs = performance.now();
   try {

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { frameMessage, MessageReader, parseTimeout, statusTrailers } from "./grpc-frame.ts";
-import { Admission, InFlight } from "./in-flight.ts";
+import { Admission, InFlight } from "#pkg/listen/in-flight.ts";
 
 function newReader(bytesMax = 1 << 20): MessageReader {
   return new MessageReader(bytesMax, new Admission(new InFlight(1, 1 << 24)));

@@ -8,7 +8,7 @@
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeStatus, type Status } from "#pkg/grpc/status.ts";
-import type { Admission, Lease } from "./in-flight.ts";
+import type { Admission, Lease } from "#pkg/listen/in-flight.ts";
 
 const headBytes = 5;
 

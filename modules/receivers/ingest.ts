@@ -3,18 +3,20 @@ import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { PushResult, SpanSink } from "#pkg/api/ingest.ts";
+import type { Access } from "#pkg/tenant/access.ts";
 import { answerFor, type BodyFormat } from "./answers.ts";
 import type { OtlpReceiverConfig } from "./config.ts";
-import type { InFlight, Lease } from "./in-flight.ts";
-import { type Encoding, inflate } from "./inflate.ts";
+import type { InFlight, Lease } from "#pkg/listen/in-flight.ts";
+import { type Encoding, inflate } from "#pkg/listen/inflate.ts";
 import type { JsonPool } from "./json-pool.ts";
-import type { Turns } from "./turns.ts";
+import type { Turns } from "#pkg/listen/turns.ts";
 import type { ProtocolMetrics, ReceiverMetrics } from "./metrics.ts";
 
 /** What the servers of all protocols share. */
 export interface ReceiverParts {
   config: OtlpReceiverConfig;
   sink: SpanSink;
+  access: Access;
   log: Log;
   refusals: Refusals;
   metrics: ReceiverMetrics;
@@ -28,7 +30,7 @@ export interface IngestInput {
   body: Uint8Array;
   encoding: Encoding;
   format: BodyFormat;
-  tenantHeaders: string[];
+  tenant: string;
   protocol: string;
   /** Address of the client. */
   peer: string;
@@ -42,20 +44,21 @@ const emptyJsonBytesMax = 256;
 
 /** Resolves when the sink has stored the spans. Throws SpoorError. */
 export async function ingest(parts: ReceiverParts, input: IngestInput): Promise<PushResult> {
-  const { body, encoding, format, lease, signal } = input;
+  const { tenant, body, encoding, format, lease, signal } = input;
   const { bodyBytesMax: bytesMax } = parts.config;
   const inflated = await inflate(body, { encoding, bytesMax, lease, turns: parts.turns });
   let wire = inflated;
+  let key: Uint8Array | undefined;
   if (format === "json") {
     lease.resize(lease.bytes + inflated.length);
-    wire = await parts.jsonPool.toWire(inflated);
+    ({ wire, key } = await parts.jsonPool.toWire(tenant, inflated));
   }
   signal.throwIfAborted();
   lease.resize(wire.length);
   input.metrics.received(body.length, wire.length);
-  const { tenantHeaders, protocol, peer } = input;
+  const { protocol, peer } = input;
   const isNothingExpected = isEmptyRequest(inflated, format);
-  const result = await parts.sink.push({ tenantHeaders, body: wire, protocol, peer, signal });
+  const result = await parts.sink.push({ tenant, body: wire, key, protocol, peer, signal });
   if (isNothingExpected || result.acceptedSpans + result.rejectedSpans > 0) return result;
   return { ...result, rejectedMessage: noSpans(inflated.length, format) };
 }

@@ -2,7 +2,8 @@
 import { Piscina } from "piscina";
 import { errorFromData, SpoorError } from "#pkg/errors/errors.ts";
 import { jsonToWire } from "#pkg/otlp/json-decode.ts";
-import type { JsonJobResult } from "./json-worker.ts";
+import { requestKey } from "#pkg/spanlog/retry-memory.ts";
+import type { JsonJob, JsonJobResult, KeyedWire } from "./json-worker.ts";
 
 /** About one millisecond of work. */
 const inPlaceBytesMax = 48 * 1024;
@@ -12,7 +13,7 @@ const idleTimeoutMs = 60_000;
 
 export class JsonPool {
   #threads: number;
-  #pool: Piscina<Uint8Array, JsonJobResult> | undefined;
+  #pool: Piscina<JsonJob, JsonJobResult> | undefined;
 
   /** Starts no thread until a large body comes. */
   constructor(threads: number) {
@@ -20,13 +21,15 @@ export class JsonPool {
   }
 
   /**
-   * The request as protobuf. `json` may be moved away: the caller must not use it again. Throws
-   * InvalidInput, LimitExceeded (too many waiting). Takes no AbortSignal: piscina would end the
-   * whole thread to cancel one job.
+   * The request as protobuf, with its key. `json` may be moved away: the caller must not use it
+   * again. Throws InvalidInput, LimitExceeded (too many waiting). Takes no AbortSignal: piscina
+   * would end the whole thread to cancel one job.
    */
-  async toWire(json: Uint8Array): Promise<Uint8Array> {
-    if (json.length <= inPlaceBytesMax) return jsonToWire(json);
-    this.#pool ??= new Piscina<Uint8Array, JsonJobResult>({
+  async toWire(tenant: string, json: Uint8Array): Promise<KeyedWire> {
+    if (json.length <= inPlaceBytesMax) {
+      return { wire: jsonToWire(json), key: requestKey(tenant, json) };
+    }
+    this.#pool ??= new Piscina<JsonJob, JsonJobResult>({
       filename: new URL("./json-worker.ts", import.meta.url).href,
       minThreads: 0,
       maxThreads: this.#threads,
@@ -41,7 +44,7 @@ export class JsonPool {
     // Only a buffer that is all ours can be moved; parts of shared ones are copied.
     const owned = json.byteLength === json.buffer.byteLength ? json : new Uint8Array(json);
     const transferList = [owned.buffer as ArrayBuffer];
-    const result = await this.#pool.run(owned, { transferList });
+    const result = await this.#pool.run({ tenant, json: owned }, { transferList });
     if ("error" in result) throw errorFromData(result.error);
     return result;
   }

@@ -1,15 +1,30 @@
 /** Worker thread: converts OTLP/JSON to protobuf. Buffers are moved in and out, not copied. */
-import { move } from "piscina";
+import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { jsonToWire } from "#pkg/otlp/json-decode.ts";
+import { requestKey } from "#pkg/spanlog/retry-memory.ts";
 
-export type JsonJobResult = Uint8Array | { error: ErrorData };
+export interface JsonJob {
+  tenant: string;
+  json: Uint8Array;
+}
+
+/** A request as protobuf, and its key: of the JSON as it was received. */
+export interface KeyedWire {
+  wire: Uint8Array;
+  key: Uint8Array;
+}
+
+export type JsonJobResult = KeyedWire | { error: ErrorData };
 
 /** Errors go back as data: structured clone would drop their code. */
-export default function convert(json: Uint8Array): JsonJobResult {
+export default function convert({ tenant, json }: JsonJob): JsonJobResult {
   try {
+    const key = requestKey(tenant, json);
     // A copy of the exact size: the writer's buffer has room to grow, or is part of a shared one.
-    return move(new Uint8Array(jsonToWire(json))) as Uint8Array;
+    const wire = new Uint8Array(jsonToWire(json));
+    const moved = { [transferableSymbol]: [wire.buffer], [valueSymbol]: { wire, key } };
+    return move(moved as unknown as ArrayBuffer) as unknown as JsonJobResult;
   } catch (error) {
     return { error: errorToData(error) };
   }

@@ -5,7 +5,7 @@ import type { Client, ServiceError } from "@grpc/grpc-js";
 import { compressSync as snappyCompress } from "snappy";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
-import { callGrpc, demoTrace, exportPath, openClient, sendStream } from "./client-fixture.ts";
+import { callGrpc, demoTrace, openClient, sendStream } from "./client-fixture.ts";
 import { frameMessage } from "./grpc-frame.ts";
 import { startReceiver, type TestReceiver } from "./receiver-fixture.ts";
 
@@ -28,13 +28,10 @@ describe("TraceService/Export", () => {
   });
 
   test("the sink gets the bytes, the client an empty response", async () => {
-    expect(await callGrpc(client, { metadata: { "x-scope-orgid": "tenant-a" } })).toHaveLength(0);
-    const { body, protocol, tenantHeaders } = receiver.sink.requests.at(-1)!;
+    expect(await callGrpc(client)).toHaveLength(0);
+    const { body, protocol, tenant } = receiver.sink.requests.at(-1)!;
     expect(Buffer.compare(body, demoTrace)).toBe(0);
-    expect({ protocol, tenantHeaders }).toEqual({
-      protocol: "otlp_grpc",
-      tenantHeaders: ["tenant-a"],
-    });
+    expect({ protocol, tenant }).toEqual({ protocol: "otlp_grpc", tenant: "single-tenant" });
   });
 
   test("captures of OpenTelemetry JS, plain and gzip", async () => {
@@ -157,22 +154,6 @@ describe("TraceService/Export", () => {
     const variant = { "content-type": "application/grpc+proto; charset=utf-8" };
     const accepted = await sendStream(session, frameMessage(demoTrace), variant);
     expect(accepted.trailers["grpc-status"]).toBe("0");
-  });
-
-  test("duplicate tenant metadata arrives as all its values", async () => {
-    const stream = session.request(
-      [
-        [":method", "POST", ":path", exportPath, ":scheme", "http", ":authority", "x"],
-        ["content-type", "application/grpc", "te", "trailers"],
-        ["x-scope-orgid", "a", "x-scope-orgid", "b"],
-      ].flat() as never,
-    );
-    stream.end(frameMessage(demoTrace));
-    stream.resume();
-    await new Promise((resolve) => {
-      stream.on("close", resolve);
-    });
-    expect(receiver.sink.requests.at(-1)!.tenantHeaders).toEqual(["a", "b"]);
   });
 
   test("health check", async () => {

@@ -26,8 +26,8 @@ import {
   parseTimeout,
   statusTrailers,
 } from "./grpc-frame.ts";
-import { Admission, type Connection, type Lease } from "./in-flight.ts";
-import { encodingNames, parseEncoding } from "./inflate.ts";
+import { Admission, type Connection, type Lease } from "#pkg/listen/in-flight.ts";
+import { encodingNames, parseEncoding } from "#pkg/listen/inflate.ts";
 import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
 
@@ -53,7 +53,8 @@ const healthNotServing = 2;
 interface Call {
   stream: ServerHttp2Stream;
   headers: IncomingHttpHeaders;
-  tenantHeaders: string[];
+  /** All values of X-Scope-OrgID. */
+  tenants: string[];
   /** Address of the client. */
   peer: string;
   startedMs: number;
@@ -89,9 +90,9 @@ export class OtlpGrpcServer {
       // A reset stream closes after its error; the call sees the close.
       stream.on("error", () => undefined);
       const abort = new AbortController();
-      const tenantHeaders = tenantValues(rawHeaders as unknown as string[]);
+      const tenants = tenantValues(rawHeaders as unknown as string[]);
       const peer = peerOf(stream.session);
-      const call = { stream, headers, tenantHeaders, peer, startedMs: performance.now(), abort };
+      const call = { stream, headers, tenants, peer, startedMs: performance.now(), abort };
       this.#handle(call).catch((error: unknown) => {
         logUnanswered(parts.log, protocol, error);
         stream.destroy();
@@ -157,7 +158,7 @@ export class OtlpGrpcServer {
   }
 
   async #export(call: Call): Promise<void> {
-    const { stream, tenantHeaders, peer, startedMs, abort } = call;
+    const { stream, peer, startedMs, abort } = call;
     const { signal } = abort;
     const encoding = parseEncoding(call.headers["grpc-encoding"] as string | undefined);
     if (encoding === undefined) {
@@ -170,6 +171,7 @@ export class OtlpGrpcServer {
     }
     const metrics = this.#metrics;
     try {
+      const tenant = this.#parts.access.tenantOf(call);
       const result = await this.#withLease(
         call,
         this.#parts.config.bodyBytesMax,
@@ -180,7 +182,7 @@ export class OtlpGrpcServer {
             });
           }
           const { bytes: body, isCompressed } = message;
-          const input = { body, tenantHeaders, protocol, peer, metrics, lease, signal };
+          const input = { body, tenant, protocol, peer, metrics, lease, signal };
           const used = isCompressed ? encoding : "identity";
           return ingest(this.#parts, { ...input, encoding: used, format: "protobuf" });
         },

@@ -13,8 +13,8 @@ import { endWithAnswer, unreadableOf } from "#pkg/listen/unreadable.ts";
 import { statusOf } from "#pkg/grpc/status.ts";
 import { type BodyFormat, encodeError, encodeResponse } from "./answers.ts";
 import { preflightHeaders, responseHeaders } from "./cors.ts";
-import { Admission } from "./in-flight.ts";
-import { type Encoding, encodingNames, parseEncoding } from "./inflate.ts";
+import { Admission } from "#pkg/listen/in-flight.ts";
+import { type Encoding, encodingNames, parseEncoding } from "#pkg/listen/inflate.ts";
 import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
 
@@ -128,11 +128,11 @@ export class OtlpHttpServer {
     const admission = new Admission(this.#parts.inFlight);
     this.#reading.set(req.socket, { format: route.format, res });
     try {
+      const tenant = this.#parts.access.tenantOf({ tenants: tenantValues(req) });
       const body = await readBody(req, admission, this.#parts.config.bodyBytesMax);
       const metrics = this.#metrics;
-      const tenantHeaders = tenantValues(req);
       const lease = admission.lease();
-      const input = { ...route, body, tenantHeaders, protocol, peer, metrics, lease, signal };
+      const input = { ...route, body, tenant, protocol, peer, metrics, lease, signal };
       const result = await ingest(this.#parts, input);
       this.#metrics.stored(result, (performance.now() - startedMs) / 1000);
       answer(res, 200, route.format, encodeResponse(result, route.format));

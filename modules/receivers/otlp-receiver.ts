@@ -6,13 +6,14 @@ import type { Registry } from "prom-client";
 import type { SpanSink } from "#pkg/api/ingest.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
+import type { Access } from "#pkg/tenant/access.ts";
 import type { OtlpReceiverConfig } from "./config.ts";
-import { InFlight } from "./in-flight.ts";
+import { InFlight } from "#pkg/listen/in-flight.ts";
 import { JsonPool } from "./json-pool.ts";
 import { ReceiverMetrics } from "./metrics.ts";
 import { OtlpGrpcServer } from "./otlp-grpc.ts";
 import { OtlpHttpServer } from "./otlp-http.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "#pkg/listen/turns.ts";
 
 /** Bodies that are inflated in Node's thread pool at a time: it has threads for little more. */
 const inflateTasksMax = 2;
@@ -20,6 +21,7 @@ const inflateTasksMax = 2;
 export interface OtlpReceiverOptions {
   config: OtlpReceiverConfig;
   sink: SpanSink;
+  access: Access;
   log: Log;
   refusals: Refusals;
   registry: Registry;
@@ -32,7 +34,7 @@ export class OtlpReceiver {
   #http: OtlpHttpServer;
   #grpc: OtlpGrpcServer;
 
-  constructor({ config, sink, log, refusals, registry }: OtlpReceiverOptions) {
+  constructor({ config, sink, access, log, refusals, registry }: OtlpReceiverOptions) {
     this.#log = log;
     this.#inFlight = new InFlight(
       config.requestsMax,
@@ -44,7 +46,7 @@ export class OtlpReceiver {
     const inFlight = this.#inFlight;
     const jsonPool = this.#jsonPool;
     const turns = new Turns(inflateTasksMax);
-    const parts = { config, sink, log, refusals, metrics, inFlight, jsonPool, turns };
+    const parts = { config, sink, access, log, refusals, metrics, inFlight, jsonPool, turns };
     this.#http = new OtlpHttpServer(parts);
     this.#grpc = new OtlpGrpcServer(parts);
   }

@@ -6,6 +6,7 @@ import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { Span } from "#pkg/otlp/otlp.ts";
+import { Access } from "#pkg/tenant/access.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { type OtlpReceiverConfig, otlpReceiverConfigSchema } from "./config.ts";
 import { OtlpReceiver } from "./otlp-receiver.ts";
@@ -64,6 +65,7 @@ export interface TestReceiver extends AsyncDisposable {
 
 export async function startReceiver(
   config: Partial<OtlpReceiverConfig> = {},
+  { multiTenancy = false }: { multiTenancy?: boolean } = {},
 ): Promise<TestReceiver> {
   const sink = new RecordingSink();
   const registry = new Registry();
@@ -71,6 +73,7 @@ export async function startReceiver(
   const receiver = new OtlpReceiver({
     config: otlpReceiverConfigSchema.parse({ httpPort: 0, grpcPort: 0, ...config }),
     sink,
+    access: new Access(multiTenancy, ""),
     log: openLog("silent"),
     refusals,
     registry,

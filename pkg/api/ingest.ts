@@ -1,16 +1,18 @@
 /** The contract between receivers (which speak protocols) and the distributor (which stores). */
 
 export interface PushRequest {
-  /**
-   * All values of the tenant header (X-Scope-OrgID) as they were sent, in order. Usually none or
-   * one. The sink decides: equal duplicates are one tenant, differing ones are refused.
-   */
-  tenantHeaders: readonly string[];
+  /** Whose spans these are: the receiver has found it (`pkg/tenant/access.ts`). */
+  tenant: string;
   /**
    * An ExportTraceServiceRequest as protobuf, already inflated, not checked. It is the sink's from
    * here on: the receiver does not touch it again, and the sink may move it to another thread.
    */
   body: Uint8Array;
+  /**
+   * The key of the request as it was received (`requestKey` of pkg/spanlog/retry-memory.ts), by
+   * which its retry is known. Absent: the body is what was received, and the sink makes the key.
+   */
+  key?: Uint8Array;
   /** Who received it, for metrics: "otlp_http", "otlp_grpc", "zipkin" ... */
   protocol: string;
   /** Address of the client, for lists of refusals. */
@@ -31,7 +33,7 @@ export interface PushResult {
 export interface SpanSink {
   /**
    * Resolves when the accepted spans are durable. Throws SpoorError: InvalidInput (does not parse),
-   * Unauthenticated (no tenant), TooLarge, LimitExceeded and Unavailable (try again after
+   * TooLarge, LimitExceeded and Unavailable (try again after
    * `retryAfterMs`), Timeout, Canceled. After an error the client may send the same bytes again.
    */
   push(request: PushRequest): Promise<PushResult>;

@@ -4,7 +4,7 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { resolveTenant } from "#pkg/tenant/tenant.ts";
+import { resolveTenant } from "./tenant.ts";
 
 /**
  * What a route needs:
@@ -42,6 +42,8 @@ export class Access {
   check(right: Right, credentials: Credentials): Viewer {
     if (right === "open") return { tenant: undefined };
     if (right === "admin") return this.#admin(credentials);
+    // The operator's data, too, are some tenant's.
+    if (right === "write") return { tenant: this.tenantOf(credentials) };
     if (!this.#multiTenancy || this.#isAdmin(credentials)) return { tenant: undefined };
     if (right === "operate") {
       const message =
@@ -49,6 +51,11 @@ export class Access {
       throw new SpoorError("Unauthenticated", message, { reason: "no_admin_token" });
     }
     return { tenant: resolveTenant(credentials.tenants, true) };
+  }
+
+  /** The tenant that a request names. Throws Unauthenticated or InvalidInput. */
+  tenantOf({ tenants }: Pick<Credentials, "tenants">): string {
+    return resolveTenant(tenants, this.#multiTenancy);
   }
 
   #admin(credentials: Credentials): Viewer {
