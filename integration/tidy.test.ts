@@ -38,6 +38,7 @@ const pkgEdges: Record<string, readonly string[]> = {
   api: ["traceql"],
   otlp: [],
   pb: [],
+  listen: [],
   grpc: ["pb"],
   loadgen: ["columns", "otlp", "traceql"],
   config: [],

@@ -6,7 +6,8 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { Tracer } from "#pkg/trace/trace.ts";
-import type { Access, Credentials, Right, Viewer } from "#pkg/tenant/access.ts";
+import type { RouteFacts } from "#pkg/listen/routes.ts";
+import type { Access, Credentials, Viewer } from "#pkg/tenant/access.ts";
 import type { Answer } from "./answers.ts";
 import type { FrontendConfig } from "./config.ts";
 import type { FrontendMetrics } from "./metrics.ts";
@@ -54,24 +55,18 @@ export interface Question {
 
 export type QueryHandler = (c: Context<Env>, question: Question) => Promise<Answer>;
 
-export interface RouteFacts {
-  path: string;
-  /** Tempo takes any method for queries, with their parameters in the URL. */
+/** Tempo takes any method for queries, with their parameters in the URL. */
+interface ApiRouteFacts extends RouteFacts {
   method: "get" | "any";
-  right: Right;
-  /** Parameters of the URL that it reads; others are ignored unless the page says otherwise. */
-  params: readonly string[];
-  /** Content types that it may answer with. */
-  answers: readonly string[];
 }
 
-export interface PlainRoute extends RouteFacts {
+export interface PlainRoute extends ApiRouteFacts {
   isQuery?: false;
   handle: (c: Context<Env>, who: { viewer: Viewer }) => Promise<Answer> | Answer;
 }
 
 /** A query runs within the bounds of time and number of its tenant. */
-export interface QueryRoute extends RouteFacts {
+export interface QueryRoute extends ApiRouteFacts {
   isQuery: true;
   handle: QueryHandler;
 }

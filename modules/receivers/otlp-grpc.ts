@@ -13,11 +13,11 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
-import type { AddressInfo } from "node:net";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
 import { WireReader } from "#pkg/bytes/wire.ts";
 import { type Status, statusOf } from "#pkg/grpc/status.ts";
+import { listenOn } from "#pkg/listen/listen.ts";
 import { encodeResponse } from "./answers.ts";
 import {
   frameMessage,
@@ -102,12 +102,8 @@ export class OtlpGrpcServer {
 
   /** Listens; resolves with the port. */
   async start(): Promise<number> {
-    const { host, grpcPort } = this.#parts.config;
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen(grpcPort, host, () => resolve());
-    });
-    return (this.#server.address() as AddressInfo).port;
+    const { host, grpcPort: port } = this.#parts.config;
+    return await listenOn(this.#server, { host, port });
   }
 
   /** Accepts no more calls (GOAWAY); resolves when the last one is answered. */

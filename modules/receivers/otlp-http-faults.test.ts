@@ -127,10 +127,14 @@ describe("stop", () => {
   test("a taken port makes start fail and hold nothing", async () => {
     await using receiver = await startReceiver();
     await expect(startReceiver({ grpcPort: receiver.grpcPort })).rejects.toMatchObject({
-      code: "EADDRINUSE",
+      code: "Unavailable",
+      reason: "listen",
+      cause: { code: "EADDRINUSE" },
     });
     await expect(startReceiver({ httpPort: receiver.httpPort })).rejects.toMatchObject({
-      code: "EADDRINUSE",
+      code: "Unavailable",
+      reason: "listen",
+      cause: { code: "EADDRINUSE" },
     });
   });
 });

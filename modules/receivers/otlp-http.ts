@@ -5,42 +5,42 @@
  * Everything is refused as early as it can be: path, method, type and encoding before the body,
  * size while it is read or inflated. Errors are a google.rpc.Status in the request's own format.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { errorTable, SpoorError } from "#pkg/errors/errors.ts";
-import { pathOfTarget } from "#pkg/listen/request-target.ts";
-import { endWithAnswer, unreadableOf } from "#pkg/listen/unreadable.ts";
-import { statusOf } from "#pkg/grpc/status.ts";
-import { type BodyFormat, encodeError, encodeResponse } from "./answers.ts";
-import { preflightHeaders, responseHeaders } from "./cors.ts";
+import { grpcStatus, type Status, statusOf } from "#pkg/grpc/status.ts";
+import { preflightHeaders } from "#pkg/listen/cors.ts";
+import { HttpListener } from "#pkg/listen/http-listener.ts";
 import { Admission } from "#pkg/listen/in-flight.ts";
 import { type Encoding, encodingNames, parseEncoding } from "#pkg/listen/inflate.ts";
+import { type Listener, peerOf } from "#pkg/listen/listen.ts";
+import { findRoute, type RouteFacts } from "#pkg/listen/routes.ts";
+import type { RawAnswer, Unreadable } from "#pkg/listen/unreadable.ts";
+import { type BodyFormat, encodeError, encodeResponse } from "./answers.ts";
 import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
 
 const protocol = "otlp_http";
-const tracesPath = "/v1/traces";
-const grpcInvalidArgument = 3;
-const grpcUnavailable = 14;
 const contentTypes: Record<BodyFormat, string> = {
   protobuf: "application/x-protobuf",
   json: "application/json",
 };
 
-/** A request that is not for us, before its body is read. */
-interface RouteRefusal {
-  httpStatus: number;
-  /** gRPC status for the body. */
-  code: number;
-  reason: string;
-  message: string;
-  headers?: Record<string, string>;
-}
+/** What is served on this port. */
+export const otlpHttpRoutes: readonly RouteFacts[] = [
+  {
+    path: "/v1/traces",
+    method: "post",
+    right: "write",
+    params: [],
+    answers: Object.values(contentTypes),
+  },
+];
 
-/** A request whose body is being read, by its socket: all that is known when it fails there. */
-interface Reading {
-  format: BodyFormat;
-  res: ServerResponse;
+/** A request that is not for us, before its body is read. */
+interface HeadRefusal extends Pick<Status, "code" | "message"> {
+  httpStatus: number;
+  reason: string;
+  headers?: Readonly<Record<string, string>>;
 }
 
 interface Accepted {
@@ -48,75 +48,44 @@ interface Accepted {
   encoding: Encoding;
 }
 
-export class OtlpHttpServer {
-  #parts: ReceiverParts;
-  #metrics: ProtocolMetrics;
-  #server: Server;
-  #isStopping = false;
-  readonly #reading = new WeakMap<Socket, Reading>();
+export class OtlpHttpServer implements Listener {
+  readonly #parts: ReceiverParts;
+  readonly #metrics: ProtocolMetrics;
+  readonly #listener: HttpListener;
 
   constructor(parts: ReceiverParts) {
     const { config } = parts;
     this.#parts = parts;
     this.#metrics = parts.metrics.forProtocol(protocol);
-    const { headersTimeoutMs, requestTimeoutMs } = config;
-    this.#server = createServer(
-      {
-        headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
-        requestTimeout: requestTimeoutMs,
-        keepAliveTimeout: config.idleTimeoutMs,
-        // HTTP/1.0 clients and health checks of load balancers send none; nothing here needs it.
-        requireHostHeader: false,
-        connectionsCheckingInterval: Math.max(
-          50,
-          Math.min(headersTimeoutMs, requestTimeoutMs, 10_000) / 4,
-        ),
+    this.#listener = new HttpListener({
+      ...config,
+      place: { host: config.host, port: config.httpPort },
+      handle: (req, res) => this.#handle(req, res),
+      noteRefused: (refused) => {
+        refuseMalformed(this.#parts, this.#metrics, { protocol, ...refused });
       },
-      (req, res) => {
-        this.#handle(req, res).catch((error: unknown) => {
-          logUnanswered(parts.log, protocol, error);
-          res.destroy();
-        });
-      },
-    );
-    this.#server.maxConnections = config.connectionsMax;
-    this.#server.on("clientError", (error, socket) => this.#refuseBytes(error, socket as Socket));
-  }
-
-  /** Listens; resolves with the port. */
-  async start(): Promise<number> {
-    const { host, httpPort } = this.#parts.config;
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen(httpPort, host, () => resolve());
-    });
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  /** Accepts no more connections; resolves when the last request is answered. */
-  async stop(): Promise<void> {
-    this.#isStopping = true;
-    await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
+      noteUnanswered: (error) => logUnanswered(parts.log, protocol, error),
+      answerUnreadable: (unreadable, req) => this.#unreadable(unreadable, req),
     });
   }
 
-  /** Closes connections without an answer. */
+  start(): Promise<number> {
+    return this.#listener.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#listener.stop();
+  }
+
   kill(): void {
-    this.#server.closeAllConnections();
+    this.#listener.kill();
   }
 
   async #handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const startedMs = performance.now();
-    for (const [name, value] of responseHeaders(req, this.#parts.config.corsAllowedOrigins)) {
-      res.setHeader(name, value);
-    }
-    if (this.#isStopping) res.setHeader("Connection", "close");
-    const route = acceptRequest(req, this.#parts.config.bodyBytesMax);
-    if (!("format" in route)) {
-      this.#refuseRoute(req, res, route);
-      return;
-    }
+    const head = this.#accept(req, res);
+    if (head === undefined) return;
+    const { format } = head;
     const gone = new AbortController();
     res.once("close", () => {
       if (!res.writableFinished) {
@@ -124,41 +93,53 @@ export class OtlpHttpServer {
       }
     });
     const { signal } = gone;
+    const metrics = this.#metrics;
     const peer = peerOf(req.socket);
     const admission = new Admission(this.#parts.inFlight);
-    this.#reading.set(req.socket, { format: route.format, res });
     try {
       const tenant = this.#parts.access.tenantOf({ tenants: tenantValues(req) });
       const body = await readBody(req, admission, this.#parts.config.bodyBytesMax);
-      const metrics = this.#metrics;
       const lease = admission.lease();
-      const input = { ...route, body, tenant, protocol, peer, metrics, lease, signal };
+      const input = { ...head, body, tenant, protocol, peer, metrics, lease, signal };
       const result = await ingest(this.#parts, input);
-      this.#metrics.stored(result, (performance.now() - startedMs) / 1000);
-      answer(res, 200, route.format, encodeResponse(result, route.format));
+      metrics.stored(result, (performance.now() - startedMs) / 1000);
+      answer(res, 200, format, encodeResponse(result, format));
     } catch (thrown) {
-      const context = { metrics: this.#metrics, protocol, peer, signal, startedMs };
-      const error = refuse(this.#parts, thrown, context);
+      const error = refuse(this.#parts, thrown, { metrics, protocol, peer, signal, startedMs });
       if (error.retryAfterMs !== undefined) {
         res.setHeader("Retry-After", Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
       }
       const { httpStatus } = errorTable[error.code];
-      answer(res, httpStatus, route.format, encodeError(statusOf(error), route.format));
+      answer(res, httpStatus, format, encodeError(statusOf(error), format));
     } finally {
       admission.release();
     }
   }
 
-  #refuseRoute(req: IncomingMessage, res: ServerResponse, refusal: RouteRefusal): void {
-    for (const [name, value] of Object.entries(refusal.headers ?? {})) res.setHeader(name, value);
-    if (refusal.httpStatus === 204) {
+  /** Decides by the head of a request alone. Undefined: it is answered. */
+  #accept(req: IncomingMessage, res: ServerResponse): Accepted | undefined {
+    const route = findRoute(otlpHttpRoutes, req);
+    if ("path" in route) {
+      const head = acceptHead(req, this.#parts.config.bodyBytesMax);
+      if ("format" in head) return head;
+      this.#refuse(req, res, head);
+    } else if (route.httpStatus === 204) {
       const { corsAllowedOrigins } = this.#parts.config;
-      for (const [name, value] of preflightHeaders(req, corsAllowedOrigins)) {
+      setHeaders(res, route.headers);
+      for (const [name, value] of preflightHeaders(req, corsAllowedOrigins, "POST")) {
         res.setHeader(name, value);
       }
       res.writeHead(204).end();
-      return;
+    } else {
+      const { notFound, unimplemented } = grpcStatus;
+      const code = route.reason === "not_found" ? notFound : unimplemented;
+      this.#refuse(req, res, { ...route, code });
     }
+    return undefined;
+  }
+
+  #refuse(req: IncomingMessage, res: ServerResponse, refusal: HeadRefusal): void {
+    setHeaders(res, refusal.headers ?? {});
     const { reason, message } = refusal;
     const peer = peerOf(req.socket);
     refuseMalformed(this.#parts, this.#metrics, { protocol, peer, reason, message });
@@ -166,52 +147,33 @@ export class OtlpHttpServer {
     answer(res, refusal.httpStatus, format, encodeError(refusal, format));
   }
 
-  /** Answers bytes that node:http could not read as a request, or that came too slowly. */
-  #refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
-    const reading = this.#reading.get(socket);
-    const isInBody = reading !== undefined && !reading.res.writableEnded;
-    const { httpStatus, reason, message } = unreadableOf(error, isInBody);
-    const peer = peerOf(socket);
-    refuseMalformed(this.#parts, this.#metrics, { protocol, peer, reason, message });
-    const isUsable = socket.writable && error.code !== "ECONNRESET";
-    if (!isUsable || reading?.res.headersSent === true) {
-      socket.destroy();
-      return;
-    }
-    const format = isInBody ? reading.format : "json";
-    const retryAfterMs = httpStatus === 503 ? this.#parts.config.retryAfterMs : undefined;
-    const code = httpStatus === 503 ? grpcUnavailable : grpcInvalidArgument;
-    endWithAnswer(socket, {
+  #unreadable(unreadable: Unreadable, req: IncomingMessage | undefined): RawAnswer {
+    const { httpStatus, reason, message } = unreadable;
+    const format = bodyFormat(req?.headers["content-type"]) ?? "json";
+    const isForNow = httpStatus === 503;
+    const retryAfterMs = isForNow ? this.#parts.config.retryAfterMs : undefined;
+    const code = isForNow ? grpcStatus.unavailable : grpcStatus.invalidArgument;
+    return {
       httpStatus,
       contentType: contentTypes[format],
       body: encodeError({ code, message, reason, retryAfterMs }, format),
       retryAfterSeconds: retryAfterMs === undefined ? undefined : Math.ceil(retryAfterMs / 1000),
-    });
+    };
   }
 }
 
-/** Decides by the head of a request alone. */
-function acceptRequest(req: IncomingMessage, bytesMax: number): Accepted | RouteRefusal {
-  if (req.url !== tracesPath && pathOfTarget(req.url ?? "") !== tracesPath) {
-    const message = `no such path: only ${tracesPath} takes data here`;
-    return { httpStatus: 404, code: 5, reason: "not_found", message };
-  }
-  if (req.method !== "POST") {
-    const isPreflight = req.method === "OPTIONS";
-    return {
-      httpStatus: isPreflight ? 204 : 405,
-      code: 12,
-      reason: "method_not_allowed",
-      message: `${tracesPath} takes POST, not ${req.method}`,
-      headers: { Allow: "POST, OPTIONS" },
-    };
-  }
+function setHeaders(res: ServerResponse, headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+}
+
+/** Type, encoding and announced size of a body. */
+function acceptHead(req: IncomingMessage, bytesMax: number): Accepted | HeadRefusal {
   const format = bodyFormat(req.headers["content-type"]);
   if (format === undefined) {
     const got = req.headers["content-type"] ?? "none";
     return {
       httpStatus: 415,
-      code: 3,
+      code: grpcStatus.invalidArgument,
       reason: "content_type",
       message: `content type must be application/x-protobuf or application/json, not ${got}`,
     };
@@ -221,7 +183,7 @@ function acceptRequest(req: IncomingMessage, bytesMax: number): Accepted | Route
     const known = encodingNames.join(", ");
     return {
       httpStatus: 415,
-      code: 3,
+      code: grpcStatus.invalidArgument,
       reason: "content_encoding",
       message:
         `content encoding must be ${known}, not ${req.headers["content-encoding"]}: ` +
@@ -231,7 +193,12 @@ function acceptRequest(req: IncomingMessage, bytesMax: number): Accepted | Route
   }
   if (Number(req.headers["content-length"] ?? 0) > bytesMax) {
     const message = `request over ${bytesMax} bytes`;
-    return { httpStatus: 413, code: 8, reason: "body_too_large", message };
+    return {
+      httpStatus: 413,
+      code: grpcStatus.resourceExhausted,
+      reason: "body_too_large",
+      message,
+    };
   }
   return { format, encoding };
 }
@@ -253,11 +220,6 @@ function tenantValues(req: IncomingMessage): string[] {
   const joined = req.headers["x-scope-orgid"] as string | undefined;
   if (joined === undefined) return [];
   return joined.includes(",") ? (req.headersDistinct["x-scope-orgid"] ?? []) : [joined];
-}
-
-/** Address of a client, for people. */
-function peerOf({ remoteAddress, remotePort }: Socket): string {
-  return remoteAddress === undefined ? "" : `${remoteAddress}:${remotePort}`;
 }
 
 /**

@@ -9,6 +9,7 @@ import type { Log } from "#pkg/log/log.ts";
 import type { Access } from "#pkg/tenant/access.ts";
 import type { OtlpReceiverConfig } from "./config.ts";
 import { InFlight } from "#pkg/listen/in-flight.ts";
+import { type Listener, startAll, stopAll } from "#pkg/listen/listen.ts";
 import { JsonPool } from "./json-pool.ts";
 import { ReceiverMetrics } from "./metrics.ts";
 import { OtlpGrpcServer } from "./otlp-grpc.ts";
@@ -31,8 +32,7 @@ export class OtlpReceiver {
   #log: Log;
   #inFlight: InFlight;
   #jsonPool: JsonPool;
-  #http: OtlpHttpServer;
-  #grpc: OtlpGrpcServer;
+  #listeners: readonly Listener[];
 
   constructor({ config, sink, access, log, refusals, registry }: OtlpReceiverOptions) {
     this.#log = log;
@@ -47,21 +47,14 @@ export class OtlpReceiver {
     const jsonPool = this.#jsonPool;
     const turns = new Turns(inflateTasksMax);
     const parts = { config, sink, access, log, refusals, metrics, inFlight, jsonPool, turns };
-    this.#http = new OtlpHttpServer(parts);
-    this.#grpc = new OtlpGrpcServer(parts);
+    this.#listeners = [new OtlpHttpServer(parts), new OtlpGrpcServer(parts)];
   }
 
-  /** Listens on both ports. Throws (EADDRINUSE ...) if one is taken, and then holds neither. */
+  /** Listens on both ports. Throws Unavailable `listen` if one is taken, and then holds neither. */
   async start(): Promise<{ httpPort: number; grpcPort: number }> {
-    const httpPort = await this.#http.start();
-    try {
-      const grpcPort = await this.#grpc.start();
-      this.#log.debug({ httpPort, grpcPort }, "receiving OTLP");
-      return { httpPort, grpcPort };
-    } catch (error) {
-      await this.stop(0);
-      throw error;
-    }
+    const [httpPort, grpcPort] = await startAll(this.#listeners);
+    this.#log.debug({ httpPort, grpcPort }, "receiving OTLP");
+    return { httpPort, grpcPort };
   }
 
   /**
@@ -69,26 +62,10 @@ export class OtlpReceiver {
    * `deadlineMs`; then closes connections without an answer: clients send those spans again.
    */
   async stop(deadlineMs: number): Promise<void> {
-    const finished = Promise.all([this.#http.stop(), this.#grpc.stop(), this.#inFlight.idle()]);
-    const isFinished = await within(finished, deadlineMs);
-    if (!isFinished) {
+    const isAnswered = await stopAll(this.#listeners, deadlineMs, this.#inFlight.idle());
+    if (!isAnswered) {
       this.#log.warn({ requests: this.#inFlight.requests }, "closed with requests in flight");
-      this.#http.kill();
-      this.#grpc.kill();
     }
     await this.#jsonPool.close();
-  }
-}
-
-/** Whether `promise` settles within `timeoutMs`. */
-async function within(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), timeoutMs);
-  });
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

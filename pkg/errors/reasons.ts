@@ -81,7 +81,6 @@ export const reasons = [
   "client_gone",
   "incomplete",
   "invalid_parameter",
-  "listen",
   "memory",
   "no_admin_token",
   "no_trace",
@@ -143,8 +142,10 @@ export const reasons = [
   // pkg/files
   "not_a_file",
   // pkg/listen
+  "connections",
   "headers_too_large",
   "invalid_http",
+  "listen",
   "request_timeout",
   // pkg/objstore
   "access_denied",

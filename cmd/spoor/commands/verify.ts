@@ -2,17 +2,15 @@
  * `spoor verify`: writes known traces and reads them back, for ever or for a time. Exit codes: 0
  * everything was right; 1 something was wrong, or nothing could be checked; 2 wrong arguments.
  */
-import { once } from "node:events";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
 import { type CommandHelp, flagText, parseArgs, usageError } from "#cmd/spoor/flags.ts";
 import { durationFlag, numberFlag } from "#cmd/spoor/flag-values.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { openSender, sendFlags } from "#cmd/spoor/send/send-flags.ts";
 import { stopOnSignal } from "#cmd/spoor/stop-signal.ts";
-import { verifyMetrics, type VerifyMetrics } from "#cmd/spoor/verify/metrics.ts";
+import { verifyMetrics } from "#cmd/spoor/verify/metrics.ts";
+import { serveMetrics } from "#cmd/spoor/verify/metrics-port.ts";
+import { stopAll } from "#pkg/listen/listen.ts";
 import { type FailedCheck, Verifier } from "#cmd/spoor/verify/verifier.ts";
 import { placeOfApi } from "./query-api.ts";
 import { escapeControls } from "./escape.ts";
@@ -79,8 +77,7 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
     if (io.isTerminal) io.err("\n");
     stop.release();
     sender.close();
-    server?.closeAllConnections();
-    server?.close();
+    if (server !== undefined) await stopAll([server], 0);
   }
   const { writtenCount, unwrittenCount, checkCount, failureCount } = verifier;
   await io.out(
@@ -143,32 +140,4 @@ function placeOfMetrics(text: string | undefined): { host: string; port: number 
     return { host: match[1].replace(/^\[(.*)\]$/, "$1"), port };
   }
   throw usageError(`--metrics ${JSON.stringify(text)} is not like 127.0.0.1:9100`);
-}
-
-async function serveMetrics(
-  { registry }: VerifyMetrics,
-  { host, port }: { host: string; port: number },
-  io: CommandIo,
-): Promise<Server> {
-  const server = createServer((request, response) => {
-    if (request.url !== "/metrics") {
-      response.writeHead(404).end();
-      return;
-    }
-    registry.metrics().then(
-      (text) => response.writeHead(200, { "Content-Type": registry.contentType }).end(text),
-      () => response.writeHead(500).end(),
-    );
-  });
-  server.listen(port, host);
-  try {
-    await once(server, "listening");
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SpoorError("Unavailable", `listen on ${host}:${port}: ${why}`, { cause });
-  }
-  const { port: taken } = server.address() as AddressInfo;
-  const shown = host.includes(":") ? `[${host}]` : host;
-  await io.out(`metrics at http://${shown}:${taken}/metrics\n`);
-  return server;
 }

@@ -1,7 +1,6 @@
 /**
- * Cross-origin headers, so that web pages can send spans
- * (https://fetch.spec.whatwg.org/#http-cors-protocol). Never with credentials: an answer tells a
- * page nothing but whether its own spans were taken.
+ * Cross-origin headers, so that web pages can send and ask
+ * (https://fetch.spec.whatwg.org/#http-cors-protocol). Never with credentials.
  */
 import type { IncomingMessage } from "node:http";
 
@@ -21,12 +20,19 @@ export function responseHeaders(req: IncomingMessage, allowedOrigins: readonly s
   return headers;
 }
 
-/** Further headers of the answer to a preflight. Any header may be sent: we ignore most. */
-export function preflightHeaders(req: IncomingMessage, allowedOrigins: readonly string[]): Headers {
+/**
+ * Further headers of the answer to a preflight of a path that takes `methods`. Any header may be
+ * sent: we ignore most.
+ */
+export function preflightHeaders(
+  req: IncomingMessage,
+  allowedOrigins: readonly string[],
+  methods: string,
+): Headers {
   const { origin } = req.headers;
   if (origin === undefined || allowedOrigin(origin, allowedOrigins) === undefined) return [];
   const headers: Headers = [
-    ["Access-Control-Allow-Methods", "POST"],
+    ["Access-Control-Allow-Methods", methods],
     ["Access-Control-Max-Age", "86400"],
   ];
   const requested = req.headers["access-control-request-headers"];

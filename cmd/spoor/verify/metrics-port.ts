@@ -1,0 +1,49 @@
+/** The port of `spoor verify --metrics`: what Prometheus reads, and nothing else. */
+import { HttpListener } from "#pkg/listen/http-listener.ts";
+import type { Listener, Place } from "#pkg/listen/listen.ts";
+import { findRoute, type RouteFacts } from "#pkg/listen/routes.ts";
+import type { CommandIo } from "#cmd/spoor/io.ts";
+import type { VerifyMetrics } from "./metrics.ts";
+
+const text = "text/plain; charset=utf-8";
+const routes: readonly RouteFacts[] = [
+  { path: "/metrics", method: "get", right: "open", params: [], answers: [text] },
+];
+
+/** Few read it: these bounds are only for what should not be there. */
+const bounds = {
+  connectionsMax: 100,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  idleTimeoutMs: 60_000,
+};
+
+/** Serves the metrics at a place, which is said on stdout. Throws Unavailable `listen`. */
+export async function serveMetrics(
+  { registry }: VerifyMetrics,
+  place: Place,
+  io: CommandIo,
+): Promise<Listener> {
+  const server = new HttpListener({
+    ...bounds,
+    place,
+    handle: async (req, res) => {
+      const route = findRoute(routes, req);
+      if ("path" in route) {
+        const metrics = await registry.metrics();
+        res.writeHead(200, { "Content-Type": registry.contentType }).end(metrics);
+      } else res.writeHead(route.httpStatus, route.headers).end();
+    },
+    noteRefused: ({ peer, message }) => io.err(`metrics: refused ${peer}: ${message}\n`),
+    noteUnanswered: (thrown) => io.err(`metrics: ${String(thrown)}\n`),
+    answerUnreadable: ({ httpStatus, message }) => ({
+      httpStatus,
+      contentType: text,
+      body: `${message}\n`,
+    }),
+  });
+  const port = await server.start();
+  const host = place.host.includes(":") ? `[${place.host}]` : place.host;
+  await io.out(`metrics at http://${host}:${port}/metrics\n`);
+  return server;
+}

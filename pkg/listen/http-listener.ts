@@ -1,0 +1,141 @@
+// HOT: runs per request; measured by `npm run bench` (receive).
+/**
+ * An HTTP/1 server with its limits: connections, the size of headers, the time of a request. Every
+ * HTTP port of Spoor is one; what it serves is its `handle`.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { responseHeaders } from "./cors.ts";
+import {
+  boundConnections,
+  type Listener,
+  listenOn,
+  peerOf,
+  type Place,
+  type Refused,
+} from "./listen.ts";
+import { endWithAnswer, type RawAnswer, type Unreadable, unreadableOf } from "./unreadable.ts";
+
+export interface HttpListenerOptions {
+  place: Place;
+  connectionsMax: number;
+  headersTimeoutMs: number;
+  /** For a whole request with its body. */
+  requestTimeoutMs: number;
+  idleTimeoutMs: number;
+  /** Request line and headers; 16 KiB unless given. */
+  headerBytesMax?: number;
+  /** Origins whose pages may read answers; none unless given. */
+  corsAllowedOrigins?: readonly string[];
+  /** Answers a request. When it throws, the connection is closed. */
+  handle: (req: IncomingMessage, res: ServerResponse) => Promise<void> | void;
+  /** Counts and lists what was not even a request. */
+  noteRefused: (refused: Refused) => void;
+  /** What `handle` threw. */
+  noteUnanswered: (thrown: unknown) => void;
+  /** The answer to bytes that are no request; `req`: they came where its body should be. */
+  answerUnreadable: (unreadable: Unreadable, req: IncomingMessage | undefined) => RawAnswer;
+}
+
+/** The latest request of a connection. */
+interface Current {
+  req: IncomingMessage;
+  res: ServerResponse;
+}
+
+/** How often Node looks for requests that are late, at most and at least, milliseconds. */
+const lateCheckMs = { min: 50, max: 2500 };
+
+export class HttpListener implements Listener {
+  readonly #options: HttpListenerOptions;
+  readonly #server: Server;
+  readonly #current = new WeakMap<Socket, Current>();
+  readonly #sockets = new Set<Socket>();
+  #isStopping = false;
+
+  constructor(options: HttpListenerOptions) {
+    const { headersTimeoutMs, requestTimeoutMs, idleTimeoutMs } = options;
+    this.#options = options;
+    const shortestMs = Math.min(headersTimeoutMs, requestTimeoutMs);
+    this.#server = createServer(
+      {
+        headersTimeout: shortestMs,
+        requestTimeout: requestTimeoutMs,
+        keepAliveTimeout: idleTimeoutMs,
+        maxHeaderSize: options.headerBytesMax,
+        // HTTP/1.0 clients and health checks of load balancers send none; nothing here needs it.
+        requireHostHeader: false,
+        connectionsCheckingInterval: Math.max(
+          lateCheckMs.min,
+          Math.min(shortestMs / 4, lateCheckMs.max),
+        ),
+      },
+      (req, res) => void this.#handle(req, res),
+    );
+    boundConnections(this.#server, options.connectionsMax, options.noteRefused);
+    this.#server.on("connection", (socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
+    this.#server.on("clientError", (error, socket) => this.#refuse(error, socket as Socket));
+  }
+
+  start(): Promise<number> {
+    return listenOn(this.#server, this.#options.place);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    // Node closes connections that are between requests, not those that have sent none.
+    for (const socket of this.#sockets) this.#closeAfterAnswer(socket);
+    await promise;
+  }
+
+  kill(): void {
+    this.#server.closeAllConnections();
+  }
+
+  #closeAfterAnswer(socket: Socket): void {
+    const res = this.#current.get(socket)?.res;
+    if (res === undefined || res.writableFinished) socket.destroy();
+    else {
+      if (!res.headersSent) res.setHeader("Connection", "close");
+      res.once("finish", () => socket.end());
+    }
+  }
+
+  async #handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const { corsAllowedOrigins, handle, noteUnanswered } = this.#options;
+    this.#current.set(req.socket, { req, res });
+    try {
+      if (corsAllowedOrigins !== undefined) {
+        for (const [name, value] of responseHeaders(req, corsAllowedOrigins)) {
+          res.setHeader(name, value);
+        }
+      }
+      if (this.#isStopping) res.setHeader("Connection", "close");
+      await handle(req, res);
+    } catch (thrown) {
+      noteUnanswered(thrown);
+      res.destroy();
+    }
+  }
+
+  /** Answers bytes that node:http could not read as a request, or that came too slowly. */
+  #refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+    const current = this.#current.get(socket);
+    const isInBody = current !== undefined && !current.res.writableEnded;
+    const unreadable = unreadableOf(error, isInBody);
+    const { reason, message } = unreadable;
+    this.#options.noteRefused({ reason, message, peer: peerOf(socket) });
+    const isUsable = socket.writable && error.code !== "ECONNRESET";
+    const isMidAnswer = current?.res.headersSent === true && !current.res.writableFinished;
+    if (!isUsable || isMidAnswer) socket.destroy();
+    else {
+      const req = isInBody ? current.req : undefined;
+      endWithAnswer(socket, this.#options.answerUnreadable(unreadable, req));
+    }
+  }
+}
