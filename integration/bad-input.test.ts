@@ -33,7 +33,7 @@ import {
   sendStream,
   type StreamAnswer,
 } from "#modules/receivers/client-fixture.ts";
-import { frameMessage } from "#modules/receivers/grpc-frame.ts";
+import { frameMessage } from "#pkg/grpc/frame.ts";
 import { WireReader } from "#pkg/bytes/wire.ts";
 
 const timeout = 120_000;

@@ -3,7 +3,8 @@
  * acknowledgements.
  */
 import { Agent, request as httpRequest } from "node:http";
-import { connect, type ClientHttp2Session } from "node:http2";
+import { GrpcClient } from "#pkg/grpc/client.ts";
+import { grpcStatus } from "#pkg/grpc/status.ts";
 
 export interface LoadResult {
   seconds: number;
@@ -75,43 +76,20 @@ export async function sendGrpc(
   address: string,
   bodies: readonly Uint8Array[],
   lanes: number,
-  headers: Readonly<Record<string, string>> = {},
+  metadata: Readonly<Record<string, string>> = {},
 ): Promise<LoadResult> {
-  const session = connect(address, { settings: { initialWindowSize: 1 << 20 } });
+  const bounds = { timeoutMs: 60_000, answerBytesMax: 1024 * 1024 };
+  const client = new GrpcClient({ origin: address, metadata, ...bounds });
   try {
-    return await inLanes(bodies, lanes, (body) => postGrpc(session, body, headers));
+    return await inLanes(bodies, lanes, async (body) => {
+      const { status } = await client.call(exportPath, body);
+      if (status.code !== grpcStatus.ok) {
+        throw new Error(`gRPC status ${status.code}: ${status.message}`);
+      }
+    });
   } finally {
-    session.close();
+    client.close();
   }
 }
 
 const exportPath = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-
-function postGrpc(
-  session: ClientHttp2Session,
-  body: Uint8Array,
-  headers: Readonly<Record<string, string>>,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stream = session.request({
-      ":method": "POST",
-      ":path": exportPath,
-      "content-type": "application/grpc",
-      te: "trailers",
-      ...headers,
-    });
-    const frame = Buffer.alloc(5 + body.length);
-    frame.writeUInt32BE(body.length, 1);
-    frame.set(body, 5);
-    let status = "none";
-    stream.once("response", (headers) => (status = String(headers["grpc-status"] ?? status)));
-    stream.once("trailers", (trailers) => (status = String(trailers["grpc-status"] ?? status)));
-    stream.once("error", reject);
-    stream.once("close", () => {
-      if (status === "0") resolve();
-      else reject(new Error(`gRPC status ${status}`));
-    });
-    stream.resume();
-    stream.end(frame);
-  });
-}

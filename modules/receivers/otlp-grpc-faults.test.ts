@@ -3,7 +3,7 @@ import { connect as connectTcp } from "node:net";
 import type { ServiceError } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
 import { callGrpc, demoTrace, exportPath, openClient, sendStream } from "./client-fixture.ts";
-import { frameMessage } from "./grpc-frame.ts";
+import { frameMessage } from "#pkg/grpc/frame.ts";
 import { eventually, startReceiver } from "./receiver-fixture.ts";
 
 describe("clients that misbehave", () => {

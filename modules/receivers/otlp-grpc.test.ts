@@ -6,7 +6,7 @@ import { compressSync as snappyCompress } from "snappy";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
 import { callGrpc, demoTrace, openClient, sendStream } from "./client-fixture.ts";
-import { frameMessage } from "./grpc-frame.ts";
+import { frameMessage } from "#pkg/grpc/frame.ts";
 import { startReceiver, type TestReceiver } from "./receiver-fixture.ts";
 
 const healthPath = "/grpc.health.v1.Health/Check";

@@ -15,6 +15,7 @@ import { type Encoding, encodingNames, parseEncoding } from "#pkg/listen/inflate
 import { type Listener, peerOf } from "#pkg/listen/listen.ts";
 import { findRoute, type RouteFacts } from "#pkg/listen/routes.ts";
 import type { RawAnswer, Unreadable } from "#pkg/listen/unreadable.ts";
+import type { Credentials, Right } from "#pkg/tenant/access.ts";
 import { type BodyFormat, encodeError, encodeResponse } from "./answers.ts";
 import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
@@ -44,6 +45,7 @@ interface HeadRefusal extends Pick<Status, "code" | "message"> {
 }
 
 interface Accepted {
+  right: Right;
   format: BodyFormat;
   encoding: Encoding;
 }
@@ -85,7 +87,7 @@ export class OtlpHttpServer implements Listener {
     const startedMs = performance.now();
     const head = this.#accept(req, res);
     if (head === undefined) return;
-    const { format } = head;
+    const { format, encoding } = head;
     const gone = new AbortController();
     res.once("close", () => {
       if (!res.writableFinished) {
@@ -97,10 +99,10 @@ export class OtlpHttpServer implements Listener {
     const peer = peerOf(req.socket);
     const admission = new Admission(this.#parts.inFlight);
     try {
-      const tenant = this.#parts.access.tenantOf({ tenants: tenantValues(req) });
+      const tenant = this.#parts.access.check(head.right, credentialsOf(req)).tenant!;
       const body = await readBody(req, admission, this.#parts.config.bodyBytesMax);
       const lease = admission.lease();
-      const input = { ...head, body, tenant, protocol, peer, metrics, lease, signal };
+      const input = { format, encoding, body, tenant, protocol, peer, metrics, lease, signal };
       const result = await ingest(this.#parts, input);
       metrics.stored(result, (performance.now() - startedMs) / 1000);
       answer(res, 200, format, encodeResponse(result, format));
@@ -121,7 +123,7 @@ export class OtlpHttpServer implements Listener {
     const route = findRoute(otlpHttpRoutes, req);
     if ("path" in route) {
       const head = acceptHead(req, this.#parts.config.bodyBytesMax);
-      if ("format" in head) return head;
+      if ("format" in head) return { ...head, right: route.right };
       this.#refuse(req, res, head);
     } else if (route.httpStatus === 204) {
       const { corsAllowedOrigins } = this.#parts.config;
@@ -167,7 +169,7 @@ function setHeaders(res: ServerResponse, headers: Readonly<Record<string, string
 }
 
 /** Type, encoding and announced size of a body. */
-function acceptHead(req: IncomingMessage, bytesMax: number): Accepted | HeadRefusal {
+function acceptHead(req: IncomingMessage, bytesMax: number): Omit<Accepted, "right"> | HeadRefusal {
   const format = bodyFormat(req.headers["content-type"]);
   if (format === undefined) {
     const got = req.headers["content-type"] ?? "none";
@@ -215,11 +217,15 @@ function bodyFormat(contentType: string | undefined): BodyFormat | undefined {
   }
 }
 
+function credentialsOf(req: IncomingMessage): Credentials {
+  const { authorization, "x-scope-orgid": tenants } = req.headers;
+  return { authorization, tenants: tenants === undefined ? [] : tenantValues(req, tenants) };
+}
+
 /** All values of X-Scope-OrgID: node:http joins duplicates with ", ". */
-function tenantValues(req: IncomingMessage): string[] {
-  const joined = req.headers["x-scope-orgid"] as string | undefined;
-  if (joined === undefined) return [];
-  return joined.includes(",") ? (req.headersDistinct["x-scope-orgid"] ?? []) : [joined];
+function tenantValues(req: IncomingMessage, joined: string | string[]): string[] {
+  const isOne = typeof joined === "string" && !joined.includes(",");
+  return isOne ? [joined] : (req.headersDistinct["x-scope-orgid"] ?? []);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, connect } from "node:http2";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { demoTrace, exportPath, sendHttp } from "./client-fixture.ts";
-import { frameMessage } from "./grpc-frame.ts";
+import { frameMessage } from "#pkg/grpc/frame.ts";
 import { startReceiver, type TestReceiver } from "./receiver-fixture.ts";
 
 /** Values of X-Scope-OrgID, each in a header of its own, and what becomes of them. */

@@ -141,6 +141,8 @@ export const reasons = [
   "invalid_size",
   // pkg/files
   "not_a_file",
+  // pkg/grpc
+  "health_watchers",
   // pkg/listen
   "connections",
   "headers_too_large",

@@ -1,132 +1,41 @@
 /** OTLP/gRPC on one HTTP/2 connection, which is opened again when it ends. */
-import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from "node:http2";
-import { SpoorError } from "#pkg/errors/errors.ts";
-import { readStatus, type Status } from "#pkg/grpc/status.ts";
-import { noAnswer, type SendAnswer, type Sender, type SenderOptions } from "./sender.ts";
+import { GrpcClient } from "#pkg/grpc/client.ts";
+import { grpcStatus } from "#pkg/grpc/status.ts";
 import { readPartialSuccess } from "./partial-success.ts";
+import { noAnswer, type SendAnswer, type Sender, type SenderOptions } from "./sender.ts";
 
 const exportPath = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const timeoutMs = 60_000;
-const frameHeadBytes = 5;
 const answerBytesMax = 1024 * 1024;
 
 /** https://opentelemetry.io/docs/specs/otlp/#failures; 8 only where the server says when. */
 const retryableStatuses = [1, 4, 10, 11, 14, 15];
-const resourceExhausted = 8;
 
 export function openGrpcSender({ endpoint, tenant }: SenderOptions): Sender {
-  const sender = new GrpcSender(endpoint, tenant);
+  const metadata: Record<string, string> = tenant === undefined ? {} : { "x-scope-orgid": tenant };
+  const client = new GrpcClient({ origin: endpoint.origin, metadata, timeoutMs, answerBytesMax });
   return {
     send: async (body) => {
       try {
-        return await sender.send(body);
+        return await send(client, body);
       } catch (error) {
         return noAnswer(error);
       }
     },
-    close: () => sender.close(),
+    close: () => client.close(),
   };
 }
 
-class GrpcSender {
-  readonly #origin: string;
-  readonly #headers: Record<string, string>;
-  #session: ClientHttp2Session | undefined;
-
-  constructor(endpoint: URL, tenant: string | undefined) {
-    this.#origin = endpoint.origin;
-    this.#headers = {
-      ":method": "POST",
-      ":path": exportPath,
-      "content-type": "application/grpc",
-      te: "trailers",
-    };
-    if (tenant !== undefined) this.#headers["x-scope-orgid"] = tenant;
-  }
-
-  close(): void {
-    this.#session?.close();
-  }
-
-  async send(body: Uint8Array): Promise<SendAnswer> {
-    const frame = Buffer.allocUnsafe(frameHeadBytes + body.length);
-    frame[0] = 0;
-    frame.writeUInt32BE(body.length, 1);
-    frame.set(body, frameHeadBytes);
-    const { headers, message } = await this.#call(frame);
-    const code = Number(headers["grpc-status"] ?? Number.NaN);
-    if (code === 0) return { kind: "stored", ...readPartialSuccess(message) };
-    if (Number.isNaN(code)) {
-      const status = String(headers[":status"] ?? "none");
-      throw new SpoorError("Unavailable", `answer without grpc-status, HTTP status ${status}`);
-    }
-    const status = statusOf(headers);
-    const isExhausted = code === resourceExhausted && status.retryAfterMs !== undefined;
-    return {
-      kind: "refused",
-      reason: status.reason ?? `grpc_${code}`,
-      message: status.message,
-      isRetryable: isExhausted || retryableStatuses.includes(code),
-      retryAfterMs: status.retryAfterMs,
-    };
-  }
-
-  #open(): ClientHttp2Session {
-    const known = this.#session;
-    if (known !== undefined && !known.closed && !known.destroyed) return known;
-    const session = connect(this.#origin, { settings: { initialWindowSize: 1024 * 1024 } });
-    // Each stream reports the failure to who waits for it.
-    session.on("error", () => this.#forget(session));
-    session.on("goaway", () => this.#forget(session));
-    this.#session = session;
-    return session;
-  }
-
-  #forget(session: ClientHttp2Session): void {
-    if (this.#session === session) this.#session = undefined;
-  }
-
-  #call(frame: Buffer): Promise<{ headers: IncomingHttpHeaders; message: Uint8Array }> {
-    return new Promise((resolve, reject) => {
-      const stream = this.#open().request(this.#headers);
-      let headers: IncomingHttpHeaders = {};
-      const chunks: Buffer[] = [];
-      let sizeBytes = 0;
-      stream.setTimeout(timeoutMs, () => {
-        stream.close(constants.NGHTTP2_CANCEL);
-        reject(new SpoorError("Timeout", `no answer within ${timeoutMs} ms`));
-      });
-      stream.on("response", (found) => (headers = { ...headers, ...found }));
-      stream.on("trailers", (found) => (headers = { ...headers, ...found }));
-      stream.on("data", (chunk: Buffer) => {
-        sizeBytes += chunk.length;
-        if (sizeBytes <= answerBytesMax) chunks.push(chunk);
-      });
-      stream.once("error", reject);
-      stream.once("close", () => {
-        resolve({ headers, message: Buffer.concat(chunks).subarray(frameHeadBytes) });
-      });
-      stream.end(frame);
-    });
-  }
-}
-
-function statusOf(headers: IncomingHttpHeaders): Omit<Status, "code"> {
-  const message = percentDecode(String(headers["grpc-message"] ?? ""));
-  const details = headers["grpc-status-details-bin"];
-  if (typeof details !== "string") return { message };
-  try {
-    return { ...readStatus(Buffer.from(details, "base64")), message };
-  } catch {
-    // The code says what matters; details of another kind are nothing to fail for.
-    return { message };
-  }
-}
-
-function percentDecode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
+async function send(client: GrpcClient, body: Uint8Array): Promise<SendAnswer> {
+  const { status, message } = await client.call(exportPath, body);
+  const { code, reason, retryAfterMs } = status;
+  if (code === grpcStatus.ok) return { kind: "stored", ...readPartialSuccess(message) };
+  const isExhausted = code === grpcStatus.resourceExhausted && retryAfterMs !== undefined;
+  return {
+    kind: "refused",
+    reason: reason ?? `grpc_${code}`,
+    message: status.message,
+    isRetryable: isExhausted || retryableStatuses.includes(code),
+    retryAfterMs,
+  };
 }

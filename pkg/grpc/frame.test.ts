@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { frameMessage, MessageReader, parseTimeout, statusTrailers } from "./grpc-frame.ts";
 import { Admission, InFlight } from "#pkg/listen/in-flight.ts";
+import { frameMessage, MessageReader } from "./frame.ts";
 
 function newReader(bytesMax = 1 << 20): MessageReader {
   return new MessageReader(bytesMax, new Admission(new InFlight(1, 1 << 24)));
@@ -63,33 +63,4 @@ describe("MessageReader", () => {
       expect.objectContaining({ code: "TooLarge" }),
     );
   });
-});
-
-test("timeouts", () => {
-  const good: [string | undefined, number][] = [
-    [undefined, Number.POSITIVE_INFINITY],
-    ["1H", 3_600_000],
-    ["2M", 120_000],
-    ["10S", 10_000],
-    ["9913m", 9913],
-    ["1500u", 1.5],
-    ["99999999n", 99.999999],
-  ];
-  for (const [header, ms] of good) expect(parseTimeout(header)).toBeCloseTo(ms, 9);
-  for (const header of ["", "S", "5", "5s", "123456789S", "-1S", "1.5S"]) {
-    expect(() => parseTimeout(header), header).toThrow(/malformed grpc-timeout/);
-  }
-});
-
-test("trailers: percent-encoded message, google.rpc.Status with RetryInfo to the byte", () => {
-  const trailers = statusTrailers({ code: 8, message: "100% é\n", retryAfterMs: 1500 });
-  expect(trailers["grpc-status"]).toBe("8");
-  expect(trailers["grpc-message"]).toBe("100%25 %C3%A9%0A");
-  const url = "type.googleapis.com/google.rpc.RetryInfo";
-  const duration = [0x08, 1, 0x10, 0x80, 0xca, 0xb5, 0xee, 0x01];
-  const retryInfo = [0x0a, duration.length, ...duration];
-  const any = [0x0a, url.length, ...Buffer.from(url), 0x12, retryInfo.length, ...retryInfo];
-  const message = Buffer.from("100% é\n");
-  const status = [0x08, 8, 0x12, message.length, ...message, 0x1a, any.length, ...any];
-  expect([...Buffer.from(trailers["grpc-status-details-bin"], "base64")]).toEqual(status);
 });

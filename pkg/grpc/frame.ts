@@ -1,40 +1,44 @@
+// HOT: runs per request; measured by `npm run bench` (receive).
 /**
- * gRPC over HTTP/2: message frames, timeouts, status metadata
- * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). Only what a unary server needs.
+ * Messages of gRPC in frames (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
  *
  *     byte 0       1 = compressed
  *     bytes 1-4    length, big-endian
  *     bytes 5-     message
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { encodeStatus, type Status } from "#pkg/grpc/status.ts";
-import type { Admission, Lease } from "#pkg/listen/in-flight.ts";
 
 const headBytes = 5;
 
-export interface GrpcMessage {
+export interface Frame {
   isCompressed: boolean;
   bytes: Uint8Array;
 }
 
-/** Puts the one message of a unary request together from chunks of any size. */
+/** What counts the bytes that are held: an `Admission`, on a server. */
+export interface Room {
+  /** Called with the first bytes, and often. Throws LimitExceeded. */
+  lease(): { resize(bytes: number): void };
+}
+
+/** Puts the one message of a request or unary answer together from chunks of any size. */
 export class MessageReader {
   #bytesMax: number;
-  #admission: Admission;
+  #room: Room;
   #head: Buffer = Buffer.alloc(headBytes);
   #headSize = 0;
   #body: Buffer | undefined;
   #bodySize = 0;
   #length = 0;
 
-  constructor(bytesMax: number, admission: Admission) {
+  constructor(bytesMax: number, room: Room) {
     this.#bytesMax = bytesMax;
-    this.#admission = admission;
+    this.#room = room;
   }
 
   /** Takes a chunk. Throws TooLarge, LimitExceeded, InvalidInput (more than one message). */
   push(chunk: Buffer): void {
-    const lease = this.#admission.lease();
+    const lease = this.#room.lease();
     let pos = 0;
     if (this.#headSize < headBytes) {
       pos = chunk.copy(this.#head, this.#headSize);
@@ -57,7 +61,7 @@ export class MessageReader {
   }
 
   /** The message, when the client has sent all. Throws InvalidInput if it is not whole. */
-  finish(): GrpcMessage {
+  finish(): Frame {
     if (this.#headSize < headBytes || this.#bodySize < this.#length) {
       throw new SpoorError("InvalidInput", "call ended before its message was complete", {
         reason: "grpc_incomplete",
@@ -80,7 +84,7 @@ export class MessageReader {
   }
 
   /** Grows with what came, not with what was announced: a head alone must not take memory. */
-  #append(chunk: Buffer, pos: number, lease: Lease): void {
+  #append(chunk: Buffer, pos: number, lease: ReturnType<Room["lease"]>): void {
     const wanted = this.#bodySize + chunk.length - pos;
     const have = this.#body?.length ?? 0;
     if (wanted > have) {
@@ -101,36 +105,4 @@ export function frameMessage(message: Uint8Array): Buffer {
   frame.writeUInt32BE(message.length, 1);
   frame.set(message, headBytes);
   return frame;
-}
-
-/** Milliseconds of a `grpc-timeout` ("100m", "5S"); Infinity without one. InvalidInput if odd. */
-export function parseTimeout(header: string | undefined): number {
-  if (header === undefined) return Number.POSITIVE_INFINITY;
-  const match = /^(\d{1,8})([HMSmun])$/.exec(header);
-  if (match === null) {
-    throw new SpoorError("InvalidInput", `malformed grpc-timeout ${JSON.stringify(header)}`, {
-      reason: "grpc_timeout",
-    });
-  }
-  const unitMs: Record<string, number> = { H: 3.6e6, M: 6e4, S: 1e3, m: 1, u: 1e-3, n: 1e-6 };
-  return Number(match[1]) * unitMs[match[2]];
-}
-
-/** The trailers of a failed call. */
-export function statusTrailers(status: Status): Record<string, string> {
-  const details = encodeStatus(status);
-  return {
-    "grpc-status": String(status.code),
-    "grpc-message": percentEncode(status.message.slice(0, 1024)),
-    "grpc-status-details-bin": Buffer.from(details).toString("base64"),
-  };
-}
-
-/** Bytes outside of printable ASCII, and `%`, as %XX of their UTF-8. */
-function percentEncode(text: string): string {
-  return text.replaceAll(/[^\x20-\x24\x26-\x7e]+/g, (part) =>
-    [...Buffer.from(part, "utf8")]
-      .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`)
-      .join(""),
-  );
 }
