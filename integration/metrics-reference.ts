@@ -3,17 +3,9 @@
  *
  *     npm run -s metrics-reference > deploy/metrics-reference.md
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Registry } from "prom-client";
-import { startSpoor } from "#cmd/spoor/modules.ts";
-import { loadConfig } from "#cmd/spoor/serve-args.ts";
-import { parseArgs } from "#cmd/spoor/flags.ts";
-import { configFlags } from "#cmd/spoor/serve-args.ts";
+import { withSpoorHere } from "#integration/parts/spoor-here.ts";
 import { verifyMetrics } from "#cmd/spoor/verify/metrics.ts";
-import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
 
 interface MetricFacts {
   name: string;
@@ -24,28 +16,10 @@ interface MetricFacts {
 
 /** Every metric of `spoor serve` and `spoor verify`. */
 export async function allMetrics(): Promise<{ serve: MetricFacts[]; verify: MetricFacts[] }> {
-  const dir = await mkdtemp(join(tmpdir(), "spoor-metrics-"));
-  const flags = ["--data-dir", join(dir, "data"), "--http-port", "0"];
-  flags.push("--otlp-http-port", "0", "--otlp-grpc-port", "0");
-  const loaded = loadConfig(parseArgs(flags, configFlags), {}, () => "");
-  const spoor = await startSpoor({
-    ...loaded,
-    target: "all",
-    env: {},
-    clock: systemClock,
-    log: openLog("silent"),
-    droppedLogLines: () => 0,
-    onFatal: (error) => {
-      throw error;
-    },
-  });
-  try {
-    await spoor.ready;
-    return { serve: factsOf(spoor.registry), verify: factsOf(verifyMetrics(() => 0).registry) };
-  } finally {
-    await spoor.stop(10_000);
-    await rm(dir, { recursive: true, force: true });
-  }
+  return await withSpoorHere("", async ({ registry }) => ({
+    serve: factsOf(registry),
+    verify: factsOf(verifyMetrics(() => 0).registry),
+  }));
 }
 
 /** What prom-client keeps of a metric and does not show in its types. */

@@ -380,6 +380,25 @@ describe("code", () => {
     expect(linesWhere(tests, (line) => focused.test(line))).toEqual([]);
   });
 
+  test("opens ports only where what they serve is declared in tables, with its right", () => {
+    const servers = [
+      "pkg/listen/http-listener.ts",
+      "pkg/grpc/server.ts",
+      // A socket that shows that the data folder has an owner: it answers nothing.
+      "cmd/spoor/data-lock.ts",
+    ];
+    const product = sources.filter(({ path }) => /^(?:cmd|modules|pkg)\//.test(path));
+    const opening = /\bcreate(?:Secure|Adaptor)?Server\(|[^.\w]serve\(/;
+    const found = linesWhere(product, (line) => opening.test(line));
+    expect(found.map((line) => line.split(":")[0])).toEqual(expect.arrayContaining(servers));
+    expect(found.filter((line) => !servers.includes(line.split(":")[0]))).toEqual([]);
+    // The routes of the API come from `routesOf`, all of them.
+    const routing = /\bapp\.(?:get|post|put|patch|delete|all|on|use|route|mount)\(/;
+    const routed = linesWhere(product, (line) => routing.test(line));
+    expect(routed.length).toBeGreaterThan(0);
+    expect(routed.filter((line) => !line.startsWith("modules/frontend/http.ts:"))).toEqual([]);
+  });
+
   test("reads environment and arguments only in cmd and integration", () => {
     const others = sources.filter(({ path }) => !/^(cmd|integration)\//.test(path));
     expect(linesWhere(others, (line) => /\bprocess\.(?:env|argv)\b/.test(line))).toEqual([]);

@@ -19,6 +19,7 @@ import { version } from "#pkg/version/version.ts";
 import type { ServerConfig } from "./config.ts";
 import { logWriteSeconds, observeSpanLog } from "./metrics.ts";
 import { listening } from "./ports.ts";
+import { type Served, servedMethods, servedRoutes } from "./served.ts";
 import { openSharedParts, type SharedOptions, type SharedParts } from "./shared-parts.ts";
 import { type Row, rowMaker, RunningParts, type Started, startRows } from "./start-rows.ts";
 import { statusPage, statusPages, type StatusSources } from "./status.ts";
@@ -38,8 +39,8 @@ export interface Modules extends Record<ModuleName, unknown> {
   distributor: Distributor;
   /** Whether a stop has made blocks of all heads. */
   heads: { isFlushed: boolean };
-  /** The ports that they listen on. */
-  receivers: { httpPort: number; grpcPort: number };
+  /** The ports that they listen on, and what is there. */
+  receivers: { httpPort: number; grpcPort: number; served: Served[] };
 }
 
 const row = rowMaker<SharedParts, Modules>();
@@ -65,6 +66,8 @@ export interface RunningSpoor {
   httpPort: number;
   otlpHttpPort: number;
   otlpGrpcPort: number;
+  /** Every route and method of all ports. */
+  served: readonly Served[];
   /** Resolves when the log has been read again and queries see everything acknowledged. */
   ready: Promise<void>;
   /** All metrics. */
@@ -95,6 +98,7 @@ export async function startSpoor(options: SpoorOptions): Promise<RunningSpoor> {
       httpPort: made["http-port"],
       otlpHttpPort: receivers.httpPort,
       otlpGrpcPort: receivers.grpcPort,
+      served: [...servedRoutes("api", made.frontend.routes), ...receivers.served],
       registry: shared.registry,
       reload: () => shared.overrides.reload(),
       quarantined: () => ingester.quarantine.totals(),
@@ -296,5 +300,9 @@ async function startReceivers(
     { flag: "--otlp-grpc-port", port: config.grpcPort },
   ];
   const ports = await listening(wanted, () => receiver.start());
-  return { made: ports, stop: (deadlineMs) => receiver.stop(deadlineMs) };
+  const served = [
+    ...servedRoutes("otlp_http", receiver.routes),
+    ...servedMethods("otlp_grpc", receiver.methods),
+  ];
+  return { made: { ...ports, served }, stop: (deadlineMs) => receiver.stop(deadlineMs) };
 }

@@ -3,6 +3,7 @@ import { openLog } from "#pkg/log/log.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Access, type Right } from "#pkg/tenant/access.ts";
+import { buildApp } from "./http.ts";
 import { filled, Rig } from "./http-rig.ts";
 import type { HttpParts } from "./http-context.ts";
 import { routesOf } from "./routes.ts";
@@ -43,6 +44,9 @@ function routes() {
 
 it("declares every route once, with its right, parameters and answers", () => {
   const declared = routes();
+  const app = buildApp({ pathPrefix: "" } as HttpParts, declared);
+  const served = new Set(app.routes.map(({ path }) => path));
+  expect([...served].toSorted()).toEqual(declared.map(({ path }) => path).toSorted());
   expect(new Set(declared.map(({ path }) => path)).size).toBe(declared.length);
   for (const { path, answers, right } of declared) {
     expect(answers.length, path).toBeGreaterThan(0);

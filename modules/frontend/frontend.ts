@@ -6,6 +6,7 @@ import type { Registry } from "prom-client";
 import type { LiveSpans, StoredSpans } from "#pkg/questions/shards.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { HttpListener } from "#pkg/listen/http-listener.ts";
+import type { RouteFacts } from "#pkg/listen/routes.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
@@ -18,6 +19,7 @@ import { frontendMetrics } from "./metrics.ts";
 import { Profiles } from "./profiles.ts";
 import { Queries } from "./queries.ts";
 import { ParamsReader } from "./read-params.ts";
+import { routesOf } from "./routes.ts";
 import type { StatusPages } from "./status-page.ts";
 
 export interface FrontendOptions {
@@ -51,6 +53,8 @@ export class Frontend {
   readonly #answers = new AnswerPool();
   readonly #app: ReturnType<typeof buildApp>;
   readonly #listener: HttpListener;
+  /** What is served on this port. */
+  readonly routes: readonly RouteFacts[];
 
   constructor(options: FrontendOptions) {
     const { config, live, stored, registry, limits, clock } = options;
@@ -66,7 +70,10 @@ export class Frontend {
     });
     const paramsReader = new ParamsReader((job, signal) => answers.parse(job, signal));
     const profiles = new Profiles(options.clock);
-    this.#app = buildApp({ ...options, queries, paramsReader, metrics, profiles });
+    const parts = { ...options, queries, paramsReader, metrics, profiles };
+    const routes = routesOf(parts);
+    this.routes = routes;
+    this.#app = buildApp(parts, routes);
     this.#listener = new HttpListener({
       ...config,
       place: { host: config.host, port: config.port },

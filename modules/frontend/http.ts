@@ -10,15 +10,15 @@ import {
   type HttpParts,
   paramsOf,
   type QueryHandler,
+  type Route,
 } from "./http-context.ts";
 import { isLimitRefusal } from "./queries.ts";
-import { routesOf } from "./routes.ts";
 import { throwIfEnded } from "./view.ts";
 
-/** Builds the API from the table of its routes. */
-export function buildApp(parts: HttpParts): Hono<Env> {
+/** Builds the API from the table of its routes (`routesOf`). */
+export function buildApp(parts: HttpParts, routes: readonly Route[]): Hono<Env> {
   const app = new Hono<Env>({ getPath: (request) => pathBelow(parts.pathPrefix, request.url) });
-  for (const route of routesOf(parts)) {
+  for (const route of routes) {
     const answer = (handler: Handler) => (c: Context<Env>) =>
       answered(parts, c, { route: route.path, handler });
     const handler: Handler = (c) => {

@@ -5,6 +5,8 @@
 import type { Registry } from "prom-client";
 import type { SpanSink } from "#pkg/api/ingest.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
+import type { GrpcMethod } from "#pkg/grpc/methods.ts";
+import type { RouteFacts } from "#pkg/listen/routes.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { Access } from "#pkg/tenant/access.ts";
 import type { OtlpReceiverConfig } from "./config.ts";
@@ -13,7 +15,7 @@ import { type Listener, startAll, stopAll } from "#pkg/listen/listen.ts";
 import { JsonPool } from "./json-pool.ts";
 import { ReceiverMetrics } from "./metrics.ts";
 import { OtlpGrpcServer } from "./otlp-grpc.ts";
-import { OtlpHttpServer } from "./otlp-http.ts";
+import { OtlpHttpServer, otlpHttpRoutes } from "./otlp-http.ts";
 import { Turns } from "#pkg/listen/turns.ts";
 
 /** Bodies that are inflated in Node's thread pool at a time: it has threads for little more. */
@@ -32,7 +34,10 @@ export class OtlpReceiver {
   #log: Log;
   #inFlight: InFlight;
   #jsonPool: JsonPool;
-  #listeners: readonly Listener[];
+  readonly #listeners: readonly Listener[];
+  /** What is served on the port of HTTP, and on that of gRPC. */
+  readonly routes: readonly RouteFacts[] = otlpHttpRoutes;
+  readonly methods: readonly GrpcMethod[];
 
   constructor({ config, sink, access, log, refusals, registry }: OtlpReceiverOptions) {
     this.#log = log;
@@ -47,7 +52,9 @@ export class OtlpReceiver {
     const jsonPool = this.#jsonPool;
     const turns = new Turns(inflateTasksMax);
     const parts = { config, sink, access, log, refusals, metrics, inFlight, jsonPool, turns };
-    this.#listeners = [new OtlpHttpServer(parts), new OtlpGrpcServer(parts)];
+    const grpc = new OtlpGrpcServer(parts);
+    this.methods = grpc.methods;
+    this.#listeners = [new OtlpHttpServer(parts), grpc];
   }
 
   /** Listens on both ports. Throws Unavailable `listen` if one is taken, and then holds neither. */
