@@ -1,4 +1,5 @@
 /** Command-line flags: `--name value`, `--name=value`, `--name`. Unknown ones are refused. */
+import { parseArgs as readArgs } from "node:util";
 import { didYouMean } from "#pkg/config/nearest.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
@@ -36,37 +37,33 @@ const commonFlags: readonly FlagSpec[] = [
 /** Flags and the rest of the arguments; after `--` nothing is a flag. Throws a usage error. */
 export function parseArgs(args: readonly string[], flags: readonly FlagSpec[]): ParsedArgs {
   const known = withCommonFlags(flags);
+  const options = Object.fromEntries(known.map((flag) => [flag.name.slice(2), optionOf(flag)]));
+  // Not strict: our own errors say what was meant.
+  const { tokens } = readArgs({ args: [...args], options, strict: false, tokens: true });
   const parsed = new Map<string, string | true>();
   const positionals: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i];
-    if (arg === "--") {
-      for (const rest of args.slice(i + 1)) positionals.push(rest);
-      break;
-    }
-    if (!arg.startsWith("-") || arg === "-") {
-      positionals.push(arg);
-      continue;
-    }
-    const equalsAt = arg.indexOf("=");
-    const name = equalsAt < 0 ? arg : arg.slice(0, equalsAt);
-    const flag = known.find((other) => other.name === name || other.short === name);
+  for (const token of tokens) {
+    if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind !== "option") continue;
+    const { rawName, value, inlineValue } = token;
+    const flag = known.find(({ name }) => name === `--${token.name}`);
     if (flag === undefined) {
-      const names = known.map((other) => other.name);
-      throw usageError(`unknown flag ${name}${didYouMean(name, names)}`);
+      const names = known.map(({ name }) => name);
+      throw usageError(`unknown flag ${rawName}${didYouMean(rawName, names)}`);
     }
     if (flag.value === undefined) {
-      if (equalsAt >= 0) throw usageError(`${name} takes no value`);
+      if (value !== undefined) throw usageError(`${rawName} takes no value`);
       parsed.set(flag.name, true);
-      continue;
-    }
-    const value = equalsAt < 0 ? args[++i] : arg.slice(equalsAt + 1);
-    if (value === undefined || value === "" || (equalsAt < 0 && value.startsWith("--"))) {
-      throw usageError(`${name} needs a value: ${name} ${flag.value}`);
-    }
-    parsed.set(flag.name, value);
+    } else if (!value || (!inlineValue && value.startsWith("--"))) {
+      throw usageError(`${rawName} needs a value: ${rawName} ${flag.value}`);
+    } else parsed.set(flag.name, value);
   }
   return { flags: parsed, positionals };
+}
+
+function optionOf({ value, short }: FlagSpec): { type: "string" | "boolean"; short?: string } {
+  const type = value === undefined ? "boolean" : "string";
+  return short === undefined ? { type } : { type, short: short.slice(1) };
 }
 
 /** The text of a flag with a value; undefined if it was not given. */
