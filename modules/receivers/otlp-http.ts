@@ -6,16 +6,17 @@
  * size while it is read or inflated. Errors are a google.rpc.Status in the request's own format.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { errorTable, SpoorError } from "#pkg/errors/errors.ts";
+import { errorTable } from "#pkg/errors/errors.ts";
 import { grpcStatus, type Status, statusOf } from "#pkg/grpc/status.ts";
 import { preflightHeaders } from "#pkg/listen/cors.ts";
 import { HttpListener } from "#pkg/listen/http-listener.ts";
 import { Admission } from "#pkg/listen/in-flight.ts";
 import { type Encoding, encodingNames, parseEncoding } from "#pkg/listen/inflate.ts";
 import { type Listener, peerOf } from "#pkg/listen/listen.ts";
+import { credentialsOf, readBody, signalOf } from "#pkg/listen/request.ts";
 import { findRoute, type RouteFacts } from "#pkg/listen/routes.ts";
 import type { RawAnswer, Unreadable } from "#pkg/listen/unreadable.ts";
-import type { Credentials, Right } from "#pkg/tenant/access.ts";
+import type { Right } from "#pkg/tenant/access.ts";
 import { type BodyFormat, encodeError, encodeResponse } from "./answers.ts";
 import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";
@@ -88,13 +89,7 @@ export class OtlpHttpServer implements Listener {
     const head = this.#accept(req, res);
     if (head === undefined) return;
     const { format, encoding } = head;
-    const gone = new AbortController();
-    res.once("close", () => {
-      if (!res.writableFinished) {
-        gone.abort(new SpoorError("Canceled", "client went away", { reason: "client_gone" }));
-      }
-    });
-    const { signal } = gone;
+    const signal = signalOf(res);
     const metrics = this.#metrics;
     const peer = peerOf(req.socket);
     const admission = new Admission(this.#parts.inFlight);
@@ -215,58 +210,6 @@ function bodyFormat(contentType: string | undefined): BodyFormat | undefined {
     default:
       return undefined;
   }
-}
-
-function credentialsOf(req: IncomingMessage): Credentials {
-  const { authorization, "x-scope-orgid": tenants } = req.headers;
-  return { authorization, tenants: tenants === undefined ? [] : tenantValues(req, tenants) };
-}
-
-/** All values of X-Scope-OrgID: node:http joins duplicates with ", ". */
-function tenantValues(req: IncomingMessage, joined: string | string[]): string[] {
-  const isOne = typeof joined === "string" && !joined.includes(",");
-  return isOne ? [joined] : (req.headersDistinct["x-scope-orgid"] ?? []);
-}
-
-/**
- * Reads a body, counting what came on the request's lease, which it gets with the first bytes.
- * Throws TooLarge, LimitExceeded, Canceled.
- */
-async function readBody(
-  req: IncomingMessage,
-  admission: Admission,
-  bytesMax: number,
-): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  await new Promise<void>((resolve, reject) => {
-    const onData = (chunk: Buffer): void => {
-      size += chunk.length;
-      try {
-        if (size > bytesMax) {
-          throw new SpoorError("TooLarge", `request over ${bytesMax} bytes`, {
-            reason: "body_too_large",
-          });
-        }
-        admission.lease().resize(size);
-        chunks.push(chunk);
-      } catch (error) {
-        // Whatever else comes is read and thrown away, so that the client sees the answer.
-        req.off("data", onData);
-        req.resume();
-        reject(error as Error);
-      }
-    };
-    req.on("data", onData);
-    req.once("end", resolve);
-    req.once("error", () => undefined);
-    req.once("close", () => {
-      // Every request closes: an error object (with its stack) only for those that did not end.
-      if (req.readableEnded) return;
-      reject(new SpoorError("Canceled", "client went away", { reason: "client_gone" }));
-    });
-  });
-  return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size);
 }
 
 function answer(

@@ -1,6 +1,7 @@
+import { once } from "node:events";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { demoTrace, exportPath, sendHttp } from "./client-fixture.ts";
+import { demoTrace, exportPath, openSocket, sendHttp } from "./client-fixture.ts";
 import { frameMessage } from "#pkg/grpc/frame.ts";
 import { startReceiver, type TestReceiver } from "./receiver-fixture.ts";
 
@@ -82,6 +83,16 @@ describe("with multi-tenancy", () => {
       );
     },
   );
+
+  test("over HTTP, too, it is told so before its body has come", async () => {
+    const socket = await openSocket(receiver.httpPort);
+    const type = "Content-Type: application/x-protobuf";
+    socket.write(`POST /v1/traces HTTP/1.1\r\n${type}\r\nContent-Length: 1000000\r\n\r\nabc`);
+    const [answer] = (await once(socket, "data")) as [Buffer];
+    socket.destroy();
+    expect(answer.toString("latin1")).toMatch(/^HTTP\/1\.1 401 /);
+    expect(await receiver.metric("spoor_receivers_in_flight_requests")).toBe(0);
+  });
 
   test("one that is refused is told so before its body has come, and holds nothing", async () => {
     const stream = session.request({

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { connect } from "node:net";
 import { deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { type ErrorCode, errorTable, SpoorError } from "#pkg/errors/errors.ts";
@@ -174,6 +175,15 @@ describe("unary calls", () => {
     }
     expect(grpc.failed.map(({ reason }) => reason)).toEqual(Array(3).fill("invalid_protobuf"));
   });
+});
+
+test("connections over the bound are closed and counted", async () => {
+  await using grpc = await serveMethods([echo], { connectionsMax: 1 });
+  expect(await statusOf(grpc, hello)).toBe("0");
+  const second = connect(grpc.port, "127.0.0.1");
+  second.on("error", () => undefined);
+  await once(second, "close");
+  expect(grpc.refused).toMatchObject([{ reason: "connections", message: "over 1 connections" }]);
 });
 
 describe("streams of answers", () => {
