@@ -16,7 +16,8 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "spoor-watch-"));
   collector = await startReceiver();
   const config = `
-span_log: {free_bytes_min: 1MiB}
+span_log: {free_bytes_min: 1MiB, partition_count: 2}
+querier: {threads: 1}
 server: {admin_token: open-sesame, tracing_endpoint: "http://127.0.0.1:${collector.httpPort}"}
 frontend: {slow_query: 1ms}
 ingester: {cut_age: 300ms}
