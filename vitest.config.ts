@@ -7,6 +7,7 @@ import "./cmd/spoor/compile-cache.js";
 import { availableParallelism } from "node:os";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { TimesReporter, testTimesPath } from "./integration/test-times.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -58,6 +59,7 @@ class LongestFirst extends BaseSequencer {
 const config: ViteUserConfig = defineConfig({
   test: {
     isolate: false,
+    reporters: ["default", new TimesReporter(testTimesPath)],
     sequence: { sequencer: LongestFirst },
     // Also on two cores, where the default would be one.
     maxWorkers: Math.max(2, availableParallelism() - 1),
