@@ -18,7 +18,7 @@ declare module "vitest" {
 
 /** Tests that sample in `npm test` what they do at length in `npm run test:long`. */
 const deepTests: readonly string[] = [
-  "modules/frontend/{search,search-oracle}.test.ts",
+  "modules/frontend/{merge-wire,search,search-oracle}.test.ts",
   "modules/ingester/store-faults.test.ts",
   "pkg/block/{block,chunk-decode,page,verify}.test.ts",
   "pkg/columns/head.test.ts",
@@ -33,6 +33,7 @@ const deepTests: readonly string[] = [
 /** Files that take longest: they come first, so that no worker is alone with one at the end. */
 const longest: readonly string[] = [
   "crash/crash.real.test.ts",
+  "crash/paused.real.test.ts",
   "traceql/needle.real.test.ts",
   "lifecycle.test.ts",
   "bad-input-log.test.ts",
@@ -61,8 +62,8 @@ const config: ViteUserConfig = defineConfig({
     isolate: false,
     reporters: ["default", new TimesReporter(testTimesPath)],
     sequence: { sequencer: LongestFirst },
-    // Also on two cores, where the default would be one.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Many tests wait for a process or for a time: a third worker on two cores has what they leave.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     // Of tests of one file that wait side by side (`concurrent`).
     maxConcurrency: 16,
     testTimeout: 60_000,
