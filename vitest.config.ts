@@ -28,13 +28,15 @@ const deepTests: readonly string[] = [
   "pkg/table/{checkpoint,table-chaos}.test.ts",
   "pkg/traceql/traceql.test.ts",
   "integration/bad-input-{files,log}.test.ts",
+  "integration/traceql/needle.real.test.ts",
 ];
 
 /** Files that take longest: they come first, so that no worker is alone with one at the end. */
 const longest: readonly string[] = [
+  "traceql/needle.real.test.ts",
   "crash/crash.real.test.ts",
   "crash/paused.real.test.ts",
-  "traceql/needle.real.test.ts",
+  "image.real.test.ts",
   "lifecycle.test.ts",
   "bad-input-log.test.ts",
   "ingester/threads.test.ts",
