@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { TestModule } from "vitest/node";
-import { checkTimes, readRows, readTimes, TimesReporter } from "./test-times.ts";
+import { checkTimes, formatRows, readRows, readTimes, TimesReporter } from "./test-times.ts";
 
 const rows = readRows(
   "| file | seconds |\n|---|---|\n| `a/long.test.ts` | 10 |\n| `b/gone.test.ts` | 4 |\n| all others | 70 |\n",
@@ -66,6 +66,21 @@ describe("the table of seconds", () => {
       notes: ["this machine took 6.0 times as long as the table says"],
     });
   });
+});
+
+it("what is printed for the table is read from it again", () => {
+  const times = new Map([
+    ["a.test.ts", 3.2],
+    ["b.test.ts", 12.7],
+    ["c.test.ts", 1],
+    ["d.test.ts", 2.4],
+  ]);
+  const text = formatRows(times);
+  expect([...readRows(text)]).toEqual([
+    ["b.test.ts", 13],
+    ["a.test.ts", 3],
+  ]);
+  expect(text).toContain("| all 2 others | 3 |");
 });
 
 it("seconds of a run are kept until the next run of the same file", () => {

@@ -126,3 +126,19 @@ function slowness(rows: TestTimes, measured: TestTimes): number {
   ratios.sort((a, b) => a - b);
   return Math.max(1, ratios[Math.floor(ratios.length / 2)] ?? 1);
 }
+
+/** The table for README.md: a row for each file of at least `rowSeconds`, one for all others. */
+export function formatRows(times: TestTimes): string {
+  const long = [...times].filter(([, seconds]) => seconds >= rowSeconds);
+  long.sort(([, a], [, b]) => b - a);
+  const rows = long.map(([path, seconds]) => `| \`${path}\` | ${Math.round(seconds)} |`);
+  const rest = [...times.values()].filter((seconds) => seconds < rowSeconds);
+  const sum = Math.round(rest.reduce((total, seconds) => total + seconds, 0));
+  return [
+    "| file | seconds |",
+    "|---|---|",
+    ...rows,
+    `| all ${rest.length} others | ${sum} |`,
+    "",
+  ].join("\n");
+}

@@ -99,9 +99,9 @@ describe.concurrent("a server that works is found to be right", () => {
     expect(io.stderr).toBe("");
     expect(code).toBe(0);
     const [, written, checks] = /(\d+) traces written, 0 not.*, (\d+) checks, 0/.exec(io.stdout)!;
-    expect(Number(written)).toBeGreaterThan(10);
-    // By id and by search, most of them after 2 s, some after 10 s, and all at the end.
-    expect(Number(checks)).toBeGreaterThan(Number(written) * 3);
+    expect(Number(written)).toBeGreaterThan(0);
+    // By id and by search: all at the end, and those that were old enough before, after 2 s and 10 s.
+    expect(Number(checks)).toBeGreaterThan(Number(written) * 2);
   });
 
   test("over gRPC", async () => {
@@ -182,8 +182,11 @@ describe.concurrent("what is wrong is seen", () => {
   test.for(spoils)("%s", async ([, change, reason], { expect: expectHere }) => {
     await using proxy = await Proxy.start(change);
     // Few traces: a partial answer and a failed request are asked for again for some seconds.
-    // More than one, whatever the first takes: its second half may not come in this time.
-    const { code, io } = await verify(["--duration", "1s", "--interval", "300ms"], proxy.address);
+    // More than one, whatever the first takes: its second half may not come in this time. A busy
+    // machine may write none in it: then once more.
+    const args = ["--duration", "1s", "--interval", "300ms"];
+    let { code, io } = await verify(args, proxy.address);
+    while (/^0 traces written/m.test(io.stdout)) ({ code, io } = await verify(args, proxy.address));
     expectHere(code).toBe(1);
     expectHere(io.stderr).toContain(`: ${reason}: `);
   });
