@@ -7,6 +7,7 @@ import "./cmd/spoor/compile-cache.js";
 import { availableParallelism } from "node:os";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { TimesReporter, testTimesPath } from "./integration/test-times.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -17,28 +18,35 @@ declare module "vitest" {
 
 /** Tests that sample in `npm test` what they do at length in `npm run test:long`. */
 const deepTests: readonly string[] = [
-  "modules/frontend/{search,search-oracle}.test.ts",
+  "modules/frontend/{merge-wire,search,search-oracle}.test.ts",
   "modules/ingester/store-faults.test.ts",
-  "pkg/block/{block,chunk-decode,page}.test.ts",
+  "pkg/block/{block,chunk-decode,page,verify}.test.ts",
   "pkg/columns/head.test.ts",
   "pkg/engine/filter.test.ts",
   "pkg/otlp/{decode,split}.test.ts",
-  "pkg/spanlog/{damage,file-log.model}.test.ts",
+  "pkg/spanlog/{damage,file-log.model,format}.test.ts",
   "pkg/table/{checkpoint,table-chaos}.test.ts",
-  "integration/bad-input-files.test.ts",
+  "pkg/traceql/traceql.test.ts",
+  "integration/bad-input-{files,log}.test.ts",
+  "integration/traceql/needle.real.test.ts",
 ];
 
 /** Files that take longest: they come first, so that no worker is alone with one at the end. */
 const longest: readonly string[] = [
-  "crash/crash.real.test.ts",
   "traceql/needle.real.test.ts",
-  "bad-input-files.test.ts",
-  "engine/filter.test.ts",
+  "crash/crash.real.test.ts",
+  "crash/paused.real.test.ts",
+  "image.real.test.ts",
   "lifecycle.test.ts",
-  "store-faults.test.ts",
+  "bad-input-log.test.ts",
+  "ingester/threads.test.ts",
+  "engine/filter.test.ts",
   "crash/crash.test.ts",
-  "verify.test.ts",
-  "search-oracle.test.ts",
+  "integration/verify.test.ts",
+  "bad-input-files.test.ts",
+  "simulation.test.ts",
+  "crash/aside.test.ts",
+  "upgrade.test.ts",
 ];
 
 class LongestFirst extends BaseSequencer {
@@ -54,9 +62,12 @@ class LongestFirst extends BaseSequencer {
 const config: ViteUserConfig = defineConfig({
   test: {
     isolate: false,
+    reporters: ["default", new TimesReporter(testTimesPath)],
     sequence: { sequencer: LongestFirst },
-    // Also on two cores, where the default would be one.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Many tests wait for a process or for a time: a third worker on two cores has what they leave.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
+    // Of tests of one file that wait side by side (`concurrent`).
+    maxConcurrency: 16,
     testTimeout: 60_000,
     hookTimeout: 60_000,
     provide: { depth: 1 },

@@ -1,15 +1,17 @@
 /**
  * Hostile and broken data at every border of the running binary that a client reaches: the answer
  * is clear and in the protocol's own form, and the server goes on unharmed. Files: see
- * `bad-input-files.test.ts`.
+ * `bad-input-files.test.ts`, `bad-input-log.test.ts`.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { connect as connectHttp2 } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { runCli } from "#cmd/spoor/cli.ts";
+import { recordIo } from "#cmd/spoor/testing.ts";
 import { seededRandom } from "#integration/bench/dataset.ts";
 import {
   eventually,
@@ -21,12 +23,7 @@ import {
   send,
   spanIdsOf,
 } from "#integration/parts/spans.ts";
-import {
-  runServe,
-  runSpoor,
-  type SpoorProcess,
-  startSpoorProcess,
-} from "#integration/parts/spoor.ts";
+import { runSpoor, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 import {
   openSocket,
   readAll,
@@ -47,7 +44,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "spoor-bad-input-"));
   await mkdir(join(dir, "data"));
   const config =
-    "span_log: {free_bytes_min: 1MiB}\n" +
+    "span_log: {free_bytes_min: 1MiB, partition_count: 2}\nquerier: {threads: 1}\n" +
     `receivers: {body_bytes_max: ${bodyBytesMax}, headers_timeout: 1s, request_timeout: 2s}\n`;
   spoor = await startSpoorProcess({ dataDir: join(dir, "data"), config });
   await spoor.ready();
@@ -422,11 +419,13 @@ describe("the config file", { timeout }, () => {
   ])("%s is refused before anything is touched", async (_, config) => {
     const dataDir = join(dir, `config-${randomBytes(4).toString("hex")}`);
     await mkdir(dataDir);
-    const run = await runServe({ dataDir, config });
-    expect(run.stderr).toMatch(/^spoor: /);
-    expect(run.stderr).not.toMatch(/\n\s+at /);
-    expect([1, 2]).toContain(run.code);
-    expect(run.stdout).toBe("");
+    const io = recordIo({ "spoor.yaml": config });
+    const code = await runCli(["serve", "--config", "spoor.yaml", "--data-dir", dataDir], io);
+    expect(io.stderr).toMatch(/^spoor: /);
+    expect(io.stderr).not.toMatch(/\n\s+at /);
+    expect([1, 2]).toContain(code);
+    expect(io.stdout).toBe("");
+    expect(await readdir(dataDir)).toEqual([]);
   });
 
   it("that is a folder, or no text, or missing", async () => {

@@ -1,11 +1,14 @@
 /**
  * `npm run check`: format, lint, types, unused code, the rules of the tree, the generated page and
- * code, side by side. One line per check; the output of those that failed. Exit code 1 if any did.
+ * code, and the table of test times, side by side. One line per check; the output of those that
+ * failed. Exit code 1 if any did.
  */
 import { spawn } from "node:child_process";
+import { globSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { checkTimes, readRows, readTimes, testTimesPath } from "./test-times.ts";
 
 const root: string = fileURLToPath(new URL("..", import.meta.url));
 const toolFolder: string = join(root, "node_modules", ".bin");
@@ -14,6 +17,8 @@ const outputCharsMax = 100_000;
 interface CheckResult {
   isOk: boolean;
   output: string;
+  /** Printed though nothing is wrong. */
+  notes?: readonly string[];
 }
 
 interface Check {
@@ -32,6 +37,7 @@ const checks: readonly Check[] = [
   },
   { name: "config reference", run: checkReference },
   { name: "generated code", run: checkGenerated },
+  { name: "test times", run: checkTestTimes },
 ];
 
 /** Runs a tool of node_modules in the project's folder. */
@@ -69,6 +75,14 @@ async function checkGenerated(): Promise<CheckResult> {
   const stale = await staleFiles();
   const remedy = `not what the schemas of pkg/pb make: ${stale.join(", ")}: npm run generate`;
   return { isOk: stale.length === 0, output: stale.length === 0 ? "" : remedy };
+/** The table of seconds knows each long test file; what was over its row is printed. */
+async function checkTestTimes(): Promise<CheckResult> {
+  const cwd = root;
+  const files = new Set(globSync("{pkg,modules,cmd,integration}/**/*.test.ts", { cwd }));
+  const rows = readRows(await readFile(join(root, "integration/README.md"), "utf8"));
+  const { notes, problems } = checkTimes(files, rows, readTimes(join(root, testTimesPath)));
+  const remedy = `${problems.join("\n")}\nthe table is in integration/README.md`;
+  return { isOk: problems.length === 0, output: problems.length === 0 ? "" : remedy, notes };
 }
 
 async function runCheck({ name, run }: Check): Promise<boolean> {
@@ -81,7 +95,8 @@ async function runCheck({ name, run }: Check): Promise<boolean> {
   }
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   const line = `${result.isOk ? "ok  " : "FAIL"}  ${name.padEnd(18)}${seconds.padStart(6)} s`;
-  process.stdout.write(`${line}\n${result.isOk ? "" : `${result.output.trim()}\n\n`}`);
+  const notes = (result.notes ?? []).map((note) => `      ${note}\n`).join("");
+  process.stdout.write(`${line}\n${notes}${result.isOk ? "" : `${result.output.trim()}\n\n`}`);
   return result.isOk;
 }
 

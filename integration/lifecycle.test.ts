@@ -3,6 +3,8 @@ import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
+import { runCli } from "#cmd/spoor/cli.ts";
+import { recordIo } from "#cmd/spoor/testing.ts";
 import { seededRandom } from "#integration/bench/dataset.ts";
 import { CrashClient } from "#integration/crash/client.ts";
 import {
@@ -30,7 +32,7 @@ import { callGrpc, openClient } from "#modules/receivers/client-fixture.ts";
 /** A long test has a process to start more than once, on a machine that may be busy. */
 const timeout = 120_000;
 /** The machine's free space is not what these tests are about. */
-const roomy = "span_log: {free_bytes_min: 1MiB}\n";
+const roomy = "span_log: {free_bytes_min: 1MiB, partition_count: 2}\nquerier: {threads: 1}\n";
 
 const cleanups: (() => Promise<unknown>)[] = [];
 
@@ -126,31 +128,34 @@ describe("start", { timeout }, () => {
     expect(await second.stop()).toBe(0);
   });
 
-  it("says which flag and which process are behind a port that is taken", async () => {
-    const first = await start({ dataDir: await makeDataDir() });
+  it("is refused beside another one on its port or its folder, and harms nothing", async () => {
+    const firstDir = await makeDataDir();
+    const first = await startReady({ dataDir: firstDir });
     const { port } = new URL(first.address);
-    const args = ["--http-port", port];
-    const second = await runServe({ dataDir: await makeDataDir(), config: roomy, args });
-    expect(second.code).toBe(1);
+    const dataDir = await makeDataDir();
+    const refused = await runServe({ dataDir, config: roomy, args: ["--http-port", port] });
+    expect(refused.code).toBe(1);
+    // Which flag, and which process.
     const holder = `by \\S+ \\(pid ${first.pid}\\)`;
     const text = `^spoor: port ${port} is taken ${holder}: .* another one with --http-port$`;
-    expect(second.stderr).toMatch(new RegExp(text, "m"));
-  });
-
-  it("is refused to a second process on the same folder, which harms nothing", async () => {
-    const dataDir = await makeDataDir();
-    const spoor = await startReady({ dataDir });
-    const second = await runServe({ dataDir, config: roomy });
+    expect(refused.stderr).toMatch(new RegExp(text, "m"));
+    const taken = new URL(first.otlpHttp).port;
+    const run = await runServe({ dataDir, config: roomy, args: ["--otlp-http-port", taken] });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toContain(taken);
+    const second = await runServe({ dataDir: firstDir, config: roomy });
     expect(second.code).toBe(1);
     expect(second.stderr).toMatch(/^spoor: cannot lock the data folder .*another process uses it/m);
     const trace = makeTrace(2);
-    await send(spoor.otlpHttp, trace);
+    await send(first.otlpHttp, trace);
+    expect(await first.stop()).toBe(0);
+    expect((await readStored(firstDir)).counts.size).toBe(2);
+    // Whoever was refused its ports has let go of its folder.
+    const spoor = await startReady({ dataDir });
     expect(await spoor.stop()).toBe(0);
-    expect((await readStored(dataDir)).counts.size).toBe(2);
   });
 
   it.each([
-    ["ingester: {cut_spanz: 5}", /ingester\.cut_spanz/],
     ["span_log: {free_bytes_min: lots}", /span_log\.free_bytes_min/],
     ["compactor: {interval: 5}", /compactor\.interval/],
     ["server: [1, 2]", /server/],
@@ -159,22 +164,20 @@ describe("start", { timeout }, () => {
     ["\u0000\u0001\u0002", /./],
   ])("is refused with exit code 2 for the config %j", async (config, message) => {
     const dataDir = await makeDataDir();
-    const run = await runServe({ dataDir, config });
-    expect(run.code).toBe(2);
-    expect(run.stderr).toMatch(message);
-    expect(run.stderr).toMatch(/^spoor: /);
+    const io = recordIo({ "spoor.yaml": config });
+    const code = await runCli(["serve", "--config", "spoor.yaml", "--data-dir", dataDir], io);
+    expect(code).toBe(2);
+    expect(io.stderr).toMatch(message);
+    expect(io.stderr).toMatch(/^spoor: /);
     expect(await readdir(dataDir)).toEqual([]);
   });
 
-  it("is refused with exit code 1 if a port is taken, and lets go of the folder", async () => {
-    const first = await startReady({ dataDir: await makeDataDir() });
+  it("of the binary with a wrong config exits with 2, and touches nothing", async () => {
     const dataDir = await makeDataDir();
-    const taken = new URL(first.otlpHttp).port;
-    const run = await runServe({ dataDir, config: roomy, args: ["--otlp-http-port", taken] });
-    expect(run.code).toBe(1);
-    expect(run.stderr).toContain(taken);
-    const spoor = await startReady({ dataDir });
-    expect(await spoor.stop()).toBe(0);
+    const run = await runServe({ dataDir, config: "ingester: {cut_spanz: 5}" });
+    expect(run.code).toBe(2);
+    expect(run.stderr).toMatch(/^spoor: .*ingester\.cut_spanz/);
+    expect(await readdir(dataDir)).toEqual([]);
   });
 
   it("of no known command exits with 2", async () => {
@@ -205,22 +208,30 @@ describe("stop", { timeout }, () => {
     },
   );
 
-  it("while nothing can be stored: exit code 3, and the next start has everything", async () => {
+  it("early, in vain or twice: nothing is lost, whatever the ends of three lives", async () => {
     const dataDir = await makeDataDir();
-    const config = `${roomy}server: {shutdown: 3s}\n`;
-    const first = await startReady({ dataDir, config });
+    const first = await startReady({ dataDir });
     const release = await obstructBlocks(dataDir);
     const traces = Array.from({ length: 20 }, () => makeTrace(3));
     await send(first.otlpHttp, traces.flat());
-    expect(await first.stop()).toBe(3);
-    expect(first.log()).toContain("some spans are only in the log");
-    await release();
-    // This one has all the time that its stop wants.
-    const second = await startReady({ dataDir });
+    // A second signal ends it at once.
+    first.signal("SIGTERM");
+    await eventually(async () => first.log().includes('"stopping"'));
+    first.signal("SIGINT");
+    expect(await first.exited).toBe(143);
+
+    // Nothing can be stored in the time that there is.
+    const second = await startReady({ dataDir, config: `${roomy}server: {shutdown: 1s}\n` });
     for (const trace of traces) {
       expect((await find(second.address, trace[0].traceId)).spanIds).toEqual(spanIdsOf(trace));
     }
-    expect(await second.stop()).toBe(0);
+    expect(await second.stop()).toBe(3);
+    expect(second.log()).toContain("some spans are only in the log");
+    await release();
+
+    // Stopped before it is ready, with all the time that it wants.
+    const third = await start({ dataDir });
+    expect(await third.stop()).toBe(0);
     const { counts } = await readStored(dataDir);
     expect([...counts.keys()].sort()).toEqual(
       traces
@@ -230,39 +241,12 @@ describe("stop", { timeout }, () => {
     );
     expect([...counts.values()].every((count) => count === 1)).toBe(true);
   });
-
-  it("a second signal ends it at once and loses nothing", async () => {
-    const dataDir = await makeDataDir();
-    const first = await startReady({ dataDir });
-    const release = await obstructBlocks(dataDir);
-    const trace = makeTrace(5);
-    await send(first.otlpHttp, trace);
-    first.signal("SIGTERM");
-    await eventually(async () => first.log().includes('"stopping"'));
-    first.signal("SIGINT");
-    expect(await first.exited).toBe(143);
-    await release();
-    const second = await startReady({ dataDir });
-    expect((await find(second.address, trace[0].traceId)).spanIds).toEqual(spanIdsOf(trace));
-    expect(await second.stop()).toBe(0);
-  });
-
-  it("before it is ready: what the log holds is kept", async () => {
-    const dataDir = await makeDataDir();
-    const first = await startReady({ dataDir });
-    const trace = makeTrace(4);
-    await send(first.otlpHttp, trace);
-    await first.kill();
-    const second = await start({ dataDir });
-    expect(await second.stop()).toBe(0);
-    expect((await readStored(dataDir)).counts.size).toBe(4);
-  });
 });
 
 describe("limits", { timeout }, () => {
   it("a disk without room: clients are told to retry, and are served when there is", async () => {
     const dataDir = await makeDataDir();
-    const full = await startReady({ dataDir, config: "span_log: {free_bytes_min: 1000000GiB}\n" });
+    const full = await startReady({ dataDir, config: roomy.replace("1MiB", "1000000GiB") });
     const trace = makeTrace(2);
     const refused = await post(full.otlpHttp, requestOf(trace));
     expect(refused.status).toBe(503);
@@ -289,7 +273,7 @@ describe("limits", { timeout }, () => {
     const dataDir = await makeDataDir();
     const config =
       `${roomy}ingester: {cut_age: 200ms}\n` +
-      "compactor: {interval: 200ms, block_retention: 2s, delete_grace: 1ms}\n";
+      "compactor: {interval: 200ms, block_retention: 500ms, delete_grace: 1ms}\n";
     const spoor = await startReady({ dataDir, config });
     const trace = makeTrace(3);
     await send(spoor.otlpHttp, trace);

@@ -38,7 +38,8 @@ beforeAll(async () => {
   overridesPath = join(dir, "overrides.yaml");
   await writeFile(overridesPath, overrides);
   const config = `
-span_log: {free_bytes_min: 1MiB}
+span_log: {free_bytes_min: 1MiB, partition_count: 2}
+querier: {threads: 1}
 server: {multitenancy: true, admin_token: ${adminToken}}
 ingester: {cut_age: 500ms}
 limits: {overrides_file: ${overridesPath}, overrides_poll: 1h}

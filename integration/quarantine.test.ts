@@ -8,7 +8,7 @@ import { runSpoor, startSpoorProcess } from "#integration/parts/spoor.ts";
 import { readStored } from "#integration/parts/stored.ts";
 
 /** The machine's free space is not what this test is about. */
-const config = "span_log: {free_bytes_min: 1MiB}\n";
+const config = "span_log: {free_bytes_min: 1MiB}\nquerier: {threads: 1}\n";
 
 it(
   "what is in quarantine is in queries, page, metrics, exit code; a retry puts it back once",

@@ -28,7 +28,7 @@ let server: SpoorProcess;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "spoor-sdk-"));
-  const config = "span_log: {free_bytes_min: 1MiB}\n";
+  const config = "span_log: {free_bytes_min: 1MiB, partition_count: 2}\nquerier: {threads: 1}\n";
   server = await startSpoorProcess({ dataDir: join(dir, "data"), config });
   await server.ready();
 });

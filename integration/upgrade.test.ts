@@ -47,6 +47,7 @@ const config = `
 server: {multitenancy: true, admin_token: ${adminToken}}
 span_log: {partition_count: 2, segment_bytes_max: 8KiB, free_bytes_min: 0B}
 compactor: {block_retention: 36500d}
+querier: {threads: 1}
 `;
 
 let dir: string;

@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { runAsideRounds } from "./aside.ts";
 import { runCrashRounds } from "./crash.ts";
-import { defineCrashTests } from "./rings.ts";
+import { defineKillTest, definePausedTest } from "./rings.ts";
 
 const seed = Number(process.env.SPOOR_SEED ?? Date.now() % 1_000_000);
 
-defineCrashTests({ seed, bucketRounds: 120, pausedRounds: 40 });
+defineKillTest({ seed, rounds: 120 });
+definePausedTest({ seed, rounds: 40 });
 
 it.each([
   ["kills on files", 60, runCrashRounds],

@@ -1,4 +1,4 @@
 /** A sample of crash.long.test.ts, with the same seed each time. */
-import { defineCrashTests } from "./rings.ts";
+import { defineKillTest } from "./rings.ts";
 
-defineCrashTests({ seed: 12, bucketRounds: 12, pausedRounds: 4 });
+defineKillTest({ seed: 12, rounds: 12 });

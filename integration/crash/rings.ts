@@ -10,25 +10,23 @@ import { runPausedRounds } from "./paused.ts";
 
 export interface CrashRing {
   seed: number;
-  /** Kills over MinIO, the named points in turn. */
-  bucketRounds: number;
-  pausedRounds: number;
+  rounds: number;
 }
 
 const nothingWrong = { lostSpans: 0, doubledSpans: 0, strayObjects: 0, problems: [] };
 /** Spans that a round gets acknowledged on any machine. */
 const spansPerRound = 25;
 
-export function defineCrashTests({ seed, bucketRounds, pausedRounds }: CrashRing): void {
-  const told = `(SPOOR_SEED=${seed})`;
-  it(`loses and doubles nothing over ${bucketRounds} kills on MinIO ${told}`, async () => {
+/** Kills over MinIO, the named points in turn. */
+export function defineKillTest({ seed, rounds }: CrashRing): void {
+  it(`loses and doubles nothing over ${rounds} kills on MinIO (SPOOR_SEED=${seed})`, async () => {
     const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
     const bucket = await startCrashBucket(dir);
     try {
-      const result = await runCrashRounds({ rounds: bucketRounds, seed, dir, bucket });
+      const result = await runCrashRounds({ rounds, seed, dir, bucket });
       expect(result).toMatchObject(nothingWrong);
-      expect(result.acknowledgedSpans).toBeGreaterThan(spansPerRound * bucketRounds);
-      const atEach = Math.floor(bucketRounds / killPoints.length / 2);
+      expect(result.acknowledgedSpans).toBeGreaterThan(spansPerRound * rounds);
+      const atEach = Math.floor(rounds / killPoints.length / 2);
       for (const point of killPoints) {
         expect(result.kills[point], point).toBeGreaterThanOrEqual(atEach);
       }
@@ -40,13 +38,17 @@ export function defineCrashTests({ seed, bucketRounds, pausedRounds }: CrashRing
       await rm(dir, { recursive: true, force: true });
     }
   });
+}
 
-  it(`nor when a paused process wakes up after another took over ${told}`, async () => {
+/** Most of its time it waits for the lock of the paused process to be stale. */
+export function definePausedTest({ seed, rounds }: CrashRing): void {
+  const what = "loses and doubles nothing when a paused process wakes up after another took over";
+  it(`${what} (SPOOR_SEED=${seed})`, async () => {
     const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
     try {
-      const result = await runPausedRounds({ rounds: pausedRounds, seed, dir });
+      const result = await runPausedRounds({ rounds, seed, dir });
       expect(result).toMatchObject(nothingWrong);
-      expect(result.acknowledgedSpans).toBeGreaterThan(spansPerRound * pausedRounds);
+      expect(result.acknowledgedSpans).toBeGreaterThan(spansPerRound * rounds);
       // Requests were in its hands when it woke up.
       expect(result.lateAnswers[503]).toBeGreaterThan(0);
     } finally {

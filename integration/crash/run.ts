@@ -7,18 +7,26 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { runFlags, wrongFlags } from "#integration/parts/run-flags.ts";
 import { runAsideRounds } from "./aside.ts";
 import { startCrashBucket } from "./crash-bucket.ts";
 import { type CrashResult, type CrashRound, runCrashRounds } from "./crash.ts";
 import { type PausedRound, runPausedRounds } from "./paused.ts";
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "300" },
-    case: { type: "string", default: "points" },
-    seed: { type: "string", default: String(Date.now() % 1_000_000) },
-  },
+const usage = `npm run crash -- [--case points|aside|paused] [--rounds N] [--seed N]
+
+  --case points  kills the binary over MinIO, at each named point in turn (default)
+  --case aside   content that is hard to encode, and records put back from quarantine
+  --case paused  the binary is paused, another one takes over, then the first one wakes up
+  --rounds N     how many rounds (default 300)
+  --seed N       what load and moments are made from (default: from the time)
+
+Exit code 1 if a span was lost or doubled, or an answer was wrong.`;
+
+const values = runFlags(usage, {
+  rounds: { type: "string", default: "300" },
+  case: { type: "string", default: "points" },
+  seed: { type: "string", default: String(Date.now() % 1_000_000) },
 });
 const rounds = Number(values.rounds);
 const seed = Number(values.seed);
@@ -106,6 +114,10 @@ const cases: Readonly<Record<string, (dir: string) => Promise<number>>> = {
   aside: runAside,
   paused: runPaused,
 };
+if (!Object.hasOwn(cases, values.case)) wrongFlags(usage, `--case ${values.case} is no case`);
+for (const [name, value] of Object.entries({ rounds, seed })) {
+  if (!Number.isSafeInteger(value) || value < 0) wrongFlags(usage, `--${name} is no number`);
+}
 const dir: string = await mkdtemp(join(tmpdir(), "spoor-crash-"));
 try {
   process.exitCode = (await cases[values.case](dir)) === 0 ? 0 : 1;

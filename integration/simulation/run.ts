@@ -6,16 +6,23 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { runFlags } from "#integration/parts/run-flags.ts";
 import { simulate } from "./simulation.ts";
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: "string", default: String(Date.now() % 1_000_000) },
-    minutes: { type: "string", default: "1000" },
-    runs: { type: "string", default: "1" },
-    trace: { type: "boolean", default: false },
-  },
+const usage = `npm run simulate -- [--seed N] [--minutes M] [--runs R] [--trace]
+
+  --seed N     chooses everything that happens (default: from the time)
+  --minutes M  virtual minutes (default 1000)
+  --runs R     so many runs, with seeds that follow each other (default 1)
+  --trace      print each line of what happens
+
+Exit code 1 if anything was wrong.`;
+
+const values = runFlags(usage, {
+  seed: { type: "string", default: String(Date.now() % 1_000_000) },
+  minutes: { type: "string", default: "1000" },
+  runs: { type: "string", default: "1" },
+  trace: { type: "boolean", default: false },
 });
 const firstSeed = Number(values.seed);
 const minutes = Number(values.minutes);

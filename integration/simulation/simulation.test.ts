@@ -21,11 +21,11 @@ it("the same seed does the same things at the same times", { timeout: 240_000 },
   expect(first.acknowledgedSpans).toBeGreaterThan(100);
 });
 
-it.each([13, 105])(
-  "seed %i: 250 minutes of load, faults and restarts lose and double nothing",
+it(
+  "250 minutes of load, faults and restarts lose and double nothing",
   { timeout: 240_000 },
-  async (seed) => {
-    const result = await run(seed, 250);
+  async () => {
+    const result = await run(13, 250);
     const { problems, lastLines, fates, acknowledgedSpans } = result;
     expect(problems, lastLines.join("\n")).toEqual([]);
     expect(result).toMatchObject({ lostSpans: 0, doubledSpans: 0, strayObjects: 0 });

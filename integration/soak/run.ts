@@ -2,16 +2,21 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { runFlags } from "#integration/parts/run-flags.ts";
 import { parseDuration } from "#pkg/config/duration.ts";
 import { soakProblems, summaryLines } from "./report.ts";
 import { runSoak } from "./soak.ts";
 
-const { values: flags } = parseArgs({
-  options: {
-    duration: { type: "string", default: "1h" },
-    "spans-per-second": { type: "string" },
-  },
+const usage = `npm run soak -- [--duration 1h] [--spans-per-second N]
+
+  --duration D          how long (default 1h)
+  --spans-per-second N  the load (default: what this machine takes at half its power)
+
+Exit code 1 if anything was wrong.`;
+
+const flags = runFlags(usage, {
+  duration: { type: "string", default: "1h" },
+  "spans-per-second": { type: "string" },
 });
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const rate = flags["spans-per-second"];

@@ -1,6 +1,6 @@
 /**
  * The parser survives a million damaged queries: none hangs or crashes it, every error has a
- * position, and what is still a query means the same as its canonical text. 20,000 of them run in
+ * position, and what is still a query means the same as its canonical text. 10,000 of them run in
  * `npm test`.
  */
 import { expect, test } from "vitest";

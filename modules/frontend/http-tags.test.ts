@@ -348,6 +348,22 @@ describe("values of a tag", () => {
     expect(answer.text).toContain(text);
   });
 
+  it("have the number of their spans beside them if that is asked for", async () => {
+    await using rig = await filledRig();
+    const ask = async (query: string): Promise<unknown[]> => {
+      const path = `/api/v2/search/tag/resource.service.name/values${query}`;
+      return ((await rig.json(path)) as { tagValues: unknown[] }).tagValues;
+    };
+    const plain = (await ask("")) as { type: string; value: string }[];
+    expect(plain.length).toBeGreaterThan(0);
+    expect(plain.every((one) => Object.keys(one).join() === "type,value")).toBe(true);
+    const counted = (await ask("?counts=true")) as { value: string; count: number }[];
+    expect(counted.map(({ value }) => value)).toEqual(plain.map(({ value }) => value));
+    const counts = counted.map(({ count }) => count);
+    expect(counts).toEqual(counts.toSorted((a, b) => b - a));
+    expect(Math.min(...counts)).toBeGreaterThan(0);
+  });
+
   it("are at most as many as the limit says, most frequent first", async () => {
     await using rig = await filledRig();
     await rig.spans.addBlockOf("b", dataOf(1), place);

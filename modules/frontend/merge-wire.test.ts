@@ -1,7 +1,9 @@
-import { expect, test } from "vitest";
+import * as fc from "fast-check";
+import { expect, inject, test } from "vitest";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { Span, TraceData } from "#pkg/otlp/otlp.ts";
+import { randomTraceData } from "#pkg/otlp/random-otlp.ts";
+import type { KeyValue, Span, TraceData } from "#pkg/otlp/otlp.ts";
 import { traceDataOf } from "#pkg/engine/testing.ts";
 import { SeededRandom } from "#pkg/loadgen/random.ts";
 import { mergeTraces } from "./merge-trace.ts";
@@ -47,19 +49,62 @@ function cut({ resourceSpans }: TraceData, random: () => number): Uint8Array[] {
   return pieces.map((piece) => encodeTraceData(piece));
 }
 
+/** Merges on the wire, and as objects; and an answer made of the pieces. */
+function checkMerged(pieces: Uint8Array[]): void {
+  const merged = mergeWire(pieces).map((one) => ({
+    ...one,
+    scopeSpans: one.scopeSpans.map((scope) => ({ ...scope, spans: scope.spans.map(decodeSpan) })),
+  }));
+  const expected = mergeTraces(pieces.map((piece) => decodeTraceData(piece)));
+  expect({ resourceSpans: merged }).toEqual(expected);
+  const answer = Buffer.concat(traceAnswerChunks({ pieces, format: "v1-protobuf", partial: "" }));
+  expect(decodeTraceData(answer)).toEqual(expected);
+}
+
+/** Each span has a key of its own twice, and one of its resource's attributes comes again. */
+function withKeysTwice(data: TraceData): TraceData {
+  const twice = (attributes: readonly KeyValue[]): KeyValue[] => {
+    const again = attributes.slice(0, 1).map(({ key }): KeyValue => {
+      return { key, value: { kind: "string", value: "again" } };
+    });
+    return [...attributes, ...again];
+  };
+  const resourceSpans = data.resourceSpans.map(({ resource, scopeSpans, ...rest }) => ({
+    ...rest,
+    resource: { ...resource, attributes: twice(resource.attributes) },
+    scopeSpans: scopeSpans.map((scope) => ({
+      ...scope,
+      spans: scope.spans.map((span) => ({ ...span, attributes: twice(span.attributes) })),
+    })),
+  }));
+  return { resourceSpans };
+}
+
 test("pieces merged on the wire are the pieces merged as objects", () => {
   const random = randomOf(5);
   for (let round = 0; round < 40; round++) {
-    const pieces = cut(makeTrace(1 + Math.floor(random() * 30), random), random);
-    const merged = mergeWire(pieces).map((one) => ({
-      ...one,
-      scopeSpans: one.scopeSpans.map((scope) => ({ ...scope, spans: scope.spans.map(decodeSpan) })),
-    }));
-    const expected = mergeTraces(pieces.map((piece) => decodeTraceData(piece)));
-    expect({ resourceSpans: merged }).toEqual(expected);
-    const answer = Buffer.concat(traceAnswerChunks({ pieces, format: "v1-protobuf", partial: "" }));
-    expect(decodeTraceData(answer)).toEqual(expected);
+    checkMerged(cut(makeTrace(1 + Math.floor(random() * 30), random), random));
   }
+});
+
+test("so are random ones, with odd ids, empty resources and keys twice", () => {
+  let [emptyResources, oddIds] = [0, 0];
+  fc.assert(
+    fc.property(fc.array(randomTraceData, { maxLength: 3 }), fc.nat(), (traces, seed) => {
+      const random = randomOf(seed);
+      const data = traces.map(withKeysTwice);
+      for (const { resource, scopeSpans } of data.flatMap((one) => one.resourceSpans)) {
+        const spans = scopeSpans.flatMap((scope) => scope.spans);
+        if (spans.length === 0 || resource.attributes.length === 0) emptyResources++;
+        if (spans.some(({ spanId }) => spanId.length !== 8)) oddIds++;
+      }
+      // Each span is in a whole piece, in a part, and now and then in another part.
+      const whole = data.map((one) => encodeTraceData(one));
+      checkMerged([...whole, ...data.flatMap((one) => cut(one, random))]);
+    }),
+    { numRuns: 40 * inject("depth") },
+  );
+  for (const count of [emptyResources, oddIds]) expect(count).toBeGreaterThan(5);
 });
 
 test("spans are copied, not decoded, in small chunks; JSON holds one span at a time", () => {

@@ -2,7 +2,7 @@ import { expect, it, inject } from "vitest";
 import { checkSearches } from "./search-oracle.ts";
 
 const seed = Number(process.env.SEED ?? 1);
-const dataSets = 60 * inject("depth");
+const dataSets = 40 * inject("depth");
 const queriesPerSet = 100;
 
 it("a search finds what the oracle finds, however spans are cut", async () => {

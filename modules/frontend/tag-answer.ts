@@ -20,14 +20,23 @@ export interface TagList {
   texts: readonly string[];
 }
 
+/** A value of a tag; `count` of its spans, where they were counted and asked for. */
+export interface TypedText {
+  kind: string;
+  text: string;
+  count?: number;
+}
+
 /** Values of a tag as the second API shows them: their type beside each. */
 export function formatTypedValues(
-  values: readonly { kind: string; text: string }[],
+  values: readonly TypedText[],
   stats: TagsStats,
-  bounds: AnswerBounds,
+  { hasCounts, ...bounds }: AnswerBounds & { hasCounts: boolean },
 ): TagAnswer {
   const room = new Room(stats, bounds);
-  const items = room.take(values, ({ kind, text }) => JSON.stringify({ type: kind, value: text }));
+  const items = room.take(values, ({ kind, text, count }) =>
+    JSON.stringify({ type: kind, value: text, count: hasCounts ? count : undefined }),
+  );
   return room.answer(`"tagValues":[${items}]`);
 }
 

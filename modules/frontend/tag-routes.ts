@@ -10,6 +10,7 @@ import {
   formatTexts,
   formatTypedValues,
   type TagAnswer,
+  type TypedText,
 } from "./tag-answer.ts";
 import { decodeTagName, intrinsicTags, parseOldTagName, parseTagName } from "./tag-names.ts";
 import { parseTagScope, type TagParams } from "./tag-params.ts";
@@ -75,10 +76,12 @@ export async function tagValues(
   const target = version === "v1" ? parseOldTagName(name) : parseTagName(name);
   const { limit, ...query } = await readTagParams(ask);
   const bounds: AnswerBounds = { limit, bytesMax: ask.bytesMax };
+  // Tempo has no counts, and some of its clients refuse fields that they do not know.
+  const hasCounts = ask.params.get("counts") === "true";
   const format = (values: readonly TypedText[], stats: TagsStats): TagAnswer =>
     version === "v1"
       ? formatTexts("tagValues", textsOf(values), stats, bounds)
-      : formatTypedValues(values, stats, bounds);
+      : formatTypedValues(values, stats, { ...bounds, hasCounts });
   if (target.kind === "known") {
     const values = target.values.map((text) => ({ kind: target.type, text }));
     return queries.knownTags((stats) => format(values, stats));
@@ -86,11 +89,6 @@ export async function tagValues(
   const { references } = target;
   const question = { kind: "values" as const, references };
   return await queries.tags({ ...query, tenant, signal, question }, format);
-}
-
-interface TypedText {
-  kind: string;
-  text: string;
 }
 
 /** Texts without their kinds, each once, in their order. */

@@ -45,8 +45,9 @@ async function startPoisoned(
   const running = await startIngester({
     dir,
     config,
-    cutter: () => {
-      const cutter = new PoisonedCutter({ threadsMax: 1, idleMs: 60_000, wasmBytesMax: 2 ** 30 });
+    cutter: (_, startThread) => {
+      const bounds = { threadsMax: 1, idleMs: 60_000, wasmBytesMax: 2 ** 30 };
+      const cutter = new PoisonedCutter({ ...bounds, startThread });
       made.push(cutter);
       return cutter;
     },

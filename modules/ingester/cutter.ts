@@ -1,8 +1,8 @@
 /** Runs cuts on threads of their own, a bounded number at a time. */
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { cutterDied } from "#pkg/errors/reasons.ts";
-import { Rpc } from "#pkg/rpc/rpc.ts";
-import { type StartThread, startWorker, type Thread as WorkerThread } from "#pkg/rpc/thread.ts";
+import type { StartThread } from "#pkg/rpc/thread.ts";
+import { type KeptThread, KeptThreads } from "./kept-threads.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 
 export interface CutterOptions {
@@ -15,22 +15,26 @@ export interface CutterOptions {
   startThread?: StartThread;
 }
 
-interface Thread {
-  worker: WorkerThread;
-  rpc: Rpc;
-  idleTimer: NodeJS.Timeout | undefined;
-}
-
 export class Cutter {
   readonly #options: CutterOptions;
   readonly #waiting: (() => void)[] = [];
-  readonly #idle: Thread[] = [];
-  readonly #threads = new Set<Thread>();
+  readonly #threads: KeptThreads;
   #running = 0;
   #isStopped = false;
 
   constructor(options: CutterOptions) {
     this.#options = options;
+    const { idleMs, startThread } = options;
+    this.#threads = new KeptThreads({
+      entry: new URL("cut-worker.ts", import.meta.url),
+      idleMs,
+      startThread,
+      died: (why, cause) => {
+        const message = `cutter thread died: ${why}`;
+        return new SpoorError("Unavailable", message, { reason: cutterDied, cause });
+      },
+      ended: stopped,
+    });
   }
 
   /**
@@ -44,7 +48,7 @@ export class Cutter {
     } else this.#running++;
     try {
       if (this.#isStopped) throw stopped();
-      return await this.#run(this.#takeThread(), task);
+      return await this.#run(this.#threads.take(), task);
     } finally {
       // The place goes to the one who waits longest; nobody can come between.
       const next = this.#waiting.shift();
@@ -56,10 +60,10 @@ export class Cutter {
   /** Ends all threads now; their cuts, and later ones, fail. */
   async stop(): Promise<void> {
     this.#isStopped = true;
-    await Promise.all([...this.#threads].map((thread) => this.#end(thread)));
+    await this.#threads.endAll();
   }
 
-  async #run(thread: Thread, task: CutTask): Promise<CutResult> {
+  async #run(thread: KeptThread, task: CutTask): Promise<CutResult> {
     let keep = false;
     try {
       const result = (await thread.rpc.call("cut", task)) as CutResult;
@@ -72,48 +76,9 @@ export class Cutter {
       keep = error.code === "Unavailable" || error.code === "Timeout";
       throw error;
     } finally {
-      if (keep && this.#threads.has(thread)) this.#park(thread);
-      else await this.#end(thread);
+      if (keep) this.#threads.park(thread);
+      else await this.#threads.end(thread);
     }
-  }
-
-  #takeThread(): Thread {
-    const parked = this.#idle.pop();
-    if (parked !== undefined) {
-      clearTimeout(parked.idleTimer);
-      return parked;
-    }
-    const { startThread = startWorker } = this.#options;
-    const worker = startThread(new URL("cut-worker.ts", import.meta.url));
-    const thread: Thread = { worker, rpc: new Rpc(worker, {}), idleTimer: undefined };
-    this.#threads.add(thread);
-    const died = (why: string, cause?: Error): void => {
-      this.#forget(thread);
-      const message = `cutter thread died: ${why}`;
-      const error = new SpoorError("Unavailable", message, { reason: cutterDied, cause });
-      thread.rpc.close(error);
-    };
-    worker.once("error", (error: Error) => died(error.message, error));
-    worker.once("exit", (code) => died(`it ended with code ${code}`));
-    return thread;
-  }
-
-  #park(thread: Thread): void {
-    this.#idle.push(thread);
-    thread.idleTimer = setTimeout(() => void this.#end(thread), this.#options.idleMs);
-    thread.idleTimer.unref();
-  }
-
-  #forget(thread: Thread): void {
-    clearTimeout(thread.idleTimer);
-    this.#threads.delete(thread);
-    const index = this.#idle.indexOf(thread);
-    if (index >= 0) this.#idle.splice(index, 1);
-  }
-
-  async #end(thread: Thread): Promise<void> {
-    this.#forget(thread);
-    await thread.worker.terminate();
   }
 }
 

@@ -10,7 +10,7 @@ import { makeTrace, startIngester, TempFolder } from "./testing.ts";
 const never = new AbortController().signal;
 const all = { startNano: 0n, endNano: 2n ** 62n };
 
-/** Threads that answer a question when they are told to; one that is not is stuck in it. */
+/** Threads that take a question and are busy with it until the test calls its `answer`. */
 class Threads {
   readonly asked: { tenant: string; answer: () => void }[] = [];
   started = 0;
@@ -116,7 +116,7 @@ describe("questions to heads", () => {
 it("a neighbour's heavy condition holds up neither new spans nor look-ups", async () => {
   makePool();
   await using folder = await TempFolder.make();
-  const running = await startIngester({ dir: folder.path });
+  const running = await startIngester({ dir: folder.path, realThreads: true });
   try {
     const value = "a".repeat(1_000_000);
     const heavy = makeTrace(1).map((span) => ({ ...span, attributes: { x: value } }));

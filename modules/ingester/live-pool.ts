@@ -9,10 +9,10 @@
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
-import { Rpc } from "#pkg/rpc/rpc.ts";
-import { type StartThread, startWorker, type Thread as WorkerThread } from "#pkg/rpc/thread.ts";
+import type { StartThread } from "#pkg/rpc/thread.ts";
 import { FairQueue } from "#pkg/threads/fair-queue.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";
+import { type KeptThread, KeptThreads } from "./kept-threads.ts";
 import type { LiveCall, LiveTask } from "./live-questions.ts";
 
 export interface LivePoolOptions {
@@ -36,25 +36,30 @@ export interface LivePoolOptions {
   onEnded?: (reason: "timeout" | "canceled") => void;
 }
 
-interface Thread {
-  worker: WorkerThread;
-  rpc: Rpc;
-  idleTimer: NodeJS.Timeout | undefined;
-}
-
 const stopGraceMs = 50;
 
 export class LivePool {
   readonly #options: LivePoolOptions;
   /** What waits: each starts its question. */
   readonly #queue: FairQueue<() => void>;
-  readonly #idle: Thread[] = [];
-  readonly #threads = new Set<Thread>();
+  readonly #threads: KeptThreads;
   #isStopped = false;
 
   constructor(options: LivePoolOptions) {
     this.#options = options;
     this.#queue = new FairQueue(options.nowMs);
+    const { tenantThreads, idleMs, startThread } = options;
+    this.#threads = new KeptThreads({
+      entry: new URL("live-worker.ts", import.meta.url),
+      staying: tenantThreads,
+      idleMs,
+      startThread,
+      died: (why, cause) => {
+        const message = `a thread that searches heads died: ${why}`;
+        return new SpoorError("Unavailable", message, { reason: "worker_died", cause });
+      },
+      ended: stopped,
+    });
   }
 
   get waiting(): number {
@@ -67,9 +72,10 @@ export class LivePool {
 
   /** Starts the threads that stay, so that the first question need not wait for them. */
   warmUp(): void {
-    while (!this.#isStopped && this.#threads.size < this.#options.tenantThreads) {
-      this.#park(this.#startThread());
-    }
+    if (this.#isStopped) return;
+    const missing = this.#options.tenantThreads - this.#threads.size;
+    const started = Array.from({ length: Math.max(0, missing) }, () => this.#threads.take());
+    for (const thread of started) this.#threads.park(thread);
   }
 
   /**
@@ -85,7 +91,7 @@ export class LivePool {
     try {
       if (this.#isStopped) throw stopped();
       if (signal.aborted) throw canceled();
-      return (await this.#run(this.#takeThread(), task, signal)) as AnswerOf<K>;
+      return (await this.#run(this.#threads.take(), task, signal)) as AnswerOf<K>;
     } finally {
       this.#queue.end(tenant);
       this.#next();
@@ -96,7 +102,7 @@ export class LivePool {
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#next();
-    await Promise.all([...this.#threads].map((thread) => this.#end(thread)));
+    await this.#threads.endAll();
   }
 
   async #turn(tenant: string, signal: AbortSignal): Promise<void> {
@@ -132,7 +138,7 @@ export class LivePool {
     }
   }
 
-  async #run(thread: Thread, task: LiveTask, signal: AbortSignal): Promise<unknown> {
+  async #run(thread: KeptThread, task: LiveTask, signal: AbortSignal): Promise<unknown> {
     const { timeoutMs, graceMs = stopGraceMs, onEnded } = this.#options;
     const mark = new StopMark();
     let ended: SpoorError | undefined;
@@ -162,51 +168,9 @@ export class LivePool {
       clearTimeout(timeout);
       clearTimeout(grace);
       signal.removeEventListener("abort", onAbort);
-      if (isBroken || !this.#threads.has(thread)) void this.#end(thread);
-      else this.#park(thread);
+      if (isBroken) void this.#threads.end(thread);
+      else this.#threads.park(thread);
     }
-  }
-
-  #takeThread(): Thread {
-    const parked = this.#idle.pop();
-    if (parked === undefined) return this.#startThread();
-    clearTimeout(parked.idleTimer);
-    return parked;
-  }
-
-  #startThread(): Thread {
-    const { startThread = startWorker } = this.#options;
-    const worker = startThread(new URL("live-worker.ts", import.meta.url));
-    const thread: Thread = { worker, rpc: new Rpc(worker, {}), idleTimer: undefined };
-    this.#threads.add(thread);
-    const died = (why: string, cause?: Error): void => {
-      this.#forget(thread);
-      const message = `a thread that searches heads died: ${why}`;
-      thread.rpc.close(new SpoorError("Unavailable", message, { reason: "worker_died", cause }));
-    };
-    worker.once("error", (error: Error) => died(error.message, error));
-    worker.once("exit", (code) => died(`it ended with code ${code}`));
-    return thread;
-  }
-
-  #park(thread: Thread): void {
-    this.#idle.push(thread);
-    if (this.#threads.size <= this.#options.tenantThreads) return;
-    thread.idleTimer = setTimeout(() => void this.#end(thread), this.#options.idleMs);
-    thread.idleTimer.unref();
-  }
-
-  #forget(thread: Thread): void {
-    clearTimeout(thread.idleTimer);
-    this.#threads.delete(thread);
-    const index = this.#idle.indexOf(thread);
-    if (index >= 0) this.#idle.splice(index, 1);
-  }
-
-  async #end(thread: Thread): Promise<void> {
-    this.#forget(thread);
-    thread.rpc.close(stopped());
-    await thread.worker.terminate();
   }
 }
 

@@ -6,6 +6,7 @@ import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { encodeFailed } from "#pkg/errors/reasons.ts";
+import type { StartThread } from "#pkg/rpc/thread.ts";
 import { Cutter } from "./cutter.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 import { putBack } from "./put-back.ts";
@@ -18,6 +19,7 @@ import {
   startIngester,
   TempFolder,
   type TestIngester,
+  type TestIngesterOptions,
 } from "./testing.ts";
 
 const bad = "cannot be encoded";
@@ -26,8 +28,8 @@ const bad = "cannot be encoded";
 class OneBad extends Cutter {
   readonly #offset: number | undefined;
 
-  constructor(offset: number | undefined) {
-    super({ threadsMax: 1, idleMs: 60_000, wasmBytesMax: 2 ** 30 });
+  constructor(offset: number | undefined, startThread: StartThread) {
+    super({ threadsMax: 1, idleMs: 60_000, wasmBytesMax: 2 ** 30, startThread });
     this.#offset = offset;
   }
 
@@ -41,8 +43,12 @@ class OneBad extends Cutter {
   }
 }
 
+function cutterOf(badOffset?: number): TestIngesterOptions["cutter"] {
+  return (_, startThread) => new OneBad(badOffset, startThread);
+}
+
 async function start(dir: string, badOffset?: number): Promise<TestIngester> {
-  return await startIngester({ dir, cutter: () => new OneBad(badOffset) });
+  return await startIngester({ dir, cutter: cutterOf(badOffset) });
 }
 
 /** What answers about tenant `t` may lack. */
@@ -123,7 +129,7 @@ describe("what is in quarantine", () => {
   it("has a bound: a record beyond it is refused and stays in the log", async () => {
     await using folder = await TempFolder.make();
     const config = { quarantineBytesMax: 10 };
-    const cutter = (): Cutter => new OneBad(0);
+    const cutter = cutterOf(0);
     const running = await startIngester({ dir: folder.path, config, cutter });
     await running.append("t", makeTrace(1, { partition: 0 }));
     const flushed = running.ingester.flush().catch((error: unknown) => error);
@@ -142,7 +148,7 @@ describe("putting back", () => {
   it("appends the spans once: they are found, and stored", async () => {
     await using folder = await TempFolder.make();
     const records = await withOneAside(folder.path);
-    const running = await openIngester({ dir: folder.path, cutter: () => new OneBad(undefined) });
+    const running = await openIngester({ dir: folder.path, cutter: cutterOf() });
     const dir = join(folder.path, "quarantine");
     const [record] = await readAside(dir);
     // The log got the very same bytes less than ten minutes ago.

@@ -71,7 +71,7 @@ describe("a store that fails for a while", () => {
       let wasHit = true;
       for (let nth = 1; wasHit; nth += inject("depth") === 1 ? 2 : 1) {
         await using folder = await TempFolder.make();
-        const running = await startIngester({ dir: folder.path, cutsHere: true });
+        const running = await startIngester({ dir: folder.path, faultyUploads: true });
         const specs = [...makeTrace(3, { partition: 0 }), ...makeTrace(3, { partition: 1 })];
         await running.append("t", specs);
         let calls = 0;

@@ -5,7 +5,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { MessageChannel, type Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { Registry } from "prom-client";
 import { openBlock } from "#pkg/block/reader.ts";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
@@ -21,8 +21,7 @@ import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
 import type { HeadRef } from "#pkg/questions/shards.ts";
-import { Rpc } from "#pkg/rpc/rpc.ts";
-import type { Thread } from "#pkg/rpc/thread.ts";
+import { type StartThread, startWorker } from "#pkg/rpc/thread.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import { type FileLogOptions, openFileLog } from "#pkg/spanlog/file-log.ts";
 import { KeptLog } from "#pkg/spanlog/log-testing.ts";
@@ -32,10 +31,9 @@ import { noTracer } from "#pkg/trace/trace.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { openTable, type Table } from "#pkg/table/table.ts";
 import { ingesterConfig } from "./config.ts";
-import { runCut } from "./cut-task.ts";
 import type { Cutter } from "./cutter.ts";
-import { Ingester, type IngesterOptions, makeCutter } from "./ingester.ts";
-import type { CutTask } from "./messages.ts";
+import { Ingester, type IngesterOptions } from "./ingester.ts";
+import { threadsHere } from "./threads-here.ts";
 
 export const partitionCount = 4;
 const signal: AbortSignal = new AbortController().signal;
@@ -53,20 +51,17 @@ export interface TestIngesterOptions {
   logOptions?: Partial<FileLogOptions>;
   clock?: Clock;
   /** Makes the cutter that cuts instead of the usual one. */
-  cutter?: (config: IngesterOptions["config"]) => Cutter;
-  /** Cuts run in this thread, so that `faults` decides about the uploads of blocks too. */
-  cutsHere?: boolean;
+  cutter?: (config: IngesterOptions["config"], startThread: StartThread) => Cutter;
+  /** `faults` decides about the uploads of blocks too. */
+  faultyUploads?: boolean;
+  /** Worker threads as in production; their programs run in this thread unless asked for. */
+  realThreads?: boolean;
 }
 
-/** Starts cutter threads that are none: they run here, and put blocks into this store. */
-function cutsIn(store: ObjectStore): () => Thread {
-  return () => {
-    const { port1, port2 } = new MessageChannel();
-    const stores = { open: async (): Promise<ObjectStore> => store };
-    void new Rpc(port2, { cut: (task: CutTask) => runCut(task, { stores }) });
-    const thread = { terminate: async (): Promise<void> => port1.close() };
-    return Object.assign(port1, thread) as Thread;
-  };
+function startThreadOf(options: TestIngesterOptions, store: ObjectStore): StartThread {
+  const { realThreads = false, faultyUploads = false } = options;
+  if (realThreads) return startWorker;
+  return faultyUploads ? threadsHere({ open: async () => store }) : threadsHere();
 }
 
 /** One running ingester. `stop` it before another one takes the same folder. */
@@ -81,17 +76,18 @@ export class TestIngester {
   readonly limits: TenantLimits = new TenantLimits();
   readonly refusals: Refusals = new Refusals(systemClock, this.log);
   readonly fatal: SpoorError[] = [];
-  /** Which calls of this thread fail; cutter threads have a store of their own. */
+  /** Which calls fail; those of cutter threads only with `faultyUploads`. */
   faults: FaultPlan = () => "none";
   readonly #tables = new Map<string, Table>();
 
   constructor(options: TestIngesterOptions, parts: { spanLog: SpanLog; store: ObjectStore }) {
-    const { dir, clock = quickClock, cutsHere = false } = options;
+    const { dir, clock = quickClock } = options;
     const config = ingesterConfig.parse(options.config ?? {});
     this.dir = dir;
     this.spanLog = parts.spanLog;
     this.store = parts.store;
     const store = faultStore(parts.store, (call) => this.faults(call));
+    const startThread = startThreadOf(options, store);
     this.ingester = new Ingester({
       config,
       spanLog: parts.spanLog,
@@ -106,7 +102,8 @@ export class TestIngester {
       clock,
       log: this.log,
       registry: this.registry,
-      cutter: options.cutter?.(config) ?? makeCutter(config, cutsHere ? cutsIn(store) : undefined),
+      startThread,
+      cutter: options.cutter?.(config, startThread),
       onFatal: (error) => this.fatal.push(error),
     });
   }

@@ -20,7 +20,11 @@ describe("a partition's worker that dies", () => {
     async (how) => {
       await using folder = await TempFolder.make();
       using threads = new ThreadWatch();
-      const running = await startIngester({ dir: folder.path, config: { cutSpans: 10 } });
+      const running = await startIngester({
+        realThreads: true,
+        dir: folder.path,
+        config: { cutSpans: 10 },
+      });
       const [worker] = threads.workers;
       // Closed heads cannot be stored, so they wait when the worker dies.
       running.faults = ({ kind }) => (kind === "putIfAbsent" ? "before" : "none");
@@ -58,7 +62,7 @@ describe("a partition's worker that dies", () => {
   it("takes its pins along: a head of it is never taken for one of the next worker", async () => {
     await using folder = await TempFolder.make();
     using threads = new ThreadWatch();
-    const running = await startIngester({ dir: folder.path });
+    const running = await startIngester({ realThreads: true, dir: folder.path });
     const traceId = makeTrace(1, { partition: 0 })[0].traceId;
     await running.append("t", makeTrace(1, { traceId }));
     await running.readAll();
@@ -84,7 +88,11 @@ describe("a partition's worker that dies", () => {
   it("with records at fault in its closed heads comes back all the same", async () => {
     await using folder = await TempFolder.make();
     using threads = new ThreadWatch();
-    const running = await startIngester({ dir: folder.path, config: { cutSpans: 4 } });
+    const running = await startIngester({
+      realThreads: true,
+      dir: folder.path,
+      config: { cutSpans: 4 },
+    });
     const blocks = join(folder.path, "bucket", "t", "blocks");
     await mkdir(join(blocks, ".."), { recursive: true });
     await writeFile(blocks, "in the way");
@@ -105,12 +113,12 @@ describe("a partition's worker that dies", () => {
 
   it("while it reads the log again: the next one makes it ready", async () => {
     await using folder = await TempFolder.make();
-    const first = await startIngester({ dir: folder.path });
+    const first = await startIngester({ realThreads: true, dir: folder.path });
     const specs = Array.from({ length: 200 }, () => makeTrace(3)).flat();
     await first.append("t", specs);
     await first.stop();
     using threads = new ThreadWatch();
-    const second = await openIngester({ dir: folder.path });
+    const second = await openIngester({ realThreads: true, dir: folder.path });
     await second.ingester.start();
     await Promise.all(threads.workers.map((worker) => worker.terminate()));
     await second.ingester.caughtUp();
@@ -123,7 +131,7 @@ describe("a partition's worker that dies", () => {
     for (const waitMs of [0, 1, 5, 12, 20]) {
       await using folder = await TempFolder.make();
       using threads = new ThreadWatch();
-      const running = await startIngester({ dir: folder.path });
+      const running = await startIngester({ realThreads: true, dir: folder.path });
       const died = threads.workers[0].terminate();
       await new Promise((resolve) => setTimeout(resolve, waitMs));
       await running.stop();
@@ -138,7 +146,7 @@ describe("a partition's worker that dies", () => {
 describe("a cutter thread that dies", () => {
   it("twice over one head: it is cut the third time, nothing is set aside", async () => {
     await using folder = await TempFolder.make();
-    const running = await startIngester({ dir: folder.path });
+    const running = await startIngester({ realThreads: true, dir: folder.path });
     const specs = Array.from({ length: 10 }, () => makeTrace(3, { partition: 0 })).flat();
     await running.append("t", specs);
     await running.readAll();
@@ -155,7 +163,7 @@ describe("a cutter thread that dies", () => {
 
   it("because the ingester stops: the head stays in the log", async () => {
     await using folder = await TempFolder.make();
-    const first = await startIngester({ dir: folder.path });
+    const first = await startIngester({ realThreads: true, dir: folder.path });
     const specs = Array.from({ length: 50 }, () => makeTrace(3)).flat();
     await first.append("t", specs);
     await first.readAll();
@@ -168,7 +176,7 @@ describe("a cutter thread that dies", () => {
     await first.stop();
     expect(await flushed).toBe("given up");
     expect(await first.quarantined("t")).toEqual(new Map());
-    const second = await startIngester({ dir: folder.path });
+    const second = await startIngester({ realThreads: true, dir: folder.path });
     await second.ingester.flush();
     expect(await second.stored("t")).toEqual(expected(specs));
     await second.stop();
@@ -181,6 +189,7 @@ it.each([1, 2, 3])(
     await using folder = await TempFolder.make();
     using threads = new ThreadWatch();
     const running = await startIngester({
+      realThreads: true,
       dir: folder.path,
       config: { cutSpans: 40, cutThreads: 2 },
     });

@@ -96,7 +96,7 @@ describe("decodeChunk", () => {
           if (block !== undefined) await compare(block.bytes);
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 15 * inject("depth") },
     );
   }, 300_000);
 

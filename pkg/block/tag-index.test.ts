@@ -62,8 +62,9 @@ function entryOf(index: TagIndex, key: string): TagEntry {
 const rows = 5000;
 const numbers = Array.from({ length: rows }, (_, i) => i);
 
-it("takes 600,000 distinct keys of one request: the most frequent are listed", () => {
-  const keyCount = 600_000;
+it("takes 200,000 distinct keys of one request: the most frequent are listed", () => {
+  // More than a call takes as arguments.
+  const keyCount = 200_000;
   const pairs = Array.from({ length: keyCount }, (_, i): [string, string] => [`key.${i}`, "sv"]);
   const columns = new Map(rest([[...pairs, ["often", "sv"]], [["often", "sv"]]]));
   const index = buildTagIndex(batchOf(2, columns), 1e9);

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, inject, it } from "vitest";
 import { randomWire } from "#pkg/otlp/random-otlp.ts";
 import { commitOf, cutRequests, storeOf, testKey } from "./testing.ts";
 import { BlockVerifier } from "./verify.ts";
@@ -29,7 +29,7 @@ describe("verifyBlock", () => {
           expect(await verifier.verify({ store, key: testKey, file })).toEqual([]);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 15 * inject("depth") },
     );
   });
 });

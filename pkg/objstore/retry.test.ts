@@ -38,6 +38,46 @@ describeObjectStore("retry over a store that fails at times", async () => {
   return retryStore(faulty, rigOf({ attemptsMax: 20, budgetBurst: 100_000 }).options);
 });
 
+/** A store that denies its first writes, as MinIO does while their folder is removed. */
+class DenyingStore extends MemoryStore {
+  denied: number;
+  writes = 0;
+
+  constructor(denied: number) {
+    super();
+    this.denied = denied;
+  }
+
+  override async put(key: string, bytes: Uint8Array): Promise<void> {
+    this.#deny();
+    await super.put(key, bytes);
+  }
+
+  override async putIfAbsent(key: string, bytes: Uint8Array): Promise<boolean> {
+    this.#deny();
+    return await super.putIfAbsent(key, bytes);
+  }
+
+  #deny(): void {
+    this.writes++;
+    if (this.denied-- > 0) {
+      throw new SpoorError("InvalidInput", "denied", { reason: "access_denied" });
+    }
+  }
+}
+
+test("a write that is denied is tried again, twice: a server may remove its folder just then", async () => {
+  const brief = new DenyingStore(2);
+  await retryStore(brief, rigOf().options).put("a/b", content);
+  expect([brief.writes, await brief.get("a/b")]).toEqual([3, content]);
+  brief.denied = 1;
+  expect(await retryStore(brief, rigOf().options).putIfAbsent("a/c", content)).toBe(true);
+  const lasting = new DenyingStore(1000);
+  const store = retryStore(lasting, rigOf().options);
+  await expect(store.put("a/b", content)).rejects.toMatchObject({ reason: "access_denied" });
+  expect(lasting.writes).toBe(3);
+});
+
 test.each(["before", "after"] as const)("each call goes through a fault %s it", async (fault) => {
   const calls: ((store: ObjectStore) => Promise<unknown>)[] = [
     async (store) => await store.put("new", content),

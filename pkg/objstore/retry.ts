@@ -33,6 +33,9 @@ export interface RetryOptions {
 /** Faults that no second try mends soon. */
 const hopeless: ReadonlySet<string> = new Set(["disk_full", "read_only", "tls"]);
 
+/** Tries again of a write that is denied: in vain with credentials that do not allow it. */
+const deniedWritesMax = 2;
+
 export function retryStore(store: ObjectStore, options: RetryOptions): ObjectStore {
   return new Retrier(store, options);
 }
@@ -54,12 +57,12 @@ class Retrier implements ObjectStore {
   }
 
   async put(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<void> {
-    await this.#retry(options, async () => await this.#store.put(key, bytes, options));
+    await this.#write(options, async () => await this.#store.put(key, bytes, options));
   }
 
   async putIfAbsent(key: string, bytes: Uint8Array, options?: ReadOptions): Promise<boolean> {
     let isUnsure = false;
-    return await this.#retry(options, async () => {
+    return await this.#write(options, async () => {
       if (isUnsure) {
         const found = await this.#find(key, options);
         if (found !== undefined) return isSame(found, bytes);
@@ -80,7 +83,7 @@ class Retrier implements ObjectStore {
     // After an answer that was lost, the object would be made of its new content.
     const isOwnSource = pieces.some((piece) => isRange(piece) && piece.key === key);
     if (isOwnSource) await call();
-    else await this.#retry(options, call);
+    else await this.#write(options, call);
   }
 
   async get(key: string, options?: ReadOptions): Promise<Uint8Array> {
@@ -142,10 +145,19 @@ class Retrier implements ObjectStore {
     }
   }
 
-  async #retry<T>(options: ReadOptions | undefined, call: () => Promise<T>): Promise<T> {
+  /** MinIO denies a write in whose folder the last other object is deleted at that moment. */
+  async #write<T>(options: ReadOptions | undefined, call: () => Promise<T>): Promise<T> {
+    return await this.#retry(options, call, deniedWritesMax);
+  }
+
+  async #retry<T>(
+    options: ReadOptions | undefined,
+    call: () => Promise<T>,
+    deniedMax = 0,
+  ): Promise<T> {
     checkSignal(options?.signal, "ask the store");
     this.#budget = Math.min(this.#options.budgetBurst, this.#budget + this.#options.budgetShare);
-    const next = this.#begin();
+    const next = this.#begin(deniedMax);
     for (;;) {
       try {
         return await call();
@@ -156,12 +168,12 @@ class Retrier implements ObjectStore {
   }
 
   /** Resolves when the next try is due; throws the error if there is none. */
-  #begin(): NextTry {
+  #begin(deniedMax = 0): NextTry {
     const { attemptsMax, backoffMinMs, backoffMaxMs, clock, ledger, random } = this.#options;
     let tries = 0;
     return async (error, signal) => {
       tries++;
-      if (tries >= attemptsMax || !mayHelp(error)) throw error;
+      if (tries >= attemptsMax || !mayHelp(error, tries <= deniedMax)) throw error;
       checkSignal(signal, error.message);
       if (this.#budget < 1) {
         ledger.addEvent("retryRefused");
@@ -185,8 +197,9 @@ class Retrier implements ObjectStore {
   }
 }
 
-function mayHelp(error: unknown): error is SpoorError {
+function mayHelp(error: unknown, mayBeDenied: boolean): error is SpoorError {
   if (!(error instanceof SpoorError) || hopeless.has(error.reason)) return false;
+  if (error.reason === "access_denied" && mayBeDenied) return true;
   // Bytes that changed on their way, not bytes that are wrong in the store for good.
   if (error.reason === checksumMismatch) return true;
   return error.code === "Unavailable" || error.code === "Timeout";

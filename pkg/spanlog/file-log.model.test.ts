@@ -256,7 +256,7 @@ describe("fault matrix", () => {
     for (const count of failure === "short" ? [10] : [1, 2, 10]) {
       it(`survives ${count} calls failing ${failure}, whichever is the first`, async () => {
         // A sample of the calls; at depth each of them.
-        for (let n = 0, failed = 1; failed > 0; n += inject("depth") === 1 ? 3 : 1) {
+        for (let n = 0, failed = 1; failed > 0; n += inject("depth") === 1 ? 7 : 1) {
           using dir = new TempDir();
           const harness = new Harness(dir.path);
           await harness.run([{ op: "fail", after: n, count, failure }, ...script]);

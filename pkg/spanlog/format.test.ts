@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import {
   decodeSegmentHeader,
@@ -156,7 +156,7 @@ describe("state files", () => {
         checkDamage(`${dir.path}/trimmed.json`, at, () => readTrimState(dir.path));
         checkDamage(`${dir.path}/log.json`, at, () => readLogState(dir.path));
       }),
-      { numRuns: 15 },
+      { numRuns: 5 * inject("depth") },
     );
   });
 

@@ -246,7 +246,7 @@ test(
   { timeout: 240_000 },
   async () => {
     for (const fault of ["before", "after"] as const) {
-      for (let nth = 1; ; nth += inject("depth") === 1 ? 3 : 1) {
+      for (let nth = 1; ; nth += inject("depth") === 1 ? 5 : 1) {
         const { store, writer } = await grown(2);
         const expected = plain(writer.snapshot);
         const faulty = faultStore(store, failNth(nth, fault));

@@ -1,7 +1,6 @@
 /** `spoor block ls|inspect|verify`: looks into blocks, in the bucket or as plain files. */
 import { BlockVerifier } from "#pkg/block/verify.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import { isTenantName } from "#pkg/tenant/tenant.ts";
 import {
   type CommandHelp,
   flagText,
@@ -10,15 +9,13 @@ import {
   usageError,
 } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
-import { configFlags } from "#cmd/spoor/serve-args.ts";
+import { chooseAction, folderFlags } from "./actions.ts";
 import { findBlocks } from "./block-find.ts";
 import { describeBlock, describedLines } from "./block-inspect.ts";
 import { blockLine, listedBlock, listHeader } from "./block-list.ts";
 import { type BlockPlaces, openPlaces, type PlacedBlock } from "./block-places.ts";
 import { escapeControls } from "./escape.ts";
 import { parseTraceIdText } from "./trace-id.ts";
-
-const ownConfigFlags = ["--config", "--data-dir"];
 
 export const blockHelp: CommandHelp = {
   usage: "spoor block ls|inspect|find|verify [BLOCK...|TRACE] [flags]",
@@ -29,7 +26,7 @@ export const blockHelp: CommandHelp = {
     "verify   checks every byte, row and index of the given blocks, or of all blocks\n\n" +
     "BLOCK is a file, or a key in the bucket: TENANT/blocks/2026/11/22/ULID.parquet.",
   flags: [
-    ...configFlags.filter(({ name }) => ownConfigFlags.includes(name)),
+    ...folderFlags,
     { name: "--tenant", value: "NAME", help: "only the blocks of this tenant (ls, find, verify)" },
     { name: "--json", help: "print one JSON object per line" },
   ],
@@ -41,16 +38,9 @@ type Action = (parsed: ParsedArgs, blocks: readonly string[], io: CommandIo) => 
 /** Resolves to the exit code. Throws a usage error, or what keeps it from looking at all. */
 export async function blockCommand(args: string[], io: CommandIo): Promise<number> {
   const parsed = parseArgs(args, blockHelp.flags);
-  const [action, ...blocks] = parsed.positionals;
-  const actions: Record<string, Action> = { ls, inspect, find, verify };
-  if (action === undefined || !Object.hasOwn(actions, action)) {
-    throw usageError("block: say what to do: spoor block ls|inspect|find|verify");
-  }
-  const tenant = flagText(parsed, "--tenant");
-  if (tenant !== undefined && !isTenantName(tenant)) {
-    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
-  }
-  return await actions[action](parsed, blocks, io);
+  const actions = { ls, inspect, find, verify };
+  const { run, names } = chooseAction<Action>("block", parsed, actions);
+  return await run(parsed, names, io);
 }
 
 async function ls(parsed: ParsedArgs, blocks: readonly string[], io: CommandIo): Promise<number> {

@@ -6,20 +6,12 @@ import { type AsideRecord, readAside, removeDurably } from "#modules/ingester/qu
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
-import { isTenantName } from "#pkg/tenant/tenant.ts";
-import {
-  type CommandHelp,
-  flagText,
-  parseArgs,
-  type ParsedArgs,
-  usageError,
-} from "#cmd/spoor/flags.ts";
+import { type CommandHelp, parseArgs, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
-import { configFlags, loadConfig } from "#cmd/spoor/serve-args.ts";
+import { loadConfig } from "#cmd/spoor/serve-args.ts";
+import { chooseAction, folderFlags } from "./actions.ts";
 import { nanoText, sizeText } from "./block-list.ts";
 import { openPutBack } from "./quarantine-retry.ts";
-
-const ownConfigFlags = ["--config", "--data-dir"];
 
 export const quarantineHelp: CommandHelp = {
   usage: "spoor quarantine ls|show|retry|rm [RECORD...] [flags]",
@@ -31,7 +23,7 @@ export const quarantineHelp: CommandHelp = {
     "rm     removes records: their spans are lost\n\n" +
     "RECORD is TENANT/NAME.otlp, as ls prints it.",
   flags: [
-    ...configFlags.filter(({ name }) => ownConfigFlags.includes(name)),
+    ...folderFlags,
     { name: "--tenant", value: "NAME", help: "only the records of this tenant (ls, retry)" },
     { name: "--json", help: "print one JSON object per line (ls)" },
   ],
@@ -47,20 +39,8 @@ interface Chosen {
 /** Resolves to the exit code. Throws a usage error, NotFound for unknown records, Unavailable. */
 export async function quarantineCommand(args: string[], io: CommandIo): Promise<number> {
   const parsed = parseArgs(args, quarantineHelp.flags);
-  const [action, ...names] = parsed.positionals;
-  const actions: Record<string, (chosen: Chosen, io: CommandIo) => Promise<number>> = {
-    ls,
-    show,
-    retry,
-    rm,
-  };
-  if (action === undefined || !Object.hasOwn(actions, action)) {
-    throw usageError("quarantine: say what to do: spoor quarantine ls|show|retry|rm");
-  }
-  const tenant = flagText(parsed, "--tenant");
-  if (tenant !== undefined && !isTenantName(tenant)) {
-    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
-  }
+  const actions = { ls, show, retry, rm };
+  const { run, names, tenant } = chooseAction("quarantine", parsed, actions);
   const { config } = loadConfig(parsed, io.env, io.readFile);
   const dir = quarantineFolder(resolve(config.server.dataDir));
   const all = (await readAside(dir)).filter((one) => tenant === undefined || one.tenant === tenant);
@@ -70,7 +50,7 @@ export async function quarantineCommand(args: string[], io: CommandIo): Promise<
     throw new SpoorError("NotFound", `there is no record ${name} in ${dir}`);
   });
   const isAll = names.length === 0;
-  return await actions[action]({ parsed, records: isAll ? all : records, isAll }, io);
+  return await run({ parsed, records: isAll ? all : records, isAll }, io);
 }
 
 function nameOf({ tenant, name }: AsideRecord): string {

@@ -206,6 +206,8 @@ describe("spoor query", () => {
   test.each([
     [[], "query: the query is missing"],
     [["{", "}"], 'unexpected argument "}": write the query in quotes'],
+    [["{}", "-s", "2"], "-s, --spans takes no number, 2 was given"],
+    [["--spans", "2", "{}"], "-s, --spans takes no number, 2 was given"],
     [["{}", "--limit", "0"], '--limit "0" is not a number from 1 on'],
     [["{}", "--limit", "x"], '--limit "x" is not a number from 1 on'],
     [["{}", "--since", "1"], "--since: "],

@@ -44,6 +44,7 @@ export async function queryCommand(
 ): Promise<number> {
   const parsed = parseArgs(args, queryHelp.flags);
   const [text, extra] = parsed.positionals;
+  refuseNumberOfSpans(args, parsed);
   if (text === undefined) throw usageError("query: the query is missing: spoor query 'TRACEQL'");
   if (extra !== undefined) {
     throw usageError(
@@ -73,6 +74,13 @@ export async function queryCommand(
   else if (isExplained) await io.out(formatExplained(json));
   else await printTraces(parseAnswer(json), { limit, io, spans: parsed.flags.has("--spans") });
   return 0;
+}
+
+/** `-s 2`, as for other tools: the number would be taken for the query, or for a part of it. */
+function refuseNumberOfSpans(args: readonly string[], { positionals }: ParsedArgs): void {
+  const number = args.find((arg, i) => /^\d+$/.test(arg) && /^(?:-s|--spans)$/.test(args[i - 1]));
+  if (number === undefined || !positionals.includes(number)) return;
+  throw usageError(`-s, --spans takes no number, ${number} was given: it prints what is answered`);
 }
 
 function limitOf(parsed: ParsedArgs): number {

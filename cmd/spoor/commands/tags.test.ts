@@ -42,7 +42,20 @@ test("services and values are printed one per line, safe for a terminal", async 
     "/api/v2/search/tag/resource.service.name/values?q=%7B+status+%3D+error+%7D",
   );
   const named = await runAgainst(values, ["values", "span.a/b", "--limit", "5"]);
-  expect(named.url).toBe("/api/v2/search/tag/span.a%2Fb/values?limit=5");
+  expect(named.url).toBe("/api/v2/search/tag/span.a%2Fb/values?counts=true&limit=5");
+  // Tempo counts nothing.
+  expect(named.io.stdout).toBe("shop\na\\u{a}b\n");
+});
+
+test("values stand behind the number of their spans", async () => {
+  const counted = {
+    tagValues: [
+      { type: "string", value: "GET", count: 1702 },
+      { type: "string", value: "PUT", count: 62 },
+    ],
+  };
+  const { io } = await runAgainst(counted, ["values", "span.http.request.method"]);
+  expect(io.stdout).toBe("1702  GET\n  62  PUT\n");
 });
 
 test("tags have their scope; nothing is said to be nothing; JSON comes as it is", async () => {

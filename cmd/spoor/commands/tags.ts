@@ -40,7 +40,9 @@ export const tagsHelp: CommandHelp = {
 
 export const valuesHelp: CommandHelp = {
   usage: "spoor values NAME [flags]",
-  about: "Lists values of an attribute, most frequent first: spoor values resource.service.name",
+  about:
+    "Lists values of an attribute, most frequent first, behind the number of their spans:\n" +
+    "spoor values resource.service.name",
   flags: [filterFlag, ...sharedFlags],
 };
 
@@ -79,7 +81,7 @@ export async function valuesCommand(
   const [name, ...rest] = parsed.positionals;
   if (name === undefined) throw usageError("values: of which attribute? spoor values NAME");
   noPositionals(rest);
-  return await printValues(parsed, io, { name, clock });
+  return await printValues(parsed, io, { name, clock, hasCounts: true });
 }
 
 export async function servicesCommand(
@@ -89,7 +91,7 @@ export async function servicesCommand(
 ): Promise<number> {
   const parsed = parseArgs(args, servicesHelp.flags);
   noPositionals(parsed.positionals);
-  return await printValues(parsed, io, { name: "resource.service.name", clock });
+  return await printValues(parsed, io, { name: "resource.service.name", clock, hasCounts: false });
 }
 
 function noPositionals([extra]: readonly string[]): void {
@@ -99,15 +101,20 @@ function noPositionals([extra]: readonly string[]): void {
 async function printValues(
   parsed: ParsedArgs,
   io: CommandIo,
-  { name, clock }: { name: string; clock: Clock },
+  { name, clock, hasCounts }: { name: string; clock: Clock; hasCounts: boolean },
 ): Promise<number> {
   const q = flagText(parsed, "--query");
   const json = await get(parsed, clock, {
     path: `api/v2/search/tag/${encodeURIComponent(name)}/values`,
-    params: q === undefined ? {} : { q },
+    params: { ...(q === undefined ? {} : { q }), ...(hasCounts ? { counts: "true" } : {}) },
   });
   const { tagValues } = parse(json, valuesSchema);
-  const texts = tagValues.map(({ value }) => value);
+  // The most frequent comes first.
+  const width = String(tagValues[0]?.count ?? "").length;
+  // Tempo counts nothing.
+  const texts = tagValues.map(({ value, count }) =>
+    count === undefined ? value : `${String(count).padStart(width)}  ${value}`,
+  );
   await print(parsed, io, json, texts);
   return 0;
 }
@@ -118,7 +125,9 @@ const scopesSchema = z.object({
     .default([]),
 });
 const valuesSchema = z.object({
-  tagValues: z.array(z.object({ type: z.string(), value: z.string() })).default([]),
+  tagValues: z
+    .array(z.object({ type: z.string(), value: z.string(), count: z.number().optional() }))
+    .default([]),
 });
 
 async function get(

@@ -1,0 +1,144 @@
+/**
+ * How long test files took, beside how long they may take. A run of `npm test` or `test:real` notes
+ * its seconds (`TimesReporter`); `npm run check` compares them with the table in README.md of this
+ * folder. Time fails nothing: only a long file that the table does not know, or one that is gone.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Reporter, TestModule } from "vitest/node";
+
+/** Below the project's folder; not in git. */
+export const testTimesPath = "node_modules/.cache/spoor/test-times.json";
+/** Files below this are one row together, seconds. */
+const rowSeconds = 3;
+/** A file without a row fails the check beyond this: ten times what needs none. */
+const unlistedSecondsMax = 30;
+/** What a file may take beyond its row before it is printed: times, and seconds. */
+const slack = { factor: 1.5, seconds: 2 };
+
+/** Path of a test file -> seconds of its last run. */
+export type TestTimes = ReadonlyMap<string, number>;
+
+export interface TimesCheck {
+  /** What is over its budget. */
+  notes: string[];
+  /** Rows and files that do not fit together. */
+  problems: string[];
+}
+
+const measuredProjects: ReadonlySet<string> = new Set(["unit", "real", "load"]);
+
+/** Notes the seconds of each file that runs, on top of those of earlier runs. */
+export class TimesReporter implements Reporter {
+  readonly #path: string;
+  readonly #started = new Map<string, number>();
+  readonly #took = new Map<string, number>();
+
+  /** `path` is a JSON file, made if it is not there. */
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  onTestModuleStart(module: TestModule): void {
+    this.#started.set(module.id, performance.now());
+  }
+
+  onTestModuleEnd(module: TestModule): void {
+    const startMs = this.#started.get(module.id);
+    if (startMs === undefined || !measuredProjects.has(module.project.name)) return;
+    const tookMs = Math.max(performance.now() - startMs, testsMs(module));
+    this.#took.set(module.relativeModuleId, tookMs / 1000);
+  }
+
+  onTestRunEnd(): void {
+    const all = new Map([...readTimes(this.#path), ...this.#took]);
+    mkdirSync(dirname(this.#path), { recursive: true });
+    // Another run may read it.
+    writeFileSync(`${this.#path}.${process.pid}`, JSON.stringify(Object.fromEntries(all)));
+    renameSync(`${this.#path}.${process.pid}`, this.#path);
+  }
+}
+
+/** A worker that never waits says only at its end that it has begun: its tests know better. */
+function testsMs(module: TestModule): number {
+  let [from, to] = [Number.POSITIVE_INFINITY, 0];
+  for (const test of module.children.allTests()) {
+    const { startTime, duration } = test.diagnostic() ?? { startTime: from, duration: 0 };
+    from = Math.min(from, startTime);
+    to = Math.max(to, startTime + duration);
+  }
+  return Math.max(0, to - from);
+}
+
+/** Nothing if no run has noted any. */
+export function readTimes(path: string): TestTimes {
+  try {
+    return new Map(Object.entries(JSON.parse(readFileSync(path, "utf8")) as object));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return new Map();
+    throw error;
+  }
+}
+
+/** The rows `| path.test.ts | seconds |` of a document. */
+export function readRows(document: string): TestTimes {
+  const rows = document.matchAll(/^\| `([^`]+\.test\.ts)` \| (\d+) \|$/gm);
+  return new Map(Array.from(rows, ([, path, seconds]) => [path, Number(seconds)]));
+}
+
+/**
+ * Compares the last seconds of the test files that there are with the rows of the table. A machine
+ * that is slower than the table's, or busy, has that much more time for each file.
+ */
+export function checkTimes(
+  files: ReadonlySet<string>,
+  rows: TestTimes,
+  measured: TestTimes,
+): TimesCheck {
+  const problems = [...rows.keys()]
+    .filter((path) => !files.has(path))
+    .map((path) => `${path} has a row, and is gone`);
+  const notes: string[] = [];
+  const slower = slowness(rows, measured);
+  if (slower > slack.factor) {
+    notes.push(`this machine took ${slower.toFixed(1)} times as long as the table says`);
+  }
+  for (const [path, seconds] of measured) {
+    if (!files.has(path)) continue;
+    const took = `${path} took ${seconds.toFixed(1)} s`;
+    const row = rows.get(path);
+    const budget = ((row ?? rowSeconds) * slack.factor + slack.seconds) * slower;
+    if (row === undefined && seconds > unlistedSecondsMax * slower) {
+      problems.push(`${took}, and has no row`);
+    } else if (seconds > budget) {
+      notes.push(row === undefined ? `${took}, and has no row` : `${took}, its row says ${row} s`);
+    }
+  }
+  return { notes, problems };
+}
+
+/** How much slower files with a row were, in the middle; 1 for a machine that was faster. */
+function slowness(rows: TestTimes, measured: TestTimes): number {
+  const ratios = [...rows].flatMap(([path, row]) => {
+    const seconds = measured.get(path);
+    return seconds === undefined ? [] : [seconds / row];
+  });
+  ratios.sort((a, b) => a - b);
+  return Math.max(1, ratios[Math.floor(ratios.length / 2)] ?? 1);
+}
+
+/** The table for README.md: a row for each file of at least `rowSeconds`, one for all others. */
+export function formatRows(times: TestTimes): string {
+  const long = [...times].filter(([, seconds]) => seconds >= rowSeconds);
+  long.sort(([, a], [, b]) => b - a);
+  const rows = long.map(([path, seconds]) => `| \`${path}\` | ${Math.round(seconds)} |`);
+  const rest = [...times.values()].filter((seconds) => seconds < rowSeconds);
+  const sum = Math.round(rest.reduce((total, seconds) => total + seconds, 0));
+  return [
+    "| file | seconds |",
+    "|---|---|",
+    ...rows,
+    `| all ${rest.length} others | ${sum} |`,
+    "",
+  ].join("\n");
+}

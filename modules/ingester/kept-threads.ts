@@ -1,0 +1,95 @@
+/** Worker threads that stay when their work is done: the next work need not wait for a start. */
+import type { SpoorError } from "#pkg/errors/errors.ts";
+import { Rpc } from "#pkg/rpc/rpc.ts";
+import { type StartThread, startWorker, type Thread } from "#pkg/rpc/thread.ts";
+
+export interface KeptThreadsOptions {
+  entry: URL;
+  /** So many stay for ever; 0 unless given. */
+  staying?: number;
+  /** One beyond them without work for this long ends and gives its memory back, milliseconds. */
+  idleMs: number;
+  /** A worker thread unless given. */
+  startThread?: StartThread;
+  /** What calls to a thread fail with that died, and to one that was ended. */
+  died: (why: string, cause?: Error) => SpoorError;
+  ended: () => SpoorError;
+}
+
+export interface KeptThread {
+  readonly rpc: Rpc;
+}
+
+interface Running extends KeptThread {
+  worker: Thread;
+  idleTimer: NodeJS.Timeout | undefined;
+}
+
+/** How many there are at a time is up to its user. */
+export class KeptThreads {
+  readonly #options: KeptThreadsOptions;
+  readonly #idle: Running[] = [];
+  readonly #all = new Map<KeptThread, Running>();
+
+  constructor(options: KeptThreadsOptions) {
+    this.#options = options;
+  }
+
+  /** Threads with and without work. */
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** A thread without work, or a new one: `park` or `end` it when its work is done. */
+  take(): KeptThread {
+    const parked = this.#idle.pop();
+    if (parked === undefined) return this.#start();
+    clearTimeout(parked.idleTimer);
+    return parked;
+  }
+
+  /** Keeps a thread for the next work. One that died meanwhile is gone. */
+  park(thread: KeptThread): void {
+    const running = this.#all.get(thread);
+    if (running === undefined) return;
+    const { staying = 0, idleMs } = this.#options;
+    this.#idle.push(running);
+    if (this.#all.size <= staying) return;
+    running.idleTimer = setTimeout(() => void this.end(running), idleMs);
+    running.idleTimer.unref();
+  }
+
+  /** Ends a thread now; its calls fail. */
+  async end(thread: KeptThread): Promise<void> {
+    const running = this.#all.get(thread);
+    if (running === undefined) return;
+    this.#forget(running);
+    running.rpc.close(this.#options.ended());
+    await running.worker.terminate();
+  }
+
+  async endAll(): Promise<void> {
+    await Promise.all(Array.from(this.#all.keys(), (thread) => this.end(thread)));
+  }
+
+  #start(): Running {
+    const { startThread = startWorker, entry, died } = this.#options;
+    const worker = startThread(entry);
+    const thread: Running = { worker, rpc: new Rpc(worker, {}), idleTimer: undefined };
+    this.#all.set(thread, thread);
+    const onDeath = (why: string, cause?: Error): void => {
+      this.#forget(thread);
+      thread.rpc.close(died(why, cause));
+    };
+    worker.once("error", (error: Error) => onDeath(error.message, error));
+    worker.once("exit", (code) => onDeath(`it ended with code ${code}`));
+    return thread;
+  }
+
+  #forget(thread: Running): void {
+    clearTimeout(thread.idleTimer);
+    this.#all.delete(thread);
+    const index = this.#idle.indexOf(thread);
+    if (index >= 0) this.#idle.splice(index, 1);
+  }
+}
