@@ -38,7 +38,7 @@ describeObjectStore("retry over a store that fails at times", async () => {
   return retryStore(faulty, rigOf({ attemptsMax: 20, budgetBurst: 100_000 }).options);
 });
 
-test.each(["before", "after"] as const)("each call goes through a fault %s it", async (fault) => {
+test.each(["before", "after"] as const)("each call survives a fault %s it", async (fault) => {
   const calls: ((store: ObjectStore) => Promise<unknown>)[] = [
     async (store) => await store.put("new", content),
     async (store) => await store.putIfAbsent("new", content),
@@ -64,7 +64,7 @@ test.each(["before", "after"] as const)("each call goes through a fault %s it", 
   }
 });
 
-test("pauses double up to their bound, tries are bounded, errors that stay are not tried", async () => {
+test("backoff doubles up to its bound, attempts are bounded, lasting errors are not retried", async () => {
   const { options, pausesMs } = rigOf({ attemptsMax: 6 });
   const faulty = faultStore(new MemoryStore(), () => "before");
   await expect(retryStore(faulty, options).get("k")).rejects.toMatchObject({ reason: "injected" });
@@ -83,7 +83,7 @@ test("pauses double up to their bound, tries are bounded, errors that stay are n
   expect(await retryStore(damaged, rigOf().options).get("k")).toEqual(content);
 });
 
-test("what the store asks for is waited for, but not for longer than the bound", async () => {
+test("Retry-After is honoured up to the bound", async () => {
   const slowDown = (retryAfterMs: number) => () =>
     new SpoorError("Unavailable", "slow down", { reason: "slow_down", retryAfterMs });
   const { options, pausesMs } = rigOf();
@@ -110,7 +110,7 @@ test("the budget bounds retries of a store that is down, and comes back with goo
   expect(await store.get("k")).toEqual(content);
 });
 
-test("a create whose answer was lost is found by reading: ours, another's, none", async () => {
+test("a create whose response was lost is resolved by a read: ours, another's, none", async () => {
   const mine = new TextEncoder().encode("mine");
   const theirs = new TextEncoder().encode("theirs");
   for (const fault of ["before", "after"] as const) {
@@ -126,7 +126,7 @@ test("a create whose answer was lost is found by reading: ours, another's, none"
   }
 });
 
-test("a create whose first try arrives between the reading and the second try is ours", async () => {
+test("a create whose first attempt takes effect between the read and the retry is ours", async () => {
   const below = new MemoryStore();
   const mine = new TextEncoder().encode("mine");
   let puts = 0;
@@ -144,19 +144,19 @@ test("a create whose first try arrives between the reading and the second try is
   expect(puts).toBe(2);
 });
 
-test("an object made of its own content is made once: its answer may have been lost", async () => {
+test("an assembly from the target's own content is not retried", async () => {
   const below = new MemoryStore();
   await below.put("k", content);
   const { options, ledger } = rigOf();
   const store = retryStore(faultStore(below, failNth(1, "after")), options);
   const twice = [{ key: "k", start: 1, end: 3 }, content];
   await expect(store.assemble("k", twice)).rejects.toMatchObject({ reason: "injected" });
-  // Asked again, it would be made of what was just written.
+  // A retry would read the new content.
   expect(await below.get("k")).toEqual(Uint8Array.of(2, 3, 1, 2, 3));
   expect(ledger.events("retry")).toBe(0);
 });
 
-test("a list goes on where it broke, without repeating", async () => {
+test("a list resumes after the last listed object, without duplicates", async () => {
   const below = new MemoryStore();
   const keys = Array.from({ length: 30 }, (_, i) => `k${String(i).padStart(2, "0")}`);
   for (const key of keys) await below.put(key, content);
@@ -178,7 +178,7 @@ test("a list goes on where it broke, without repeating", async () => {
   expect(breaks).toBeGreaterThanOrEqual(7);
 });
 
-test("an abort ends the waiting, and says what was waited for", async () => {
+test("an abort ends the wait, and the error names the cause of the wait", async () => {
   const abort = new AbortController();
   const clock = {
     nowMs: () => 0,
