@@ -1,4 +1,4 @@
-/** Several consumers of one log, each with its own position. */
+/** Tests of several consumers of one log, each with its own position. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { openFileLogReader } from "./file-log-reader.ts";
@@ -51,7 +51,7 @@ function trimAll(log: SpanLog): Promise<void> {
 }
 
 describe("two consumers of one log, one of them stuck", () => {
-  it("the other goes on, the log stays in its bound, the loss of the claim is reported", async () => {
+  it("the other continues, the log stays within its limit, the lost claim is reported", async () => {
     using place = new Place();
     await using log = await place.open([metrics, edges]);
     using reader = openFileLogReader(place.path, 0, "edges");
@@ -140,7 +140,7 @@ describe("a consumer", () => {
     expect(place.reported()).toHaveLength(2);
   });
 
-  it("that joins again while the ingesters keep more than its bound begins at the end", async () => {
+  it("that rejoins while the log exceeds its limit begins at the end", async () => {
     using place = new Place();
     await using log = await place.open([metrics]);
     const consumer = log.consumer("metrics");
@@ -151,7 +151,7 @@ describe("a consumer", () => {
     expect([consumer.isLost(0), log.firstOffset(0)]).toEqual([false, 1]);
   });
 
-  it("that is not there any more after a restart keeps nothing in the log", async () => {
+  it("that is not registered after a restart retains nothing in the log", async () => {
     using place = new Place();
     const log = await place.open([metrics]);
     await fill(log, 0, 9);
@@ -162,13 +162,13 @@ describe("a consumer", () => {
     expect(second.firstOffset(0)).toBe(9);
     await trimAll(second);
     expect(second.stats().records).toBe(0);
-    // As a log that never had another consumer than the ingesters.
+    // Like a log that never had a consumer besides the ingesters.
     expect(readFileSync(`${place.path}/p0/trimmed.json`, "utf8").split("\n")[0]).toBe(
       '{"format":2,"trimmedTo":9,"committed":{"acme":9}}',
     );
   });
 
-  it("loses its claim only when that is written down, and this is reported once", async () => {
+  it("loses its claim only when the loss is durable, and it is reported once", async () => {
     using place = new Place();
     await using log = await place.open([metrics]);
     await fill(log, 0, 30);
@@ -190,9 +190,9 @@ describe("a consumer", () => {
     expect(() => log.consumer("edges")).toThrow(expect.objectContaining({ code: "NotFound" }));
     await log.close();
     const bad: [ConsumerConfig[], string][] = [
-      [[{ ...metrics, name: "ingester" }], "not a name of its own"],
-      [[metrics, metrics], "not a name of its own"],
-      [[{ ...metrics, name: "Spans/1" }], "not a name of its own"],
+      [[{ ...metrics, name: "ingester" }], "not a unique name"],
+      [[metrics, metrics], "not a unique name"],
+      [[{ ...metrics, name: "Spans/1" }], "not a unique name"],
       [[{ ...metrics, recordsBehindMax: 0 }], "bounds of 0 records"],
       [[{ ...metrics, bytesBehindMax: bytesMax / 2 }, edges], "more than half of the log"],
     ];

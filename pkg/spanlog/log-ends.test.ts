@@ -1,4 +1,4 @@
-/** A log that is gone, or that ends before what it had acknowledged. */
+/** Tests of a log that is gone, or that ends before an acknowledged record. */
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { cutFile, KeptLog, openTestLog, readAll, TempDir } from "./log-testing.ts";
@@ -52,7 +52,7 @@ describe("losses of the log", () => {
     await again.close();
   });
 
-  it("that had everything in blocks are none", async () => {
+  it("are not reported if all records were in blocks", async () => {
     using place = new Place();
     await place.filled();
     const log = await place.open();
@@ -78,7 +78,7 @@ describe("losses of the log", () => {
     const [damage] = log.damage;
     expect(damage).toMatchObject({ kind: "lost_records", toOffset: 10 });
     expect(damage.fromOffset).toBeLessThan(10);
-    // Offsets that were given out are not given out again, and readers see a gap.
+    // Used offsets are not reused, and readers see a gap.
     expect(log.durableEnd(0)).toBe(10);
     const { gaps } = readAll(place.log, 0, { from: 4, to: 10 });
     expect(gaps.map(({ reason, toOffset }) => [reason, toOffset])).toEqual([["lost", 10]]);
@@ -86,7 +86,7 @@ describe("losses of the log", () => {
     await log.close();
   });
 
-  it("cannot be found by a damaged note, which is reported", async () => {
+  it("cannot be detected with a damaged ends file, which is reported", async () => {
     using place = new Place();
     await place.filled();
     writeFileSync(place.ends, "{}");
