@@ -1,4 +1,4 @@
-/** Crash rounds as tests: the real ring takes a few of each case, the long one many. */
+/** Crash rounds as tests: the real ring runs a few of each case, the long ring many. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,18 +10,18 @@ import { runPausedRounds } from "./paused.ts";
 
 export interface CrashRing {
   seed: number;
-  /** Kills over MinIO, the named points in turn. */
+  /** Kills with MinIO, at the points in turn. */
   bucketRounds: number;
   pausedRounds: number;
 }
 
 const nothingWrong = { lostSpans: 0, doubledSpans: 0, strayObjects: 0, problems: [] };
-/** Spans that a round gets acknowledged on any machine. */
+/** Minimum acknowledged spans per round on any machine. */
 const spansPerRound = 25;
 
 export function defineCrashTests({ seed, bucketRounds, pausedRounds }: CrashRing): void {
-  const told = `(SPOOR_SEED=${seed})`;
-  it(`loses and doubles nothing over ${bucketRounds} kills on MinIO ${told}`, async () => {
+  const seedText = `(SPOOR_SEED=${seed})`;
+  it(`loses and doubles nothing over ${bucketRounds} kills on MinIO ${seedText}`, async () => {
     const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
     const bucket = await startCrashBucket(dir);
     try {
@@ -32,7 +32,7 @@ export function defineCrashTests({ seed, bucketRounds, pausedRounds }: CrashRing
       for (const point of killPoints) {
         expect(result.kills[point], point).toBeGreaterThanOrEqual(atEach);
       }
-      // The log does not grow without bound: what is in blocks leaves it.
+      // The log stays bounded, because records in blocks are trimmed.
       expect(result.logBytesMax).toBeLessThan(32 * 1024 * 1024);
       expect(result.logBytes).toBeLessThan(8 * 1024 * 1024);
     } finally {
@@ -41,14 +41,14 @@ export function defineCrashTests({ seed, bucketRounds, pausedRounds }: CrashRing
     }
   });
 
-  it(`nor when a paused process wakes up after another took over ${told}`, async () => {
+  it(`nor when a paused process resumes after another took over ${seedText}`, async () => {
     const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
     try {
       const result = await runPausedRounds({ rounds: pausedRounds, seed, dir });
       expect(result).toMatchObject(nothingWrong);
       expect(result.acknowledgedSpans).toBeGreaterThan(spansPerRound * pausedRounds);
-      // Requests were in its hands when it woke up.
-      expect(result.lateAnswers[503]).toBeGreaterThan(0);
+      // The paused process had requests in flight when it resumed.
+      expect(result.lateResponses[503]).toBeGreaterThan(0);
     } finally {
       await rm(dir, { recursive: true, force: true });
     }
