@@ -173,7 +173,7 @@ class Queries {
   }
 }
 
-/** Returns the spans and bytes of a tenant's blocks, from the commits of its table. */
+/** Returns a tenant's stored spans, from the commits of its table, and the bytes of its folder. */
 export async function storedOf(
   dataDir: string,
   tenant: string,

@@ -67,7 +67,7 @@ export const defaultLimits: Limits = {
 type Names = readonly (keyof Limits)[];
 export const limitNames: Names = Object.keys(defaultLimits) as unknown as Names;
 
-/** The fields with their defaults, for a section of the config. */
+/** Schemas of the fields with their defaults, for a section of the config. */
 export const limitFields: { [K in keyof Limits]: z.ZodDefault<z.ZodInt> } = Object.fromEntries(
   limitNames.map((name) => [
     name,

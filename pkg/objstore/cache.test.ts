@@ -54,7 +54,7 @@ function bytesOf(size: number): Uint8Array {
   return Uint8Array.from({ length: size }, (_, i) => (i * 7) % 251);
 }
 
-/** All files of the cache, unfinished ones too. */
+/** Returns all files of the cache, including unfinished ones. */
 async function filesOf(dir: string): Promise<string[]> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true });
   return entries
@@ -83,7 +83,7 @@ test("a range is requested once, then memory has it, then the disk; callers own 
   expect(below.counts.getRange.requests).toBe(1);
   expect([ledger.events("memoryHit"), ledger.events("miss")]).toEqual([2, 1]);
   await disk.idle();
-  // Another process, later, with an empty memory.
+  // A later process with an empty memory cache.
   const isImmutable = (): boolean => true;
   const again = cacheStore(below, {
     isImmutable,
@@ -199,7 +199,7 @@ test("a full disk cache adds nothing until the evictor has swept; used files sta
   }
   expect(ledger.events("diskFull")).toBe(11);
   expect(usedBytes(diskOptions)).toBeLessThanOrEqual(20_000);
-  // The first five were used since, the next five long ago.
+  // The first five were used recently, the next five long ago.
   for (const id of ids.slice(0, 5)) expect(await disk.read(id)).toBeDefined();
   const files = await filesOf(diskOptions.dir);
   expect(files).toHaveLength(19);

@@ -30,7 +30,7 @@ async function replace(path: string, text: string): Promise<void> {
   await rename(`${path}.tmp`, path);
 }
 
-/** Files below the folder that this process has open, deleted ones too. */
+/** Returns the files below the folder that this process has open, including deleted ones. */
 async function openBelow(folder: string): Promise<string[]> {
   const names = await readdir("/proc/self/fd");
   const links = await Promise.all(
@@ -108,7 +108,7 @@ test("a file that is in use stays open, whatever happens to its name", async () 
   openGate();
   expect(await first).toBe("old");
   expect(await openBelow(path)).toEqual([path]);
-  // An error of the reader is its own, and leaves the file open.
+  // An error of the reader is thrown, and leaves the file open.
   const fail = handles.withFile(path, async () => await Promise.reject(new Error("mine")));
   await expect(fail).rejects.toThrow("mine");
   expect(handles.paths).toEqual([path]);
@@ -120,7 +120,7 @@ test("keeps the most recently used files open, and closes idle ones", async () =
   const paths = ["a", "b", "c", "d"].map((name) => join(base, name));
   for (const path of paths) await writeFile(path, path);
   const [a, b, c, d] = paths;
-  // No look comes in between, however long these reads take.
+  // No idle check runs in between, however long these reads take.
   const kept = new FileHandles({ filesMax: 3, idleCheckEveryMs: 3_600_000 });
   for (const path of [a, b, c, a, d]) expect(await kept.withFile(path, textOf)).toBe(path);
   expect(kept.paths).toEqual([c, a, d]);
@@ -130,7 +130,7 @@ test("keeps the most recently used files open, and closes idle ones", async () =
   for (const path of [a, b, c, a, d]) expect(await handles.withFile(path, textOf)).toBe(path);
   await until(() => handles.paths.length === 0);
   await until(async () => (await openBelow(base)).length === 0);
-  // And begins again.
+  // The cache can be used again.
   expect(await handles.withFile(b, textOf)).toBe(b);
   await until(async () => (await openBelow(base)).length === 0);
 });
@@ -146,7 +146,7 @@ test("a store holds no file that it has replaced or deleted", async () => {
   await store.delete("x/b");
   expect(await openBelow(join(root, "x"))).toEqual([]);
   expect(Buffer.from(await store.getRange("x/a", 2, 4)).toString()).toBe("cd");
-  // What another store does shows at once.
+  // A change by another store is visible at once.
   await other.put("x/a", bytes);
   expect(Buffer.from(await store.getRange("x/a", 2, 10)).toString()).toBe("23456789");
   await other.delete("x/a");

@@ -33,7 +33,7 @@ describeObjectStore("coalesce", async () =>
   coalesceStore(new MemoryStore(), { ...joining, ledger: ledger() }),
 );
 
-/** Ranged reads that end when the test says so. */
+/** A store whose ranged reads end when the test says so. */
 class HeldStore extends ForwardingStore {
   readonly held: { range: string; go: () => void; fail: (error: Error) => void }[] = [];
   active = 0;
@@ -125,7 +125,7 @@ test("limit and timeout: an assembly counts for its pieces, up to what a store h
   expect(given).toHaveLength(2);
   expect(events.events("limitWait")).toBe(1);
   const timed = timeoutStore(below, { timeoutMs: 1, bytesPerSecondMin: 1, ledger: ledger() });
-  // 1,000 seconds for the bytes: it is not late.
+  // The timeout includes 1,000 seconds for the bytes, so the call is not late.
   const long = timed.assemble("d", [new Uint8Array(500), { key: "k", start: 0, end: 500 }]);
   const short = timed.assemble("e", []);
   await new Promise((resolve) => setTimeout(resolve, 30));
@@ -225,7 +225,7 @@ test("hedge: the share bounds second requests", async () => {
   await new Promise((resolve) => setTimeout(resolve, 60));
   for (const { go } of held.held) go();
   await Promise.all(reads);
-  // Four at once after a quiet time, and one for a hundred calls.
+  // Four at once after an idle time, then one per hundred calls.
   expect(events.events("hedge")).toBeLessThanOrEqual(5);
   expect(events.events("hedge")).toBeGreaterThanOrEqual(4);
 });

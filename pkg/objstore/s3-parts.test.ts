@@ -66,7 +66,7 @@ const anyPiece = fc.oneof(
     .map(({ key, start, size }) => range(key, start, size)),
 );
 
-/** The ranges and how many bytes stand before each. */
+/** Returns the ranges, with the number of bytes before each. */
 function layout(pieces: readonly Piece[]): string[] {
   let at = 0;
   const places = joinPieces(pieces).map((piece) => {

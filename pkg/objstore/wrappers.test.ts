@@ -93,10 +93,10 @@ test("count: an assembly counts as its requests, by their kinds", async () => {
     }
   }
   const store = countStore(new Tells(new MemoryStore()));
-  const told: MadeRequest[] = [];
-  const onRequest = (request: MadeRequest): number => told.push(request);
+  const reported: MadeRequest[] = [];
+  const onRequest = (request: MadeRequest): number => reported.push(request);
   await expect(store.assemble("k", [], { onRequest })).rejects.toThrow("at the end");
-  expect(told).toHaveLength(7);
+  expect(reported).toHaveLength(7);
   expect(store.counts).toMatchObject({
     assemble: { requests: 3, failures: 1, bytes: 30 },
     head: { requests: 1, failures: 0, bytes: 0 },

@@ -60,7 +60,7 @@ async function openAndCheck(dir: TempDir): Promise<{ log: SpanLog; lost: number[
   expect([...records.map(({ offset }) => offset), ...lost].sort((a, b) => a - b)).toEqual(
     Array.from({ length: end }, (_, i) => i),
   );
-  // The log and the reader agree, though they share no code path.
+  // The log and the reader must agree on the lost offsets.
   expect(offsetsOf(log.damage.filter(({ kind }) => kind === "lost_records"))).toEqual(lost);
   expect(gaps.every(({ reason }) => reason === "lost")).toBe(true);
   return { log, lost };
@@ -108,7 +108,7 @@ describe("a torn end", () => {
     }
   });
 
-  it("of zeros, noise or half a group is cut off", async () => {
+  it("of zeros, noise or half a group is truncated", async () => {
     const noise = fc.oneof(
       fc.nat(3000).map((length) => new Uint8Array(length)),
       fc.uint8Array({ maxLength: 300 }),
@@ -234,7 +234,7 @@ describe("missing and foreign files", () => {
     }
   });
 
-  it("goes on without the trim state, and says so", async () => {
+  it("opens without the trim state, and reports it", async () => {
     using dir = copyGolden();
     let log = await openTestLog(dir.path);
     await log.trim(0, 12, { acme: 12 });
@@ -247,7 +247,7 @@ describe("missing and foreign files", () => {
     await log.close();
   });
 
-  it("goes on without retry hashes, and says so", async () => {
+  it("opens without retry hashes, and reports it", async () => {
     using dir = copyGolden();
     let log = await openTestLog(dir.path);
     await log.trim(0, 12, {});

@@ -29,7 +29,7 @@ const textsOf = (dir: TempDir, to: number): string[] =>
   readAll(dir.path, 0, { from: 0, to }).records.map(({ text }) => text);
 
 describe("a failing disk", () => {
-  it("does not remember a record that it refused, also when its bytes stayed", async () => {
+  it("does not remember a refused record, even if its bytes are on disk", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     let log = await openTestLog(dir.path, { fs });
@@ -67,7 +67,7 @@ describe("a failing disk", () => {
     }
   });
 
-  it("keeps offsets apart when advancing failed half way", async () => {
+  it("reuses no offset when advancing fails half way", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     let log = await openTestLog(dir.path, { fs });
@@ -104,7 +104,7 @@ describe("a failing disk", () => {
     expect(textsOf(dir, 1)).toEqual(["0/0"]);
   });
 
-  it("refuses a repeat of a record in flight together with it", async () => {
+  it("refuses the retry of a record in flight together with the record", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     await using log = await openTestLog(dir.path, { fs });

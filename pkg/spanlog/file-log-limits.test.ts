@@ -102,7 +102,7 @@ describe("bounds", () => {
     expect((await append(log, 1, "one more".padEnd(250))).duplicate).toBe(false);
   });
 
-  it("leaves free space on the disk and asks for it at most every second", async () => {
+  it("leaves free space on the disk, and looks it up at most once per second", async () => {
     using dir = new TempDir();
     const clock = new HandClock();
     const fs = new FaultyFs();
@@ -126,7 +126,7 @@ describe("bounds", () => {
     expect((await errorOf(append(log, 0, "e"))).reason).toBe("disk_space_low");
   });
 
-  it("survives that the free space is unknown", async () => {
+  it("accepts records while the free space is unknown", async () => {
     using dir = new TempDir();
     const clock = new HandClock();
     const fs = new FaultyFs();

@@ -27,7 +27,7 @@ async function errorOf(promise: Promise<unknown>): Promise<SpoorError> {
 }
 
 describe("append and read", () => {
-  it("gives dense offsets per partition and reads back what was written", async () => {
+  it("assigns dense offsets per partition and reads what was written", async () => {
     using dir = new TempDir();
     const clock = new HandClock();
     await using log = await openTestLog(dir.path, { clock });
@@ -62,7 +62,7 @@ describe("append and read", () => {
     expect(after.pendingRecords).toBe(0);
   });
 
-  it("tells subscribers the new end, also when one of them throws", async () => {
+  it("reports the new end to subscribers, also when one of them throws", async () => {
     using dir = new TempDir();
     const lines = new KeptLog();
     await using log = await openTestLog(dir.path, { log: lines });
@@ -80,7 +80,7 @@ describe("append and read", () => {
     expect(lines.lines.filter(({ level }) => level === "error")).toHaveLength(4 - 1);
   });
 
-  it("spreads records over segments and goes on after reopening", async () => {
+  it("spreads records over segments and continues after reopening", async () => {
     using dir = new TempDir();
     let log = await openTestLog(dir.path);
     await appendMany(log, 0, 20);
@@ -119,7 +119,7 @@ describe("append and read", () => {
     expect(() => openFileLogReader(dir.path, 2)).toThrow("not found");
   });
 
-  it("reads on while the log grows, segment after segment", async () => {
+  it("continues to read while the log grows, segment after segment", async () => {
     using dir = new TempDir();
     await using log = await openTestLog(dir.path);
     using reader = openFileLogReader(dir.path, 0);
@@ -162,7 +162,7 @@ describe("retries", () => {
     expect(await append(log, 0, "same")).toEqual({ offset: 1, duplicate: false });
   });
 
-  it("remembers over a restart, also what was trimmed", async () => {
+  it("recognises retries after a restart, also of trimmed records", async () => {
     using dir = new TempDir();
     const clock = new HandClock();
     let log = await openTestLog(dir.path, { clock });

@@ -349,7 +349,7 @@ export class PartitionLog {
     this.#queue = [];
     counters.writeFailuresTotal++;
     if (!this.#isFailing) {
-      log.error({ folder: this.#writer.folder, error: errorText(cause) }, "log can not be written");
+      log.error({ folder: this.#writer.folder, error: errorText(cause) }, "log cannot be written");
     }
     this.#isFailing = true;
     if (isOwnerLost(cause)) this.#lost = cause;
