@@ -75,6 +75,8 @@ async function checkGenerated(): Promise<CheckResult> {
   const stale = await staleFiles();
   const remedy = `not what the schemas of pkg/pb make: ${stale.join(", ")}: npm run generate`;
   return { isOk: stale.length === 0, output: stale.length === 0 ? "" : remedy };
+}
+
 /** The table of seconds knows each long test file; what was over its row is printed. */
 async function checkTestTimes(): Promise<CheckResult> {
   const cwd = root;

@@ -190,7 +190,7 @@ describe("spoor config", () => {
       2,
       {
         stderr:
-          "spoor: old:2:11: server.log_level: is the old name of log.level: give only that one\n",
+          "spoor: old:2:11: server.log_level: is the old name of log.level: set only log.level\n",
       },
     ]);
     const [, { stdout }] = await run(["config", "print", "--config", "empty"], files);

@@ -14,7 +14,7 @@ import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { TenantLimits } from "#pkg/limits/limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
-import { CacheKeeper } from "#pkg/objstore/cache-keeper.ts";
+import { CacheEvictor } from "#pkg/objstore/cache-keeper.ts";
 import { StoreLedger } from "#pkg/objstore/ledger.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type ProbeOptions, probeStore } from "#pkg/objstore/probe.ts";
@@ -183,9 +183,9 @@ async function keepCache(
 ): Promise<void> {
   if (storeConfig.kind === "fs" || storeConfig.cache.diskBytes === 0) return;
   const { dir, diskBytes: bytesMax, used } = storeConfig.cache;
-  const keeper = new CacheKeeper({ dir, bytesMax, used, clock, ledger });
-  await keeper.start();
-  parts.add("disk cache", () => keeper.stop());
+  const evictor = new CacheEvictor({ dir, bytesMax, used, clock, ledger });
+  await evictor.start();
+  parts.add("disk cache", () => evictor.stop());
 }
 
 /** Beyond this many tables, those that do not exist in the bucket are forgotten. */

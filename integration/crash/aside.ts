@@ -1,7 +1,7 @@
 /**
- * Crash rounds about spans that could not become a block: valid requests with content that is hard
- * to encode, and records in quarantine that are put back, with kills of the server and of
- * `spoor quarantine retry`. Nothing may be lost, doubled, or left in quarantine.
+ * Crash rounds for quarantined spans: valid requests whose content is hard to encode, and records
+ * in quarantine that are retried. The rounds kill the server and `spoor quarantine retry`. No span
+ * may be lost, duplicated, or left in quarantine.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -16,23 +16,23 @@ import { singleTenant } from "#pkg/tenant/tenant.ts";
 import { CrashClient, type SentRequest, type SentTrace } from "./client.ts";
 import { checkStored, checkTraces, type StoredCheck } from "./crash-checks.ts";
 
-export interface AsideOptions {
+export interface QuarantineOptions {
   rounds: number;
   seed: number;
   /** An empty folder. */
   dir: string;
-  /** Distinct keys of one request in ten rounds; of one in each other round, a twentieth. */
+  /** Distinct attribute keys of one request in every tenth round; the other rounds use 5%. */
   keys: number;
   onRound?: (round: number, acknowledgedSpans: number) => void;
 }
 
-export interface AsideResult extends StoredCheck {
+export interface QuarantineResult extends StoredCheck {
   rounds: number;
-  /** Runs of `quarantine retry` that were killed, and that ended by themselves. */
+  /** Runs of `quarantine retry` that were killed, and that completed. */
   killedRetries: number;
   wholeRetries: number;
-  /** Files that are in the quarantine folder at the end. */
-  leftAside: number;
+  /** Files in the quarantine folder at the end. */
+  leftInQuarantine: number;
   problems: string[];
 }
 
@@ -44,9 +44,9 @@ server: {shutdown: 2m}
 const lanes = 2;
 const program: string = fileURLToPath(new URL("../../cmd/spoor/spoor.js", import.meta.url));
 
-export async function runAsideRounds(options: AsideOptions): Promise<AsideResult> {
-  const run = new AsideRun(options);
-  await mkdir(run.asideDir, { recursive: true });
+export async function runQuarantineRounds(options: QuarantineOptions): Promise<QuarantineResult> {
+  const run = new QuarantineRun(options);
+  await mkdir(run.quarantineDir, { recursive: true });
   for (let round = 1; round <= options.rounds; round++) {
     await run.round(round);
     options.onRound?.(round, run.acknowledgedSpans);
@@ -54,24 +54,24 @@ export async function runAsideRounds(options: AsideOptions): Promise<AsideResult
   return await run.finish();
 }
 
-class AsideRun {
+class QuarantineRun {
   readonly dataDir: string;
-  readonly asideDir: string;
-  readonly #options: AsideOptions;
+  readonly quarantineDir: string;
+  readonly #options: QuarantineOptions;
   readonly #random: () => number;
   readonly #client: CrashClient;
   readonly #problems: string[] = [];
-  /** File in quarantine -> what is in it. */
-  readonly #aside = new Map<string, SentRequest>();
-  /** Keys that the next request gets. */
+  /** File in quarantine -> its content. */
+  readonly #quarantined = new Map<string, SentRequest>();
+  /** Attribute keys that the next request still gets. */
   #keys = 0;
   #killedRetries = 0;
   #wholeRetries = 0;
 
-  constructor(options: AsideOptions) {
+  constructor(options: QuarantineOptions) {
     this.#options = options;
     this.dataDir = join(options.dir, "data");
-    this.asideDir = join(this.dataDir, "quarantine", singleTenant);
+    this.quarantineDir = join(this.dataDir, "quarantine", singleTenant);
     this.#random = seededRandom(options.seed);
     this.#client = new CrashClient(this.#random, (spans) => this.#addKeys(spans));
   }
@@ -83,7 +83,7 @@ class AsideRun {
   async round(round: number): Promise<void> {
     const server = await this.#start();
     await server.ready();
-    const acknowledged = await this.#notAside();
+    const acknowledged = await this.#outsideQuarantine();
     const sample = Array.from({ length: Math.min(20, acknowledged.length) }, () => {
       return acknowledged[Math.floor(this.#random() * acknowledged.length)];
     });
@@ -96,12 +96,12 @@ class AsideRun {
     await server.kill();
     load.abort();
     await running;
-    await this.#setAside();
+    await this.#addQuarantined();
     await this.#retry();
   }
 
-  /** Everything that is left is put back and becomes blocks; then it is counted. */
-  async finish(): Promise<AsideResult> {
+  /** Retries the remaining records, waits until all spans are in blocks, and counts them. */
+  async finish(): Promise<QuarantineResult> {
     const { code, stderr } = await runSpoor(this.#retryArgs);
     if (code !== 0) this.#problems.push(`quarantine retry ended with ${code}: ${stderr}`);
     const last = await this.#start();
@@ -114,7 +114,7 @@ class AsideRun {
       ...(await checkStored(store, this.#client.acknowledged)),
       killedRetries: this.#killedRetries,
       wholeRetries: this.#wholeRetries,
-      leftAside: (await readdir(this.asideDir)).length,
+      leftInQuarantine: (await readdir(this.quarantineDir)).length,
       problems: this.#problems,
     };
   }
@@ -123,14 +123,14 @@ class AsideRun {
     return await startSpoorProcess({ dataDir: this.dataDir, config });
   }
 
-  /** Acknowledged traces but for those in quarantine, which answers lack and say so. */
-  async #notAside(): Promise<SentTrace[]> {
-    const names = new Set(await readdir(this.asideDir));
-    const aside = new Set<SentTrace>();
-    for (const [name, { traces }] of this.#aside) {
-      if (names.has(name)) for (const trace of traces) aside.add(trace);
+  /** Returns acknowledged traces without quarantined ones, which responses lack and report. */
+  async #outsideQuarantine(): Promise<SentTrace[]> {
+    const names = new Set(await readdir(this.quarantineDir));
+    const quarantined = new Set<SentTrace>();
+    for (const [name, { traces }] of this.#quarantined) {
+      if (names.has(name)) for (const trace of traces) quarantined.add(trace);
     }
-    return this.#client.acknowledged.filter((trace) => !aside.has(trace));
+    return this.#client.acknowledged.filter((trace) => !quarantined.has(trace));
   }
 
   #addKeys(spans: Span[]): void {
@@ -141,13 +141,13 @@ class AsideRun {
     }
   }
 
-  /** A record as an earlier version, with another log, may have left it. */
-  async #setAside(): Promise<void> {
+  /** Adds a record to the quarantine, as an earlier version with another log may have left it. */
+  async #addQuarantined(): Promise<void> {
     const request = this.#client.make();
     const name = `${randomBytes(16).toString("hex")}-4-0-1.otlp`;
-    await writeFile(join(this.asideDir, name), request.body);
+    await writeFile(join(this.quarantineDir, name), request.body);
     request.acknowledged = true;
-    this.#aside.set(name, request);
+    this.#quarantined.set(name, request);
   }
 
   get #retryArgs(): string[] {

@@ -1,7 +1,6 @@
 /**
- * A client that loads a server and remembers what was acknowledged. It sends small OTLP/HTTP
- * requests of whole traces; when an answer is missing it may send the same bytes again later, as
- * SDKs do.
+ * A client that loads a server and records acknowledged requests. It sends small OTLP/HTTP requests
+ * of whole traces. If a response is lost, it may retry the same bytes later, as SDKs do.
  */
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { Span } from "#pkg/otlp/otlp.ts";
@@ -21,12 +20,12 @@ export interface SentRequest {
 export class CrashClient {
   readonly #random: () => number;
   readonly requests: SentRequest[] = [];
-  /** Requests whose answer was lost: some are sent again, some never. */
+  /** Requests to retry, whose response was lost or an error; some requests are never retried. */
   readonly #retry: SentRequest[] = [];
   readonly #alter: (spans: Span[]) => void;
   #sent = 0;
-  /** Responses so far, by status. A caller may put an empty one in its place. */
-  answers: Record<number, number> = {};
+  /** Number of responses by status. Callers may replace it to reset the counts. */
+  responses: Record<number, number> = {};
 
   /** `alter` may change the spans of a request before it is encoded. */
   constructor(random: () => number, alter: (spans: Span[]) => void = () => undefined) {
@@ -54,24 +53,24 @@ export class CrashClient {
           signal,
         });
         await response.arrayBuffer();
-        this.answers[response.status] = (this.answers[response.status] ?? 0) + 1;
+        this.responses[response.status] = (this.responses[response.status] ?? 0) + 1;
         if (response.status === 200) request.acknowledged = true;
-        else if (response.status >= 500 || response.status === 429) this.#again(request);
-        else throw new Error(`unexpected answer ${response.status}`);
+        else if (response.status >= 500 || response.status === 429) this.#scheduleRetry(request);
+        else throw new Error(`unexpected status ${response.status}`);
       } catch (error) {
         if (error instanceof Error && error.message.startsWith("unexpected")) throw error;
-        // The answer is lost, perhaps not its effect.
-        this.#again(request);
+        // The response is lost, but the request may have taken effect.
+        this.#scheduleRetry(request);
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
     }
   }
 
-  #again(request: SentRequest): void {
+  #scheduleRetry(request: SentRequest): void {
     if (this.#random() < 0.7) this.#retry.push(request);
   }
 
-  /** A request that was not sent yet, among `requests` already. */
+  /** Makes a request and adds it to `requests`; does not send it. */
   make(): SentRequest {
     const traces: SentTrace[] = [];
     const spans: Span[] = [];

@@ -1,4 +1,4 @@
-/** A bucket for crash rounds: MinIO behind a proxy that sees every request of the binary. */
+/** A bucket for crash rounds: MinIO behind a proxy that observes every request of the binary. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { makeS3Bucket } from "#integration/parts/buckets.ts";
@@ -11,16 +11,16 @@ import { openS3Store } from "#pkg/objstore/s3.ts";
 export interface CrashBucket {
   /** Section `storage` of the config. */
   storageYaml: string;
-  /** The bucket itself, past the proxy. */
+  /** The bucket, without the proxy. */
   store: ObjectStore;
   proxy: HttpProxy;
   killMinio(): Promise<void>;
-  /** Starts it where it was. */
+  /** Restarts MinIO on the same port and folder. */
   restartMinio(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** `dir` is an empty folder. */
+/** Starts the bucket in `dir`, an empty folder. */
 export async function startCrashBucket(dir: string): Promise<CrashBucket> {
   const minioDir = join(dir, "minio");
   await mkdir(minioDir, { recursive: true });
@@ -28,7 +28,7 @@ export async function startCrashBucket(dir: string): Promise<CrashBucket> {
   const { port, address } = minio;
   const options = await makeS3Bucket(minio, "crash");
   const proxy = await startHttpProxy(address);
-  // Impatient, so that a round with an outage does not wait for long pauses.
+  // Short timeouts, so that a round with an outage does not wait long.
   const patience = "  requests: {timeout: 3s, attempts_max: 3, backoff_max: 1s}\n";
   return {
     storageYaml: s3StorageYaml(options, { endpoint: proxy.address }) + patience,

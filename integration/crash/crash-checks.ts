@@ -1,4 +1,4 @@
-/** What crash rounds check: traces by id from the server, and every stored span at the end. */
+/** Checks of crash rounds: traces by id on the server, and every stored span at the end. */
 import { Registry } from "prom-client";
 import type { SpoorProcess } from "#integration/parts/spoor.ts";
 import { readBucket } from "#integration/parts/stored.ts";
@@ -11,7 +11,7 @@ import { singleTenant } from "#pkg/tenant/tenant.ts";
 import { openTable } from "#pkg/table/table.ts";
 import type { SentTrace } from "./client.ts";
 
-/** Asks for traces by id; each must have exactly its spans. */
+/** Requests traces by id; each must have exactly its spans. Returns the problems. */
 export async function checkTraces(
   server: SpoorProcess,
   traces: readonly SentTrace[],
@@ -30,14 +30,14 @@ export async function checkTraces(
     if (ids.sort().join() !== [...spanIds].sort().join()) {
       problems.push(`trace ${traceId}: has spans ${ids.join()}, expected ${spanIds.join()}`);
     }
-    if (text.includes('"status":"PARTIAL"')) problems.push(`trace ${traceId}: partial answer`);
+    if (text.includes('"status":"PARTIAL"')) problems.push(`trace ${traceId}: partial response`);
   }
   return problems;
 }
 
 export interface StoredCheck {
   acknowledgedSpans: number;
-  /** Acknowledged spans that are in no block, and spans that are stored more than once. */
+  /** Acknowledged spans that are in no block, and spans that are in blocks more than once. */
   lostSpans: number;
   doubledSpans: number;
   blocks: number;
@@ -63,13 +63,13 @@ export async function checkStored(
   };
 }
 
-/** Runs the clean-up as it would run in two days and counts objects that no commit names. */
+/** Runs the compactor with a clock two days ahead, and counts objects that no commit names. */
 async function strayObjects(store: ObjectStore): Promise<number> {
   const log = openLog("silent");
   const later = { ...systemClock, nowMs: () => Date.now() + 2 * 24 * 3600 * 1000 };
   const table = openTable({ store, tenant: singleTenant, clock: later, log });
   const compactor = new Compactor({
-    // The clock is set forward on purpose; the compactor would refuse to trust it otherwise.
+    // Allows the clock to be ahead of the bucket's.
     config: compactorConfig.parse({ clockSkewMs: 4 * 24 * 3600 * 1000 }),
     log,
     registry: new Registry(),

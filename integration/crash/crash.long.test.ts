@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { runAsideRounds } from "./aside.ts";
+import { runQuarantineRounds } from "./aside.ts";
 import { runCrashRounds } from "./crash.ts";
 import { defineKillTest, definePausedTest } from "./rings.ts";
 
@@ -13,7 +13,7 @@ definePausedTest({ seed, rounds: 40 });
 
 it.each([
   ["kills on files", 60, runCrashRounds],
-  ["kills with content that is hard to encode", 40, runAsideRounds],
+  ["kills with content that is hard to encode", 40, runQuarantineRounds],
 ] as const)(`loses and doubles nothing over %s (SPOOR_SEED=${seed})`, async (_, rounds, run) => {
   const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
   try {

@@ -20,7 +20,7 @@ it(
       expect(result.strayObjects).toBe(0);
       expect(result.acknowledgedSpans).toBeGreaterThan(100);
       expect(result.blocks).toBeGreaterThan(3);
-      // Everything is in blocks: what the log keeps are its heads and the memory of retries.
+      // Everything is in blocks: the log keeps only segment headers and retry hashes.
       expect(result.logBytes).toBeLessThan(8 * 1024 * 1024);
     } finally {
       await rm(dir, { recursive: true, force: true });

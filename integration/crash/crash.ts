@@ -1,7 +1,7 @@
 /**
- * Kills the real binary under load, at random moments and (over MinIO) at named points, and checks
- * after each restart that every acknowledged span is found exactly once. The same seed gives the
- * same load and moments (the machine's timing stays its own).
+ * Kills the real binary under load, at random times and (with MinIO) at named points, and checks
+ * that every acknowledged span is found exactly once. The seed determines the load and the times;
+ * the timing of the machine still varies.
  */
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ export interface CrashOptions {
   seed: number;
   /** An empty folder. */
   dir: string;
-  /** Where blocks go; undefined: a folder, and all rounds kill at random moments. */
+  /** Bucket for the blocks; undefined: a folder, and all rounds kill at random times. */
   bucket?: CrashBucket;
   onRound?: (round: CrashRound) => void;
 }
@@ -27,7 +27,7 @@ export interface CrashOptions {
 export interface CrashRound {
   round: number;
   point: KillPoint;
-  /** False: the point did not come, it was killed all the same. */
+  /** False if the point was not reached in time; the binary was killed nevertheless. */
   isReached: boolean;
   acknowledgedSpans: number;
 }
@@ -36,14 +36,14 @@ export interface CrashResult extends StoredCheck {
   rounds: number;
   /** Kills at each point. */
   kills: Readonly<Record<KillPoint, number>>;
-  /** Bytes of the log after everything became blocks, and the most there ever were. */
+  /** Bytes of the log after all spans are in blocks, and the maximum over all rounds. */
   logBytes: number;
   logBytesMax: number;
-  /** What was wrong with a trace that was asked for by id after a restart. */
+  /** Problems of traces that were requested by id after a restart. */
   problems: string[];
 }
 
-/** Small heads, so that kills hit cuts and commits as often as the log. */
+/** Makes small heads, so that kills hit cuts and commits as often as the log. */
 export const crashConfig: string = `
 ingester:
   cut_spans: 400
@@ -53,14 +53,14 @@ span_log:
   segment_bytes_max: 256KiB
 `;
 export const lanes: number = 4;
-/** A bucket that has just been started may refuse the first start of the binary. */
+/** Maximum starts of the binary: a bucket that was just started may refuse the first. */
 const startsMax = 20;
 
 export async function runCrashRounds(options: CrashOptions): Promise<CrashResult> {
   const run = new CrashRun(options);
   await mkdir(run.dataDir, { recursive: true });
   for (let round = 1; round <= options.rounds; round++) {
-    // Not within the optional call: its argument would not be evaluated without a listener.
+    // Not inside the optional call, which would not evaluate its argument without a listener.
     const done = await run.round(round);
     options.onRound?.(done);
   }
@@ -100,7 +100,7 @@ class CrashRun {
     return { round, point, isReached, acknowledgedSpans };
   }
 
-  /** Everything that is left becomes blocks; then they are counted. */
+  /** Waits until all spans are in blocks, and counts them. */
   async finish(): Promise<CrashResult> {
     const { bucket, rounds } = this.#options;
     const last = await this.#start();
@@ -125,7 +125,7 @@ class CrashRun {
 
   async #killAtRandom(): Promise<void> {
     const server = await this.#start();
-    // Some rounds kill while the log is still being read again.
+    // Some rounds kill while the binary still replays its log.
     const isEarly = this.#random() < 0.2;
     if (!isEarly) {
       await server.ready();
@@ -157,19 +157,19 @@ class CrashRun {
     return isReached;
   }
 
-  /** Killed before it listens: while it reads its tables again. */
+  /** Kills the binary before it listens, while it reads its tables. */
   async #killInRecovery(bucket: CrashBucket): Promise<boolean> {
     const { dataDir } = this;
     let pid: number | undefined;
     const onSpawn = (spawned: number): void => void (pid = spawned);
     const started = startSpoorProcess({ dataDir, config: this.#config, onSpawn }).then(
       async (server) => await server.kill(),
-      () => "it was killed before it listened, as it should",
+      expectStartFailure,
     );
     const point = "recovery";
     const at = { point, bucket, front: bucket.proxy, random: this.#random } as const;
     const isReached = await untilPoint(at);
-    killIfThere(pid);
+    killIfRunning(pid);
     await started;
     bucket.proxy.clearTraps();
     return isReached;
@@ -196,8 +196,11 @@ class CrashRun {
   }
 }
 
-/** A process that could not start is gone already. */
-function killIfThere(pid: number | undefined): void {
+/** The binary is killed before it listens, so its start is expected to fail. */
+function expectStartFailure(): void {}
+
+/** Kills a process, unless it has ended already. */
+function killIfRunning(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(pid, "SIGKILL");
   } catch (error) {

@@ -1,12 +1,12 @@
 /**
- * Where a crash round kills the binary: at a random moment, or at a named point of a span's way,
- * found from outside, by the requests that the binary makes and answers.
+ * The points where a crash round kills the binary: at a random time, or at a named point in the
+ * life of a span, detected by the binary's requests and responses.
  *
- *     append     the log is durable, the client has no answer
+ *     append     the log is durable, the client has no response
  *     upload     a block is in the bucket, no commit names it
  *     commit     the commit is in the bucket, the log is not trimmed
- *     recovery   the table is being read again after a start
- *     outage     at a random moment after MinIO was killed and started again
+ *     recovery   the table is being read after a start
+ *     outage     at a random time after MinIO was killed and restarted
  */
 import type { HttpProxy, ProxiedRequest } from "#integration/parts/http-proxy.ts";
 import type { CrashBucket } from "./crash-bucket.ts";
@@ -22,7 +22,7 @@ export interface PointOptions {
   random: () => number;
 }
 
-/** A point that is not reached in this time is missed; the binary is killed all the same. */
+/** Time after which a point counts as missed; the binary is killed nevertheless. */
 const missedMs = 20_000;
 const outageMs = 1500;
 
@@ -32,11 +32,11 @@ const isUpload = ({ method, url }: ProxiedRequest): boolean =>
   method === "PUT" && url.includes("/blocks/");
 const isCommit = ({ method, url }: ProxiedRequest): boolean =>
   method === "PUT" && /\/_delta_log\/\d{20}\.json/u.test(url);
-/** Of the table, not of the probe. */
+/** Matches reads of the table, not of the probe. */
 const isRecovery = ({ method, url }: ProxiedRequest): boolean =>
   method === "GET" && url.includes("_delta_log");
 
-/** Resolves when the binary is to be killed, to whether it is at the point. */
+/** Resolves when the binary should be killed; returns whether it has reached the point. */
 export async function untilPoint(options: PointOptions): Promise<boolean> {
   const { point, bucket, front, random } = options;
   switch (point) {

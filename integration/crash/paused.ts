@@ -1,7 +1,7 @@
 /**
- * Pauses the real binary under load, lets a second one in another network namespace take over its
- * data folder, wakes the first one up, and checks that every span that either of them acknowledged
- * is stored exactly once. In one namespace a second process could not even start.
+ * Pauses the real binary under load, lets a second process in another network namespace take over
+ * its data folder, resumes the first process, and checks that every span that either process
+ * acknowledged is stored exactly once. In one namespace the second process could not start.
  */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -23,25 +23,25 @@ export interface PausedOptions {
 export interface PausedRound {
   round: number;
   acknowledgedSpans: number;
-  /** Answers of the first process after it woke up, by status. */
-  lateAnswers: Record<number, number>;
-  /** Whether the second process found records that the first one wrote too late. */
+  /** Number of responses of the first process after it resumed, by status. */
+  lateResponses: Record<number, number>;
+  /** Whether the second process found records that the first wrote after the take-over. */
   hasFenced: boolean;
-  /** Whether a commit that the first one had begun came through, so that the second one ended. */
+  /** Whether a commit of the first process took effect late, so that the second process exited. */
   hasLateCommit: boolean;
 }
 
 export interface PausedResult extends StoredCheck {
   rounds: number;
-  /** Rounds in which something that the first process wrote too late was reported. */
+  /** Rounds with `hasFenced`. */
   fencedRounds: number;
-  /** Rounds in which the second process had to be started again (see `hasLateCommit`). */
+  /** Rounds with `hasLateCommit`. */
   lateCommits: number;
-  lateAnswers: Record<number, number>;
+  lateResponses: Record<number, number>;
   problems: string[];
 }
 
-/** An owner looks at its lock every second, and its heir waits for five. */
+/** Longer than the owner's lock check (1 s) and the next owner's wait (5 s). */
 const wakeMs = 7000;
 
 export async function runPausedRounds(options: PausedOptions): Promise<PausedResult> {
@@ -50,15 +50,15 @@ export async function runPausedRounds(options: PausedOptions): Promise<PausedRes
   const random = seededRandom(options.seed);
   const client = new CrashClient(random);
   const problems: string[] = [];
-  const lateAnswers: Record<number, number> = {};
+  const lateResponses: Record<number, number> = {};
   let fencedRounds = 0;
   let lateCommits = 0;
   for (let round = 1; round <= options.rounds; round++) {
     const done = await runRound({ dataDir, random, client, problems });
     if (done.hasFenced) fencedRounds++;
     if (done.hasLateCommit) lateCommits++;
-    for (const [status, count] of Object.entries(done.lateAnswers)) {
-      lateAnswers[Number(status)] = (lateAnswers[Number(status)] ?? 0) + count;
+    for (const [status, count] of Object.entries(done.lateResponses)) {
+      lateResponses[Number(status)] = (lateResponses[Number(status)] ?? 0) + count;
     }
     const acknowledgedSpans = countSpans(client.acknowledged);
     options.onRound?.({ round, acknowledgedSpans, ...done });
@@ -66,10 +66,10 @@ export async function runPausedRounds(options: PausedOptions): Promise<PausedRes
   const last = await startSpoorProcess({ dataDir, config: crashConfig });
   await last.ready();
   problems.push(...(await checkTraces(last, pick(random, client.acknowledged, 200))));
-  await stopWell(last, problems);
+  await stopGracefully(last, problems);
   const stored = await checkStored(await openFsStore(join(dataDir, "bucket")), client.acknowledged);
   const { rounds } = options;
-  return { rounds, fencedRounds, lateCommits, lateAnswers, problems, ...stored };
+  return { rounds, fencedRounds, lateCommits, lateResponses, problems, ...stored };
 }
 
 interface RoundParts {
@@ -93,33 +93,34 @@ async function runRound({
   await sleep(300 + random() * 1200);
   first.signal("SIGSTOP");
   const second = await startSpoorProcess({ dataDir, config: crashConfig, ownNetwork: true });
-  await untilSaid(second, "\nready");
-  client.answers = {};
+  await untilPrinted(second, "\nready");
+  client.responses = {};
   first.signal("SIGCONT");
   const code = await first.exited;
   load.abort();
   await running;
   if (code !== 1) problems.push(`the first process ended with exit code ${code}`);
   if (!first.log().includes("lost the lock")) problems.push("the first process lost no lock");
-  // What it wrote too late is looked for every few seconds.
+  // The second process looks for late records every few seconds.
   await sleep(random() * wakeMs);
   const secondCode = await second.stop();
-  // A put that was under way when the first process was paused cannot be called back. Its records
-  // are in the second one's log too, which notices the commit and ends, to read the table again.
+  // A put that was in flight when the first process was paused cannot be cancelled. The second
+  // process has its records in the log, too; it detects the commit and exits, to read the table
+  // again.
   const hasLateCommit = secondCode === 1 && second.log().includes("transaction_changed");
   if (secondCode !== 0 && !hasLateCommit) {
     problems.push(`graceful stop ended with exit code ${secondCode}: ${second.log()}`);
   }
   const hasFenced = second.log().includes("fenced_records");
-  return { lateAnswers: client.answers, hasFenced, hasLateCommit };
+  return { lateResponses: client.responses, hasFenced, hasLateCommit };
 }
 
-async function stopWell(server: SpoorProcess, problems: string[]): Promise<void> {
+async function stopGracefully(server: SpoorProcess, problems: string[]): Promise<void> {
   const code = await server.stop();
   if (code !== 0) problems.push(`graceful stop ended with exit code ${code}: ${server.log()}`);
 }
 
-async function untilSaid(server: SpoorProcess, text: string): Promise<void> {
+async function untilPrinted(server: SpoorProcess, text: string): Promise<void> {
   while (!server.output().includes(text)) await sleep(20);
 }
 

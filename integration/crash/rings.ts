@@ -1,4 +1,4 @@
-/** Crash rounds as tests: the real ring takes a few of each case, the long one many. */
+/** Crash rounds as tests: the real ring runs a few of each case, the long ring many. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,10 +14,10 @@ export interface CrashRing {
 }
 
 const nothingWrong = { lostSpans: 0, doubledSpans: 0, strayObjects: 0, problems: [] };
-/** Spans that a round gets acknowledged on any machine. */
+/** Minimum acknowledged spans per round on any machine. */
 const spansPerRound = 25;
 
-/** Kills over MinIO, the named points in turn. */
+/** Kills with MinIO, at the points in turn. */
 export function defineKillTest({ seed, rounds }: CrashRing): void {
   it(`loses and doubles nothing over ${rounds} kills on MinIO (SPOOR_SEED=${seed})`, async () => {
     const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
@@ -30,7 +30,7 @@ export function defineKillTest({ seed, rounds }: CrashRing): void {
       for (const point of killPoints) {
         expect(result.kills[point], point).toBeGreaterThanOrEqual(atEach);
       }
-      // The log does not grow without bound: what is in blocks leaves it.
+      // The log stays bounded, because records in blocks are trimmed.
       expect(result.logBytesMax).toBeLessThan(32 * 1024 * 1024);
       expect(result.logBytes).toBeLessThan(8 * 1024 * 1024);
     } finally {
@@ -40,17 +40,17 @@ export function defineKillTest({ seed, rounds }: CrashRing): void {
   });
 }
 
-/** Most of its time it waits for the lock of the paused process to be stale. */
+/** Most of the time goes into waiting until the lock of the paused process is stale. */
 export function definePausedTest({ seed, rounds }: CrashRing): void {
-  const what = "loses and doubles nothing when a paused process wakes up after another took over";
+  const what = "loses and doubles nothing when a paused process resumes after another took over";
   it(`${what} (SPOOR_SEED=${seed})`, async () => {
     const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
     try {
       const result = await runPausedRounds({ rounds, seed, dir });
       expect(result).toMatchObject(nothingWrong);
       expect(result.acknowledgedSpans).toBeGreaterThan(spansPerRound * rounds);
-      // Requests were in its hands when it woke up.
-      expect(result.lateAnswers[503]).toBeGreaterThan(0);
+      // The paused process had requests in flight when it resumed.
+      expect(result.lateResponses[503]).toBeGreaterThan(0);
     } finally {
       await rm(dir, { recursive: true, force: true });
     }

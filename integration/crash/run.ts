@@ -1,14 +1,15 @@
 /**
- * `npm run crash -- --rounds 300 [--seed N]`: kills the binary over MinIO that often, at each point
- * in turn, and prints what was acknowledged, lost and doubled. Exit code 1 if anything was.
- * `--case aside`: content that is hard to encode, and records that are put back from quarantine.
- * `--case paused`: the binary is paused, another one takes over, then the first one wakes up.
+ * `npm run crash -- --rounds 300 [--seed N]`: kills the binary with MinIO in that many rounds, at
+ * each point in turn, and prints the numbers of acknowledged, lost and duplicated spans. Exit code
+ * 1 if a span was lost or duplicated, or there was another problem.
+ * `--case aside`: content that is hard to encode, and records that are retried from quarantine.
+ * `--case paused`: the binary is paused, another process takes over, then the first one resumes.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runFlags, wrongFlags } from "#integration/parts/run-flags.ts";
-import { runAsideRounds } from "./aside.ts";
+import { runQuarantineRounds } from "./aside.ts";
 import { startCrashBucket } from "./crash-bucket.ts";
 import { type CrashResult, type CrashRound, runCrashRounds } from "./crash.ts";
 import { type PausedRound, runPausedRounds } from "./paused.ts";
@@ -33,14 +34,14 @@ const seed = Number(values.seed);
 const shownEvery = 10;
 
 function show({ round, point, isReached, acknowledgedSpans }: CrashRound): void {
-  if (!isReached) process.stderr.write(`round ${round}: ${point} did not come\n`);
+  if (!isReached) process.stderr.write(`round ${round}: ${point} was not reached\n`);
   if (round % shownEvery === 0) {
     process.stderr.write(`${round} of ${rounds} rounds, ${acknowledgedSpans} spans acknowledged\n`);
   }
 }
 
-/** Keys of one request: more than a call may have arguments. */
-const asideKeys = 600_000;
+/** Attribute keys of one request: more than the maximum arguments of a JavaScript call. */
+const quarantineKeys = 600_000;
 
 function table(result: CrashResult): string {
   return tableOf([
@@ -53,7 +54,7 @@ function table(result: CrashResult): string {
     ["spans doubled", result.doubledSpans],
     ["blocks", result.blocks],
     ["objects that no commit names", result.strayObjects],
-    ["answers that were wrong", result.problems.length],
+    ["problems", result.problems.length],
     ["largest log, bytes", result.logBytesMax],
     ["seed", seed],
   ]);
@@ -64,7 +65,7 @@ function tableOf(rows: readonly [string, string | number][]): string {
   return ["| what | number |", "|---|---|", ...lines, ""].join("\n");
 }
 
-/** Returns how much was wrong. */
+/** Runs the case; returns the number of problems. */
 async function runPoints(dir: string): Promise<number> {
   const bucket = await startCrashBucket(dir);
   try {
@@ -76,30 +77,30 @@ async function runPoints(dir: string): Promise<number> {
   }
 }
 
-/** Returns how much was wrong. */
-async function runAside(dir: string): Promise<number> {
-  const result = await runAsideRounds({ rounds, seed, dir, keys: asideKeys });
+/** Runs the case; returns the number of problems. */
+async function runQuarantine(dir: string): Promise<number> {
+  const result = await runQuarantineRounds({ rounds, seed, dir, keys: quarantineKeys });
   const { problems, ...counts } = result;
   process.stdout.write(tableOf([...Object.entries(counts), ["seed", seed]]));
-  const { lostSpans, doubledSpans, strayObjects, leftAside } = counts;
-  return report(problems, [lostSpans, doubledSpans, strayObjects, leftAside]);
+  const { lostSpans, doubledSpans, strayObjects, leftInQuarantine } = counts;
+  return report(problems, [lostSpans, doubledSpans, strayObjects, leftInQuarantine]);
 }
 
-/** Returns how much was wrong. */
+/** Runs the case; returns the number of problems. */
 async function runPaused(dir: string): Promise<number> {
-  const onRound = ({ round, acknowledgedSpans, lateAnswers }: PausedRound): void => {
-    const late = JSON.stringify(lateAnswers);
-    process.stderr.write(`${round}: ${acknowledgedSpans} acknowledged, late answers ${late}\n`);
+  const onRound = ({ round, acknowledgedSpans, lateResponses }: PausedRound): void => {
+    const late = JSON.stringify(lateResponses);
+    process.stderr.write(`${round}: ${acknowledgedSpans} acknowledged, late responses ${late}\n`);
   };
-  const { problems, lateAnswers, ...counts } = await runPausedRounds({
+  const { problems, lateResponses, ...counts } = await runPausedRounds({
     rounds,
     seed,
     dir,
     onRound,
   });
-  const late = JSON.stringify(lateAnswers);
+  const late = JSON.stringify(lateResponses);
   process.stdout.write(
-    tableOf([...Object.entries(counts), ["answers after waking up", late], ["seed", seed]]),
+    tableOf([...Object.entries(counts), ["responses after resuming", late], ["seed", seed]]),
   );
   return report(problems, [counts.lostSpans, counts.doubledSpans, counts.strayObjects]);
 }
@@ -111,7 +112,7 @@ function report(problems: readonly string[], wrong: readonly number[]): number {
 
 const cases: Readonly<Record<string, (dir: string) => Promise<number>>> = {
   points: runPoints,
-  aside: runAside,
+  aside: runQuarantine,
   paused: runPaused,
 };
 if (!Object.hasOwn(cases, values.case)) wrongFlags(usage, `--case ${values.case} is no case`);

@@ -1,4 +1,4 @@
-/** Fresh buckets on the real parts, made by clients that are not Spoor's own. */
+/** New buckets on real servers, created with clients other than Spoor's. */
 import { Client } from "minio";
 import type { GcsOptions } from "#pkg/objstore/gcs-options.ts";
 import type { S3Options } from "#pkg/objstore/s3-options.ts";
@@ -6,13 +6,13 @@ import { s3TestOptions } from "#pkg/objstore/s3-testing.ts";
 import type { Part } from "./daemon.ts";
 import { type Minio, minioPassword, minioUser } from "./minio.ts";
 
-/** MinIO's own client: a second opinion on what is in a bucket. */
+/** Returns MinIO's own client: an independent view of a bucket. */
 export function minioClient({ port }: Pick<Minio, "port">): Client {
   const keys = { accessKey: minioUser, secretKey: minioPassword };
   return new Client({ endPoint: "127.0.0.1", port, useSSL: false, ...keys });
 }
 
-/** Makes a bucket, and says how Spoor opens it. */
+/** Creates a bucket in MinIO; returns Spoor's options for it. */
 export async function makeS3Bucket(minio: Minio, bucket: string): Promise<S3Options> {
   await minioClient(minio).makeBucket(bucket);
   return s3Options(minio, bucket);
@@ -28,7 +28,7 @@ export function s3Options({ address }: Pick<Minio, "address">, bucket: string): 
   };
 }
 
-/** Makes a bucket in the emulator, and says how Spoor opens it. */
+/** Creates a bucket in the emulator; returns Spoor's options for it. */
 export async function makeGcsBucket({ address }: Part, bucket: string): Promise<GcsOptions> {
   const response = await fetch(`${address}/storage/v1/b?project=spoor-test`, {
     method: "POST",

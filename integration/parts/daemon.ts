@@ -1,16 +1,16 @@
-/** A real part as a process: started on a free port of loopback, ended by its pid. */
+/** A real server as a child process, on a free port of loopback. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
 
-/** What every part has. */
+/** A running server. */
 export interface Part {
   /** `http://127.0.0.1:port`. */
   address: string;
-  /** Asks it to end; resolves when it is gone. */
+  /** Sends SIGTERM; resolves when the process has exited. */
   stop(): Promise<void>;
-  /** SIGKILL; resolves when it is gone. */
+  /** Sends SIGKILL; resolves when the process has exited. */
   kill(): Promise<void>;
 }
 
@@ -19,7 +19,7 @@ export interface DaemonOptions {
   args: readonly string[];
   env?: Readonly<Record<string, string>>;
   address: string;
-  /** Whether it answers by now. May throw while it does not. */
+  /** Returns whether the server responds. May throw while it does not. */
   isReady: () => Promise<boolean>;
 }
 
@@ -29,7 +29,7 @@ const pollMs = 50;
 const logCharsMax = 100_000;
 const portRange: [min: number, max: number] = [20_000, 32_000];
 
-/** Starts a program and waits until it answers. Throws with its output if it does not. */
+/** Starts a program and waits until it is ready. Throws with its output if it is not. */
 export async function startDaemon(options: DaemonOptions): Promise<Part> {
   const { program, args, env, address } = options;
   const child = spawn(program, args, {
@@ -43,7 +43,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Part> {
     });
   }
   await once(child, "spawn");
-  // A test process that ends early must not leave the part behind.
+  // A test process that exits early must not leave the server running.
   const killAtExit = (): void => void child.kill("SIGKILL");
   process.once("exit", killAtExit);
   child.once("exit", () => process.off("exit", killAtExit));
@@ -61,8 +61,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Part> {
 }
 
 /**
- * A port of loopback that is free now. It is below those that systems give to outgoing connections
- * and to servers that ask for any, so that it stays free while its part is dead between two lives.
+ * Returns a free port of loopback. It is below the ephemeral ports, so that it stays free between a
+ * stop and a restart of its server.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
@@ -87,7 +87,7 @@ async function isFree(port: number): Promise<boolean> {
 
 async function untilReady(child: ChildProcess, { isReady }: DaemonOptions): Promise<void> {
   const endMs = performance.now() + startTimeoutMs;
-  let last: unknown = "it does not answer";
+  let last: unknown = "it does not respond";
   while (performance.now() < endMs) {
     if (child.exitCode !== null) throw new Error(`it ended with code ${child.exitCode}`);
     try {

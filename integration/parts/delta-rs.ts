@@ -1,4 +1,4 @@
-/** delta-rs, an independent reader of Delta Lake tables, from PyPI in an environment of its own. */
+/** delta-rs, an independent reader of Delta Lake tables, from PyPI in a virtual environment. */
 import { join } from "node:path";
 import { installOnce, run } from "./install.ts";
 
@@ -29,7 +29,7 @@ print(json.dumps({
 }))
 `;
 
-/** Path of a Python that has delta-rs. */
+/** Installs delta-rs; returns the path of its Python. */
 async function installDeltaRs(): Promise<string> {
   const dir = await installOnce("delta-rs-1.6.6", async (path) => {
     await run("python3", ["-m", "venv", path], { missing });
@@ -39,7 +39,7 @@ async function installDeltaRs(): Promise<string> {
   return join(dir, "bin", "python");
 }
 
-/** Opens a table and counts its rows; `options` are those of the bucket, empty for a folder. */
+/** Opens a table and counts its rows; `options` describe the bucket, empty for a folder. */
 export async function readWithDeltaRs(
   uri: string,
   options: Readonly<Record<string, string>> = {},

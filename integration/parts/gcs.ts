@@ -8,12 +8,12 @@ const program = {
   version: "v1.56.1",
 };
 
-/** Path of the binary; builds it on a machine that has not built it before. */
+/** Returns the path of the binary; builds it if needed. */
 async function installGcs(): Promise<string> {
   return await installGoProgram(program);
 }
 
-/** Keeps everything in memory. */
+/** Starts the emulator, which keeps all objects in memory. */
 export async function startGcs(): Promise<Part> {
   const port = await freePort();
   const address = `http://127.0.0.1:${port}`;

@@ -1,7 +1,7 @@
 /**
- * A proxy between a client and an HTTP server on loopback that delays, refuses, answers by itself,
- * loses answers after the effect, and tells when a request of a kind comes by. What passes is not
- * changed, so signatures stay right.
+ * A proxy between a client and an HTTP server on loopback. It can delay or refuse requests, respond
+ * in place of the server, lose responses, and wait for a request of a kind. It forwards requests
+ * unchanged, so signatures stay valid.
  */
 import { once } from "node:events";
 import {
@@ -22,10 +22,12 @@ export interface ProxiedRequest {
 }
 
 /**
- * - `pass`: to the server and back;
- * - `refuse`: the connection breaks before the server has heard of it;
- * - `lose`: the server does it, and the connection breaks instead of the answer;
- * - an answer that the server never gave.
+ * Decision about a request:
+ *
+ * - `pass`: forwards the request and the response;
+ * - `refuse`: breaks the connection before the server gets the request;
+ * - `lose`: forwards the request, and breaks the connection instead of the response;
+ * - an object: sends this response in place of the server.
  */
 export type Verdict =
   | "pass"
@@ -36,20 +38,20 @@ export type Verdict =
 export interface HttpProxy {
   /** `http://127.0.0.1:port`. */
   address: string;
-  /** Where requests go; may be changed while it runs. */
+  /** URL of the server; may be changed at any time. */
   target: string;
-  /** Added to each request. */
+  /** Delay of each request. */
   delayMs: number;
-  /** Decides about each request that no trap takes; it may do something first. */
+  /** Decides about each request without a trap; may have side effects. */
   plan: (request: ProxiedRequest) => Verdict | Promise<Verdict>;
   /** Requests so far. */
   readonly count: number;
   /**
-   * Resolves when a request of this kind comes ("before" the server hears of it) or was done by the
-   * server ("after"); its answer never comes. One request only.
+   * Traps one request: resolves when a matching request arrives ("before" the server gets it), or
+   * when the server has handled it ("after"). The client never gets a response.
    */
   trap(isIt: (request: ProxiedRequest) => boolean, when: "before" | "after"): Promise<void>;
-  /** Forgets traps that nothing fell into. */
+  /** Removes traps without a request. */
   clearTraps(): void;
   stop(): Promise<void>;
 }
@@ -109,30 +111,30 @@ class Proxy implements HttpProxy {
     this.count++;
     const trap = [...this.#traps].find(({ isIt }) => isIt(known));
     if (trap !== undefined) this.#traps.delete(trap);
-    // The one that is caught waits for an answer until somebody ends it.
+    // The client of a trapped request waits until it or the proxy ends.
     if (trap?.when === "before") return trap.spring();
     try {
       const verdict = trap === undefined ? await this.plan(known) : "pass";
       if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
       if (verdict === "refuse") return void response.destroy();
-      if (typeof verdict === "object") return this.#answer(request, response, verdict);
-      const answer = await this.#forward(request, known);
+      if (typeof verdict === "object") return this.#respond(request, response, verdict);
+      const upstream = await this.#forward(request, known);
       if (trap !== undefined || verdict === "lose") {
-        answer.resume();
-        await once(answer, "close");
+        upstream.resume();
+        await once(upstream, "close");
         if (trap === undefined) response.destroy();
         else trap.spring();
         return;
       }
-      response.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
-      await pipeline(answer, response);
+      response.writeHead(upstream.statusCode ?? 502, upstream.rawHeaders);
+      await pipeline(upstream, response);
     } catch {
-      // The server is away, or either side hung up: the other one sees a broken connection.
+      // The server is down, or one side closed its connection: break the other one, too.
       response.destroy();
     }
   }
 
-  #answer(
+  #respond(
     request: IncomingMessage,
     response: ServerResponse,
     { status, headers, body }: Exclude<Verdict, string>,
@@ -154,9 +156,9 @@ class Proxy implements HttpProxy {
       headers,
       agent: this.#agent,
     });
-    const answered = once(outgoing, "response") as Promise<[IncomingMessage]>;
+    const responded = once(outgoing, "response") as Promise<[IncomingMessage]>;
     const sent = pipeline(request, outgoing);
-    const [[answer]] = await Promise.all([answered, sent]);
-    return answer;
+    const [[upstream]] = await Promise.all([responded, sent]);
+    return upstream;
   }
 }

@@ -1,9 +1,9 @@
 /**
- * The container image, built by buildah from the Dockerfile and run without a daemon.
+ * The container image, built from the Dockerfile by buildah and run without a daemon.
  *
- * Public images are not asked for: the base is a minimal Debian (debootstrap, kept in the cache of
- * real parts) with this run's Node, npm and trusted certificates. Containers have their own files
- * and user, and the machine's network.
+ * No public image is pulled: the base is a minimal Debian (debootstrap, cached with the real parts)
+ * with Node, npm and the trusted certificates of this machine. Containers have their own files and
+ * user, and use the machine's network.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -35,7 +35,7 @@ export interface ImageConfig {
 export interface RunOptions {
   /** `uid:gid`. */
   user: string;
-  /** Folder of this machine that is /data in the container. */
+  /** Folder of this machine that is mounted as /data. */
   dataDir: string;
 }
 
@@ -44,7 +44,7 @@ export interface Running {
   output(): string;
   /** Resolves to the exit code. */
   readonly exited: Promise<number>;
-  /** Sends a signal to its process. */
+  /** Sends a signal to the process. */
   signal(name: NodeJS.Signals): void;
 }
 
@@ -53,7 +53,7 @@ interface ImageParts {
   files: string;
 }
 
-/** Arguments: the root file system, the folder that is /data, the user, and the command. */
+/** Shell script; arguments: the root file system, the folder for /data, the user, the command. */
 const readOnlyRoot: string = [
   'mount --bind "$1" "$1"',
   'for dir in dev proc; do mount --rbind "/$dir" "$1/$dir"; done',
@@ -76,14 +76,14 @@ export class Image {
     this.config = config;
   }
 
-  /** Runs a command to its end. */
+  /** Runs a command until it exits. */
   async run(command: readonly string[], options?: RunOptions): Promise<ToolResult> {
     return await tryTool("buildah", this.#runArgs(command, options));
   }
 
   /**
-   * Starts a command on a root file system that is read-only but for /data, as `docker run
-   * --read-only` does.
+   * Starts a command on a root file system that is read-only except for /data, like `docker run
+   * --read-only`.
    */
   start(command: readonly string[], { user, dataDir }: RunOptions): Running {
     const { Env, WorkingDir } = this.config;
@@ -120,7 +120,7 @@ export class Image {
   }
 }
 
-/** Builds the image of the working tree and makes a container of it. */
+/** Builds the image of the working tree and creates a container. */
 export async function buildImage(): Promise<Image> {
   await installTools();
   const base = await debianTar();
@@ -167,8 +167,8 @@ async function makeBase(
 }
 
 function storeArgs(dir: string, args: readonly string[]): string[] {
-  const places = ["--root", join(dir, "store"), "--runroot", join(dir, "run")];
-  return ["--storage-driver", "vfs", ...places, ...args];
+  const folders = ["--root", join(dir, "store"), "--runroot", join(dir, "run")];
+  return ["--storage-driver", "vfs", ...folders, ...args];
 }
 
 async function installTools(): Promise<void> {
@@ -183,7 +183,7 @@ async function installTools(): Promise<void> {
   await runTool("apt-get", ["install", "-y", "--no-install-recommends", ...missing], { env });
 }
 
-/** A minimal Debian as a tar file; made once. */
+/** Returns the path of a tar file with a minimal Debian; created once. */
 async function debianTar(): Promise<string> {
   const caches = process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache");
   const folder = join(caches, "spoor", "real-parts");

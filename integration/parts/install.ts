@@ -1,7 +1,7 @@
 /**
- * Gets the real parts that cannot come from npm, in pinned versions, into a cache folder that
- * clones share: `${XDG_CACHE_HOME:-~/.cache}/spoor/real-parts/<name>-<version>`. A part that is
- * there is not built again. Fails with what to do where a tool is missing.
+ * Installs pinned versions of real servers and tools that are not on npm, into a cache folder that
+ * all clones share: `${XDG_CACHE_HOME:-~/.cache}/spoor/real-parts/<name>-<version>`. A cached part
+ * is not built again. If a tool is missing, the error says what to install.
  */
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { lock } from "proper-lockfile";
 
 export interface GoProgram {
-  /** Name of the binary that `go install` makes. */
+  /** Name of the binary that `go install` builds. */
   name: string;
   module: string;
   version: string;
@@ -22,7 +22,7 @@ const buildTimeoutMs = 20 * 60_000;
 const lockRetries = { retries: 1200, factor: 1, minTimeout: 1000, maxTimeout: 1000 };
 const outputCharsMax = 20_000;
 
-/** Path of the program's binary, which is built if it is not in the cache yet. */
+/** Returns the path of the program's binary; builds it if it is not cached. */
 export async function installGoProgram(program: GoProgram): Promise<string> {
   const { name, module, version } = program;
   const install = async (dir: string): Promise<void> => {
@@ -34,8 +34,8 @@ export async function installGoProgram(program: GoProgram): Promise<string> {
 }
 
 /**
- * The folder of a part. `install` fills an empty folder, which gets its name when it is whole, so
- * that an interrupted install leaves nothing that looks like one.
+ * Returns the folder of a part. `install` fills an empty folder, which is renamed when it is
+ * complete, so that an interrupted install leaves no partial part.
  */
 export async function installOnce(
   name: string,
@@ -46,7 +46,7 @@ export async function installOnce(
   const dir = join(partsDir, name);
   if (await isThere(dir)) return dir;
   await mkdir(partsDir, { recursive: true });
-  // One builds, the others wait for it.
+  // One process builds, the others wait.
   const unlock = await lock(dir, { realpath: false, retries: lockRetries });
   try {
     if (await isThere(dir)) return dir;
@@ -66,11 +66,11 @@ export async function installOnce(
 
 export interface RunOptions {
   env?: Readonly<Record<string, string>>;
-  /** What to tell a user who does not have the program. */
+  /** Error message if the program is missing. */
   missing: string;
 }
 
-/** Runs a program to its end and returns what it printed. Throws with its output if it fails. */
+/** Runs a program until it exits; returns its output. Throws with its output if it fails. */
 export async function run(
   program: string,
   args: readonly string[],

@@ -1,4 +1,4 @@
-/** A table of many small blocks, and what a running binary asks of its bucket. */
+/** A table of many small blocks, and the request counts of a running binary. */
 import { ulid } from "ulid";
 import { blockPath, tableColumns } from "#pkg/block/block-file.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
@@ -16,8 +16,8 @@ export const tracesPerBlock = 4;
 const blocksPerCommit = 50;
 
 /**
- * A table of `blockCount` blocks over all partitions, with a checkpoint and two commits behind it.
- * Returns one trace of each block. Spans of block 7 have the attribute `block` = `b7`.
+ * Makes a table of `blockCount` blocks over all partitions, with a checkpoint and two later
+ * commits. Returns one trace of each block. Spans of block 7 have the attribute `block` = `b7`.
  */
 export async function makeManyBlocks(store: ObjectStore): Promise<SpanSpec[][]> {
   const log = openLog("silent");
@@ -54,10 +54,10 @@ async function makeBlock(
   return { file: await putBlock(store, { ...block, rowGroupSpans: 1000 }), trace: traces[0] };
 }
 
-/** Requests by kind. */
+/** Number of requests by kind. */
 export type Requests = Record<string, number>;
 
-/** Requests of a running Spoor so far, of all its threads. */
+/** Returns the requests of a running Spoor so far, of all threads. */
 export async function requestsSoFar(address: string): Promise<Requests> {
   const text = await (await fetch(`${address}/metrics`)).text();
   const pattern = /^spoor_store_requests_total\{kind="(\w+)"\} (\d+)$/gm;
@@ -65,7 +65,7 @@ export async function requestsSoFar(address: string): Promise<Requests> {
   return Object.fromEntries(found) as Requests;
 }
 
-/** Requests that `run` made; kinds without any are left out. */
+/** Returns the requests that `run` makes, without kinds that have none. */
 export async function requestsOf(address: string, run: () => Promise<void>): Promise<Requests> {
   const before = await requestsSoFar(address);
   await run();

@@ -1,4 +1,4 @@
-/** MinIO, the S3 server that people run at home, built from source by its makers' own command. */
+/** MinIO, a self-hosted S3 server, built from source with `go install`. */
 import { installGoProgram } from "./install.ts";
 import { freePort, type Part, startDaemon } from "./daemon.ts";
 
@@ -12,13 +12,13 @@ export const minioUser = "spoor-test";
 export const minioPassword = "spoor-test-secret";
 
 export interface MinioOptions {
-  /** Folder of the server's disk. */
+  /** Folder for the server's data. */
   dir: string;
-  /** Undefined: a free one. Given to start again where it was. */
+  /** A free port by default; set it to restart on the same port. */
   port?: number;
   /** Undefined: MinIO checks no region. */
   region?: string;
-  /** The owner of everything; a user of the tests unless given. */
+  /** The root user; a test user by default. */
   user?: string;
   password?: string;
 }
@@ -27,7 +27,7 @@ export interface Minio extends Part {
   port: number;
 }
 
-/** Path of the binary; builds it on a machine that has not built it before. */
+/** Returns the path of the binary; builds it if needed. */
 export async function installMinio(): Promise<string> {
   return await installGoProgram(program);
 }
@@ -43,7 +43,7 @@ export async function startMinio(options: MinioOptions): Promise<Minio> {
       MINIO_ROOT_PASSWORD: options.password ?? minioPassword,
       MINIO_BROWSER: "off",
       MINIO_UPDATE: "off",
-      // Folders of the system's disk are refused without it.
+      // Without it MinIO refuses folders on the system's disk.
       MINIO_CI_CD: "1",
       ...(options.region === undefined ? {} : { MINIO_SITE_REGION: options.region }),
     },

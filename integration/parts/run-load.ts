@@ -1,4 +1,4 @@
-/** `spoor load` against a server of a test or benchmark. */
+/** Runs `spoor load` against a server of a test or benchmark. */
 import type { LoadSummary } from "#cmd/spoor/load/load-text.ts";
 import { runSpoor, type SpoorProcess } from "./spoor.ts";
 
@@ -8,19 +8,19 @@ export interface LoadRun {
 }
 
 export interface LoadRunOptions {
-  /** 0: as many as the server takes. */
+  /** 0: as many as the server accepts. */
   spansPerSecond: number;
   durationMs: number;
-  /** HTTP unless given. */
+  /** HTTP by default. */
   protocol?: "http" | "grpc";
-  /** Another one each time unless given. */
+  /** A new seed for each run by default. */
   seed?: number;
 }
 
-/** Whose spans they are. */
+/** Tenant of the generated spans. */
 export const loadTenant = "load";
 
-/** Runs `spoor load`; all of it is tried until it is taken, for two minutes after the end. */
+/** Runs `spoor load`; it retries unacknowledged spans for two minutes after the end. */
 export async function runLoad(
   server: Pick<SpoorProcess, "otlpHttp" | "otlpGrpc">,
   { spansPerSecond, durationMs, protocol = "http", seed }: LoadRunOptions,

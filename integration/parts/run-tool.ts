@@ -1,4 +1,4 @@
-/** Runs a program of the machine to its end. */
+/** Runs a program of the machine until it exits. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
@@ -16,7 +16,7 @@ export interface ToolOptions {
 
 const timeoutMsDefault = 600_000;
 
-/** Resolves when it has ended, whatever its exit code; one that takes too long is killed. */
+/** Runs a program; resolves for any exit code, and kills it after the timeout. */
 export async function tryTool(
   name: string,
   args: readonly string[],
@@ -37,7 +37,7 @@ export async function tryTool(
   return { code: child.exitCode ?? -1, ...texts };
 }
 
-/** Its standard output without the last line's end. Rejects if it fails, with what it said. */
+/** Runs a program; returns its trimmed standard output. Throws with its stderr if it fails. */
 export async function runTool(
   name: string,
   args: readonly string[],

@@ -1,10 +1,10 @@
-/** Spans sent to and asked of a running Spoor, in few words. */
+/** Helpers that send spans to a running Spoor and request them. */
 import { asAdmin } from "./spoor.ts";
 import { randomBytes } from "node:crypto";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 
-/** A trace of some spans, about now. */
+/** Makes a trace of `spanCount` spans that start about now. */
 export function makeTrace(spanCount: number, options: Partial<SpanSpec> = {}): SpanSpec[] {
   const traceId = randomBytes(16).toString("hex");
   const startNano = BigInt(Date.now()) * 1_000_000n;
@@ -19,12 +19,12 @@ export function makeTrace(spanCount: number, options: Partial<SpanSpec> = {}): S
   }));
 }
 
-/** An ExportTraceServiceRequest. */
+/** Encodes an ExportTraceServiceRequest. */
 export function requestOf(specs: readonly SpanSpec[]): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(encodeTraceData(traceDataOf(specs)));
 }
 
-/** The header that names a tenant. */
+/** Returns the header that names a tenant. */
 export function asTenant(name: string | undefined): Record<string, string> {
   return name === undefined ? {} : { "x-scope-orgid": name };
 }
@@ -44,7 +44,7 @@ export async function post(
   return { status, headers: response.headers, body: Buffer.from(await response.arrayBuffer()) };
 }
 
-/** Sends spans; throws unless all were taken. */
+/** Sends spans; throws unless all were accepted. */
 export async function send(
   otlpHttp: string,
   specs: readonly SpanSpec[],
@@ -52,7 +52,7 @@ export async function send(
 ): Promise<void> {
   const { status, body } = await post(otlpHttp, requestOf(specs), asTenant(tenant));
   if (status !== 200 || body.length > 0) {
-    throw new Error(`spans were not taken: ${status} ${body.toString()}`);
+    throw new Error(`spans were not accepted: ${status} ${body.toString()}`);
   }
 }
 
@@ -60,12 +60,12 @@ export interface FoundSpans {
   status: number;
   /** Hex, ascending. */
   spanIds: string[];
-  /** Why the answer may lack spans; undefined if it does not. */
+  /** Why the response may lack spans; undefined if it is complete. */
   partial: string | undefined;
   text: string;
 }
 
-/** Asks for a trace by its id. */
+/** Requests a trace by its id. */
 export async function find(address: string, traceId: string, tenant?: string): Promise<FoundSpans> {
   const response = await fetch(`${address}/api/v2/traces/${traceId}`, {
     headers: asTenant(tenant),
@@ -82,12 +82,12 @@ export async function find(address: string, traceId: string, tenant?: string): P
   return found;
 }
 
-/** What `find` answers for whole traces. */
+/** Returns the span ids that `find` returns for whole traces. */
 export function spanIdsOf(specs: readonly SpanSpec[]): string[] {
   return specs.map(({ spanId }) => spanId).sort();
 }
 
-/** The value of a metric, summed over its labels; undefined if there is none. */
+/** Returns the value of a metric, summed over its labels; undefined if it does not exist. */
 export async function metric(address: string, name: string): Promise<number | undefined> {
   const text = await (await fetch(`${address}/metrics`, { headers: asAdmin })).text();
   const pattern = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm");
@@ -95,7 +95,7 @@ export async function metric(address: string, name: string): Promise<number | un
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0);
 }
 
-/** Waits until something is so; a test that waits in vain ends by its own time limit. */
+/** Polls until a condition holds; the test's own timeout bounds the wait. */
 export async function eventually(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 20));
 }

@@ -1,8 +1,8 @@
-/** Configs of `spoor serve` for buckets of the real parts. */
+/** Configs of `spoor serve` for buckets on real servers. */
 import type { GcsOptions } from "#pkg/objstore/gcs-options.ts";
 import type { S3Options } from "#pkg/objstore/s3-options.ts";
 
-/** YAML of the section `storage`, with what `over` says instead. */
+/** Returns the YAML of the section `storage`; `over` overrides single options. */
 export function s3StorageYaml(options: S3Options, over: Partial<S3Options> = {}): string {
   const { bucket, endpoint, region, accessKeyId, secretAccessKey } = { ...options, ...over };
   return `storage:

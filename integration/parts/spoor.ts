@@ -1,4 +1,4 @@
-/** The real binary as a part of a test: its own process, free ports, a data folder of its own. */
+/** The real binary in a test: its own process, free ports and its own data folder. */
 import { randomUUID } from "node:crypto";
 import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -12,15 +12,15 @@ export interface SpoorProcessOptions {
   /** YAML of the config file; none if undefined. */
   config?: string;
   args?: readonly string[];
-  /** Variables of its environment, besides those of the test. */
+  /** Environment variables, in addition to those of the test. */
   env?: Readonly<Record<string, string>>;
-  /** In a network namespace of its own, as in a container: it is reached by signals alone. */
+  /** Runs it in its own network namespace, as in a container: only signals reach it. */
   ownNetwork?: boolean;
-  /** Size of a disk (in memory, gone with the process) that holds the data folder alone. */
+  /** Size of a temporary file system in memory that holds only the data folder. */
   diskBytes?: number;
-  /** Folder of another version's code; this one's unless given. */
+  /** Folder with the code of another version; this version by default. */
   codeDir?: string;
-  /** Called with the pid before it has done anything. */
+  /** Called with the pid right after the start. */
   onSpawn?: (pid: number) => void;
 }
 
@@ -34,19 +34,19 @@ export interface SpoorProcess {
   log(): string;
   /** Everything written to stdout so far. */
   output(): string;
-  /** Resolves when `/ready` answers 200. */
+  /** Resolves when `/ready` responds with 200. */
   ready(): Promise<void>;
   /** Sends a signal, without waiting. */
   signal(name: NodeJS.Signals): void;
-  /** Resolves to the exit code when the process is gone, -1 if a signal ended it. */
+  /** Resolves to the exit code when the process has exited; -1 if a signal ended it. */
   readonly exited: Promise<number>;
-  /** SIGTERM; resolves to the exit code. */
+  /** Sends SIGTERM; resolves to the exit code. */
   stop(): Promise<number>;
-  /** SIGKILL; resolves when the process is gone. */
+  /** Sends SIGKILL; resolves when the process has exited. */
   kill(): Promise<void>;
 }
 
-/** Token of the operator in configs of tests with several tenants, and its header. */
+/** Admin token in the configs of tests, and its header. */
 export const adminToken = "test-admin-token";
 export const asAdmin: Readonly<Record<string, string>> = { authorization: `Bearer ${adminToken}` };
 
@@ -91,7 +91,7 @@ export interface SpoorRun {
   stderr: string;
 }
 
-/** Runs `spoor` with arguments until it exits; one that does not is killed after a minute. */
+/** Runs `spoor` with arguments until it exits; kills it after `timeoutMs`, a minute by default. */
 export async function runSpoor(
   args: readonly string[],
   timeoutMs: number = runTimeoutMs,
@@ -100,7 +100,7 @@ export async function runSpoor(
   return { code: await exited, stdout: stdout(), stderr: stderr() };
 }
 
-/** Runs `spoor serve`, which is expected not to come up, until it exits. */
+/** Runs `spoor serve`, which is expected to fail at the start, until it exits. */
 export async function runServe(options: SpoorProcessOptions): Promise<SpoorRun> {
   return await runSpoor(await serveArgs(options));
 }
@@ -122,7 +122,7 @@ type SpawnOptions = Partial<
   Pick<SpoorProcessOptions, "codeDir" | "dataDir" | "diskBytes" | "env" | "ownNetwork">
 > & { timeout?: number };
 
-/** Mounts a disk for itself alone, and becomes the program. */
+/** Shell script that mounts a private disk and then executes the program. */
 const onOwnDisk = 'mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@"';
 
 function spawnSpoor(args: readonly string[], options: SpawnOptions = {}): SpoorChild {
@@ -141,7 +141,7 @@ function spawnSpoor(args: readonly string[], options: SpawnOptions = {}): SpoorC
   });
 }
 
-/** Collects what a process says, up to a bound. */
+/** Collects the output of a process, up to a limit. */
 function watch(child: SpoorChild): {
   stdout: () => string;
   stderr: () => string;
@@ -153,7 +153,7 @@ function watch(child: SpoorChild): {
       if (texts[name].length < logCharsMax) texts[name] += chunk;
     });
   }
-  // "close" comes when its output was read to the end too.
+  // "close" is emitted after the output was read to its end.
   const exited = once(child, "close").then(() => child.exitCode ?? -1);
   return { stdout: () => texts.stdout, stderr: () => texts.stderr, exited };
 }
@@ -173,7 +173,7 @@ async function untilReady(child: ChildProcess, address: string): Promise<void> {
   }
 }
 
-/** `exited` resolves when its output was read to the end too: what it said last is in its log. */
+/** Ends a process. When `exited` resolves, its output was read to the end. */
 async function end(
   child: ChildProcess,
   signal: NodeJS.Signals,

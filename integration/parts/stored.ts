@@ -1,4 +1,4 @@
-/** What is in a data folder's bucket, read without a server. */
+/** Reads the spans in a bucket without a server. */
 import { join } from "node:path";
 import { openBlock } from "#pkg/block/reader.ts";
 import { BlockVerifier } from "#pkg/block/verify.ts";
@@ -12,16 +12,16 @@ import { openTable } from "#pkg/table/table.ts";
 
 export interface StoredSpans {
   blocks: number;
-  /** `<trace id>/<span id>` -> how often it is stored. */
+  /** `<trace id>/<span id>` -> number of stored copies. */
   counts: Map<string, number>;
 }
 
-/** As `readBucket` for the bucket in a data folder. */
+/** Reads the bucket in a data folder, like `readBucket`. */
 export async function readStored(dataDir: string, tenant?: string): Promise<StoredSpans> {
   return await readBucket(await openFsStore(join(dataDir, "bucket")), tenant);
 }
 
-/** Every span of every block that a tenant's table names. Throws if a block does not verify. */
+/** Reads every span of every block in a tenant's table. Throws if a block does not verify. */
 export async function readBucket(
   store: ObjectStore,
   tenant: string = singleTenant,
@@ -42,7 +42,7 @@ export async function readBucket(
   return { blocks: files.size, counts };
 }
 
-/** `<trace id>/<span id>` of every span of a block. */
+/** Returns `<trace id>/<span id>` of every span of a block. */
 export async function spansOfBlock(
   store: ObjectStore,
   key: string,

@@ -1,23 +1,23 @@
-/** Seeded choices: the same seed makes the same ones, in the same order. */
+/** Seeded random choices: the seed determines the sequence. */
 import { SeededRandom } from "#pkg/loadgen/random.ts";
 
 export class Dice extends SeededRandom {
-  /** Whether something of this probability happens. */
+  /** Returns true with this probability. */
   chance(probability: number): boolean {
     return this.float() < probability;
   }
 
-  /** A whole number from `least` to `most`, both included. */
+  /** Returns a whole number from `least` to `most`, both included. */
   between(least: number, most: number): number {
     return least + this.below(most - least + 1);
   }
 
-  /** As `between`, small numbers more often: each order of magnitude is as likely. */
+  /** Like `between`, but log-uniform: each order of magnitude is equally likely. */
   magnitude(least: number, most: number): number {
     return Math.round(least * (most / least) ** this.float());
   }
 
-  /** Dice of their own: what they are used for does not shift the others. */
+  /** Returns independent dice: their use does not change the choices of these. */
   fork(): Dice {
     return new Dice(this.uint32());
   }

@@ -1,7 +1,7 @@
 /**
- * The log's disk: real files in a folder, written at moments that the simulation chooses. It knows
- * what a power cut would leave: bytes up to a file's last sync and some of those after it, names up
- * to the folder's last sync and some of those after it.
+ * The log's disk: real files in a folder, written at times that the simulation chooses. It tracks
+ * what a power cut would preserve: the bytes before a file's last sync and some later ones, and the
+ * names before a folder's last sync and some later ones.
  */
 import {
   closeSync,
@@ -38,26 +38,26 @@ export interface DiskOptions {
 
 interface Inode {
   durableBytes: number;
-  /** A file whose sync failed: no later one proves anything. */
+  /** A sync failed, so later syncs of the file prove nothing. */
   hasFailedSync: boolean;
 }
 
 interface Operation {
   name: string;
   run: () => unknown;
-  /** What a kill in the middle leaves; all or nothing unless given. */
+  /** Does a part of the operation, for a kill in the middle; all or nothing by default. */
   runHalf?: () => void;
 }
 
 const freeBytes = 2 ** 40;
 
-/** One volume. Processes come and go, the volume stays. */
+/** One volume, which outlives the processes that use it. */
 export class Disk {
   readonly #options: DiskOptions;
   readonly #inodes = new Map<string, Inode>();
-  /** Folder -> how to undo what was done to its names since its last sync, the latest last. */
+  /** Folder -> undo functions of changes to its names since its last sync, the latest last. */
   readonly #names = new Map<string, (() => void)[]>();
-  readonly #underWay = new Set<Operation>();
+  readonly #inFlight = new Set<Operation>();
   readonly #open = new Set<number>();
   #isGone = false;
 
@@ -65,7 +65,7 @@ export class Disk {
     this.#options = options;
   }
 
-  /** The volume as one process uses it. */
+  /** Returns the volume's interface for one process. */
   mount(gate: Gate): LogFs {
     const op = <T>(name: string, run: () => T): Promise<T> => this.run(gate, { name, run });
     return {
@@ -82,10 +82,10 @@ export class Disk {
     };
   }
 
-  /** The process was killed: what it was doing is done, half done or not done. */
+  /** Handles a kill of the process: each operation in flight is done, half done or not done. */
   kill(): void {
     const { dice } = this.#options;
-    for (const { run, runHalf } of this.#underWay) {
+    for (const { run, runHalf } of this.#inFlight) {
       const fate = dice.below(3);
       if (fate === 0) break;
       if (fate === 1 && runHalf !== undefined) {
@@ -95,16 +95,16 @@ export class Disk {
       try {
         run();
       } catch {
-        // It failed, and nobody is left to be told.
+        // The operation failed, and its process is dead.
         break;
       }
     }
-    this.#underWay.clear();
+    this.#inFlight.clear();
     for (const fd of this.#open) closeSync(fd);
     this.#open.clear();
   }
 
-  /** After a kill: the power went too, and what was not synced may be lost. */
+  /** Simulates a power cut after a kill: unsynced bytes and names may be lost. */
   cutPower(): void {
     const { dice } = this.#options;
     for (const [path, { durableBytes }] of this.#inodes) {
@@ -117,7 +117,7 @@ export class Disk {
     this.#names.clear();
   }
 
-  /** Another machine takes the volume, as it is now; whoever used it gets errors from now on. */
+  /** Moves the volume to another machine; the previous user gets errors from now on. */
   takeOver(from: string, to: string): Disk {
     cpSync(from, to, { recursive: true });
     const taken = new Disk(this.#options);
@@ -126,37 +126,37 @@ export class Disk {
     return taken;
   }
 
-  /** Does an operation some time later, unless the process has died by then. */
+  /** Runs an operation after a delay, unless the process has died by then. */
   run<T>(gate: Gate, operation: Operation & { run: () => T }): Promise<T> {
     const { time, weather, onMoment } = this.#options;
     const { name } = operation;
-    const answer = Promise.withResolvers<T>();
+    const result = Promise.withResolvers<T>();
     onMoment(name, "before");
-    if (gate.isDead) return answer.promise;
-    this.#underWay.add(operation);
+    if (gate.isDead) return result.promise;
+    this.#inFlight.add(operation);
     time.after(weather.diskLatencyMs(name), () => {
-      if (!this.#underWay.delete(operation)) return;
-      const settle = this.#outcome(operation, answer);
+      if (!this.#inFlight.delete(operation)) return;
+      const settle = this.#outcome(operation, result);
       onMoment(name, "after");
       gate.deliver(settle);
     });
-    return answer.promise;
+    return result.promise;
   }
 
   #outcome<T>(
     operation: Operation & { run: () => T },
-    answer: PromiseWithResolvers<T>,
+    result: PromiseWithResolvers<T>,
   ): () => void {
     const fault = this.#isGone ? "before" : this.#options.weather.diskFault(operation.name);
     try {
       if (fault === "before") operation.runHalf?.();
       const value = fault === "before" ? undefined : operation.run();
-      if (fault === "none") return () => answer.resolve(value as T);
+      if (fault === "none") return () => result.resolve(value as T);
       const code = this.#options.weather.disk === "full" ? "ENOSPC" : "EIO";
       const error = Object.assign(new Error(`${code}: ${operation.name}`), { code });
-      return () => answer.reject(error);
+      return () => result.reject(error);
     } catch (error) {
-      return () => answer.reject(error);
+      return () => result.reject(error);
     }
   }
 
@@ -165,10 +165,10 @@ export class Disk {
     const fd = openSync(path, create ? "w" : "r+");
     this.#open.add(fd);
     if (isNew) this.#changed(path, () => this.#forget(path));
-    // What is written into an emptied file is new: a sync that failed before says nothing of it.
+    // A truncated file starts without the history of failed syncs.
     const known = create ? undefined : this.#inodes.get(path);
     const inode = known ?? { durableBytes: fstatSync(fd).size, hasFailedSync: false };
-    // Only the process that saw a sync fail knows of it: what a kernel then lost is not simulated.
+    // Only the process that saw the failed sync is affected; lost kernel pages are not simulated.
     inode.hasFailedSync = false;
     this.#inodes.set(path, inode);
     const close = (): void => {
@@ -217,7 +217,7 @@ export class Disk {
     this.#inodes.delete(from);
     this.#inodes.set(to, inode);
     this.#changed(to, () => {
-      // The bytes of a file that has no name any more are of no use.
+      // Without a replaced file, undoing the rename removes the name and its content.
       if (replaced === undefined) return this.#forget(to);
       writeFileSync(to, replaced);
       this.#inodes.set(to, old ?? { durableBytes: replaced.length, hasFailedSync: false });

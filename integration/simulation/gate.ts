@@ -1,7 +1,7 @@
 /**
- * What stands between a process (or a thread of it) and the world: its clock, and whatever reaches
- * it from outside. A paused process gets it later, a dead one never; so a dead one does nothing
- * more, whatever it was about to do.
+ * The boundary between a process (or a thread) and its environment: its clock, and all events from
+ * outside. A paused process gets the events when it resumes. A dead process gets none, so its code
+ * never continues.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { VirtualTime } from "./virtual-time.ts";
@@ -30,7 +30,7 @@ export class Gate implements Clock {
     return this.#time.nowMs;
   }
 
-  /** Something from outside arrives, now or when the process goes on. */
+  /** Runs an event from outside, now or when the process resumes. */
   deliver(run: () => void): void {
     if (this.#isDead) return;
     if (this.#parent !== undefined) {
@@ -61,7 +61,7 @@ export class Gate implements Clock {
     return promise;
   }
 
-  /** A sleep that somebody may end early: `done` says whether somebody did. */
+  /** Starts a sleep that `wake` can end early; `done` resolves to whether it did. */
   nap(ms: number): { done: Promise<boolean>; wake: () => void } {
     const { promise: done, resolve } = Promise.withResolvers<boolean>();
     const event = this.#time.after(ms, () => this.deliver(() => resolve(false)));
@@ -73,7 +73,7 @@ export class Gate implements Clock {
     return { done, wake };
   }
 
-  /** A thread of this process. */
+  /** Creates the gate of a thread of this process. */
   thread(): Gate {
     return new Gate(this.#time, this);
   }

@@ -1,6 +1,6 @@
 /**
- * One life of the process: the table of modules of `spoor serve` (cmd/spoor/modules.ts) over a
- * simulated network, disk and clock.
+ * A simulated process, from its start to its end: the module table of `spoor serve`
+ * (cmd/spoor/modules.ts) on a simulated network, disk and clock.
  */
 import { Registry } from "prom-client";
 import { type Modules, moduleTable } from "#cmd/spoor/modules.ts";
@@ -31,11 +31,11 @@ import { Network, type NetworkOptions } from "./network.ts";
 import type { Settings } from "./settings.ts";
 import { InlineThreads } from "./threads.ts";
 
-export interface LifeOptions extends Omit<NetworkOptions, "gate"> {
+export interface SimulatedProcessOptions extends Omit<NetworkOptions, "gate"> {
   number: number;
   settings: Settings;
   disk: Disk;
-  /** Folder of the log on that disk. */
+  /** Folder of the log on the disk. */
   logDir: string;
   dice: Dice;
   onLog: (level: string, message: string, fields: LogFields) => void;
@@ -43,7 +43,7 @@ export interface LifeOptions extends Omit<NetworkOptions, "gate"> {
   onFatal: (error: SpoorError) => void;
 }
 
-/** Which bucket it is, for maps of buckets; nobody opens it. */
+/** Identifies the bucket in maps of buckets; it is never opened. */
 const bucket: StoreConfig = {
   kind: "s3",
   s3: { bucket: "simulation", endpoint: "virtual" },
@@ -52,13 +52,13 @@ const bucket: StoreConfig = {
 const requestsMax = 16;
 const KIB = 1024;
 
-/** As `server.shutdown` by default. */
+/** The default of `server.shutdown`. */
 const stopMs = 30_000;
 
-/** What the process is made of, once it has started. */
-type LifeModules = Pick<Modules, InsideName> & { spanLog: SpanLog };
+/** Modules of the process, once it has started. */
+type ProcessModules = Pick<Modules, InsideName> & { spanLog: SpanLog };
 
-export class Life {
+export class SimulatedProcess {
   readonly number: number;
   readonly gate: Gate;
   readonly logDir: string;
@@ -66,15 +66,15 @@ export class Life {
   readonly threads: InlineThreads;
   readonly startedMs: number;
   isReady = false;
-  /** How its start ends; never rejects. */
+  /** Resolves when the start has ended, to its error if it failed; never rejects. */
   readonly started: Promise<SpoorError | undefined>;
-  readonly #options: LifeOptions;
+  readonly #options: SimulatedProcessOptions;
   readonly #ledger = new StoreLedger();
   readonly #log: Log;
   readonly #running: RunningParts;
-  #modules: LifeModules | undefined;
+  #modules: ProcessModules | undefined;
 
-  constructor(options: LifeOptions) {
+  constructor(options: SimulatedProcessOptions) {
     const { time, dice, settings, disk, logDir } = options;
     this.#options = options;
     this.number = options.number;
@@ -82,7 +82,7 @@ export class Life {
     this.disk = disk;
     this.gate = new Gate(time);
     this.startedMs = time.nowMs;
-    this.#log = new LifeLog(options.onLog);
+    this.#log = new ProcessLog(options.onLog);
     this.#running = new RunningParts({ clock: this.gate, log: this.#log });
     const stores = { open: () => Promise.resolve(this.#openStore()) };
     const { gate } = this;
@@ -93,19 +93,19 @@ export class Life {
     );
   }
 
-  /** Undefined before the start has ended. */
-  get modules(): LifeModules | undefined {
+  /** Undefined until the process has started. */
+  get modules(): ProcessModules | undefined {
     return this.#modules;
   }
 
-  /** Stops as at SIGTERM. Returns whether everything is in blocks. */
+  /** Stops as after SIGTERM. Returns whether all spans are in blocks. */
   async stop(): Promise<boolean> {
     const { heads } = this.#modules!;
     await this.#running.stop(stopMs);
     return heads.isFlushed;
   }
 
-  /** The table of `spoor serve`, but for what needs sockets, over parts of this world. */
+  /** Starts the modules of `spoor serve` except those with sockets, on simulated parts. */
   async #start(): Promise<void> {
     const shared = this.#sharedParts();
     const parts = this.#running;
@@ -146,7 +146,7 @@ export class Life {
       tracer: noTracer,
       running: () => this.#running.names,
       startPool: threads.startPool,
-      // Every question and answer as bytes, as between processes.
+      // Sends all queries and results through the wire format, as between processes.
       spansThrough: ({ live, stored }) => ({
         live: liveOverWire(live),
         stored: storedOverWire(stored),
@@ -155,7 +155,7 @@ export class Life {
     };
   }
 
-  /** As pkg/objstore/store-config.ts does it, but for the wrappers with timers of their own. */
+  /** Opens the store like pkg/objstore/store-config.ts, without wrappers that use real timers. */
   #openStore(): ObjectStore {
     const { weather, dice } = this.#options;
     const { gate } = this;
@@ -184,11 +184,11 @@ export class Life {
   }
 }
 
-class LifeLog implements Log {
-  readonly #onLog: LifeOptions["onLog"];
+class ProcessLog implements Log {
+  readonly #onLog: SimulatedProcessOptions["onLog"];
   readonly #bound: LogFields;
 
-  constructor(onLog: LifeOptions["onLog"], bound: LogFields = {}) {
+  constructor(onLog: SimulatedProcessOptions["onLog"], bound: LogFields = {}) {
     this.#onLog = onLog;
     this.#bound = bound;
   }
@@ -206,6 +206,6 @@ class LifeLog implements Log {
     this.#onLog("error", message, { ...this.#bound, ...fields });
   }
   child(fields: LogFields): Log {
-    return new LifeLog(this.#onLog, { ...this.#bound, ...fields });
+    return new ProcessLog(this.#onLog, { ...this.#bound, ...fields });
   }
 }

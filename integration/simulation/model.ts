@@ -1,30 +1,30 @@
-/** What clients sent and what they were told: the truth that a simulation is checked against. */
+/** The model that a simulation is checked against: sent requests and their acknowledgements. */
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { Dice } from "./dice.ts";
 
 export interface SentRequest {
-  /** "r17": an attribute of each of its spans. */
+  /** "r17"; each span of the request has it as an attribute. */
   name: string;
   tenant: string;
   spans: readonly SpanSpec[];
-  /** The bytes of the first try and of all others. */
+  /** The bytes of all attempts. */
   body: Uint8Array;
   firstSentMs: number;
-  /** When it was acknowledged first; infinite if it was not. */
+  /** Time of the first acknowledgement; infinite if there is none. */
   acknowledgedMs: number;
 }
 
 export interface SentTrace {
   traceId: string;
   tenant: string;
-  /** Every span that was ever sent, with its request. */
+  /** Every sent span, with its request. */
   spans: { spec: SpanSpec; request: SentRequest }[];
 }
 
 export const tenants: readonly string[] = ["busy", "quiet", "rare"];
 
-/** Traces that still get spans. */
+/** Number of traces per tenant that may get more spans. */
 const openTraces = 40;
 
 export class Model {
@@ -43,7 +43,7 @@ export class Model {
     return acknowledged.reduce((sum, { spans }) => sum + spans.length, 0);
   }
 
-  /** A request as SDKs send them: parts of a few traces, some old ones among them. */
+  /** Makes a request as SDKs send them: parts of a few traces, new and earlier ones. */
   makeRequest(tenant: string, nowMs: number): SentRequest {
     const dice = this.#dice;
     const name = `r${this.requests.length}`;
@@ -96,7 +96,7 @@ export class Model {
     });
   }
 
-  /** Most spans are fresh; some come late, some have a clock that is off. */
+  /** Returns the age of spans: most are recent, some arrive late, some have a wrong clock. */
   #ageMs(): number {
     const dice = this.#dice;
     if (dice.chance(0.9)) return dice.between(0, 5000);

@@ -1,6 +1,6 @@
 /**
- * The way of one process to the bucket: requests take time, may arrive after their sender gave up
- * or died, and answers reach only who lives.
+ * The network between one process and the bucket: requests take time and may take effect after
+ * their sender timed out or died; responses reach only live processes.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
@@ -12,7 +12,7 @@ import type { Gate } from "./gate.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 import type { Weather } from "./weather.ts";
 
-/** A moment in the way of a request where the process may die. */
+/** A point of an operation where the process may die: before or after its effect. */
 export type Moment = "before" | "after";
 
 export interface NetworkOptions {
@@ -21,15 +21,15 @@ export interface NetworkOptions {
   weather: Weather;
   dice: Dice;
   gate: Gate;
-  /** A request has its effect now. */
+  /** Called when a request takes effect. */
   onEffect: (kind: RequestKind, key: string) => void;
   /** May kill the process. */
   onMoment: (what: string, moment: Moment) => void;
 }
 
-/** How long a client waits for an answer. */
+/** Timeout of a request. */
 const timeoutMs = 15_000;
-/** What a network may keep back for so long arrives all the same. */
+/** Maximum delay of a request that takes effect after its timeout. */
 const lateMs = 90_000;
 
 export class Network implements ObjectStore {
@@ -104,19 +104,19 @@ export class Network implements ObjectStore {
     const attempt = `${kind} ${key}`;
     checkSignal(options?.signal, attempt);
     const { gate, onMoment } = this.#options;
-    const answer = Promise.withResolvers<T>();
-    // Who died meanwhile is not told; nobody else may be told of a failure that nobody waits for.
-    answer.promise.catch(() => "its caller gets it");
+    const response = Promise.withResolvers<T>();
+    // A dead process never awaits the promise, and its rejection must not be unhandled.
+    response.promise.catch(leaveErrorToCaller);
     onMoment(kind, "before");
-    if (!gate.isDead) this.#send(kind, key, effect, answer);
-    return await abortable(answer.promise, options?.signal, attempt);
+    if (!gate.isDead) this.#send(kind, key, effect, response);
+    return await abortable(response.promise, options?.signal, attempt);
   }
 
   #send<T>(
     kind: RequestKind,
     key: string,
     effect: (store: ObjectStore) => Promise<T>,
-    answer: PromiseWithResolvers<T>,
+    response: PromiseWithResolvers<T>,
   ): void {
     const { store, time, weather, dice, gate, onEffect, onMoment } = this.#options;
     const arrive = (): Promise<T> => {
@@ -126,24 +126,30 @@ export class Network implements ObjectStore {
     if (weather.store === "silent") {
       const fate = dice.float();
       if (fate < 0.3)
-        time.after(dice.between(0, lateMs), () => void arrive().catch(() => "unheard"));
+        time.after(dice.between(0, lateMs), () => void arrive().catch(ignoreLostResponse));
       time.after(timeoutMs, () => {
-        const message = `${kind} ${key}: no answer in ${timeoutMs} ms`;
+        const message = `${kind} ${key}: no response within ${timeoutMs} ms`;
         const error = new SpoorError("Timeout", message, { reason: "request_timeout" });
-        gate.deliver(() => answer.reject(error));
+        gate.deliver(() => response.reject(error));
       });
       return;
     }
     const latencyMs = weather.storeLatencyMs();
     time.after(latencyMs / 2, () => {
-      // A dead process's request is on the wire or was never sent.
+      // The request of a dead process was in flight, or was never sent.
       if (gate.isDead && dice.chance(0.5)) return;
       const done = arrive();
-      done.catch(() => "its caller gets it");
+      done.catch(leaveErrorToCaller);
       if (!gate.isDead) onMoment(kind, "after");
       time.after(latencyMs / 2, () =>
-        gate.deliver(() => void done.then(answer.resolve, answer.reject)),
+        gate.deliver(() => void done.then(response.resolve, response.reject)),
       );
     });
   }
 }
+
+/** The caller awaits the same promise and gets its error. */
+function leaveErrorToCaller(): void {}
+
+/** The response of this request is lost, also if it is an error. */
+function ignoreLostResponse(): void {}

@@ -1,21 +1,23 @@
-/** Questions to the running process, each with what the model says about its answer. */
+/** Queries to the running process; each result is checked against the model. */
 import type { Frontend } from "#modules/frontend/frontend.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
 import type { Model, SentRequest, SentTrace } from "./model.ts";
 
-/** How a question was answered: "full", "partial", "missing", or "error 503" and the like. */
+/** Outcome of a query. */
 export interface Outcome {
+  /** "full", "partial", "missing", or "error <status>". */
   kind: string;
-  /** Why it is not full; "" if it is. */
+  /** Reason why the result is not full; "" if it is. */
   why: string;
-  /** What is wrong with it. */
+  /** Contradictions to the model. */
   problems: string[];
 }
 
-/** An answer may lack what was acknowledged after this time. */
+/** Target of a query. */
 export interface Question {
   frontend: Frontend;
+  /** The result may lack spans that were acknowledged after this time. */
   acknowledgedBeforeMs: number;
 }
 
@@ -34,12 +36,12 @@ async function ask(frontend: Frontend, path: string, tenant: string): Promise<Re
   return { status: response.status, text, partial: response.headers.get("X-Spoor-Partial") };
 }
 
-/** Asks for a trace by its id. */
+/** Queries a trace by its id. */
 export async function askTrace(
   { frontend, acknowledgedBeforeMs }: Question,
   { traceId, tenant, spans }: SentTrace,
 ): Promise<Outcome> {
-  // What is sent while the question is under way may be in the answer too.
+  // Spans that are sent during the query may be in the result, too.
   const must = spans
     .filter(({ request }) => request.acknowledgedMs < acknowledgedBeforeMs)
     .map(({ spec }) => spec.spanId);
@@ -60,7 +62,7 @@ export async function askTrace(
   return { kind: isPartial ? "partial" : "full", why: reply.partial ?? "", problems };
 }
 
-/** Each span once, and as it was sent. */
+/** Checks that each span is found once, with the content that was sent. */
 function checkSpans(
   about: string,
   found: readonly FoundSpan[],
@@ -90,11 +92,11 @@ interface JsonTrace {
 
 interface FoundSpan {
   spanId: string;
-  /** All that it says, and its resource. */
+  /** JSON of the span and its resource. */
   facts: string;
 }
 
-/** What an answer must say of a span. */
+/** Returns the facts that a result must have for a span. */
 function factsOf(spec: SpanSpec): string {
   const text = formatTraceJson(traceDataOf([spec]), { dialect: "tempo", key: "resourceSpans" });
   return spansIn(JSON.parse(text) as JsonTrace)[0].facts;
@@ -105,7 +107,7 @@ function spansIn({ resourceSpans = [] }: JsonTrace): FoundSpan[] {
     const spans = scopeSpans.flatMap((scope) => scope.spans);
     return spans.map((span) => {
       const { spanId, attributes = [] } = span;
-      // Their order means nothing.
+      // The order of attributes is irrelevant.
       const sorted = attributes.toSorted((a, b) => (a.key < b.key ? -1 : 1));
       const facts = JSON.stringify({ ...span, attributes: sorted, resource });
       return { spanId: Buffer.from(spanId, "base64").toString("hex"), facts };
@@ -149,7 +151,7 @@ export async function askRequest(
 
 const tagNames: ReadonlySet<string> = new Set(["request", "shard", "number"]);
 
-/** Asks for the names of attributes of spans. */
+/** Queries the attribute names of spans. */
 export async function askTags(
   { frontend, acknowledgedBeforeMs }: Question,
   model: Model,
@@ -177,12 +179,12 @@ export async function askTags(
   return { kind: isFull ? "full" : "partial", why: reply.partial ?? "", problems };
 }
 
-/** An error must say what it is about. */
+/** Returns the outcome of an error; its text must not be empty. */
 function failed(about: string, { status, text }: Reply): Outcome {
   const isClear = [429, 503, 504].includes(status) && text.length > 10;
   return {
     kind: `error ${status}`,
     why: text,
-    problems: isClear ? [] : [`${about}: answered ${status} ${JSON.stringify(text)}`],
+    problems: isClear ? [] : [`${about}: status ${status} ${JSON.stringify(text)}`],
   };
 }

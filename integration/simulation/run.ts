@@ -1,7 +1,6 @@
 /**
  * `npm run simulate -- [--seed N] [--minutes M] [--runs R] [--trace]`: simulates M virtual minutes,
- * R times with seeds that follow each other, and prints what happened. Exit code 1 if anything was
- * wrong.
+ * R times with consecutive seeds, and prints the results. Exit code 1 if there was a problem.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

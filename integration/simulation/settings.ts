@@ -1,4 +1,4 @@
-/** A configuration of Spoor by seeded choice: small bounds, so that hours of load meet them all. */
+/** A seeded random configuration of Spoor with small limits, so that a run reaches all of them. */
 import type { ModulesConfig } from "#cmd/spoor/shared-parts.ts";
 import { compactorConfig } from "#modules/compactor/config.ts";
 import { distributorConfig } from "#modules/distributor/config.ts";
@@ -10,7 +10,7 @@ import type { Dice } from "./dice.ts";
 
 export interface Settings extends ModulesConfig {
   log: { partitionCount: number; segmentBytesMax: number; bytesMax: number };
-  /** How late a partition looks at what is new in its log, and how often when nothing is. */
+  /** Delay of a partition after new log records, and its poll interval without new ones. */
   pollMs: number;
   idlePollMs: number;
 }
@@ -18,17 +18,17 @@ export interface Settings extends ModulesConfig {
 const minute = 60_000;
 const hour: number = 60 * minute;
 const KIB = 1024;
-/** Timers of the real world: they must never fire in a virtual one. */
+/** Value for real timers, which must not fire during a simulation. */
 const never: number = 12 * hour;
 
-/** Blocks are kept for longer than any simulation lasts, unless `retentionMs` says otherwise. */
+/** Chooses settings. By default the retention is longer than any simulation. */
 export function chooseSettings(dice: Dice, retentionMs: number = 1000 * 24 * hour): Settings {
   return {
     ingester: ingesterConfig.parse({
       cutSpans: dice.magnitude(200, 3000),
       cutAgeMs: dice.magnitude(2 * minute, 30 * minute),
       rowGroupSpans: dice.magnitude(100, 3000),
-      // A head takes some 60 KiB when it is empty.
+      // An empty head takes about 60 KiB.
       headBytesMax: dice.magnitude(4 * 1024 * KIB, 64 * 1024 * KIB),
       closedHeadsMax: dice.between(1, 3),
       readBytes: dice.magnitude(2 * KIB, 512 * KIB),

@@ -1,7 +1,7 @@
 /**
- * The whole process in a world of its own: a bucket in memory behind a network, a disk, a clock,
- * clients, and all that can happen to them, by the choices of one seed. The same seed does the same
- * things at the same times, and gives the same digest.
+ * A deterministic simulation of the whole process: a bucket in memory behind a network, a disk, a
+ * clock, clients and faults. One seed determines all choices, so a run with the same seed has the
+ * same events at the same times, and the same digest.
  */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { rm } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { Model, tenants } from "./model.ts";
 import { askRequest, askTrace } from "./questions.ts";
 import { countStored, type StoredCounts } from "./stored-counts.ts";
 import { chooseSettings, type Settings } from "./settings.ts";
-import { type Fates, Supervisor } from "./supervisor.ts";
+import { type ProcessEvents, Supervisor } from "./supervisor.ts";
 import { Trace } from "./trace.ts";
 import { VirtualTime } from "./virtual-time.ts";
 import { Weather } from "./weather.ts";
@@ -21,7 +21,7 @@ export interface SimulationOptions {
   seed: number;
   /** Virtual minutes of load and faults. */
   minutes: number;
-  /** An empty real folder for the log's files; emptied again. */
+  /** An empty real folder for the log's files; deleted at the end. */
   dir: string;
   onLine?: (line: string) => void;
 }
@@ -29,37 +29,37 @@ export interface SimulationOptions {
 export interface SimulationResult extends Omit<StoredCounts, "problems"> {
   seed: number;
   minutes: number;
-  /** Of everything that happened, in order. */
+  /** Digest of all events, in order. */
   digest: string;
   events: number;
-  fates: Fates;
-  /** Times that the wall clock was set wrong. */
+  processEvents: ProcessEvents;
+  /** Number of times that the wall clock was stepped. */
   clockSteps: number;
   requests: number;
   retries: number;
   acknowledgedSpans: number;
-  /** How questions were answered, and why requests were refused. */
+  /** Number of query results by kind, and of refused requests by reason. */
   outcomes: Record<string, number>;
   refused: Record<string, number>;
   logBytesMax: number;
-  /** Each is a failure. */
+  /** Failures; empty if the run is good. */
   problems: string[];
-  /** What happened before the first problem, or at the end. */
+  /** Last events before the first problem, or of the run. */
   lastLines: string[];
 }
 
 const minute = 60_000;
 const hour: number = 60 * minute;
 const startMs = 1_800_000_000_000;
-/** More problems tell nothing more. */
+/** Maximum problems that are reported. */
 const problemsMax = 20;
 const linesShown = 60;
-/** Of all traces and requests, at the end. */
-const askedShare = 0.1;
+/** Share of all traces and requests that are queried at the end. */
+const queriedShare = 0.1;
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   const simulation = new Simulation(options);
-  // What a real thread does comes at a time of its own.
+  // A real thread would make the run nondeterministic, so its start is a problem.
   const onThread = (): void => simulation.note("a real thread was started");
   subscribe("worker_threads", onThread);
   try {
@@ -114,19 +114,19 @@ class Simulation {
       trace: this.#trace,
       onProblem: (problem: string) => this.note(problem),
     };
-    // The process commits only after clients have sent something.
-    const onCommit = (): void => this.#clients.askAround();
+    // Called later than the constructor: the process commits only after clients have sent spans.
+    const onCommit = (): void => this.#clients.queryAroundCommit();
     this.#supervisor = new Supervisor({ ...world, dice: dice.fork(), onCommit });
     this.#clockDice = dice.fork();
-    const people = { ...world, model: this.#model, supervisor: this.#supervisor };
-    this.#clients = new Clients({ ...people, dice: dice.fork() });
+    const clientOptions = { ...world, model: this.#model, supervisor: this.#supervisor };
+    this.#clients = new Clients({ ...clientOptions, dice: dice.fork() });
   }
 
-  /** Load and faults. */
+  /** Runs the load and the faults. */
   async run(): Promise<void> {
     const { minutes } = this.#options;
     this.#changeWeather();
-    this.#strike();
+    this.#injectFault();
     this.#stepClock();
     this.#watchLog();
     await this.#time.runUntil(startMs + minutes * minute);
@@ -134,29 +134,30 @@ class Simulation {
   }
 
   /**
-   * The faults are over: without any help the process recovers, stores everything, and in a day
-   * deletes what nothing needs.
+   * Ends the faults and checks that the process recovers without help, stores all spans, and
+   * deletes all garbage.
    */
   async settle(): Promise<void> {
     this.#clients.stop();
     this.#weather.clear();
-    this.#supervisor.calmDown();
+    this.#supervisor.endFaults();
     this.#time.wallOffsetMs = 0;
     this.#trace.add(this.#time.nowMs, "calm");
     const { cutAgeMs, closedHeadsMax } = this.#settings.ingester;
-    // Clients try again for a while. A machine may sleep for two hours more.
+    // Clients retry for a while, and the machine may still sleep for two hours.
     await this.#time.runUntil(this.#time.nowMs + 10 * minute);
     const limitMs = 125 * minute + cutAgeMs * (closedHeadsMax + 2) + 30 * minute;
-    const isDrained = (): boolean => this.#supervisor.life?.modules?.spanLog.stats().records === 0;
+    const isDrained = (): boolean =>
+      this.#supervisor.current?.modules?.spanLog.stats().records === 0;
     const inTime = await this.#time.runUntil(this.#time.nowMs + limitMs, isDrained);
     if (!inTime) {
-      const records = this.#supervisor.life?.modules?.spanLog.stats().records;
-      this.note(`the log still has ${records ?? "?"} records, nobody stores them`);
+      const records = this.#supervisor.current?.modules?.spanLog.stats().records;
+      this.note(`the log still has ${records ?? "?"} records, which are not stored in time`);
       return;
     }
-    await this.#askMuch();
+    await this.#queryMuch();
     const { orphanAgeMs, deleteGraceMs, intervalMs } = this.#settings.compactor;
-    // After failures the clean-up waits for up to 8 intervals, and then needs some of them.
+    // After failures the compactor pauses for up to 8 intervals, and then needs several cycles.
     const cleanMs = orphanAgeMs + deleteGraceMs + intervalMs * 20;
     await this.#time.runUntil(this.#time.nowMs + cleanMs);
   }
@@ -173,7 +174,7 @@ class Simulation {
       minutes,
       digest,
       events: this.#time.count,
-      fates: this.#supervisor.fates,
+      processEvents: this.#supervisor.processEvents,
       clockSteps: this.#clockSteps,
       requests: this.#model.requests.length,
       retries,
@@ -187,7 +188,7 @@ class Simulation {
     };
   }
 
-  /** Something is wrong. */
+  /** Records a problem. */
   note(problem: string): void {
     if (this.#problems.length === 0) this.#lastLines = this.#trace.last(linesShown);
     if (this.#problems.length >= problemsMax) return;
@@ -213,16 +214,16 @@ class Simulation {
     });
   }
 
-  #strike(): void {
+  #injectFault(): void {
     const [time, dice] = [this.#time, this.#dice];
     time.after(dice.magnitude(minute, 60 * minute), () => {
       if (this.#isOver) return;
-      this.#supervisor.strike();
-      this.#strike();
+      this.#supervisor.injectFault();
+      this.#injectFault();
     });
   }
 
-  /** The wall clock of the machine is set, forward or back, and after a while it is right again. */
+  /** Steps the wall clock of the machine, forward or back, and corrects it after a while. */
   #stepClock(): void {
     const [time, dice] = [this.#time, this.#clockDice];
     time.after(dice.magnitude(10 * minute, 2 * hour), () => {
@@ -239,40 +240,40 @@ class Simulation {
     });
   }
 
-  /** The log stays within its bound, but for the last files of its partitions. */
+  /** Checks that the log stays within its limit plus one segment per partition. */
   #watchLog(): void {
     const { bytesMax, segmentBytesMax, partitionCount } = this.#settings.log;
     const limit = bytesMax + segmentBytesMax * partitionCount;
     this.#time.after(minute, () => {
-      const bytes = this.#supervisor.life?.modules?.spanLog.stats().bytes ?? 0;
+      const bytes = this.#supervisor.current?.modules?.spanLog.stats().bytes ?? 0;
       this.#logBytesMax = Math.max(this.#logBytesMax, bytes);
       if (bytes > limit) this.note(`the log has ${bytes} bytes, at most ${limit} are allowed`);
       if (!this.#isOver) this.#watchLog();
     });
   }
 
-  /** Many traces by their id, and many requests by a search. */
-  async #askMuch(): Promise<void> {
-    const { life } = this.#supervisor;
+  /** Queries many traces by id, and many requests by a search. */
+  async #queryMuch(): Promise<void> {
+    const { current } = this.#supervisor;
     const question = {
-      frontend: life!.modules!.frontend,
+      frontend: current!.modules!.frontend,
       acknowledgedBeforeMs: Number.POSITIVE_INFINITY,
     };
     const ask = async (): Promise<void> => {
       const dice = this.#dice.fork();
-      const traces = [...this.#model.traces.values()].filter(() => dice.chance(askedShare));
-      const requests = this.#model.requests.filter(() => dice.chance(askedShare));
-      const asked = [
+      const traces = [...this.#model.traces.values()].filter(() => dice.chance(queriedShare));
+      const requests = this.#model.requests.filter(() => dice.chance(queriedShare));
+      const queries = [
         ...traces.map((trace) => () => askTrace(question, trace)),
         ...requests.map((request) => () => askRequest(question, request)),
       ];
-      for (const one of asked) {
+      for (const one of queries) {
         const { kind, why, problems } = await one();
         for (const problem of problems) this.note(problem);
         if (kind !== "full" && kind !== "missing")
-          this.note(`at the end: answered ${kind}: ${why}`);
+          this.note(`at the end: result is ${kind}: ${why}`);
       }
     };
-    await this.#time.finish(ask(), 100 * hour, "the questions at the end");
+    await this.#time.finish(ask(), 100 * hour, "the queries at the end");
   }
 }

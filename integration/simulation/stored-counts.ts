@@ -1,4 +1,4 @@
-/** What is in the bucket at the end of a simulation, read without the process. */
+/** Counts the spans in the bucket at the end of a simulation, without the process. */
 import { spansOfBlock } from "#integration/parts/stored.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
@@ -8,7 +8,7 @@ import { type Model, tenants } from "./model.ts";
 
 export interface StoredCounts {
   blocks: number;
-  /** Acknowledged spans that are in no block, and spans that are stored more than once. */
+  /** Acknowledged spans that are in no block, and spans that are in blocks more than once. */
   lostSpans: number;
   doubledSpans: number;
   /** Blocks that no commit names. */
@@ -16,7 +16,7 @@ export interface StoredCounts {
   problems: string[];
 }
 
-/** Counts every span of every block that the tables name, and the blocks that they do not name. */
+/** Counts every span of every block in the tables, and the objects that no table names. */
 export async function countStored(store: ObjectStore, model: Model): Promise<StoredCounts> {
   const log = openLog("silent");
   const counts = new Map<string, number>();
@@ -40,9 +40,9 @@ export async function countStored(store: ObjectStore, model: Model): Promise<Sto
     .flatMap(({ spans }) => spans.map(({ traceId, spanId }) => `${traceId}/${spanId}`))
     .filter((id) => !counts.has(id));
   const problems: string[] = [];
-  const tell = (count: number, text: string): void => void (count > 0 && problems.push(text));
-  tell(lost.length, `${lost.length} spans are lost: ${lost.slice(0, 5).join()}`);
-  tell(doubled.length, `${doubled.length} spans are doubled: ${doubled.slice(0, 5).join()}`);
-  tell(strayObjects, `${strayObjects} objects are needed by nothing`);
+  const report = (count: number, text: string): void => void (count > 0 && problems.push(text));
+  report(lost.length, `${lost.length} spans are lost: ${lost.slice(0, 5).join()}`);
+  report(doubled.length, `${doubled.length} spans are stored twice: ${doubled.slice(0, 5).join()}`);
+  report(strayObjects, `${strayObjects} objects are in no table`);
   return { blocks, lostSpans: lost.length, doubledSpans: doubled.length, strayObjects, problems };
 }

@@ -1,15 +1,16 @@
 /**
- * Keeps one process running, as an init system does: starts it again when it ends, whoever ended
- * it. And ends it: kills at any step, power cuts, pauses, two processes at once.
+ * Keeps one process running, like an init system: restarts it whenever it ends. It also injects the
+ * faults of the process: kills at any step, power cuts, pauses, and two processes at once.
  */
 import { join } from "node:path";
 import type { SpoorError } from "#pkg/errors/errors.ts";
+import { checksumMismatch } from "#pkg/errors/reasons.ts";
 import type { LogFields } from "#pkg/log/log.ts";
 import type { RequestKind } from "#pkg/objstore/ledger.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { Dice } from "./dice.ts";
 import { Disk } from "./disk.ts";
-import { Life, type LifeOptions } from "./life.ts";
+import { SimulatedProcess, type SimulatedProcessOptions } from "./life.ts";
 import type { Moment } from "./network.ts";
 import type { Settings } from "./settings.ts";
 import type { Trace } from "./trace.ts";
@@ -26,11 +27,11 @@ export interface SupervisorOptions {
   settings: Settings;
   trace: Trace;
   onProblem: (problem: string) => void;
-  /** The process is about to commit. */
+  /** Called before each commit of the process. */
   onCommit: () => void;
 }
 
-/** Where a process is killed: at the n-th time that it comes to this step. */
+/** A pending kill: the process dies when it reaches this step for the n-th time. */
 interface ArmedKill {
   what: string;
   moment: Moment;
@@ -41,26 +42,23 @@ const steps: readonly string[] = `put put putIfAbsent putIfAbsent get list delet
   create writev writev datasync datasync rename syncDir unlink`.split(/\s+/);
 
 const minute = 60_000;
-/** Reason of errors of bytes that changed on their way, not in the bucket. */
-const damagedOnItsWay = "checksum_mismatch";
-
-/** Numbers of what happened. */
-export interface Fates {
-  lives: number;
+/** Number of events of each kind. */
+export interface ProcessEvents {
+  starts: number;
   kills: number;
   powerCuts: number;
   pauses: number;
   takeOvers: number;
   stops: number;
   threadKills: number;
-  /** Processes that found another writer and ended. */
+  /** Processes that detected another writer and exited. */
   fatal: number;
   failedStarts: number;
 }
 
 export class Supervisor {
-  readonly fates: Fates = {
-    lives: 0,
+  readonly processEvents: ProcessEvents = {
+    starts: 0,
     kills: 0,
     powerCuts: 0,
     pauses: 0,
@@ -71,14 +69,14 @@ export class Supervisor {
     failedStarts: 0,
   };
   readonly #options: SupervisorOptions;
-  /** The process that clients reach. */
-  #life: Life | undefined;
-  /** One that another has replaced without its knowledge. */
-  #zombie: Life | undefined;
+  /** The process that clients connect to. */
+  #current: SimulatedProcess | undefined;
+  /** A process that was replaced and does not know it. */
+  #zombie: SimulatedProcess | undefined;
   #armed: ArmedKill | undefined;
   #isPaused = false;
   #isCalm = false;
-  /** When each process committed last. */
+  /** Process number -> time of its last commit. */
   readonly #committedMs = new Map<number, number>();
 
   constructor(options: SupervisorOptions) {
@@ -89,26 +87,26 @@ export class Supervisor {
   }
 
   /** The running process, if it has started and is not paused. */
-  get life(): Life | undefined {
-    return this.#isPaused || this.#life?.modules === undefined ? undefined : this.#life;
+  get current(): SimulatedProcess | undefined {
+    return this.#isPaused || this.#current?.modules === undefined ? undefined : this.#current;
   }
 
-  /** Something happens to the process. */
-  strike(): void {
+  /** Injects a random fault into the process. */
+  injectFault(): void {
     const { dice, weather, time } = this.#options;
-    if (this.#life === undefined || this.#isPaused) return;
+    if (this.#current === undefined || this.#isPaused) return;
     weather.note(time.nowMs);
     const fate = dice.below(12);
     if (fate < 5) this.#arm();
-    else if (fate < 7) this.#kill(this.#life, dice.chance(0.5));
+    else if (fate < 7) this.#kill(this.#current, dice.chance(0.5));
     else if (fate < 9) this.#killThread();
     else if (fate < 10) this.#pause();
-    else if (fate < 11) this.#beReplaced();
-    else void this.#stop(this.#life);
+    else if (fate < 11) this.#takeOver();
+    else void this.#stop(this.#current);
   }
 
-  /** Nothing happens any more: one process runs, or starts. */
-  calmDown(): void {
+  /** Ends the faults: from now on one process runs, or starts. */
+  endFaults(): void {
     this.#isCalm = true;
     this.#armed = undefined;
     if (this.#zombie !== undefined) this.#end(this.#zombie);
@@ -117,9 +115,9 @@ export class Supervisor {
 
   #start(disk: Disk, logDir: string): void {
     const { store, time, weather, dice, settings } = this.#options;
-    const number = this.fates.lives++;
-    this.#note(`life ${number} starts`);
-    const life: Life = new Life({
+    const number = this.processEvents.starts++;
+    this.#note(`process ${number} starts`);
+    const instance: SimulatedProcess = new SimulatedProcess({
       number,
       store,
       time,
@@ -131,56 +129,59 @@ export class Supervisor {
       onEffect: (kind, key) => this.#onEffect(number, kind, key),
       onMoment: this.#onMoment,
       onLog: (level, message, fields) => this.#onLog(number, level, message, fields),
-      onFatal: (error) => this.#onFatal(life, error),
-    } satisfies LifeOptions);
-    this.#life = life;
-    void life.started.then((error) => this.#onStarted(life, error));
+      onFatal: (error) => this.#onFatal(instance, error),
+    } satisfies SimulatedProcessOptions);
+    this.#current = instance;
+    void instance.started.then((error) => this.#onStarted(instance, error));
   }
 
-  #onStarted(life: Life, error: SpoorError | undefined): void {
-    if (life.gate.isDead) return;
-    if (error === undefined) return this.#note(`life ${life.number} has started`);
-    this.fates.failedStarts++;
-    this.#note(`life ${life.number} could not start: ${error.code} ${error.reason}`);
+  #onStarted(instance: SimulatedProcess, error: SpoorError | undefined): void {
+    if (instance.gate.isDead) return;
+    if (error === undefined) return this.#note(`process ${instance.number} has started`);
+    this.processEvents.failedStarts++;
+    this.#note(`process ${instance.number} could not start: ${error.code} ${error.reason}`);
     const { code, reason, message } = error;
-    const isTransient = code === "Unavailable" || code === "Timeout" || reason === damagedOnItsWay;
+    const isTransient = code === "Unavailable" || code === "Timeout" || reason === checksumMismatch;
     if (!isTransient) this.#options.onProblem(`could not start: ${code} ${message}`);
-    this.#end(life);
+    this.#end(instance);
   }
 
-  /** The process must have a reason: somebody else committed while it ran. */
-  #onFatal(life: Life, error: SpoorError): void {
-    if (life.gate.isDead) return;
-    this.fates.fatal++;
-    this.#note(`life ${life.number} gives up: ${error.reason}`);
-    const others = [...this.#committedMs].filter(([number]) => number !== life.number);
-    const isRight = others.some(([, atMs]) => atMs >= life.startedMs);
-    if (!isRight) this.#options.onProblem(`life ${life.number} gave up: ${error.message}`);
-    this.#end(life);
+  /** Checks that the process had a reason to exit: another process committed while it ran. */
+  #onFatal(instance: SimulatedProcess, error: SpoorError): void {
+    if (instance.gate.isDead) return;
+    this.processEvents.fatal++;
+    this.#note(`process ${instance.number} exits: ${error.reason}`);
+    const others = [...this.#committedMs].filter(([number]) => number !== instance.number);
+    const isRight = others.some(([, atMs]) => atMs >= instance.startedMs);
+    if (!isRight)
+      this.#options.onProblem(
+        `process ${instance.number} exited without a reason: ${error.message}`,
+      );
+    this.#end(instance);
   }
 
-  /** The process is gone; another one is started where it was the current one. */
-  #end(life: Life): void {
+  /** Ends a process; if it was the current one, starts another after a delay. */
+  #end(instance: SimulatedProcess): void {
     const { time, dice, weather } = this.#options;
     weather.note(time.nowMs);
-    life.gate.kill();
-    life.disk.kill();
-    if (life !== this.#life) return;
-    this.#life = undefined;
+    instance.gate.kill();
+    instance.disk.kill();
+    if (instance !== this.#current) return;
+    this.#current = undefined;
     this.#armed = undefined;
     time.after(dice.magnitude(500, 2 * minute), () => {
       weather.note(time.nowMs);
-      this.#start(life.disk, life.logDir);
+      this.#start(instance.disk, instance.logDir);
     });
   }
 
-  #kill(life: Life, withPower: boolean): void {
-    this.#note(`life ${life.number} is killed${withPower ? " by a power cut" : ""}`);
-    this.#end(life);
+  #kill(instance: SimulatedProcess, withPower: boolean): void {
+    this.#note(`process ${instance.number} is killed${withPower ? " by a power cut" : ""}`);
+    this.#end(instance);
     if (withPower) {
-      this.fates.powerCuts++;
-      life.disk.cutPower();
-    } else this.fates.kills++;
+      this.processEvents.powerCuts++;
+      instance.disk.cutPower();
+    } else this.processEvents.kills++;
   }
 
   #arm(): void {
@@ -195,72 +196,74 @@ export class Supervisor {
   readonly #onMoment = (what: string, moment: Moment): void => {
     if (what === "putIfAbsent" && moment === "before") this.#options.onCommit();
     const armed = this.#armed;
-    if (armed === undefined || this.#life === undefined || this.#isPaused) return;
+    if (armed === undefined || this.#current === undefined || this.#isPaused) return;
     if (armed.what !== what || armed.moment !== moment || --armed.left > 0) return;
     this.#note(`${moment} ${what}`);
-    this.#kill(this.#life, this.#options.dice.chance(0.4));
+    this.#kill(this.#current, this.#options.dice.chance(0.4));
   };
 
   #killThread(): void {
-    const name = this.#life!.threads.killOne(this.#options.dice);
-    this.fates.threadKills++;
+    const name = this.#current!.threads.killOne(this.#options.dice);
+    this.processEvents.threadKills++;
     this.#note(`thread ${name} dies`);
   }
 
-  /** A machine that sleeps and wakes up. */
+  /** Simulates a machine that sleeps and wakes up. */
   #pause(): void {
     const { time, dice, weather } = this.#options;
-    const life = this.#life!;
-    this.fates.pauses++;
+    const instance = this.#current!;
+    this.processEvents.pauses++;
     this.#isPaused = true;
-    life.gate.pause();
+    instance.gate.pause();
     const ms = dice.magnitude(1000, 120 * minute);
-    this.#note(`life ${life.number} sleeps for ${ms} ms`);
+    this.#note(`process ${instance.number} sleeps for ${ms} ms`);
     time.after(ms, () => {
       weather.note(time.nowMs);
       this.#isPaused = false;
-      life.gate.resume();
+      instance.gate.resume();
     });
   }
 
-  /** A machine is taken for dead: another one gets its disk, and then it goes on. */
-  #beReplaced(): void {
+  /** Simulates a machine that is considered dead: another gets its disk, then it resumes. */
+  #takeOver(): void {
     const { time, dice, weather, dir } = this.#options;
-    const old = this.#life!;
-    this.fates.takeOvers++;
+    const old = this.#current!;
+    this.processEvents.takeOvers++;
     this.#isPaused = true;
     this.#armed = undefined;
     old.gate.pause();
-    this.#note(`life ${old.number} is taken for dead`);
+    this.#note(`process ${old.number} is considered dead`);
     time.after(dice.magnitude(1000, 5 * minute), () => {
       weather.note(time.nowMs);
       if (this.#zombie !== undefined) this.#end(this.#zombie);
       this.#zombie = old;
       this.#isPaused = false;
-      const logDir = join(dir, `log-${this.fates.lives}`);
+      const logDir = join(dir, `log-${this.processEvents.starts}`);
       this.#start(old.disk.takeOver(old.logDir, logDir), logDir);
-      if (this.#isCalm) return this.calmDown();
+      if (this.#isCalm) return this.endFaults();
       time.after(dice.magnitude(100, 20 * minute), () => {
         weather.note(time.nowMs);
-        this.#note(`life ${old.number} wakes up`);
+        this.#note(`process ${old.number} wakes up`);
         old.gate.resume();
       });
     });
   }
 
-  async #stop(life: Life): Promise<void> {
-    if (life.modules === undefined) return;
-    this.fates.stops++;
-    this.#note(`life ${life.number} is told to stop`);
+  async #stop(instance: SimulatedProcess): Promise<void> {
+    if (instance.modules === undefined) return;
+    this.processEvents.stops++;
+    this.#note(`process ${instance.number} gets SIGTERM`);
     const { time, dice } = this.#options;
-    // It may be killed before it is done, as by systemd.
+    // The process may be killed before it has stopped, as by systemd.
     time.after(dice.magnitude(100, 2 * minute), () => {
-      if (!life.gate.isDead && life === this.#life) this.#kill(life, false);
+      if (!instance.gate.isDead && instance === this.#current) this.#kill(instance, false);
     });
-    const isFlushed = await life.stop();
-    if (life.gate.isDead) return;
-    this.#note(`life ${life.number} has stopped, ${isFlushed ? "all" : "not all"} in blocks`);
-    this.#end(life);
+    const isFlushed = await instance.stop();
+    if (instance.gate.isDead) return;
+    this.#note(
+      `process ${instance.number} has stopped, ${isFlushed ? "all" : "not all"} in blocks`,
+    );
+    this.#end(instance);
   }
 
   #onEffect(number: number, kind: RequestKind, key: string): void {

@@ -1,4 +1,4 @@
-/** The programs of worker threads, run in the thread of the simulation. */
+/** Runs the programs of worker threads in the thread of the simulation. */
 import type { PartitionWorkerData, CutTask } from "#modules/ingester/messages.ts";
 import { runCut } from "#modules/ingester/cut-task.ts";
 import { serveLive } from "#modules/ingester/live-questions.ts";
@@ -17,9 +17,9 @@ import type { Gate } from "./gate.ts";
 export interface ThreadsOptions {
   gate: Gate;
   dice: Dice;
-  /** A thread's own way to the bucket. */
+  /** Opens the bucket for a thread. */
   stores: StoreOpener;
-  /** How late partitions look at what is new in the log, and how often when nothing is. */
+  /** Delay of partitions after new log records, and poll interval without new ones. */
   pollMs: number;
   idlePollMs: number;
 }
@@ -28,12 +28,12 @@ type Program = (port: Port, gate: Gate, data: unknown) => Promise<void>;
 
 type Listener = (value: unknown) => void;
 
-/** Threads of one process. */
+/** The threads of one process. */
 export class InlineThreads {
   readonly #options: ThreadsOptions;
   readonly #programs: Record<string, Program>;
   readonly #running = new Set<InlineThread>();
-  /** Wakes partitions that wait for something new in the log. */
+  /** Wake functions of partitions that wait for new log records. */
   readonly #sleepers = new Set<() => void>();
 
   constructor(options: ThreadsOptions) {
@@ -58,13 +58,13 @@ export class InlineThreads {
     return thread;
   };
 
-  /** There is something new in the log. */
+  /** Wakes all partitions that wait for new log records. */
   wake(): void {
     for (const wake of this.#sleepers) wake();
     this.#sleepers.clear();
   }
 
-  /** Ends one thread as if it had died; returns which one. */
+  /** Kills a random thread; returns its name. */
   killOne(dice: Dice): string {
     const threads = [...this.#running];
     if (threads.length === 0) return "none";
@@ -73,7 +73,7 @@ export class InlineThreads {
     return thread.name;
   }
 
-  /** A pool as the querier's. */
+  /** Starts a pool like the querier's. */
   readonly startPool: StartPool = ({ threads, spareThreads, workerData }) => {
     const { stores } = this.#options;
     const options = workerData as ConstructorParameters<typeof BlockJobs>[0];
@@ -103,8 +103,8 @@ export class InlineThreads {
 
   async #partition(port: Port, gate: Gate, data: unknown): Promise<void> {
     const { pollMs, idlePollMs } = this.#options;
-    // A real one looks every 50 ms, which is most of what a simulation would do. Here a thread
-    // sleeps longer than it asked for, as on a busy machine, but not when there is work.
+    // A real partition polls every 50 ms, which would dominate the events of a simulation. Here an
+    // idle thread sleeps longer than requested, as on a busy machine, until there is work.
     const sleep = async (): Promise<void> => {
       const { done, wake } = gate.nap(idlePollMs);
       this.#sleepers.add(wake);
@@ -126,7 +126,7 @@ export class InlineThreads {
   }
 }
 
-/** One end of a channel: what is posted here arrives at the listeners of the other end. */
+/** One end of a channel: posted messages arrive at the listeners of the other end. */
 class End implements Port {
   readonly #listeners: Listener[] = [];
   readonly #gate: Gate;
@@ -137,7 +137,7 @@ class End implements Port {
   }
 
   postMessage(value: unknown): void {
-    // As a real port: what cannot be copied is refused at once.
+    // Like a real port, it throws at once if the message cannot be cloned.
     const copy: unknown = structuredClone(value);
     setImmediate(() => {
       this.#gate.deliver(() => this.other!.#listeners.forEach((listen) => listen(copy)));

@@ -1,4 +1,4 @@
-/** What happened in a simulation, in order: a digest of all of it, and its last lines to read. */
+/** The event log of a simulation: a digest of all events, and the last lines. */
 import { createHash } from "node:crypto";
 
 const linesKept = 400;
@@ -6,7 +6,7 @@ const linesKept = 400;
 export class Trace {
   readonly #hash = createHash("sha256");
   readonly #lines: string[] = [];
-  /** Told each line; for a person who looks for the cause of a failure. */
+  /** Called with each line, for debugging a failure. */
   readonly #onLine: ((line: string) => void) | undefined;
   count = 0;
 
@@ -23,7 +23,7 @@ export class Trace {
     if (this.#lines.length > linesKept * 2) this.#lines.splice(0, linesKept);
   }
 
-  /** 16 hex digits. Equal digests: the same things happened at the same times. */
+  /** Returns 16 hex digits. Equal digests mean equal events at equal times. */
   digest(): string {
     return this.#hash.copy().digest("hex").slice(0, 16);
   }

@@ -1,7 +1,7 @@
 /**
- * Time that stands still while code runs and jumps to the next event when all code waits. Nothing
- * in a simulation waits for the real world, so that code runs on only by promises and by the event
- * loop's immediates, both in an order of their own making: the same events give the same order.
+ * Virtual time: it stands still while code runs, and jumps to the next event when all code waits.
+ * Code in a simulation never waits for the real world. It continues only by promises and immediates
+ * of the event loop, whose order is deterministic: the same events give the same order.
  */
 
 export interface Event {
@@ -10,15 +10,15 @@ export interface Event {
   run: (() => void) | undefined;
 }
 
-/** Turns of the event loop after which something that never comes to rest is a fault. */
+/** Maximum turns of the event loop until all code must wait. */
 const turnsMax = 100_000;
 
 export class VirtualTime {
-  /** Time that really passes: by it events are planned and the simulation measures. */
+  /** The true virtual time, which schedules events. */
   nowMs: number;
-  /** How far the wall clock of the processes is off. */
+  /** Error of the wall clock of the processes. */
   wallOffsetMs = 0;
-  /** Events that were run. */
+  /** Number of events that were run. */
   count = 0;
   /** A heap, the next event first. */
   readonly #events: Event[] = [];
@@ -33,7 +33,7 @@ export class VirtualTime {
     return this.nowMs + this.wallOffsetMs;
   }
 
-  /** Runs something in `delayMs`, behind what was planned for the same time before. */
+  /** Schedules `run` in `delayMs`, after earlier events for the same time. */
   after(delayMs: number, run: () => void): Event {
     const atMs = this.nowMs + Math.max(0, Math.ceil(delayMs));
     const event: Event = { atMs, order: this.#order++, run };
@@ -42,7 +42,7 @@ export class VirtualTime {
     return event;
   }
 
-  /** Runs events until `isDone` (true) or until the time is there (false). */
+  /** Runs events until `isDone` (returns true) or until the time `atMs` (returns false). */
   async runUntil(atMs: number, isDone: () => boolean = () => false): Promise<boolean> {
     await rest();
     while (!isDone()) {
@@ -106,11 +106,11 @@ function isBefore(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-/** Resolves when all code waits for an event: no promise and no immediate is left to run. */
+/** Waits until all code waits for an event: no promise and no immediate is left to run. */
 async function rest(): Promise<void> {
   for (let turn = 0; turn < turnsMax; turn++) {
     await new Promise((resolve) => setImmediate(resolve));
     if (!process.getActiveResourcesInfo().includes("Immediate")) return;
   }
-  throw new Error(`code did not come to rest in ${turnsMax} turns of the event loop`);
+  throw new Error(`code did not settle within ${turnsMax} turns of the event loop`);
 }

@@ -1,48 +1,48 @@
-/** What the world does to a process at present: it changes by seeded choice, and ends for good. */
+/** The current faults of the environment (store and disk), changed by seeded choice. */
 import type { Fault, StoreCall } from "#pkg/objstore/fault.ts";
 import type { Dice } from "./dice.ts";
 
-/** How the bucket behaves. */
-export type StoreMood =
+/** Behaviour of the bucket. */
+export type StoreBehaviour =
   | "fine"
   /** Single calls fail, before or after their effect; bits flip, lists are stale. */
   | "flaky"
-  /** Bits flip on their way, and nothing says so. */
+  /** Bits flip in transit, without an error. */
   | "damaging"
-  /** Everything fails at once. */
+  /** Every call fails immediately. */
   | "down"
-  /** Nothing is answered; some requests arrive all the same, some of them late. */
+  /** No call gets a response; some requests take effect nevertheless, some of them late. */
   | "silent"
-  /** Commits have their effect, and no answer says so. */
-  | "answers lost"
-  /** Blocks are written and read, and no commit comes through. */
+  /** Commits take effect, but their responses are lost. */
+  | "responses lost"
+  /** Blocks are written and read, but every commit fails. */
   | "no commits"
   /** One tenant's folder fails. */
   | "one tenant"
   | "slow";
 
-/** How the log's disk behaves. */
-export type DiskMood = "fine" | "failing" | "full" | "slow";
+/** Behaviour of the log's disk. */
+export type DiskBehaviour = "fine" | "failing" | "full" | "slow";
 
-const storeMoods: readonly StoreMood[] = [
+const storeBehaviours: readonly StoreBehaviour[] = [
   "flaky",
   "flaky",
   "damaging",
   "down",
   "silent",
-  "answers lost",
+  "responses lost",
   "no commits",
   "one tenant",
   "slow",
 ];
-const diskMoods: readonly DiskMood[] = ["failing", "full", "slow"];
+const diskBehaviours: readonly DiskBehaviour[] = ["failing", "full", "slow"];
 
 const flakyFaults: readonly Fault[] = ["before", "after", "slow", "damaged", "stale"];
 
 export class Weather {
-  store: StoreMood = "fine";
-  disk: DiskMood = "fine";
-  /** Nobody may count on anything until so long after the last fault, virtual milliseconds. */
+  store: StoreBehaviour = "fine";
+  disk: DiskBehaviour = "fine";
+  /** Until this virtual time the last fault may still have effects, milliseconds. */
   #badUntilMs = 0;
   readonly #dice: Dice;
   readonly #tenants: readonly string[];
@@ -55,13 +55,13 @@ export class Weather {
   }
 
   changeStore(): void {
-    this.store = this.#dice.pick(storeMoods);
+    this.store = this.#dice.pick(storeBehaviours);
     this.#perMille = this.#dice.magnitude(5, 400);
     this.#tenant = this.#dice.pick(this.#tenants);
   }
 
   changeDisk(): void {
-    this.disk = this.#dice.pick(diskMoods);
+    this.disk = this.#dice.pick(diskBehaviours);
     this.#perMille = Math.max(this.#perMille, 50);
   }
 
@@ -70,17 +70,17 @@ export class Weather {
     this.disk = "fine";
   }
 
-  /** Notes that something bad happens now. */
+  /** Records that a fault happens now. */
   note(nowMs: number): void {
     this.#badUntilMs = Math.max(this.#badUntilMs, nowMs + recoveryMs);
   }
 
-  /** Whether queries must be answered in full. */
+  /** Returns whether queries must have full results. */
   isCalm(nowMs: number): boolean {
     return this.store === "fine" && this.disk === "fine" && nowMs > this.#badUntilMs;
   }
 
-  /** What happens to a call of the bucket before it is on its way, or to its answer. */
+  /** Returns the fault of a call of the bucket. */
   storeFault({ kind, key }: StoreCall): Fault {
     switch (this.store) {
       case "down":
@@ -89,7 +89,7 @@ export class Weather {
         return this.#dice.below(1000) < this.#perMille ? this.#dice.pick(flakyFaults) : "none";
       case "damaging":
         return this.#dice.below(1000) < this.#perMille ? "damaged" : "none";
-      case "answers lost":
+      case "responses lost":
         if (kind === "putIfAbsent") return "after";
         return kind === "get" && key.endsWith(".json") ? "before" : "none";
       case "no commits":
@@ -101,13 +101,13 @@ export class Weather {
     }
   }
 
-  /** Way there and back, milliseconds. */
+  /** Returns the round-trip time of a call, milliseconds. */
   storeLatencyMs(): number {
     const ms = this.#dice.magnitude(2, 40);
     return this.store === "slow" ? ms * 100 : ms;
   }
 
-  /** Whether an operation of the disk fails, and whether after it was done. */
+  /** Returns whether a disk operation fails, before or after its effect. */
   diskFault(operation: string): "none" | "before" | "after" {
     if (this.disk === "full") {
       return operation === "writev" || operation === "create" ? "before" : "none";
@@ -123,5 +123,5 @@ export class Weather {
   }
 }
 
-/** Retries pause for up to 45 s, and what a partition could not read it reads then. */
+/** Time after a fault until queries must be full; retries pause for up to 45 s. */
 const recoveryMs = 180_000;

@@ -1,12 +1,12 @@
-/** What an overloaded server must not do: lose, double, refuse for good, or grow without bound. */
+/** Checks of an overloaded server: no span is lost, duplicated or rejected, memory is bounded. */
 import { readStored } from "#integration/parts/stored.ts";
 import { loadTenant } from "#integration/parts/run-load.ts";
 import type { OverloadResult } from "./soak.ts";
 
-/** Heads, log and receivers of that server are bounded to 320 MiB; the rest is code and WASM. */
+/** Limit of memory: heads, log and receivers are bounded to 320 MiB; the rest is code and WASM. */
 const rssBytesMax: number = 2 * 1024 ** 3;
 
-/** One line for each thing that is wrong; empty if the overload was withstood. */
+/** Returns one line per problem; empty if the server withstood the overload. */
 export async function overloadProblems(result: OverloadResult): Promise<string[]> {
   const { load, samples, verify, serverExitCode, dataDir } = result;
   const { summary } = load;
@@ -15,7 +15,7 @@ export async function overloadProblems(result: OverloadResult): Promise<string[]
   const { counts } = await readStored(dataDir, loadTenant);
   const doubled = [...counts.values()].filter((count) => count > 1).length;
   const checks: [isWrong: boolean, problem: string][] = [
-    [pushedBack === 0, "no request was told to come again"],
+    [pushedBack === 0, "no request was told to retry"],
     [summary.rejectedSpans > 0, `${summary.rejectedSpans} spans were rejected`],
     [summary.givenUpSpans > 0, `the generator gave up ${summary.givenUpSpans} spans`],
     [load.code !== 0, `the generator ended with ${load.code}`],

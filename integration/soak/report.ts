@@ -1,15 +1,15 @@
-/** What a soak has shown: what is wrong, and figures for sizing. */
+/** Report of a soak: problems, and figures for sizing. */
 import { machine, percentile } from "#integration/bench/measure.ts";
 import type { SoakResult } from "./soak.ts";
 import type { Sample } from "./watch.ts";
 
-/** How much more memory the last third of a soak may take than the one before. */
+/** Maximum ratio of the memory in the last third of a soak to that in the second third. */
 const growthMax = 1.2;
-/** Shorter runs say nothing of growth: caches and compiled code still fill. */
+/** In shorter runs growth means nothing: caches and compiled code still fill. */
 const growthMinutesMin = 5;
 const rssBytesMax = 6 * 1024 ** 3;
 
-/** In words; empty if all is well. */
+/** Returns one line per problem; empty if there is none. */
 export function soakProblems(result: SoakResult): string[] {
   const problems: string[] = [];
   const { load, samples } = result;
@@ -31,7 +31,7 @@ export function soakProblems(result: SoakResult): string[] {
   return problems;
 }
 
-/** Most memory of the last third by that of the second; undefined for a run that is too short. */
+/** Returns the ratio of peak memory, last third to second third; undefined for short runs. */
 function memoryGrowth(samples: readonly Sample[]): number | undefined {
   const minutes = (samples.at(-1)!.atMs - samples[0].atMs) / 60_000;
   if (minutes < growthMinutesMin) return undefined;
@@ -43,7 +43,7 @@ function mostRss(samples: readonly Sample[]): number {
   return Math.max(...samples.map(({ rssBytes }) => rssBytes));
 }
 
-/** Figures, also per thousand spans per second. */
+/** Returns the figures of a soak, also per 1,000 spans/s. */
 export function summaryLines(result: SoakResult): string[] {
   const { load, samples, spansPerSecond, blockBytes } = result;
   const seconds = (samples.at(-1)!.atMs - samples[0].atMs) / 1000;
@@ -58,12 +58,12 @@ export function summaryLines(result: SoakResult): string[] {
     machine(),
     `${load.sentSpans} spans sent, ${load.acknowledgedSpans} acknowledged, ` +
       `${result.storedSpans} stored`,
-    `${spansPerSecond} spans/s for ${seconds.toFixed(0)} s, ${result.queries} queries beside, ` +
+    `${spansPerSecond} spans/s for ${seconds.toFixed(0)} s, ${result.queries} queries meanwhile, ` +
       `latency of requests p50 ${load.latencyMs.p50} ms, p99 ${load.latencyMs.p99} ms`,
     `memory: at most ${mebibytes(mostRss(samples))} MiB` +
-      (growth === undefined ? "" : `, last third by the second ${growth.toFixed(2)}`),
+      (growth === undefined ? "" : `, ratio of last third to second ${growth.toFixed(2)}`),
     `event-loop delay p99, per 5 s: median ${percentile(lags, 0.5).toFixed(1)} ms, ` +
-      `99 % of them below ${percentile(lags, 0.99).toFixed(1)} ms   aim: below 50 ms`,
+      `99 % of them below ${percentile(lags, 0.99).toFixed(1)} ms   target: below 50 ms`,
     `per 1,000 spans/s: ${(cores / perThousand).toFixed(2)} cores, ` +
       `${gibibytesPerDay.toFixed(1)} GiB of blocks per day (${bytesPerSpan.toFixed(1)} bytes/span)`,
     `log: at most ${mebibytes(Math.max(...samples.map(({ logBytes }) => logBytes)))} MiB`,

@@ -1,4 +1,4 @@
-/** `npm run soak -- [--duration 1h] [--spans-per-second N]`: the soak, and figures for sizing. */
+/** `npm run soak -- [--duration 1h] [--spans-per-second N]`: runs the soak, prints its figures. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

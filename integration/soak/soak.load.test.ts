@@ -1,4 +1,4 @@
-/** A sample of `npm run test:long`: ten seconds of twice what the server takes. */
+/** A sample of `npm run test:long`: ten seconds of twice the server's limit. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 import { overloadProblems } from "./overload-problems.ts";
 import { runOverload } from "./soak.ts";
 
-it("twice what it can take: pushed back, bounded, complete, well after", async () => {
+it("at twice its limit the server pushes back, stays bounded, loses nothing, recovers", async () => {
   const dir = await mkdtemp(join(tmpdir(), "spoor-overload-"));
   try {
     const overload = await runOverload(

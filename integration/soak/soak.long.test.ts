@@ -1,6 +1,6 @@
 /**
- * The soak (10 minutes, or SPOOR_SOAK such as `1m`) and a minute of overload, which the real ring
- * samples (soak.load.test.ts). An hour: `npm run soak -- --duration 1h`.
+ * The soak (10 minutes, or SPOOR_SOAK such as `1m`) and a minute of overload; soak.load.test.ts has
+ * a sample of the overload. For an hour, run `npm run soak -- --duration 1h`.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -26,13 +26,13 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-it("half of what it can take, for long: nothing lost, memory flat, verify clean", async () => {
+it("at half its limit the server loses nothing, memory stays flat, verify passes", async () => {
   const result = await runSoak({ dir, durationMs, print });
   for (const line of summaryLines(result)) print(line);
   expect(soakProblems(result)).toEqual([]);
 });
 
-it("twice what it can take, for a minute: pushed back, bounded, complete, well after", async () => {
+it("at twice its limit the server pushes back, stays bounded, loses nothing, recovers", async () => {
   const overload = await runOverload(dir, Math.min(durationMs, 60_000), print);
   print(JSON.stringify(overload.load.summary));
   expect(await overloadProblems(overload)).toEqual([]);

@@ -1,6 +1,6 @@
 /**
- * A server under load for a long time, and under too much load for a short one. The load comes from
- * `spoor load`, what it keeps is checked by `spoor verify` and counted in the table at the end.
+ * A server under load for a long time, and under overload for a short time. `spoor load` makes the
+ * load, `spoor verify` checks the stored spans, and the table is counted at the end.
  */
 import { join } from "node:path";
 import type { LoadSummary } from "#cmd/spoor/load/load-text.ts";
@@ -21,7 +21,7 @@ export interface SoakOptions {
   /** An empty folder. */
   dir: string;
   durationMs: number;
-  /** Spans per second; measured, and then half of it, unless given. */
+  /** Spans per second; half of the measured limit by default. */
   spansPerSecond?: number;
   print: (line: string) => void;
 }
@@ -33,16 +33,16 @@ export interface SoakResult {
   verifyExitCode: number;
   verifyText: string;
   serverExitCode: number;
-  /** Queries that were asked beside, and those that were not answered with 200. */
+  /** Concurrent queries, and those with a status other than 200. */
   queries: number;
   failedQueries: number;
   samples: Sample[];
-  /** Rows of the table of the load's tenant. */
+  /** Rows in the table of the load's tenant. */
   storedSpans: number;
   blockBytes: number;
 }
 
-/** The machine is busy with the generator too: a stop has all the time that it wants. */
+/** The generator also loads the machine, so the shutdown timeout is long. */
 const multiTenancy = `server: {multitenancy: true, shutdown: 10m, admin_token: ${adminToken}}\n`;
 const verifyTenant = "verify";
 const measureSeconds = 20;
@@ -67,7 +67,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
       runLoad(server, { spansPerSecond, durationMs }),
       runVerify(server, durationMs),
     ]);
-    const asked = await queries.stop();
+    const queried = await queries.stop();
     const samples = await watch.stop();
     const serverExitCode = await server.stop();
     return {
@@ -77,7 +77,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
       verifyExitCode: verify.code,
       verifyText: verify.text,
       serverExitCode,
-      ...asked,
+      ...queried,
       samples,
       ...(await storedOf(dataDir, loadTenant)),
     };
@@ -87,18 +87,18 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
 }
 
 /**
- * Spans per second that a server takes and stores: those that it acknowledged, with the generator
- * beside it, by the time until all of them were in blocks. For a short time it takes many more,
- * and stores them later.
+ * Returns the spans per second that a server accepts and stores, with the generator on the same
+ * machine: acknowledged spans divided by the time until all of them are in blocks. For a short time
+ * the server accepts many more, and stores them later.
  */
 async function measureLimit(dir: string, print: (line: string) => void): Promise<number> {
   const { load, seconds } = await loadFully(dir, "");
   const limit = Math.floor(load.acknowledgedSpans / seconds);
-  print(`limit: ${load.acknowledgedSpansPerSecond} spans/s taken durably, ${limit} stored as well`);
+  print(`limit: ${load.acknowledgedSpansPerSecond} spans/s acknowledged, ${limit} spans/s stored`);
   return limit;
 }
 
-/** Loads a server as fast as it takes; `seconds` from the first span until all are in blocks. */
+/** Loads a server at full speed; `seconds` is the time until all spans are in blocks. */
 async function loadFully(
   dir: string,
   config: string,
@@ -121,13 +121,13 @@ async function loadFully(
   }
 }
 
-/** Runs `spoor verify` for a while. */
+/** Runs `spoor verify` for `durationMs`. */
 export async function runVerify(
   server: SpoorProcess,
   durationMs: number,
 ): Promise<{ code: number; text: string }> {
-  const places = ["--endpoint", server.otlpHttp, "--query-endpoint", server.address];
-  const args = ["verify", ...places, "--tenant", verifyTenant, "--duration", `${durationMs}ms`];
+  const endpoints = ["--endpoint", server.otlpHttp, "--query-endpoint", server.address];
+  const args = ["verify", ...endpoints, "--tenant", verifyTenant, "--duration", `${durationMs}ms`];
   const { code, stdout, stderr } = await runSpoor(args, durationMs + 600_000);
   return { code, text: stdout + stderr };
 }
@@ -140,7 +140,7 @@ const conditions = [
   '{ event.exception.type = "LockTimeoutError" }',
 ];
 
-/** Asks searches of the last minutes, one after the other, until it is stopped. */
+/** Runs searches over the last minutes, one after the other, until it is stopped. */
 class Queries {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
@@ -173,7 +173,7 @@ class Queries {
   }
 }
 
-/** What a tenant's table names, from its commits alone. */
+/** Returns a tenant's stored spans, from the commits of its table, and the bytes of its folder. */
 export async function storedOf(
   dataDir: string,
   tenant: string,
@@ -190,15 +190,15 @@ export interface OverloadResult {
   limit: number;
   load: LoadRun;
   samples: Sample[];
-  /** `spoor verify` afterwards. */
+  /** Result of `spoor verify` after the overload. */
   verify: { code: number; text: string };
   serverExitCode: number;
   dataDir: string;
 }
 
 /**
- * A log that is small for what comes: it is full as long as heads are not stored, so clients are
- * pushed back at a rate that this machine's generator can double.
+ * A server with a small log, which is full while heads are not stored. So the server pushes back at
+ * a rate that this machine's generator can double.
  */
 const smallServer = `
 span_log: {bytes_max: 32MiB, segment_bytes_max: 2MiB, free_bytes_min: 0B, pending_bytes_max: 8MiB}
@@ -206,15 +206,15 @@ ingester: {cut_age: 4s, head_bytes_max: 256MiB}
 receivers: {bytes_max: 32MiB, body_bytes_max: 16MiB, retry_after: 1s}
 `;
 
-/** Twice what the server takes, for `durationMs`; then `spoor verify`. */
+/** Runs twice the server's limit for `durationMs`, then `spoor verify`. */
 export async function runOverload(
   dir: string,
   durationMs: number,
   print: (line: string) => void,
 ): Promise<OverloadResult> {
-  const { load: taken } = await loadFully(dir, smallServer);
-  const limit = taken.acknowledgedSpansPerSecond;
-  print(`limit: ${limit} spans/s taken durably`);
+  const { load: summary } = await loadFully(dir, smallServer);
+  const limit = summary.acknowledgedSpansPerSecond;
+  print(`limit: ${limit} spans/s acknowledged`);
   const dataDir = join(dir, "overload");
   const server = await startSpoorProcess({
     dataDir,

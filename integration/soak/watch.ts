@@ -1,4 +1,4 @@
-/** Looks at a server while it works: memory, CPU, event-loop delay, disk. */
+/** Samples a running server: memory, CPU, event-loop delay, disk. */
 import { readFileSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,13 +9,13 @@ export interface Sample {
   atMs: number;
   rssBytes: number;
   cpuSeconds: number;
-  /** p99 of the main thread since the sample before, seconds. */
+  /** p99 of the main thread since the last sample, seconds. */
   eventLoopP99Seconds: number;
   logBytes: number;
   headBytes: number;
 }
 
-/** Samples every `intervalMs` until `stop`. */
+/** Takes a sample every `intervalMs` until `stop`. */
 export class Watch {
   readonly samples: Sample[] = [];
   readonly #server: SpoorProcess;
@@ -58,7 +58,7 @@ export class Watch {
   }
 }
 
-/** A metric's values over all labels. */
+/** Returns the sum of a metric's values over all labels. */
 export function sumOf(metrics: string, name: string): number {
   const pattern = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm");
   return [...metrics.matchAll(pattern)].reduce((sum, [, value]) => sum + Number(value), 0);
@@ -69,7 +69,7 @@ function rssBytesOf(pid: number): number {
   return Number(match![1]) * 1024;
 }
 
-/** Bytes of all files below a folder. */
+/** Returns the bytes of all files below a folder. */
 export async function folderBytes(dir: string): Promise<number> {
   let total = 0;
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {

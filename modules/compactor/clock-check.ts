@@ -1,11 +1,11 @@
 /**
- * Compares this machine's clock with the bucket's: a wrong clock must not delete anyone's traces.
+ * Compares this machine's clock with the bucket's, because a wrong clock would delete traces.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
 
-/** An object that each check writes anew; the store says when that was. */
+/** An object that each check overwrites; the store's modification time is the bucket's clock. */
 const probeKey = "_spoor/compactor-clock";
 
 /** Throws Unavailable, "clock_skew", if the clocks differ by more than `skewMsMax`. */
@@ -20,6 +20,7 @@ export async function checkClock(
   const { modifiedMs } = await store.head(probeKey, options);
   const afterMs = clock.nowMs();
   if (modifiedMs >= beforeMs - skewMsMax && modifiedMs <= afterMs + skewMsMax) return;
-  const message = `this clock says ${beforeMs}, the bucket's ${modifiedMs}: nothing is removed`;
+  const difference = `this clock is at ${beforeMs} ms, the bucket's at ${modifiedMs} ms`;
+  const message = `${difference}: nothing is removed until the clocks agree`;
   throw new SpoorError("Unavailable", message, { reason: "clock_skew" });
 }

@@ -20,7 +20,7 @@ describe("retention", () => {
     const snapshot = await world.tableOf("t").refresh();
     expect([...snapshot.files.keys()].sort()).toEqual(young.toSorted());
     expect([...snapshot.tombstones.keys()]).toEqual(old);
-    // One commit wrote all, three removed them.
+    // One commit added all blocks, three commits removed them.
     expect(snapshot.version).toBe(3);
   });
 
@@ -56,7 +56,7 @@ describe("retention", () => {
 });
 
 describe("garbage", () => {
-  it("is what was removed longer than the grace period ago", async () => {
+  it("includes objects of blocks that were removed before the grace period", async () => {
     const world = new World();
     const [first, second] = [pathAt(start), pathAt(start)];
     await world.add("t", first, second);
@@ -70,7 +70,7 @@ describe("garbage", () => {
     expect((await compactor.runOnce()).deletedObjects).toBe(0);
   });
 
-  it("is what no commit names, if both its name and its object are old", async () => {
+  it("includes objects that no commit names, if both their ULID and object are old", async () => {
     const world = new World();
     await world.add("t", pathAt(start));
     const [young] = await world.objects();
@@ -91,7 +91,7 @@ describe("garbage", () => {
     expect(await world.objects()).toEqual([young, newName].sort());
   });
 
-  it("is never outside of blocks/, nor anything with another name", async () => {
+  it("excludes objects outside of blocks/, and objects with other names", async () => {
     const world = new World();
     const ulid = blockPath(`${encodeTime(start, 10)}0000000000000000`, start).slice(-34);
     const others = [
@@ -114,7 +114,7 @@ describe("garbage", () => {
     for await (const { key } of world.store.list("_spoor/blocks")) expect(key).toBe(others[2]);
   });
 
-  it("is not what is committed while it is listed", async () => {
+  it("excludes objects that are committed during the listing", async () => {
     const world = new World();
     await world.add("t", pathAt(start));
     const late = pathAt(start - day);
@@ -135,7 +135,7 @@ describe("garbage", () => {
     expect(await world.objects()).toContain(`t/${late}`);
   });
 
-  it("is what a dead process left of a block that it assembled, when it is old", async () => {
+  it("includes old temporary objects of a process that died in an assembly", async () => {
     const world = new World();
     await world.add("t", pathAt(start));
     const block = (await world.objects())[0];
@@ -151,7 +151,7 @@ describe("garbage", () => {
     expect((await world.objects()).toSorted()).toEqual([block, foreign, young].toSorted());
   });
 
-  it("is looked for in bounded steps that go on in the next cycle", async () => {
+  it("is searched in bounded steps that continue in the next cycle", async () => {
     const world = new World();
     await world.add("t", ...Array.from({ length: 6 }, () => pathAt(start)));
     for (let i = 0; i < 7; i++) await world.put(`t/${pathAt(start + i)}`);
@@ -164,7 +164,7 @@ describe("garbage", () => {
     expect((await world.objects()).length).toBe(6);
   });
 
-  it("is what the rules say, whatever there is", async () => {
+  it("agrees with a direct implementation of the rules", async () => {
     const age = fc.integer({ min: 0, max: 40 }).map((hours) => hours * hour);
     const objects = fc.array(
       fc.record({
@@ -206,7 +206,7 @@ describe("garbage", () => {
   });
 });
 
-/** A bucket with everything that a cycle does something about. */
+/** Makes a bucket with all kinds of objects that a cycle handles. */
 async function busyWorld(): Promise<{ world: World; left: string[] }> {
   const world = new World();
   const young = pathAt(start - day);
@@ -219,7 +219,7 @@ async function busyWorld(): Promise<{ world: World; left: string[] }> {
   return { world, left: [`a/${young}`, `b/${young}`] };
 }
 
-/** What no fault may ever break: what a table names is there. */
+/** Checks the invariant that the object of every block in a table exists. */
 async function expectWhole(world: World): Promise<void> {
   const objects = new Set(await world.objects());
   for (const tenant of ["a", "b"]) {
@@ -276,7 +276,7 @@ describe("faults", () => {
 });
 
 describe("the log", () => {
-  it("is written down after enough commits, and what that covers goes when it is old", async () => {
+  it("gets a checkpoint after enough commits, and old covered commits are deleted", async () => {
     const world = new World();
     const registry = new Registry();
     const compactor = world.compactor(

@@ -1,7 +1,6 @@
 /**
- * Keeps the disk: removes blocks past their retention from each tenant's table, and deletes objects
- * that nothing needs any more. Any number of instances may run; what one does, the others find
- * done.
+ * Keeps the bucket clean: removes blocks past their retention from each tenant's table, and deletes
+ * objects that nothing needs. Several instances may run at the same time without harm.
  */
 import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";
@@ -24,9 +23,9 @@ export interface CompactorOptions {
   clock: Clock;
   store: ObjectStore;
   tableOf: (tenant: string) => Table;
-  /** A tenant's own retention, milliseconds; undefined: the configured one. */
+  /** Returns a tenant's own retention, milliseconds; undefined: the configured one. */
   retentionMsOf?: (tenant: string) => number | undefined;
-  /** A number in [0, 1), for the pauses. */
+  /** Returns a number in [0, 1), for the jitter of the pauses. */
   random?: () => number;
 }
 
@@ -38,15 +37,15 @@ export interface CycleResult {
   conflicts: number;
 }
 
-/** Cycles that fail wait twice as long each time, up to this many intervals. */
+/** The pause doubles after each failed cycle, up to this many intervals. */
 const backoffMax = 8;
 
 export class Compactor {
   readonly #options: CompactorOptions;
   readonly #metrics: CompactorMetrics;
-  /** Tenant -> where its listing goes on. */
+  /** Tenant -> key where its listing continues. */
   readonly #startAfter = new Map<string, string>();
-  /** What failed in the last cycle and was logged; "" is the cycle itself. */
+  /** Tenants whose last attempt failed and was logged; "" is the cycle itself. */
   readonly #failing = new Set<string>();
   readonly #abort = new AbortController();
   #loop: Promise<void> | undefined;
@@ -68,9 +67,9 @@ export class Compactor {
   }
 
   /**
-   * One cycle over all tenants. What fails for a tenant is counted and logged, and the next one has
-   * its turn. Throws Canceled after an abort, and what the store throws if not even the tenants can
-   * be listed or the clock is wrong.
+   * Runs one cycle over all tenants. A failure of one tenant is counted and logged, and the cycle
+   * continues with the next. Throws Canceled after an abort, Unavailable "clock_skew" if the clock
+   * is wrong, and the store's error if the tenants cannot be listed.
    */
   async runOnce(signal: AbortSignal = this.#abort.signal): Promise<CycleResult> {
     const { store, clock, config } = this.#options;
@@ -114,7 +113,7 @@ export class Compactor {
     }
   }
 
-  /** Whether nothing failed. */
+  /** Runs one cycle; returns whether nothing failed. */
   async #cycle(): Promise<boolean> {
     const { clock, log } = this.#options;
     const { cycles, lastSuccess } = this.#metrics;
@@ -134,7 +133,7 @@ export class Compactor {
     return isOk;
   }
 
-  /** Returns how many objects are not ours. */
+  /** Compacts one tenant; returns the number of objects that Spoor did not write. */
   async #tenant(tenant: string, total: CycleResult, signal: AbortSignal): Promise<number> {
     const { config, clock, store, tableOf, retentionMsOf } = this.#options;
     const metrics = this.#metrics;
@@ -167,12 +166,12 @@ export class Compactor {
     });
     if (garbage.startAfter === undefined) this.#startAfter.delete(tenant);
     else this.#startAfter.set(tenant, garbage.startAfter);
-    await this.#keepLogShort(table, nowMs, signal);
+    await this.#shortenLog(table, nowMs, signal);
     return garbage.unknownObjects;
   }
 
-  /** So that a fresh process opens the table with a few requests. */
-  async #keepLogShort(table: Table, nowMs: number, signal: AbortSignal): Promise<void> {
+  /** Checkpoints and cleans the log, so that a fresh process opens the table with few requests. */
+  async #shortenLog(table: Table, nowMs: number, signal: AbortSignal): Promise<void> {
     const { checkpointCommits: commitsMin, logAgeMs } = this.#options.config;
     const beforeMs = nowMs - logAgeMs;
     const { checkpoints, deletedCommits } = this.#metrics;

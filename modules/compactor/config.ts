@@ -20,42 +20,44 @@ export const compactorConfig: z.ZodType<CompactorConfig, Partial<CompactorConfig
   {
     intervalMs: positive
       .default(5 * 60_000)
-      .describe("Time between two cycles, milliseconds; each is up to a fifth shorter or longer."),
+      .describe("Time between two cycles, milliseconds, plus or minus up to a fifth."),
     blockRetentionMs: positive
       .default(14 * 24 * 3_600_000)
-      .describe("Blocks are removed when they were ingested this long ago, milliseconds."),
+      .describe("Age of ingestion at which blocks are removed, milliseconds."),
     deleteGraceMs: positive
       .default(3_600_000)
-      .describe("Objects of removed blocks are kept this long, for queries that started before."),
+      .describe("Time that objects of removed blocks are kept for running queries, milliseconds."),
     orphanAgeMs: z
       .number()
       .int()
       .min(3_600_000)
       .default(24 * 3_600_000)
-      .describe("Block objects that no commit names are deleted at this age, milliseconds."),
+      .describe("Age at which block objects that no commit names are deleted, milliseconds."),
     removesPerCommit: positive
       .max(10_000)
       .default(1000)
       .describe("Blocks that one commit removes."),
     removesPerCycle: positive
       .default(20_000)
-      .describe("Blocks of one tenant that one cycle removes; the rest waits for the next."),
+      .describe("Blocks of one tenant that one cycle removes; the next cycle removes the rest."),
     listedPerCycle: positive
       .default(50_000)
       .describe(
-        "Block objects of one tenant that one cycle looks at; the next goes on from there.",
+        "Block objects of one tenant that one cycle lists; the next cycle continues there.",
       ),
     clockSkewMs: positive
       .default(10 * 60_000)
-      .describe("If this clock and the bucket's differ by more, nothing is removed, milliseconds."),
+      .describe("Difference to the bucket's clock above which nothing is removed, milliseconds."),
     checkpointCommits: positive
       .default(100)
-      .describe("Commits after which the whole table is written down, for fresh processes."),
+      .describe("Commits after which a checkpoint of the table is written, for fresh processes."),
     logAgeMs: z
       .number()
       .int()
       .min(3_600_000)
       .default(7 * 24 * 3_600_000)
-      .describe("How long commits that a checkpoint covers, and marks of removed blocks, stay."),
+      .describe(
+        "Time that commits covered by a checkpoint, and tombstones, are kept, milliseconds.",
+      ),
   },
 );

@@ -1,4 +1,4 @@
-/** Removes blocks past their retention from a tenant's table. Their objects are garbage later. */
+/** Removes blocks past their retention from a tenant's table; `garbage.ts` deletes the objects. */
 import { blockTimeMs } from "#pkg/block/block-file.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import type { BlockFile, Table } from "#pkg/table/table.ts";
@@ -12,11 +12,11 @@ export interface ExpireOptions {
   signal?: AbortSignal;
   /** Called after each commit. */
   onRemoved: (blocks: number) => void;
-  /** Called when another writer was faster. */
+  /** Called when another writer won. */
   onConflict: () => void;
 }
 
-/** A block without a ULID in its name was not written by Spoor: it stays. */
+/** Removes expired blocks. A block without a ULID in its name is not Spoor's and stays. */
 export async function expireBlocks(options: ExpireOptions): Promise<void> {
   const { table, config, signal, onRemoved, onConflict } = options;
   const snapshot = await table.refresh({ signal });
@@ -27,7 +27,7 @@ export async function expireBlocks(options: ExpireOptions): Promise<void> {
       await table.commit({ remove, operation: "DELETE", dataChange: true }, { signal });
       onRemoved(remove.length);
     } catch (error) {
-      // Another instance removed some of them, or replaced them by a larger block.
+      // Another writer removed some of the blocks, or replaced them by a larger block.
       if (!hasCode(error, "Conflict")) throw error;
       onConflict();
       return;
@@ -35,7 +35,7 @@ export async function expireBlocks(options: ExpireOptions): Promise<void> {
   }
 }
 
-/** Paths of blocks past retention, oldest first. */
+/** Returns the paths of blocks past retention, oldest first. */
 function expiredBlocks(
   files: Iterable<BlockFile>,
   { config, retentionMs, nowMs }: ExpireOptions,

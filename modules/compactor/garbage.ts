@@ -1,16 +1,16 @@
 /**
- * Deletes block objects that nothing needs: those of blocks that were removed a while ago, and
- * those that no commit ever named, when they are so old that none will.
+ * Deletes block objects that nothing needs: objects of removed blocks after a grace period, and
+ * orphans, which no commit names and which are too old for a pending commit.
  *
  *     object below <tenant>/blocks/   in the table    -> stays
- *                                     removed         -> deleted when the grace period is over
+ *                                     removed         -> deleted after the grace period
  *                                     never named     -> deleted when its ULID and its modification
- *                                                        are both older than the orphan age
- *                                     temporary       -> as if never named; it has no ULID: left by
- *                                                        a process that died assembling a block
- *                                     not a ULID      -> stays: it is not ours
+ *                                                        time are both older than the orphan age
+ *                                     temporary       -> like "never named", by modification time;
+ *                                                        left by a process that died in an assembly
+ *                                     no ULID         -> stays: Spoor did not write it
  *
- * The table is read after the listing: what was committed meanwhile is known.
+ * The table is read after the listing, so that commits during the listing are known.
  */
 import { blockTimeMs } from "#pkg/block/block-file.ts";
 import type { ObjectInfo, ObjectStore } from "#pkg/objstore/objstore.ts";
@@ -23,7 +23,7 @@ export interface GarbageOptions {
   table: Table;
   config: CompactorConfig;
   nowMs: number;
-  /** Key to start after; undefined: from the first. */
+  /** Key to start after; undefined: start at the first. */
   startAfter: string | undefined;
   signal?: AbortSignal;
   /** Called for each deleted object. */
@@ -33,14 +33,16 @@ export interface GarbageOptions {
 export type GarbageReason = "removed" | "orphan";
 
 export interface GarbageResult {
-  /** Where the next cycle goes on; undefined: all objects were looked at. */
+  /** Key where the next cycle continues; undefined: the listing is complete. */
   startAfter: string | undefined;
+  /** Objects that Spoor did not write. */
   unknownObjects: number;
 }
 
-/** Objects that are listed, looked up in one snapshot and deleted together. */
+/** Objects that are listed, checked against one snapshot and deleted together. */
 const batchSize = 1000;
 
+/** Deletes the garbage of one tenant, at most `listedPerCycle` objects of the listing. */
 export async function deleteGarbage(options: GarbageOptions): Promise<GarbageResult> {
   const { store, table, config, signal } = options;
   const prefix = `${table.tenant}/blocks/`;
@@ -49,7 +51,7 @@ export async function deleteGarbage(options: GarbageOptions): Promise<GarbageRes
   for (let listed = 0; listed < config.listedPerCycle;) {
     const size = Math.min(batchSize, config.listedPerCycle - listed);
     const batch = await listSome(store, prefix, { startAfter, signal }, size);
-    unknownObjects += batch.filter((info) => madeMs(info) === undefined).length;
+    unknownObjects += batch.filter((info) => ageBaseMs(info) === undefined).length;
     await deleteFrom(batch, options);
     if (batch.length < size) return { startAfter: undefined, unknownObjects };
     listed += batch.length;
@@ -74,7 +76,7 @@ async function listSome(
 
 async function deleteFrom(batch: readonly ObjectInfo[], options: GarbageOptions): Promise<void> {
   const { store, table, signal, onDeleted } = options;
-  // One request less where the snapshot at hand shows that all are needed.
+  // Saves the refresh if all objects are needed by the known snapshot.
   if (!batch.some((info) => garbageReason(info, table.snapshot, options) !== undefined)) return;
   const snapshot = await table.refresh({ signal });
   const garbage = batch.flatMap((info) => {
@@ -98,13 +100,16 @@ function garbageReason(
   if (tombstone !== undefined) {
     return tombstone.deletedMs + config.deleteGraceMs <= nowMs ? "removed" : undefined;
   }
-  const timeMs = madeMs({ key, modifiedMs });
+  const timeMs = ageBaseMs({ key, modifiedMs });
   if (timeMs === undefined) return undefined;
   return timeMs + config.orphanAgeMs <= nowMs ? "orphan" : undefined;
 }
 
-/** The later of the times that an object's name and its store tell; undefined: not ours. */
-function madeMs({ key, modifiedMs }: Pick<ObjectInfo, "key" | "modifiedMs">): number | undefined {
+/** Returns the later of an object's ULID and modification times; undefined: not Spoor's. */
+function ageBaseMs({
+  key,
+  modifiedMs,
+}: Pick<ObjectInfo, "key" | "modifiedMs">): number | undefined {
   const timeMs = isTemporary(key) ? modifiedMs : blockTimeMs(key);
   return timeMs === undefined ? undefined : Math.max(timeMs, modifiedMs);
 }

@@ -25,18 +25,18 @@ export function compactorMetrics(registry: Registry): CompactorMetrics {
     }),
     lastSuccess: new Gauge({
       name: "spoor_compactor_last_success_timestamp_seconds",
-      help: "When the last cycle without an error ended, seconds since the epoch.",
+      help: "End of the last cycle without an error, seconds since the epoch.",
       registers,
     }),
     removedBlocks: new Counter({
       name: "spoor_compactor_removed_blocks_total",
-      help: "Blocks that a commit took out of their table, by reason.",
+      help: "Blocks removed from their table by a commit, by reason.",
       registers,
       labelNames: ["reason"],
     }),
     deletedObjects: new Counter({
       name: "spoor_compactor_deleted_objects_total",
-      help: "Objects deleted from the bucket: of removed blocks, or orphans that no commit names.",
+      help: "Objects deleted from the bucket, of removed blocks or orphans that no commit names.",
       registers,
       labelNames: ["reason"],
     }),
@@ -48,7 +48,7 @@ export function compactorMetrics(registry: Registry): CompactorMetrics {
     }),
     checkpoints: new Counter({
       name: "spoor_compactor_checkpoints_total",
-      help: "Checkpoints that were written.",
+      help: "Checkpoints written.",
       registers,
     }),
     deletedCommits: new Counter({
@@ -58,18 +58,18 @@ export function compactorMetrics(registry: Registry): CompactorMetrics {
     }),
     conflicts: new Counter({
       name: "spoor_compactor_conflicts_total",
-      help: "Removals that another writer was faster with; the next cycle looks again.",
+      help: "Removals that lost against another writer; the next cycle tries again.",
       registers,
     }),
     errors: new Counter({
       name: "spoor_compactor_errors_total",
-      help: "Failed attempts at a tenant, or at finding the tenants, by reason.",
+      help: "Failed attempts to compact a tenant or to list the tenants, by reason.",
       registers,
       labelNames: ["reason"],
     }),
     unknownObjects: new Gauge({
       name: "spoor_compactor_unknown_objects",
-      help: "Objects below blocks/ whose names are not of Spoor, in the last cycle; never deleted.",
+      help: "Objects below blocks/ in the last cycle whose names are not Spoor's; never deleted.",
       registers,
     }),
   };

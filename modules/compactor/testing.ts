@@ -1,4 +1,4 @@
-/** Test support: buckets with tables whose clock is moved by hand. */
+/** Test support: a bucket with tables and a manual clock. */
 import { Registry } from "prom-client";
 import { ulid } from "ulid";
 import { blockPath } from "#pkg/block/block-file.ts";
@@ -33,7 +33,7 @@ export class ManualClock implements Clock {
     return this.now;
   }
 
-  /** Resolves when the last sleep has begun. */
+  /** Resolves when the last sleep begins. */
   get sleptAll(): Promise<void> {
     return this.#wake.promise;
   }
@@ -52,7 +52,7 @@ export class ManualClock implements Clock {
   }
 }
 
-/** The path of another block that was ingested then. */
+/** Returns the path of a new block that was ingested at `timeMs`. */
 export function pathAt(timeMs: number): string {
   return blockPath(ulid(timeMs), timeMs);
 }
@@ -62,7 +62,7 @@ function fileOf(path: string): BlockFile {
   return { path, sizeBytes: 3, modifiedMs: start, stats, tags: {} };
 }
 
-/** A bucket with tables, whose clock is moved by hand. */
+/** A bucket with tables and a manual clock. */
 export class World {
   readonly clock: ManualClock;
   readonly store: MemoryStore;
@@ -99,12 +99,12 @@ export class World {
     await table.commit({ remove, operation: "OPTIMIZE", dataChange: false });
   }
 
-  /** Paths of blocks in the table. */
+  /** Returns the paths of the blocks in the table. */
   async named(tenant: string): Promise<string[]> {
     return [...(await this.tableOf(tenant).refresh()).files.keys()].sort();
   }
 
-  /** All objects, without commits and the clock's probe. */
+  /** Returns all keys except commits and the clock's probe. */
   async objects(): Promise<string[]> {
     const keys: string[] = [];
     for await (const { key } of this.store.list("")) keys.push(key);

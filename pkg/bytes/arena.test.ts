@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Arena } from "./arena.ts";
 
-it("gives arrays that do not overlap, from one buffer once it knows how much is needed", () => {
+it("allocates arrays that do not overlap, from one buffer once it knows the needed size", () => {
   const arena = new Arena();
   const sizes = [3, 1000, 7, 250_000];
   for (let round = 0; round < 3; round++) {
@@ -17,7 +17,7 @@ it("gives arrays that do not overlap, from one buffer once it knows how much is 
   }
 });
 
-it("keeps no more than its bound", () => {
+it("keeps a buffer of at most its bound", () => {
   const arena = new Arena();
   arena.uint8(100 * 1024 * 1024);
   arena.reset();

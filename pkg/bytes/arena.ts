@@ -1,24 +1,24 @@
 /**
- * Room for arrays that live as long as one question: taken one after the other from one buffer,
- * all given back at once. Large arrays that come and go make the garbage collector run every few
- * milliseconds.
+ * An arena for arrays that live as long as one query: they are allocated one after the other from
+ * one buffer and freed all at once. Separate short-lived large arrays would make the garbage
+ * collector run every few milliseconds.
  *
  *     | codes | words | bytes |  free ...   |
  *                             ^ next          reset: next = 0
  *
- * What is taken holds whatever was there before. Nothing taken may be used after `reset`.
+ * Allocated arrays are not zeroed. No array may be used after `reset`.
  */
 
-/** A buffer is kept up to this size, bytes; what does not fit is allocated for itself. */
+/** Maximum size of the buffer, bytes; an array that does not fit is allocated separately. */
 const keptBytesMax = 32 * 1024 * 1024;
 
 export class Arena {
   #buffer = new ArrayBuffer(0);
   #next = 0;
-  /** What would have been taken if there had been room. */
+  /** Bytes requested since the last reset, including those that did not fit. */
   #wantedBytes = 0;
 
-  /** Gives everything back. */
+  /** Frees all arrays. Grows the buffer if the last requests did not fit. */
   reset(): void {
     if (this.#wantedBytes > this.#buffer.byteLength && this.#buffer.byteLength < keptBytesMax) {
       this.#buffer = new ArrayBuffer(Math.min(keptBytesMax, this.#wantedBytes * 2));
@@ -37,7 +37,7 @@ export class Arena {
     return at < 0 ? new Uint8Array(length) : new Uint8Array(this.#buffer, at, length);
   }
 
-  /** Where the bytes begin, a multiple of 8; -1 if there is no room. */
+  /** Allocates bytes; returns their position, a multiple of 8, or -1 if they do not fit. */
   #take(sizeBytes: number): number {
     const rounded = (sizeBytes + 7) & ~7;
     this.#wantedBytes += rounded;

@@ -1,16 +1,16 @@
 // HOT: appended to per span and per attribute; measured by `npm run bench` (decode).
 /**
- * Typed arrays that grow by doubling, in SharedArrayBuffers, so that a closed head can be read by
- * another thread without a copy. Growing moves to a new buffer: a view taken before stays valid for
- * the values it had, and never sees later ones.
+ * Typed arrays that grow by doubling, in SharedArrayBuffers, so that another thread can read a
+ * closed head without a copy. Growing moves the values to a new buffer: an earlier view stays valid
+ * for its values, and does not see later ones.
  */
 
-/** Counts the capacity that all arrays of one owner hold, bytes. */
+/** Counts the capacity of all arrays of one owner, bytes. */
 export class Ledger {
   sizeBytes = 0;
 }
 
-/** What crosses to another thread: the buffer's array and how many of its values count. */
+/** Data for another thread: the array with its full capacity, and the number of valid values. */
 export interface GrownU32 {
   values: Uint32Array<SharedArrayBuffer>;
   length: number;
@@ -39,7 +39,7 @@ export class GrowU32 implements GrownU32 {
     this.length += 2;
   }
 
-  /** Makes room for `extra` more values. */
+  /** Grows the capacity for `extra` more values if needed. */
   reserve(extra: number): void {
     const needed = this.length + extra;
     if (needed <= this.values.length) return;
@@ -62,7 +62,7 @@ export class GrowU8 {
     ledger.sizeBytes += capacity;
   }
 
-  /** Appends src[start, end). Short pieces are copied by a loop: `set` costs more than it saves. */
+  /** Appends src[start, end). A loop copies short pieces, because `set` is slower for them. */
   append(src: Uint8Array, start: number, end: number): void {
     const size = end - start;
     if (this.length + size > this.values.length) this.reserve(size);

@@ -1,7 +1,7 @@
-/** Test support. */
+/** Test support for arenas. */
 import { Arena } from "./arena.ts";
 
-/** An arena that has been used: what is taken from its first 64 KiB is full of ones. */
+/** Returns a used arena, whose first 64 KiB are not zeroed but all ones. */
 export function usedArena(): Arena {
   const arena = new Arena();
   arena.uint8(64 * 1024);

@@ -1,4 +1,4 @@
-/** Writes protobuf wire bytes into one growing buffer. The counterpart of wire.ts. */
+/** Writes protobuf wire bytes into a growing buffer; the counterpart of wire.ts. */
 import { wireBytes, wireFixed32, wireFixed64, wireVarint } from "./wire.ts";
 
 export class WireWriter {
@@ -14,7 +14,7 @@ export class WireWriter {
     return this.#pos;
   }
 
-  /** A view of what was written; valid until the next write. */
+  /** Returns a view of the written bytes; valid until the next write. */
   bytes(): Uint8Array {
     return this.#buf.subarray(0, this.#pos);
   }
@@ -35,14 +35,14 @@ export class WireWriter {
     this.#buf[this.#pos++] = rest;
   }
 
-  /** A varint field. `value` is an unsigned integer up to 2^53. */
+  /** Writes a varint field. `value` is an unsigned integer up to 2^53. */
   uint(field: number, value: number): void {
     this.#reserve(20);
     this.#varint(field * 8 + wireVarint);
     this.#varint(value);
   }
 
-  /** A varint field of a 64-bit value, signed or unsigned, as two's complement. */
+  /** Writes a varint field of a 64-bit value, signed or unsigned, as two's complement. */
   int64(field: number, value: bigint): void {
     this.#reserve(20);
     this.#varint(field * 8 + wireVarint);
@@ -84,7 +84,7 @@ export class WireWriter {
     this.#pos += value.length;
   }
 
-  /** A nested message; `write` fills it. Its length is patched in afterwards. */
+  /** Writes a nested message; `write` writes its fields. The length is inserted afterwards. */
   message(field: number, write: (writer: WireWriter) => void): void {
     this.#reserve(20);
     this.#varint(field * 8 + wireBytes);
@@ -102,14 +102,14 @@ export class WireWriter {
     this.#pos += length;
   }
 
-  /** The start of a nested message, whose bytes follow. */
+  /** Writes the tag and length of a nested message; the caller writes its bytes. */
   messageHead(field: number, lengthBytes: number): void {
     this.#reserve(20);
     this.#varint(field * 8 + wireBytes);
     this.#varint(lengthBytes);
   }
 
-  /** Bytes that are already encoded fields. */
+  /** Writes fields that are encoded already. */
   raw(value: Uint8Array): void {
     this.#reserve(value.length);
     this.#buf.set(value, this.#pos);
@@ -117,7 +117,7 @@ export class WireWriter {
   }
 }
 
-/** How many bytes `value` takes as a varint. */
+/** Returns the number of bytes of `value` as a varint. */
 export function varintSize(value: number): number {
   let size = 1;
   for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 128)) size++;

@@ -2,8 +2,8 @@
 /**
  * A cursor over protobuf wire bytes (https://protobuf.dev/programming-guides/encoding/).
  *
- * The cursor owns nothing: it reads `buf` between `pos` and `end`. Every read checks the bound and
- * throws SpoorError InvalidInput ("truncated ...") when the bytes end early. 64-bit varints come as
+ * The cursor reads `buf` between `pos` and `end`, and owns no bytes. Every read checks the bound
+ * and throws InvalidInput ("truncated ...") if the bytes end early. 64-bit values are returned as
  * two Uint32 halves in `lo` and `hi`, because bigint is an order of magnitude slower.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -27,14 +27,14 @@ export class WireReader {
     this.end = end;
   }
 
-  /** Points the cursor at other bytes, so that one object serves many messages. */
+  /** Moves the cursor to other bytes, so that one object can read many messages. */
   reset(buf: Uint8Array, pos: number, end: number): void {
     this.buf = buf;
     this.pos = pos;
     this.end = end;
   }
 
-  /** Reads a field's tag: `fieldNumber << 3 | wireType`. Refuses field number 0. */
+  /** Reads a field's tag: `fieldNumber << 3 | wireType`. Throws for field number 0. */
   tag(): number {
     const pos = this.pos;
     if (pos < this.end && this.buf[pos] < 0x80 && this.buf[pos] >= 8) {
@@ -101,7 +101,7 @@ export class WireReader {
     return (buf[pos] | (buf[pos + 1] << 8) | (buf[pos + 2] << 16) | (buf[pos + 3] << 24)) >>> 0;
   }
 
-  /** Reads a length prefix and returns where its content ends; `pos` is then where it starts. */
+  /** Reads a length prefix; returns the end of its content, and moves `pos` to its start. */
   lengthEnd(): number {
     let length = 0;
     const first = this.pos < this.end ? this.buf[this.pos] : 0x80;
@@ -119,7 +119,7 @@ export class WireReader {
     return this.pos + length;
   }
 
-  /** Skips a field's value by its tag. Groups (wire types 3 and 4) are refused. */
+  /** Skips a field's value by its tag. Throws for groups (wire types 3 and 4). */
   skip(tag: number): void {
     switch (tag & 7) {
       case wireVarint:

@@ -1,17 +1,17 @@
-/** Time as a dependency, so that tests and simulations can move it by hand. */
+/** Time as a dependency, so that tests and simulations can control it. */
 import { setTimeout as sleepReal } from "node:timers/promises";
 
 export interface Clock {
   /**
-   * The wall clock, milliseconds since the Unix epoch. Operators and NTP step it, both ways: it is
-   * for times that are shown, stored, or compared with stored times.
+   * Returns the wall clock, milliseconds since the Unix epoch. Operators and NTP step it, forward
+   * and back. Use it for times that are shown, stored, or compared with stored times.
    */
   nowMs(): number;
   /**
-   * A clock that never goes back, milliseconds since a moment of its own: for intervals, deadlines
-   * and the age of what is in memory. It goes on while the process is stopped (SIGSTOP). It may
-   * stand still while the whole machine sleeps: see `longestSinceMs`. Values of different threads
-   * and processes cannot be compared.
+   * Returns a clock that never goes back, milliseconds since an arbitrary start. Use it for
+   * intervals, deadlines and the age of data in memory. It advances while the process is stopped
+   * (SIGSTOP). It may stand still while the machine sleeps: see `longestSinceMs`. Values of
+   * different threads and processes are not comparable.
    */
   monotonicMs(): number;
   /** Resolves after `ms`; rejects with AbortError when `signal` aborts. */
@@ -24,7 +24,7 @@ export const systemClock: Clock = {
   sleep: (ms, signal) => sleepReal(ms, undefined, { signal }),
 };
 
-/** A moment by both clocks of one thread. */
+/** A reading of both clocks of one thread. */
 export interface ClockReading {
   wallMs: number;
   monotonicMs: number;
@@ -36,8 +36,8 @@ export function readClock(clock: Clock): ClockReading {
 
 /**
  * Returns the longest time that may have passed since a reading, milliseconds. The monotonic clock
- * misses the sleep of a machine, the wall clock may have been stepped: so this is for checks in
- * which "too old" is the safe result, and costs only work.
+ * may miss a sleep of the machine, and the wall clock may have been stepped. So the result can be
+ * too large: use it only for checks where "too old" is the safe outcome.
  */
 export function longestSinceMs(clock: Clock, { wallMs, monotonicMs }: ClockReading): number {
   return Math.max(Math.abs(clock.nowMs() - wallMs), clock.monotonicMs() - monotonicMs);

@@ -1,9 +1,10 @@
 /**
- * A zod schema as a plain tree: what reading, printing and the reference page need of it. The tree
- * is made from zod's own JSON Schema, so wrappers (default, optional, refine) need no care here.
+ * A zod schema as a plain tree, with the parts that reading, printing and the reference page need.
+ * The tree is derived from zod's JSON Schema, so wrappers (default, optional, refine) need no
+ * special case.
  *
- * Keys: `cutAgeMs` is `cut_age` in YAML and a duration, a number whose name has the word `bytes`
- * is a size, `.meta({ secret: true })` is never printed.
+ * Keys: a number whose name ends with `Ms` is a duration (`cutAgeMs` is `cut_age` in YAML), one
+ * whose name contains the word `bytes` is a size. `.meta({ secret: true })` is never printed.
  */
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -12,7 +13,7 @@ export type ConfigNode = SectionNode | ScalarNode | ListNode | MapNode;
 
 interface NodeCommon {
   description: string;
-  /** As in the program (milliseconds, bytes); undefined if there is none. */
+  /** In the program's units (milliseconds, bytes); undefined if there is none. */
   defaultValue: unknown;
   required: boolean;
 }
@@ -35,7 +36,7 @@ export interface ScalarNode extends NodeCommon {
   type: "text" | "number" | "integer" | "boolean" | "choice" | "duration" | "size";
   choices: string[];
   secret: boolean;
-  /** Bounds of a number as in the program, both allowed values; infinite if there is none. */
+  /** Inclusive bounds of a number in the program's units; infinite if there is none. */
   min: number;
   max: number;
 }
@@ -45,13 +46,13 @@ export interface ListNode extends NodeCommon {
   item: ConfigNode;
 }
 
-/** Any keys, one kind of value. */
+/** A map with arbitrary keys and one kind of value. */
 export interface MapNode extends NodeCommon {
   kind: "map";
   value: ConfigNode;
 }
 
-/** The part of JSON Schema that configs are made of. */
+/** The part of JSON Schema that configs use. */
 interface JsonSchema {
   type?: string;
   properties?: Record<string, JsonSchema>;
@@ -69,7 +70,7 @@ interface JsonSchema {
   exclusiveMaximum?: number;
 }
 
-/** The tree of an object schema. Internal if the schema has something that configs may not have. */
+/** Returns the tree of an object schema. Throws Internal for unsupported parts of a schema. */
 export function configTree(schema: z.ZodType): SectionNode {
   const json = z.toJSONSchema(schema, { io: "input" }) as JsonSchema;
   const node = nodeOf("", json, true);
@@ -77,7 +78,7 @@ export function configTree(schema: z.ZodType): SectionNode {
   return node;
 }
 
-/** `cutAgeMs` -> `cut_age`, `headBytesMax` -> `head_bytes_max`. */
+/** Returns the YAML key: `cutAgeMs` -> `cut_age`, `headBytesMax` -> `head_bytes_max`. */
 export function yamlKey(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replace(/_ms$/, "");
 }
@@ -124,7 +125,7 @@ function scalarNode(name: string, json: JsonSchema, common: NodeCommon): ScalarN
   };
 }
 
-/** An integer above 0 is at least 1. */
+/** Returns an exclusive minimum as a minimum: an integer above 0 is at least 1. */
 function above(exclusiveMinimum: number | undefined, type: string | undefined): number {
   if (exclusiveMinimum === undefined) return -Infinity;
   return type === "integer" ? exclusiveMinimum + 1 : exclusiveMinimum;

@@ -56,7 +56,7 @@ function parse(text: string, env: Environment = {}, overrides: ConfigOverride[] 
   return parseConfig(schema, { text, name: "spoor.yaml", env }, overrides);
 }
 
-/** `line:column path message` of everything that is wrong. */
+/** Returns `line:column path message` of every problem. */
 function problemsOf(
   text: string,
   env: Environment = {},
@@ -237,7 +237,7 @@ nonsense: 1
     expect(problemsOf(text)).toContain(problem);
   });
 
-  test("what is not YAML", () => {
+  test("of text that is not YAML", () => {
     expect(problemsOf("server: [1, 2")[0]).toMatch(/^1:\d+ {2}Flow sequence in block collection/);
     expect(problemsOf('server: "a')[0]).toMatch(/^1:\d+ {2}Missing closing/);
     expect(problemsOf("server:\n\thost: a")[0]).toMatch(/^2:\d+ {2}Tabs/);
@@ -318,12 +318,12 @@ store:
     expect(config.store.bytesizeText).toBe("${HOST} $5 $ {x} |");
   });
 
-  test("a variable can not bring YAML of its own", () => {
+  test("the value of a variable is not parsed as YAML", () => {
     const config = parse("server: { host: '${X}' }", { X: "a\nport: 5\n*b" });
     expect(config.server).toMatchObject({ host: "a\nport: 5\n*b", port: 3200 });
   });
 
-  test("what is wrong names the variable", () => {
+  test("problems name the variable", () => {
     expect(problemsOf("server:\n  port: ${NOPE}\n  host: ${ALSO}", env)).toEqual([
       "2:9 server.port the environment variable NOPE is not set",
       "3:9 server.host the environment variable ALSO is not set",
@@ -371,7 +371,7 @@ describe("flags", () => {
     expect(problemsOf("server: 5", {}, [flag("server.port", "1")])).toHaveLength(1);
   });
 
-  test("of several keys are told of once", () => {
+  test("that set several keys are reported once", () => {
     const wrong = ["port", "ratio"].map((name) => ({
       path: ["server", name],
       text: "-1",
@@ -380,13 +380,13 @@ describe("flags", () => {
     expect(failureOf("", {}, wrong).message).toBe("--x: must be at least 0");
   });
 
-  test("mend a value that is out of bounds in the file", () => {
+  test("replace a value that is out of bounds in the file", () => {
     expect(parse("server: { port: 70000 }", {}, [flag("server.port", "1")]).server.port).toBe(1);
   });
 });
 
 describe("secrets", () => {
-  test("are in no message and no print", () => {
+  test("appear in no message and no printed config", () => {
     expect(printConfig(schema, parse("store: { password: hush }"))).not.toContain("hush");
     for (const text of ["[hush]", "{ hush: 1 }", "1234567"]) {
       const { message } = failureOf(`store: { password: ${text} }`);
@@ -396,7 +396,7 @@ describe("secrets", () => {
     expect(failureOf('store: { password: "hush').message).not.toContain("hush");
   });
 
-  test("a print is not taken for the secret", () => {
+  test("a redacted value is not accepted as the secret", () => {
     const printed = printConfig(schema, parse("store: { password: hush }"));
     expect(printed).toContain("password: <redacted>");
     expect(failureOf(printed).message).toContain("store.password: <redacted> is not the secret");
@@ -462,7 +462,7 @@ overrides:
     ),
   });
 
-  test("what is printed reads back to the same config", () => {
+  test("a printed config parses to an equal config", () => {
     fc.assert(
       fc.property(anyConfig, (config) => {
         // A lone surrogate is no character of a file.
@@ -555,7 +555,7 @@ Limits of one tenant.
 `);
 });
 
-test("schemas that a config can not have are refused", () => {
+test("unsupported schemas are refused", () => {
   const refused: z.ZodType[] = [
     z.strictObject({ a: z.string().nullable() }),
     z.object({ a: z.string() }).loose(),
@@ -569,7 +569,7 @@ test("schemas that a config can not have are refused", () => {
   }
 });
 
-test("required keys are asked for", () => {
+test("missing required keys are problems", () => {
   const strict = z.strictObject({ a: z.strictObject({ b: z.string(), c: z.int() }) });
   const parseStrict = () => parseConfig(strict, { text: "a: { c: x }", name: "f", env: {} });
   expect(parseStrict).toThrow("f:1:4: a.b: is required");

@@ -1,7 +1,7 @@
 /**
- * Config, declared once: a zod object schema with defaults and descriptions is the YAML file's
- * form, the printed config and the reference page. Keys are the schema's names in snake_case
- * without their unit, so `cutAgeMs` is `cut_age: 5m`; see config-tree.ts for the rules.
+ * Configuration, declared once: one zod object schema with defaults and descriptions defines the
+ * YAML file, the printed config and the reference page. YAML keys are the schema's names in
+ * snake_case without their unit, so `cutAgeMs` is `cut_age: 5m`; see config-tree.ts for the rules.
  */
 import type { z } from "zod";
 import { configTree, type ConfigNode, type ScalarNode, type SectionNode } from "./config-tree.ts";
@@ -15,19 +15,19 @@ import { offsetOf, parseYamlFile, type YamlFile } from "./yaml-file.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 
 export interface ConfigSource {
-  /** The YAML. Empty text is all defaults. */
+  /** The YAML. Empty text means all defaults. */
   text: string;
   /** Name of the file, for messages. */
   name: string;
-  /** Where `${VAR}` comes from. */
+  /** Values for `${VAR}`. */
   env: Environment;
-  /** Old names that the file may use for now. */
+  /** Deprecated names that the file may still use. */
   renamed?: readonly RenamedKey[];
-  /** Called with a line of text for each old name that the file uses. */
+  /** Called with a line of text for each deprecated name in the file. */
   warn?: (message: string) => void;
 }
 
-/** A value from the command line, which wins over the file. */
+/** A value from the command line, which overrides the file. */
 export interface ConfigOverride {
   /** Names in the program from the root, e.g. `["receivers", "httpPort"]`. */
   path: readonly string[];
@@ -39,39 +39,39 @@ export interface ConfigOverride {
 const problemsMax = 1000;
 
 /**
- * The config of a YAML text with flags over it and the schema's defaults below. Throws ConfigError
- * with everything that is wrong.
+ * Parses a config: flags override the YAML text, which overrides the schema's defaults. Throws
+ * ConfigError with all problems.
  */
 export function parseConfig<T>(
   schema: z.ZodType<T>,
   source: ConfigSource,
   overrides: readonly ConfigOverride[] = [],
 ): T {
-  const reading = new Reading(configTree(schema), source.name);
+  const reader = new ConfigReader(configTree(schema), source.name);
   const file = parseYamlFile(source.text, (line, column, message) =>
-    reading.report([], { source: source.name, line, column }, message),
+    reader.report([], { source: source.name, line, column }, message),
   );
-  const input = reading.read(file, source);
-  for (const override of overrides) reading.override(input, override);
+  const input = reader.read(file, source);
+  for (const override of overrides) reader.override(input, override);
   const parsed = schema.safeParse(input);
-  if (!parsed.success) for (const issue of parsed.error.issues) reading.reportIssue(issue);
-  reading.throwProblems();
+  if (!parsed.success) for (const issue of parsed.error.issues) reader.reportIssue(issue);
+  reader.throwProblems();
   return parsed.data as T;
 }
 
-interface Place {
+interface SourcePosition {
   source: string;
   line: number;
   column: number;
 }
 
-/** One config on its way in: where its values came from, and what is wrong. */
-class Reading {
+/** Reads one config, and collects the positions of its values and its problems. */
+class ConfigReader {
   readonly #root: SectionNode;
   readonly #fileName: string;
-  readonly #places = new Map<string, Place>();
+  readonly #positions = new Map<string, SourcePosition>();
   readonly #problems: ConfigProblem[] = [];
-  /** Paths that have a problem: what zod says of them again is left out. */
+  /** Paths with a problem: further problems that zod finds there are left out. */
   readonly #reported = new Set<string>();
 
   constructor(root: SectionNode, fileName: string) {
@@ -80,19 +80,22 @@ class Reading {
   }
 
   read(file: YamlFile, { env, renamed = [], warn }: ConfigSource): Record<string, unknown> {
-    const placeOf = (offset: number): Place => ({ source: this.#fileName, ...file.place(offset) });
+    const positionOf = (offset: number): SourcePosition => ({
+      source: this.#fileName,
+      ...file.position(offset),
+    });
     moveRenamedKeys(file.root, renamed, {
       moved: (key, { from, to }) => {
-        const { line, column } = file.place(offsetOf(key));
+        const { line, column } = file.position(offsetOf(key));
         warn?.(`${this.#fileName}:${line}:${column}: ${from} is now ${to}: rename the key`);
       },
       clashed: (key, { from, to }) =>
-        this.report([from], placeOf(offsetOf(key)), `is the old name of ${to}: give only that one`),
+        this.report([from], positionOf(offsetOf(key)), `is the old name of ${to}: set only ${to}`),
     });
     const context: ReadContext = {
       env,
-      report: (path, node, message) => this.report(path, placeOf(offsetOf(node)), message),
-      seen: (path, node) => this.#places.set(pathId(path), placeOf(offsetOf(node))),
+      report: (path, node, message) => this.report(path, positionOf(offsetOf(node)), message),
+      seen: (path, node) => this.#positions.set(pathId(path), positionOf(offsetOf(node))),
     };
     const value = readNode(context, this.#root, file.root, []);
     const isNothingRead = file.root === undefined && this.#problems.length > 0;
@@ -101,19 +104,19 @@ class Reading {
   }
 
   override(input: Record<string, unknown>, { path, text, flag }: ConfigOverride): void {
-    const place = { source: flag, line: 0, column: 0 };
+    const position = { source: flag, line: 0, column: 0 };
     let target = input;
     for (const name of path.slice(0, -1)) {
       const next = target[name];
-      // The file's mistake is reported already.
+      // The problem in the file is reported already.
       if (typeof next !== "object" || next === null) return;
       target = next as Record<string, unknown>;
     }
-    this.#places.set(pathId(path), place);
+    this.#positions.set(pathId(path), position);
     try {
       target[path[path.length - 1]] = scalarFromText(this.#scalarAt(path), text);
     } catch (error) {
-      this.report(path, place, toSpoorError(error).message);
+      this.report(path, position, toSpoorError(error).message);
       target[path[path.length - 1]] = unreadable;
     }
   }
@@ -123,17 +126,17 @@ class Reading {
     for (let length = path.length; length > 0; length--) {
       if (this.#reported.has(pathId(path.slice(0, length)))) return;
     }
-    this.report(path, this.#placeNear(path), issueText(issue, nodeAt(this.#root, path)));
+    this.report(path, this.#positionNear(path), issueText(issue, nodeAt(this.#root, path)));
   }
 
-  report(path: readonly string[], place: Place, message: string): void {
+  report(path: readonly string[], position: SourcePosition, message: string): void {
     this.#reported.add(pathId(path));
     if (this.#problems.length >= problemsMax) return;
-    // A flag names itself, and may stand for several keys.
-    const isFlag = place.line === 0 && place.source !== this.#fileName;
-    const problem = { path: isFlag ? "" : yamlPath(this.#root, path), ...place, message };
-    const isTold = this.#problems.some((other) => isFlag && isSame(other, problem));
-    if (!isTold) this.#problems.push(problem);
+    // The source of a flag is its name. One flag may set several keys, so it is reported once.
+    const isFlag = position.line === 0 && position.source !== this.#fileName;
+    const problem = { path: isFlag ? "" : yamlPath(this.#root, path), ...position, message };
+    const isDuplicate = this.#problems.some((other) => isFlag && isSame(other, problem));
+    if (!isDuplicate) this.#problems.push(problem);
   }
 
   throwProblems(): void {
@@ -148,11 +151,11 @@ class Reading {
     return node;
   }
 
-  /** Where the path stands in the file, or the section that it belongs to. */
-  #placeNear(path: readonly string[]): Place {
+  /** Returns the position of the path, or of the nearest section around it. */
+  #positionNear(path: readonly string[]): SourcePosition {
     for (let length = path.length; length > 0; length--) {
-      const place = this.#places.get(pathId(path.slice(0, length)));
-      if (place !== undefined) return place;
+      const position = this.#positions.get(pathId(path.slice(0, length)));
+      if (position !== undefined) return position;
     }
     return { source: this.#fileName, line: 0, column: 0 };
   }
@@ -179,7 +182,7 @@ function nodeAt(root: ConfigNode, path: readonly string[]): ConfigNode | undefin
   return node;
 }
 
-/** A path in YAML's names. */
+/** Returns a path in YAML's names. */
 function yamlPath(root: ConfigNode, path: readonly string[]): string {
   let node: ConfigNode | undefined = root;
   const keys: string[] = [];
@@ -191,7 +194,7 @@ function yamlPath(root: ConfigNode, path: readonly string[]): string {
   return keys.join(".");
 }
 
-/** What zod found, in the words of the config file. */
+/** Returns the text of a problem that zod found, in terms of the config file. */
 function issueText(issue: z.core.$ZodIssue, node: ConfigNode | undefined): string {
   if (issue.code === "too_small") {
     const than = issue.inclusive === false ? "must be more than" : "must be at least";
@@ -211,7 +214,7 @@ function boundText(bound: number, origin: string, node: ConfigNode | undefined):
   return node?.kind === "scalar" ? formatNumber(node, bound) : String(bound);
 }
 
-/** A number in the unit that its key has in YAML. */
+/** Formats a number with the unit that its key has in YAML. */
 export function formatNumber(node: ScalarNode, value: number): string {
   if (!Number.isSafeInteger(value) || value < 0) return String(value);
   if (node.type === "duration") return formatDuration(value);

@@ -1,7 +1,7 @@
 /**
- * Durations as people write them: `1h30m`, `250ms`, `14d`. In the program they are whole
- * milliseconds. Units: d (24 h), h, m, s, ms, largest first, each once, decimals allowed (`1.5h`)
- * as long as whole milliseconds come out.
+ * Durations in text form: `1h30m`, `250ms`, `14d`. The program uses whole milliseconds. Units: d
+ * (24 h), h, m, s, ms, largest first, each at most once. Decimals (`1.5h`) are allowed if the
+ * result is whole milliseconds.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
@@ -13,15 +13,15 @@ const units: readonly (readonly [name: string, ms: bigint])[] = [
   ["ms", 1n],
 ];
 
-/** Longer texts are refused unread. */
+/** Maximum length of a text; longer ones are refused without parsing. */
 const textCharsMax = 64;
 const digitsMax = 20;
 const partPattern = /(\d+)(?:\.(\d+))?([a-z]+)/y;
 
-/** What to write, for messages. */
+/** Examples for messages. */
 export const durationExample = "a duration such as 250ms, 30s, 1h30m or 14d";
 
-/** Milliseconds of a text. InvalidInput if it is not a duration; `0` needs no unit. */
+/** Parses a duration; returns milliseconds. Throws InvalidInput if invalid. `0` needs no unit. */
 export function parseDuration(text: string): number {
   if (text === "0") return 0;
   let totalMs = 0n;
@@ -52,7 +52,7 @@ function partMs(text: string, digits: string, divisor: bigint, unitMs: bigint): 
   return scaled / divisor;
 }
 
-/** The shortest exact text of whole units, e.g. `1h30m`; `0s` for 0. */
+/** Returns the shortest exact text of whole units, e.g. `1h30m`; `0s` for 0. */
 export function formatDuration(durationMs: number): string {
   if (!Number.isSafeInteger(durationMs) || durationMs < 0) {
     throw new SpoorError("Internal", `format duration ${String(durationMs)}: not whole ms`);

@@ -1,22 +1,22 @@
 /**
- * `${NAME}` and `${NAME:-default}` in the values of a config file. The default is taken when the
- * variable is not set or empty, as in a shell; `$${` stands for the characters `${`.
+ * Expands `${NAME}` and `${NAME:-default}` in the values of a config file. The default applies if
+ * the variable is unset or empty, as in a shell; `$${` is an escape for the characters `${`.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A value may grow to this, characters. */
+/** Maximum length of an expanded value, characters. */
 export const expandedCharsMax: number = 1024 * 1024;
 
 const referencePattern = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/y;
 
-/** Whether `text` has something to expand. */
+/** Returns whether `text` contains a variable. */
 export function hasVariables(text: string): boolean {
   return text.includes("${");
 }
 
-/** The text with its variables filled in. InvalidInput names a variable that is not set. */
+/** Expands the variables of a text. Throws InvalidInput, naming a variable that is not set. */
 export function expandVariables(text: string, env: Environment): string {
   let out = "";
   let position = 0;
@@ -38,7 +38,7 @@ export function expandVariables(text: string, env: Environment): string {
   }
 }
 
-/** The text that `expandVariables` turns into `text`. */
+/** Returns the text that `expandVariables` expands to `text`. */
 export function escapeVariables(text: string): string {
   return text.replaceAll("${", () => "$${");
 }

@@ -1,8 +1,8 @@
-/** Finds what somebody probably meant. */
+/** Finds the word that a misspelled one probably means. */
 
 const wordCharsMax = 64;
 
-/** The candidate that is few edits away from `word`; undefined when none is near. */
+/** Returns the candidate with the fewest edits from `word`; undefined if none is close. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   if (word.length > wordCharsMax) return undefined;
   let best: string | undefined;
@@ -18,13 +18,13 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** `; did you mean x?`, or nothing. */
+/** Returns `; did you mean x?`, or an empty string. */
 export function didYouMean(word: string, candidates: Iterable<string>): string {
   const candidate = nearest(word, candidates);
   return candidate === undefined ? "" : `; did you mean ${candidate}?`;
 }
 
-/** Insertions, deletions, substitutions and swaps of neighbours between two short words. */
+/** Counts insertions, deletions, substitutions and swaps of neighbours between two short words. */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i);

@@ -1,4 +1,4 @@
-/** A config as YAML that reads back to the same config, except for its secrets. */
+/** Prints a config as YAML that parses to an equal config, except for its secrets. */
 import { stringify } from "yaml";
 import type { z } from "zod";
 import { configTree, type ConfigNode } from "./config-tree.ts";
@@ -7,12 +7,12 @@ import { escapeVariables } from "./interpolate.ts";
 import { redacted, redactUserinfo } from "#pkg/log/redact.ts";
 import { formatSize } from "./size.ts";
 
-/** The effective config, with every default; secrets and users in URLs as `<redacted>`. */
+/** Returns the effective config with all defaults; secrets and users in URLs are `<redacted>`. */
 export function printConfig<T>(schema: z.ZodType<T>, config: T): string {
   return stringify(toYaml(configTree(schema), config), { lineWidth: 0 });
 }
 
-/** A value of the program as YAML writes it. */
+/** Converts a value of the program to its YAML form. */
 export function toYaml(node: ConfigNode, value: unknown): unknown {
   if (value === undefined) return undefined;
   switch (node.kind) {

@@ -1,4 +1,4 @@
-/** What is wrong with a config, all of it at once. */
+/** The problems of a config, all in one error. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 export interface ConfigProblem {
@@ -6,17 +6,17 @@ export interface ConfigProblem {
   path: string;
   /** The file's name or the flag. */
   source: string;
-  /** 1-based; 0 when the problem has no place in the file. */
+  /** 1-based; 0 if the problem has no position in the file. */
   line: number;
   column: number;
   message: string;
 }
 
 const problemsShownMax = 20;
-/** A key or a value may be as long as the file. */
+/** Maximum shown length: a key or a value may be as long as the file. */
 const textCharsMax = 300;
 
-/** InvalidInput with a list. Its message has one line per problem. */
+/** An InvalidInput with a list of problems. Its message has one line per problem. */
 export class ConfigError extends SpoorError {
   readonly problems: readonly ConfigProblem[];
 
@@ -35,12 +35,12 @@ function problemsText(problems: readonly ConfigProblem[]): string {
 }
 
 function problemText(problem: ConfigProblem): string {
-  const place = problem.line > 0 ? `:${String(problem.line)}:${String(problem.column)}` : "";
+  const position = problem.line > 0 ? `:${String(problem.line)}:${String(problem.column)}` : "";
   const path = problem.path === "" ? "" : ` ${shown(problem.path)}:`;
-  return `${problem.source}${place}:${path} ${shown(problem.message)}`;
+  return `${problem.source}${position}:${path} ${shown(problem.message)}`;
 }
 
-/** Text of the file, safe for a terminal and short. */
+/** Makes a text from the file short and safe for a terminal. */
 function shown(text: string): string {
   const cut = text.length > textCharsMax ? `${text.slice(0, textCharsMax)}…` : text;
   return cut.replaceAll(

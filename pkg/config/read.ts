@@ -1,4 +1,4 @@
-/** Reads YAML nodes after a config tree: units, variables, and every mistake with its place. */
+/** Reads YAML nodes by a config tree: units, variables, and problems with their positions. */
 import { isMap, isScalar, isSeq, Scalar, type Node, type YAMLMap } from "yaml";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ConfigNode, ListNode, MapNode, ScalarNode, SectionNode } from "./config-tree.ts";
@@ -10,17 +10,17 @@ import { parseSize, sizeExample } from "./size.ts";
 
 const shownCharsMax = 60;
 
-/** A value that was not understood: it is reported already. */
+/** Stands for an invalid value whose problem is reported already. */
 export const unreadable: unique symbol = Symbol("unreadable");
 
 export interface ReadContext {
   env: Environment;
   report: (path: readonly string[], node: Node, message: string) => void;
-  /** Called for everything that stands in the file, with its path in the program's names. */
+  /** Called for every value in the file, with its path in the program's names. */
   seen: (path: readonly string[], node: Node) => void;
 }
 
-/** The value as the program wants it; a section that is missing is an empty object. */
+/** Reads a node as the program's value; a missing section is an empty object. */
 export function readNode(
   context: ReadContext,
   node: ConfigNode,
@@ -35,7 +35,7 @@ export function readNode(
   return readScalar(context, node, yaml, path);
 }
 
-/** Required sections are read even where the file does not have them, for their defaults. */
+/** Returns the value of a missing key: a required section is read for its defaults. */
 function emptyValue(context: ReadContext, node: ConfigNode, path: readonly string[]): unknown {
   if (node.kind !== "section" || !node.required) return undefined;
   const out: Record<string, unknown> = {};
@@ -78,7 +78,7 @@ function readMap(
   if (entries === undefined) return unreadable;
   const out: Record<string, unknown> = {};
   for (const [key, { key: keyNode, value }] of entries) {
-    // zod drops this key from records without a word.
+    // zod silently drops this key from records.
     if (key === "__proto__") context.report([...path, key], keyNode, "this key is not allowed");
     else setOwn(out, key, readNode(context, node.value, value, [...path, key]));
   }
@@ -144,7 +144,7 @@ function readScalar(
   if (typeof value === "string") {
     try {
       const text = expandVariables(value, context.env);
-      // Quoted digits are text, but what comes out of a variable has no type of its own.
+      // Quoted digits are text, but the value of a variable has no type.
       if (isPlainOnly(node) && !hasVariables(value)) return wrong(shown(yaml));
       return scalarFromText(node, text);
     } catch (error) {
@@ -161,7 +161,7 @@ function readScalar(
   return wrong(shown(yaml));
 }
 
-/** The value of a text from a variable or a flag. Throws InvalidInput. */
+/** Parses the text of a variable or a flag. Throws InvalidInput. */
 export function scalarFromText(node: ScalarNode, text: string): unknown {
   switch (node.type) {
     case "text":
@@ -199,7 +199,7 @@ const expectedTexts: Record<Exclude<ScalarNode["type"], "choice">, string> = {
   number: "a number",
 };
 
-/** What a scalar may be, for messages. */
+/** Describes the valid values of a scalar, for messages. */
 function expectedText(node: ScalarNode): string {
   if (node.type !== "choice") return expectedTexts[node.type];
   return node.choices.length === 1 ? node.choices[0] : `one of ${node.choices.join(", ")}`;
@@ -217,7 +217,7 @@ function isNothing(yaml: Node): boolean {
   return isScalar(yaml) && (yaml.value === null || yaml.value === undefined);
 }
 
-/** The value of a key without one. */
+/** Returns the value node of a key without a value. */
 function nothingAt(key: Node): Node {
   const nothing = new Scalar(null);
   nothing.range = key.range;
@@ -228,7 +228,7 @@ function invalid(message: string): SpoorError {
   return new SpoorError("InvalidInput", message, { reason: "invalid_config" });
 }
 
-/** A value of the file for a message. */
+/** Describes a value of the file for a message. */
 function shown(yaml: Node): string {
   if (isMap(yaml)) return "a section";
   if (isSeq(yaml)) return "a list";
@@ -238,7 +238,7 @@ function shown(yaml: Node): string {
   return typeof value === "number" ? `the number ${String(value)}` : JSON.stringify(value);
 }
 
-/** Sets a key that comes from outside, `__proto__` too. Undefined is left out. */
+/** Sets a key from the file safely, also `__proto__`. Leaves out undefined. */
 function setOwn(out: Record<string, unknown>, key: string, value: unknown): void {
   if (value === undefined) return;
   Object.defineProperty(out, key, { value, enumerable: true, writable: true, configurable: true });

@@ -1,4 +1,4 @@
-/** The reference page of a config: one table per section. */
+/** Generates the reference page of a config: one table per section. */
 import type { z } from "zod";
 import { formatNumber } from "./config.ts";
 import { configTree, type ConfigNode, type ScalarNode, type SectionNode } from "./config-tree.ts";
@@ -6,18 +6,18 @@ import { toYaml } from "./print.ts";
 
 export interface ReferenceOptions {
   title: string;
-  /** Markdown under the title. */
+  /** Markdown below the title. */
   intro: string;
 }
 
-/** Markdown: key, type, default, unit and description of everything, section by section. */
+/** Returns Markdown with key, type, default, unit and description of every key, by section. */
 export function configReference(schema: z.ZodType, options: ReferenceOptions): string {
   const parts = [`# ${options.title}\n`, `${options.intro}\n`];
   addSection(parts, configTree(schema), "");
   return parts.join("\n");
 }
 
-/** A section that is nested is its own table under its whole path. */
+/** Adds the table of a section, then a table per nested section under its full path. */
 function addSection(parts: string[], section: SectionNode, path: string): void {
   const rows: string[] = [];
   const nested: [section: SectionNode, path: string][] = [];

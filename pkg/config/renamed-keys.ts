@@ -1,4 +1,4 @@
-/** Keys that have a new name: files with the old one are read for now, with a warning. */
+/** Renamed keys: a file with the old name is still read, with a warning. */
 import { isMap, isScalar, Pair, Scalar, YAMLMap, type Node } from "yaml";
 
 export interface RenamedKey {
@@ -8,13 +8,13 @@ export interface RenamedKey {
 }
 
 export interface RenameReport {
-  /** The old name was used; `key` is its node. */
+  /** Called for each use of an old name; `key` is its node. */
   moved(key: Node, rename: RenamedKey): void;
-  /** The file has both names. */
+  /** Called if the file has both names. */
   clashed(key: Node, rename: RenamedKey): void;
 }
 
-/** Moves the values of old keys to their new place, in the nodes of a parsed file. */
+/** Moves the values of old keys to the new keys, in the nodes of a parsed file. */
 export function moveRenamedKeys(
   root: Node | undefined,
   renames: readonly RenamedKey[],
@@ -53,7 +53,7 @@ function findPair(
   return map.items.find(({ key }) => isScalar(key) && key.value === name);
 }
 
-/** The section's map, made if the file has none; undefined if the file has something else there. */
+/** Returns the section's map, created if missing; undefined if the key has another value. */
 function sectionOf(
   top: YAMLMap<Node, Node | null>,
   name: string,
@@ -73,7 +73,7 @@ function isEmpty(value: Node | null): boolean {
   return value === null || (isScalar(value) && (value.value === null || value.value === ""));
 }
 
-/** A word that stands, for messages, where `near` stands. */
+/** Returns a scalar with the position of `near`, for messages. */
 function scalarAt(text: string, near: Node): Scalar<string> {
   const scalar = new Scalar(text);
   scalar.range = near.range;

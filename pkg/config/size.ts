@@ -1,10 +1,10 @@
 /**
- * Sizes as people write them: `64MiB`, `1GB`, `1.5GiB`, `4096` (bytes). In the program they are
- * whole bytes. KB, MB, GB, TB count in thousands, KiB, MiB, GiB, TiB in 1,024s.
+ * Sizes in text form: `64MiB`, `1GB`, `1.5GiB`, `4096` (bytes). The program uses whole bytes. KB,
+ * MB, GB, TB are powers of 1,000; KiB, MiB, GiB, TiB are powers of 1,024.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** Largest first; of two that fit a number equally well, the binary one is printed. */
+/** Largest first; if two units give equally short texts, the binary one is printed. */
 const units: readonly (readonly [name: string, bytes: bigint])[] = [
   ["TiB", 1024n ** 4n],
   ["TB", 1000n ** 4n],
@@ -20,10 +20,10 @@ const units: readonly (readonly [name: string, bytes: bigint])[] = [
 const textCharsMax = 64;
 const sizePattern = /^(\d{1,20})(?:\.(\d{1,20}))? ?([A-Za-z]*)$/;
 
-/** What to write, for messages. */
+/** Examples for messages. */
 export const sizeExample = "a size such as 64MiB, 1GB or 4096 (bytes)";
 
-/** Bytes of a text. InvalidInput if it is not a size in whole bytes. */
+/** Parses a size; returns bytes. Throws InvalidInput if it is not a size in whole bytes. */
 export function parseSize(text: string): number {
   const match = text.length > textCharsMax ? null : sizePattern.exec(text);
   if (match === null) throw notASize(text);
@@ -40,7 +40,7 @@ export function parseSize(text: string): number {
   return Number(bytes);
 }
 
-/** The shortest exact text, e.g. `64MiB`; `0B` for 0. */
+/** Returns the shortest exact text, e.g. `64MiB`; `0B` for 0. */
 export function formatSize(sizeBytes: number): string {
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) {
     throw new SpoorError("Internal", `format size ${String(sizeBytes)}: not whole bytes`);

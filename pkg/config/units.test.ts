@@ -54,7 +54,7 @@ test("durations: what is refused", () => {
   for (const [text, why] of refused) expect(() => parseDuration(text), text).toThrow(why);
 });
 
-test("durations: each whole number of milliseconds comes back", () => {
+test("durations: each whole number of milliseconds round-trips", () => {
   fc.assert(fc.property(anyWhole, (ms) => parseDuration(formatDuration(ms)) === ms));
 });
 
@@ -119,7 +119,7 @@ test("sizes: what is refused", () => {
   for (const [text, why] of refused) expect(() => parseSize(text), text).toThrow(why);
 });
 
-test("sizes: each whole number of bytes comes back, in a text that is no longer than its digits", () => {
+test("sizes: each whole number of bytes round-trips, in a text no longer than its digits", () => {
   fc.assert(
     fc.property(anyWhole, (bytes) => {
       const text = formatSize(bytes);

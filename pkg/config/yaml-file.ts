@@ -1,43 +1,43 @@
-/** A YAML text as nodes with places, within bounds: size, depth, no anchors, one document. */
+/** Parses YAML to nodes with positions, within limits: size, depth, no anchors, one document. */
 import { Composer, LineCounter, Parser, visit, type CST, type Document, type Node } from "yaml";
 
 export const configBytesMax: number = 1024 * 1024;
 const depthMax = 32;
 
-/** Tells about a problem at a place of the text (UTF-16 offset). */
+/** Reports a problem at an offset of the text (UTF-16 units). */
 export type ReportAt = (offset: number, message: string) => void;
 
 export interface YamlFile {
-  /** Undefined for an empty file, or when there were problems that leave nothing to read. */
+  /** Undefined for an empty file, or if problems make it unreadable. */
   root: Node | undefined;
-  place(offset: number): { line: number; column: number };
+  position(offset: number): { line: number; column: number };
 }
 
-/** Parses `text`; what is wrong with it as YAML goes to `report`. */
+/** Parses `text`; reports problems of the YAML to `report`. */
 export function parseYamlFile(
   text: string,
   report: (line: number, column: number, message: string) => void,
 ): YamlFile {
   const lines = new LineCounter();
-  const place = (offset: number) => {
+  const position = (offset: number) => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
   const reportAt: ReportAt = (offset, message) => {
-    const { line, column } = place(offset);
+    const { line, column } = position(offset);
     report(line, column, message);
   };
   if (Buffer.byteLength(text) > configBytesMax) {
     report(0, 0, `the file is larger than ${String(configBytesMax)} bytes`);
-    return { root: undefined, place };
+    return { root: undefined, position };
   }
   const tokens = [...new Parser(lines.addNewLine).parse(text)];
   const tooDeepAt = findTooDeep(tokens);
   if (tooDeepAt !== undefined) {
     reportAt(tooDeepAt, `more than ${String(depthMax)} levels inside each other`);
-    return { root: undefined, place };
+    return { root: undefined, position };
   }
-  // Duplicate keys are found by the reader: the library's own check is quadratic.
+  // The reader finds duplicate keys, because the library's own check is quadratic.
   const composer = new Composer({ uniqueKeys: false, lineCounter: lines });
   const documents = [...composer.compose(tokens, false, text.length)] as Document.Parsed[];
   for (const document of documents) checkDocument(document, reportAt);
@@ -46,12 +46,12 @@ export function parseYamlFile(
   }
   const [document] = documents;
   const isUsable = document !== undefined && document.errors.length === 0;
-  return { root: isUsable ? (document.contents ?? undefined) : undefined, place };
+  return { root: isUsable ? (document.contents ?? undefined) : undefined, position };
 }
 
 function checkDocument(document: Document.Parsed, reportAt: ReportAt): void {
   for (const error of [...document.errors, ...document.warnings]) {
-    // The library appends an excerpt of the file, which might hold a secret.
+    // Cuts off the library's excerpt of the file, which may contain a secret.
     reportAt(error.pos[0], error.message.split(" at line ")[0].split("\n")[0]);
   }
   visit(document, {
@@ -62,12 +62,12 @@ function checkDocument(document: Document.Parsed, reportAt: ReportAt): void {
   });
 }
 
-/** Where a node begins in the text. */
+/** Returns the offset of a node in the text. */
 export function offsetOf(node: Node): number {
   return node.range?.[0] ?? 0;
 }
 
-/** Walks the tokens with an own stack, since composing them recurses. */
+/** Finds a token that is nested too deeply. Uses a stack of its own, because composing recurses. */
 function findTooDeep(tokens: CST.Token[]): number | undefined {
   const stack: [token: CST.Token, depth: number][] = tokens.map((token) => [token, 0]);
   for (;;) {

@@ -1,7 +1,7 @@
 /**
- * The one family of errors. Each code is a decision: what the caller should do next.
- * Borders (HTTP, gRPC, workers, command line) turn `unknown` into a SpoorError with
- * `toSpoorError` and look up its protocol answer in `errorTable`.
+ * The error family of the project. Each code tells the caller what to do next. Boundaries (HTTP,
+ * gRPC, workers, command line) convert `unknown` to a SpoorError with `toSpoorError`, and look up
+ * the status codes in `errorTable`.
  */
 
 import type { Reason } from "./reasons.ts";
@@ -19,17 +19,18 @@ export type ErrorCode =
   | "Corrupt"
   | "Internal";
 
+/** Representation of an error code at the boundaries. */
 export interface ErrorAnswer {
   /** HTTP status code. */
   httpStatus: number;
   /** gRPC status code, https://grpc.io/docs/guides/status-codes/. */
   grpcStatus: number;
   logLevel: "debug" | "info" | "warn" | "error";
-  /** Whether the same request may succeed when it is sent again. */
+  /** Whether a retry of the request may succeed. */
   retryable: boolean;
 }
 
-/** Code -> protocol answer. The only place where errors get status codes. */
+/** Code -> status codes. Error status codes are defined only here. */
 export const errorTable: Record<ErrorCode, ErrorAnswer> = {
   NotFound: { httpStatus: 404, grpcStatus: 5, logLevel: "debug", retryable: false },
   InvalidInput: { httpStatus: 400, grpcStatus: 3, logLevel: "debug", retryable: false },
@@ -46,13 +47,13 @@ export const errorTable: Record<ErrorCode, ErrorAnswer> = {
 
 export interface ErrorDetails {
   cause?: unknown;
-  /** Short stable word for metric labels and tests, e.g. "log_full". */
+  /** Short stable word for metric labels and tests, e.g. "log_full"; the code by default. */
   reason?: Reason | ErrorCode;
-  /** How long a client should wait before it tries again, milliseconds. */
+  /** Advised delay before a retry, milliseconds. */
   retryAfterMs?: number;
 }
 
-/** An error with a stable code. Messages say what was attempted with its values, lowercase. */
+/** An error with a stable code. Messages name the attempt and its values, in lowercase. */
 export class SpoorError extends Error {
   readonly code: ErrorCode;
   readonly reason: Reason | ErrorCode;
@@ -67,12 +68,15 @@ export class SpoorError extends Error {
   }
 }
 
-/** Whether `error` is a SpoorError with this code. */
+/** Returns whether `error` is a SpoorError with this code. */
 export function hasCode(error: unknown, code: ErrorCode): error is SpoorError {
   return error instanceof SpoorError && error.code === code;
 }
 
-/** Turns anything thrown into a SpoorError. `AbortError` becomes Canceled, the rest Internal. */
+/**
+ * Converts anything thrown to a SpoorError. `AbortError` becomes Canceled, `TimeoutError` Timeout,
+ * everything else Internal.
+ */
 export function toSpoorError(error: unknown): SpoorError {
   if (error instanceof SpoorError) return error;
   if (error instanceof Error) {
@@ -87,7 +91,7 @@ export function toSpoorError(error: unknown): SpoorError {
   return new SpoorError("Internal", String(error));
 }
 
-/** A SpoorError as plain data: crosses threads, where structured clone drops subclass fields. */
+/** A SpoorError as plain data, for other threads: structured clone drops subclass fields. */
 export interface ErrorData {
   code: ErrorCode;
   message: string;

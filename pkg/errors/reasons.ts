@@ -1,38 +1,38 @@
 /**
- * The catalogue of reasons: stable words that stand in errors, metrics, status pages and logs.
- * A new one is added here. Those by which programs decide what to do have names.
+ * The catalogue of reasons: stable words in errors, metrics, status pages and logs. New reasons are
+ * added here. Reasons that code branches on have named constants.
  */
 
-/** A commit is in the table: an earlier try of it went through. */
+/** The commit is in the table already: an earlier attempt succeeded. */
 export const alreadyCommitted = "already_committed";
-/** Bytes changed on their way, not in the bucket: they are read again. */
+/** Bytes changed in transit, not in the bucket; the read is retried. */
 export const checksumMismatch = "checksum_mismatch";
-/** A consumer of the log fell behind its bound: see `BoundedConsumer` of `pkg/spanlog`. */
+/** A consumer of the log exceeded its maximum lag: see `BoundedConsumer` of `pkg/spanlog`. */
 export const claimLost = "log_claim_lost";
-/** The thread that encoded a block ended: it is tried again, some times. */
+/** The thread that encoded a block ended; the block is retried a few times. */
 export const cutterDied = "cutter_died";
 /** Another process has the data folder. */
 export const dataDirLocked = "data_dir_locked";
-/** Another process may have taken the data folder: this one must end. */
+/** Another process may have taken over the data folder; this one must exit. */
 export const dataDirLost = "data_dir_lost";
-/** Spans cannot be encoded as a block: the range is halved. */
+/** Spans cannot be encoded as a block; the range is halved. */
 export const encodeFailed = "encode_failed";
-/** A block is of a newer format than this program knows. */
+/** A block has a newer format than this program supports. */
 export const formatTooNew = "format_too_new";
-/** A table is of a newer format than this program knows. */
+/** A table has a newer format than this program supports. */
 export const newerFormat = "newer_format";
 /** Another process may have taken over the log. */
 export const ownerLost = "log_owner_lost";
-/** The Parquet library gave up: its thread is replaced. */
+/** The Parquet library panicked; its thread is replaced. */
 export const parquetPanic = "parquet_panic";
 /** A query does not parse. */
 export const traceqlSyntax = "traceql";
-/** Wrong arguments of a command. */
+/** A command has wrong arguments. */
 export const wrongUsage = "usage";
-/** A thread that verifies a block does not answer. */
+/** A thread that verifies a block does not respond. */
 export const verifySilent = "verify_silent";
 
-/** Every reason, by where it comes from first. */
+/** Every reason: first those with constants and shared ones, then by the folder that uses them. */
 export const reasons = [
   "already_committed",
   "checksum_mismatch",
@@ -246,10 +246,10 @@ export const reasons = [
   "wire_version",
 ] as const;
 
-/** A word of the catalogue; `http_<status>` is what a server answered that has no other word. */
+/** A word of the catalogue, or `http_<status>` for a response without a more specific reason. */
 export type Reason = (typeof reasons)[number] | `http_${number}`;
 
-/** A word that a server or the operating system chose, as a reason. */
+/** Returns a word that a server or the operating system chose as a reason. */
 export function foreignReason(word: string): Reason {
   return word as Reason;
 }

@@ -1,7 +1,7 @@
 /**
- * Opens files that a user names or that are found in the data folder. Opening a pipe, or reading a
- * device, may wait for ever, and a thread that waits in `open` cannot be ended: so files are opened
- * without waiting, and what is not a regular file is refused.
+ * Opens files that a user names, and files of the data folder. Opening a pipe or reading a device
+ * may block for ever, and a thread that is blocked in `open` cannot be terminated. So files are
+ * opened in non-blocking mode, and anything but a regular file is refused.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from "node:fs";
 import { open } from "node:fs/promises";
@@ -11,7 +11,7 @@ const readFlags = constants.O_RDONLY | constants.O_NONBLOCK;
 
 /**
  * Opens a regular file for reading; returns the descriptor, which the caller closes. Throws
- * InvalidInput `not_a_file`, or what the system says.
+ * InvalidInput `not_a_file`, and the errors of the operating system.
  */
 export function openRegularFile(path: string): number {
   const fd = openSync(path, readFlags);
@@ -24,7 +24,7 @@ export function openRegularFile(path: string): number {
   }
 }
 
-/** Reads a whole regular file. Errors: as `openRegularFile`. */
+/** Reads a whole regular file. Throws like `openRegularFile`. */
 export function readRegularFile(path: string): Buffer {
   const fd = openRegularFile(path);
   try {
@@ -35,8 +35,8 @@ export function readRegularFile(path: string): Buffer {
 }
 
 /**
- * Reads a whole regular file on the thread pool, by pieces. Errors: as `openRegularFile`, and
- * TooLarge.
+ * Reads a whole regular file on the thread pool, in chunks. Throws like `openRegularFile`, and
+ * TooLarge if the file has more than `bytesMax` bytes.
  */
 export async function readRegularFileAsync(path: string, bytesMax: number): Promise<Buffer> {
   await using handle = await open(path, readFlags);

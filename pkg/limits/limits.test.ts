@@ -25,14 +25,14 @@ describe("limits of a tenant", () => {
     expect(changes).toBe(2);
   });
 
-  test("unknown and negative ones are refused", () => {
+  test("with unknown names or negative values are refused", () => {
     expect(limitOverrides.safeParse({ tenants: { a: { spans: 1 } } }).success).toBe(false);
     expect(limitOverrides.safeParse({ tenants: { a: { queriesMax: -1 } } }).success).toBe(false);
   });
 });
 
 describe("token bucket", () => {
-  test("lets through the burst and then the rate, whatever comes", () => {
+  test("admits the burst and then the rate, for any amounts", () => {
     const step = fc.record({ waitMs: fc.nat(2000), amount: fc.integer({ min: 1, max: 500 }) });
     const rate = { perSecond: 100, burst: 200 };
     fc.assert(
@@ -50,7 +50,7 @@ describe("token bucket", () => {
     );
   });
 
-  test("says when to come back, and keeps its word", () => {
+  test("admits a client that waits for the advised delay", () => {
     const amounts = fc.array(fc.integer({ min: 1, max: 1000 }), { minLength: 1, maxLength: 50 });
     const rate = { perSecond: 37, burst: 111 };
     fc.assert(
@@ -64,7 +64,7 @@ describe("token bucket", () => {
           expect(bucket.take(amount, rate, nowMs)).toBe(0);
         }
       }),
-      // Sums whose rounding would cost a millisecond more.
+      // Amounts whose rounding would cost a further millisecond.
       { examples: [[[131, 207, 35, 68, 60]], [[316, 73, 507, 955, 246, 821, 121, 848, 811, 111]]] },
     );
   });
@@ -103,7 +103,7 @@ describe("refusals", () => {
     expect(asked).toBe(10);
   });
 
-  test("note an error once, and forget what was longest ago", () => {
+  test("note an error once, and evict the oldest entry", () => {
     const refusals = new Refusals(clock, openLog("silent"));
     const error = new SpoorError("LimitExceeded", "too fast", { reason: "ingest_rate" });
     refusals.noteError(error, { tenant: "a", source: "inner" });
@@ -116,7 +116,7 @@ describe("refusals", () => {
     expect(refusals.list().at(-1)).toMatchObject({ tenant: "t0" });
   });
 
-  test("are logged at a bounded rate, with what was not logged in between", () => {
+  test("are logged at a bounded rate, with the count of unlogged ones", () => {
     const lines: unknown[] = [];
     const log = { ...openLog("silent"), warn: (fields: object) => lines.push(fields) };
     const refusals = new Refusals(clock, log as never);
@@ -125,7 +125,7 @@ describe("refusals", () => {
       refusals.note({ tenant: "a", reason: "ingest_rate", message: "m", source: "x" });
     }
     expect(lines).toMatchObject([{ count: 1 }, { count: 100 }, { count: 100 }]);
-    // A wall clock that is stepped back or forward neither silences the log nor floods it.
+    // A step of the wall clock, back or forward, neither silences nor floods the log.
     steppedMs = -7_200_000;
     nowMs += 10_000;
     refusals.note({ tenant: "a", reason: "ingest_rate", message: "m", source: "x" });

@@ -1,6 +1,6 @@
 /**
- * What a tenant may send and ask. The defaults are a section of the config; a file of overrides
- * sets single fields for single tenants. 0 is "no limit" everywhere.
+ * Limits of a tenant's writes and queries. The defaults are a section of the config; the overrides
+ * file sets single fields for single tenants. 0 always means "no limit".
  */
 import { z } from "zod";
 
@@ -20,26 +20,31 @@ export interface Limits {
 
 const number: z.ZodInt = z.int().min(0);
 
-/** One schema per limit, without defaults: the overrides use them as they are. */
+/** One schema per limit, without defaults, as the overrides use them. */
 const fields: { [K in keyof Limits]: z.ZodInt } = {
   ingestBytesPerSecond: number.describe(
-    "Bytes of requests per second, after decompression; more is told to retry",
+    "Bytes of requests per second, after decompression; requests beyond it are told to retry",
   ),
   ingestBurstBytes: number.describe(
-    "Bytes that may come at once before the rate counts; a larger request passes when all is free",
+    "Bytes that may arrive at once before the rate applies; a larger request is admitted if the " +
+      "whole burst is free",
   ),
-  spansPerRequestMax: number.describe("Spans of one request; a larger one is refused for good"),
+  spansPerRequestMax: number.describe(
+    "Spans of one request; a larger request is refused and not worth a retry",
+  ),
   attributeKeyBytesMax: number.describe("Bytes of an attribute's key; the rest is cut off"),
   attributeValueBytesMax: number.describe("Bytes of an attribute's value; the rest is cut off"),
   attributesPerSpanMax: number.describe(
-    "Attributes of a span, event, link, scope or resource; further ones are left out and counted",
+    "Attributes of a span, event, link, scope or resource; further ones are dropped and counted",
   ),
   traceSpansMax: number.describe(
     "Spans of one trace in one head; a larger trace is kept, counted and reported",
   ),
-  queriesMax: number.describe("Queries at a time; more wait in the tenant's queue"),
+  queriesMax: number.describe("Concurrent queries; more wait in the tenant's queue"),
   queriesQueuedMax: number.describe("Queries that may wait; more are told to retry"),
-  queryBytesMax: number.describe("Bytes that one query may read; one that needs more is refused"),
+  queryBytesMax: number.describe(
+    "Bytes that one query may read; a query that needs more is refused",
+  ),
   queryRangeMs: number.describe("Longest time range of a query"),
 };
 
@@ -62,7 +67,7 @@ export const defaultLimits: Limits = {
 type Names = readonly (keyof Limits)[];
 export const limitNames: Names = Object.keys(defaultLimits) as unknown as Names;
 
-/** The fields with their defaults, for a section of the config. */
+/** Schemas of the fields with their defaults, for a section of the config. */
 export const limitFields: { [K in keyof Limits]: z.ZodDefault<z.ZodInt> } = Object.fromEntries(
   limitNames.map((name) => [
     name,
@@ -74,7 +79,7 @@ export interface LimitOverrides {
   tenants: Record<string, Partial<Limits>>;
 }
 
-/** Schema of the file of overrides. */
+/** Schema of the overrides file. */
 export const limitOverrides: z.ZodType<LimitOverrides> = z.strictObject({
   tenants: z
     .record(z.string(), z.strictObject(optionalFields()))
@@ -86,7 +91,7 @@ function optionalFields(): Record<string, z.ZodOptional<z.ZodInt>> {
   return Object.fromEntries(limitNames.map((name) => [name, fields[name].optional()]));
 }
 
-/** The limits of every tenant, as they are now. */
+/** The current limits of every tenant. */
 export class TenantLimits {
   readonly #defaults: Limits;
   readonly #listeners: (() => void)[] = [];
@@ -96,12 +101,12 @@ export class TenantLimits {
     this.#defaults = { ...defaultLimits, ...defaults };
   }
 
-  /** What all tenants have that are in no override. */
+  /** Limits of tenants without an override. */
   get defaults(): Limits {
     return this.#defaults;
   }
 
-  /** Tenants with limits of their own. */
+  /** Tenant -> its limits, for tenants with an override. */
   get overrides(): ReadonlyMap<string, Limits> {
     return this.#overrides;
   }
@@ -110,7 +115,7 @@ export class TenantLimits {
     return this.#overrides.get(tenant) ?? this.#defaults;
   }
 
-  /** Replaces all overrides; a field that is not set is the default's. */
+  /** Replaces all overrides; an unset field has the default. */
   setOverrides({ tenants }: LimitOverrides): void {
     const entries = Object.entries(tenants).map(([tenant, own]) => {
       const set = Object.entries(own).filter(([, value]) => value !== undefined);

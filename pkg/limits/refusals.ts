@@ -1,6 +1,6 @@
 /**
- * What was refused lately and why: a count and some examples per tenant and reason, for people.
- * Metrics count everything; this remembers a little of it and logs it at a bounded rate.
+ * Remembers recent refusals for operators: a count and some examples per tenant, reason and source.
+ * Metrics count all refusals; this keeps a bounded number and logs them at a bounded rate.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
@@ -10,13 +10,13 @@ export interface RefusalNote {
   tenant: string;
   reason: string;
   message: string;
-  /** Who was refused, e.g. `otlp_http`, or what (`search`). */
+  /** The receiver (`otlp_http`) or the operation (`search`) that refused. */
   source: string;
-  /** Address of the client, where it is known. */
+  /** Address of the client, if known. */
   peer?: string;
-  /** How many things were refused; 1 unless given. */
+  /** Number of refused items; 1 by default. */
   count?: number;
-  /** Ids that the refused thing is found by; asked for only when they will be shown. */
+  /** Returns ids of refused items; called only if they will be shown. */
   examples?: () => string[];
 }
 
@@ -35,7 +35,7 @@ export interface RefusalEntry {
   count: number;
   firstMs: number;
   lastMs: number;
-  /** The latest ones, at most one per second. */
+  /** The latest examples, at most one per second. */
   examples: RefusalExample[];
 }
 
@@ -46,8 +46,8 @@ const logIntervalMs = 10_000;
 const messageCharsMax = 500;
 const longAgo = Number.NEGATIVE_INFINITY;
 
-interface Kept extends RefusalEntry {
-  /** By the monotonic clock, as `exampleMs`. */
+interface TrackedEntry extends RefusalEntry {
+  /** Time of the last log line, by the monotonic clock like `exampleMs`. */
   loggedMs: number;
   exampleMs: number;
   unlogged: number;
@@ -56,8 +56,8 @@ interface Kept extends RefusalEntry {
 export class Refusals {
   readonly #clock: Clock;
   readonly #log: Log;
-  /** The one that was refused longest ago comes first. */
-  readonly #entries = new Map<string, Kept>();
+  /** The least recently refused first. */
+  readonly #entries = new Map<string, TrackedEntry>();
   readonly #noted = new WeakSet<SpoorError>();
 
   constructor(clock: Clock, log: Log) {
@@ -66,8 +66,8 @@ export class Refusals {
   }
 
   /**
-   * Notes an error on its way to a client. It passes several places; the first, which knows most
-   * of it, counts.
+   * Notes an error that goes to a client. Several layers may note the same error; only the first
+   * call counts, because that layer knows the details.
    */
   noteError(error: SpoorError, note: Omit<RefusalNote, "reason" | "message">): void {
     if (this.#noted.has(error)) return;
@@ -101,12 +101,12 @@ export class Refusals {
     entry.unlogged = 0;
   }
 
-  /** The latest first. */
+  /** Returns the entries, the latest first. */
   list(): RefusalEntry[] {
     return [...this.#entries.values()].reverse();
   }
 
-  #open(facts: Pick<RefusalEntry, "tenant" | "reason" | "source">, nowMs: number): Kept {
+  #open(facts: Pick<RefusalEntry, "tenant" | "reason" | "source">, nowMs: number): TrackedEntry {
     if (this.#entries.size >= entriesMax) {
       const [oldest] = this.#entries.keys();
       this.#entries.delete(oldest);

@@ -1,23 +1,23 @@
 /**
- * Who comes back when told has as much as was missing, but for the rounding of the sums since:
- * far more than they can lose, far less than anybody notices.
+ * A client that waits for the advised delay must be admitted. Rounding can leave it a fraction of a
+ * token short, so `take` tolerates this share of the needed amount.
  */
 const roundingShare = 1e-9;
 
 /**
- * A rate with a burst. What is larger than the burst passes when nothing is owed, and is owed
- * afterwards: so nothing is refused for ever, and the rate holds over time.
+ * A token bucket: a rate with a burst. An amount above the burst is admitted if the bucket is full,
+ * and leaves a debt. So no amount is refused for ever, and the rate holds over time.
  *
- *     free:  burst |■■■■■■■■■■|            after taking more than there is:
- *            0     |              owed:    -|■■■■
+ *     free:  burst |■■■■■■■■■■|            after taking more than the burst:
+ *            0     |              debt:    -|■■■■
  */
 export class TokenBucket {
   #free = Number.POSITIVE_INFINITY;
   #atMs = 0;
 
   /**
-   * Takes `amount` if there is room. Returns 0, or how many milliseconds later there will be.
-   * Rate and burst may change from call to call.
+   * Takes `amount` tokens and returns 0, or returns the milliseconds until they are available. Rate
+   * and burst may change between calls.
    */
   take(amount: number, rate: { perSecond: number; burst: number }, nowMs: number): number {
     const burst = Math.max(1, rate.burst);
@@ -32,7 +32,7 @@ export class TokenBucket {
     return Math.ceil(((needed - this.#free) / rate.perSecond) * 1000);
   }
 
-  /** Whether nothing was taken lately: a new bucket would be the same. */
+  /** Returns whether the bucket is full, and therefore equivalent to a new one. */
   isFull(rate: { perSecond: number; burst: number }, nowMs: number): boolean {
     return this.#free + ((nowMs - this.#atMs) / 1000) * rate.perSecond >= rate.burst;
   }

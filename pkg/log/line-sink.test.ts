@@ -28,11 +28,11 @@ afterEach(() => {
 
 const droppedLine = (count: number): string => `dropped ${String(count)}\n`;
 
-/** A pipe whose write end blocks, as the stderr of a process does. */
+/** A pipe whose write end blocks, like the stderr of a process. */
 function openPipe(): { reader: number; writer: number } {
   const path = join(dir, "pipe");
   execFileSync("mkfifo", [path]);
-  // Reading must not wait for ever if a test fails; a blocking writer needs a reader to open.
+  // The reader does not block, so that a failing test ends; the writer needs a reader to open.
   const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const writer = openSync(path, constants.O_WRONLY);
   open.push(reader, writer);
@@ -66,7 +66,7 @@ test("a file gets every line at once", () => {
   expect(sink.droppedLines).toBe(0);
 });
 
-test("a stream that takes nothing keeps its bound", () => {
+test("a blocked stream stays within its bound", () => {
   const stream = new Writable({ write: () => {} });
   const sink = new StreamSink(stream, { bytesMax: 10, droppedLine });
   sink.write("12345\n");
@@ -75,7 +75,7 @@ test("a stream that takes nothing keeps its bound", () => {
   expect([stream.writableLength, sink.droppedLines]).toEqual([10, 1]);
 });
 
-test("a pipe without a reader blocks nobody; lines wait, then are dropped and counted", async () => {
+test("a pipe without a reader never blocks; lines wait, then are dropped and counted", async () => {
   const { reader, writer } = openPipe();
   const line = `${"x".repeat(999)}\n`;
   const bytesMax = 100_000;

@@ -1,9 +1,9 @@
 /**
- * Writes lines to a file descriptor without ever waiting for its reader. A pipe that nobody reads
- * and a stopped terminal would block a plain write and with it the event loop. Pipes and terminals
- * are therefore opened once more, in non-blocking mode: lines that the kernel does not take wait in
- * a bounded buffer, and beyond its bound they are dropped and counted. A write that can be done is
- * done at once, so that a crash loses no line that had a reader.
+ * Writes lines to a file descriptor without waiting for its reader. A pipe without a reader, or a
+ * stopped terminal, would block a plain write and with it the event loop. So pipes and terminals
+ * are opened a second time, in non-blocking mode. Lines that the kernel does not accept wait in a
+ * bounded buffer; lines beyond the bound are dropped and counted. All other lines are written
+ * synchronously, so that a crash loses none of them.
  */
 import { constants, fstatSync, openSync, writeSync } from "node:fs";
 import type { Writable } from "node:stream";
@@ -16,16 +16,16 @@ export interface LineSink {
 }
 
 export interface LineSinkOptions {
-  /** Bytes of lines that wait for the reader. */
+  /** Maximum bytes of waiting lines. */
   bytesMax: number;
-  /** The line that a reader gets which is back, in place of the lines that it missed. */
+  /** Returns the line that replaces dropped lines once the reader is back. */
   droppedLine: (count: number) => string;
 }
 
-/** How often lines that wait are tried again. */
+/** Retry interval for waiting lines. */
 const retryMs = 50;
 
-/** A sink over `fd`, which stays the caller's; `stream` writes to the same. */
+/** Opens a sink for `fd`, which the caller keeps; `stream` is a stream of the same descriptor. */
 export function openLineSink(fd: number, stream: Writable, options: LineSinkOptions): LineSink {
   const kind = fstatSync(fd);
   if (kind.isSocket()) return new StreamSink(stream, options);
@@ -34,9 +34,9 @@ export function openLineSink(fd: number, stream: Writable, options: LineSinkOpti
 }
 
 /**
- * A second descriptor of the same pipe or terminal with its own flags: setting O_NONBLOCK on the
- * one we were given would change it for every process that shares it. Undefined where the system
- * has no such path; then writes may block, as they would for any program.
+ * Opens a second descriptor of the same pipe or terminal with its own flags. Setting O_NONBLOCK on
+ * `fd` itself would affect every process that shares it. Returns undefined if the system has no
+ * such path; then writes may block.
  */
 function reopenNonBlocking(fd: number): number | undefined {
   if (process.platform !== "linux") return undefined;
@@ -49,14 +49,14 @@ function reopenNonBlocking(fd: number): number | undefined {
   }
 }
 
-/** Files, pipes and terminals: synchronous writes that may take a part or nothing. */
+/** Sink for files, pipes and terminals: synchronous writes, which may write a part or nothing. */
 class FileSink implements LineSink {
   readonly #fd: number;
   readonly #options: LineSinkOptions;
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
   #droppedLines = 0;
-  /** Dropped since the reader was last told. */
+  /** Lines dropped since the last report to the reader. */
   #unreported = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -101,7 +101,7 @@ class FileSink implements LineSink {
     this.write(line);
   }
 
-  /** Bytes that were taken. What has no reader for good (EPIPE, EIO) counts as taken. */
+  /** Returns the bytes written. If the reader is gone (EPIPE, EIO), all count as written. */
   #tryWrite(bytes: Buffer): number {
     try {
       return writeSync(this.#fd, bytes);
@@ -112,7 +112,7 @@ class FileSink implements LineSink {
   }
 }
 
-/** Sockets (of systemd's journal), which have no path to open: the stream's buffer, bounded. */
+/** Sink for sockets (systemd's journal), which have no path to reopen; bounds their buffer. */
 export class StreamSink implements LineSink {
   readonly #stream: Writable;
   readonly #bytesMax: number;

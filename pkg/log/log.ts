@@ -1,4 +1,4 @@
-/** Structured logs: a constant message and fields, one JSON object or one text line each (pino). */
+/** Structured logs: a constant message and fields, as one line of JSON or text each (pino). */
 import type { Writable } from "node:stream";
 import { isatty } from "node:tty";
 import { destination, pino, type DestinationStream } from "pino";
@@ -7,7 +7,7 @@ import { redactUserinfo } from "./redact.ts";
 
 export type LogFields = Record<string, unknown>;
 
-/** What every module is given. `child` binds fields to all later lines. */
+/** The log interface of all modules. `child` adds fields to all of its lines. */
 export interface Log {
   debug(fields: LogFields, message: string): void;
   info(fields: LogFields, message: string): void;
@@ -24,23 +24,23 @@ export type LogFormat = "auto" | "text" | "json";
 export interface ProcessLogOptions {
   level: LogLevel;
   format: LogFormat;
-  /** Bytes of lines that wait while stderr takes none; beyond it lines are dropped and counted. */
+  /** Maximum bytes of lines that wait for stderr; beyond it lines are dropped and counted. */
   bufferBytesMax: number;
-  /** The stream of stderr, which must have a listener for errors. */
+  /** The stream of stderr, which must have an error listener. */
   stderr: Writable;
-  /** Whether text has colours. */
+  /** Whether text lines are coloured. */
   colors: boolean;
 }
 
 export interface ProcessLog {
   log: Log;
-  /** Lines dropped so far because stderr took none. */
+  /** Returns the number of lines dropped so far. */
   droppedLines: () => number;
 }
 
 const stderrFd = 2;
 
-/** A log that writes JSON lines to stderr, synchronously so that a crash loses no line. */
+/** Opens a log of JSON lines on stderr; synchronous, so that a crash loses no line. */
 export function openLog(level: LogLevel): Log {
   return pinoLog(level, destination({ fd: stderrFd, sync: true }));
 }
@@ -65,7 +65,7 @@ export async function openProcessLog(options: ProcessLogOptions): Promise<Proces
 
 function droppedLine(count: number): string {
   const time = new Date().toISOString();
-  const msg = "log lines were dropped while stderr took none";
+  const msg = "log lines were dropped because stderr was blocked";
   return `${JSON.stringify({ level: "warn", time, droppedLines: count, msg })}\n`;
 }
 
@@ -79,7 +79,7 @@ function pinoLog(level: LogLevel, stream: DestinationStream): Log {
   return pino(options, stream);
 }
 
-/** Loaded only where text is wanted: it doubles what a start loads of the logger. */
+/** Loads the text formatter lazily, because it doubles the code of the logger. */
 async function textFormat(colorize: boolean): Promise<(line: string) => string | undefined> {
   const { prettyFactory } = await import("pino-pretty");
   return prettyFactory({ colorize, singleLine: true, translateTime: "SYS:HH:MM:ss" });

@@ -1,12 +1,12 @@
-/** What of a text must not be shown. */
+/** Removes secrets from text. */
 
-/** What stands in place of what is left out. */
+/** Replacement for removed text. */
 export const redacted = "<redacted>";
 
-/** User and password in front of a host: `scheme://user:password@host`. */
+/** Matches user and password before a host: `scheme://user:password@host`. */
 const userinfo = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#"'<>]+@/gi;
 
-/** Returns the text with user names and passwords of its URLs left out. */
+/** Replaces the user names and passwords of URLs in a text. */
 export function redactUserinfo(text: string): string {
   return text.includes("@") ? text.replaceAll(userinfo, `$1${redacted}@`) : text;
 }

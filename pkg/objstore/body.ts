@@ -1,29 +1,30 @@
-/** Reads the body of an answer, a stream, into bytes of a known number. */
+/** Reads the body of a response, a stream of known length, into one array. */
 import { Readable } from "node:stream";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { checkSignal } from "./checks.ts";
 
 export interface ReadBody {
   key: string;
-  /** How many bytes there must be. */
+  /** Expected number of bytes. */
   sizeBytes: number;
   signal: AbortSignal | undefined;
-  /** The stream must not be destroyed: after an abort the rest of it is read, and thrown away. */
+  /** The stream must not be destroyed: after an abort its rest is read and discarded. */
   isDrained?: boolean;
-  /** Where the bytes go; a new array unless given. */
+  /** Receives the bytes; a new array by default. */
   into?: Uint8Array;
 }
 
 /**
- * Unavailable, "connection_lost", if the body ends early or goes on too long; what the stream
- * throws otherwise. After an error the stream is destroyed.
+ * Returns the bytes of the body. Throws Unavailable, "connection_lost", if the body is shorter or
+ * longer than expected, Corrupt, "checksum_mismatch", if the client finds other bytes than were
+ * stored, and other errors of the stream unchanged. After an error the stream is destroyed.
  */
 export async function readBody(
   body: unknown,
   { key, sizeBytes, signal, isDrained = false, into }: ReadBody,
 ): Promise<Uint8Array> {
   if (!(body instanceof Readable)) {
-    throw new SpoorError("Internal", `read object ${key}: the answer's body is no stream`);
+    throw new SpoorError("Internal", `read object ${key}: response body is not a stream`);
   }
   const abort = (): void => void body.destroy(new Error("aborted"));
   const bytes = into ?? new Uint8Array(sizeBytes);
@@ -54,7 +55,7 @@ function wrongLength(key: string, got: number, expected: number): SpoorError {
   return new SpoorError("Unavailable", message, { reason: "connection_lost" });
 }
 
-/** The clients of both clouds find a body that is not what was stored, with errors of no kind. */
+/** The SDKs of both clouds report a body with a wrong checksum as a plain Error. */
 function checksumError(error: unknown, key: string): unknown {
   if (
     !(error instanceof Error) ||
@@ -64,6 +65,6 @@ function checksumError(error: unknown, key: string): unknown {
   ) {
     return error;
   }
-  const message = `read object ${key}: it does not have the checksum that was kept with it`;
+  const message = `read object ${key}: the bytes do not match the stored checksum`;
   return new SpoorError("Corrupt", message, { reason: "checksum_mismatch", cause: error });
 }

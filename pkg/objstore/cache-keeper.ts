@@ -1,6 +1,6 @@
 /**
- * Keeps the folder of a disk cache within its bound: counts what is there at the start, and removes
- * the files that are worth least when it gets full. One thread of the process does it for all.
+ * Keeps the folder of a disk cache within its bound: counts the files at the start, and evicts the
+ * files with the oldest times when the folder gets full. One thread of the process runs it.
  */
 import type { Dirent } from "node:fs";
 import { lstat, readdir, unlink } from "node:fs/promises";
@@ -9,7 +9,7 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import { type DiskCacheOptions, makeCacheFolder } from "./disk-cache.ts";
 import { errnoOf } from "./fs-errors.ts";
 
-export interface CacheKeeperOptions extends DiskCacheOptions {
+export interface CacheEvictorOptions extends DiskCacheOptions {
   clock: Clock;
 }
 
@@ -19,27 +19,27 @@ interface CachedFile {
   worthMs: number;
 }
 
-/** Parts of the bound: above the first, files are removed until the second is reached. */
+/** Shares of the bound: above the first, files are evicted until the second is reached. */
 const fullShare = 0.9;
 const sweptShare = 0.75;
 const intervalMs = 5000;
-/** Unfinished files older than this belong to no living writer. */
+/** Unfinished files older than this have no live writer. */
 const unfinishedAgeMs = 3_600_000;
-/** Files looked at at the same time. */
+/** Files that are examined at the same time. */
 const parallelStats = 32;
 
-export class CacheKeeper {
-  readonly #options: CacheKeeperOptions;
+export class CacheEvictor {
+  readonly #options: CacheEvictorOptions;
   readonly #used: BigInt64Array<SharedArrayBuffer>;
   readonly #abort = new AbortController();
   #loop: Promise<void> = Promise.resolve();
 
-  constructor(options: CacheKeeperOptions) {
+  constructor(options: CacheEvictorOptions) {
     this.#options = options;
     this.#used = new BigInt64Array(options.used);
   }
 
-  /** Makes the folder if need be and counts what is in it. Throws InvalidInput if it cannot. */
+  /** Creates the folder if needed and counts its files. Throws InvalidInput if it is unusable. */
   async start(): Promise<void> {
     await makeCacheFolder(this.#options.dir);
     await this.sweep();
@@ -51,13 +51,13 @@ export class CacheKeeper {
     await this.#loop;
   }
 
-  /** Counts the files and removes those of least worth if they are too many. */
+  /** Counts the files and evicts those with the oldest times if the folder is too full. */
   async sweep(): Promise<void> {
     const { bytesMax, ledger } = this.#options;
     const before = Atomics.load(this.#used, 0);
     const files = await this.#files();
     const total = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-    // What was added or removed while counting is kept in the sum.
+    // The difference is added, so that concurrent additions and removals stay counted.
     Atomics.add(this.#used, 0, BigInt(total) - before);
     let left = total;
     if (left <= bytesMax * fullShare) return;
@@ -79,7 +79,7 @@ export class CacheKeeper {
         const used = Number(Atomics.load(this.#used, 0));
         if (used > bytesMax * fullShare) await this.sweep();
       } catch {
-        // The folder keeps more than it should until a sweep works again.
+        // The folder stays over its bound until a sweep succeeds.
         if (!signal.aborted) ledger.addEvent("diskFailure");
       }
     }
@@ -135,7 +135,7 @@ async function fileAt(path: string): Promise<CachedFile | undefined> {
   }
 }
 
-/** Whether it was this call that removed it. */
+/** Removes a file. Returns false if it was removed already. */
 async function removeFile(path: string): Promise<boolean> {
   try {
     await unlink(path);

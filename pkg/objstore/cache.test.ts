@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
-import { CacheKeeper } from "./cache-keeper.ts";
+import { CacheEvictor } from "./cache-keeper.ts";
 import { cacheStore } from "./cache.ts";
 import { describeObjectStore } from "./contract.ts";
 import { type CountedStore, countStore } from "./count.ts";
@@ -54,7 +54,7 @@ function bytesOf(size: number): Uint8Array {
   return Uint8Array.from({ length: size }, (_, i) => (i * 7) % 251);
 }
 
-/** All files of the cache, unfinished ones too. */
+/** Returns all files of the cache, including unfinished ones. */
 async function filesOf(dir: string): Promise<string[]> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true });
   return entries
@@ -72,7 +72,7 @@ describeObjectStore("cache", async () => {
   });
 });
 
-test("a range is asked for once, then memory has it, then the disk; callers own their bytes", async () => {
+test("a range is requested once, then memory has it, then the disk; callers own their bytes", async () => {
   const { store, below, disk, diskOptions, ledger } = await rigOf();
   const first = await store.getRange("t/blocks/a", 10, 20);
   first.fill(0);
@@ -83,7 +83,7 @@ test("a range is asked for once, then memory has it, then the disk; callers own 
   expect(below.counts.getRange.requests).toBe(1);
   expect([ledger.events("memoryHit"), ledger.events("miss")]).toEqual([2, 1]);
   await disk.idle();
-  // Another process, later, with an empty memory.
+  // A later process with an empty memory cache.
   const isImmutable = (): boolean => true;
   const again = cacheStore(below, {
     isImmutable,
@@ -97,7 +97,7 @@ test("a range is asked for once, then memory has it, then the disk; callers own 
   expect(ledger.events("diskHit")).toBe(1);
 });
 
-test("a store below that answers with Buffers: callers own their bytes all the same", async () => {
+test("callers own their bytes even if the store below returns Buffers", async () => {
   const { below, disk, ledger } = await rigOf();
   const buffers = new Proxy(below, {
     get: (target, name) =>
@@ -116,7 +116,7 @@ test("a store below that answers with Buffers: callers own their bytes all the s
   expect(ledger.events("memoryHit")).toBe(2);
 });
 
-test("objects that may change, and errors, are never remembered", async () => {
+test("objects that may change, and errors, are never cached", async () => {
   const { store, below } = await rigOf();
   for (let i = 0; i < 2; i++) {
     await store.getRange("t/log/a", 0, 5);
@@ -128,7 +128,7 @@ test("objects that may change, and errors, are never remembered", async () => {
   expect(below.counts.getRange.requests).toBe(6);
 });
 
-test("memory keeps to its bound, and forgets what was used longest ago", async () => {
+test("memory stays within its bound, and evicts the least recently used range", async () => {
   const { below, ledger } = await rigOf();
   const store = cacheStore(below, {
     isImmutable: () => true,
@@ -146,7 +146,7 @@ test("memory keeps to its bound, and forgets what was used longest ago", async (
   expect(below.counts.getRange.requests).toBe(5);
 });
 
-test("a torn, a damaged and another's file are removed and fetched anew, at every byte", async () => {
+test("a file that is torn or damaged at any byte, or holds another id, is fetched again", async () => {
   const { store, below, disk, diskOptions, ledger } = await rigOf({ memoryBytes: 0 });
   await store.getRange("t/blocks/a", 0, 40);
   await disk.idle();
@@ -173,7 +173,7 @@ test("a torn, a damaged and another's file are removed and fetched anew, at ever
   expect(await readFile(path)).toEqual(whole);
 });
 
-test("what a reader found damaged is asked of the bucket again, and replaced", async () => {
+test("a range that a reader found damaged is read from the bucket again, and replaced", async () => {
   const { store, below, disk, diskOptions, ledger } = await rigOf();
   await store.getRange("t/blocks/a", 0, 10);
   await disk.idle();
@@ -186,12 +186,12 @@ test("what a reader found damaged is asked of the bucket again, and replaced", a
   expect(await other.read("t/blocks/a@0-10")).toEqual(new Uint8Array(10));
 });
 
-test("beyond its bound the disk takes nothing until the keeper has swept; used files stay", async () => {
+test("a full disk cache adds nothing until the evictor has swept; used files stay", async () => {
   const { disk, diskOptions, ledger } = await rigOf({ bytesMax: 20_000 });
-  // It sweeps when it is told to, however long the writes take.
+  // It sweeps only when the test calls it, however long the writes take.
   const sleep: Clock["sleep"] = (_ms, signal) => systemClock.sleep(2 ** 30, signal);
-  const keeper = new CacheKeeper({ ...diskOptions, clock: { ...systemClock, sleep } });
-  await keeper.start();
+  const evictor = new CacheEvictor({ ...diskOptions, clock: { ...systemClock, sleep } });
+  await evictor.start();
   const ids = Array.from({ length: 30 }, (_, i) => `k@${i}`);
   for (const id of ids) {
     disk.write(id, bytesOf(1000));
@@ -199,11 +199,11 @@ test("beyond its bound the disk takes nothing until the keeper has swept; used f
   }
   expect(ledger.events("diskFull")).toBe(11);
   expect(usedBytes(diskOptions)).toBeLessThanOrEqual(20_000);
-  // The first five were used since, the next five long ago.
+  // The first five were used recently, the next five long ago.
   for (const id of ids.slice(0, 5)) expect(await disk.read(id)).toBeDefined();
   const files = await filesOf(diskOptions.dir);
   expect(files).toHaveLength(19);
-  await keeper.sweep();
+  await evictor.sweep();
   const left = await filesOf(diskOptions.dir);
   expect(left).toHaveLength(14);
   for (const id of ids.slice(0, 5)) expect(await disk.read(id), id).toBeDefined();
@@ -213,10 +213,10 @@ test("beyond its bound the disk takes nothing until the keeper has swept; used f
   disk.write("new", bytesOf(1000));
   await disk.idle();
   expect(await disk.read("new")).toEqual(bytesOf(1000));
-  await keeper.stop();
+  await evictor.stop();
 });
 
-test("often used outlives lately used", async () => {
+test("a frequently used range outlives a recently used one", async () => {
   const { disk, diskOptions } = await rigOf({ bytesMax: 3200 });
   disk.write("often", bytesOf(1000));
   await disk.idle();
@@ -226,13 +226,13 @@ test("often used outlives lately used", async () => {
     await disk.idle();
   }
   await disk.read("c");
-  const keeper = new CacheKeeper({ ...diskOptions, clock: systemClock });
-  await keeper.sweep();
+  const evictor = new CacheEvictor({ ...diskOptions, clock: systemClock });
+  await evictor.sweep();
   expect(await disk.read("often")).toBeDefined();
   expect(await disk.read("b")).toBeUndefined();
 });
 
-test("a start counts what is there and removes what was never finished", async () => {
+test("a start counts the existing files and removes unfinished ones", async () => {
   const first = await rigOf();
   for (const id of ["a", "b"]) first.disk.write(id, bytesOf(500));
   await first.disk.idle();
@@ -244,20 +244,20 @@ test("a start counts what is there and removes what was never finished", async (
   const oldS = Date.now() / 1000 - 7200;
   await utimes(unfinished, oldS, oldS);
   const second = await rigOf({ dir: first.diskOptions.dir });
-  const keeper = new CacheKeeper({ ...second.diskOptions, clock: systemClock });
-  await keeper.start();
+  const evictor = new CacheEvictor({ ...second.diskOptions, clock: systemClock });
+  await evictor.start();
   expect(usedBytes(second.diskOptions)).toBe(usedBytes(first.diskOptions));
   const names = await filesOf(first.diskOptions.dir);
   expect(names.filter((name) => name.endsWith(".tmp"))).toEqual([young]);
-  await keeper.stop();
+  await evictor.stop();
 });
 
-test("a folder that cannot be used is refused at the start, a disk that fails later is counted", async () => {
+test("an unusable folder is refused at the start, and later disk failures are counted", async () => {
   const file = join(base, "file");
   await writeFile(file, "x");
   const { diskOptions, ledger, below } = await rigOf({ dir: join(file, "cache") });
-  const keeper = new CacheKeeper({ ...diskOptions, clock: systemClock });
-  await expect(keeper.start()).rejects.toMatchObject({ reason: "cache_folder" });
+  const evictor = new CacheEvictor({ ...diskOptions, clock: systemClock });
+  await expect(evictor.start()).rejects.toMatchObject({ reason: "cache_folder" });
   const disk = new DiskCache(diskOptions);
   const store = cacheStore(below, { isImmutable: () => true, memoryBytes: 0, disk, ledger });
   for (let i = 0; i < 2; i++) {

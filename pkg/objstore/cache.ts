@@ -1,6 +1,6 @@
 /**
- * Remembers ranges of objects that never change: in memory, over the local disk, over the bucket.
- * Memory keeps what was used last; the disk keeps more, and longer (`disk-cache.ts`).
+ * Caches ranges of objects that never change: first in memory, then on the local disk. Memory
+ * keeps the most recently used ranges; the disk keeps more ranges for longer (`disk-cache.ts`).
  */
 import { LRUCache } from "lru-cache";
 import { checkRange, copyOf } from "./checks.ts";
@@ -8,26 +8,26 @@ import type { DiskCache } from "./disk-cache.ts";
 import { checkKey } from "./keys.ts";
 import type { StoreLedger } from "./ledger.ts";
 import type { ObjectStore, ReadOptions } from "./objstore.ts";
-import { PassingStore } from "./passing.ts";
+import { ForwardingStore } from "./passing.ts";
 
 export interface CacheOptions {
-  /** Whether an object is written once and never again. Others are not remembered. */
+  /** Returns whether an object is written once and never changes. Others are not cached. */
   isImmutable: (key: string) => boolean;
-  /** Of ranges in memory. 0: none. */
+  /** Maximum bytes of ranges in memory. 0 disables the memory cache. */
   memoryBytes: number;
-  /** Undefined: none. */
+  /** Undefined: no disk cache. */
   disk: DiskCache | undefined;
   ledger: StoreLedger;
 }
 
-/** What an entry takes besides its bytes. */
+/** Estimated overhead of an entry besides its bytes and id. */
 const entryBytes = 200;
 
 export function cacheStore(store: ObjectStore, options: CacheOptions): ObjectStore {
   return new CachingStore(store, options);
 }
 
-class CachingStore extends PassingStore {
+class CachingStore extends ForwardingStore {
   readonly #options: CacheOptions;
   readonly #memory: LRUCache<string, Uint8Array> | undefined;
 
@@ -71,7 +71,7 @@ class CachingStore extends PassingStore {
     }
     ledger.addEvent("miss");
     const bytes = await this.store.getRange(key, start, end, options);
-    // Callers own what they get.
+    // Callers own the returned bytes, so the cache keeps a copy.
     const kept = copyOf(bytes);
     this.#memory?.set(id, kept);
     disk?.write(id, kept);

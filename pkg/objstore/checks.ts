@@ -1,10 +1,10 @@
-/** Checks of arguments and answers that every store makes alike. */
+/** Checks of arguments and responses that all stores share. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** Most bytes that one read returns; larger objects are read in ranges. 1 GiB. */
+/** Maximum number of bytes that one read returns; larger objects are read in ranges. 1 GiB. */
 export const readBytesMax: number = 2 ** 30;
 
-/** Throws InvalidInput unless [start, end) is a range of bytes that may be read at once. */
+/** Throws InvalidInput unless [start, end) is a valid range of at most `readBytesMax` bytes. */
 export function checkRange(key: string, start: number, end: number): void {
   const sane = Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0;
   if (sane && end > start && end - start <= readBytesMax) return;
@@ -25,36 +25,36 @@ export function notFound(key: string, cause?: unknown): SpoorError {
   return new SpoorError("NotFound", `object ${key} does not exist`, { cause });
 }
 
-/** `sizeBytes` is undefined where the store does not tell. */
+/** `sizeBytes` is undefined if the store does not report it. */
 export function shortObject(key: string, end: number, sizeBytes: number | undefined): SpoorError {
   const where = sizeBytes === undefined ? "too early" : `at byte ${sizeBytes}`;
   const message = `object ${key} ends ${where}, expected at least ${end}`;
   return new SpoorError("Corrupt", message, { reason: "short_object" });
 }
 
-/** The caller asks again, and then finds the new content, or none. */
+/** A retry by the caller finds the new content, or none. */
 export function sourceChanged(key: string, cause?: unknown): SpoorError {
-  const message = `object ${key} was replaced or deleted while an object was made of it`;
+  const message = `object ${key} was replaced or deleted while it was copied into another object`;
   return new SpoorError("Unavailable", message, { reason: "source_changed", cause });
 }
 
 export function objectTooLarge(key: string, sizeBytes: number): SpoorError {
-  const message = `read object ${key}: ${sizeBytes} bytes are over ${readBytesMax} at once`;
+  const message = `read object ${key}: ${sizeBytes} bytes exceed the limit of ${readBytesMax}`;
   return new SpoorError("TooLarge", message, { reason: "object_too_large" });
 }
 
-/** On a disk a name is a file or a folder, so "a" and "a/b" cannot both be objects, anywhere. */
+/** On a disk a name is a file or a folder, so no store may hold both "a" and "a/b". */
 export function keyIsFolder(key: string, cause?: unknown): SpoorError {
-  const message = `write object ${key}: it, or a part of it before a /, is taken by another key`;
+  const message = `write object ${key}: another key has this name, or a folder of it, as an object`;
   return new SpoorError("InvalidInput", message, { reason: "key_is_folder", cause });
 }
 
-/** A copy: `slice` makes one of a Uint8Array, but of a Buffer, which is one too, only a view. */
+/** Returns a copy. `slice` copies a Uint8Array, but returns a view if the array is a Buffer. */
 export function copyOf(bytes: Uint8Array, start?: number, end?: number): Uint8Array {
   return new Uint8Array(bytes.subarray(start, end));
 }
 
-/** Waits for work that knows no signal: an abort ends the waiting, not the work. */
+/** Waits for work that does not take a signal: an abort ends the wait, not the work. */
 export async function abortable<T>(
   work: Promise<T>,
   signal: AbortSignal | undefined,

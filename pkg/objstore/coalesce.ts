@@ -1,36 +1,36 @@
 /**
- * Makes one request of ranges that are asked for at the same time and lie beside each other, and
- * one of the same range that is asked for while it is on its way.
+ * Merges reads: ranges that are requested in the same turn of the event loop and lie close together
+ * become one request, and a range that is in flight already is not requested again.
  *
- *     asked in one turn:   [ a ] [ b ]      [ c ]          asked a moment later:  [ b ]
- *     requests:            [    a+b   ]     [ c ]                                 waits for a+b
+ *     reads in one turn:   [ a ] [ b ]      [ c ]          a moment later:  [ b ]
+ *     requests:            [    a+b   ]     [ c ]                           waits for a+b
  */
 import { hasCode } from "#pkg/errors/errors.ts";
 import { abortable, checkRange, copyOf } from "./checks.ts";
 import type { StoreLedger } from "./ledger.ts";
 import type { ObjectStore, ReadOptions } from "./objstore.ts";
-import { PassingStore } from "./passing.ts";
+import { ForwardingStore } from "./passing.ts";
 
 export interface CoalesceOptions {
-  /** Ranges closer than this are read together. */
+  /** Ranges that are at most this far apart are read together. */
   gapBytes: number;
-  /** No request is made longer than this by joining. */
+  /** Merging makes no request longer than this. */
   requestBytesMax: number;
   ledger: StoreLedger;
 }
 
-/** A range that is on its way, and who waits for a part of it. */
+/** A range in flight, and the number of callers that wait for a part of it. */
 interface Flight {
   start: number;
   end: number;
   bytes: Promise<Uint8Array>;
   abort: AbortController;
-  /** Who asked, and who of them still waits. */
-  askers: number;
+  /** Callers so far, and those that still wait. */
+  callers: number;
   waiting: number;
 }
 
-interface Asked {
+interface PendingRange {
   start: number;
   end: number;
   flight: PromiseWithResolvers<Flight>;
@@ -40,10 +40,10 @@ export function coalesceStore(store: ObjectStore, options: CoalesceOptions): Obj
   return new CoalescingStore(store, options);
 }
 
-class CoalescingStore extends PassingStore {
+class CoalescingStore extends ForwardingStore {
   readonly #options: CoalesceOptions;
-  /** Key -> ranges asked for in this turn of the event loop. */
-  readonly #asked = new Map<string, Asked[]>();
+  /** Key -> ranges requested in this turn of the event loop. */
+  readonly #pending = new Map<string, PendingRange[]>();
   readonly #flights = new Map<string, Set<Flight>>();
 
   constructor(store: ObjectStore, options: CoalesceOptions) {
@@ -58,19 +58,19 @@ class CoalescingStore extends PassingStore {
     options: ReadOptions = {},
   ): Promise<Uint8Array> {
     checkRange(key, start, end);
-    // An aborted call, or a bad key, is the store's to refuse.
+    // The store reports an abort; a fresh read must not share a request.
     const isAlone = options.signal?.aborted === true || options.isFresh === true;
     if (isAlone) return await this.store.getRange(key, start, end, options);
-    const flight = this.#find(key, start, end) ?? (await this.#ask(key, start, end));
+    const flight = this.#find(key, start, end) ?? (await this.#enqueue(key, start, end));
     const isExact = flight.start === start && flight.end === end;
     try {
       const attempt = `read bytes ${start} to ${end} of object ${key}`;
       const bytes = await abortable(flight.bytes, options.signal, attempt);
-      // Callers own what they get.
-      const isMine = isExact && flight.askers === 1;
-      return isMine ? bytes : copyOf(bytes, start - flight.start, end - flight.start);
+      // Callers own the returned bytes.
+      const isSoleOwner = isExact && flight.callers === 1;
+      return isSoleOwner ? bytes : copyOf(bytes, start - flight.start, end - flight.start);
     } catch (error) {
-      // The object may end before another's part of the request.
+      // The object may end within another caller's part of the request.
       if (isExact || !hasCode(error, "Corrupt")) throw error;
       return await this.store.getRange(key, start, end, options);
     } finally {
@@ -79,37 +79,37 @@ class CoalescingStore extends PassingStore {
     }
   }
 
-  /** A request under way that brings the range. */
+  /** Returns a request in flight that covers the range. */
   #find(key: string, start: number, end: number): Flight | undefined {
     for (const flight of this.#flights.get(key) ?? []) {
       if (flight.start > start || flight.end < end) continue;
       this.#options.ledger.addEvent("shared");
-      flight.askers++;
+      flight.callers++;
       flight.waiting++;
       return flight;
     }
     return undefined;
   }
 
-  async #ask(key: string, start: number, end: number): Promise<Flight> {
+  async #enqueue(key: string, start: number, end: number): Promise<Flight> {
     const flight = Promise.withResolvers<Flight>();
-    let asked = this.#asked.get(key);
-    if (asked === undefined) {
-      asked = [];
-      this.#asked.set(key, asked);
-      setImmediate(() => this.#depart(key));
+    let pending = this.#pending.get(key);
+    if (pending === undefined) {
+      pending = [];
+      this.#pending.set(key, pending);
+      setImmediate(() => this.#sendPending(key));
     }
-    asked.push({ start, end, flight });
+    pending.push({ start, end, flight });
     return await flight.promise;
   }
 
-  #depart(key: string): void {
-    const asked = this.#asked.get(key) ?? [];
-    this.#asked.delete(key);
+  #sendPending(key: string): void {
+    const pending = this.#pending.get(key) ?? [];
+    this.#pending.delete(key);
     const { gapBytes, requestBytesMax, ledger } = this.#options;
-    let group: Asked[] = [];
+    let group: PendingRange[] = [];
     let [start, end] = [0, 0];
-    for (const one of asked.toSorted((a, b) => a.start - b.start)) {
+    for (const one of pending.toSorted((a, b) => a.start - b.start)) {
       const joins = group.length > 0 && one.start - end <= gapBytes;
       const isInside = group.length > 0 && one.end <= end;
       if (isInside || (joins && Math.max(end, one.end) - start <= requestBytesMax)) {
@@ -117,28 +117,28 @@ class CoalescingStore extends PassingStore {
         end = Math.max(end, one.end);
         group.push(one);
       } else {
-        this.#fly(key, start, end, group);
+        this.#send(key, start, end, group);
         group = [one];
         [start, end] = [one.start, one.end];
       }
     }
-    this.#fly(key, start, end, group);
+    this.#send(key, start, end, group);
   }
 
-  #fly(key: string, start: number, end: number, group: readonly Asked[]): void {
+  #send(key: string, start: number, end: number, group: readonly PendingRange[]): void {
     if (group.length === 0) return;
     const abort = new AbortController();
     const { signal } = abort;
     const bytes = this.store.getRange(key, start, end, { signal });
     const count = group.length;
-    const flight: Flight = { start, end, bytes, abort, askers: count, waiting: count };
+    const flight: Flight = { start, end, bytes, abort, callers: count, waiting: count };
     const flights = this.#flights.get(key) ?? new Set();
     this.#flights.set(key, flights.add(flight));
-    const land = (): void => {
+    const remove = (): void => {
       flights.delete(flight);
       if (flights.size === 0) this.#flights.delete(key);
     };
-    bytes.then(land, land);
+    bytes.then(remove, remove);
     for (const one of group) one.flight.resolve(flight);
   }
 }

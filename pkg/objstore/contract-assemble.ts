@@ -1,4 +1,4 @@
-/** The part of the contract that is about objects made of pieces of others. */
+/** Contract tests of `assemble`. */
 import { expect, test } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import {
@@ -12,7 +12,7 @@ import {
 } from "./contract-tools.ts";
 import type { ObjectStore, Piece } from "./objstore.ts";
 
-/** The shortest part that clouds copy. */
+/** Shortest part that servers copy. */
 const bound = 5 * 1024 * 1024;
 
 export function describeAssembly(makeStore: MakeStore): void {
@@ -23,7 +23,7 @@ export function describeAssembly(makeStore: MakeStore): void {
   describeAborts(makeStore);
 }
 
-/** What the pieces are, read one by one. */
+/** Reads the pieces one by one and returns their concatenation. */
 async function contentOf(store: ObjectStore, pieces: readonly Piece[]): Promise<Uint8Array> {
   const parts = pieces.map(async (piece) =>
     piece instanceof Uint8Array ? piece : await store.getRange(piece.key, piece.start, piece.end),
@@ -31,7 +31,7 @@ async function contentOf(store: ObjectStore, pieces: readonly Piece[]): Promise<
   return Buffer.concat(await Promise.all(parts));
 }
 
-/** Assembles under a key, and looks at everything: the content, its size, and what is listed. */
+/** Assembles an object, and checks its content, its size and the list of all keys. */
 async function expectAssembled(
   store: ObjectStore,
   key: string,
@@ -79,7 +79,7 @@ function describePieces(makeStore: MakeStore): void {
     await expectAssembled(store, "many", pieces);
   });
 
-  test("assemble: the caller owns the bytes it gave and what it reads", async () => {
+  test("assemble: the caller owns the bytes that it passes and reads", async () => {
     const store = await makeStore();
     const given = bytesOf("given");
     await store.put("source", bytesOf("source"));
@@ -146,7 +146,7 @@ function describeLongRanges(makeStore: MakeStore): void {
 }
 
 function describeReplacing(makeStore: MakeStore): void {
-  test("assemble: replaces what is there, also what it is made of", async () => {
+  test("assemble: replaces an existing object, also one of its own sources", async () => {
     const store = await makeStore();
     await store.put("k", bytesOf("old"));
     await store.assemble("k", [bytesOf("new")]);
@@ -164,7 +164,7 @@ function describeReplacing(makeStore: MakeStore): void {
     expect(Buffer.compare(await store.get("long"), expected)).toBe(0);
   });
 
-  test("assemble: a reader beside it sees the old object or the new one", async () => {
+  test("assemble: a concurrent reader sees the old object or the new one", async () => {
     const store = await makeStore();
     const sizes = [bound + 9, bound + 11];
     const fills = sizes.map((size, i) => new Uint8Array(size).fill(i + 1));
@@ -183,7 +183,7 @@ function describeReplacing(makeStore: MakeStore): void {
     }
   });
 
-  test("assemble and putIfAbsent: what was assembled counts as taken", async () => {
+  test("assemble and putIfAbsent: the key of an assembled object is taken", async () => {
     const store = await makeStore();
     await store.assemble("k", []);
     expect(await store.putIfAbsent("k", bytesOf("x"))).toBe(false);
@@ -192,7 +192,7 @@ function describeReplacing(makeStore: MakeStore): void {
 }
 
 function describeAssemblyRefusals(makeStore: MakeStore): void {
-  test("assemble: a source that is missing or too short is named, nothing is left", async () => {
+  test("assemble: names a source that is missing or too short, and writes nothing", async () => {
     const store = await makeStore();
     const long = patternOf(bound + 5);
     for (const key of ["a/source", "old"]) await store.put(key, long);
@@ -223,7 +223,7 @@ function describeAssemblyRefusals(makeStore: MakeStore): void {
     }
   });
 
-  test("assemble: ranges that are none, and more pieces than any object has", async () => {
+  test("assemble: refuses invalid ranges and too many pieces", async () => {
     const store = await makeStore();
     await store.put("k", bytesOf("0123456789"));
     for (const [start, end] of [
@@ -245,7 +245,7 @@ function describeAssemblyRefusals(makeStore: MakeStore): void {
 }
 
 function describeAborts(makeStore: MakeStore): void {
-  test("assemble: an abort on the way leaves the old object, or the new one", async () => {
+  test("assemble: an abort leaves the old object or the new one", async () => {
     const store = await makeStore();
     const [old, long] = [bytesOf("old"), patternOf(3 * bound)];
     await store.put("k", old);

@@ -1,4 +1,4 @@
-/** The part of the contract that is about lists. */
+/** Contract tests of lists. */
 import { expect, test } from "vitest";
 import { bytesOf, expectCode, keysOf, type MakeStore, textOf } from "./contract-tools.ts";
 import { compareKeys } from "./keys.ts";
@@ -9,7 +9,7 @@ export function describeLists(makeStore: MakeStore): void {
   describeFolders(makeStore);
 }
 
-/** Names whose UTF-8 order differs from UTF-16 order, from locale order, and around the slash. */
+/** Keys whose UTF-8 order differs from UTF-16 or locale order, and keys that sort near a slash. */
 const oddKeys = [
   "a",
   "a b",
@@ -41,7 +41,7 @@ const oddKeys = [
 ];
 
 function describeOrder(makeStore: MakeStore): void {
-  test("list goes in UTF-8 byte order, whatever is in the names", async () => {
+  test("list yields keys in UTF-8 byte order, whatever characters they contain", async () => {
     const store = await makeStore();
     for (const key of oddKeys) await store.put(key, bytesOf(key));
     const sorted = [...oddKeys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
@@ -74,7 +74,7 @@ function describeOrder(makeStore: MakeStore): void {
     ]);
   });
 
-  test("list of 1,000 objects is whole and can be left early", async () => {
+  test("list of 1,000 objects is complete, and its consumer can stop early", async () => {
     const store = await makeStore();
     const keys = Array.from(
       { length: 1000 },
@@ -117,7 +117,7 @@ function describePages(makeStore: MakeStore): void {
 }
 
 function describeFolders(makeStore: MakeStore): void {
-  test("list of nothing is empty, deleted objects are gone", async () => {
+  test("list of an empty store is empty, and deleted objects are gone", async () => {
     const store = await makeStore();
     expect(await keysOf(store, "")).toEqual([]);
     expect(await keysOf(store, "no/such/")).toEqual([]);

@@ -1,9 +1,9 @@
-/** What the tests of the contract share. */
+/** Helpers of the contract tests. */
 import { expect } from "vitest";
 import { hasCode } from "#pkg/errors/errors.ts";
 import type { ListOptions, ObjectInfo, ObjectStore } from "./objstore.ts";
 
-/** Makes an empty store. Called once for each test. */
+/** Creates an empty store; called once per test. */
 export type MakeStore = () => Promise<ObjectStore>;
 
 export async function listOf(store: ObjectStore, prefix: string): Promise<ObjectInfo[]> {
@@ -30,7 +30,7 @@ export async function expectCode(
   expect(hasCode(error, code), `expected ${code}, got ${String(error)}`).toBe(true);
 }
 
-/** Bytes of which no two parts are alike. */
+/** Returns bytes without repeated parts. */
 export function patternOf(sizeBytes: number): Uint8Array {
   const words = new Uint32Array(Math.ceil(sizeBytes / 4));
   for (let index = 0; index < words.length; index++) words[index] = Math.imul(index, 0x9e3779b1);
@@ -45,7 +45,7 @@ export function textOf(bytes: Uint8Array): string {
   return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
 }
 
-/** Lets everything else that is due have its turn. */
+/** Waits one turn of the event loop. */
 export async function turnOfLoop(): Promise<false> {
   await new Promise((resolve) => setImmediate(resolve));
   return false;

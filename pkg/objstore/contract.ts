@@ -1,4 +1,4 @@
-/** The contract of ObjectStore as tests: every implementation runs `describeObjectStore`. */
+/** The contract of ObjectStore as tests; every implementation runs `describeObjectStore`. */
 import { describe, expect, test } from "vitest";
 import { describeAssembly } from "./contract-assemble.ts";
 import { describeLists } from "./contract-lists.ts";
@@ -19,7 +19,7 @@ export function describeObjectStore(name: string, makeStore: MakeStore): void {
 }
 
 function describeOwners(makeStore: MakeStore): void {
-  test("Buffers, whose slices are views, do not tie what is stored to a caller", async () => {
+  test("the store copies Buffers, whose slices are views", async () => {
     const store = await makeStore();
     const written = Buffer.from("hello");
     await store.put("put", written);
@@ -77,7 +77,7 @@ function describeReads(makeStore: MakeStore): void {
     }
   });
 
-  test("reads of a missing object are NotFound, a folder is no object", async () => {
+  test("reads of a missing object throw NotFound, and a folder is not an object", async () => {
     const store = await makeStore();
     await store.put("a/b", bytesOf("x"));
     for (const key of ["missing", "missing/deeper", "a", "a/b/c"]) {
@@ -87,7 +87,7 @@ function describeReads(makeStore: MakeStore): void {
     }
   });
 
-  test("head tells key, size and time", async () => {
+  test("head returns key, size and time", async () => {
     const store = await makeStore();
     await store.put("a/b", bytesOf("four"));
     const info = await store.head("a/b");
@@ -107,21 +107,21 @@ function describeWrites(makeStore: MakeStore): void {
     expect(await keysOf(store, "")).toEqual(["k"]);
   });
 
-  test("getRange returns the bytes, whether or not in the room that it is given", async () => {
+  test("getRange returns the bytes, in the caller's buffer or in another", async () => {
     const store = await makeStore();
     await store.put("k", bytesOf("0123456789"));
     for (const room of [0, 3, 4, 5, 100]) {
       const into = new Uint8Array(room).fill(0xff);
       const bytes = await store.getRange("k", 2, 6, { into });
       expect(textOf(bytes)).toBe("2345");
-      // Nothing is remembered in the caller's room.
+      // No cache keeps the caller's buffer.
       into.fill(0xee);
       expect(textOf(await store.getRange("k", 2, 6))).toBe("2345");
       await expectCode(store.getRange("k", 9, 11, { into }), "Corrupt");
     }
   });
 
-  test("a large object comes back whole, replaced by another and read in parts", async () => {
+  test("a large object is returned whole, can be replaced, and is read in ranges", async () => {
     const store = await makeStore();
     for (const sizeBytes of [11 * 1024 * 1024 + 7, 5 * 1024 * 1024 + 1]) {
       const bytes = patternOf(sizeBytes);
@@ -261,7 +261,7 @@ function describeAborts(makeStore: MakeStore): void {
     await expectCode(store.get("k", { signal: late }), "Timeout");
   });
 
-  test("reads that are aborted on the way end, and nothing fails behind them", async () => {
+  test("aborted reads end, and cause no later error", async () => {
     const store = await makeStore();
     const bytes = new Uint8Array(2 * 1024 * 1024).fill(7);
     await store.put("k", bytes);

@@ -1,4 +1,4 @@
-/** Counts a store's requests and bytes, for metrics and for tests of what a query costs. */
+/** Counts a store's requests and bytes, for metrics and for tests of the cost of queries. */
 import {
   type Latency,
   type RequestCounts,
@@ -9,27 +9,27 @@ import {
 import type { AssembleOptions, ListOptions, MadeRequest, ObjectInfo } from "./objstore.ts";
 import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 
-/** Grows as the store is used: read it whenever the numbers are needed. */
+/** A live view: each property returns the current number. */
 export type StoreCounts = Readonly<Record<RequestKind, Readonly<RequestCounts>>>;
 
 export interface CountedStore extends ObjectStore {
   readonly counts: StoreCounts;
-  /** How long the calls of a kind took. */
+  /** Returns the latencies of the calls of a kind. */
   latency(kind: RequestKind): Latency;
 }
 
-/** Objects of one page of a list, which is what clouds bill. */
+/** Objects of one page of a list; clouds bill lists by the page. */
 const pageSize = 1000;
 
-/** Counts into `ledger`, which threads may share, or into a new one. */
+/** Wraps a store. Counts into `ledger`, which threads may share; a new one by default. */
 export function countStore(
   store: ObjectStore,
   ledger: StoreLedger = new StoreLedger(),
 ): CountedStore {
-  return new Counter(store, ledger);
+  return new CountingStore(store, ledger);
 }
 
-/** The counts of a ledger, which go on growing. */
+/** Returns a live view of the counts of a ledger. */
 export function countsOf(ledger: StoreLedger): StoreCounts {
   const live = (kind: RequestKind): RequestCounts => ({
     get requests(): number {
@@ -46,14 +46,14 @@ export function countsOf(ledger: StoreLedger): StoreCounts {
   return Object.fromEntries(entries) as StoreCounts;
 }
 
-/** What requests cost: per million, in the currency of the price list. */
+/** Prices per million requests, in the currency of the price list. */
 export interface RequestPrices {
   writePerMillion: number;
   readPerMillion: number;
   deletePerMillion: number;
 }
 
-/** Clouds bill writes and lists as one class, reads as another, deletes rarely. */
+/** Returns the price of the requests. Clouds price writes and lists alike, and reads lower. */
 export function estimateCost(counts: StoreCounts, prices: RequestPrices): number {
   const sum = (...kinds: RequestKind[]): number =>
     kinds.reduce((total, kind) => total + counts[kind].requests, 0) / 1e6;
@@ -64,7 +64,7 @@ export function estimateCost(counts: StoreCounts, prices: RequestPrices): number
   );
 }
 
-class Counter implements CountedStore {
+class CountingStore implements CountedStore {
   readonly kind: string;
   readonly counts: StoreCounts;
   readonly #store: ObjectStore;

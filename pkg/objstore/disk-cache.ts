@@ -1,14 +1,15 @@
 /**
- * Ranges of objects in a folder of the local disk: found again after a restart, shared by all
- * threads of the process, never wrong.
+ * Caches ranges of objects in a folder of the local disk. The cache survives restarts, is shared by
+ * all threads of the process, and verifies each range that it returns.
  *
  *     <dir>/3f/3fa9...c2          | magic | CRC-32 | id bytes | body bytes | id | body |
  *     <dir>/3f/<uuid>.tmp         unfinished
  *
- * A file appears whole, by rename. Nothing is fsynced: after a power cut a file may be torn, which
- * its checksum shows, and it is removed. The time of a file is its worth: a file is born with the
- * time of its writing, each use moves it forward, and the oldest go first (`cache-keeper.ts`). So
- * what is used often stays longer than what was used lately, and both need no index.
+ * A rename publishes a complete file. Nothing is fsynced: after a power cut a file may be torn; its
+ * checksum detects this, and the file is removed. The modification time of a file is its eviction
+ * priority: it starts at the time of the write, each use moves it forward, and the oldest files are
+ * evicted first (`cache-keeper.ts`). So frequently used files outlive recently used ones, and no
+ * index is needed.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { mkdir, open, rename, unlink, utimes, writeFile } from "node:fs/promises";
@@ -20,21 +21,21 @@ import type { StoreLedger } from "./ledger.ts";
 
 export interface DiskCacheOptions {
   dir: string;
-  /** Bytes of all files; beyond it nothing is added until the keeper has removed some. */
+  /** Maximum bytes of all files; beyond it nothing is added until some are evicted. */
   bytesMax: number;
-  /** 8 bytes, shared by all threads that use the folder: what is in it. */
+  /** A 64-bit counter of the bytes in the folder, shared by all threads that use it. */
   used: SharedArrayBuffer;
   ledger: StoreLedger;
 }
 
 const magic = 0x31435053;
 const headBytes = 16;
-/** Larger ranges are not worth their place. 32 MiB. */
+/** Larger ranges are not cached. 32 MiB. */
 const bodyBytesMax = 32 * 1024 * 1024;
-/** A use moves a file's time forward by this much, up to a bound ahead of now. */
+/** Each use moves a file's time forward by `useCreditMs`, up to `creditMaxMs` ahead of now. */
 const useCreditMs = 10 * 60_000;
 const creditMaxMs = 24 * 3_600_000;
-/** Bytes of writes that are under way; ranges that come meanwhile are not kept. 64 MiB. */
+/** Maximum bytes of writes in flight; ranges beyond it are not cached. 64 MiB. */
 const writingBytesMax = 64 * 1024 * 1024;
 
 export class DiskCache {
@@ -48,7 +49,7 @@ export class DiskCache {
     this.#used = new BigInt64Array(options.used);
   }
 
-  /** Undefined if it is not there, or is damaged (then it is removed). Never throws. */
+  /** Returns undefined if the range is missing or damaged (then it is removed). Never throws. */
   async read(id: string): Promise<Uint8Array | undefined> {
     const path = this.#pathOf(id);
     try {
@@ -72,7 +73,10 @@ export class DiskCache {
     }
   }
 
-  /** Keeps `body`, which must not change any more, if there is room. Does not wait for the disk. */
+  /**
+   * Caches `body`, which must not change any more, if the folder has space. Returns before the disk
+   * has the bytes.
+   */
   write(id: string, body: Uint8Array): void {
     const { bytesMax, ledger } = this.#options;
     if (body.length > bodyBytesMax || this.#writingBytes >= writingBytesMax) return;
@@ -95,7 +99,7 @@ export class DiskCache {
     this.#writes.add(writing);
   }
 
-  /** Removes what turned out to be damaged in the bucket's own terms. Never throws. */
+  /** Removes a range whose content a reader found to be damaged. Never throws. */
   async remove(id: string): Promise<void> {
     const path = this.#pathOf(id);
     try {
@@ -106,7 +110,7 @@ export class DiskCache {
     }
   }
 
-  /** Resolves when nothing is being written. */
+  /** Waits until no write is in flight. */
   async idle(): Promise<void> {
     await Promise.all(this.#writes);
   }
@@ -151,7 +155,7 @@ function headOf(id: string, body: Uint8Array): Buffer {
   return head;
 }
 
-/** Undefined if the file is not whole, not right, or another's. */
+/** Returns undefined if the file is torn, damaged, or holds another id. */
 function bodyOf(bytes: Uint8Array, id: string): Uint8Array | undefined {
   if (bytes.length < headBytes) return undefined;
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, headBytes);
@@ -164,7 +168,7 @@ function bodyOf(bytes: Uint8Array, id: string): Uint8Array | undefined {
   return crc32(body, crc32(id)) === head.readUInt32LE(4) ? body : undefined;
 }
 
-/** Checks that the folder can be used. Throws InvalidInput. */
+/** Creates the folder and checks that it is writable. Throws InvalidInput if not. */
 export async function makeCacheFolder(dir: string): Promise<void> {
   try {
     await mkdir(dir, { recursive: true });
@@ -172,7 +176,8 @@ export async function makeCacheFolder(dir: string): Promise<void> {
     await writeFile(probe, "", { flag: "wx" });
     await unlink(probe);
   } catch (cause) {
-    const message = `use folder ${dir} as a cache: ${cause instanceof Error ? cause.message : ""}`;
+    const why = cause instanceof Error ? cause.message : "";
+    const message = `create cache folder ${dir}: ${why}`;
     throw new SpoorError("InvalidInput", message, { reason: "cache_folder", cause });
   }
 }

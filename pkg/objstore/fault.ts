@@ -1,9 +1,13 @@
 /**
- * A store that fails on purpose. A call fails before it takes effect (nothing happened), or after
- * (it happened and the answer was lost); it is slow, so that others overtake it; it reads a range,
- * or assembles one into an object, of which a bit was flipped on the way; it lists without what was
- * written last. Tests run an action again and again with `failNth(1)`, `failNth(2)`, ... until it
- * goes through without a fault.
+ * A store that injects faults:
+ *
+ *     before    the call fails and has no effect
+ *     after     the call takes effect, and then fails, as if its response were lost
+ *     slow      the call is delayed, so that others overtake it
+ *     damaged   one bit of a range is flipped while it is read, or copied into an object
+ *     stale     a list misses the latest writes
+ *
+ * Tests repeat an action with `failNth(1)`, `failNth(2)`, ... until a run meets no fault.
  */
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
@@ -20,32 +24,32 @@ export interface StoreCall {
 
 export type Fault = "none" | "before" | "after" | "slow" | "damaged" | "stale";
 
-/** Decides what happens to a call. Asked exactly once for each, in order. */
+/** Chooses the fault of a call. Called exactly once for each call of the store, in order. */
 export type FaultPlan = (call: StoreCall) => Fault;
 
-/** Writes that a stale list does not show. */
+/** Number of latest writes that a stale list does not show. */
 const staleWrites = 3;
 
 export interface FaultStoreOptions {
-  /** What is thrown. Unavailable, reason "injected", unless given. */
+  /** Returns the error to throw. Unavailable, reason "injected", by default. */
   error?: (call: StoreCall) => Error;
-  /** How a slow call waits. Some turns of the event loop unless given. */
+  /** Delays a slow call. Some turns of the event loop by default. */
   wait?: () => Promise<void>;
 }
 
 export interface FaultStore extends ObjectStore {
   /** Calls so far. */
   readonly calls: number;
-  /** Faults so far: 0 after a run means that the plan's turn never came. */
+  /** Faults so far; 0 after a run means that the plan chose no call. */
   readonly faults: number;
 }
 
-/** Fails the `nth` call (from 1) and no other. */
+/** Returns a plan that fails the `nth` call (from 1) and no other. */
 export function failNth(nth: number, fault: Fault): FaultPlan {
   return (call) => (call.index === nth ? fault : "none");
 }
 
-/** Numbers below 2^32; the same seed gives the same ones. */
+/** Returns a generator of numbers below 2^32, determined by the seed. */
 function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -57,7 +61,7 @@ function seeded(seed: number): () => number {
   };
 }
 
-/** Faults of all kinds at random; the same seed fails the same. */
+/** Returns a plan of random faults of all kinds, determined by the seed. */
 export function chaos(seed: number, perMille: number): FaultPlan {
   const next = seeded(seed);
   const faults = ["before", "after", "slow", "damaged", "stale"] as const;
@@ -68,7 +72,7 @@ export function chaos(seed: number, perMille: number): FaultPlan {
   };
 }
 
-/** What clouds say when they cannot: 500, 503 SlowDown with and without a time, no answer. */
+/** Returns errors that clouds send under load: 500, 503 SlowDown, lost connections, timeouts. */
 export function cloudErrors(seed: number): (call: StoreCall) => SpoorError {
   const next = seeded(seed);
   return ({ kind, key, index }) => {
@@ -80,14 +84,14 @@ export function cloudErrors(seed: number): (call: StoreCall) => SpoorError {
       () => say("Unavailable", "slow_down", 1000),
       () => say("Unavailable", "connection_lost"),
       () => say("Timeout", "request_timeout"),
-      // A body of which the store found out that it is not what it keeps.
+      // The store found that the body does not match the stored checksum.
       () => say("Corrupt", "checksum_mismatch"),
     ];
     return errors[next() % errors.length]();
   };
 }
 
-/** Fails calls at random, half before and half after their effect; the same seed fails the same. */
+/** Returns a plan of random faults, half before and half after the effect, determined by `seed`. */
 export function failSeeded(seed: number, perMille: number): FaultPlan {
   const next = seeded(seed);
   return () => {
@@ -103,10 +107,10 @@ export function faultStore(
   plan: FaultPlan,
   options: FaultStoreOptions = {},
 ): FaultStore {
-  return new Faulty(store, plan, options);
+  return new FaultInjectingStore(store, plan, options);
 }
 
-/** So that other calls overtake a slow one. */
+/** Waits some turns of the event loop, so that other calls overtake a slow one. */
 async function someTurns(): Promise<void> {
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -116,13 +120,13 @@ function injected(call: StoreCall): SpoorError {
   return new SpoorError("Unavailable", message, { reason: "injected" });
 }
 
-/** Stores check whole objects against a sum they keep; only ranges come unchecked. */
+/** Stores verify the checksum of whole objects, so only ranges can be damaged. */
 function applies(fault: Fault, kind: RequestKind): boolean {
   if (fault === "damaged") return kind === "getRange" || kind === "assemble";
   return fault !== "stale" || kind === "list";
 }
 
-class Faulty implements FaultStore {
+class FaultInjectingStore implements FaultStore {
   readonly kind: string;
   calls = 0;
   faults = 0;
@@ -130,7 +134,7 @@ class Faulty implements FaultStore {
   readonly #plan: FaultPlan;
   readonly #error: (call: StoreCall) => Error;
   readonly #wait: () => Promise<void>;
-  /** Keys that were written last, the latest last. */
+  /** Keys of the latest writes, the newest last. */
   #written: string[] = [];
 
   constructor(store: ObjectStore, plan: FaultPlan, options: FaultStoreOptions) {
@@ -179,7 +183,7 @@ class Faulty implements FaultStore {
     return await this.#call("head", key, async () => await this.#store.head(key, options));
   }
 
-  /** "before" fails before the first object, "after" behind the last. */
+  /** "before" fails before the first object, "after" fails after the last. */
   async *list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
     const { call, fault } = this.#next("list", prefix);
     if (fault === "before") throw this.#error(call);
@@ -205,7 +209,7 @@ class Faulty implements FaultStore {
     await this.#call("deleteMany", keys[0] ?? "", call);
   }
 
-  /** `run` gets the call if it must damage what it writes. */
+  /** Passes the call to `run` if `run` must damage the bytes that it writes. */
   async #call<T>(
     kind: RequestKind,
     key: string,
@@ -222,7 +226,7 @@ class Faulty implements FaultStore {
     return result;
   }
 
-  /** The pieces with one bit of the first range flipped; bytes go out under a sum. */
+  /** Flips one bit of the first range. Pieces of bytes stay: a checksum protects them. */
   async #damaged(
     pieces: readonly Piece[],
     { index }: StoreCall,

@@ -1,4 +1,4 @@
-/** Writes pieces into a file: bytes as they are, ranges of other files bit by bit. */
+/** Writes pieces into a file: bytes directly, ranges of other files through a buffer. */
 import { constants, type FileHandle, open } from "node:fs/promises";
 import { checkSignal, notFound, shortObject, sourceChanged } from "./checks.ts";
 import { errnoOf } from "./fs-errors.ts";
@@ -7,21 +7,24 @@ import { isRange, joinPieces } from "./pieces.ts";
 
 export interface FileAssembly {
   pieces: readonly Piece[];
-  /** Path of an object's file. */
+  /** Returns the path of an object's file. */
   pathOf: (key: string) => string;
   signal: AbortSignal | undefined;
   /** For messages. */
   attempt: string;
 }
 
-/** What is in memory at once. */
+/** Size of the copy buffer. */
 const bufferBytes = 4 * 1024 * 1024;
 
-/** NotFound and Corrupt about a source; what the system throws otherwise. */
+/**
+ * Writes the pieces. Throws NotFound, Corrupt and Unavailable ("source_changed") for a source, and
+ * the errors of the operating system.
+ */
 export async function writePieces(file: FileHandle, assembly: FileAssembly): Promise<void> {
   const pieces = joinPieces(assembly.pieces);
   const buffer = pieces.some(isRange) ? Buffer.allocUnsafe(bufferBytes) : Buffer.alloc(0);
-  // Which file a key's was when it was met first: a later one is another version of the object.
+  // Key -> version of the file at its first piece; another version at a later piece is an error.
   const seen = new Map<string, string>();
   for (const piece of pieces) {
     checkSignal(assembly.signal, assembly.attempt);

@@ -3,7 +3,7 @@ import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts"
 import { foreignReason, type Reason } from "#pkg/errors/reasons.ts";
 import { keyIsFolder } from "./checks.ts";
 
-const answers: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
+const knownErrors: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   ENOSPC: ["Unavailable", "disk_full"],
   EDQUOT: ["Unavailable", "disk_full"],
   EROFS: ["Unavailable", "read_only"],
@@ -19,7 +19,7 @@ const answers: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   ENODEV: ["Unavailable", "io_error"],
   ENXIO: ["Unavailable", "io_error"],
   ETIMEDOUT: ["Timeout", "io_timeout"],
-  // Reads answer NotFound before they come here; a write misses the store's own folders.
+  // Reads throw NotFound before this table is used; for a write, the store's own folder is missing.
   ENOENT: ["Unavailable", "folder_missing"],
   EMLINK: ["Unavailable", "too_many_links"],
   EFBIG: ["TooLarge", "object_too_large"],
@@ -27,15 +27,15 @@ const answers: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   EILSEQ: ["InvalidInput", "invalid_key"],
 };
 
-/** "ENOENT" and the like, or undefined if `error` does not come from the operating system. */
+/** Returns the errno name ("ENOENT"), or undefined if `error` is not an operating system error. */
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;
 }
 
 /**
- * The SpoorError of what was thrown during `attempt`. `writtenKey` is the key if it was a write:
- * then a folder where the file should be, or a file where a folder should be, is the key's fault.
+ * Maps an error of `attempt` to a SpoorError. `writtenKey` is the key if the attempt was a write:
+ * a folder in place of the file, or a file in place of a folder, then means that the key is bad.
  */
 export function fsError(error: unknown, attempt: string, writtenKey?: string): SpoorError {
   if (error instanceof SpoorError) return error;
@@ -44,6 +44,6 @@ export function fsError(error: unknown, attempt: string, writtenKey?: string): S
   if (writtenKey !== undefined && (errno === "EISDIR" || errno === "ENOTDIR")) {
     return keyIsFolder(writtenKey, error);
   }
-  const [code, reason] = answers[errno] ?? ["Internal", foreignReason(errno.toLowerCase())];
+  const [code, reason] = knownErrors[errno] ?? ["Internal", foreignReason(errno.toLowerCase())];
   return new SpoorError(code, `${attempt}: ${errno}`, { cause: error, reason });
 }

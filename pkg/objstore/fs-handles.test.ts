@@ -24,13 +24,13 @@ async function textOf({ file, sizeBytes }: OpenFile): Promise<string> {
   return bytes.toString("utf8", 0, bytesRead);
 }
 
-/** Gives the name to a new file, as a store does. */
+/** Moves a new file to the path, as a store does. */
 async function replace(path: string, text: string): Promise<void> {
   await writeFile(`${path}.tmp`, text);
   await rename(`${path}.tmp`, path);
 }
 
-/** Files below the folder that this process has open, deleted ones too. */
+/** Returns the files below the folder that this process has open, including deleted ones. */
 async function openBelow(folder: string): Promise<string[]> {
   const names = await readdir("/proc/self/fd");
   const links = await Promise.all(
@@ -46,7 +46,7 @@ async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
   }
 }
 
-test("a name that went to another file is read anew, and the old file is closed", async () => {
+test("a path that went to another file is opened again, and the old file is closed", async () => {
   const handles = new FileHandles();
   const path = join(base, "replaced");
   for (const text of ["one", "two", "three", "a longer text", ""]) {
@@ -108,7 +108,7 @@ test("a file that is in use stays open, whatever happens to its name", async () 
   openGate();
   expect(await first).toBe("old");
   expect(await openBelow(path)).toEqual([path]);
-  // An error of the reader is its own, and leaves the file open.
+  // An error of the reader is thrown, and leaves the file open.
   const fail = handles.withFile(path, async () => await Promise.reject(new Error("mine")));
   await expect(fail).rejects.toThrow("mine");
   expect(handles.paths).toEqual([path]);
@@ -116,21 +116,21 @@ test("a file that is in use stays open, whatever happens to its name", async () 
   expect(await openBelow(path)).toEqual([]);
 });
 
-test("keeps the files that were used last, and closes what nobody uses", async () => {
+test("keeps the most recently used files open, and closes idle ones", async () => {
   const paths = ["a", "b", "c", "d"].map((name) => join(base, name));
   for (const path of paths) await writeFile(path, path);
   const [a, b, c, d] = paths;
-  // No look comes in between, however long these reads take.
-  const kept = new FileHandles({ filesMax: 3, lookEveryMs: 3_600_000 });
+  // No idle check runs in between, however long these reads take.
+  const kept = new FileHandles({ filesMax: 3, idleCheckEveryMs: 3_600_000 });
   for (const path of [a, b, c, a, d]) expect(await kept.withFile(path, textOf)).toBe(path);
   expect(kept.paths).toEqual([c, a, d]);
   expect((await openBelow(base)).sort()).toEqual([a, c, d]);
   for (const path of kept.paths) await kept.drop(path);
-  const handles = new FileHandles({ filesMax: 3, lookEveryMs: 20 });
+  const handles = new FileHandles({ filesMax: 3, idleCheckEveryMs: 20 });
   for (const path of [a, b, c, a, d]) expect(await handles.withFile(path, textOf)).toBe(path);
   await until(() => handles.paths.length === 0);
   await until(async () => (await openBelow(base)).length === 0);
-  // And begins again.
+  // The cache can be used again.
   expect(await handles.withFile(b, textOf)).toBe(b);
   await until(async () => (await openBelow(base)).length === 0);
 });
@@ -146,7 +146,7 @@ test("a store holds no file that it has replaced or deleted", async () => {
   await store.delete("x/b");
   expect(await openBelow(join(root, "x"))).toEqual([]);
   expect(Buffer.from(await store.getRange("x/a", 2, 4)).toString()).toBe("cd");
-  // What another store does shows at once.
+  // A change by another store is visible at once.
   await other.put("x/a", bytes);
   expect(Buffer.from(await store.getRange("x/a", 2, 10)).toString()).toBe("23456789");
   await other.delete("x/a");
@@ -154,7 +154,7 @@ test("a store holds no file that it has replaced or deleted", async () => {
   expect(await openBelow(join(root, "x"))).toEqual([]);
 });
 
-test("a range is put where the caller has room, and wrappers that may answer early have none", async () => {
+test("a range fills the caller's buffer, except behind wrappers that may return early", async () => {
   const below = await openFsStore(join(base, "room"));
   await below.put("t/blocks/a", Buffer.from("0123456789"));
   const into = new Uint8Array(16);

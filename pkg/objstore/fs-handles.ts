@@ -1,18 +1,18 @@
 /**
- * Files that were read lately stay open: a block is read in many small ranges, and opening, asking
- * for the size and closing cost more than the read.
+ * A cache of open files. A block is read in many small ranges, and open, stat and close cost more
+ * than such a read.
  *
- * A name can be given to another file at any time, also by another process. So each use asks, while
- * it reads, which file has the name now: a file that is open keeps its inode number for itself, so
- * the same number is the same file. If it is another one, that is opened and read instead.
+ * Any process may replace the file of a name at any time. So each use also stats the path while it
+ * reads. An inode number is not reused while its file is open, so an equal number means the same
+ * file. If the file is another one, it is opened and read instead.
  *
- * A deleted file takes its space on the disk until it is closed: what the store itself replaces or
- * deletes is closed at once, the rest when it was not used for a while.
+ * A deleted file occupies disk space until it is closed. Files that this store replaces or deletes
+ * are closed at once, others when they have been idle for a while.
  */
 import type { BigIntStats } from "node:fs";
 import { constants, type FileHandle, open, stat } from "node:fs/promises";
 
-/** What may be read of a file, while `run` runs. */
+/** An open file; valid while `run` runs. */
 export interface OpenFile {
   readonly file: FileHandle;
   readonly sizeBytes: number;
@@ -20,60 +20,60 @@ export interface OpenFile {
 }
 
 export interface FileHandlesOptions {
-  /** Files that are kept open at the most. 64. */
+  /** Maximum number of files that are cached open. Default 64. */
   filesMax?: number;
-  /** What was not used between two looks is closed. Two seconds. */
-  lookEveryMs?: number;
+  /** A file that was not used between two checks is closed. Default two seconds. */
+  idleCheckEveryMs?: number;
 }
 
-interface Kept extends OpenFile {
+interface CachedFile extends OpenFile {
   readonly stats: BigIntStats;
   users: number;
-  /** Since the last look. */
+  /** Used since the last check. */
   isUsed: boolean;
-  /** Closed when its last user has done. */
+  /** Not in the cache any more: its last user closes it. */
   isDropped: boolean;
 }
 
 export class FileHandles {
   readonly #filesMax: number;
-  readonly #lookEveryMs: number;
+  readonly #idleCheckEveryMs: number;
   /** By path; the least recently used first. */
-  readonly #kept = new Map<string, Kept>();
+  readonly #cached = new Map<string, CachedFile>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ filesMax = 64, lookEveryMs = 2000 }: FileHandlesOptions = {}) {
+  constructor({ filesMax = 64, idleCheckEveryMs = 2000 }: FileHandlesOptions = {}) {
     this.#filesMax = filesMax;
-    this.#lookEveryMs = lookEveryMs;
+    this.#idleCheckEveryMs = idleCheckEveryMs;
   }
 
-  /** Paths of the files that are kept open. */
+  /** Paths of the files that are cached open. */
   get paths(): string[] {
-    return [...this.#kept.keys()];
+    return [...this.#cached.keys()];
   }
 
   /**
-   * Runs `run` on the file that has this name during the call; a second time if the name went to
-   * another one meanwhile. Throws what it throws, and the errors of the operating system.
+   * Runs `run` on the file that has this path during the call, and runs it again if the path went
+   * to another file meanwhile. Throws the errors of `run` and of the operating system.
    */
   async withFile<T>(path: string, run: (file: OpenFile) => Promise<T>): Promise<T> {
-    const kept = this.#kept.get(path);
-    if (kept !== undefined) {
-      this.#kept.delete(path);
-      this.#kept.set(path, kept);
-      kept.users++;
-      kept.isUsed = true;
-      const [answer, now] = await Promise.allSettled([run(kept), stat(path, { bigint: true })]);
-      await release(kept);
-      if (now.status === "fulfilled" && isSame(now.value, kept.stats)) {
-        if (answer.status === "rejected") throw answer.reason;
-        return answer.value;
+    const cached = this.#cached.get(path);
+    if (cached !== undefined) {
+      this.#cached.delete(path);
+      this.#cached.set(path, cached);
+      cached.users++;
+      cached.isUsed = true;
+      const [result, now] = await Promise.allSettled([run(cached), stat(path, { bigint: true })]);
+      await release(cached);
+      if (now.status === "fulfilled" && isSame(now.value, cached.stats)) {
+        if (result.status === "rejected") throw result.reason;
+        return result.value;
       }
-      if (this.#kept.get(path) === kept) await this.drop(path);
+      if (this.#cached.get(path) === cached) await this.drop(path);
     }
     const opened = await openFile(path);
     try {
-      if (opened.isFile) await this.#keep(path, opened);
+      if (opened.isFile) await this.#add(path, opened);
       else opened.isDropped = true;
       return await run(opened);
     } finally {
@@ -81,29 +81,29 @@ export class FileHandles {
     }
   }
 
-  /** Forgets the file of this name at once; it is closed when nobody reads it any more. */
+  /** Removes the file of this path from the cache; its last reader closes it. */
   async drop(path: string): Promise<void> {
-    const kept = this.#kept.get(path);
-    if (kept === undefined) return;
-    this.#kept.delete(path);
-    if (this.#kept.size === 0) this.#stop();
-    kept.isDropped = true;
-    if (kept.users === 0) await close(kept);
+    const cached = this.#cached.get(path);
+    if (cached === undefined) return;
+    this.#cached.delete(path);
+    if (this.#cached.size === 0) this.#stop();
+    cached.isDropped = true;
+    if (cached.users === 0) await close(cached);
   }
 
-  async #keep(path: string, opened: Kept): Promise<void> {
+  async #add(path: string, opened: CachedFile): Promise<void> {
     const closing = [this.drop(path)];
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size >= this.#filesMax) closing.push(this.drop(oldest));
-    this.#kept.set(path, opened);
-    this.#timer ??= setInterval(() => this.#look(), this.#lookEveryMs).unref();
+    const [oldest] = this.#cached.keys();
+    if (this.#cached.size >= this.#filesMax) closing.push(this.drop(oldest));
+    this.#cached.set(path, opened);
+    this.#timer ??= setInterval(() => this.#closeIdle(), this.#idleCheckEveryMs).unref();
     await Promise.all(closing);
   }
 
-  #look(): void {
-    for (const [path, kept] of this.#kept) {
-      if (kept.users > 0) continue;
-      if (kept.isUsed) kept.isUsed = false;
+  #closeIdle(): void {
+    for (const [path, cached] of this.#cached) {
+      if (cached.users > 0) continue;
+      if (cached.isUsed) cached.isUsed = false;
       else void this.drop(path);
     }
   }
@@ -118,8 +118,8 @@ function isSame(a: BigIntStats, b: BigIntStats): boolean {
   return a.ino === b.ino && a.dev === b.dev && a.size === b.size;
 }
 
-/** With its caller as its only user. */
-async function openFile(path: string): Promise<Kept> {
+/** Opens a file with the caller as its only user. */
+async function openFile(path: string): Promise<CachedFile> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stats = await file.stat({ bigint: true });
@@ -131,11 +131,14 @@ async function openFile(path: string): Promise<Kept> {
   }
 }
 
-async function release(kept: Kept): Promise<void> {
-  kept.users--;
-  if (kept.isDropped && kept.users === 0) await close(kept);
+async function release(cached: CachedFile): Promise<void> {
+  cached.users--;
+  if (cached.isDropped && cached.users === 0) await close(cached);
 }
 
-async function close({ file }: Kept): Promise<void> {
-  await file.close().catch(() => "it was only read: whoever read it has what it asked for");
+async function close({ file }: CachedFile): Promise<void> {
+  await file.close().catch(ignoreCloseError);
 }
+
+/** The file was only read, and the readers have their bytes, so a failed close loses nothing. */
+function ignoreCloseError(): void {}

@@ -1,4 +1,4 @@
-/** Walks the folders of a disk store in the byte order of the keys. */
+/** Walks the folders of a disk store in byte order of the keys. */
 import type { Dirent } from "node:fs";
 import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,13 +14,13 @@ export interface Walk {
   signal: AbortSignal | undefined;
   /** For messages. */
   attempt: string;
-  /** Reads one folder: `readFolder`, or a test that watches which folders are read. */
+  /** Reads one folder: `readFolder`, or a test's function that records which folders are read. */
   read(path: string): Promise<Dirent[]>;
 }
 
 /**
- * The objects below `folder` ("" or "a/b/") that the walk asks for. Folders are read one by one as
- * the consumer goes on; one whose keys all lie at or before `startAfter` is not read at all.
+ * Yields the objects of the walk below `folder` ("" or "a/b/"). Folders are read one by one as the
+ * consumer advances. A folder whose keys all lie at or before `startAfter` is not read.
  */
 export async function* walkFolder(walk: Walk, folder: string): AsyncGenerator<ObjectInfo> {
   const { root, prefix, startAfter } = walk;
@@ -38,7 +38,7 @@ export async function* walkFolder(walk: Walk, folder: string): AsyncGenerator<Ob
   }
 }
 
-/** Names of the folders directly below `prefix` that hold a file at any depth. */
+/** Returns the names of the folders directly below `prefix` that hold a file at any depth. */
 export async function foldersWithFiles(root: string, prefix: string): Promise<string[]> {
   const found: string[] = [];
   for (const name of sortNames(prefix, await readFolder(join(root, prefix)))) {
@@ -54,7 +54,7 @@ async function hasFile(root: string, folder: string): Promise<boolean> {
   return false;
 }
 
-/** Files as "name" and folders as "name/", so that their order is that of the keys below. */
+/** Returns files as "name" and folders as "name/", so that they sort like the keys below them. */
 function sortNames(folder: string, entries: Dirent[]): string[] {
   const names: string[] = [];
   for (const entry of entries) {
@@ -66,7 +66,7 @@ function sortNames(folder: string, entries: Dirent[]): string[] {
   return names.sort(compareKeys);
 }
 
-/** A folder that does not exist, or was removed since it was listed, is empty. */
+/** Reads a folder; one that does not exist, or was removed since it was listed, is empty. */
 export async function readFolder(path: string): Promise<Dirent[]> {
   try {
     return await readdir(path, { withFileTypes: true });
@@ -77,7 +77,7 @@ export async function readFolder(path: string): Promise<Dirent[]> {
   }
 }
 
-/** Undefined if the object was deleted since its folder was read. */
+/** Returns undefined if the object was deleted after its folder was read. */
 async function infoOf(root: string, key: string): Promise<ObjectInfo | undefined> {
   try {
     const stats = await lstat(join(root, key));

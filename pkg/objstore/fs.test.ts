@@ -60,7 +60,7 @@ test("writes leave no temporary files, refused ones neither", async () => {
   expect(await readdir(join(root, ".tmp"))).toEqual([]);
 });
 
-test("assemble: a source that is another file when it is met again is noticed", async () => {
+test("assemble: a source that is replaced between two of its pieces is detected", async () => {
   const root = freshRoot();
   const store = await openFsStore(root);
   const pieces = [1, 0, 2].map((start) => ({ key: "a/b", start, end: start + 1 }));
@@ -118,7 +118,7 @@ test("delete removes empty folders up to the root, and keeps the others", async 
   expect(await readdir(root)).toEqual([".tmp"]);
 });
 
-test("empty folders and things that are no files are not in lists", async () => {
+test("lists omit empty folders and everything that is not a file", async () => {
   const root = freshRoot();
   const store = await openFsStore(root);
   await mkdir(join(root, "empty", "deeper"), { recursive: true });
@@ -147,7 +147,7 @@ test("list does not read folders that lie before startAfter", async () => {
   const walked = await Array.fromAsync(walkFolder(walk, "2026/"));
   expect(walked.map((info) => info.key)).toEqual(["2026/03/a"]);
   expect(foldersRead).toEqual(["/2026/", "/2026/02/", "/2026/03/"]);
-  // A folder that is read late shows what was put there after the walk began: the walk is lazy.
+  // The walk is lazy: a folder that is read late shows objects that were written meanwhile.
   const lazy: string[] = [];
   for await (const info of store.list("2026/")) {
     if (lazy.length === 0) await store.put("2026/03/b", content);
@@ -156,7 +156,7 @@ test("list does not read folders that lie before startAfter", async () => {
   expect(lazy).toEqual(["2026/01/a", "2026/02/a", "2026/03/a", "2026/03/b"]);
 });
 
-test("a root that is no folder, and one that vanished, are refused with a reason", async () => {
+test("a root that is not a folder, or has vanished, is refused with a reason", async () => {
   const path = join(base, "file");
   await writeFile(path, content);
   await expect(openFsStore(path)).rejects.toMatchObject({ name: "SpoorError" });

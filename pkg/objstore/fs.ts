@@ -1,13 +1,13 @@
 /**
  * A store in a folder of a local disk.
  *
- *     <root>/.tmp/<uuid>     unfinished writes; never listed; the old ones are removed at open
+ *     <root>/.tmp/<uuid>     unfinished writes; never listed; old ones are removed at open
  *     <root>/a/b/c           object "a/b/c"
  *
- * A write goes to a temporary file, is fsynced, and gets its name by `rename` (put) or by `link`
+ * A write creates a temporary file, fsyncs it, and publishes it by `rename` (put) or by `link`
  * (putIfAbsent: link fails if the name is taken, so exactly one of several racers wins, also
- * between processes). Then the folders from the file up to the root are fsynced, because a name is
- * durable only when all folders above it are. Objects that are read in ranges stay open for some
+ * across processes). Then the folders from the file up to the root are fsynced, because a name is
+ * durable only when all folders above it are. Files that are read in ranges stay open for a few
  * seconds (fs-handles.ts).
  */
 import { randomUUID } from "node:crypto";
@@ -25,21 +25,21 @@ import { foldersWithFiles, readFolder, walkFolder } from "./fs-walk.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, folderOf, reservedFolder } from "./keys.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
 import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
-import { attemptOf, bytesOfPieces, checkPieces, told } from "./pieces.ts";
+import { attemptOf, bytesOfPieces, checkPieces, reportRequest } from "./pieces.ts";
 
-/** Temporary files older than this belong to no living writer. One hour. */
+/** Temporary files older than this have no live writer. One hour. */
 const tmpAgeMaxMs = 3_600_000;
-/** How often a write makes its folder again when racing deletes keep removing it. */
-const placeAttemptsMax = 64;
+/** Attempts of a write to create its folder while racing deletes keep removing it. */
+const publishAttemptsMax = 64;
 
 export interface FsStoreOptions {
-  /** Tells the age of left-over temporary files. The system's clock unless given. */
+  /** Measures the age of left-over temporary files. The system's clock by default. */
   clock?: Clock;
 }
 
 /**
- * Opens the store in `rootDir`, creating the folder if it is missing, and removes old temporary
- * files. Refuses (Unavailable, "no_conditional_create") a file system without hard links.
+ * Opens the store in `rootDir`, creates the folder if it is missing, and removes old temporary
+ * files. Throws Unavailable, "no_conditional_create", on a file system without hard links.
  */
 export async function openFsStore(
   rootDir: string,
@@ -61,7 +61,7 @@ export async function openFsStore(
 class FsStore implements ObjectStore {
   readonly kind = "fs";
   readonly #root: string;
-  /** Of objects that are read in parts. */
+  /** Open files of objects that are read in ranges. */
   readonly #handles = new FileHandles();
 
   constructor(root: string) {
@@ -69,11 +69,11 @@ class FsStore implements ObjectStore {
   }
 
   async put(key: string, bytes: Uint8Array, options: ReadOptions = {}): Promise<void> {
-    await this.#write({ ...writeOf(key, bytes, options.signal), place: replace });
+    await this.#write({ ...writeOf(key, bytes, options.signal), publish: replace });
   }
 
   async putIfAbsent(key: string, bytes: Uint8Array, options: ReadOptions = {}): Promise<boolean> {
-    return await this.#write({ ...writeOf(key, bytes, options.signal), place: linkIfFree });
+    return await this.#write({ ...writeOf(key, bytes, options.signal), publish: linkIfFree });
   }
 
   async assemble(
@@ -87,8 +87,8 @@ class FsStore implements ObjectStore {
     const pathOf = (source: string): string => join(this.#root, source);
     const fill = async (file: FileHandle): Promise<void> =>
       await writePieces(file, { pieces, pathOf, signal, attempt });
-    await told(options, { kind: "assemble", bytes: bytesOfPieces(pieces) }, async () => {
-      await this.#write({ key, attempt, signal, fill, place: replace });
+    await reportRequest(options, { kind: "assemble", bytes: bytesOfPieces(pieces) }, async () => {
+      await this.#write({ key, attempt, signal, fill, publish: replace });
     });
   }
 
@@ -173,7 +173,7 @@ class FsStore implements ObjectStore {
     for (const key of keys) await this.delete(key, options);
   }
 
-  /** Checks key and signal, runs `run` on the object's path, and maps what it throws. */
+  /** Checks key and signal, runs `run` on the object's path, and maps its errors. */
   async #attempt<T>(
     verb: string,
     key: string,
@@ -201,10 +201,10 @@ class FsStore implements ObjectStore {
       await writeDurably(tmp, write.fill);
       checkSignal(signal, attempt);
       const path = join(this.#root, key);
-      const placed = await this.#place(write, tmp, path);
+      const published = await this.#publish(write, tmp, path);
       await this.#handles.drop(path);
       await syncUpwards(dirname(path), this.#root);
-      return placed;
+      return published;
     } catch (error) {
       throw fsError(error, attempt, key);
     } finally {
@@ -212,19 +212,19 @@ class FsStore implements ObjectStore {
     }
   }
 
-  /** Gives the temporary file its name, making its folder as often as a delete removes that. */
-  async #place(write: Write, tmp: string, path: string): Promise<boolean> {
+  /** Publishes the temporary file, and creates its folder again whenever a delete removed it. */
+  async #publish(write: Write, tmp: string, path: string): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
       try {
         if (attempt > 1) await this.#makeFolders(folderOf(write.key));
-        return await write.place(tmp, path);
+        return await write.publish(tmp, path);
       } catch (error) {
-        if (errnoOf(error) !== "ENOENT" || attempt === placeAttemptsMax) throw error;
+        if (errnoOf(error) !== "ENOENT" || attempt === publishAttemptsMax) throw error;
       }
     }
   }
 
-  /** Not mkdir's `recursive`, whose error is misleading when a delete removes a part meanwhile. */
+  /** Avoids mkdir's `recursive`: its error misleads when a delete removes a part meanwhile. */
   async #makeFolders(folder: string): Promise<void> {
     for (let end = folder.indexOf("/"); end >= 0; end = folder.indexOf("/", end + 1)) {
       try {
@@ -235,7 +235,7 @@ class FsStore implements ObjectStore {
     }
   }
 
-  /** Removes `folder` and those above it while they are empty; writers make theirs again. */
+  /** Removes `folder` and its parents while they are empty; writers create theirs again. */
   async #removeEmptyFolders(folder: string): Promise<void> {
     for (let path = folder; path !== this.#root; path = dirname(path)) {
       try {
@@ -259,15 +259,15 @@ interface Write {
   signal: AbortSignal | undefined;
   /** Writes the content. */
   fill: (file: FileHandle) => Promise<void>;
-  /** Gives `tmp` the name `path`; false if the name is taken. */
-  place(tmp: string, path: string): Promise<boolean>;
+  /** Renames or links `tmp` to `path`; returns false if the name is taken. */
+  publish(tmp: string, path: string): Promise<boolean>;
 }
 
 function writeOf(
   key: string,
   bytes: Uint8Array,
   signal: AbortSignal | undefined,
-): Omit<Write, "place"> {
+): Omit<Write, "publish"> {
   const attempt = `write object ${key} of ${bytes.length} bytes`;
   return { key, attempt, signal, fill: async (file) => await file.writeFile(bytes) };
 }
@@ -283,13 +283,13 @@ async function linkIfFree(tmp: string, path: string): Promise<boolean> {
     return true;
   } catch (error) {
     if (errnoOf(error) !== "EEXIST") throw error;
-    // A folder of that name is no object: nobody won, and the key can never be written.
+    // A folder with this name is not an object: no racer won, and the key cannot be written.
     if ((await lstat(path)).isDirectory()) throw new FolderInTheWay(path);
     return false;
   }
 }
 
-/** Looks like the error that `rename` gives when a folder has the name. */
+/** Has the code of the error that `rename` throws when a folder has the name. */
 class FolderInTheWay extends Error {
   readonly code = "EISDIR";
 
@@ -303,8 +303,8 @@ async function readExactly(
   range: { key: string; start: number; end: number; into?: Uint8Array },
 ): Promise<Uint8Array> {
   const { key, start, end, into } = range;
-  const isRoom = into !== undefined && into.length >= end - start;
-  const bytes = isRoom ? into.subarray(0, end - start) : new Uint8Array(end - start);
+  const fits = into !== undefined && into.length >= end - start;
+  const bytes = fits ? into.subarray(0, end - start) : new Uint8Array(end - start);
   for (let filled = 0; filled < bytes.length;) {
     const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled);
     if (bytesRead === 0) throw shortObject(key, end, start + filled);
@@ -319,7 +319,7 @@ async function writeDurably(path: string, fill: Write["fill"]): Promise<void> {
   await file.sync();
 }
 
-/** Fsyncs `folder` and those above it up to and with `top`. */
+/** Fsyncs `folder` and its parents up to and including `top`. */
 async function syncUpwards(folder: string, top: string): Promise<void> {
   for (let path = folder; ; path = dirname(path)) {
     await syncFolder(path);
@@ -327,7 +327,7 @@ async function syncUpwards(folder: string, top: string): Promise<void> {
   }
 }
 
-/** Fsyncs a folder. One that is gone holds nothing that could be lost. */
+/** Fsyncs a folder. A removed folder holds nothing that could be lost, so it is no error. */
 async function syncFolder(path: string): Promise<void> {
   try {
     await using folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -337,7 +337,7 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** A temporary file that cannot be removed now goes at a later open; the write stands. */
+/** Ignores errors of the file system: the write stands, and a later open removes the file. */
 async function removeTmp(path: string): Promise<void> {
   try {
     await unlink(path);
@@ -367,7 +367,7 @@ async function probeLink(tmpDir: string): Promise<void> {
   } catch (error) {
     const code = errnoOf(error);
     if (code !== "EPERM" && code !== "ENOTSUP" && code !== "EOPNOTSUPP") throw error;
-    const message = `${tmpDir} is on a file system without hard links, which commits need`;
+    const message = `file system of ${tmpDir} has no hard links, which commits need: use another`;
     throw new SpoorError("Unavailable", message, { reason: "no_conditional_create", cause: error });
   } finally {
     await removeTmp(from);

@@ -1,17 +1,17 @@
 /**
- * Makes an object of pieces in Google Cloud Storage, which joins whole objects ("compose") but
- * copies no ranges.
+ * Assembles an object in Google Cloud Storage, which can join whole objects ("compose") but cannot
+ * copy ranges.
  *
- *     no piece is a whole object of 5 MiB     all is read, and sent on as one upload
- *     some are                                what lies between them becomes temporary objects;
+ *     no piece is a whole object of 5 MiB     all pieces are read and sent as one upload
+ *     some pieces are                         the pieces between them become temporary objects;
  *                                             all are composed, 32 at a time
  *
- * So nobody needs temporary objects for ranges: those would be billed for days where a bucket keeps
- * what is deleted. Composed objects must be of one storage class, and so is the result: if it would
- * be another than the configured one, all is read and sent.
+ * Ranges never become temporary objects of their own: a bucket that retains deleted objects bills
+ * these for days. Composed objects must have one storage class, which the result inherits. If it
+ * is not the configured class, all pieces are read and sent.
  *
- * Sources are looked up first. Reads and compositions name the generation that was found, so that
- * no object is made of two versions of one source.
+ * Sources are looked up first. Reads and compositions are conditional on the generation that was
+ * found, so no object is made from two versions of a source.
  */
 import { Readable } from "node:stream";
 import type { Bucket } from "@google-cloud/storage";
@@ -22,7 +22,7 @@ import { readRange } from "./gcs-read.ts";
 import { metadataOf, sendObject, sumOf } from "./gcs-upload.ts";
 import type { AssembleOptions, ObjectRange, Piece } from "./objstore.ts";
 import { bytesOfPieces, copyBytesMin, inLanes, isRange, joinPieces } from "./pieces.ts";
-import { lookUpSources, type Source, sizeOf, slicePiece, told } from "./pieces.ts";
+import { lookUpSources, type Source, sizeOf, slicePiece, reportRequest } from "./pieces.ts";
 import { temporaryKey } from "./temporaries.ts";
 
 export interface Assembly extends Pick<AssembleOptions, "onRequest"> {
@@ -40,18 +40,18 @@ interface KnownSource extends Source {
 
 type Sources = ReadonlyMap<string, KnownSource>;
 
-/** What is composed: an object as a whole, or pieces that must become one first. */
+/** A component of a composition: a whole object, or pieces that must become an object first. */
 type Component = { whole: string; generation: string } | { pieces: Piece[] };
 
-/** The protocol's limit of one composition. */
+/** Maximum components of one composition; the protocol's limit. */
 const componentsMax = 32;
-/** Temporary objects that are made at the same time: each may hold three chunks in memory. */
+/** Concurrent uploads of temporary objects; each may hold three chunks in memory. */
 const parallelSends = 2;
-/** What is read and sent at once. */
+/** Bytes that are read and sent at once. */
 const chunkBytes = 8 * 1024 * 1024;
 const cleanUpMs = 10_000;
 
-/** Throws the client's errors, and SpoorErrors about the sources. */
+/** Assembles the object. Throws the client's errors, and SpoorErrors for the sources. */
 export async function assembleObject(assembly: Assembly): Promise<void> {
   const { key, signal, options } = assembly;
   const pieces = joinPieces(assembly.pieces);
@@ -84,13 +84,13 @@ function componentsOf(pieces: readonly Piece[], sources: Sources): Component[] {
   return components;
 }
 
-/** Composes components, with as many temporary objects as it takes; they are gone afterwards. */
+/** Composes components by way of temporary objects, and removes these at the end. */
 class Composition {
   readonly #assembly: Assembly;
   readonly #sources: Sources;
   readonly #storageClass: string;
   readonly #temporaries: string[] = [];
-  /** Requests that make temporary objects; after an abort some may still be under way. */
+  /** Requests that create objects; after an abort some may still be in flight. */
   readonly #requests: Promise<unknown>[] = [];
 
   constructor(
@@ -112,7 +112,7 @@ class Composition {
     }
   }
 
-  /** What no object is yet becomes one. Gives the names of all, in order. */
+  /** Uploads the components that are not objects yet. Returns the names of all, in order. */
   async #sendRuns(components: readonly Component[]): Promise<Name[]> {
     const names: Name[] = [];
     const failed = new AbortController();
@@ -127,7 +127,7 @@ class Composition {
       const [sources, storageClass] = [this.#sources, this.#storageClass];
       const to = this.#temporary();
       try {
-        await this.#ask(signal, async () => {
+        await this.#awaitRequest(signal, async () => {
           await send(this.#assembly, { to, pieces, sources, signal, storageClass });
         });
       } catch (error) {
@@ -172,17 +172,23 @@ class Composition {
       }
     };
     checkSignal(signal, `assemble object ${to}`);
-    await this.#ask(signal, async () => await told(this.#assembly, { kind: "assemble" }, compose));
+    await this.#awaitRequest(
+      signal,
+      async () => await reportRequest(this.#assembly, { kind: "assemble" }, compose),
+    );
   }
 
-  /** An abort ends the waiting; the request goes on, so that what it makes can be removed. */
-  async #ask(signal: AbortSignal | undefined, request: () => Promise<void>): Promise<void> {
-    const asked = request();
-    this.#requests.push(asked);
-    await abortable(asked, signal, `assemble object ${this.#assembly.key}`);
+  /** Waits for a request. An abort ends the wait, not the request: its object is removed later. */
+  async #awaitRequest(
+    signal: AbortSignal | undefined,
+    request: () => Promise<void>,
+  ): Promise<void> {
+    const pending = request();
+    this.#requests.push(pending);
+    await abortable(pending, signal, `assemble object ${this.#assembly.key}`);
   }
 
-  /** Noted before it is made: after an answer that was lost it is there, too. */
+  /** Registers a name before its object is created, which covers a lost response as well. */
   #temporary(): string {
     const name = temporaryKey(this.#assembly.key)!;
     this.#temporaries.push(name);
@@ -190,27 +196,27 @@ class Composition {
   }
 
   /**
-   * Also after the call was aborted. What cannot be removed now is removed by who cleans up after
-   * dead processes; the object stands, so that is counted but not thrown.
+   * Removes the temporary objects, also after an abort. A failure is counted but not thrown: the
+   * assembled object is complete, and the compactor removes the rest.
    */
   async #removeTemporaries(): Promise<void> {
     const { bucket } = this.#assembly;
     const signal = AbortSignal.timeout(cleanUpMs);
     const ended = Promise.allSettled(this.#requests);
-    await abortable(ended, signal, "wait for requests").catch(() => "some may leave something");
+    await abortable(ended, signal, "wait for requests").catch(ignoreCleanUpError);
     await inLanes(this.#temporaries, componentsMax, async (name) => {
       const request = async (): Promise<void> => {
         const deleted = bucket.file(name).delete({ ignoreNotFound: true });
         await abortable(deleted, signal, `delete object ${name}`);
       };
-      await told(this.#assembly, { kind: "delete" }, request).catch(() => "counted as failed");
+      await reportRequest(this.#assembly, { kind: "delete" }, request).catch(ignoreCleanUpError);
     });
   }
 }
 
 interface Name {
   name: string;
-  /** Of a source; temporary objects have one. */
+  /** Undefined for temporary objects, which have only one generation. */
   generation?: string;
 }
 
@@ -222,18 +228,18 @@ interface Sending {
   storageClass?: string;
 }
 
-/** Sends pieces as an object, reading the ranges bit by bit. */
+/** Uploads pieces as one object; reads the ranges in chunks. */
 async function send(assembly: Assembly, sending: Sending): Promise<void> {
   const { bucket, options } = assembly;
   const { to, pieces, signal, storageClass } = sending;
   const bytes = bytesOfPieces(pieces);
   const chunks = chunksOf(assembly, sending);
-  // A temporary object that is being sent is waited for, and then removed.
+  // The upload of a temporary object is not aborted: it must end before the object is removed.
   const stop = to === assembly.key ? signal : undefined;
   const common = { options, signal: stop, ...(storageClass === undefined ? {} : { storageClass }) };
   const isSmall = bytes <= chunkBytes;
   const whole = isSmall ? Buffer.concat(await Array.fromAsync(chunks), bytes) : undefined;
-  await told(assembly, { kind: "assemble", bytes }, async () => {
+  await reportRequest(assembly, { kind: "assemble", bytes }, async () => {
     const source = Readable.from(whole === undefined ? chunks : [whole], { objectMode: false });
     const sum = whole === undefined ? undefined : sumOf(whole);
     const how = { ...common, sum, chunkBytes: isSmall ? undefined : chunkBytes };
@@ -263,10 +269,10 @@ async function readSource(
   const { key } = range;
   const generation = sources.get(key)?.generation;
   const file = assembly.bucket.file(key, { generation });
-  return await told(assembly, { kind: "getRange", bytes: sizeOf(range) }, async () => {
+  return await reportRequest(assembly, { kind: "getRange", bytes: sizeOf(range) }, async () => {
     try {
-      // The client throws past everybody when a read is broken off before its answer: a short one
-      // is left to end by itself.
+      // The client throws an uncatchable error when a read is aborted before its response. So the
+      // read, which is short, runs to its end.
       const read = readRange(file, { ...range, signal: undefined });
       return await abortable(read, signal, `read bytes for object ${assembly.key}`);
     } catch (error) {
@@ -277,7 +283,7 @@ async function readSource(
 
 async function lookUpIn(assembly: Assembly, key: string): Promise<KnownSource> {
   const { bucket, signal } = assembly;
-  return await told(assembly, { kind: "head" }, async () => {
+  return await reportRequest(assembly, { kind: "head" }, async () => {
     try {
       const found = bucket.file(key).getMetadata();
       const [metadata] = await abortable(found, signal, `look up object ${key}`);
@@ -292,3 +298,6 @@ async function lookUpIn(assembly: Assembly, key: string): Promise<KnownSource> {
     }
   });
 }
+
+/** The request is counted as failed, and the compactor removes what stays behind. */
+function ignoreCleanUpError(): void {}

@@ -1,4 +1,4 @@
-/** What Google Cloud Storage or the way to it answered -> SpoorError. */
+/** Maps errors of Google Cloud Storage, its client and the network to SpoorErrors. */
 import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
 import { checkSignal, notFound } from "./checks.ts";
@@ -9,7 +9,7 @@ export interface GcsContext {
   signal?: AbortSignal;
 }
 
-/** As `s3Error`, for the client of Google's storage. */
+/** Maps an error of `attempt` to a SpoorError, like `s3Error`. */
 export function gcsError(thrown: unknown, attempt: string, context: GcsContext = {}): SpoorError {
   if (thrown instanceof SpoorError) return thrown;
   try {
@@ -22,7 +22,7 @@ export function gcsError(thrown: unknown, attempt: string, context: GcsContext =
   if (status === 404 && context.key !== undefined && !/bucket/iu.test(error.message)) {
     return notFound(context.key, error);
   }
-  const [code, reason, hint] = answerOf(error, status);
+  const [code, reason, hint] = classify(error, status);
   if (reason === "sdk_error") {
     const network = networkError(error, attempt);
     if (network !== undefined) return network;
@@ -36,16 +36,17 @@ export function gcsError(thrown: unknown, attempt: string, context: GcsContext =
   });
 }
 
-/** Resumable uploads throw answers that are no errors. */
+/** Resumable uploads throw responses that are not Error objects. */
 function asError(thrown: unknown): Error {
   if (thrown instanceof Error) return thrown;
   const fields = typeof thrown === "object" && thrown !== null ? thrown : {};
   const { message } = fields as { message?: unknown };
-  const text = typeof message === "string" ? message : "an answer that is no error was thrown";
+  const text =
+    typeof message === "string" ? message : "the client threw a response instead of an error";
   return Object.assign(new Error(text), fields);
 }
 
-/** HTTP status of an answer that the client threw. */
+/** Returns the HTTP status of an error response that the client threw. */
 export function gcsStatusOf(error: unknown): number | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code, status, response } = error as Error & {
@@ -60,12 +61,12 @@ export function gcsStatusOf(error: unknown): number | undefined {
   return undefined;
 }
 
-function answerOf(error: Error, status: number | undefined): readonly [ErrorCode, Reason, string?] {
+function classify(error: Error, status: number | undefined): readonly [ErrorCode, Reason, string?] {
   const { message } = error;
   if (
     /did not match|CONTENT_DOWNLOAD_MISMATCH|crc32c.*mismatch/iu.test(`${message} ${codeOf(error)}`)
   ) {
-    return ["Corrupt", "checksum_mismatch", "it does not have the checksum that was kept with it"];
+    return ["Corrupt", "checksum_mismatch", "the bytes do not match the stored checksum"];
   }
   if (
     /could not load the default credentials|ENOENT.*\.json|invalid_grant|invalid_client/iu.test(
@@ -105,7 +106,7 @@ function headerOf(error: Error, name: string): string | undefined {
   return (headers as Record<string, string> | undefined)?.[name];
 }
 
-/** The client puts whole pages of HTML into messages. */
+/** Shortens a message: the client may put whole HTML pages into it. */
 function firstLine(message: string): string {
   return message.split("\n", 1)[0].slice(0, 300);
 }

@@ -1,20 +1,20 @@
-/** How a bucket of Google Cloud Storage is reached and written. */
+/** Options of a bucket in Google Cloud Storage. */
 export interface GcsOptions {
   bucket: string;
   /** URL of the server; empty: Google's. */
   endpoint: string;
-  /** Empty: that of the credentials. */
+  /** Empty: the project of the credentials. */
   projectId: string;
-  /** Path of a service account's key; empty: the default credentials. */
+  /** Path of a service account's key file; empty: the default credentials. */
   keyFile: string;
-  /** Sends no credentials: for emulators. */
+  /** Sends no credentials; for emulators. */
   anonymous: boolean;
-  /** Of objects that `put` writes; empty: the bucket's. */
+  /** Storage class of objects that `put` and `assemble` write; empty: the bucket's default. */
   storageClass: string;
-  /** Key of Cloud KMS to encrypt with; empty: the bucket's. */
+  /** Cloud KMS key for encryption; empty: the bucket's. */
   kmsKeyName: string;
-  /** Metadata that every object is written with. */
+  /** Metadata of every object. */
   tags: Readonly<Record<string, string>>;
-  /** Objects above this many bytes go up by a resumable upload in parts of this size. */
+  /** Objects above this size use a resumable upload with parts of this size. */
   partBytes: number;
 }

@@ -1,9 +1,9 @@
 /**
  * Reads objects in Google Cloud Storage, whole and in ranges.
  *
- * The client fails where nobody can catch it, which ends the process, when its stream is destroyed
- * before the answer has come; after that, the next request on its connection fails. So who aborts
- * is answered at once, and the rest of the stream is read and thrown away.
+ * The client must not have its stream destroyed: before the response arrives this throws an
+ * uncatchable error, which ends the process; later it breaks the next request on the connection.
+ * So an abort returns to the caller at once, and the rest of the stream is read and discarded.
  */
 import { EventEmitter } from "node:events";
 import type { File } from "@google-cloud/storage";
@@ -14,7 +14,7 @@ import type { ObjectRange } from "./objstore.ts";
 
 const listenersMax = 32;
 
-/** All bytes of an object, checked against their checksum. Throws the client's error; TooLarge. */
+/** Reads an object and verifies its checksum. Throws the client's error; TooLarge. */
 export async function readWhole(
   file: File,
   { key, signal }: { key: string; signal: AbortSignal | undefined },
@@ -31,7 +31,7 @@ export async function readWhole(
       else chunks.push(chunk);
     }
     if (signal?.aborted) return new Uint8Array(0);
-    // Not of the pool of small buffers: the caller owns the bytes.
+    // A new array and not a pooled Buffer, because the caller owns the bytes.
     const bytes = new Uint8Array(sizeBytes);
     let filled = 0;
     for (const chunk of chunks) {
@@ -43,7 +43,7 @@ export async function readWhole(
   return await abortable(read(), signal, `read object ${key}`);
 }
 
-/** Throws the client's error; Corrupt if the object ends before the range. */
+/** Reads a range. Throws the client's error; Corrupt if the object ends before the range does. */
 export async function readRange(
   file: File,
   { key, start, end, signal }: ObjectRange & { signal: AbortSignal | undefined },
@@ -63,13 +63,13 @@ export async function readRange(
   }
 }
 
-/** The client pipes a body through itself so often that Node warns of a leak, which it is not. */
+/** Raises the listener limit: the client adds so many that Node warns of a leak that is none. */
 function allowListeners(response: unknown): void {
   const { body } = response as { body?: unknown };
   if (body instanceof EventEmitter) body.setMaxListeners(listenersMax);
 }
 
-/** Size of the whole object, from the `Content-Range` of a part of it. */
+/** Returns the size of the whole object, from the `Content-Range` of a ranged response. */
 function totalOf(response: unknown): number | undefined {
   const { headers } = response as { headers?: unknown };
   const range =

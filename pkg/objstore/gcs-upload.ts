@@ -11,16 +11,16 @@ export interface SendOptions {
   options: GcsOptions;
   /** Status 412 if the object exists. */
   isConditional?: boolean;
-  /** Undefined: one request. */
+  /** Chunk size of a resumable upload; undefined: one request. */
   chunkBytes: number | undefined;
-  /** Of all bytes; undefined if only their end tells: then the last chunk carries it. */
+  /** Checksum of all bytes; undefined if not known yet: then the client sends it at the end. */
   sum: string | undefined;
-  /** Undefined: the one of the options, or the bucket's. */
+  /** Undefined: the class of the options, or the bucket's default. */
   storageClass?: string;
   signal: AbortSignal | undefined;
 }
 
-/** Sends what `source` gives as an object, under its checksum. Throws the client's error. */
+/** Uploads the bytes of `source` as an object with its checksum. Throws the client's error. */
 export async function sendObject(file: File, source: Readable, send: SendOptions): Promise<void> {
   const { options, isConditional = false, chunkBytes, sum, signal } = send;
   const storageClass = send.storageClass ?? (isConditional ? "" : options.storageClass);
@@ -28,7 +28,7 @@ export async function sendObject(file: File, source: Readable, send: SendOptions
   const target = file.createWriteStream({
     resumable: isResumable,
     ...(isResumable ? { chunkSize: Math.ceil(chunkBytes / chunkUnit) * chunkUnit } : {}),
-    // The server refuses what has another sum; with one in the metadata the client needs none.
+    // With a checksum in the metadata the server verifies the bytes; otherwise the client does.
     validation: sum === undefined ? "crc32c" : false,
     metadata: {
       ...(sum === undefined ? {} : { crc32c: sum }),
@@ -40,7 +40,7 @@ export async function sendObject(file: File, source: Readable, send: SendOptions
   await pipeline(source, target, { signal });
 }
 
-/** What every object of this store is written with. */
+/** Returns the metadata of every object of this store. */
 export function metadataOf({ tags }: GcsOptions): {
   contentType: string;
   metadata?: Record<string, string>;
@@ -51,6 +51,7 @@ export function metadataOf({ tags }: GcsOptions): {
   };
 }
 
+/** Returns the CRC-32C in base64, as the protocol has it. */
 export function sumOf(bytes: Uint8Array): string {
   const sum = new CRC32C();
   sum.update(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));

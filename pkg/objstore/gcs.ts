@@ -1,8 +1,8 @@
 /**
- * A store in a bucket of Google Cloud Storage. One call is one try, as in `s3.ts`. The conditional
- * create is `ifGenerationMatch: 0`. Writes carry their CRC-32C, which the server checks before it
- * takes them; whole objects are checked against the one that it kept. Large objects go up by a
- * resumable upload, or are composed of others (`gcs-assemble.ts`).
+ * A store in a bucket of Google Cloud Storage. One call is one attempt, as in `s3.ts`. The
+ * conditional create is `ifGenerationMatch: 0`. Writes carry a CRC-32C, which the server verifies;
+ * reads of whole objects are verified against the stored one. Large objects use a resumable upload,
+ * or are composed of others (`gcs-assemble.ts`).
  */
 import { Readable } from "node:stream";
 import { type Bucket, type File, Storage } from "@google-cloud/storage";
@@ -17,12 +17,12 @@ import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
 import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 import { attemptOf, checkPieces } from "./pieces.ts";
 
-/** Objects of one page of a list: the protocol's limit. */
+/** Objects per page of a list: the protocol's limit. */
 const pageSize = 1000;
-/** Deletes at the same time: the protocol has no request for many. */
+/** Concurrent deletes: the protocol has no multi-object delete. */
 const parallelDeletes = 16;
 
-/** Makes no request. */
+/** Opens the store without a request to the server. */
 export function openGcsStore(options: GcsOptions): ObjectStore {
   return new GcsStore(options);
 }
@@ -30,7 +30,7 @@ export function openGcsStore(options: GcsOptions): ObjectStore {
 function connect(options: GcsOptions): Bucket {
   const { endpoint, projectId, keyFile, anonymous, kmsKeyName } = options;
   const storage = new Storage({
-    // Retries are Spoor's own: they must know what is safe.
+    // `retry.ts` retries instead: it knows which calls are safe to repeat.
     retryOptions: { autoRetry: false, maxRetries: 0 },
     ...(endpoint === "" ? {} : { apiEndpoint: endpoint, useAuthWithCustomEndpoint: !anonymous }),
     ...(projectId === "" ? {} : { projectId }),
@@ -191,13 +191,13 @@ class GcsStore implements ObjectStore {
       } catch (error) {
         throw gcsError(error, attempt, { signal });
       }
-      const [files, next, answer] = page;
-      yield { files, folders: answer.prefixes ?? [] };
+      const [files, next, response] = page;
+      yield { files, folders: response.prefixes ?? [] };
       pageToken = next?.pageToken;
     } while (pageToken !== undefined);
   }
 
-  /** Checks key and signal, runs `run`, and maps what it throws. */
+  /** Checks key and signal, runs `run`, and maps its errors. */
   async #attempt<T>(
     attempt: string,
     { isWrite = false, ...context }: GcsContext & { key: string; isWrite?: boolean },
@@ -208,7 +208,7 @@ class GcsStore implements ObjectStore {
     try {
       return await run(this.#bucket.file(context.key));
     } catch (error) {
-      // What is written to a bucket that does not exist is not what was not found.
+      // The 404 of a write means that the bucket is missing, not the object.
       const { signal } = context;
       throw gcsError(error, attempt, isWrite ? { signal } : context);
     }

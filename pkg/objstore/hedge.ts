@@ -1,32 +1,32 @@
 /**
- * Asks a second time for a range that takes longer than most, and takes the answer that comes
- * first. Buckets have slow moments that the next request does not meet. The share of second
- * requests is bounded, so that a store that is slow as a whole is not asked twice as much.
+ * Hedges slow reads: a range that takes longer than most is requested a second time, and the first
+ * response wins. Buckets have slow moments that the next request does not hit. The share of second
+ * requests is bounded, so that a store that is slow as a whole does not get twice the load.
  */
 import type { StoreLedger } from "./ledger.ts";
 import type { ObjectStore, ReadOptions } from "./objstore.ts";
-import { PassingStore } from "./passing.ts";
+import { ForwardingStore } from "./passing.ts";
 
 export interface HedgeOptions {
-  /** Second requests per first one, on average. 0: none. */
+  /** Second requests per first request, on average. 0 disables hedging. */
   share: number;
-  /** Never sooner than this. */
+  /** Minimum delay of a second request. */
   delayMinMs: number;
   ledger: StoreLedger;
 }
 
-/** Latencies of the last calls, of which the delay is a percentile. */
+/** Number of recent latencies that are kept; the delay is a percentile of them. */
 const samplesMax = 256;
 const samplesMin = 16;
 const percentile = 0.95;
-/** Second requests that may come at once after a quiet time. */
+/** Second requests that are allowed at once after an idle time. */
 const burst = 4;
 
 export function hedgeStore(store: ObjectStore, options: HedgeOptions): ObjectStore {
   return options.share === 0 ? store : new HedgingStore(store, options);
 }
 
-class HedgingStore extends PassingStore {
+class HedgingStore extends ForwardingStore {
   readonly #options: HedgeOptions;
   readonly #samples: number[] = [];
   #nextSample = 0;
@@ -48,18 +48,18 @@ class HedgingStore extends PassingStore {
     this.#budget = Math.min(burst, this.#budget + this.#options.share);
     const startMs = performance.now();
     const racers = new Map<AbortController, Promise<Uint8Array>>();
-    const ask = (): Promise<Uint8Array> => {
+    const request = (): Promise<Uint8Array> => {
       const abort = new AbortController();
       const { signal } = abort;
-      const asked = { ...options, signal, into: undefined };
-      const call = this.store.getRange(key, start, end, asked);
+      const rangeOptions = { ...options, signal, into: undefined };
+      const call = this.store.getRange(key, start, end, rangeOptions);
       racers.set(abort, call);
       return call;
     };
     const forward = (): void => racers.forEach((_, abort) => abort.abort(options.signal?.reason));
     options.signal?.addEventListener("abort", forward, { once: true });
-    const first = ask();
-    const timer = this.#later(first, ask);
+    const first = request();
+    const timer = this.#later(first, request);
     try {
       const bytes = await timer.race;
       this.#note(performance.now() - startMs);
@@ -69,21 +69,24 @@ class HedgingStore extends PassingStore {
       options.signal?.removeEventListener("abort", forward);
       for (const [abort, call] of racers) {
         abort.abort();
-        call.catch(() => "the other one has answered");
+        call.catch(ignoreLoserError);
       }
     }
   }
 
-  /** The first answer; the second request starts if the first is late and the budget allows. */
+  /**
+   * Returns the first response. Starts the second request if the first is late and the budget
+   * allows.
+   */
   #later(
     first: Promise<Uint8Array>,
-    ask: () => Promise<Uint8Array>,
+    request: () => Promise<Uint8Array>,
   ): { race: Promise<Uint8Array>; stop: () => void } {
     const { ledger } = this.#options;
     if (this.#delayMs === Infinity) return { race: first, stop: () => undefined };
     const winner = Promise.withResolvers<Uint8Array>();
     let isAlone = true;
-    // An error of one of two is not the answer while the other may still come.
+    // With two requests in flight, the error of one is not final: the other may succeed.
     let failures = 0;
     const onError = (error: unknown): void => {
       failures++;
@@ -95,7 +98,7 @@ class HedgingStore extends PassingStore {
       this.#budget--;
       isAlone = false;
       ledger.addEvent("hedge");
-      ask().then((bytes) => {
+      request().then((bytes) => {
         ledger.addEvent("hedgeWon");
         winner.resolve(bytes);
       }, onError);
@@ -112,3 +115,6 @@ class HedgingStore extends PassingStore {
     this.#delayMs = Math.max(this.#options.delayMinMs, late);
   }
 }
+
+/** The other request has won, or the caller has the error of its own request. */
+function ignoreLoserError(): void {}

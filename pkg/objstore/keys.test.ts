@@ -17,7 +17,7 @@ test("compareKeys is the order of the UTF-8 bytes", () => {
   );
 });
 
-test("checkKey says what a plain reading of the rules says", () => {
+test("checkKey agrees with a direct implementation of the rules", () => {
   const segment = fc.oneof(
     text,
     fc.constantFrom("", ".", "..", "...", ".tmp", "a", "x".repeat(256)),

@@ -1,6 +1,6 @@
 /**
- * Rules for keys that every store shares, so that what one store takes the others take too: an
- * object that fits a bucket must also fit a disk.
+ * Rules for keys. All stores share them, so a key that is valid in a bucket is also valid on a
+ * disk.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
@@ -9,7 +9,7 @@ import type { Reason } from "#pkg/errors/reasons.ts";
 export const keyBytesMax = 1024;
 /** Longest name between two slashes in UTF-8 bytes: NAME_MAX of Linux and macOS file systems. */
 export const segmentBytesMax = 255;
-/** First segment that stores on a disk keep for their unfinished files. */
+/** First segment reserved for the unfinished files of stores on a disk. */
 export const reservedFolder = ".tmp";
 
 /** Throws InvalidInput unless `key` can name an object in every store. */
@@ -24,7 +24,7 @@ export function checkKey(key: string): void {
   }
 }
 
-/** Throws InvalidInput unless `prefix` can be the beginning of a key, or is empty. */
+/** Throws InvalidInput unless `prefix` is empty or can be the beginning of a key. */
 export function checkPrefix(prefix: string): void {
   checkText("prefix", prefix);
   const folder = folderOf(prefix);
@@ -41,12 +41,12 @@ export function checkFolderPrefix(prefix: string): void {
   if (prefix !== "" && !prefix.endsWith("/")) fail("folder", prefix, "it does not end with a /");
 }
 
-/** The part of a key or prefix up to and with its last slash: "a/b/c" -> "a/b/", "a" -> "". */
+/** Returns a key or prefix up to and including its last slash: "a/b/c" -> "a/b/", "a" -> "". */
 export function folderOf(key: string): string {
   return key.slice(0, key.lastIndexOf("/") + 1);
 }
 
-/** Compares two well-formed strings in UTF-8 byte order (`<` on strings goes by UTF-16 units). */
+/** Compares two well-formed strings in UTF-8 byte order (`<` compares UTF-16 code units). */
 export function compareKeys(a: string, b: string): number {
   const shared = Math.min(a.length, b.length);
   for (let index = 0; index < shared; index++) {
@@ -57,7 +57,7 @@ export function compareKeys(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** UTF-8 sorts surrogate pairs (U+10000 and above) behind U+E000..U+FFFF, UTF-16 before them. */
+/** UTF-8 sorts surrogate pairs (U+10000 and above) after U+E000..U+FFFF, UTF-16 before them. */
 function rank(unit: number): number {
   if (unit < 0xd800) return unit;
   return unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
@@ -69,8 +69,8 @@ function segmentOf(key: string, start: number): string {
 }
 
 function checkText(what: string, text: string): void {
-  if (!text.isWellFormed()) fail(what, text, "it holds half of a surrogate pair");
-  if (text.includes("\0")) fail(what, text, "it holds a NUL");
+  if (!text.isWellFormed()) fail(what, text, "it contains half of a surrogate pair");
+  if (text.includes("\0")) fail(what, text, "it contains a NUL");
   if (Buffer.byteLength(text) > keyBytesMax) {
     fail(what, text, `it is longer than ${keyBytesMax} bytes`, "key_too_long");
   }

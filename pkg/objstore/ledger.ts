@@ -1,9 +1,9 @@
 /**
- * What a process asked of its bucket: requests by kind with bytes, failures and latency, and what
- * the wrappers did. The numbers are in shared memory, so that all threads write into one ledger.
+ * Counts the requests of a process to its bucket: bytes, failures and latency by kind of request,
+ * and the events of the wrappers. The counters are in shared memory, so all threads share them.
  *
  *     | per kind: requests, failures, bytes, nanoseconds, then one count per latency bucket |
- *     | per event: count |                                   64 bits each, little-endian host order
+ *     | per event: count |                                    64-bit integers in host byte order
  */
 export const requestKinds = [
   "put",
@@ -19,7 +19,7 @@ export const requestKinds = [
 ] as const;
 export type RequestKind = (typeof requestKinds)[number];
 
-/** What wrappers do instead of, or besides, passing a request on. */
+/** Actions of wrappers other than forwarding a request. */
 export const storeEvents = [
   "retry",
   "retryRefused",
@@ -44,19 +44,19 @@ export const latencyBounds: readonly number[] = [0.001, 0.003, 0.01, 0.03, 0.1, 
 
 export interface RequestCounts {
   /**
-   * Calls that were made, failed ones too. A list counts once per 1,000 objects, an `assemble` once
-   * per request that writes; what it looks up, reads and deletes counts as that.
+   * Requests so far, including failed ones. A list counts once per 1,000 objects, an `assemble`
+   * once per request that writes. Its look-ups, reads and deletes count under their own kinds.
    */
   requests: number;
-  /** Calls that threw; a `false` of putIfAbsent is no failure. */
+  /** Calls that threw; a `false` of putIfAbsent is not a failure. */
   failures: number;
-  /** Bytes of objects that were sent or received by calls that succeeded. */
+  /** Bytes of objects that successful calls sent or received. */
   bytes: number;
 }
 
 export interface Latency {
   seconds: number;
-  /** Calls of each bucket of `latencyBounds`, and those beyond the last bound. */
+  /** Calls per bucket of `latencyBounds`, then the calls beyond the last bound. */
   buckets: readonly number[];
 }
 
@@ -69,13 +69,13 @@ export class StoreLedger {
   readonly buffer: SharedArrayBuffer;
   readonly #words: BigInt64Array<SharedArrayBuffer>;
 
-  /** A new one, or another thread's by its buffer. */
+  /** Creates a ledger, or opens another thread's by its buffer. */
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(words * 8)) {
     this.buffer = buffer;
     this.#words = new BigInt64Array(buffer);
   }
 
-  /** One call that has ended. */
+  /** Adds one call that has ended. */
   addCall(kind: RequestKind, call: { requests: number; failed: boolean; seconds: number }): void {
     const at = requestKinds.indexOf(kind) * kindWords;
     this.#add(at, call.requests);

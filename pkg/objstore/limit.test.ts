@@ -1,4 +1,4 @@
-/** Wrappers that hold back, give up, ask twice and join: timeout, limit, hedge, coalesce. */
+/** Tests of the wrappers timeout, limit, hedge and coalesce. */
 import { expect, test } from "vitest";
 import { coalesceStore } from "./coalesce.ts";
 import { describeObjectStore } from "./contract.ts";
@@ -8,7 +8,7 @@ import { StoreLedger } from "./ledger.ts";
 import { limitStore } from "./limit.ts";
 import { MemoryStore } from "./memory.ts";
 import type { ObjectStore, ReadOptions } from "./objstore.ts";
-import { PassingStore } from "./passing.ts";
+import { ForwardingStore } from "./passing.ts";
 import { heldBytes } from "./pieces.ts";
 import { timeoutStore } from "./timeout.ts";
 
@@ -33,8 +33,8 @@ describeObjectStore("coalesce", async () =>
   coalesceStore(new MemoryStore(), { ...joining, ledger: ledger() }),
 );
 
-/** Ranged reads that end when the test says so. */
-class HeldStore extends PassingStore {
+/** A store whose ranged reads end when the test says so. */
+class HeldStore extends ForwardingStore {
   readonly held: { range: string; go: () => void; fail: (error: Error) => void }[] = [];
   active = 0;
   activeMax = 0;
@@ -74,13 +74,13 @@ async function heldStore(sizeBytes = 1000): Promise<HeldStore> {
   return new HeldStore(below);
 }
 
-test("timeout: a call without answer ends as Timeout, also a list, and is counted", async () => {
+test("timeout: a call or list without response throws Timeout, and is counted", async () => {
   const held = await heldStore();
   const events = ledger();
   const timed = { timeoutMs: 5, bytesPerSecondMin: 1e9, ledger: events };
   const late = { code: "Timeout", reason: "request_timeout" };
   await expect(timeoutStore(held, timed).getRange("k", 0, 9)).rejects.toMatchObject(late);
-  class StuckList extends PassingStore {
+  class StuckList extends ForwardingStore {
     override async *list(_: string, { signal }: ReadOptions = {}): AsyncIterable<never> {
       await new Promise((_resolve, reject) => {
         signal?.addEventListener("abort", () => reject(signal.reason as Error));
@@ -106,7 +106,7 @@ test("timeout: large transfers have more time", async () => {
 test("limit and timeout: an assembly counts for its pieces, up to what a store holds at once", async () => {
   const given: (ReadOptions | undefined)[] = [];
   const turn = Promise.withResolvers<void>();
-  class Holds extends PassingStore {
+  class Holds extends ForwardingStore {
     override async assemble(_: string, __: unknown, options?: ReadOptions): Promise<void> {
       given.push(options);
       await turn.promise;
@@ -117,7 +117,7 @@ test("limit and timeout: an assembly counts for its pieces, up to what a store h
   const bytesMax = heldBytes([{ key: "k", start: 0, end: 2 ** 40 }]) + 10;
   const events = ledger();
   const limited = limitStore(below, { requestsMax: 9, bytesMax, ledger: events });
-  // A terabyte travels in parts of which few are held.
+  // A terabyte is transferred in parts, few of which are in memory.
   const large = limited.assemble("a", [{ key: "k", start: 0, end: 2 ** 40 }]);
   const small = limited.assemble("b", [content, { key: "k", start: 0, end: 3 }]);
   const waits = limited.assemble("c", [new Uint8Array(5)]);
@@ -125,7 +125,7 @@ test("limit and timeout: an assembly counts for its pieces, up to what a store h
   expect(given).toHaveLength(2);
   expect(events.events("limitWait")).toBe(1);
   const timed = timeoutStore(below, { timeoutMs: 1, bytesPerSecondMin: 1, ledger: ledger() });
-  // 1,000 seconds for the bytes: it is not late.
+  // The timeout includes 1,000 seconds for the bytes, so the call is not late.
   const long = timed.assemble("d", [new Uint8Array(500), { key: "k", start: 0, end: 500 }]);
   const short = timed.assemble("e", []);
   await new Promise((resolve) => setTimeout(resolve, 30));
@@ -139,7 +139,7 @@ test("limit and timeout: an assembly counts for its pieces, up to what a store h
   await Promise.all([large, small, waits, long, short]);
 });
 
-test("limit: requests and bytes at the same time, in order, and who is too large goes alone", async () => {
+test("limit: bounds requests and bytes, admits in order, and runs an oversized one alone", async () => {
   const held = await heldStore();
   const events = ledger();
   const store = limitStore(held, { requestsMax: 3, bytesMax: 100, ledger: events });
@@ -166,7 +166,7 @@ test("limit: requests and bytes at the same time, in order, and who is too large
   expect(events.events("limitWait")).toBe(7);
 });
 
-test("limit: who gives up waiting leaves the line", async () => {
+test("limit: an aborted waiter leaves the queue", async () => {
   const held = await heldStore();
   const store = limitStore(held, { requestsMax: 1, bytesMax: 100, ledger: ledger() });
   const first = store.getRange("k", 0, 1);
@@ -184,7 +184,7 @@ test("limit: who gives up waiting leaves the line", async () => {
   await third;
 });
 
-test("hedge: a read that is late is asked twice, the first answer counts, the other is aborted", async () => {
+test("hedge: a late read is sent twice, the first response wins, the other is aborted", async () => {
   const held = await heldStore();
   const events = ledger();
   const store = hedgeStore(held, { share: 0.05, delayMinMs: 1, ledger: events });
@@ -219,18 +219,18 @@ test("hedge: the share bounds second requests", async () => {
     await read;
   }
   const reads = Array.from({ length: 50 }, () => store.getRange("k", 0, 1));
-  // A slow moment in the quick reads makes the delay long: the second requests are waited for.
+  // A slow moment among the quick reads makes the delay long, so wait for the second requests.
   await held.until(16 + 50 + 4);
-  // More of them would come now.
+  // Further second requests would start now.
   await new Promise((resolve) => setTimeout(resolve, 60));
   for (const { go } of held.held) go();
   await Promise.all(reads);
-  // Four at once after a quiet time, and one for a hundred calls.
+  // Four at once after an idle time, then one per hundred calls.
   expect(events.events("hedge")).toBeLessThanOrEqual(5);
   expect(events.events("hedge")).toBeGreaterThanOrEqual(4);
 });
 
-test("coalesce: near ranges become one request, far ones and those of other objects do not", async () => {
+test("coalesce: close ranges become one request; distant ones and other objects do not", async () => {
   const below = new MemoryStore();
   const bytes = Uint8Array.from({ length: 5000 }, (_, i) => i % 251);
   for (const key of ["k", "other"]) await below.put(key, bytes);
@@ -257,7 +257,7 @@ test("coalesce: near ranges become one request, far ones and those of other obje
   expect(read[2]).toEqual(bytes.slice(50, 60));
 });
 
-test("coalesce: the same range while it is on its way is fetched once, bytes are each caller's", async () => {
+test("coalesce: a range in flight is fetched once, and each caller owns its bytes", async () => {
   const held = await heldStore();
   const events = ledger();
   const store = coalesceStore(held, { ...joining, ledger: events });
@@ -279,7 +279,7 @@ test("coalesce: the same range while it is on its way is fetched once, bytes are
   expect(await again).toHaveLength(100);
 });
 
-test("coalesce: one who gives up does not take the range from the others, the last one does", async () => {
+test("coalesce: only the abort of the last caller aborts the request", async () => {
   const held = await heldStore();
   const store = coalesceStore(held, { ...joining, ledger: ledger() });
   const abort = new AbortController();
@@ -312,7 +312,7 @@ test("coalesce: a range beyond the end fails alone", async () => {
   expect(bad).toMatchObject({ status: "rejected", reason: { code: "Corrupt" } });
 });
 
-test("the ledger is one for all who share its buffer, and cost follows the prices", async () => {
+test("ledgers with one buffer share their counts, and the cost follows the prices", async () => {
   const { countsOf, estimateCost } = await import("./count.ts");
   const shared = ledger();
   const stores: ObjectStore[] = [shared, new StoreLedger(shared.buffer)].map((one) =>

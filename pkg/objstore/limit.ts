@@ -1,6 +1,7 @@
 /**
- * Bounds what is on its way at the same time: requests, and bytes of those whose size is known
- * before. Who does not fit waits, in order; one that is larger than the whole bound goes alone.
+ * Bounds the requests in flight, and their bytes where the size is known beforehand. A request that
+ * does not fit waits; waiting requests are admitted in order. A request that is larger than the
+ * bound runs alone.
  */
 import { checkSignal } from "./checks.ts";
 import type { StoreLedger } from "./ledger.ts";
@@ -29,7 +30,7 @@ class LimitedStore implements ObjectStore {
   readonly #options: LimitOptions;
   #requests = 0;
   #bytes = 0;
-  /** In the order in which they came. */
+  /** In order of arrival. */
   readonly #waiters = new Set<Waiter>();
 
   constructor(store: ObjectStore, options: LimitOptions) {
@@ -72,7 +73,7 @@ class LimitedStore implements ObjectStore {
     return await this.#limited(0, options, async () => await this.#store.head(key, options));
   }
 
-  /** Counts while it waits for the store, not while its consumer works. */
+  /** Takes a slot while it waits for the store, not while its consumer works. */
   async *list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
     const walk = this.#store.list(prefix, options)[Symbol.asyncIterator]();
     try {
@@ -135,7 +136,7 @@ class LimitedStore implements ObjectStore {
     }
   }
 
-  /** Resolves when it has been taken in; throws Canceled or Timeout when `signal` aborts before. */
+  /** Waits until the request is admitted. Throws Canceled or Timeout if `signal` aborts first. */
   async #wait(bytes: number, signal: AbortSignal | undefined): Promise<void> {
     checkSignal(signal, "wait for the store");
     this.#options.ledger.addEvent("limitWait");
@@ -144,7 +145,7 @@ class LimitedStore implements ObjectStore {
     this.#waiters.add(waiter);
     const onAbort = (): void => {
       if (!this.#waiters.delete(waiter)) return;
-      // The next in line may fit where this one did not.
+      // The next waiter may fit where this one did not.
       this.#admit();
       try {
         checkSignal(signal, "wait for the store");

@@ -4,7 +4,7 @@ import { MemoryStore } from "./memory.ts";
 
 describeObjectStore("memory", async () => new MemoryStore());
 
-test("a full memory store refuses like a full disk, and a delete makes room", async () => {
+test("a full memory store refuses writes like a full disk, and a delete frees space", async () => {
   const store = new MemoryStore({ bytesMax: 10 });
   await store.put("a", new Uint8Array(6));
   await expect(store.put("b", new Uint8Array(5))).rejects.toMatchObject({

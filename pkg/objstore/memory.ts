@@ -1,14 +1,14 @@
-/** A store in memory: for tests, simulations and a process that need not remember. */
+/** A store in memory, for tests, simulations and processes without durable state. */
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { checkRange, checkSignal, copyOf, keyIsFolder, notFound, shortObject } from "./checks.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, compareKeys } from "./keys.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
 import type { ObjectRange, ObjectStore, Piece, ReadOptions } from "./objstore.ts";
-import { bytesOfPieces, checkPieces, isRange, told } from "./pieces.ts";
+import { bytesOfPieces, checkPieces, isRange, reportRequest } from "./pieces.ts";
 
 export interface MemoryStoreOptions {
-  /** Most bytes of objects; a write beyond is refused like on a full disk. 1 GiB unless given. */
+  /** Maximum bytes of all objects; a write beyond it fails like on a full disk. Default 1 GiB. */
   bytesMax?: number;
   clock?: Clock;
 }
@@ -53,7 +53,7 @@ export class MemoryStore implements ObjectStore {
   ): Promise<void> {
     checkPieces(key, pieces, options);
     const sizeBytes = bytesOfPieces(pieces);
-    await told(options, { kind: "assemble", bytes: sizeBytes }, async () => {
+    await reportRequest(options, { kind: "assemble", bytes: sizeBytes }, async () => {
       const parts = pieces.map((piece) => (isRange(piece) ? this.#part(piece, options) : piece));
       this.#checkSpace(key, sizeBytes);
       this.#store(key, Buffer.concat(parts, sizeBytes));
@@ -90,7 +90,7 @@ export class MemoryStore implements ObjectStore {
       const { bytes, modifiedMs } = this.#objects.get(key)!;
       yield { key, sizeBytes: bytes.length, modifiedMs };
       checkSignal(signal, `list objects ${prefix}`);
-      // Keys may have come or gone while the consumer was busy.
+      // Keys may have been added or removed while the consumer was busy.
       index = this.#indexAfter(key);
     }
   }
@@ -132,7 +132,7 @@ export class MemoryStore implements ObjectStore {
     return stored;
   }
 
-  /** The stored bytes themselves. */
+  /** Returns a view of the stored bytes, not a copy. */
   #part({ key, start, end }: ObjectRange, options: ReadOptions): Uint8Array {
     const { bytes } = this.#find(key, options);
     if (bytes.length < end) throw shortObject(key, end, bytes.length);
@@ -147,16 +147,16 @@ export class MemoryStore implements ObjectStore {
     if (old === undefined) this.#keys.splice(this.#indexOf(key), 0, key);
   }
 
-  /** The size of all objects when `key` has `bytes`. */
+  /** Returns the size of all objects once `key` has `bytes`. Throws Unavailable if over limit. */
   #checkSpace(key: string, bytes: number): number {
     const old = this.#objects.get(key)?.bytes.length ?? 0;
     const sizeBytes = this.#sizeBytes + bytes - old;
     if (sizeBytes <= this.#bytesMax) return sizeBytes;
-    const message = `write object ${key}: ${sizeBytes} bytes are over ${this.#bytesMax}`;
+    const message = `write object ${key}: store of ${sizeBytes} bytes exceeds ${this.#bytesMax}`;
     throw new SpoorError("Unavailable", message, { reason: "disk_full" });
   }
 
-  /** As on a disk: "a" and "a/b" cannot both be objects. */
+  /** Like a disk, the store cannot hold both "a" and "a/b". */
   #isFolderOrBelowObject(key: string): boolean {
     if (this.#keys[this.#indexOf(`${key}/`)]?.startsWith(`${key}/`)) return true;
     for (let end = key.indexOf("/"); end >= 0; end = key.indexOf("/", end + 1)) {
@@ -165,7 +165,7 @@ export class MemoryStore implements ObjectStore {
     return false;
   }
 
-  /** Index of the first key that is not before `key`. */
+  /** Returns the index of the first key that is not less than `key`. */
   #indexOf(key: string): number {
     let low = 0;
     let high = this.#keys.length;

@@ -1,9 +1,9 @@
-/** Errors of the way to a server, which all remote stores share. */
+/** Network errors, which all remote stores share. */
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
 import { errnoOf } from "./fs-errors.ts";
 
-const answers: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
+const knownErrors: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   ECONNREFUSED: ["Unavailable", "unreachable"],
   ECONNRESET: ["Unavailable", "connection_lost"],
   ECONNABORTED: ["Unavailable", "connection_lost"],
@@ -23,14 +23,14 @@ const answers: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   ESOCKETTIMEDOUT: ["Timeout", "request_timeout"],
 };
 
-/** Undefined if `error`, and what caused it, does not come from the network. */
+/** Returns undefined if neither `error` nor one of its causes is a network error. */
 export function networkError(error: Error, attempt: string): SpoorError | undefined {
   for (
     let at: unknown = error, depth = 0;
     at instanceof Error && depth < 8;
     at = at.cause, depth++
   ) {
-    const found = networkAnswer(at);
+    const found = classify(at);
     if (found === undefined) continue;
     const [code, reason] = found;
     return new SpoorError(code, `${attempt}: ${detailOf(at)}`, { reason, cause: error });
@@ -38,9 +38,9 @@ export function networkError(error: Error, attempt: string): SpoorError | undefi
   return undefined;
 }
 
-function networkAnswer(error: Error): readonly [ErrorCode, Reason] | undefined {
+function classify(error: Error): readonly [ErrorCode, Reason] | undefined {
   const errno = errnoOf(error) ?? "";
-  const known = answers[errno] as (typeof answers)[string] | undefined;
+  const known = knownErrors[errno] as (typeof knownErrors)[string] | undefined;
   if (known !== undefined) return known;
   if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|^ERR_(?:TLS|SSL)/u.test(errno))
     return ["Unavailable", "tls"];
@@ -50,7 +50,7 @@ function networkAnswer(error: Error): readonly [ErrorCode, Reason] | undefined {
   return undefined;
 }
 
-/** Several addresses of one host give one error without a message of its own. */
+/** A host with several addresses fails with an AggregateError that has no message of its own. */
 function detailOf(error: Error): string {
   if (error.message !== "") return error.message;
   const { errors } = error as { errors?: unknown };
@@ -58,7 +58,7 @@ function detailOf(error: Error): string {
   return first instanceof Error ? first.message : (errnoOf(error) ?? error.name);
 }
 
-/** A `Retry-After` of seconds or of a date; undefined if there is none that can be read. */
+/** Parses a `Retry-After` of seconds or of a date; undefined if it is missing or malformed. */
 export function retryAfterMs(
   header: string | undefined,
   nowMs: number = Date.now(),

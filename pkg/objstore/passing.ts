@@ -1,8 +1,8 @@
-/** A store that passes every call on: what wrappers that change one or two of them start from. */
+/** A store that forwards every call; the base class of wrappers that override one or two. */
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
 import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 
-export class PassingStore implements ObjectStore {
+export class ForwardingStore implements ObjectStore {
   readonly kind: string;
   protected readonly store: ObjectStore;
 

@@ -1,23 +1,23 @@
-/** The pieces of an object that is assembled: checks and sums that every store makes alike. */
+/** Pieces of an assembled object: checks and calculations that all stores share. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { checkSignal, shortObject } from "./checks.ts";
 import { checkKey } from "./keys.ts";
 import type { AssembleOptions, MadeRequest, ObjectRange, Piece } from "./objstore.ts";
 
-/** Ranges below it are read and sent, as no server copies a part that is shorter. 5 MiB. */
+/** Shorter ranges are read and sent, because no server copies a shorter part. 5 MiB. */
 export const copyBytesMin: number = 5 * 1024 * 1024;
-/** Bytes that are read and sent as one part, at most: twice the shortest part. */
+/** Maximum bytes that are sent as one part: twice the shortest part. */
 export const joinedBytesMax: number = 2 * copyBytesMin;
-/** Parts on their way at the same time. */
+/** Parts in flight at the same time. */
 export const parallelParts = 4;
 /** Sources that are looked up at the same time. */
 const parallelLookups = 16;
-/** Pieces of one object: ten times the row groups of a large block. */
+/** Maximum pieces of one object: ten times the row groups of a large block. */
 const piecesMax = 10_000;
 /** Largest object of all clouds: 5 TiB. */
 const objectBytesMax = 5 * 2 ** 40;
 
-/** Throws what no store takes, before any effect. */
+/** Validates an assembly before any effect. Throws InvalidInput or TooLarge. */
 export function checkPieces(
   key: string,
   pieces: readonly Piece[],
@@ -25,13 +25,13 @@ export function checkPieces(
 ): void {
   checkKey(key);
   if (pieces.length > piecesMax) {
-    const message = `assemble object ${key}: ${pieces.length} pieces are over ${piecesMax}`;
+    const message = `assemble object ${key}: ${pieces.length} pieces exceed ${piecesMax}`;
     throw new SpoorError("InvalidInput", message, { reason: "too_many_pieces" });
   }
   for (const piece of pieces) if (isRange(piece)) checkPiece(piece);
   const sizeBytes = bytesOfPieces(pieces);
   if (sizeBytes > objectBytesMax) {
-    const message = `assemble object ${key}: ${sizeBytes} bytes are over ${objectBytesMax}`;
+    const message = `assemble object ${key}: ${sizeBytes} bytes exceed ${objectBytesMax}`;
     throw new SpoorError("TooLarge", message, { reason: "object_too_large" });
   }
   checkSignal(signal, attemptOf(key, pieces));
@@ -46,7 +46,7 @@ function checkPiece({ key, start, end }: ObjectRange): void {
   });
 }
 
-/** For messages. */
+/** Returns a description for messages. */
 export function attemptOf(key: string, pieces: readonly Piece[]): string {
   return `assemble object ${key} of ${pieces.length} pieces`;
 }
@@ -60,25 +60,25 @@ export function sizeOf(piece: Piece): number {
 }
 
 export function bytesOfPieces(pieces: readonly Piece[]): number {
-  // Also of ranges that are refused later.
+  // Ranges may still be invalid here: a negative or NaN size counts as 0.
   return pieces.reduce((sum, piece) => sum + (Math.max(0, sizeOf(piece)) || 0), 0);
 }
 
 /**
- * Most bytes that a store has on their way at the same time. What the server copies by itself is in
- * it, as only the store knows whether it will.
+ * Returns the most bytes that a store holds in memory at once for an assembly. Bytes that the
+ * server copies are included, because only the store knows which these are.
  */
 export function heldBytes(pieces: readonly Piece[]): number {
   return Math.min(bytesOfPieces(pieces), parallelParts * joinedBytesMax);
 }
 
-/** Bytes [from, to) of a piece, which shares its memory. */
+/** Returns bytes [from, to) of a piece; the result shares the piece's memory. */
 export function slicePiece(piece: Piece, from: number, to: number): Piece {
   if (!isRange(piece)) return piece.subarray(from, to);
   return { key: piece.key, start: piece.start + from, end: piece.start + to };
 }
 
-/** Without empty pieces; ranges that follow each other in their object are one. */
+/** Drops empty pieces and joins ranges that are adjacent in the same object. */
 export function joinPieces(pieces: readonly Piece[]): Piece[] {
   const joined: Piece[] = [];
   for (const piece of pieces) {
@@ -96,14 +96,14 @@ export function joinPieces(pieces: readonly Piece[]): Piece[] {
   return joined;
 }
 
-/** What a server tells of a source, and a mark that changes with its content. */
+/** Metadata of a source. Each store adds the tag or generation that identifies its version. */
 export interface Source {
   sizeBytes: number;
 }
 
 /**
- * Looks up each source once, so that a missing or short one is found before anything is written.
- * Throws what `lookUp` throws, Corrupt for a short one.
+ * Looks up each source once, so that a missing or short source is found before anything is written.
+ * Throws the errors of `lookUp`, and Corrupt for a short source.
  */
 export async function lookUpSources<T extends Source>(
   pieces: readonly Piece[],
@@ -122,14 +122,14 @@ export async function lookUpSources<T extends Source>(
   return sources;
 }
 
-/** Runs `run` on all items, some at the same time. After an error none starts; it is thrown. */
+/** Runs `run` on all items, `lanes` at a time. After an error no item starts; throws the first. */
 export async function inLanes<T>(
   items: readonly T[],
   lanes: number,
   run: (item: T) => Promise<void>,
 ): Promise<void> {
   let next = 0;
-  // What fails later may fail because of the first.
+  // Later errors may be consequences of the first.
   let first: { error: unknown } | undefined;
   const lane = async (): Promise<void> => {
     while (next < items.length && first === undefined) {
@@ -144,8 +144,8 @@ export async function inLanes<T>(
   if (first !== undefined) throw (first as { error: unknown }).error;
 }
 
-/** Makes one request and tells who counts them. */
-export async function told<T>(
+/** Makes one request and reports it to `onRequest` when it has ended. */
+export async function reportRequest<T>(
   { onRequest }: Pick<AssembleOptions, "onRequest">,
   { kind, bytes = 0 }: { kind: MadeRequest["kind"]; bytes?: number },
   request: () => Promise<T>,
@@ -153,9 +153,9 @@ export async function told<T>(
   const startMs = performance.now();
   let failed = true;
   try {
-    const answer = await request();
+    const result = await request();
     failed = false;
-    return answer;
+    return result;
   } finally {
     onRequest?.({ kind, bytes, failed, seconds: (performance.now() - startMs) / 1000 });
   }

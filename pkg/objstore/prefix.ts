@@ -1,9 +1,9 @@
-/** A part of a store as a store of its own: key "k" is "<prefix>k" below. */
+/** Presents the objects below a prefix as a store: key "k" is key "<prefix>k" of the bucket. */
 import { checkFolderPrefix } from "./keys.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
 import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 
-/** `prefix` is "" or ends with "/". InvalidInput if it cannot begin a key. */
+/** Wraps `store`. `prefix` is "" or ends with "/"; throws InvalidInput if it cannot begin a key. */
 export function prefixStore(store: ObjectStore, prefix: string): ObjectStore {
   checkFolderPrefix(prefix);
   return prefix === "" ? store : new PrefixStore(store, prefix);

@@ -4,7 +4,7 @@ import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { faultStore } from "./fault.ts";
 import { MemoryStore } from "./memory.ts";
 import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
-import { PassingStore } from "./passing.ts";
+import { ForwardingStore } from "./passing.ts";
 import { probeStore } from "./probe.ts";
 
 const options = { clock: systemClock, clockSkewMaxMs: 300_000 };
@@ -18,20 +18,20 @@ async function reasonOf(store: ObjectStore, over: Partial<typeof options> = {}):
   return `${error?.code} ${error?.reason}`;
 }
 
-test("a store that works is left as it was", async () => {
+test("a working store passes, and no object stays behind", async () => {
   const store = new MemoryStore();
   await probeStore(store, options);
   expect(await Array.fromAsync(store.list(""))).toEqual([]);
 });
 
-test("a conditional create that is ignored, or asks and then writes, is found out", async () => {
-  class Ignores extends PassingStore {
+test("detects a conditional create that ignores its condition, or checks it before writing", async () => {
+  class Ignores extends ForwardingStore {
     override async putIfAbsent(key: string, bytes: Uint8Array): Promise<boolean> {
       await this.store.put(key, bytes);
       return true;
     }
   }
-  class AsksFirst extends PassingStore {
+  class AsksFirst extends ForwardingStore {
     override async putIfAbsent(key: string, bytes: Uint8Array): Promise<boolean> {
       const isTaken = await this.store.head(key).then(
         () => true,
@@ -42,7 +42,7 @@ test("a conditional create that is ignored, or asks and then writes, is found ou
       return !isTaken;
     }
   }
-  class NobodyWins extends PassingStore {
+  class NobodyWins extends ForwardingStore {
     override async putIfAbsent(): Promise<boolean> {
       return false;
     }
@@ -54,23 +54,23 @@ test("a conditional create that is ignored, or asks and then writes, is found ou
   }
 });
 
-test("ranges, lists and deletes that do nothing are found out", async () => {
-  class NoRanges extends PassingStore {
+test("detects ranged reads, lists and deletes that do nothing", async () => {
+  class NoRanges extends ForwardingStore {
     override async getRange(key: string): Promise<Uint8Array> {
       return await this.store.get(key);
     }
   }
-  class PastTheEnd extends PassingStore {
+  class PastTheEnd extends ForwardingStore {
     override async getRange(key: string, start: number, end: number): Promise<Uint8Array> {
       return (await this.store.get(key)).slice(start, end);
     }
   }
-  class StaleList extends PassingStore {
+  class StaleList extends ForwardingStore {
     override async *list(_: string, _options?: ListOptions): AsyncIterable<ObjectInfo> {
       yield* [];
     }
   }
-  class KeepsAll extends PassingStore {
+  class KeepsAll extends ForwardingStore {
     override async deleteMany(_: readonly string[], _options?: ReadOptions): Promise<void> {
       await Promise.resolve();
     }
@@ -81,7 +81,7 @@ test("ranges, lists and deletes that do nothing are found out", async () => {
   expect(await reasonOf(new KeepsAll(new MemoryStore()))).toBe("InvalidInput no_delete");
 });
 
-test("a clock that is off is found out, one that is a little off is not", async () => {
+test("detects a clock that is off by more than the limit", async () => {
   for (const [offMs, expected] of [
     [400_000, "InvalidInput clock_skew"],
     [-400_000, "InvalidInput clock_skew"],
@@ -98,7 +98,7 @@ test("a clock that is off is found out, one that is a little off is not", async 
   }
 });
 
-test("errors of the store come through as they are", async () => {
+test("errors of the store are thrown unchanged", async () => {
   const wrong = new SpoorError("InvalidInput", "no such key id", { reason: "wrong_credentials" });
   const store = faultStore(new MemoryStore(), () => "before", { error: () => wrong });
   expect(await reasonOf(store)).toBe("InvalidInput wrong_credentials");

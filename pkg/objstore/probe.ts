@@ -1,7 +1,7 @@
 /**
- * Finds out at the start whether a bucket can do what Spoor relies on: write, create only where
- * nothing is (raced by ten writers, because some servers take the condition and ignore it), read
- * ranges, list, delete. Each failure is one sentence that says what is wrong.
+ * Checks at the start that a bucket supports what Spoor relies on: writes, conditional creates
+ * (with ten racing writers, because some servers accept the condition and ignore it), ranged reads,
+ * lists and deletes. The error names the missing capability.
  */
 import { randomUUID } from "node:crypto";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
@@ -11,7 +11,7 @@ import type { ObjectStore } from "./objstore.ts";
 
 export interface ProbeOptions {
   clock: Clock;
-  /** How far the bucket's clock and this machine's may be apart. */
+  /** Maximum difference between the bucket's clock and this machine's. */
   clockSkewMaxMs: number;
   signal?: AbortSignal;
 }
@@ -20,9 +20,10 @@ const folder = "_spoor/probe/";
 const racers = 10;
 
 /**
- * Throws InvalidInput with the reasons of the stores ("wrong_credentials", "wrong_region",
- * "bucket_missing", "access_denied", "clock_skew", ...) or "no_conditional_create", "no_ranges",
- * "no_list", "no_delete"; Unavailable or Timeout if the bucket does not answer.
+ * Checks the bucket with objects below `_spoor/probe/`, and removes them. Throws InvalidInput with
+ * a reason of the store ("wrong_credentials", "wrong_region", "bucket_missing", "access_denied",
+ * "clock_skew", ...) or with "no_read", "no_conditional_create", "no_ranges", "no_list",
+ * "no_delete"; Unavailable or Timeout if the bucket does not respond.
  */
 export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<void> {
   const { signal } = options;
@@ -34,11 +35,11 @@ export async function probeStore(store: ObjectStore, options: ProbeOptions): Pro
     await probeRace(store, keys[1], options);
     await probeList(store, `${folder}${name}/`, keys, options);
     await store.deleteMany(keys, { signal });
-    if (!(await isGone(store, keys[0], signal))) throw lacks("no_delete", "it deletes nothing");
+    if (!(await isGone(store, keys[0], signal)))
+      throw unsupported("no_delete", "it deletes nothing");
     isDone = true;
   } finally {
-    // What went wrong before is what the caller must see; the objects are a few bytes.
-    if (!isDone) await store.deleteMany(keys).catch(() => "the bucket does not work");
+    if (!isDone) await store.deleteMany(keys).catch(ignoreCleanUpError);
   }
 }
 
@@ -52,26 +53,26 @@ async function probeWrites(
   await store.put(key, bytes, { signal });
   const afterMs = clock.nowMs();
   const { sizeBytes, modifiedMs } = await store.head(key, { signal });
-  if (sizeBytes !== bytes.length) throw lacks("no_read", "a look-up tells another size");
-  // Times of objects are whole seconds.
+  if (sizeBytes !== bytes.length) throw unsupported("no_read", "head returns a wrong size");
+  // Object times are whole seconds.
   const aheadMs = beforeMs - modifiedMs - 1000;
   const behindMs = modifiedMs - afterMs;
   if (Math.max(aheadMs, behindMs) > clockSkewMaxMs) {
     const [apartMs, which] = aheadMs > behindMs ? [aheadMs, "ahead of"] : [behindMs, "behind"];
     const seconds = Math.round(apartMs / 1000);
-    const message = `this machine's clock is ${seconds} s ${which} the bucket's: set it right`;
+    const message = `this machine's clock is ${seconds} s ${which} the bucket's: correct it`;
     throw new SpoorError("InvalidInput", message, { reason: "clock_skew" });
   }
   const [start, end] = [3, bytes.length - 2];
   const range = await store.getRange(key, start, end, { signal });
   if (Buffer.compare(range, bytes.subarray(start, end)) !== 0) {
-    throw lacks("no_ranges", "a ranged read gives other bytes");
+    throw unsupported("no_ranges", "a ranged read returns wrong bytes");
   }
   const isRefused = await store.getRange(key, 0, bytes.length + 1, { signal }).then(
     () => false,
     (error: unknown) => hasCode(error, "Corrupt"),
   );
-  if (!isRefused) throw lacks("no_ranges", "it reads beyond the end of an object");
+  if (!isRefused) throw unsupported("no_ranges", "a read beyond the end of an object succeeds");
 }
 
 async function probeRace(store: ObjectStore, key: string, { signal }: ProbeOptions): Promise<void> {
@@ -81,13 +82,13 @@ async function probeRace(store: ObjectStore, key: string, { signal }: ProbeOptio
   const race = texts.map(async (bytes) => await store.putIfAbsent(key, bytes, { signal }));
   const won = (await Promise.all(race)).flatMap((isWinner, index) => (isWinner ? [index] : []));
   if (won.length !== 1) {
-    const what = `of ${racers} writers that raced for one object ${won.length} were told they won`;
-    throw lacks("no_conditional_create", what);
+    const what = `${won.length} of ${racers} writers that raced to create one object succeeded`;
+    throw unsupported("no_conditional_create", what);
   }
   const found = await store.get(key, { signal });
   const late = await store.putIfAbsent(key, texts[won[0]], { signal });
   if (late || Buffer.compare(found, texts[won[0]]) !== 0) {
-    throw lacks("no_conditional_create", "it replaces an object that was to be created only");
+    throw unsupported("no_conditional_create", "a conditional create replaces an existing object");
   }
 }
 
@@ -100,7 +101,7 @@ async function probeList(
   const listed: string[] = [];
   for await (const { key } of store.list(prefix, { signal })) listed.push(key);
   if (listed.join() !== keys.toSorted().join()) {
-    throw lacks("no_list", "a list does not show what was just written");
+    throw unsupported("no_list", "a list does not show objects that were just written");
   }
 }
 
@@ -118,7 +119,10 @@ async function isGone(
   }
 }
 
-function lacks(reason: Reason, what: string): SpoorError {
-  const message = `the bucket cannot do what commits rely on: ${what}`;
+function unsupported(reason: Reason, what: string): SpoorError {
+  const message = `the bucket does not support an operation that commits need: ${what}`;
   return new SpoorError("InvalidInput", message, { reason });
 }
+
+/** The caller gets the error of the probe; the objects that stay are a few bytes. */
+function ignoreCleanUpError(): void {}

@@ -78,7 +78,7 @@ test("a write that is denied is tried again, twice: a server may remove its fold
   expect(lasting.writes).toBe(3);
 });
 
-test.each(["before", "after"] as const)("each call goes through a fault %s it", async (fault) => {
+test.each(["before", "after"] as const)("each call survives a fault %s it", async (fault) => {
   const calls: ((store: ObjectStore) => Promise<unknown>)[] = [
     async (store) => await store.put("new", content),
     async (store) => await store.putIfAbsent("new", content),
@@ -104,7 +104,7 @@ test.each(["before", "after"] as const)("each call goes through a fault %s it", 
   }
 });
 
-test("pauses double up to their bound, tries are bounded, errors that stay are not tried", async () => {
+test("backoff doubles up to its bound, attempts are bounded, lasting errors are not retried", async () => {
   const { options, pausesMs } = rigOf({ attemptsMax: 6 });
   const faulty = faultStore(new MemoryStore(), () => "before");
   await expect(retryStore(faulty, options).get("k")).rejects.toMatchObject({ reason: "injected" });
@@ -123,7 +123,7 @@ test("pauses double up to their bound, tries are bounded, errors that stay are n
   expect(await retryStore(damaged, rigOf().options).get("k")).toEqual(content);
 });
 
-test("what the store asks for is waited for, but not for longer than the bound", async () => {
+test("Retry-After is honoured up to the bound", async () => {
   const slowDown = (retryAfterMs: number) => () =>
     new SpoorError("Unavailable", "slow down", { reason: "slow_down", retryAfterMs });
   const { options, pausesMs } = rigOf();
@@ -136,13 +136,13 @@ test("what the store asks for is waited for, but not for longer than the bound",
   });
 });
 
-test("the budget bounds retries of a store that is down, and comes back with good calls", async () => {
+test("the budget bounds retries of a store that is down, and grows with each call", async () => {
   const { options, ledger } = rigOf({ budgetBurst: 3, budgetShare: 0.5 });
   let isDown = true;
   const faulty = faultStore(new MemoryStore(), () => (isDown ? "before" : "none"));
   const store = retryStore(faulty, options);
-  for (let i = 0; i < 20; i++) await store.put("k", content).catch(() => "as expected");
-  // 20 calls, 3 retries of the burst, half a retry for each further call.
+  for (let i = 0; i < 20; i++) await store.put("k", content).catch(ignoreInjectedFault);
+  // 20 calls, 3 retries from the burst, and half a retry for each call.
   expect(faulty.calls).toBeLessThanOrEqual(20 + 3 + 10);
   expect(ledger.events("retryRefused")).toBeGreaterThan(5);
   isDown = false;
@@ -150,7 +150,7 @@ test("the budget bounds retries of a store that is down, and comes back with goo
   expect(await store.get("k")).toEqual(content);
 });
 
-test("a create whose answer was lost is found by reading: ours, another's, none", async () => {
+test("a create whose response was lost is resolved by a read: ours, another's, none", async () => {
   const mine = new TextEncoder().encode("mine");
   const theirs = new TextEncoder().encode("theirs");
   for (const fault of ["before", "after"] as const) {
@@ -166,7 +166,7 @@ test("a create whose answer was lost is found by reading: ours, another's, none"
   }
 });
 
-test("a create whose first try arrives between the reading and the second try is ours", async () => {
+test("a create whose first attempt takes effect between the read and the retry is ours", async () => {
   const below = new MemoryStore();
   const mine = new TextEncoder().encode("mine");
   let puts = 0;
@@ -184,19 +184,19 @@ test("a create whose first try arrives between the reading and the second try is
   expect(puts).toBe(2);
 });
 
-test("an object made of its own content is made once: its answer may have been lost", async () => {
+test("an assembly from the target's own content is not retried", async () => {
   const below = new MemoryStore();
   await below.put("k", content);
   const { options, ledger } = rigOf();
   const store = retryStore(faultStore(below, failNth(1, "after")), options);
   const twice = [{ key: "k", start: 1, end: 3 }, content];
   await expect(store.assemble("k", twice)).rejects.toMatchObject({ reason: "injected" });
-  // Asked again, it would be made of what was just written.
+  // A retry would read the new content.
   expect(await below.get("k")).toEqual(Uint8Array.of(2, 3, 1, 2, 3));
   expect(ledger.events("retry")).toBe(0);
 });
 
-test("a list goes on where it broke, without repeating", async () => {
+test("a list resumes after the last listed object, without duplicates", async () => {
   const below = new MemoryStore();
   const keys = Array.from({ length: 30 }, (_, i) => `k${String(i).padStart(2, "0")}`);
   for (const key of keys) await below.put(key, content);
@@ -218,7 +218,7 @@ test("a list goes on where it broke, without repeating", async () => {
   expect(breaks).toBeGreaterThanOrEqual(7);
 });
 
-test("an abort ends the waiting, and says what was waited for", async () => {
+test("an abort ends the wait, and the error names the cause of the wait", async () => {
   const abort = new AbortController();
   const clock = {
     nowMs: () => 0,
@@ -240,3 +240,6 @@ test("an abort ends the waiting, and says what was waited for", async () => {
 async function keysOf(store: ObjectStore): Promise<string[]> {
   return (await Array.fromAsync(store.list(""))).map((info) => info.key);
 }
+
+/** The store injects faults, so this call may fail. */
+function ignoreInjectedFault(): void {}

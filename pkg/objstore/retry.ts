@@ -1,10 +1,11 @@
 /**
- * Tries again what failed and may succeed: with pauses that grow and vary, as long as the budget
- * lasts, and not before the store said it would be ready.
+ * Retries failures that a later attempt may avoid: with exponential backoff and jitter, within a
+ * retry budget, and not before the store's `Retry-After`.
  *
- * A conditional create is not simply repeated: when its answer was lost, the object tells what
- * happened. Ours: it was created. Another's: it was not. None: the same bytes are put again. So
- * callers of `putIfAbsent` must give bytes that no other caller gives (commits hold a unique id).
+ * A conditional create cannot simply be repeated, because the response of the first attempt may be
+ * lost. The retry reads the object first. If it holds our bytes, the create succeeded. If it holds
+ * other bytes, another caller won. If there is none, the create is repeated. So callers of
+ * `putIfAbsent` must pass bytes that no other caller passes (commits contain a unique id).
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
@@ -16,34 +17,34 @@ import type { ObjectStore, Piece, ReadOptions } from "./objstore.ts";
 import { isRange } from "./pieces.ts";
 
 export interface RetryOptions {
-  /** Tries of one call, the first one included. */
+  /** Maximum attempts of one call, including the first. */
   attemptsMax: number;
   backoffMinMs: number;
-  /** Also the longest wait that a store may ask for; beyond it the caller gets the error. */
+  /** Also the longest `Retry-After` that is honoured; beyond it the caller gets the error. */
   backoffMaxMs: number;
-  /** Retries that each call earns, once the first `budgetBurst` are spent. */
+  /** Retries that each call adds to the budget; the budget starts at `budgetBurst`, its maximum. */
   budgetShare: number;
   budgetBurst: number;
   clock: Clock;
   ledger: StoreLedger;
-  /** A number in [0, 1), for the pauses. */
+  /** Returns a number in [0, 1), for the jitter. `Math.random` by default. */
   random?: () => number;
 }
 
-/** Faults that no second try mends soon. */
-const hopeless: ReadonlySet<string> = new Set(["disk_full", "read_only", "tls"]);
+/** Reasons that a retry does not cure soon. */
+const neverRetried: ReadonlySet<string> = new Set(["disk_full", "read_only", "tls"]);
 
-/** Tries again of a write that is denied: in vain with credentials that do not allow it. */
+/** Retries of a denied write. With credentials that do not allow it they are in vain. */
 const deniedWritesMax = 2;
 
 export function retryStore(store: ObjectStore, options: RetryOptions): ObjectStore {
-  return new Retrier(store, options);
+  return new RetryingStore(store, options);
 }
 
-/** Decides about each next try of one call. */
-type NextTry = (error: unknown, signal: AbortSignal | undefined) => Promise<void>;
+/** Waits for the next attempt of a call, or throws the error if there is none. */
+type NextAttempt = (error: unknown, signal: AbortSignal | undefined) => Promise<void>;
 
-class Retrier implements ObjectStore {
+class RetryingStore implements ObjectStore {
   readonly kind: string;
   readonly #store: ObjectStore;
   readonly #options: RetryOptions;
@@ -69,7 +70,7 @@ class Retrier implements ObjectStore {
       }
       try {
         const created = await this.#store.putIfAbsent(key, bytes, options);
-        // An earlier try may have arrived in between.
+        // An earlier attempt may have taken effect after the read above.
         return created || (isUnsure && isSame(await this.#store.get(key, options), bytes));
       } catch (error) {
         isUnsure = true;
@@ -80,7 +81,7 @@ class Retrier implements ObjectStore {
 
   async assemble(key: string, pieces: readonly Piece[], options?: AssembleOptions): Promise<void> {
     const call = async (): Promise<void> => await this.#store.assemble(key, pieces, options);
-    // After an answer that was lost, the object would be made of its new content.
+    // If the response was lost, a retry would copy from the new content.
     const isOwnSource = pieces.some((piece) => isRange(piece) && piece.key === key);
     if (isOwnSource) await call();
     else await this.#write(options, call);
@@ -105,7 +106,7 @@ class Retrier implements ObjectStore {
     return await this.#retry(options, async () => await this.#store.head(key, options));
   }
 
-  /** Goes on behind the last object that came. */
+  /** Resumes after the last object that was listed. */
   async *list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
     let { startAfter } = options;
     checkSignal(options.signal, `list objects ${prefix}`);
@@ -145,7 +146,7 @@ class Retrier implements ObjectStore {
     }
   }
 
-  /** MinIO denies a write in whose folder the last other object is deleted at that moment. */
+  /** MinIO denies a write while the last other object in its folder is being deleted. */
   async #write<T>(options: ReadOptions | undefined, call: () => Promise<T>): Promise<T> {
     return await this.#retry(options, call, deniedWritesMax);
   }
@@ -155,7 +156,7 @@ class Retrier implements ObjectStore {
     call: () => Promise<T>,
     deniedMax = 0,
   ): Promise<T> {
-    checkSignal(options?.signal, "ask the store");
+    checkSignal(options?.signal, "send a request to the store");
     this.#budget = Math.min(this.#options.budgetBurst, this.#budget + this.#options.budgetShare);
     const next = this.#begin(deniedMax);
     for (;;) {
@@ -167,19 +168,19 @@ class Retrier implements ObjectStore {
     }
   }
 
-  /** Resolves when the next try is due; throws the error if there is none. */
-  #begin(deniedMax = 0): NextTry {
+  /** Starts the attempts of one call. */
+  #begin(deniedMax = 0): NextAttempt {
     const { attemptsMax, backoffMinMs, backoffMaxMs, clock, ledger, random } = this.#options;
-    let tries = 0;
+    let attempts = 0;
     return async (error, signal) => {
-      tries++;
-      if (tries >= attemptsMax || !mayHelp(error, tries <= deniedMax)) throw error;
+      attempts++;
+      if (attempts >= attemptsMax || !isRetryable(error, attempts <= deniedMax)) throw error;
       checkSignal(signal, error.message);
       if (this.#budget < 1) {
         ledger.addEvent("retryRefused");
         throw error;
       }
-      const backoffMs = Math.min(backoffMaxMs, backoffMinMs * 2 ** (tries - 1));
+      const backoffMs = Math.min(backoffMaxMs, backoffMinMs * 2 ** (attempts - 1));
       const waitMs = Math.max(
         backoffMs * (0.5 + 0.5 * (random ?? Math.random)()),
         error.retryAfterMs ?? 0,
@@ -197,10 +198,10 @@ class Retrier implements ObjectStore {
   }
 }
 
-function mayHelp(error: unknown, mayBeDenied: boolean): error is SpoorError {
-  if (!(error instanceof SpoorError) || hopeless.has(error.reason)) return false;
+function isRetryable(error: unknown, mayBeDenied: boolean): error is SpoorError {
+  if (!(error instanceof SpoorError) || neverRetried.has(error.reason)) return false;
   if (error.reason === "access_denied" && mayBeDenied) return true;
-  // Bytes that changed on their way, not bytes that are wrong in the store for good.
+  // The bytes changed in transit; they are not damaged in the store.
   if (error.reason === checksumMismatch) return true;
   return error.code === "Unavailable" || error.code === "Timeout";
 }

@@ -1,6 +1,6 @@
 /**
- * What S3 servers answer that MinIO cannot be brought to: a server of the test sends the bytes
- * that AWS documents. Also what Spoor sends: headers of encryption, class, tags and checksums.
+ * Responses that MinIO cannot be made to send: the test's own server sends the bytes that AWS
+ * documents. Also checks the headers of requests: encryption, class, tags and checksums.
  */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -25,7 +25,7 @@ interface Answer {
   status: number;
   headers?: Record<string, string>;
   body?: string | Buffer;
-  /** Ends the connection after the body, however long it was said to be. */
+  /** Ends the connection after the body, whatever Content-Length says. */
   cutOff?: boolean;
 }
 
@@ -98,7 +98,7 @@ test.each(errors)("%s becomes a typed error", async (name, answer, expected) => 
   expect(seen).toHaveLength(1);
 });
 
-test("a bucket of another region says which", async () => {
+test("the error for a bucket in another region names the region", async () => {
   const body = xml("AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>");
   const { store } = await serve(() => ({ status: 400, body }));
   const error = await store.get("k").catch(toSpoorError);
@@ -113,7 +113,7 @@ test("a bucket of another region says which", async () => {
   expect(String(redirected)).toContain("us-west-2");
 });
 
-test("a body that ends early, or is not what was stored, is not taken for the object", async () => {
+test("a body that ends early or has a wrong checksum is an error", async () => {
   const headers = { "content-length": "10" };
   const short = await serve(() => ({ status: 200, headers, body: "12345", cutOff: true }));
   await expect(short.store.get("k")).rejects.toMatchObject({
@@ -132,7 +132,7 @@ test("a body that ends early, or is not what was stored, is not taken for the ob
   });
 });
 
-test("a server that ignores ranges is found out", async () => {
+test("a server that ignores ranges is detected", async () => {
   const { store } = await serve(() => ({
     status: 200,
     headers: { "content-length": "10" },
@@ -142,7 +142,7 @@ test("a server that ignores ranges is found out", async () => {
   await expect(store.getRange("k", 0, 10)).rejects.toMatchObject({ code: "Corrupt" });
 });
 
-test("no server, and one that answers nonsense", async () => {
+test("a missing server, and one that does not speak HTTP, are typed errors", async () => {
   const store = openS3Store(s3TestOptions("http://127.0.0.1:1"));
   await expect(store.get("k")).rejects.toMatchObject({
     code: "Unavailable",
@@ -186,7 +186,7 @@ test("writes carry encryption, class, tags, checksum and the condition", async (
   expect(seen[0].body).toEqual(Buffer.from(content));
 });
 
-test("checksums when_required: none is sent nor asked for", async () => {
+test("checksums when_required: none is sent or requested", async () => {
   const { store, seen } = await serve(() => ({ status: 200 }), { checksums: "when_required" });
   await store.put("k", content);
   await store.get("k");
@@ -195,7 +195,7 @@ test("checksums when_required: none is sent nor asked for", async () => {
   }
 });
 
-/** A server of 2019: it knows no checksum but Content-MD5, and demands that of multi-deletes. */
+/** A server of 2019: it supports only Content-MD5, and requires it for multi-object deletes. */
 function oldServer({ url, headers, body }: Seen): Answer {
   const refused = (code: string, message: string): Answer => {
     const text = `<Error><Code>${code}</Code><Message>${message}</Message></Error>`;
@@ -214,7 +214,7 @@ function oldServer({ url, headers, body }: Seen): Answer {
   return { status: 200, body: "<DeleteResult></DeleteResult>" };
 }
 
-test("checksums when_required reaches deletes of many: a server of 2019 takes them", async () => {
+test("checksums when_required covers multi-object deletes: a server of 2019 accepts them", async () => {
   const { store, seen } = await serve(oldServer, { checksums: "when_required" });
   await store.put("k", content);
   await store.deleteMany(["a/1", "a/2"]);
@@ -233,9 +233,9 @@ test("a server that refuses checksums: the error names the setting to try", asyn
   }
 });
 
-test("an upload in parts that fails is aborted, and its parts are checked each", async () => {
+test("a failed multipart upload is aborted, and each part has a checksum", async () => {
   const bytes = new Uint8Array(12 * 1024 * 1024).fill(7);
-  // The second of three parts fails when all have come: none is cut off, or seen after the end.
+  // The second of three parts fails after all have arrived, so none is cut off or arrives late.
   const allParts = Promise.withResolvers<void>();
   let parts = 0;
   const answer = async ({ method, url }: Seen): Promise<Answer> => {

@@ -1,4 +1,4 @@
-/** How objects are assembled on servers that answer as AWS and others do. */
+/** Assembly on servers that respond as AWS and other servers do. */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -71,7 +71,7 @@ function isCopy({ headers }: Seen): boolean {
   return headers["x-amz-copy-source"] !== undefined;
 }
 
-/** Objects of 20 MiB of sevens; a copy is told with a sum if the upload has sums. */
+/** Serves objects of 20 MiB of sevens; a copy returns a checksum if the upload has checksums. */
 function awsAnswer({ method, url, headers }: Seen): Answer {
   const begun = (name: string, body: string): Answer => {
     return { status: 200, body: `<?xml version="1.0"?><${name}>${body}</${name}>` };
@@ -100,7 +100,7 @@ const long = { key: "t/odd name+é", start: 3, end: 20 * MIB };
 const endOf = (seen: Seen[]): string =>
   seen.findLast(({ method }) => method === "POST")!.body.toString();
 
-test("copies name the version of their source, and the end has the sums of all parts", async () => {
+test("copies are conditional on the source's tag, and the completion has all checksums", async () => {
   const { store, seen } = await serveS3(awsAnswer, {
     storageClass: "STANDARD_IA",
     encryption: "s3",
@@ -156,14 +156,14 @@ test.each(withoutSums)(
     ]);
     expect(seen.filter(({ method }) => method === "DELETE")).toHaveLength(1);
     expect(endOf(seen)).not.toContain("Checksum");
-    // What is sent still has its own.
+    // Sent parts still have their own checksums.
     const sent = seen.findLast((request) => request.method === "PUT" && !isCopy(request))!;
     expect(sent.headers["x-amz-checksum-crc32"]).toBe(sumOf(footer));
     seen.length = 0;
     await store.assemble("t/other", [long, footer]);
     expect(seen.filter(({ url }) => url.includes("uploads"))).toHaveLength(1);
     expect(seen.filter(({ method }) => method === "DELETE")).toEqual([]);
-    // Uploads without copies keep their sums.
+    // Uploads without copies keep their checksums.
     seen.length = 0;
     await store.assemble("t/sent", [new Uint8Array(11 * MIB)]);
     const [again] = seen.filter(({ url }) => url.includes("uploads"));
@@ -172,7 +172,7 @@ test.each(withoutSums)(
   },
 );
 
-test("a refusal that has another reason is told, and sums are not given up for it", async () => {
+test("a refusal with another reason is thrown, and checksums stay on", async () => {
   let refuses = true;
   const { store, seen } = await serveS3((request) =>
     isCopy(request) && refuses ? { status: 400, body: xml("InvalidRequest") } : awsAnswer(request),
@@ -188,7 +188,7 @@ test("a refusal that has another reason is told, and sums are not given up for i
   expect(last.headers["x-amz-checksum-algorithm"]).toBe("CRC32");
 });
 
-test("checksums when_required: none is asked for", async () => {
+test("checksums when_required: none is requested", async () => {
   const { store, seen } = await serveS3(awsAnswer, { checksums: "when_required" });
   await store.assemble("t/new", [footer, long, footer]);
   expect(seen.filter(isCopy)).toHaveLength(1);
@@ -198,12 +198,12 @@ test("checksums when_required: none is asked for", async () => {
   }
 });
 
-test("no more than a few parts, of bounded size, are on their way at the same time", async () => {
+test("few parts, of bounded size, are in flight at the same time", async () => {
   let [now, most] = [0, 0];
   const { store, seen } = await serveS3(async (request) => {
     const isPart = request.url.includes("partNumber");
     if (isPart) most = Math.max(most, ++now);
-    // So that others come meanwhile, if they may.
+    // Gives other parts time to arrive, if they may.
     for (let turn = 0; turn < 50; turn++) await new Promise((go) => setImmediate(go));
     if (isPart) now--;
     return awsAnswer(request);
@@ -219,7 +219,7 @@ test("no more than a few parts, of bounded size, are on their way at the same ti
   expect(most).toBeLessThanOrEqual(parallelParts);
 });
 
-test("an object that no server holds is refused before anything is asked", async () => {
+test("an object that no server can hold is refused before any request", async () => {
   const { store, seen } = await serveS3(awsAnswer);
   const ranges = (count: number): ObjectRange[] =>
     Array.from({ length: count }, (_, i) => ({ key: `t/${i}`, start: 0, end: 2 ** 37 }));

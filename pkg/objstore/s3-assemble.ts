@@ -1,28 +1,28 @@
 /**
- * Makes an object of pieces in S3: an upload in parts of which the server copies the long ones
- * (`s3-parts.ts`), or one PUT where nothing is long.
+ * Assembles an object in S3: a multipart upload in which the server copies the long ranges
+ * (`s3-parts.ts`), or one PUT if no range is long.
  *
- * Sources are looked up first. Copies and reads name the tag (`ETag`) that was found, so that no
- * object is made of two versions of one source.
+ * Sources are looked up first. Copies and reads are conditional on the `ETag` that was found, so no
+ * object is made from two versions of a source.
  *
- * Sums: an upload with checksums wants one of every part, of copied ones the server's own. AWS
- * gives it; MinIO refuses the first copy, and then the upload is begun again without (parts that
- * are sent still have theirs). The store remembers.
+ * Checksums: a multipart upload with checksums needs one for every part; for a copied part it is
+ * the server's. AWS returns it. MinIO refuses the first copy; the upload then starts again without
+ * checksums of the whole (sent parts still carry their own). The store remembers this.
  */
 import { HeadObjectCommand, UploadPartCopyCommand } from "@aws-sdk/client-s3";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { notFound, sourceChanged } from "./checks.ts";
 import type { ObjectRange, Piece } from "./objstore.ts";
-import { isRange, inLanes, lookUpSources, type Source, sizeOf, told } from "./pieces.ts";
+import { isRange, inLanes, lookUpSources, type Source, sizeOf, reportRequest } from "./pieces.ts";
 import { statusOf } from "./s3-errors.ts";
 import { type CopiedPart, type Part, planParts, type SentPart } from "./s3-parts.ts";
 import { readRange } from "./s3-read.ts";
-import { type DonePart, type PartPlace, partsMax, putParts, putWhole } from "./s3-upload.ts";
+import { type DonePart, type PartAddress, partsMax, putParts, putWhole } from "./s3-upload.ts";
 import { sendPart, type Target } from "./s3-upload.ts";
 
 export interface Assembly extends Target {
   pieces: readonly Piece[];
-  /** Whether the server gives sums of what it copies; set to false when it turns out not to. */
+  /** Whether the server returns checksums of copied parts; set to false when it does not. */
   copies: { haveSums: boolean };
 }
 
@@ -32,15 +32,15 @@ interface TaggedSource extends Source {
 
 type Sources = ReadonlyMap<string, TaggedSource>;
 
-/** Reads of the short ranges of one part at the same time. */
+/** Concurrent reads of the short ranges of one part. */
 const parallelReads = 4;
 
-/** Throws the SDK's errors, and SpoorErrors about the sources. */
+/** Assembles the object. Throws the SDK's errors, and SpoorErrors for the sources. */
 export async function assembleObject(assembly: Assembly): Promise<void> {
   const { key, pieces, copies } = assembly;
   const parts = planParts(pieces);
   if (parts.length > partsMax) {
-    const message = `assemble object ${key}: ${parts.length} parts are over ${partsMax}`;
+    const message = `assemble object ${key}: ${parts.length} parts exceed ${partsMax}`;
     throw new SpoorError("TooLarge", message, { reason: "too_many_parts" });
   }
   const lookUp = async (source: string): Promise<TaggedSource> => await lookUpIn(assembly, source);
@@ -58,7 +58,7 @@ export async function assembleObject(assembly: Assembly): Promise<void> {
   try {
     await putAll(assembly, { parts, sources, hasSums: hasSums && (!hasCopies || copies.haveSums) });
   } catch (error) {
-    if (!(error instanceof NoSumOfCopy)) throw error;
+    if (!(error instanceof CopyWithoutChecksum)) throw error;
     await putAll(assembly, { parts, sources, hasSums: false });
     copies.haveSums = false;
   }
@@ -68,47 +68,47 @@ async function putAll(
   assembly: Assembly,
   { parts, sources, hasSums }: { parts: readonly Part[]; sources: Sources; hasSums: boolean },
 ): Promise<void> {
-  await putParts(assembly, { count: parts.length, hasSums }, async (index, place, signal) => {
+  await putParts(assembly, { count: parts.length, hasSums }, async (index, address, signal) => {
     const part = parts[index];
     if (part.kind === "copied") {
-      return await copyPart(assembly, part, { place, sources, signal, hasSums });
+      return await copyPart(assembly, part, { address, sources, signal, hasSums });
     }
     const bytes = await bytesOf(assembly, part, { sources, signal });
-    return await sendPart(assembly, bytes, { place, signal, hasSums });
+    return await sendPart(assembly, bytes, { address, signal, hasSums });
   });
 }
 
-/** The server copies without sums. */
-class NoSumOfCopy extends Error {}
+/** The server returns no checksum for a copied part. */
+class CopyWithoutChecksum extends Error {}
 
 async function copyPart(
   assembly: Assembly,
   { range }: CopiedPart,
-  { place, sources, signal, hasSums }: PartRun & { place: PartPlace; hasSums: boolean },
+  { address, sources, signal, hasSums }: PartRun & { address: PartAddress; hasSums: boolean },
 ): Promise<DonePart> {
   const { client, options } = assembly;
   const { key, start, end } = range;
   const command = new UploadPartCopyCommand({
-    ...place,
+    ...address,
     CopySource: `${options.bucket}/${key.split("/").map(encodeURIComponent).join("/")}`,
     CopySourceIfMatch: sources.get(key)?.tag,
     CopySourceRange: `bytes=${start}-${end - 1}`,
   });
-  const { CopyPartResult } = await told(assembly, { kind: "assemble" }, async () => {
+  const { CopyPartResult } = await reportRequest(assembly, { kind: "assemble" }, async () => {
     try {
       return await client.send(command, { abortSignal: signal });
     } catch (error) {
-      if (hasSums && isRefusal(error)) throw new NoSumOfCopy("refused", { cause: error });
+      if (hasSums && isRefusal(error)) throw new CopyWithoutChecksum("refused", { cause: error });
       throw sourceError(error, key);
     }
   });
   const { ETag, ChecksumCRC32 } = CopyPartResult ?? {};
-  if (!hasSums) return { PartNumber: place.PartNumber, ETag };
-  if (ChecksumCRC32 === undefined) throw new NoSumOfCopy("not told");
-  return { PartNumber: place.PartNumber, ETag, ChecksumCRC32 };
+  if (!hasSums) return { PartNumber: address.PartNumber, ETag };
+  if (ChecksumCRC32 === undefined) throw new CopyWithoutChecksum("not returned");
+  return { PartNumber: address.PartNumber, ETag, ChecksumCRC32 };
 }
 
-/** MinIO: "checksum missing, want CRC32"; others have other words for it. */
+/** MinIO says "checksum missing, want CRC32"; the messages of other servers differ. */
 function isRefusal(error: unknown): boolean {
   return error instanceof Error && /^Invalid(?:Argument|Request)$/u.test(error.name);
 }
@@ -118,7 +118,7 @@ interface PartRun {
   signal: AbortSignal | undefined;
 }
 
-/** The bytes of a part, of which the ranges are read. */
+/** Returns the bytes of a part; reads its ranges. */
 async function bytesOf(
   assembly: Assembly,
   { pieces, sizeBytes }: SentPart,
@@ -137,10 +137,10 @@ async function bytesOf(
   }
   await inLanes(reads, parallelReads, async ({ range, into }) => {
     const tag = sources.get(range.key)?.tag;
-    await told(assembly, { kind: "getRange", bytes: into.length }, async () => {
+    await reportRequest(assembly, { kind: "getRange", bytes: into.length }, async () => {
       try {
-        const place = { client, bucket: options.bucket };
-        await readRange(place, { ...range, signal, tag, into });
+        const address = { client, bucket: options.bucket };
+        await readRange(address, { ...range, signal, tag, into });
       } catch (error) {
         throw sourceError(error, range.key);
       }
@@ -152,10 +152,10 @@ async function bytesOf(
 async function lookUpIn(assembly: Assembly, key: string): Promise<TaggedSource> {
   const { client, options, signal } = assembly;
   const command = new HeadObjectCommand({ Bucket: options.bucket, Key: key });
-  return await told(assembly, { kind: "head" }, async () => {
+  return await reportRequest(assembly, { kind: "head" }, async () => {
     try {
       const { ContentLength, ETag } = await client.send(command, { abortSignal: signal });
-      // Some servers compare only tags without quotes.
+      // Some servers match only tags without quotes.
       return { sizeBytes: ContentLength ?? 0, tag: ETag?.replaceAll('"', "") };
     } catch (error) {
       throw statusOf(error) === 404 ? notFound(key, error) : error;
@@ -163,7 +163,7 @@ async function lookUpIn(assembly: Assembly, key: string): Promise<TaggedSource> 
   });
 }
 
-/** The source was there, with this tag, when it was looked up. */
+/** Maps "missing" and "precondition failed" to source_changed: the look-up found the source. */
 function sourceError(error: unknown, key: string): unknown {
   const isGone = error instanceof Error && error.name === "NoSuchKey";
   return isGone || statusOf(error) === 412 ? sourceChanged(key, error) : error;

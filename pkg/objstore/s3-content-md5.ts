@@ -1,6 +1,6 @@
 /**
- * Deletes of many objects for servers that know no CRC-32. The SDK always sends a checksum with
- * these requests, as S3 demands one; servers from before 2022 know Content-MD5 alone.
+ * Multi-object deletes for servers without CRC-32. S3 requires a checksum with these requests, so
+ * the SDK always sends one; servers from before 2022 support Content-MD5 only.
  */
 import { createHash } from "node:crypto";
 import type { S3Client } from "@aws-sdk/client-s3";
@@ -10,7 +10,7 @@ interface SentRequest {
   body?: unknown;
 }
 
-/** Makes the client send Content-MD5 with deletes of many objects, and no other checksum. */
+/** Makes the client send Content-MD5, and no other checksum, with multi-object deletes. */
 export function useContentMd5(client: S3Client): void {
   client.middlewareStack.add(
     (next, { commandName }) =>

@@ -1,21 +1,21 @@
-/** What an S3 server or the way to it answered -> SpoorError. */
+/** Maps errors of an S3 server, the SDK and the network to SpoorErrors. */
 import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { foreignReason, type Reason } from "#pkg/errors/reasons.ts";
 import { checkSignal, notFound } from "./checks.ts";
 import { networkError, retryAfterMs } from "./net-errors.ts";
 
-/** What of the SDK's errors is used: they come as classes of many kinds with these fields. */
+/** The fields of the SDK's errors that are used here; the SDK throws many classes. */
 interface S3Failure {
   name: string;
   message: string;
   status: number | undefined;
   headers: Readonly<Record<string, string | undefined>>;
-  /** Region that a redirecting server named. */
+  /** Region that the server named in a redirect. */
   region: string | undefined;
 }
 
-/** Names of S3's errors (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). */
-const answers: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
+/** S3 error codes (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). */
+const knownErrors: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   NoSuchBucket: ["InvalidInput", "bucket_missing"],
   InvalidBucketName: ["InvalidInput", "bucket_missing"],
   InvalidAccessKeyId: ["InvalidInput", "wrong_credentials"],
@@ -64,12 +64,12 @@ const hints: Readonly<Record<string, string>> = {
   clock_skew: "this machine's clock is too far from the server's",
   wrong_region: "the bucket is in another region",
   checksum_refused:
-    "the server does not take the checksum of the request, try storage.s3.checksums: when_required",
+    "the server refuses the checksum of the request, try storage.s3.checksums: when_required",
 };
 
 /**
- * The SpoorError of what was thrown during `attempt` ("read object a/b"). `key` is the object that
- * does not exist when the server says so; lists have none.
+ * Maps an error of `attempt` ("read object a/b") to a SpoorError. `context.key` is the object that
+ * a status of 404 refers to; lists have none.
  */
 export function s3Error(error: unknown, attempt: string, context: S3Context = {}): SpoorError {
   if (error instanceof SpoorError) return error;
@@ -81,20 +81,20 @@ export function s3Error(error: unknown, attempt: string, context: S3Context = {}
   if (!(error instanceof Error)) return toSpoorError(error);
   const failure = failureOf(error);
   if (isAboutChecksums(failure)) {
-    return said(failure, ["InvalidInput", "checksum_refused"], { attempt, cause: error });
+    return describe(failure, ["InvalidInput", "checksum_refused"], { attempt, cause: error });
   }
-  const known = answers[failure.name] as (typeof answers)[string] | undefined;
-  if (known !== undefined) return said(failure, known, { attempt, cause: error });
+  const known = knownErrors[failure.name] as (typeof knownErrors)[string] | undefined;
+  if (known !== undefined) return describe(failure, known, { attempt, cause: error });
   if (context.key !== undefined && failure.status === 404) return notFound(context.key, error);
   const network = networkError(error, attempt);
   if (network !== undefined) return network;
-  return said(failure, byStatus(failure), { attempt, cause: error });
+  return describe(failure, byStatus(failure), { attempt, cause: error });
 }
 
-/** Old servers have many words for a checksum that they do not know, or for headers of one. */
+/** Old servers reject unknown checksums, or their headers, with many different messages. */
 function isAboutChecksums({ name, message, status }: S3Failure): boolean {
   const isRefusal = status === 400 || status === 501;
-  const isMismatch = answers[name]?.[1] === "checksum_mismatch";
+  const isMismatch = knownErrors[name]?.[1] === "checksum_mismatch";
   const words = /checksum|content-?md5|x-amz-trailer|functionality that is not implemented/i;
   return isRefusal && !isMismatch && words.test(`${name} ${message}`);
 }
@@ -104,7 +104,7 @@ export interface S3Context {
   signal?: AbortSignal;
 }
 
-/** HTTP status of an answer that the SDK threw. */
+/** Returns the HTTP status of an error response that the SDK threw. */
 export function statusOf(error: unknown): number | undefined {
   return error instanceof Error ? failureOf(error).status : undefined;
 }
@@ -121,7 +121,7 @@ function byStatus({ status, name }: S3Failure): readonly [ErrorCode, Reason] {
   return ["InvalidInput", /^\w{1,60}$/u.test(name) ? foreignReason(snake(name)) : `http_${status}`];
 }
 
-function said(
+function describe(
   failure: S3Failure,
   [code, reason]: readonly [ErrorCode, Reason],
   { attempt, cause }: { attempt: string; cause: Error },

@@ -1,7 +1,7 @@
-/** How a bucket of S3 is reached and written. */
+/** Options of a bucket in S3. */
 export interface S3Options {
   bucket: string;
-  /** URL of the server; empty: AWS, in the region. */
+  /** URL of the server; empty: the AWS endpoint of the region. */
   endpoint: string;
   region: string;
   /** `endpoint/bucket/key` instead of `bucket.endpoint/key`. */
@@ -11,15 +11,15 @@ export interface S3Options {
   secretAccessKey: string;
   sessionToken: string;
   encryption: "none" | "s3" | "kms";
-  /** With `kms`; empty: the bucket's key. */
+  /** Key for encryption "kms"; empty: the bucket's key. */
   kmsKeyId: string;
-  /** Of objects that `put` writes; empty: the bucket's. */
+  /** Storage class of objects that `put` and `assemble` write; empty: the bucket's default. */
   storageClass: string;
   tags: Readonly<Record<string, string>>;
-  /** Objects above this many bytes go up in parts of this size. 5 MiB at least. */
+  /** Objects above this size are uploaded in parts of this size. At least 5 MiB. */
   partBytes: number;
-  /** "when_required" for servers that refuse checksums which they do not know. */
+  /** "when_required" suits servers that refuse unknown checksums. */
   checksums: "when_supported" | "when_required";
-  /** Milliseconds that this machine's clock is behind the server's. Found out, unless given. */
+  /** How far this machine's clock is behind the server's, ms. The SDK measures it by default. */
   clockOffsetMs?: number;
 }

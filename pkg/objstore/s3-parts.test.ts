@@ -21,7 +21,7 @@ function shown(parts: readonly Part[]): string[] {
   });
 }
 
-test("long ranges are copied, short ones and bytes sent in parts that are long enough", () => {
+test("long ranges are copied; short ones and bytes are sent in parts of the minimum size", () => {
   const bytes = (mib: number): Uint8Array => new Uint8Array(mib * MIB);
   const plans: [Piece[], string[]][] = [
     [[], []],
@@ -29,7 +29,7 @@ test("long ranges are copied, short ones and bytes sent in parts that are long e
     [[bytes(1), range("a", 0, 4 * MIB)], ["sent 5"]],
     [[range("a", MIB, bound - 1)], [`sent ${(bound - 1) / MIB}`]],
     [[range("a", MIB, bound)], ["copied a 1-6"]],
-    // It may be all of its object, and then AWS would not copy it.
+    // The range may be its whole object, and AWS does not copy from objects of up to 5 MiB.
     [[range("a", 0, bound)], ["sent 5"]],
     [
       [range("a", 0, 6 * MIB), bytes(1)],
@@ -66,7 +66,7 @@ const anyPiece = fc.oneof(
     .map(({ key, start, size }) => range(key, start, size)),
 );
 
-/** The ranges and how many bytes stand before each. */
+/** Returns the ranges, with the number of bytes before each. */
 function layout(pieces: readonly Piece[]): string[] {
   let at = 0;
   const places = joinPieces(pieces).map((piece) => {
@@ -76,7 +76,7 @@ function layout(pieces: readonly Piece[]): string[] {
   return [...places.filter((place) => place !== ""), String(at)];
 }
 
-test("any plan holds all pieces in order, in parts that every server takes", () => {
+test("any plan contains all pieces in order, in parts that every server accepts", () => {
   fc.assert(
     fc.property(fc.array(anyPiece, { maxLength: 12 }), (pieces) => {
       const parts = planParts(pieces);
@@ -98,7 +98,7 @@ test("any plan holds all pieces in order, in parts that every server takes", () 
   );
 });
 
-test("no more is sent than what is short and what short parts lack", () => {
+test("only short ranges and the bytes that short parts lack are sent", () => {
   fc.assert(
     fc.property(fc.array(anyPiece, { maxLength: 12 }), (pieces) => {
       const sent = planParts(pieces).filter(({ kind }) => kind === "sent");

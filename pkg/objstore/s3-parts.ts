@@ -1,13 +1,13 @@
 /**
- * Plans of which parts an upload in parts makes an object: long ranges are copied by the server,
- * what lies between them is read and sent, joined to parts that are long enough.
+ * Plans the parts of a multipart upload: the server copies long ranges; the pieces between them are
+ * read and sent, joined into parts of at least the minimum size.
  *
  *     pieces   [bytes][       range of a        ][b][c][         range of d         ]
  *     parts    [  sent: 5 MiB  ][     copied     ][  sent: 5 MiB  ][     copied     ]
  *
- * Every part but the last must have 5 MiB, so a short one takes what it lacks from the range behind
- * it. AWS copies ranges only of objects over 5 MiB, and says how long a source is only when asked;
- * a range that ends beyond 5 MiB shows it.
+ * Every part but the last must have 5 MiB, so a short part borrows the missing bytes from the range
+ * after it. AWS copies ranges only from objects over 5 MiB. A range that ends beyond 5 MiB proves
+ * that its source is long enough, without a look-up.
  */
 import type { ObjectRange, Piece } from "./objstore.ts";
 import { copyBytesMin, isRange, joinedBytesMax, joinPieces } from "./pieces.ts";
@@ -27,11 +27,12 @@ export interface CopiedPart {
 export type Part = SentPart | CopiedPart;
 
 /**
- * Longest part that is copied; the protocol takes 5 GiB, but a server is silent while it copies,
- * and shorter ones are copied side by side. 256 MiB.
+ * Longest copied part, 256 MiB. The protocol allows 5 GiB, but a server sends nothing while it
+ * copies, and shorter parts are copied in parallel.
  */
 export const copyBytesMax: number = 256 * 1024 * 1024;
 
+/** Returns the parts that make an object of `pieces`, in order. */
 export function planParts(pieces: readonly Piece[]): Part[] {
   const plan = new Plan();
   for (const piece of joinPieces(pieces)) {
@@ -72,7 +73,7 @@ class Plan {
     const start = range.start + lacking;
     if (lacking > 0) this.send({ key, start: range.start, end: start });
     this.#flush();
-    // About equal ones: none is too short.
+    // Parts of about equal size, so that none is too short.
     const step = Math.ceil(size / Math.ceil(size / copyBytesMax));
     for (let at = start; at < end; at += step) {
       const part = { key, start: at, end: Math.min(end, at + step) };

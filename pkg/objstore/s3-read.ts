@@ -8,40 +8,44 @@ import { statusOf } from "./s3-errors.ts";
 
 export interface RangeRead extends ObjectRange {
   signal: AbortSignal | undefined;
-  /** Status 412 if the object has another tag. */
+  /** Expected tag; the server responds with status 412 if the object has another one. */
   tag?: string;
-  /** Where the bytes go; a new array unless given. */
+  /** Receives the bytes; a new array by default. */
   into?: Uint8Array;
 }
 
-/** Throws the SDK's error; Corrupt if the object ends before the range. */
+/** Reads a range. Throws the SDK's error; Corrupt if the object ends before the range does. */
 export async function readRange(
   { client, bucket }: { client: S3Client; bucket: string },
   { key, start, end, signal, tag, into }: RangeRead,
 ): Promise<Uint8Array> {
   const input = { Bucket: bucket, Key: key, IfMatch: tag, Range: `bytes=${start}-${end - 1}` };
-  let answer: GetObjectCommandOutput;
+  let response: GetObjectCommandOutput;
   try {
-    answer = await client.send(new GetObjectCommand(input), { abortSignal: signal });
+    response = await client.send(new GetObjectCommand(input), { abortSignal: signal });
   } catch (error) {
     if (statusOf(error) === 416) throw shortObject(key, end, undefined);
     throw error;
   }
-  const total = /\/(\d+)$/u.exec(answer.ContentRange ?? "")?.[1];
+  const total = /\/(\d+)$/u.exec(response.ContentRange ?? "")?.[1];
   const sizeBytes = total === undefined ? undefined : Number(total);
-  const isShort = answer.ContentLength !== end - start;
+  const isShort = response.ContentLength !== end - start;
   // A server that ignores ranges sends the whole object.
-  if (isShort || total === undefined) throw await refuse(answer, shortObject(key, end, sizeBytes));
-  return await readBody(answer.Body, { key, sizeBytes: end - start, signal, into });
+  if (isShort || total === undefined)
+    throw await refuse(response, shortObject(key, end, sizeBytes));
+  return await readBody(response.Body, { key, sizeBytes: end - start, signal, into });
 }
 
-/** Lets go of an answer whose body is not wanted: its connection would be held otherwise. */
+/** Discards a response without reading its body, which releases its connection; returns `error`. */
 export async function refuse(
-  answer: GetObjectCommandOutput,
+  response: GetObjectCommandOutput,
   error: SpoorError,
 ): Promise<SpoorError> {
-  await readBody(answer.Body, { key: "", sizeBytes: 0, signal: AbortSignal.abort() }).catch(
-    () => "the body was cut off on purpose",
+  await readBody(response.Body, { key: "", sizeBytes: 0, signal: AbortSignal.abort() }).catch(
+    ignoreAbort,
   );
   return error;
 }
+
+/** The read is aborted on purpose; its error says only that. */
+function ignoreAbort(): void {}

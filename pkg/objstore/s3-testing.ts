@@ -1,4 +1,4 @@
-/** Test support: how tests open a server of their own that answers as S3 does. */
+/** Test support: options for a test's own server that speaks the S3 protocol. */
 import type { S3Options } from "./s3-options.ts";
 
 export function s3TestOptions(endpoint: string): S3Options {

@@ -1,6 +1,6 @@
 /**
- * Uploads to S3: whole, or in parts, of which the server makes one object at the end. An upload in
- * parts that fails is aborted, because its parts would be kept (and paid for) without being seen.
+ * Uploads to S3: in one PUT, or in parts that the server joins at the end (multipart upload). A
+ * failed multipart upload is aborted, because its invisible parts would be stored and billed.
  */
 import { crc32 } from "node:zlib";
 import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand } from "@aws-sdk/client-s3";
@@ -8,10 +8,10 @@ import { CreateMultipartUploadCommand, PutObjectCommand } from "@aws-sdk/client-
 import { type S3Client, type StorageClass, UploadPartCommand } from "@aws-sdk/client-s3";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { AssembleOptions } from "./objstore.ts";
-import { parallelParts, told } from "./pieces.ts";
+import { parallelParts, reportRequest } from "./pieces.ts";
 import type { S3Options } from "./s3-options.ts";
 
-/** Where an upload goes, and how. */
+/** Destination and options of an upload. */
 export interface Target extends Pick<AssembleOptions, "onRequest"> {
   client: S3Client;
   options: S3Options;
@@ -23,29 +23,33 @@ export interface Upload extends Target {
   bytes: Uint8Array;
 }
 
-/** A part that the server has. */
+/** A part that the server has stored. */
 export interface DonePart {
   PartNumber: number;
   ETag: string | undefined;
   ChecksumCRC32?: string;
 }
 
-/** What the request of a part says of its place. */
-export interface PartPlace {
+/** Fields that address a part in a request. */
+export interface PartAddress {
   Bucket: string;
   Key: string;
   UploadId: string | undefined;
   PartNumber: number;
 }
 
-/** Brings part `index`, from 0, to the server. */
-export type BringPart = (index: number, place: PartPlace, signal: AbortSignal) => Promise<DonePart>;
+/** Uploads or copies part `index`, from 0. */
+export type TransferPart = (
+  index: number,
+  address: PartAddress,
+  signal: AbortSignal,
+) => Promise<DonePart>;
 
-/** The protocol's limit. */
+/** Maximum parts of an upload; the protocol's limit. */
 export const partsMax = 10_000;
 const abortTimeoutMs = 10_000;
 
-/** One PUT. Throws the SDK's error; status 412 if `isConditional` and the key is taken. */
+/** Writes with one PUT. Throws the SDK's error; status 412 if conditional and the key exists. */
 export async function putWhole(
   upload: Upload,
   { isConditional }: { isConditional: boolean },
@@ -59,31 +63,31 @@ export async function putWhole(
     ...checksumOf(upload, bytes),
     ...(isConditional ? { IfNoneMatch: "*" } : {}),
   });
-  await told(upload, { kind: "assemble", bytes: bytes.length }, async () => {
+  await reportRequest(upload, { kind: "assemble", bytes: bytes.length }, async () => {
     await client.send(command, { abortSignal: signal });
   });
 }
 
-/** Replaces the object when the last part is there. Throws the SDK's error. */
+/** Uploads in parts; the object is replaced when all are stored. Throws the SDK's error. */
 export async function putInParts(upload: Upload): Promise<void> {
   const { options, bytes } = upload;
   const partBytes = Math.max(options.partBytes, Math.ceil(bytes.length / partsMax));
   const count = Math.ceil(bytes.length / partBytes);
   const hasSums = options.checksums === "when_supported";
-  await putParts(upload, { count, hasSums }, async (index, place, signal) => {
+  await putParts(upload, { count, hasSums }, async (index, address, signal) => {
     const part = bytes.subarray(index * partBytes, (index + 1) * partBytes);
-    return await sendPart(upload, part, { place, signal, hasSums });
+    return await sendPart(upload, part, { address, signal, hasSums });
   });
 }
 
 /**
- * An upload in parts: begins it, brings all parts, some at the same time, and ends it. `hasSums`:
- * every part has a checksum. Throws the SDK's error, or that of `bring`.
+ * Runs a multipart upload: creates it, transfers all parts, some in parallel, and completes it.
+ * `hasSums`: every part has a checksum. Throws the SDK's error, or the error of `transfer`.
  */
 export async function putParts(
   target: Target,
   { count, hasSums }: { count: number; hasSums: boolean },
-  bring: BringPart,
+  transfer: TransferPart,
 ): Promise<void> {
   const { client, options, key: Key, signal } = target;
   const begin = new CreateMultipartUploadCommand({
@@ -91,36 +95,36 @@ export async function putParts(
     Key,
     ...(hasSums ? { ChecksumAlgorithm: "CRC32" } : {}),
   });
-  const { UploadId } = await told(
+  const { UploadId } = await reportRequest(
     target,
     { kind: "assemble" },
     async () => await client.send(begin, { abortSignal: signal }),
   );
-  const place = { Bucket: options.bucket, Key, UploadId };
+  const address = { Bucket: options.bucket, Key, UploadId };
   try {
-    const Parts = await bringParts(target, { place, count }, bring);
-    const end = new CompleteMultipartUploadCommand({ ...place, MultipartUpload: { Parts } });
-    await told(target, { kind: "assemble" }, async () => {
+    const Parts = await transferParts(target, { address, count }, transfer);
+    const end = new CompleteMultipartUploadCommand({ ...address, MultipartUpload: { Parts } });
+    await reportRequest(target, { kind: "assemble" }, async () => {
       await client.send(end, { abortSignal: signal });
     });
   } catch (error) {
-    const abort = new AbortMultipartUploadCommand(place);
+    const abort = new AbortMultipartUploadCommand(address);
     try {
-      await told(target, { kind: "delete" }, async () => {
+      await reportRequest(target, { kind: "delete" }, async () => {
         await client.send(abort, { abortSignal: AbortSignal.timeout(abortTimeoutMs) });
       });
     } catch (cause) {
-      // Also after an answer that was lost: then there is an object and no upload any more.
+      // If the response of the completion was lost, the object exists and the upload does not.
       if (!(cause instanceof Error) || cause.name !== "NoSuchUpload") attach(error, cause);
     }
     throw error;
   }
 }
 
-async function bringParts(
+async function transferParts(
   { key, signal }: Target,
-  { place, count }: { place: Omit<PartPlace, "PartNumber">; count: number },
-  bring: BringPart,
+  { address, count }: { address: Omit<PartAddress, "PartNumber">; count: number },
+  transfer: TransferPart,
 ): Promise<DonePart[]> {
   const done: DonePart[] = [];
   const failed = new AbortController();
@@ -129,7 +133,7 @@ async function bringParts(
   const lane = async (): Promise<void> => {
     while (next < count && !abortSignal.aborted) {
       const index = next++;
-      done[index] = await bring(index, { ...place, PartNumber: index + 1 }, abortSignal);
+      done[index] = await transfer(index, { ...address, PartNumber: index + 1 }, abortSignal);
     }
   };
   const lanes = Array.from({ length: parallelParts }, lane);
@@ -144,23 +148,23 @@ async function bringParts(
   throw new SpoorError("Canceled", `write object ${key}: aborted`);
 }
 
-/** Sends a part with its checksum; the upload may have been begun without. */
+/** Sends a part with its checksum, also if the upload as a whole has none (`hasSums` false). */
 export async function sendPart(
   target: Target,
   Body: Uint8Array,
-  { place, signal, hasSums }: { place: PartPlace; signal: AbortSignal; hasSums: boolean },
+  { address, signal, hasSums }: { address: PartAddress; signal: AbortSignal; hasSums: boolean },
 ): Promise<DonePart> {
   const sum = checksumOf(target, Body);
-  const input = { ...place, ...sum, Body, ContentLength: Body.length };
-  const { ETag } = await told(
+  const input = { ...address, ...sum, Body, ContentLength: Body.length };
+  const { ETag } = await reportRequest(
     target,
     { kind: "assemble", bytes: Body.length },
     async () => await target.client.send(new UploadPartCommand(input), { abortSignal: signal }),
   );
-  return { PartNumber: place.PartNumber, ETag, ...(hasSums ? sum : {}) };
+  return { PartNumber: address.PartNumber, ETag, ...(hasSums ? sum : {}) };
 }
 
-/** What every object of this store is written with. */
+/** Returns the fields that all writes of this store share. */
 function objectInput(
   { options }: Target,
   { hasClass }: { hasClass: boolean },
@@ -183,7 +187,7 @@ function objectInput(
   };
 }
 
-/** Computed here, by the native CRC-32: bytes that change on their way are refused. */
+/** Returns the CRC-32, computed natively; the server refuses bytes that changed in transit. */
 function checksumOf({ options }: Target, bytes: Uint8Array): { ChecksumCRC32?: string } {
   if (options.checksums === "when_required") return {};
   const sum = Buffer.alloc(4);
@@ -191,7 +195,7 @@ function checksumOf({ options }: Target, bytes: Uint8Array): { ChecksumCRC32?: s
   return { ChecksumCRC32: sum.toString("base64") };
 }
 
-/** Keeps a second error beside the one that is thrown. */
+/** Attaches a second error, as its cause, to the error that is thrown. */
 function attach(error: unknown, second: unknown): void {
   if (error instanceof Error) error.cause ??= second;
 }

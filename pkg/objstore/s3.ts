@@ -1,11 +1,11 @@
 /**
- * A store in a bucket of S3 or of a server that speaks its protocol: MinIO, Ceph RGW, R2.
+ * A store in a bucket of S3, or of a server with the S3 protocol: MinIO, Ceph RGW, R2.
  *
- * One call is one try: what retries, waits and limits stands around it (`store-config.ts`). Small
- * objects are one PUT with their CRC-32, which the server checks before it takes them; large ones
- * go up in parts (`s3-upload.ts`), of which the server copies some (`s3-assemble.ts`). The
- * conditional create is `If-None-Match: *`. Whole objects are checked against the checksum that the
- * server kept, where it kept one.
+ * One call is one attempt; wrappers add retries, timeouts and limits (`store-config.ts`). Small
+ * objects are written by one PUT with a CRC-32, which the server verifies. Large ones are uploaded
+ * in parts (`s3-upload.ts`), some of which the server copies (`s3-assemble.ts`). The conditional
+ * create is `If-None-Match: *`. Reads of whole objects are verified against the checksum that the
+ * server stored, if it has one.
  */
 import { S3Client } from "@aws-sdk/client-s3";
 import { DeleteObjectCommand, DeleteObjectsCommand } from "@aws-sdk/client-s3";
@@ -23,15 +23,15 @@ import type { S3Options } from "./s3-options.ts";
 import { readRange, refuse } from "./s3-read.ts";
 import { putInParts, putWhole } from "./s3-upload.ts";
 
-/** Connections of one thread to the server; requests beyond wait. */
+/** Maximum connections of one thread to the server; further requests wait. */
 const connectionsMax = 128;
 const connectTimeoutMs = 10_000;
-/** A connection on which nothing moves for this long is given up. */
+/** Idle timeout of a connection with a request in flight. */
 const silenceMs = 60_000;
-/** Keys of one request: the protocol's limit, for lists and for deletes. */
+/** Keys per request: the protocol's limit for lists and deletes. */
 const keysMax = 1000;
 
-/** Makes no request. */
+/** Opens the store without a request to the server. */
 export function openS3Store(options: S3Options): ObjectStore {
   return new S3Store(options);
 }
@@ -53,7 +53,7 @@ function connect(options: S3Options): S3Client {
             ...(sessionToken === "" ? {} : { sessionToken }),
           },
         }),
-    // Retries are Spoor's own: they must know what is safe.
+    // `retry.ts` retries instead: it knows which calls are safe to repeat.
     maxAttempts: 1,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
@@ -126,13 +126,13 @@ class S3Store implements ObjectStore {
     const isChecked = this.#options.checksums === "when_supported";
     return await this.#attempt(`read object ${key}`, { key, signal }, async () => {
       const input = { Bucket: this.#bucket, Key: key };
-      const answer = await this.#client.send(
+      const response = await this.#client.send(
         new GetObjectCommand(isChecked ? { ...input, ChecksumMode: "ENABLED" } : input),
         { abortSignal: signal },
       );
-      const sizeBytes = answer.ContentLength ?? 0;
-      if (sizeBytes > readBytesMax) throw await refuse(answer, objectTooLarge(key, sizeBytes));
-      return await readBody(answer.Body, { key, sizeBytes, signal });
+      const sizeBytes = response.ContentLength ?? 0;
+      if (sizeBytes > readBytesMax) throw await refuse(response, objectTooLarge(key, sizeBytes));
+      return await readBody(response.Body, { key, sizeBytes, signal });
     });
   }
 
@@ -145,19 +145,19 @@ class S3Store implements ObjectStore {
     checkRange(key, start, end);
     const attempt = `read bytes ${start} to ${end} of object ${key}`;
     return await this.#attempt(attempt, { key, signal }, async () => {
-      const place = { client: this.#client, bucket: this.#bucket };
-      return await readRange(place, { key, start, end, signal });
+      const target = { client: this.#client, bucket: this.#bucket };
+      return await readRange(target, { key, start, end, signal });
     });
   }
 
   async head(key: string, { signal }: ReadOptions = {}): Promise<ObjectInfo> {
     return await this.#attempt(`look up object ${key}`, { key, signal }, async () => {
       const command = new HeadObjectCommand({ Bucket: this.#bucket, Key: key });
-      const answer = await this.#client.send(command, { abortSignal: signal });
+      const response = await this.#client.send(command, { abortSignal: signal });
       return {
         key,
-        sizeBytes: answer.ContentLength ?? 0,
-        modifiedMs: wholeSeconds(answer.LastModified),
+        sizeBytes: response.ContentLength ?? 0,
+        modifiedMs: wholeSeconds(response.LastModified),
       };
     });
   }
@@ -211,10 +211,10 @@ class S3Store implements ObjectStore {
       const some = keys.slice(start, start + keysMax);
       const Delete = { Quiet: true, Objects: some.map((Key) => ({ Key })) };
       const command = new DeleteObjectsCommand({ Bucket: this.#bucket, Delete });
-      const answer = await this.#client
+      const response = await this.#client
         .send(command, { abortSignal: signal })
         .catch((error: unknown) => fail(error, attempt, { signal }));
-      const failed = answer.Errors?.find(({ Code }) => Code !== "NoSuchKey");
+      const failed = response.Errors?.find(({ Code }) => Code !== "NoSuchKey");
       if (failed === undefined) continue;
       const cause = Object.assign(new Error(failed.Message ?? ""), { name: failed.Code ?? "" });
       throw s3Error(cause, `delete object ${failed.Key ?? ""}`);
@@ -233,7 +233,7 @@ class S3Store implements ObjectStore {
         ContinuationToken,
         Bucket: this.#bucket,
         Prefix: prefix || undefined,
-        // Names may hold what XML cannot.
+        // Keys may contain characters that XML cannot encode.
         EncodingType: "url",
       });
       const page: ListPage = await this.#client
@@ -244,7 +244,7 @@ class S3Store implements ObjectStore {
     } while (ContinuationToken !== undefined);
   }
 
-  /** Checks key and signal, runs `run`, and maps what it throws. */
+  /** Checks key and signal, runs `run`, and maps its errors. */
   async #attempt<T>(
     attempt: string,
     { isWrite = false, ...context }: S3Context & { key: string; isWrite?: boolean },
@@ -255,7 +255,7 @@ class S3Store implements ObjectStore {
     try {
       return await run();
     } catch (error) {
-      // What is written to a bucket that does not exist is not what was not found.
+      // The 404 of a write means that the bucket is missing, not the object.
       const { signal } = context;
       throw s3Error(error, attempt, isWrite ? { signal } : context);
     }
@@ -270,14 +270,14 @@ interface ListPage {
 }
 
 /**
- * MinIO refuses to list from or below a name that ends like a way up, though "." begins ".a" too:
- * then its folder is listed, and what was not asked for is passed over.
+ * MinIO refuses prefixes and start keys that end with a "." or ".." segment, though "." is a prefix
+ * of ".a". For these the list starts at the folder, and `list` skips the surplus keys.
  */
 function withoutDots(prefix: string): string {
   return /(?:^|\/)\.\.?$/u.test(prefix) ? folderOf(prefix) : prefix;
 }
 
-/** Lists may tell milliseconds, a look-up tells whole seconds: one object has one time. */
+/** Rounds down to seconds: lists may return milliseconds for an object, `head` never does. */
 function wholeSeconds(time: Date | undefined): number {
   return Math.floor((time?.getTime() ?? 0) / 1000) * 1000;
 }
@@ -286,7 +286,7 @@ function fail(error: unknown, attempt: string, context: S3Context): never {
   throw s3Error(error, attempt, context);
 }
 
-/** Lists are asked for with `encoding-type=url`, in which a blank may be a plus sign. */
+/** Decodes a key of a list with `encoding-type=url`, in which "+" may stand for a space. */
 function decodeKey(encoded: string): string {
   return decodeURIComponent(encoded.replaceAll("+", "%20"));
 }

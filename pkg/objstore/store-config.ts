@@ -1,6 +1,7 @@
 /**
- * How a thread opens the bucket by itself: plain data, because stores do not cross threads. The
- * buffers in it are shared memory: all threads count into one ledger and one cache.
+ * Configuration from which each thread opens the bucket. It is plain data, because stores cannot be
+ * passed between threads. Its buffers are shared memory: all threads use one ledger and one count
+ * of the bytes in the disk cache.
  */
 import { redactUserinfo } from "#pkg/log/redact.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
@@ -25,11 +26,11 @@ export interface FsStoreConfig {
   root: string;
   /** "" or "a/b/": all objects live below it. */
   prefix?: string;
-  /** Of a StoreLedger; undefined: its own. */
+  /** Buffer of a StoreLedger; a new one by default. */
   ledger?: SharedArrayBuffer;
 }
 
-/** How requests to a server are made; see the wrappers of the same names. Per thread. */
+/** Options of the wrappers around a remote store. All limits apply per thread. */
 export interface RequestConfig {
   timeoutMs: number;
   bytesPerSecondMin: number;
@@ -47,7 +48,7 @@ export interface RequestConfig {
 }
 
 export interface CacheConfig {
-  /** Of each thread. */
+  /** Per thread. */
   memoryBytes: number;
   /** Empty: no disk cache. */
   dir: string;
@@ -75,7 +76,7 @@ export interface GcsStoreConfig extends RemoteStoreConfig {
 
 export type StoreConfig = FsStoreConfig | S3StoreConfig | GcsStoreConfig;
 
-/** Opens the bucket. Errors: those of the store's kind. */
+/** Opens the bucket with the wrappers of its kind. Throws the errors of the store's kind. */
 export async function openStore(config: StoreConfig): Promise<ObjectStore> {
   const { prefix = "" } = config;
   const ledger = new StoreLedger(config.ledger);
@@ -87,7 +88,7 @@ export async function openStore(config: StoreConfig): Promise<ObjectStore> {
   return cache(coalesce(retry(hedge(limit(timeout(countStore(backend, ledger)))))));
 }
 
-/** Which bucket it is, for maps and messages; holds no secret. */
+/** Returns a name of the bucket for maps and messages, without secrets. */
 export function storeName(config: StoreConfig): string {
   if (config.kind === "fs") return `fs:${config.root}/${config.prefix ?? ""}`;
   const { bucket, endpoint } = config.kind === "s3" ? config.s3 : config.gcs;
@@ -117,13 +118,13 @@ function wrappersOf(
   };
 }
 
-/** The clients of the clouds are large: a process loads only the one that it uses. */
+/** Imports lazily: the SDKs of the clouds are large, and a process uses at most one. */
 async function openBackend(config: S3StoreConfig | GcsStoreConfig): Promise<ObjectStore> {
   if (config.kind === "s3") return (await import("./s3.ts")).openS3Store(config.s3);
   return (await import("./gcs.ts")).openGcsStore(config.gcs);
 }
 
-/** Blocks are written once, under names that are never used again: "<tenant>/blocks/...". */
+/** Blocks, "<tenant>/blocks/...", are written once, under names that are never reused. */
 function isImmutable(key: string): boolean {
   return /^[^/]+\/blocks\//u.test(key);
 }

@@ -1,4 +1,4 @@
-/** The stores of one thread: each bucket is opened once, however often it is asked for. */
+/** The stores of one thread: each bucket is opened once and then shared by its users. */
 import type { ObjectStore } from "./objstore.ts";
 import { openStore, type StoreConfig, storeName } from "./store-config.ts";
 
@@ -10,7 +10,7 @@ export interface StoreOpener {
 export class ThreadStores implements StoreOpener {
   readonly #stores = new Map<string, Promise<ObjectStore>>();
 
-  /** Throws what opening throws; the next call tries again. */
+  /** Throws the error of opening; the next call tries again. */
   async open(config: StoreConfig): Promise<ObjectStore> {
     const name = storeName(config);
     let store = this.#stores.get(name);

@@ -1,4 +1,4 @@
-/** Gives each call a time to be done in: a fixed part, and a part for each byte that it moves. */
+/** Gives each call a timeout: a fixed time plus a time for each byte that it transfers. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { StoreLedger } from "./ledger.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
@@ -7,22 +7,22 @@ import { bytesOfPieces } from "./pieces.ts";
 
 export interface TimeoutOptions {
   timeoutMs: number;
-  /** Slowest transfer that is waited for, bytes per second. */
+  /** Slowest transfer rate that does not time out, bytes per second. */
   bytesPerSecondMin: number;
   ledger: StoreLedger;
 }
 
-/** Objects that are read whole are commits and lists of rules: they are no larger. 16 MiB. */
+/** Assumed size of objects that are read whole: commits and rule lists are smaller. 16 MiB. */
 const wholeBytesMax = 16 * 1024 * 1024;
 
-/** Node's timers fire at once beyond it. */
+/** Longest timer of Node, milliseconds; a longer one fires at once. */
 const timerMsMax = 2 ** 31 - 1;
 
 export function timeoutStore(store: ObjectStore, options: TimeoutOptions): ObjectStore {
-  return new TimedStore(store, options);
+  return new TimeoutStore(store, options);
 }
 
-class TimedStore implements ObjectStore {
+class TimeoutStore implements ObjectStore {
   readonly kind: string;
   readonly #store: ObjectStore;
   readonly #options: TimeoutOptions;
@@ -75,7 +75,7 @@ class TimedStore implements ObjectStore {
     return await this.#timed(`look up object ${key}`, 0, options, call);
   }
 
-  /** Each step of the list has its own time, the consumer's is not counted. */
+  /** Each step of the list has its own timeout; time that the consumer takes does not count. */
   async *list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
     const abort = new AbortController();
     const below = this.#store.list(prefix, { ...options, signal: abort.signal });
@@ -141,7 +141,7 @@ class TimedStore implements ObjectStore {
     } catch (cause) {
       if (!isLate) throw cause;
       ledger.addEvent("timeout");
-      const message = `${attempt}: no answer in ${limitMs} ms`;
+      const message = `${attempt}: no response within ${limitMs} ms`;
       throw new SpoorError("Timeout", message, { reason: "request_timeout", cause });
     } finally {
       clearTimeout(timer);

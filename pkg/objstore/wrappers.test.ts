@@ -4,7 +4,7 @@ import { countStore, estimateCost } from "./count.ts";
 import { failNth, failSeeded, faultStore } from "./fault.ts";
 import { MemoryStore } from "./memory.ts";
 import type { AssembleOptions, MadeRequest, ObjectStore, Piece } from "./objstore.ts";
-import { PassingStore } from "./passing.ts";
+import { ForwardingStore } from "./passing.ts";
 import { prefixStore } from "./prefix.ts";
 
 const content = new Uint8Array([1, 2, 3]);
@@ -73,8 +73,8 @@ test("count: requests, failures and bytes by kind", async () => {
   });
 });
 
-test("count: an assembly counts as the requests that it took, by their kinds", async () => {
-  class Tells extends PassingStore {
+test("count: an assembly counts as its requests, by their kinds", async () => {
+  class Tells extends ForwardingStore {
     override async assemble(
       _key: string,
       _pieces: readonly Piece[],
@@ -93,10 +93,10 @@ test("count: an assembly counts as the requests that it took, by their kinds", a
     }
   }
   const store = countStore(new Tells(new MemoryStore()));
-  const told: MadeRequest[] = [];
-  const onRequest = (request: MadeRequest): number => told.push(request);
+  const reported: MadeRequest[] = [];
+  const onRequest = (request: MadeRequest): number => reported.push(request);
   await expect(store.assemble("k", [], { onRequest })).rejects.toThrow("at the end");
-  expect(told).toHaveLength(7);
+  expect(reported).toHaveLength(7);
   expect(store.counts).toMatchObject({
     assemble: { requests: 3, failures: 1, bytes: 30 },
     head: { requests: 1, failures: 0, bytes: 0 },
@@ -141,7 +141,7 @@ test.each(everyCall)("fault: %s fails before or after its effect, once", async (
   }
 });
 
-test("fault: a seed gives the same faults again, another seed gives others", () => {
+test("fault: a seed determines the faults", () => {
   const run = (seed: number): string => {
     const plan = failSeeded(seed, 300);
     const calls = Array.from({ length: 1000 }, (_, index) =>

@@ -18,7 +18,7 @@ function connect(handlers: Handlers): { caller: Rpc; callerPort: MessagePort } {
 }
 
 describe("call", () => {
-  it("brings arguments over and answers back, in any order", async () => {
+  it("sends arguments and returns results, in any order", async () => {
     const release = Promise.withResolvers<void>();
     const { caller } = connect({
       slow: async (text: string) => {
@@ -35,7 +35,7 @@ describe("call", () => {
     expect(await slow).toBe("done!");
   });
 
-  it("brings errors over with code, reason and time to wait", async () => {
+  it("sends errors with code, reason and retry delay", async () => {
     const { caller } = connect({
       fails: () => {
         throw new SpoorError("LimitExceeded", "too many", { reason: "pins", retryAfterMs: 7 });
@@ -55,7 +55,7 @@ describe("call", () => {
     await expect(caller.call("unknown", undefined)).rejects.toMatchObject({ code: "Internal" });
   });
 
-  it("moves buffers of a Transferred answer", async () => {
+  it("transfers the buffers of a Transferred result", async () => {
     let kept: ArrayBuffer | undefined;
     const { caller } = connect({
       bytes: () => {
@@ -68,14 +68,14 @@ describe("call", () => {
     expect(kept!.byteLength).toBe(0);
   });
 
-  it("rejects what cannot be cloned, in either direction, and goes on", async () => {
+  it("rejects values that cannot be cloned, in either direction, and stays usable", async () => {
     const { caller } = connect({ give: () => () => 5, echo: (value: unknown) => value });
     await expect(caller.call("echo", () => 5)).rejects.toMatchObject({ code: "Internal" });
     await expect(caller.call("give", undefined)).rejects.toMatchObject({ code: "Internal" });
     expect(await caller.call("echo", 5)).toBe(5);
   });
 
-  it("that is aborted rejects at once; its late answer hurts nobody", async () => {
+  it("that is aborted rejects at once; its late result is ignored", async () => {
     const release = Promise.withResolvers<void>();
     const { caller } = connect({ slow: () => release.promise, echo: (value: unknown) => value });
     const controller = new AbortController();
@@ -91,7 +91,7 @@ describe("call", () => {
 });
 
 describe("close", () => {
-  it("fails waiting and later calls with the first error given", async () => {
+  it("fails pending and later calls with the first error", async () => {
     const { caller } = connect({ never: () => new Promise(() => undefined) });
     const waiting = [caller.call("never", 1), caller.call("never", 2)];
     caller.close(new SpoorError("Unavailable", "died"));

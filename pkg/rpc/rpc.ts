@@ -1,11 +1,11 @@
 /**
- * Calls between a thread and its worker over a message port: requests with answers, and notices
- * without. Errors cross as data (structured clone would lose their code).
+ * Calls between a thread and its worker over a message port: calls with results, and notices
+ * without. Errors are sent as data, because structured clone would lose their code.
  */
 import type { TransferListItem } from "node:worker_threads";
 import { type ErrorData, errorFromData, errorToData, SpoorError } from "#pkg/errors/errors.ts";
 
-/** A worker, or the port to one's parent. */
+/** A worker, or the port to the parent thread. */
 export interface Port {
   postMessage(message: unknown, transfer?: readonly TransferListItem[]): void;
   on(event: string, listener: (value: unknown) => void): unknown;
@@ -17,7 +17,7 @@ type Message =
   | { kind: "answer"; id: number; value: unknown }
   | { kind: "failure"; id: number; error: ErrorData };
 
-/** An answer with buffers that move to the caller instead of being copied. */
+/** A result whose buffers are transferred to the caller instead of copied. */
 export class Transferred {
   readonly value: unknown;
   readonly transfer: readonly TransferListItem[];
@@ -30,7 +30,7 @@ export class Transferred {
 
 export type Handlers = Record<string, (args: never) => unknown>;
 
-interface Waiting {
+interface PendingCall {
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;
 }
@@ -38,12 +38,12 @@ interface Waiting {
 export class Rpc {
   readonly #port: Port;
   readonly #handlers: Handlers;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #pending = new Map<number, PendingCall>();
   #nextId = 0;
   #closed: SpoorError | undefined;
 
   /**
-   * `handlers` answer the other side's calls and notices; what they throw goes back to the
+   * `handlers` serve the calls and notices of the other side; errors of a call are sent back to the
    * caller.
    */
   constructor(port: Port, handlers: Handlers) {
@@ -53,22 +53,22 @@ export class Rpc {
   }
 
   /**
-   * Calls a method of the other side. Rejects with what the method threw; Canceled when `signal`
-   * aborts (the other side goes on unheard); what `close` was given; Internal if `args` cannot be
-   * cloned.
+   * Calls a method of the other side. Rejects with the method's error, with Canceled when `signal`
+   * aborts (the other side continues, its result is dropped), with the error given to `close`, or
+   * with Internal if `args` cannot be cloned.
    */
   call(method: string, args: unknown, signal?: AbortSignal): Promise<unknown> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     if (signal?.aborted) return Promise.reject(canceled(method));
     const id = this.#nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const onAbort = (): void => this.#waiting.get(id)?.reject(canceled(method));
+    const onAbort = (): void => this.#pending.get(id)?.reject(canceled(method));
     const settled = (): void => {
-      this.#waiting.delete(id);
+      this.#pending.delete(id);
       signal?.removeEventListener("abort", onAbort);
     };
     signal?.addEventListener("abort", onAbort, { once: true });
-    this.#waiting.set(id, {
+    this.#pending.set(id, {
       resolve: (value) => {
         settled();
         resolve(value);
@@ -83,12 +83,12 @@ export class Rpc {
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       const error = new SpoorError("Internal", `call ${method}: ${why}`, { cause });
-      this.#waiting.get(id)?.reject(error);
+      this.#pending.get(id)?.reject(error);
     }
     return promise;
   }
 
-  /** Tells the other side something; no answer comes. */
+  /** Sends a notice to the other side, without a result. */
   notify(method: string, args: unknown): void {
     if (this.#closed === undefined) {
       this.#port.postMessage({ kind: "notice", method, args } satisfies Message);
@@ -100,10 +100,10 @@ export class Rpc {
     return this.#closed !== undefined;
   }
 
-  /** Fails all waiting and later calls: the other side is gone. The first error counts. */
+  /** Fails all pending and later calls, because the other side is gone. The first error is kept. */
   close(error: SpoorError): void {
     this.#closed ??= error;
-    for (const { reject } of this.#waiting.values()) reject(this.#closed);
+    for (const { reject } of this.#pending.values()) reject(this.#closed);
   }
 
   #receive(message: Message): void {
@@ -115,9 +115,9 @@ export class Rpc {
         this.#handlers[message.method]?.(message.args as never);
         return;
       default: {
-        const waiting = this.#waiting.get(message.id);
-        if (message.kind === "answer") waiting?.resolve(message.value);
-        else waiting?.reject(errorFromData(message.error));
+        const pending = this.#pending.get(message.id);
+        if (message.kind === "answer") pending?.resolve(message.value);
+        else pending?.reject(errorFromData(message.error));
       }
     }
   }

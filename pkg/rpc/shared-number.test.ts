@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 import { expect, it } from "vitest";
 import { SharedNumber } from "./shared-number.ts";
 
-it("holds integers up to 2^53 and is seen by who shares its buffer", () => {
+it("holds integers up to 2^53, visible through every view of its buffer", () => {
   const number = new SharedNumber();
   const other = new SharedNumber(number.buffer);
   expect(other.value).toBe(0);

@@ -1,12 +1,12 @@
 /**
- * A number in shared memory: one thread sets it, others look at it. A message per change would cost
- * a clone and a task, and waking a sleeping thread costs as much: readers look when it suits them.
+ * A number in shared memory: one thread sets it, others poll it. A message per change would cost a
+ * clone and a task, and so would waking a sleeping thread.
  */
 export class SharedNumber {
   readonly buffer: SharedArrayBuffer;
   readonly #value: BigInt64Array<SharedArrayBuffer>;
 
-  /** A new one, or another thread's by its buffer. */
+  /** Creates a number, or opens another thread's by its buffer. */
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(8)) {
     this.buffer = buffer;
     this.#value = new BigInt64Array(buffer);

@@ -1,20 +1,20 @@
 /**
- * How worker threads are started, as a dependency: a simulation runs their programs in its own
- * thread, where it decides what happens when.
+ * Starting worker threads, as a dependency: a simulation runs their programs in its own thread,
+ * where it controls the order of events.
  */
 import { Worker } from "node:worker_threads";
 import type { Port } from "./rpc.ts";
 
-/** A running worker thread, as its starter sees it. */
+/** A running worker thread, from its starter's side. */
 export interface Thread extends Port {
   once(event: "error", listener: (error: Error) => void): unknown;
   once(event: "exit", listener: (code: number) => void): unknown;
-  /** Ends it at once. Resolves when it has ended. */
+  /** Terminates the thread; resolves when it has ended. */
   terminate(): Promise<unknown>;
 }
 
-/** `workerData` reaches the thread as a copy, except for shared memory. */
+/** Starts a thread. `workerData` is copied to the thread, except for shared memory. */
 export type StartThread = (entry: URL, workerData?: unknown) => Thread;
 
-/** A real thread. */
+/** Starts a real worker thread. */
 export const startWorker: StartThread = (entry, workerData) => new Worker(entry, { workerData });

@@ -1,16 +1,16 @@
-/** Whether the log takes one more record: its bounds of disk and memory, the disk's free space. */
+/** Admission of records to the log, by its limits of disk and memory and by the free disk space. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { errorText, type LogContext } from "./log-context.ts";
 import type { RefusedReason } from "./spanlog.ts";
 
-/** The file system is asked for its free space at most this often. */
+/** Minimum interval between look-ups of the free space. */
 const FREE_SPACE_CHECK_MS = 1000;
 
 export class Admission {
   readonly #context: LogContext;
   #checkedMs: number;
   #freeBytes: number;
-  /** `appendedBytesTotal` when the file system was asked. */
+  /** `appendedBytesTotal` at the last look-up. */
   #appendedAtCheck = 0;
   #refreshing: Promise<void> | undefined;
 
@@ -20,7 +20,7 @@ export class Admission {
     this.#checkedMs = context.clock.monotonicMs();
   }
 
-  /** Throws LimitExceeded or Unavailable if a record of this size is not to be taken now. */
+  /** Throws LimitExceeded or Unavailable if a record of this size cannot be accepted now. */
   check(sizeBytes: number): void {
     const { bounds, counters, dir } = this.#context;
     if (counters.pendingBytes + sizeBytes > bounds.pendingBytesMax) {
@@ -39,24 +39,24 @@ export class Admission {
   }
 
   /**
-   * Asks the file system again if its last answer is old. A promise is returned only where
-   * waiting for the answer may turn a refusal into a yes.
+   * Looks up the free space again if the last value is old. Returns a promise only if the new value
+   * may turn a refusal into an admission.
    */
   refresh(sizeBytes: number): Promise<void> | undefined {
     if (this.#refreshing === undefined) {
       const ageMs = this.#context.clock.monotonicMs() - this.#checkedMs;
       if (ageMs < FREE_SPACE_CHECK_MS) return undefined;
-      this.#refreshing = this.#askFileSystem();
+      this.#refreshing = this.#lookUpFreeSpace();
     }
     return this.#isLow(sizeBytes) ? this.#refreshing : undefined;
   }
 
-  /** Resolves when no question to the file system is under way. */
+  /** Waits until no look-up is in flight. */
   async idle(): Promise<void> {
     await this.#refreshing;
   }
 
-  async #askFileSystem(): Promise<void> {
+  async #lookUpFreeSpace(): Promise<void> {
     const { clock, counters, dir, fs, log } = this.#context;
     this.#checkedMs = clock.monotonicMs();
     const appended = counters.appendedBytesTotal;
@@ -64,7 +64,7 @@ export class Admission {
       this.#freeBytes = await fs.freeBytes(dir);
       this.#appendedAtCheck = appended;
     } catch (error) {
-      // The last answer minus what was written since still holds.
+      // The last value minus the bytes written since is still a valid estimate.
       log.warn({ dir, error: errorText(error) }, "free space of the log's disk is unknown");
     } finally {
       this.#refreshing = undefined;

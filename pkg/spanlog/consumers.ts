@@ -1,4 +1,4 @@
-/** Consumers of a log besides the ingesters: their bounds, their end, and the loss of a claim. */
+/** Consumers of a log besides the ingesters: their limits, their side of the log, and their lag. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { PartitionLog } from "./partition-log.ts";
 import type { PartitionTrim } from "./partition-trim.ts";
@@ -16,9 +16,9 @@ export interface LogPartition {
 }
 
 /**
- * The bounds of one partition. InvalidInput `bad_log_consumer` for a bad or repeated name, for
- * bounds that are not positive, and if consumers together may keep more than half of the log: the
- * other half is the ingesters'.
+ * Returns the consumers' limits per partition. Throws InvalidInput `bad_log_consumer` for an
+ * invalid or duplicate name, for limits that are not positive, and if all consumers together may
+ * retain more than half of the log: the other half is reserved for the ingesters.
  */
 export function partitionBounds(
   consumers: readonly ConsumerConfig[],
@@ -28,7 +28,7 @@ export function partitionBounds(
   let bytes = 0;
   for (const { name, recordsBehindMax, bytesBehindMax } of consumers) {
     const isName = /^[a-z][a-z0-9-]{0,62}$/.test(name) && !names.has(name);
-    if (!isName) throw badConsumer(name, "not a name of its own of a-z, 0-9 and -");
+    if (!isName) throw badConsumer(name, "not a unique name of a-z, 0-9 and -");
     if (!(recordsBehindMax >= 1 && bytesBehindMax >= 1)) {
       throw badConsumer(name, `bounds of ${recordsBehindMax} records, ${bytesBehindMax} bytes`);
     }
@@ -51,7 +51,7 @@ function badConsumer(name: string, why: string): SpoorError {
   return new SpoorError("InvalidInput", message, { reason: "bad_log_consumer" });
 }
 
-/** The end of one consumer. `partitionOf` throws for a partition that is not there. */
+/** The side of one consumer. `partitionOf` throws for a missing partition. */
 export class FileLogConsumer implements BoundedConsumer {
   readonly name: string;
   readonly #partitionOf: (partition: number, what: string) => LogPartition;
@@ -62,15 +62,15 @@ export class FileLogConsumer implements BoundedConsumer {
   }
 
   firstOffset(partition: number): number {
-    return this.#partitionOf(partition, "ask").trim.position(this.name).position;
+    return this.#partitionOf(partition, "inspect").trim.position(this.name).position;
   }
 
   durableEnd(partition: number): number {
-    return this.#partitionOf(partition, "ask").log.durableEnd;
+    return this.#partitionOf(partition, "inspect").log.durableEnd;
   }
 
   subscribe(partition: number, onDurable: (endOffset: number) => void): () => void {
-    return this.#partitionOf(partition, "ask").log.subscribe(onDurable);
+    return this.#partitionOf(partition, "inspect").log.subscribe(onDurable);
   }
 
   async trim(partition: number, upTo: number): Promise<void> {
@@ -78,7 +78,7 @@ export class FileLogConsumer implements BoundedConsumer {
   }
 
   isLost(partition: number): boolean {
-    return this.#partitionOf(partition, "ask").trim.position(this.name).isLost;
+    return this.#partitionOf(partition, "inspect").trim.position(this.name).isLost;
   }
 
   async rejoin(partition: number): Promise<number> {
@@ -86,7 +86,7 @@ export class FileLogConsumer implements BoundedConsumer {
   }
 }
 
-/** How far the ingesters and the others are behind. */
+/** Returns the lag of the ingesters and of the other consumers. */
 export function consumerStates(
   partitions: readonly LogPartition[],
   others: readonly ConsumerConfig[],

@@ -1,4 +1,4 @@
-/** Making a log, and changing its number of partitions. */
+/** Creates a log, and changes its number of partitions. */
 import { stat } from "node:fs/promises";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseSegmentName, SEGMENT_HEADER_BYTES } from "./format.ts";
@@ -15,7 +15,7 @@ import {
   writeTrimState,
 } from "./state-file.ts";
 
-/** Makes every partition's first segment, then `log.json`: before that there is no log. */
+/** Creates the first segment of every partition, and last `log.json`, which makes the log exist. */
 export async function createLog(context: LogContext, partitionCount: number): Promise<void> {
   const { dir, fs, logId, owner } = context;
   await makeFolderDurably(fs, dir);
@@ -28,9 +28,10 @@ export async function createLog(context: LogContext, partitionCount: number): Pr
 }
 
 /**
- * Another number of partitions sends a trace elsewhere, and the table counts each number's offsets
- * apart. So it is taken only when every record is trimmed (it is in the table), else InvalidInput.
- * Folders beyond a smaller number stay: should it grow again, their offsets go on.
+ * Changes the number of partitions. This moves traces to other partitions, and the table stores
+ * offsets per number of partitions. So all records must be trimmed, that is, stored in the table;
+ * throws InvalidInput otherwise. Folders above a smaller number stay, so that their offsets
+ * continue if the number grows again.
  */
 export async function repartitionLog(
   context: LogContext,
@@ -52,7 +53,7 @@ export async function repartitionLog(
       { reason: "partition_count_changed" },
     );
   }
-  // The committed offsets were those of other appIds.
+  // The committed offsets belong to the appIds of the old number.
   for (const [i, { trimmedTo }] of states.entries()) {
     await writeTrimState(fs, partitionFolder(dir, i), trimStateAt(trimmedTo, new Map()));
   }
@@ -74,7 +75,7 @@ async function createPartition(context: LogContext, partition: number): Promise<
   context.counters.bytes = 0;
 }
 
-/** A `log.json` that was lost must not become a new log over the records of the old one. */
+/** Throws Corrupt if the folder holds records: a lost `log.json` must not start a new log. */
 async function refuseRecords(context: LogContext, folder: string): Promise<void> {
   for (const name of await context.fs.readdir(folder)) {
     const id = parseSegmentName(name);

@@ -1,4 +1,4 @@
-/** Files cut anywhere, flipped bits, random bytes, missing files. */
+/** Tests with truncated files, flipped bits, random bytes and missing files. */
 import {
   cpSync,
   readdirSync,
@@ -47,7 +47,7 @@ function segmentsOf(dir: TempDir): { path: string; first: number; end: number; b
   });
 }
 
-/** Opens; what is readable is right, what is not is reported. Returns the lost offsets. */
+/** Opens the log; checks that readable records are right and others reported. Returns the lost. */
 async function openAndCheck(dir: TempDir): Promise<{ log: SpanLog; lost: number[] }> {
   const log = await openTestLog(dir.path);
   const end = log.durableEnd(0);
@@ -60,7 +60,7 @@ async function openAndCheck(dir: TempDir): Promise<{ log: SpanLog; lost: number[
   expect([...records.map(({ offset }) => offset), ...lost].sort((a, b) => a - b)).toEqual(
     Array.from({ length: end }, (_, i) => i),
   );
-  // The log and the reader come to the same judgement on their own.
+  // The log and the reader must agree on the lost offsets.
   expect(offsetsOf(log.damage.filter(({ kind }) => kind === "lost_records"))).toEqual(lost);
   expect(gaps.every(({ reason }) => reason === "lost")).toBe(true);
   return { log, lost };
@@ -72,7 +72,7 @@ function offsetsOf(ranges: readonly { fromOffset: number; toOffset: number }[]):
   );
 }
 
-/** The log goes on after its end, and opens again without new surprises. */
+/** Checks that the log accepts records after its end, and reopens without further damage. */
 async function appendAndReopen(dir: TempDir, log: SpanLog): Promise<void> {
   const end = log.durableEnd(0);
   const { offset } = await log.append(0, "acme", Buffer.from(`after ${end}`));
@@ -108,7 +108,7 @@ describe("a torn end", () => {
     }
   });
 
-  it("of zeros, noise or half a group is cut off", async () => {
+  it("of zeros, noise or half a group is truncated", async () => {
     const noise = fc.oneof(
       fc.nat(3000).map((length) => new Uint8Array(length)),
       fc.uint8Array({ maxLength: 300 }),
@@ -149,7 +149,7 @@ describe("damage in the middle", () => {
           expect(lost).toHaveLength(1);
           expect(log.stats().damagesTotal).toBe(1);
         } else {
-          // The very last record: no telling from an unfinished write.
+          // The very last record cannot be distinguished from an unfinished write.
           expect([log.durableEnd(0), lost]).toEqual([RECORDS - 1, []]);
           expect(log.stats().truncatedTailsTotal).toBe(1);
         }
@@ -158,7 +158,7 @@ describe("damage in the middle", () => {
     }
   });
 
-  it("any patches of noise are noticed and nothing is invented", async () => {
+  it("any patches of noise are detected, and no record is invented", async () => {
     const patches = fc.array(
       fc.record({ segment: fc.nat(9), at: fc.nat(1200), bytes: fc.uint8Array({ maxLength: 200 }) }),
       { minLength: 1, maxLength: 4 },
@@ -178,7 +178,7 @@ describe("damage in the middle", () => {
     );
   });
 
-  it("finds its way again also in windows smaller than the damage", async () => {
+  it("resynchronises also in windows smaller than the damage", async () => {
     using dir = copyGolden();
     const { path, first } = segmentsOf(dir)[1];
     patchFile(path, SEGMENT_HEADER_BYTES, new Uint8Array(300).fill(0xf5));
@@ -203,7 +203,7 @@ describe("damage in the middle", () => {
     expect(next.gaps).toEqual([]);
   });
 
-  it("does not take a record inside of a record for one", async () => {
+  it("ignores a record that is inside of a record", async () => {
     using dir = new TempDir();
     let log = await openTestLog(dir.path, { segmentBytesMax: 1e6 });
     for (let i = 0; i < 5; i++) await log.append(0, "acme", Buffer.from(`${i}`.padEnd(100)));
@@ -213,7 +213,7 @@ describe("damage in the middle", () => {
     await log.append(0, "acme", from);
     await log.append(0, "acme", Buffer.from("end"));
     await log.close();
-    // Break the header around the stolen records: they are old offsets, so they do not count.
+    // Break the header around the embedded records: their offsets are old, so they are ignored.
     patchFile(path, stolen.length, Buffer.from([0]));
     log = await openTestLog(dir.path);
     expect(log.damage).toMatchObject([{ kind: "lost_records", fromOffset: 5, toOffset: 6 }]);
@@ -234,7 +234,7 @@ describe("missing and foreign files", () => {
     }
   });
 
-  it("goes on without the trim state, and says so", async () => {
+  it("opens without the trim state, and reports it", async () => {
     using dir = copyGolden();
     let log = await openTestLog(dir.path);
     await log.trim(0, 12, { acme: 12 });
@@ -247,7 +247,7 @@ describe("missing and foreign files", () => {
     await log.close();
   });
 
-  it("goes on without retry hashes, and says so", async () => {
+  it("opens without retry hashes, and reports it", async () => {
     using dir = copyGolden();
     let log = await openTestLog(dir.path);
     await log.trim(0, 12, {});
@@ -263,7 +263,7 @@ describe("missing and foreign files", () => {
     await log.close();
   });
 
-  it("refuses segments of another log or place", async () => {
+  it("refuses segments of another log or partition", async () => {
     using dir = copyGolden();
     using other = new TempDir();
     await (await openTestLog(other.path)).close();
@@ -291,7 +291,7 @@ describe("missing and foreign files", () => {
     }
   });
 
-  it("keeps a last segment of noise to look at, and leftovers do not matter", async () => {
+  it("keeps a last segment of noise for inspection, and ignores leftovers", async () => {
     using dir = copyGolden();
     const last = segmentsOf(dir).at(-1)!;
     const noise = Buffer.alloc(last.bytes, "noise");

@@ -1,4 +1,4 @@
-/** Single failures of the disk whose consequences are easy to get wrong, one by one. */
+/** Tests of single disk failures whose consequences are easy to get wrong. */
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import {
@@ -29,7 +29,7 @@ const textsOf = (dir: TempDir, to: number): string[] =>
   readAll(dir.path, 0, { from: 0, to }).records.map(({ text }) => text);
 
 describe("a failing disk", () => {
-  it("does not remember a record that it refused, also when its bytes stayed", async () => {
+  it("does not remember a refused record, even if its bytes are on disk", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     let log = await openTestLog(dir.path, { fs });
@@ -50,7 +50,7 @@ describe("a failing disk", () => {
     await log.close();
   });
 
-  it("never writes to a segment again whose successor may have a name already", async () => {
+  it("never writes to a segment again whose successor may exist on disk", async () => {
     for (const syncDir of ["before", "after"] as const) {
       using dir = new TempDir();
       const fs = new FaultyFs();
@@ -67,7 +67,7 @@ describe("a failing disk", () => {
     }
   });
 
-  it("keeps offsets apart when advancing failed half way", async () => {
+  it("reuses no offset when advancing fails half way", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     let log = await openTestLog(dir.path, { fs });
@@ -81,7 +81,7 @@ describe("a failing disk", () => {
     await log.close();
   });
 
-  it("refuses all that wait, tells it once, and recovers by itself", async () => {
+  it("refuses all pending records, logs it once, and recovers", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     const lines = new KeptLog();
@@ -104,7 +104,7 @@ describe("a failing disk", () => {
     expect(textsOf(dir, 1)).toEqual(["0/0"]);
   });
 
-  it("refuses a repeat of a record in flight together with it", async () => {
+  it("refuses the retry of a record in flight together with the record", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     await using log = await openTestLog(dir.path, { fs });
@@ -115,7 +115,7 @@ describe("a failing disk", () => {
     expect(readdirSync(`${dir.path}/p0`)).toHaveLength(1);
   });
 
-  it("writes on where the system takes bytes in pieces", async () => {
+  it("continues after short writes", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     await using log = await openTestLog(dir.path, { fs });

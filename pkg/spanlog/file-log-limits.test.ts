@@ -19,7 +19,7 @@ async function errorOf(promise: Promise<unknown>): Promise<SpoorError> {
 }
 
 describe("waiting and giving up", () => {
-  it("does not append what everybody gave up before it was written", async () => {
+  it("does not append a record that all callers aborted before its write", async () => {
     using dir = new TempDir();
     await using log = await openTestLog(dir.path);
     const one = new AbortController();
@@ -39,7 +39,7 @@ describe("waiting and giving up", () => {
     expect(late.code).toBe("Canceled");
   });
 
-  it("closing writes what waits and refuses the rest", async () => {
+  it("close writes pending records and refuses later ones", async () => {
     using dir = new TempDir();
     const log = await openTestLog(dir.path);
     const waiting = Array.from({ length: 10 }, (_, i) => append(log, i % 2, `r${i}`));
@@ -53,7 +53,7 @@ describe("waiting and giving up", () => {
     await log.close();
   });
 
-  it("refuses what is not a record", async () => {
+  it("refuses invalid records", async () => {
     using dir = new TempDir();
     await using log = await openTestLog(dir.path, { pendingBytesMax: 1000 });
     for (const tenant of ["", "x".repeat(256), "\ud800"]) {
@@ -102,7 +102,7 @@ describe("bounds", () => {
     expect((await append(log, 1, "one more".padEnd(250))).duplicate).toBe(false);
   });
 
-  it("leaves free space on the disk and asks for it at most every second", async () => {
+  it("leaves free space on the disk, and looks it up at most once per second", async () => {
     using dir = new TempDir();
     const clock = new HandClock();
     const fs = new FaultyFs();
@@ -126,7 +126,7 @@ describe("bounds", () => {
     expect((await errorOf(append(log, 0, "e"))).reason).toBe("disk_space_low");
   });
 
-  it("survives that the free space is unknown", async () => {
+  it("accepts records while the free space is unknown", async () => {
     using dir = new TempDir();
     const clock = new HandClock();
     const fs = new FaultyFs();

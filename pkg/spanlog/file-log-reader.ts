@@ -1,10 +1,11 @@
 /**
- * Reads one partition of a file log on a worker thread, knowing only the files. Synchronous: the
- * worker has nothing else to do, and the bytes are mostly still in the page cache.
+ * Reads one partition of a file log on a worker thread, from the files alone. Synchronous, because
+ * the worker has no other work, and most bytes are still in the page cache.
  * Hot: runs per record; benchmark `file-log.bench.ts`.
  *
- * A list of segment names taken after a durable end was told is right for every record below that
- * end: a segment is there before its first record is durable. So it is read again for each new end.
+ * A segment file exists before its first record is durable. So a listing of the folder that is made
+ * after a durable end was reported has the segments of all records below that end. The folder is
+ * listed again for each new end.
  */
 import { closeSync, readdirSync } from "node:fs";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -25,14 +26,14 @@ import { listSegments } from "./segments.ts";
 import { ingesterName, type LogBatch, type LogReader, type LogReadOptions } from "./spanlog.ts";
 import { isOffset, readLogState, readTrimState } from "./state-file.ts";
 
-/** `LogReader` whose `read` answers at once. */
+/** A `LogReader` whose `read` is synchronous. */
 export interface FileLogReader extends LogReader {
   read(fromOffset: number, durableTo: number, options: LogReadOptions): LogBatch;
 }
 
 /**
- * Reads for the ingesters, or for the consumer that is named. NotFound if there is no log or no
- * such partition; Corrupt or InvalidInput as `openFileLog`.
+ * Opens a reader for the ingesters, or for the named consumer. Throws NotFound if the log or the
+ * partition does not exist; Corrupt or InvalidInput like `openFileLog`.
  */
 export function openFileLogReader(
   dir: string,
@@ -41,7 +42,7 @@ export function openFileLogReader(
 ): FileLogReader {
   const state = readLogState(dir);
   if (state === undefined || !(partition < state.partitionCount) || !isOffset(partition)) {
-    throw new SpoorError("NotFound", `open partition ${partition} of the log ${dir}: not there`);
+    throw new SpoorError("NotFound", `open partition ${partition} of the log ${dir}: not found`);
   }
   return new Reader(dir, state.logId, { partition, consumer });
 }
@@ -52,7 +53,7 @@ class Reader implements FileLogReader {
   readonly #partition: number;
   readonly #consumer: string;
   readonly #walker = new SegmentWalker();
-  /** The segments that count, by their first offsets; right below `listedTo`. */
+  /** Valid segments by first offset; complete for offsets below `listedTo`. */
   #segments: SegmentId[] = [];
   #listedTo = -1;
   #fd = -1;
@@ -97,7 +98,7 @@ class Reader implements FileLogReader {
     return batch;
   }
 
-  /** Once per read of a consumer that can lose its claim: the appender wrote down that it has. */
+  /** Throws if the appender has recorded that the consumer lost its claim. Once per read. */
   #refuseLost(): void {
     const known = readTrimState(this.#folder)?.others.get(this.#consumer);
     if (known?.isLost !== true) return;
@@ -112,7 +113,7 @@ class Reader implements FileLogReader {
     this.close();
   }
 
-  /** Adds records of one window of one segment, or a gap. Always gets `nextOffset` further. */
+  /** Adds records of one window of one segment, or a gap. Always advances `nextOffset`. */
   #readSegment(batch: LogBatch, durableTo: number, bytesMax: number): void {
     const from = batch.nextOffset;
     const index = this.#findSegment(from, durableTo);
@@ -131,13 +132,13 @@ class Reader implements FileLogReader {
       if (batch.records.length > 0) return;
     }
     if (batch.nextOffset >= limit) return;
-    // The file may be short of what was told durable only by damage. Begin again at its start for
-    // the next read: the walker may stand inside of a record that was just being written.
+    // Only damage can end the file before the durable end. The next read starts the segment again,
+    // because the walker may be inside of a record that was just being written.
     this.#addGap(batch, limit);
     this.#closeSegment();
   }
 
-  /** Index of the segment that holds an offset, now open; -1 if none begins so early. */
+  /** Opens the segment with an offset and returns its index; -1 if all begin after the offset. */
   #findSegment(from: number, durableTo: number): number {
     for (;;) {
       const wasListed = durableTo > this.#listedTo;
@@ -148,7 +149,7 @@ class Reader implements FileLogReader {
       const index = this.#segments.findLastIndex(({ firstOffset }) => firstOffset <= from);
       if (index < 0 || isSame(this.#open, this.#segments[index])) return index;
       if (this.#openSegment(this.#segments[index])) return index;
-      // Trimmed after it was listed: the next list is without it.
+      // The segment was trimmed after the listing, so list again.
       this.#listedTo = -1;
     }
   }
@@ -186,7 +187,7 @@ class Reader implements FileLogReader {
     batch.nextOffset = offset + 1;
   }
 
-  /** Records of one tenant mostly follow each other. */
+  /** Decodes a tenant; caches the last one, because consecutive records mostly have one tenant. */
   #tenant(buffer: Buffer, start: number, end: number): string {
     const bytes = buffer.subarray(start, end);
     if (!this.#lastTenantBytes.equals(bytes)) {
@@ -196,7 +197,7 @@ class Reader implements FileLogReader {
     return this.#lastTenant;
   }
 
-  /** What was trimmed is told apart from what was lost. */
+  /** Adds gaps up to `toOffset`, separating trimmed offsets from lost ones. */
   #addGap(batch: LogBatch, toOffset: number): void {
     const fromOffset = batch.nextOffset;
     const trimmedTo = Math.min(toOffset, this.#trimmedTo());
@@ -212,7 +213,7 @@ class Reader implements FileLogReader {
     try {
       return readTrimState(this.#folder)?.trimmedTo ?? 0;
     } catch (error) {
-      // Not known to be trimmed: then it counts as lost, which is reported louder.
+      // Without a readable trim state the gap counts as lost, which is the louder report.
       if (error instanceof SpoorError && error.code === "Corrupt") return 0;
       throw error;
     }

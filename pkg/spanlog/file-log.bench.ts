@@ -1,6 +1,6 @@
 /**
- * CPU of the log per million spans: `node pkg/spanlog/file-log.bench.ts [records] [partitions]`.
- * A record is 35 KB for 95 spans; 64 appends are under way at a time.
+ * Measures the log's CPU time per million spans: `node pkg/spanlog/file-log.bench.ts [records]
+ * [partitions]`. A record is 35 KB for 95 spans; 64 appends are in flight at a time.
  */
 import { randomFillSync } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -69,7 +69,7 @@ async function measure(job: () => Promise<void>): Promise<{ cpuS: number; wallS:
   return { cpuS: (user + system) / 1e6, wallS: (performance.now() - start) / 1e3 };
 }
 
-/** Per million spans, to two digits. */
+/** Returns the times per million spans, to two digits. */
 function named(
   what: string,
   { cpuS, wallS }: { cpuS: number; wallS: number },

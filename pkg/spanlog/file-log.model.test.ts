@@ -1,4 +1,4 @@
-/** Random operations, restarts and failing disks against a trivial model in memory. */
+/** Compares random operations, restarts and disk faults with a trivial model in memory. */
 import * as fc from "fast-check";
 import { describe, expect, it, inject } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -58,7 +58,7 @@ class Harness {
   readonly clock = new HandClock();
   readonly records: ModelRecord[][] = Array.from({ length: PARTITIONS }, () => []);
   readonly trimmedTo: number[] = Array.from({ length: PARTITIONS }, () => 0);
-  /** Refused because the disk failed: may turn up after a restart, once. */
+  /** Records that were refused because the disk failed: each may appear once after a restart. */
   readonly refused: ModelRecord[][] = Array.from({ length: PARTITIONS }, () => []);
   failed = 0;
   #openedMs = Number.NEGATIVE_INFINITY;
@@ -127,7 +127,7 @@ class Harness {
     await this.#open();
   }
 
-  /** What was refused and is there all the same was cut off in vain before the restart. */
+  /** Accepts refused records that are in the log because their truncation failed. */
   #adopt(partition: number): void {
     const known = this.records[partition];
     const end = this.log!.durableEnd(partition);
@@ -163,7 +163,7 @@ class Harness {
       const { offset, duplicate } = result.value;
       const known = model.findLastIndex((r) => isSame(r) && nowMs - r.ms < WINDOW_MS);
       const inFlight = fresh.find((other) => other.text === text);
-      // What an earlier process knew may count for a whole window from its end.
+      // Entries of an earlier process may be kept for a whole window after its end.
       const isJustOpened = nowMs - this.#openedMs < WINDOW_MS;
       const old = isJustOpened ? model.findLastIndex(isSame) : -1;
       const isRight = duplicate

@@ -27,7 +27,7 @@ async function errorOf(promise: Promise<unknown>): Promise<SpoorError> {
 }
 
 describe("append and read", () => {
-  it("gives dense offsets per partition and reads back what was written", async () => {
+  it("assigns dense offsets per partition and reads what was written", async () => {
     using dir = new TempDir();
     const clock = new HandClock();
     await using log = await openTestLog(dir.path, { clock });
@@ -44,7 +44,7 @@ describe("append and read", () => {
     expect(readAll(dir.path, 1, { from: 0, to: 1 }).records[0].text).toBe("");
   });
 
-  it("makes what arrives during a write one group", async () => {
+  it("groups the records that arrive during a write", async () => {
     using dir = new TempDir();
     await using log = await openTestLog(dir.path, { segmentBytesMax: 1e6 });
     const before = log.stats();
@@ -62,7 +62,7 @@ describe("append and read", () => {
     expect(after.pendingRecords).toBe(0);
   });
 
-  it("tells subscribers the new end, also when one of them throws", async () => {
+  it("reports the new end to subscribers, also when one of them throws", async () => {
     using dir = new TempDir();
     const lines = new KeptLog();
     await using log = await openTestLog(dir.path, { log: lines });
@@ -80,7 +80,7 @@ describe("append and read", () => {
     expect(lines.lines.filter(({ level }) => level === "error")).toHaveLength(4 - 1);
   });
 
-  it("spreads records over segments and goes on after reopening", async () => {
+  it("spreads records over segments and continues after reopening", async () => {
     using dir = new TempDir();
     let log = await openTestLog(dir.path);
     await appendMany(log, 0, 20);
@@ -116,10 +116,10 @@ describe("append and read", () => {
     using reader = openFileLogReader(dir.path, 0);
     expect(reader.read(7, 7, { bytesMax: 10 })).toEqual({ records: [], gaps: [], nextOffset: 7 });
     expect(() => reader.read(8, 7, { bytesMax: 10 })).toThrow("from 8 to 7");
-    expect(() => openFileLogReader(dir.path, 2)).toThrow("not there");
+    expect(() => openFileLogReader(dir.path, 2)).toThrow("not found");
   });
 
-  it("reads on while the log grows, segment after segment", async () => {
+  it("continues to read while the log grows, segment after segment", async () => {
     using dir = new TempDir();
     await using log = await openTestLog(dir.path);
     using reader = openFileLogReader(dir.path, 0);
@@ -133,8 +133,8 @@ describe("append and read", () => {
   });
 });
 
-describe("repeats", () => {
-  it("answers a repeat without appending, per tenant, partition and bytes", async () => {
+describe("retries", () => {
+  it("acknowledges a duplicate without appending, per tenant, partition and bytes", async () => {
     using dir = new TempDir();
     await using log = await openTestLog(dir.path);
     const [a, b] = await Promise.all([append(log, 0, "same"), append(log, 0, "same")]);
@@ -162,7 +162,7 @@ describe("repeats", () => {
     expect(await append(log, 0, "same")).toEqual({ offset: 1, duplicate: false });
   });
 
-  it("remembers over a restart, also what was trimmed", async () => {
+  it("recognises retries after a restart, also of trimmed records", async () => {
     using dir = new TempDir();
     const clock = new HandClock();
     let log = await openTestLog(dir.path, { clock });
@@ -177,7 +177,7 @@ describe("repeats", () => {
     expect(await append(log, 0, last)).toEqual({ offset: 19, duplicate: true });
     expect(readdirSync(`${dir.path}/p0`).filter((name) => name.endsWith(".ids"))).not.toEqual([]);
     await log.close();
-    // How long it was away is not known: the machine's clock may have been stepped meanwhile.
+    // The down time is unknown: the machine's clock may have been stepped meanwhile.
     clock.steppedMs = 86_400_000;
     log = await openTestLog(dir.path, { clock });
     clock.ms += 599_999;
@@ -260,7 +260,7 @@ describe("repeats", () => {
 });
 
 describe("trim", () => {
-  it("removes whole segments and tells what was trimmed after a restart", async () => {
+  it("removes whole segments and knows after a restart what was trimmed", async () => {
     using dir = new TempDir();
     let log = await openTestLog(dir.path);
     await appendMany(log, 0, 20);
@@ -316,14 +316,14 @@ describe("trim", () => {
       offsets.push(...batch.records.map(({ offset }) => offset));
       next = batch.nextOffset;
     }
-    // The rest of the segment that it had open, and the last one, which is too small to go.
+    // The rest of the segment that it had open, and the last one, which is too small to be removed.
     expect(gaps).toEqual([{ fromOffset: 6, toOffset: 18, reason: "trimmed" }]);
     expect(offsets.at(-1)).toBe(19);
   });
 });
 
 describe("opening", () => {
-  it("takes another number of partitions only when all is trimmed", async () => {
+  it("accepts another number of partitions only when all records are trimmed", async () => {
     using dir = new TempDir();
     let log = await openTestLog(dir.path, { partitionCount: 2 });
     const { id } = log;
@@ -353,7 +353,7 @@ describe("opening", () => {
     using dir = new TempDir();
     await (await openTestLog(dir.path)).close();
     rmSync(`${dir.path}/log.json`);
-    // Nothing was appended yet: as if making it had been interrupted.
+    // Nothing was appended yet, as if the creation had been interrupted.
     let log = await openTestLog(dir.path);
     await append(log, 0, "a");
     await log.close();
@@ -369,7 +369,7 @@ describe("opening", () => {
     expect((await errorOf(openTestLog(dir.path))).reason).toBe("log_segments_missing");
   });
 
-  it("goes on after offsets that a table knows and the log does not", async () => {
+  it("continues after offsets that a table knows and the log does not", async () => {
     using dir = new TempDir();
     let log = await openTestLog(dir.path);
     await append(log, 0, "a");

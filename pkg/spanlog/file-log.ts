@@ -1,4 +1,4 @@
-/** The span log on local files. Only one process may have it open; `--data-dir` is locked. */
+/** The span log on local files. One process at a time has it open; `--data-dir` is locked. */
 import { randomBytes } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import type { Clock } from "#pkg/clock/clock.ts";
@@ -22,7 +22,7 @@ import {
   type LogBounds,
   type LogContext,
 } from "./log-context.ts";
-import { LogEndsKeeper, readLogEnds, reportMissingLog } from "./log-ends.ts";
+import { LogEndsWriter, readLogEnds, reportMissingLog } from "./log-ends.ts";
 import { nodeLogFs, type LogFs } from "./log-fs.ts";
 import { PartitionLog } from "./partition-log.ts";
 import { PartitionTrim } from "./partition-trim.ts";
@@ -46,44 +46,44 @@ import {
   writeLogState,
 } from "./state-file.ts";
 
-/** What bounds a log, as plain data. */
+/** Limits of a log, as plain data. */
 export interface FileLogBounds {
-  /** N, a power of two, default 4. Another N than the log has is taken only if all is trimmed. */
+  /** N, a power of two, default 4. N can change only when all records are trimmed. */
   partitionCount?: number;
-  /** Default 64 MiB. */
+  /** Maximum size of a segment, default 64 MiB. */
   segmentBytesMax?: number;
-  /** Of all partitions' segments together, default 8 GiB. */
+  /** Maximum size of all partitions' segments together, default 8 GiB. */
   bytesMax?: number;
-  /** Of records waiting in memory, default 256 MiB. */
+  /** Maximum bytes of records that wait in memory, default 256 MiB. */
   pendingBytesMax?: number;
-  /** Refuses appends when the disk has less free than this, default 1 GiB. */
+  /** Free bytes on the disk below which appends are refused, default 1 GiB. */
   freeBytesMin?: number;
-  /** Of one write, default 8 MiB. */
+  /** Maximum bytes of one write, default 8 MiB. */
   groupBytesMax?: number;
-  /** How long, under load, the first record of a group waits for others; default 0: not. */
+  /** Time that the first record of a group waits for others under load, default 0. */
   groupLingerMs?: number;
-  /** How long repeats are recognised, default 10 minutes. */
+  /** Time within which retries are recognised, default 10 minutes. */
   retryWindowMs?: number;
-  /** How many records are remembered for that, over all partitions, default 1,048,576 (44 MiB). */
+  /** Records that are remembered for retries, over all partitions, default 1,048,576 (44 MiB). */
   retryRecordsMax?: number;
-  /** A file, not in the log's folder, that remembers how far the log reaches; default: none. */
+  /** A file outside the log's folder that stores the ends of the partitions; default: none. */
   endsPath?: string;
-  /** Those that read the log besides the ingesters; default: none. */
+  /** Consumers besides the ingesters; default: none. */
   consumers?: readonly ConsumerConfig[];
 }
 
-/** What a log works with in this process. */
+/** Dependencies of a log. */
 export interface LogParts {
   clock: Clock;
   log: Log;
-  /** Told how long each group of records took to become durable, milliseconds. */
+  /** Called with the time that a group of records took to become durable, milliseconds. */
   onGroup?: (durationMs: number) => void;
   /**
-   * Whether this process is certainly still the only one that writes to this log. Asked once per
-   * group of records, after its fsync; once it says no, nothing is appended any more.
+   * Returns whether this process is certainly still the only writer of the log. Called at least
+   * once per group of records, after its fsync. Once it returns false, nothing more is appended.
    */
   isOwner?: () => boolean;
-  /** The disk; tests pass one that fails. */
+  /** Access to the disk; tests inject faults here. */
   fs?: LogFs;
 }
 
@@ -92,16 +92,16 @@ export interface FileLogOptions extends FileLogBounds, LogParts {}
 const MIB = 1024 * 1024;
 
 /**
- * Opens the log in a folder, or makes it. Errors: Corrupt if the log's identity or used offsets
- * are unknown; InvalidInput for a newer format or another number of partitions; Unavailable.
- * Lost or damaged records do not keep it from opening: see `damage`.
+ * Opens the log in a folder, or creates it. Throws Corrupt if the log's identity or its used
+ * offsets are unknown; InvalidInput for a newer format or another number of partitions;
+ * Unavailable. Lost or damaged records do not prevent the log from opening: see `damage`.
  */
 export async function openFileLog(dir: string, options: FileLogOptions): Promise<SpanLog> {
   const partitionCount = options.partitionCount ?? 4;
   if (!isPartitionCount(partitionCount)) {
     throw new SpoorError(
       "InvalidInput",
-      `open log with ${String(partitionCount)} partitions: not 1, 2, 4 .. 1024`,
+      `open log with ${String(partitionCount)} partitions: not a power of two from 1 to 1024`,
     );
   }
   const bounds = boundsOf(options, partitionCount);
@@ -166,12 +166,12 @@ async function open(
   return opened;
 }
 
-/** A process that was killed may have made names that a power cut would take away. */
+/** Syncs the folders: a killed process may have left names that are not durable yet. */
 async function syncNames({ dir, fs }: LogContext): Promise<void> {
   for (const folder of [dir, dirname(dir)]) await fs.syncDir(folder);
 }
 
-/** Nothing is written under a fencing number before it is durable. */
+/** Makes the fencing number durable before anything is written under it. */
 async function takeOwnership({ dir, fs, owner }: LogContext, state: LogState): Promise<void> {
   await writeLogState(fs, dir, { ...state, owner });
 }
@@ -195,7 +195,7 @@ function boundsOf(options: FileLogOptions, partitionCount: number): LogBounds {
     segmentBytesMax: options.segmentBytesMax ?? 64 * MIB,
     groupBytesMax: options.groupBytesMax ?? 8 * MIB,
     groupLingerMs: options.groupLingerMs ?? 0,
-    // Small enough that what trimming leaves behind can not fill the log.
+    // Small enough that trimmed records in active segments cannot fill the log.
     trimRotateBytes: Math.min(MIB, Math.floor(bytesMax / (4 * partitionCount))),
     bytesMax,
     pendingBytesMax,
@@ -214,7 +214,7 @@ class FileLog implements SpanLog {
   readonly #context: LogContext;
   readonly #admission: Admission;
   readonly #partitions: readonly LogPartition[];
-  #ends: LogEndsKeeper | undefined;
+  #ends: LogEndsWriter | undefined;
   #isClosed = false;
 
   constructor(context: LogContext, admission: Admission, partitions: readonly LogPartition[]) {
@@ -226,11 +226,11 @@ class FileLog implements SpanLog {
     this.#partitions = partitions;
   }
 
-  /** Remembers beside the log how far it reaches, from now on. */
+  /** Starts to store the ends of the partitions in the file `path`. */
   async keepEnds(path: string): Promise<void> {
     const { log } = this.#context;
-    this.#ends = new LogEndsKeeper(path, this, (error) =>
-      log.warn({ path, error }, "how far the log reaches is not written down"),
+    this.#ends = new LogEndsWriter(path, this, (error) =>
+      log.warn({ path, error }, "the ends of the log cannot be stored"),
     );
     await this.#ends.save();
   }
@@ -249,12 +249,12 @@ class FileLog implements SpanLog {
     for (const part of list) bytesLength += part.byteLength;
     const { recordBytesMax } = this.#context.bounds;
     if (bytesLength > recordBytesMax) {
-      const text = `append a record of ${bytesLength} bytes: more than ${recordBytesMax}`;
+      const text = `append a record of ${bytesLength} bytes: the limit is ${recordBytesMax}`;
       throw new SpoorError("TooLarge", text, { reason: "record_too_large" });
     }
     const { key, signal } = options;
     if (key !== undefined && key.length !== HASH_BYTES) {
-      const text = `append with a request key of ${key.length} bytes: not ${HASH_BYTES}`;
+      const text = `append with a request key of ${key.length} bytes: expected ${HASH_BYTES}`;
       throw new SpoorError("InvalidInput", text, { reason: "bad_request_key" });
     }
     return log.append({ tenant, tenantBytes, parts: list, bytesLength, key, signal });
@@ -284,11 +284,11 @@ class FileLog implements SpanLog {
 
   consumer(name: string): BoundedConsumer {
     if (!this.#context.consumers.some((one) => one.name === name)) {
-      const text = `open consumer ${name} of the log ${this.#context.dir}: it has no such one`;
+      const text = `open consumer ${name} of the log ${this.#context.dir}: it is not registered`;
       throw new SpoorError("NotFound", text, { reason: "no_such_consumer" });
     }
     return new FileLogConsumer(name, (partition, what) => {
-      if (what !== "ask") this.#refuseClosed(what);
+      if (what !== "inspect") this.#refuseClosed(what);
       return this.#partition(partition);
     });
   }

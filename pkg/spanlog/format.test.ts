@@ -39,7 +39,7 @@ describe("segment header", () => {
     owner: fc.nat(0xffffffff),
   });
 
-  it("comes back, and is nothing when cut or changed", () => {
+  it("round-trips, and is invalid when cut or changed", () => {
     fc.assert(
       fc.property(headers, fc.nat(SEGMENT_HEADER_BYTES * 8 - 1), (header, bit) => {
         const encoded = encodeSegmentHeader(header);
@@ -94,7 +94,7 @@ describe("record header", () => {
     pos: fc.nat(20),
   });
 
-  it("comes back; every flipped bit of header and body is noticed", () => {
+  it("round-trips; every flipped bit of header and body is detected", () => {
     fc.assert(
       fc.property(records, fc.nat(), ({ body, tenantLength, seed, pos, ...rest }, bitAt) => {
         const tenant = Buffer.alloc(tenantLength, 0x61);
@@ -135,7 +135,7 @@ describe("record header", () => {
 describe("state files", () => {
   const tenants = fc.dictionary(fc.string({ unit: "grapheme", minLength: 1 }), offsets);
 
-  it("come back, or are Corrupt when cut or changed anywhere", async () => {
+  it("round-trip, or are Corrupt when cut or changed anywhere", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     await fc.assert(
@@ -172,9 +172,9 @@ describe("state files", () => {
     );
     for (const [text, message] of [
       [`{"format":3,"logId":"${"a".repeat(32)}","partitionCount":4}`, "format 3"],
-      [`{"format":2,"logId":"${"a".repeat(32)}","partitionCount":4,"owner":-1}`, "make no sense"],
-      [`{"format":1,"logId":"${"a".repeat(32)}","partitionCount":3}`, "make no sense"],
-      [`{"format":1,"logId":"${"a".repeat(31)}","partitionCount":4}`, "make no sense"],
+      [`{"format":2,"logId":"${"a".repeat(32)}","partitionCount":4,"owner":-1}`, "are invalid"],
+      [`{"format":1,"logId":"${"a".repeat(32)}","partitionCount":3}`, "are invalid"],
+      [`{"format":1,"logId":"${"a".repeat(31)}","partitionCount":4}`, "are invalid"],
       ["null", "not an object"],
       ["{", "not JSON"],
     ]) {
@@ -202,7 +202,7 @@ function checkDamage(path: string, at: number, read: () => unknown): void {
 }
 
 describe("retry sidecar", () => {
-  it("comes back, or is damaged when cut or changed anywhere", async () => {
+  it("round-trips, or is damaged when cut or changed anywhere", async () => {
     using dir = new TempDir();
     const fs = new FaultyFs();
     const entries = Buffer.alloc(RETRY_ENTRY_BYTES * 3);

@@ -1,29 +1,29 @@
 /**
- * The bytes of a segment file (FORMAT.md): its header and the header before each record.
+ * The bytes of a segment file (FORMAT.md): the segment header and the record headers.
  * Hot: runs per record; benchmark `file-log.bench.ts`.
  */
 import { crc32 } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** Version of what is written into the log's folder; older ones are read, newer ones refused. */
+/** Version of the files in the log's folder; older versions are read, newer ones refused. */
 export const FORMAT_VERSION = 2;
 export const SEGMENT_HEADER_BYTES = 64;
 export const RECORD_HEADER_BYTES = 52;
 export const HASH_BYTES = 16;
 export const LOG_ID_BYTES = 16;
 export const TENANT_BYTES_MAX = 255;
-/** The largest record of the format, so that a reader can bound its buffer. */
+/** Maximum bytes of a record, so that a reader can bound its buffer. */
 export const RECORD_BYTES_MAX: number = 128 * 1024 * 1024;
 
 const TWO_32 = 4294967296;
 const SEGMENT_MAGIC = "SPOORSEG";
-/** First bytes of every record. 0xF5 does not occur in UTF-8, so text does not look like one. */
+/** First bytes of every record. 0xF5 does not occur in UTF-8, so no text contains the marker. */
 export const RECORD_MARKER: Buffer = Buffer.from([0xf5, 0x53, 0x50, 0x52]);
 const RECORD_MARKER_WORD = 0x525053f5;
 const SEGMENT_NAME = /^(\d{20})(?:-(\d{10}))?\.seg$/;
 const UINT32_MAX = 4294967295;
 
-/** What the name of a segment says. */
+/** The values in the name of a segment. */
 export interface SegmentId {
   firstOffset: number;
   /** Fencing number of the owner that wrote it, as in `log.json`; 0 before format 2. */
@@ -51,7 +51,7 @@ export function segmentName({ firstOffset, owner }: SegmentId): string {
   return owner === 0 ? `${first}.seg` : `${first}-${String(owner).padStart(10, "0")}.seg`;
 }
 
-/** What a file name says, or undefined if it is not a segment's name. */
+/** Parses a file name; undefined if it is not the name of a segment. */
 export function parseSegmentName(name: string): SegmentId | undefined {
   const match = SEGMENT_NAME.exec(name);
   if (match === null) return undefined;
@@ -61,8 +61,8 @@ export function parseSegmentName(name: string): SegmentId | undefined {
 }
 
 /**
- * Where the CRC of this segment's record headers starts from: a record is valid only in the
- * segment that it was written to, so old disk blocks and bytes inside of spans do not pass.
+ * Returns the start value for the CRC of the segment's record headers. It makes a record valid only
+ * in its own segment, so stale disk blocks and bytes inside of spans are not mistaken for records.
  */
 export function segmentSeed(logId: string, partition: number, segment: SegmentId): number {
   const { firstOffset, owner } = segment;
@@ -83,7 +83,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   return out;
 }
 
-/** Undefined if the bytes are not a segment header; InvalidInput if it is one of a newer format. */
+/** Decodes a segment header; undefined if it is invalid. Throws InvalidInput for a newer format. */
 export function decodeSegmentHeader(bytes: Buffer, path: string): SegmentHeader | undefined {
   if (bytes.length < SEGMENT_HEADER_BYTES) return undefined;
   if (bytes.toString("latin1", 0, 8) !== SEGMENT_MAGIC) return undefined;
@@ -128,7 +128,7 @@ export function encodeRecordHeader(
   return end;
 }
 
-/** Whether a record header of this segment stands at `pos`. At least its bytes must be there. */
+/** Returns whether a valid record header is at `pos`. The buffer must contain all of its bytes. */
 export function isRecordHeader(bytes: Buffer, pos: number, seed: number): boolean {
   if (bytes.readUInt32LE(pos) !== RECORD_MARKER_WORD) return false;
   const end = pos + RECORD_HEADER_BYTES;
@@ -136,12 +136,12 @@ export function isRecordHeader(bytes: Buffer, pos: number, seed: number): boolea
   return bytes.readUInt32LE(pos + 12) <= RECORD_BYTES_MAX && bytes.readUInt16LE(pos + 50) === 0;
 }
 
-/** Length of the whole record whose valid header stands at `pos`. */
+/** Returns the length of the whole record whose valid header is at `pos`. */
 export function recordLength(bytes: Buffer, pos: number): number {
   return RECORD_HEADER_BYTES + bytes.readUInt16LE(pos + 48) + bytes.readUInt32LE(pos + 12);
 }
 
-/** Whether tenant and bytes of the record at `pos` are as written. All of it must be there. */
+/** Returns whether the body of the record at `pos` is intact. The buffer must contain all of it. */
 export function isRecordBody(bytes: Buffer, pos: number): boolean {
   const body = bytes.subarray(pos + RECORD_HEADER_BYTES, pos + recordLength(bytes, pos));
   return crc32(body) === bytes.readUInt32LE(pos + 8);
@@ -155,23 +155,23 @@ export function recordAppendedMs(bytes: Buffer, pos: number): number {
   return readUint64(bytes, pos + 24);
 }
 
-/** A view of the record's retry hash. */
+/** Returns a view of the record's retry hash. */
 export function recordHash(bytes: Buffer, pos: number): Buffer {
   return bytes.subarray(pos + 32, pos + 32 + HASH_BYTES);
 }
 
-/** Where the record's own bytes begin; its tenant stands between the header and here. */
+/** Returns the position of the record's bytes, after the header and the tenant. */
 export function recordBytesStart(bytes: Buffer, pos: number): number {
   return pos + RECORD_HEADER_BYTES + bytes.readUInt16LE(pos + 48);
 }
 
-/** `value` must be an integer from 0 to 2^53 - 1. */
+/** Writes an integer from 0 to 2^53 - 1 as 64 bits. */
 export function writeUint64(out: Buffer, pos: number, value: number): void {
   out.writeUInt32LE(value % TWO_32, pos);
   out.writeUInt32LE(Math.floor(value / TWO_32), pos + 4);
 }
 
-/** Above 2^53 the result is inexact: the callers compare it with a bound. */
+/** Reads 64 bits. Above 2^53 the result is inexact; callers compare it with a limit. */
 export function readUint64(bytes: Buffer, pos: number): number {
   return bytes.readUInt32LE(pos + 4) * TWO_32 + bytes.readUInt32LE(pos);
 }

@@ -1,7 +1,7 @@
 /**
- * Segments of former owners of the log. An owner that was replaced while it was paused may write on
- * when it wakes up. It does not acknowledge those records, and nobody reads them; here they are
- * found and reported.
+ * Checks the segments of former owners of the log. An owner that was paused and replaced may go on
+ * writing when it resumes. It acknowledges none of these records, and no reader reads them. This
+ * check finds and reports them.
  */
 import { closeSync, statSync } from "node:fs";
 import { openRegularFile } from "#pkg/files/regular-file.ts";
@@ -9,14 +9,14 @@ import { type SegmentId, parseSegmentName, segmentName, segmentSeed } from "./fo
 import { errorText, partitionFolder, reportDamage, type LogContext } from "./log-context.ts";
 import { SegmentWalker } from "./segment-walker.ts";
 
-/** How much is read and checked before the event loop gets a turn: some 2 ms. */
+/** Bytes that are read and checked per turn of the event loop: about 2 ms. */
 const windowBytes = 4 * 1024 * 1024;
 
 export class FormerSegments {
   readonly #context: LogContext;
   readonly #partition: number;
   readonly #folder: string;
-  /** Name -> bytes of the file that are known: read when the log was opened, or reported. */
+  /** Name -> bytes of the file that were read when the log was opened, or reported. */
   readonly #known: Map<string, number>;
   /** Settles when the last check is done; never rejects. */
   #checking: Promise<void> = Promise.resolve();
@@ -28,7 +28,7 @@ export class FormerSegments {
     this.#known = known;
   }
 
-  /** Reports what came since the last check. Never rejects. */
+  /** Reports records that were written since the last check. Never rejects. */
   check(): Promise<void> {
     this.#checking = this.#checking.then(() => this.#check());
     return this.#checking;
@@ -82,7 +82,7 @@ export class FormerSegments {
   }
 }
 
-/** Counts the valid records of an open segment that end behind `fromBytes`. */
+/** Counts the valid records of an open segment that end after `fromBytes`. */
 async function countRecords(
   fd: number,
   seed: number,

@@ -1,6 +1,6 @@
 /**
- * How any thread or process opens the span log by itself: plain data, as of the bucket. Today a log
- * is always files of a folder; another kind is one more member here.
+ * Configuration from which any thread or process opens the span log. It is plain data, like that of
+ * the bucket. The only kind of log is files in a folder; another kind is a new member of the union.
  */
 import { openFileLog, type FileLogBounds, type LogParts } from "./file-log.ts";
 import { openFileLogReader } from "./file-log-reader.ts";
@@ -13,15 +13,15 @@ export interface FileLogConfig extends FileLogBounds {
 
 export type LogConfig = FileLogConfig;
 
-/** Opens the log to append to it, as its only owner. Errors: those of the log's kind. */
+/** Opens the log for appending, as its only owner. Throws the errors of the log's kind. */
 export async function openSpanLog(config: LogConfig, parts: LogParts): Promise<SpanLog> {
   const { kind: _, dir, ...bounds } = config;
   return await openFileLog(dir, { ...bounds, ...parts });
 }
 
 /**
- * Opens one partition to read it, for the ingesters or for the consumer that is named. Errors:
- * NotFound if it is not there, and those of the log's kind.
+ * Opens one partition for reading, for the ingesters or for the named consumer. Throws NotFound if
+ * it does not exist, and the errors of the log's kind.
  */
 export function openSpanLogReader(
   { dir }: LogConfig,

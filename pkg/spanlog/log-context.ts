@@ -1,4 +1,4 @@
-/** What the parts of one open file log share: its identity, its bounds, its counters. */
+/** State that the parts of one open file log share: its identity, limits and counters. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { claimLost, ownerLost } from "#pkg/errors/reasons.ts";
@@ -7,17 +7,17 @@ import type { LogFs } from "./log-fs.ts";
 import type { ConsumerConfig, LogDamage, RefusedReason } from "./spanlog.ts";
 
 export interface LogBounds {
-  /** A segment that reached this size is followed by a new one. */
+  /** Size at which a segment is full and a new one begins. */
   segmentBytesMax: number;
-  /** At most so many bytes of records in one write. */
+  /** Maximum bytes of records in one write. */
   groupBytesMax: number;
-  /** How long, under load, the first record of a group waits for others; 0: for none. */
+  /** Time that the first record of a group waits for others under load; 0: none. */
   groupLingerMs: number;
-  /** A fully trimmed active segment larger than this is given up: a quiet log gets small. */
+  /** A fully trimmed active segment above this size is replaced, so that an idle log gets small. */
   trimRotateBytes: number;
-  /** Of records in files, trimmed or not as long as their segment is there. */
+  /** Maximum bytes of all segment files, including trimmed records in them. */
   bytesMax: number;
-  /** Of records that wait in memory to be durable. */
+  /** Maximum bytes of records that wait in memory. */
   pendingBytesMax: number;
   /** Free bytes on the disk below which appends are refused. */
   freeBytesMin: number;
@@ -27,7 +27,7 @@ export interface LogBounds {
   retryEntriesMax: number;
 }
 
-/** Plain numbers, added to where the thing happens; `SpanLogStats` says what they mean. */
+/** Counters, which the parts of the log increment; `SpanLogStats` describes them. */
 export interface LogCounters {
   bytes: number;
   pendingBytes: number;
@@ -47,32 +47,32 @@ export interface LogCounters {
 export interface LogContext {
   dir: string;
   logId: string;
-  /** Fencing number of this process: larger than that of each one that had the log before. */
+  /** Fencing number of this process, larger than those of all earlier owners. */
   owner: number;
-  /** Whether this process is certainly still the only one that writes to the log. */
+  /** Returns whether this process is certainly still the only writer of the log. */
   isOwner: () => boolean;
   /**
-   * Until then, by the monotonic clock, a request is looked for by its record's hash too: records
-   * of format 1 have no request key.
+   * Monotonic time until which duplicates are also searched by the hash of the record, because
+   * records of format 1 have no request key.
    */
   oldHashesUntilMs: number;
   fs: LogFs;
   clock: Clock;
   log: Log;
   bounds: LogBounds;
-  /** Consumers besides the ingesters, with bounds for each partition. */
+  /** Consumers besides the ingesters, with limits per partition. */
   consumers: readonly ConsumerConfig[];
   counters: LogCounters;
-  /** Told how long each group of records took to write and to sync, milliseconds. */
+  /** Called with the time that a group of records took to write and sync, milliseconds. */
   onGroup: (durationMs: number) => void;
   damage: LogDamage[];
-  /** Partition -> an offset that the log is known to have reached. */
+  /** Partition -> an offset that the log has reached, from `log-ends.json`. */
   knownEnds: readonly number[];
 }
 
 const DAMAGE_ENTRIES_MAX = 1000;
 
-/** Damage is never silent: a log line, a count, and an entry in the list. */
+/** Reports damage: counts it, adds it to the list and logs it. */
 export function reportDamage(context: LogContext, damage: LogDamage): void {
   context.counters.damagesTotal++;
   if (context.damage.length >= DAMAGE_ENTRIES_MAX) return;
@@ -104,7 +104,7 @@ export function partitionFolder(dir: string, partition: number): string {
 
 /**
  * Throws Unavailable `log_owner_lost` unless this process certainly still owns the log. Called
- * between each fsync and its acknowledgement, and before a file that others read is changed.
+ * between each fsync and its acknowledgement, and before each change of a file that others read.
  */
 export function assertOwner({ dir, isOwner }: LogContext): void {
   if (isOwner()) return;
@@ -119,11 +119,11 @@ export function isOwnerLost(error: unknown): error is SpoorError {
 export function claimLostError(consumer: string, folder: string, position: number): SpoorError {
   const message =
     `consumer ${consumer} has lost its claim on ${folder} at offset ${position}: it was too far ` +
-    "behind, records may be gone; it must join again";
+    "behind, records may be gone; it must rejoin";
   return new SpoorError("NotFound", message, { reason: claimLost });
 }
 
-/** A disk operation failed; the client may send the same again. */
+/** Returns the error of a failed disk operation; the client may retry. */
 export function writeFailed(what: string, cause: unknown): SpoorError {
   return new SpoorError("Unavailable", `${what}: ${errorText(cause)}`, {
     cause,

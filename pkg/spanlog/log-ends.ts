@@ -1,7 +1,7 @@
 /**
- * Remembers beside the log which log there was and how far it reached, so that a log that is gone,
- * or that ends before what it had acknowledged, is noticed. The file is written every second at
- * most and without a sync: it lags behind the log, it is never ahead of it.
+ * Stores the id of the log and the ends of its partitions beside the log. This detects a log that
+ * is gone, or that ends before an acknowledged record. The file is written at most once per second
+ * and not synced: it may lag behind the log, but is never ahead of it.
  */
 import { rename, writeFile } from "node:fs/promises";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -9,7 +9,7 @@ import { errorText, reportDamage, type LogContext } from "./log-context.ts";
 import type { SpanLog } from "./spanlog.ts";
 import { encodeChecked, isOffset, readChecked } from "./state-file.ts";
 
-/** What was known of one partition. */
+/** Stored state of one partition. */
 export interface PartitionEnd {
   trimmedTo: number;
   /** All records below were durable. */
@@ -23,7 +23,7 @@ export interface LogEnds {
 
 const saveEveryMs = 1000;
 
-/** Undefined if there is no such file. One that cannot be trusted is reported, then left out. */
+/** Reads the file; undefined if it is missing. A damaged file is reported and ignored. */
 export function readLogEnds(context: LogContext, path: string): LogEnds | undefined {
   try {
     const body = readChecked(path);
@@ -32,11 +32,11 @@ export function readLogEnds(context: LogContext, path: string): LogEnds | undefi
     if (typeof logId === "string" && Array.isArray(partitions) && partitions.every(isEnd)) {
       return { logId, partitions };
     }
-    throw new SpoorError("Corrupt", `read ${path}: its fields make no sense`);
+    throw new SpoorError("Corrupt", `read ${path}: its fields are invalid`);
   } catch (error) {
     if (!(error instanceof SpoorError) || error.code !== "Corrupt") throw error;
     const place = { partition: 0, fromOffset: 0, toOffset: 0 };
-    const message = `${error.message}: an end of the log that was lost would not be noticed`;
+    const message = `${error.message}: a lost end of the log would not be detected`;
     reportDamage(context, { kind: "log_ends", ...place, message });
     return undefined;
   }
@@ -48,7 +48,7 @@ function isEnd(value: unknown): value is PartitionEnd {
   return isOffset(trimmedTo) && isOffset(end);
 }
 
-/** Reports a log that was here and is not: a new one begins, and knows nothing of its records. */
+/** Reports that an earlier log is gone, with the records that were in no block. */
 export function reportMissingLog(context: LogContext, { logId, partitions }: LogEnds): void {
   for (const [partition, { trimmedTo, end }] of partitions.entries()) {
     if (end <= trimmedTo) continue;
@@ -58,7 +58,7 @@ export function reportMissingLog(context: LogContext, { logId, partitions }: Log
       fromOffset: trimmedTo,
       toOffset: end,
       message:
-        `log ${logId} is gone from ${context.dir}, a new one begins: of partition ${partition} ` +
+        `log ${logId} is gone from ${context.dir}, a new one begins: in partition ${partition} ` +
         `up to ${end - trimmedTo} acknowledged records were in no block; put the folder back ` +
         "to store them",
     });
@@ -68,13 +68,13 @@ export function reportMissingLog(context: LogContext, { logId, partitions }: Log
   const fields = { dir: context.dir, logId };
   context.log.warn(
     fields,
-    "the log is gone, a new one begins; all records that it had noted were in blocks, " +
-      "those that it acknowledged less than a second before its process was killed are not known",
+    "the log is gone, a new one begins; all known records were in blocks, but records that were " +
+      "acknowledged in the last second before a kill are unknown",
   );
 }
 
-/** Keeps the file up to date until it is stopped. */
-export class LogEndsKeeper {
+/** Writes the file once per second until it is stopped. */
+export class LogEndsWriter {
   readonly #path: string;
   readonly #spanLog: SpanLog;
   readonly #onError: (error: string) => void;

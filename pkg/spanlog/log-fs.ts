@@ -1,4 +1,4 @@
-/** The few things that the log does to a disk, as a seam where tests let the Nth call fail. */
+/** The disk operations of the log, as an interface; tests fail its Nth call. */
 import { open, fdatasync, ftruncate, close, writev } from "node:fs";
 import {
   copyFile,
@@ -13,28 +13,28 @@ import { dirname } from "node:path";
 
 /** A file open for writing. All methods reject with Node's errors. */
 export interface LogFile {
-  /** Writes the buffers at a position; may write less than all. Resolves to the bytes written. */
+  /** Writes the buffers at a position. Returns the number of bytes written, which may be fewer. */
   writev(buffers: readonly Uint8Array[], position: number): Promise<number>;
-  /** The data written so far survives a power cut once this resolves. */
+  /** Syncs the data: bytes written so far survive a power cut once this resolves. */
   datasync(): Promise<void>;
   truncate(sizeBytes: number): Promise<void>;
   close(): Promise<void>;
 }
 
 export interface LogFs {
-  /** Opens for writing. `create`: makes the file or empties it; else it must exist. */
+  /** Opens for writing. `create` creates or truncates the file; otherwise it must exist. */
   open(path: string, create: boolean): Promise<LogFile>;
-  /** Makes a folder and its parents. Resolves to the topmost one that was not there before. */
+  /** Creates a folder and its parents. Returns the topmost created folder, if any. */
   mkdir(path: string): Promise<string | undefined>;
-  /** Names in a folder, in no particular order. */
+  /** Lists the names in a folder, in no particular order. */
   readdir(path: string): Promise<string[]>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   /** Copies a file; not durable. */
   copy(from: string, to: string): Promise<void>;
-  /** The names in the folder survive a power cut once this resolves. */
+  /** Syncs a folder: its names survive a power cut once this resolves. */
   syncDir(path: string): Promise<void>;
-  /** Bytes that this process may still write to the disk that holds `path`. */
+  /** Returns the bytes that this process may still write to the disk that holds `path`. */
   freeBytes(path: string): Promise<number>;
 }
 
@@ -99,7 +99,7 @@ class NodeLogFile implements LogFile {
   }
 }
 
-/** Writes all bytes of the buffers at a position, also where the system takes them in pieces. */
+/** Writes all bytes of the buffers at a position, in several writes if needed. */
 export async function writeAll(
   file: LogFile,
   buffers: readonly Uint8Array[],
@@ -117,7 +117,7 @@ export async function writeAll(
   }
 }
 
-/** Makes a folder that is there after a power cut too, with its parents. */
+/** Creates a folder and its parents durably. */
 export async function makeFolderDurably(fs: LogFs, path: string): Promise<void> {
   const top = await fs.mkdir(path);
   if (top === undefined) return;
@@ -128,7 +128,7 @@ export async function makeFolderDurably(fs: LogFs, path: string): Promise<void> 
   }
 }
 
-/** Makes a file with these bytes, or replaces it: a reader sees the old one or all of the new. */
+/** Creates or replaces a file durably and atomically. */
 export async function writeFileDurably(
   fs: LogFs,
   folder: string,
@@ -139,7 +139,7 @@ export async function writeFileDurably(
   await file.close();
 }
 
-/** As `writeFileDurably`, and keeps the file open for more. */
+/** Like `writeFileDurably`, but returns the open file for further writes. */
 export async function createDurably(
   fs: LogFs,
   folder: string,

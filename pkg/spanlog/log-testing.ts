@@ -1,4 +1,4 @@
-/** What the log's tests share: a clock by hand, a log that keeps its lines, disks that fail. */
+/** Test support: a manual clock, a log that records its lines, and a disk with injected faults. */
 import { mkdtempSync, rmSync, writeSync, openSync, closeSync, ftruncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,7 +44,7 @@ export class KeptLog implements Log {
   }
 }
 
-/** A folder that is gone when the test is. */
+/** A temporary folder that is deleted on disposal. */
 export class TempDir implements Disposable {
   readonly path: string = mkdtempSync(join(tmpdir(), "spanlog-"));
   [Symbol.dispose](): void {
@@ -65,17 +65,17 @@ export type FsCall =
   | "datasync"
   | "truncate";
 
-/** How a call fails: nothing done; half done; all done, then an error; a write takes half. */
+/** Fault of a call: no effect, half of it, or all of it before the error; or a short write. */
 export type Failure = "before" | "half" | "after" | "short";
 
 /**
- * The real disk, except that `decide` may make a call fail. Without real syncs, which tests of one
- * process can not tell from real ones.
+ * The real disk, with faults that `decide` injects. Syncs do nothing: within one process a test
+ * cannot observe the difference.
  */
 export class FaultyFs implements LogFs {
   calls: FsCall[] = [];
   free: number = Number.MAX_SAFE_INTEGER;
-  /** Writes to a file whose sync had failed: such a file's later syncs prove nothing. */
+  /** Writes to files whose sync had failed: later syncs of such files prove nothing. */
   writesAfterFailedSync = 0;
   decide: (call: FsCall, path: string) => Failure | undefined = () => undefined;
 
@@ -163,7 +163,7 @@ function diskError(call: string): Error {
   return Object.assign(new Error(`EIO: injected failure of ${call}`), { code: "EIO" });
 }
 
-/** Small bounds, so that short tests meet them. */
+/** Opens a log with small limits, so that short tests reach them. */
 export function openTestLog(dir: string, options: Partial<FileLogOptions> = {}): Promise<SpanLog> {
   return openFileLog(dir, {
     clock: new HandClock(),
@@ -181,7 +181,7 @@ export interface ReadAll {
   gaps: LogGap[];
 }
 
-/** Everything in [from, to) by a fresh reader, in windows of `bytesMax`. Text is latin1. */
+/** Reads [from, to) with a new reader, in windows of `bytesMax`. Text is latin1. */
 export function readAll(
   dir: string,
   partition: number,
@@ -202,7 +202,7 @@ export function readAll(
   return all;
 }
 
-/** Writes bytes into a file that is there. */
+/** Overwrites bytes of an existing file. */
 export function patchFile(path: string, position: number, bytes: Uint8Array): void {
   const fd = openSync(path, "r+");
   writeSync(fd, bytes, 0, bytes.length, position);

@@ -1,10 +1,11 @@
 /**
- * The appending side of one partition: repeats, waiting records, group commit.
+ * The appending side of one partition: duplicates, pending records, group commit.
  * Hot: runs per record; benchmark `file-log.bench.ts`.
  *
- *     append -> known? -> room? -> queue -> [ header, parts, header, parts ] -> durable -> answer
+ *     append -> duplicate? -> space? -> queue -> [ header, parts, header, parts ] -> durable -> ack
  *
- * One write and one fdatasync are under way at a time; what arrives meanwhile is the next group.
+ * One write and one fdatasync are in flight at a time; records that arrive meanwhile form the next
+ * group.
  */
 import { crc32 } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -15,7 +16,7 @@ import { hashRecord, type RetryMemory } from "./retry-memory.ts";
 import type { SegmentWriter } from "./segment-writer.ts";
 import type { AppendResult } from "./spanlog.ts";
 
-/** What a partition starts from. */
+/** Initial state of a partition. */
 export interface PartitionParts {
   admission: Admission;
   writer: SegmentWriter;
@@ -28,7 +29,7 @@ export interface RecordInput {
   tenantBytes: Uint8Array;
   parts: readonly Uint8Array[];
   bytesLength: number;
-  /** Of the request that the record was made from; undefined: of the record's bytes. */
+  /** Key of the record's request; undefined: the record's bytes identify it. */
   key: Uint8Array | undefined;
   signal: AbortSignal | undefined;
 }
@@ -55,10 +56,10 @@ interface PendingRecord {
   writing: boolean;
 }
 
-/** More records in one write make its list of buffers long and save nothing. */
+/** Maximum records of one write; more would lengthen its list of buffers and save nothing. */
 const GROUP_RECORDS_MAX = 1024;
 
-/** A record within so many linger times of the last group is taken for load. */
+/** A partition is busy if a record arrives within this many linger times of the last group. */
 const busyLingers = 4;
 
 export class PartitionLog {
@@ -74,12 +75,12 @@ export class PartitionLog {
   #durableEnd: number;
   #scratch: Buffer = Buffer.allocUnsafeSlow(16 * 1024);
   #isRunning = false;
-  /** When the last group was durable, by the monotonic clock. */
+  /** Time of the last group, by `performance.now()`. */
   #lastGroupMs = Number.NEGATIVE_INFINITY;
   readonly #whenIdle: (() => void)[] = [];
   #isClosed = false;
   #isFailing = false;
-  /** Why nothing is appended any more: another process may have the log. */
+  /** Set when another process may own the log: every append throws it. */
   #lost: SpoorError | undefined;
   /** Settles when the last exclusive job is done; never rejects. */
   #lastJob: Promise<unknown> = Promise.resolve();
@@ -124,7 +125,7 @@ export class PartitionLog {
     return this.#enqueue(key, hash, sizeBytes, input);
   }
 
-  /** Begins a new segment if all records are below `upTo` and take more than a little space. */
+  /** Begins a new segment if all records are below `upTo` and exceed `trimRotateBytes`. */
   sealTrimmed(upTo: number): Promise<void> {
     return this.#exclusive(async () => {
       const active = this.#writer.segments.at(-1);
@@ -133,18 +134,19 @@ export class PartitionLog {
     });
   }
 
-  /** Makes the next offset at least `offset`. */
+  /** Raises the next offset to at least `offset`. */
   advance(offset: number): Promise<void> {
     return this.#exclusive(async () => {
       if (offset <= this.#durableEnd) return;
-      // First, so that after a failure no record gets an offset that the new segment shadows.
+      // Set before the segment starts: after a failure no record may get an offset that the new
+      // segment hides.
       this.#durableEnd = offset;
       await this.#writer.startSegment(offset);
       this.#notify();
     });
   }
 
-  /** Refuses new records, waits for those that were taken, closes the file. */
+  /** Refuses new records, waits for pending ones, closes the file. */
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#isRunning) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
@@ -179,7 +181,7 @@ export class PartitionLog {
     return Promise.resolve({ offset, duplicate: true });
   }
 
-  /** A request whose record an earlier version wrote. */
+  /** Finds a duplicate among records of format 1, which have no request key. */
   #findOld({ tenant, parts, key }: RecordInput): AppendResult | undefined {
     const { clock, counters, oldHashesUntilMs } = this.#context;
     const nowMs = clock.monotonicMs();
@@ -236,7 +238,7 @@ export class PartitionLog {
   #abort(record: PendingRecord, waiter: Waiter, signal: AbortSignal): void {
     record.waiters.splice(record.waiters.indexOf(waiter), 1);
     waiter.reject(canceled(signal));
-    // Nobody waits for it and no byte of it was written: it need not be appended at all.
+    // A record without waiters whose write has not begun is dropped.
     if (record.waiters.length > 0 || record.writing) return;
     this.#queue.splice(this.#queue.indexOf(record), 1);
     this.#forget(record);
@@ -245,8 +247,8 @@ export class PartitionLog {
   #startRunning(): void {
     if (this.#isRunning || this.#queue.length === 0) return;
     this.#isRunning = true;
-    // Under load a moment later, so that requests share a write and an fsync; a record that comes
-    // after a pause does not wait.
+    // Under load the group lingers, so that requests share a write and an fsync. A record after an
+    // idle time does not wait.
     const { groupLingerMs } = this.#context.bounds;
     const isBusy = performance.now() - this.#lastGroupMs < groupLingerMs * busyLingers;
     if (isBusy) setTimeout(() => void this.#run(), groupLingerMs);
@@ -294,7 +296,7 @@ export class PartitionLog {
     return group;
   }
 
-  /** The buffers to write: each record's header and tenant from `scratch`, then its own parts. */
+  /** Returns the buffers to write: each record's header and tenant in `scratch`, then its parts. */
   #encode(group: readonly PendingRecord[]): Uint8Array[] {
     let headerBytes = 0;
     for (const record of group) headerBytes += RECORD_HEADER_BYTES + record.tenantBytes.length;
@@ -347,7 +349,7 @@ export class PartitionLog {
     this.#queue = [];
     counters.writeFailuresTotal++;
     if (!this.#isFailing) {
-      log.error({ folder: this.#writer.folder, error: errorText(cause) }, "log can not be written");
+      log.error({ folder: this.#writer.folder, error: errorText(cause) }, "log cannot be written");
     }
     this.#isFailing = true;
     if (isOwnerLost(cause)) this.#lost = cause;
@@ -381,7 +383,7 @@ export class PartitionLog {
     }
   }
 
-  /** Runs jobs that touch the active segment one after the other. */
+  /** Serialises jobs that use the active segment. */
   #exclusive<T>(job: () => Promise<T>): Promise<T> {
     const result = this.#lastJob.then(job);
     this.#lastJob = result.catch(() => undefined);

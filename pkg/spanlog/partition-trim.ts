@@ -1,6 +1,6 @@
 /**
- * Where the consumers of one partition stand, and forgetting the records that none of them needs:
- * none that has a claim. One that is too far behind loses its claim here, whoever trims.
+ * The positions of the consumers of one partition, and the removal of records that no consumer with
+ * a claim needs. Each trim, by any consumer, takes the claims of those that lag behind too much.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FormerSegments } from "./former-segments.ts";
@@ -18,7 +18,7 @@ import { writeSidecar, type Sidecar } from "./retry-sidecar.ts";
 import type { Segment, SegmentWriter } from "./segment-writer.ts";
 import { type ConsumerPosition, isOffset, type TrimState, writeTrimState } from "./state-file.ts";
 
-/** What trimming starts from when the log was opened. */
+/** Initial state of trimming. */
 export interface TrimStart {
   state: TrimState;
   sidecars: Sidecar[];
@@ -32,7 +32,7 @@ export class PartitionTrim {
   #state: TrimState;
   #sidecars: Sidecar[];
   readonly former: FormerSegments;
-  /** Consumer -> how often it has lost its claim. */
+  /** Consumer -> number of lost claims. */
   readonly #claimsLost = new Map<string, number>();
   /** Settles when the last trim is done; never rejects. */
   #lastTrim: Promise<unknown> = Promise.resolve();
@@ -46,7 +46,7 @@ export class PartitionTrim {
     this.#context = context;
     this.#log = log;
     this.#writer = writer;
-    // What a consumer left that is not there any more holds nothing back.
+    // A consumer that is no longer registered retains no records.
     const others = context.consumers.map(({ name }) => {
       const known = state.others.get(name);
       return [name, known ?? { position: state.trimmedTo, isLost: false }] as const;
@@ -56,12 +56,12 @@ export class PartitionTrim {
     this.former = former;
   }
 
-  /** What is durable about trimming. */
+  /** The durable state. */
   get state(): TrimState {
     return this.#state;
   }
 
-  /** For the ingesters. */
+  /** Trims for the ingesters. */
   trim(upTo: number, committed: Record<string, number>): Promise<void> {
     return this.#inTurn(() => {
       const map = new Map(Object.entries(committed));
@@ -71,7 +71,7 @@ export class PartitionTrim {
     });
   }
 
-  /** For another consumer. */
+  /** Trims for another consumer. */
   trimOf(name: string, upTo: number): Promise<void> {
     return this.#inTurn(() => {
       this.#refuseBeyondEnd(upTo, new Map());
@@ -81,7 +81,7 @@ export class PartitionTrim {
     });
   }
 
-  /** Gives a consumer a claim again, if it has lost it: on as much as its bound allows. */
+  /** Restores a lost claim of a consumer; returns the offset that it continues from. */
   rejoin(name: string): Promise<number> {
     return this.#inTurn(async () => {
       const { position, isLost } = this.#positionOf(name);
@@ -101,7 +101,7 @@ export class PartitionTrim {
     return this.#claimsLost.get(name) ?? 0;
   }
 
-  /** How much is kept for one that stands at `position`. */
+  /** Returns the records and bytes of files that are kept for a consumer at `position`. */
   behind(position: number): { records: number; bytes: number } {
     const records = Math.max(0, this.#log.durableEnd - position);
     if (records === 0) return { records, bytes: 0 };
@@ -125,7 +125,7 @@ export class PartitionTrim {
     return { ...this.#state, others: new Map(this.#state.others).set(name, position) };
   }
 
-  /** Waits for trims under way. */
+  /** Waits for trims in flight. */
   async idle(): Promise<void> {
     await this.#lastTrim;
   }
@@ -135,7 +135,7 @@ export class PartitionTrim {
     if (!isOffset(upTo) || upTo > this.#log.durableEnd) {
       throw new SpoorError(
         "InvalidInput",
-        `trim ${folder} to ${upTo}: not an offset up to its end ${this.#log.durableEnd}`,
+        `trim ${folder} to ${upTo}: not an offset from 0 to its end ${this.#log.durableEnd}`,
       );
     }
     for (const [tenant, offset] of committed) {
@@ -144,10 +144,10 @@ export class PartitionTrim {
     }
   }
 
-  /** Makes positions durable, and removes what no consumer with a claim needs any more. */
+  /** Makes positions durable, and removes segments that no consumer with a claim needs. */
   async #moveTo(wanted: TrimState): Promise<void> {
     const { folder } = this.#writer;
-    const { others, lost } = this.#withoutLate(wanted.others);
+    const { others, lost } = this.#withoutLaggards(wanted.others);
     let trimmedTo = wanted.ingesterTo;
     for (const { position, isLost } of others.values()) {
       if (!isLost) trimmedTo = Math.min(trimmedTo, position);
@@ -174,8 +174,8 @@ export class PartitionTrim {
     return records > bound.recordsBehindMax || bytes > bound.bytesBehindMax;
   }
 
-  /** Takes the claims of consumers that are further behind than they may be. */
-  #withoutLate(wanted: TrimState["others"]): { others: TrimState["others"]; lost: string[] } {
+  /** Takes the claims of consumers whose lag exceeds their limit. */
+  #withoutLaggards(wanted: TrimState["others"]): { others: TrimState["others"]; lost: string[] } {
     const others = new Map(wanted);
     const lost: string[] = [];
     for (const [name, { position, isLost }] of wanted) {
@@ -196,7 +196,7 @@ export class PartitionTrim {
     );
   }
 
-  /** Everything that must outlive the segments is durable before one of them goes. */
+  /** Makes the state durable, and the retry hashes of the segments that will be removed. */
   async #persist(state: TrimState, gone: readonly Segment[]): Promise<void> {
     const { clock, counters, fs } = this.#context;
     const { folder } = this.#writer;
@@ -217,7 +217,7 @@ export class PartitionTrim {
     this.#state = state;
   }
 
-  /** The leading segments that hold no record at or above `trimmedTo`; never the last one. */
+  /** Returns the leading segments without a record at or above `trimmedTo`; never the last one. */
   #removable(trimmedTo: number): Segment[] {
     const { segments } = this.#writer;
     let count = 0;
@@ -225,7 +225,7 @@ export class PartitionTrim {
     return segments.slice(0, count);
   }
 
-  /** Oldest first, so that a crash in between leaves no hole. */
+  /** Removes segments, oldest first, so that a crash leaves no hole. */
   async #removeSegments(gone: readonly Segment[]): Promise<void> {
     const { counters, fs } = this.#context;
     for (const segment of gone) {
@@ -248,7 +248,7 @@ export class PartitionTrim {
   }
 }
 
-/** A file that is gone already is what was wanted. */
+/** Removes a file; a missing file is not an error. */
 async function removeFile(fs: LogFs, path: string): Promise<void> {
   try {
     await fs.unlink(path);

@@ -1,6 +1,6 @@
 /**
- * A power cut after any step: only what was synced is there, and names only if their folder was
- * synced. Everything acknowledged must be found, nothing else invented.
+ * Simulates a power cut after any step: only synced data survives, and names only if their folder
+ * was synced. All acknowledged records must be found, and no other records.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
@@ -19,14 +19,14 @@ interface Inode {
   isFolder: boolean;
 }
 
-/** The real disk, with a shadow of what would be left of it. */
+/** The real disk, with a shadow of the content that a power cut would leave. */
 class ShadowFs implements LogFs {
   readonly #now = new Map<string, Inode>();
   /** Folder -> name -> inode, as of the last sync of the folder. */
   readonly #durable = new Map<string, Map<string, Inode>>();
-  /** What no sync of ends any more: the process is about to be killed. */
+  /** Files whose syncs never end: the process is about to be killed. */
   stuck: "nothing" | "files" | "folders" = "nothing";
-  /** Called when one is asked for. */
+  /** Called when such a sync begins. */
   onStuck: () => void = () => undefined;
 
   async open(path: string, create: boolean): Promise<LogFile> {
@@ -77,7 +77,7 @@ class ShadowFs implements LogFs {
     return Promise.resolve(Number.MAX_SAFE_INTEGER);
   }
 
-  /** Writes what is left of `root` into `target`, with a `share` of the unsynced bytes. */
+  /** Writes the surviving content of `root` into `target`, with a `share` of the unsynced bytes. */
   cut(root: string, target: string, share: number): void {
     const folders = [root];
     for (const folder of folders) {
@@ -150,7 +150,7 @@ class Run {
   readonly fs = new ShadowFs();
   readonly clock = new HandClock();
   readonly root: string;
-  /** Two folders that opening has to make. */
+  /** Two folders that opening has to create. */
   readonly dir: string;
   readonly acknowledged: string[][] = [[], []];
   readonly trimmedTo = [0, 0];
@@ -188,7 +188,7 @@ class Run {
     }
   }
 
-  /** Appends, and is killed when it syncs what it has written. */
+  /** Appends, and is killed during the sync of the written bytes. */
   async killAtSync(what: ShadowFs["stuck"], text: string): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.fs.stuck = what;
@@ -198,7 +198,7 @@ class Run {
     this.fs.stuck = "nothing";
   }
 
-  /** Opens what a power cut would leave, looks, appends and trims there. */
+  /** Opens the content that a power cut would leave, and reads, appends and trims there. */
   async checkCut(share: number): Promise<void> {
     using left = new TempDir();
     this.fs.cut(this.root, left.path, share);
@@ -214,7 +214,7 @@ class Run {
       const from = gaps[0]?.toOffset ?? 0;
       expect(records).toHaveLength(known.length - from);
       expect(from).toBeLessThanOrEqual(this.trimmedTo[p]);
-      // Retries of everything acknowledged are recognised, also of what was trimmed.
+      // Retries of all acknowledged records are recognised, also of trimmed ones.
       for (const [offset, text] of known.entries()) {
         const answer = await log.append(p, "acme", Buffer.from(text));
         expect(answer).toEqual({ offset, duplicate: true });
@@ -225,7 +225,7 @@ class Run {
 
 describe("power cut", () => {
   // Real files with real syncs: a disk may be slow.
-  it("after any step leaves all that was acknowledged", { timeout: 240_000 }, async () => {
+  it("after any step keeps all acknowledged records", { timeout: 240_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(steps, { maxLength: 15 }),
@@ -246,7 +246,7 @@ describe("power cut", () => {
     );
   });
 
-  it("after a kill before the sync: a repeat that is answered is durable", async () => {
+  it("after a kill before the sync: an acknowledged retry is durable", async () => {
     using dir = new TempDir();
     const run = new Run(dir.path);
     run.log = await run.open(run.dir, run.fs);
@@ -266,7 +266,7 @@ describe("power cut", () => {
     const run = new Run(dir.path);
     run.log = await run.open(run.dir, run.fs);
     await run.step({ op: "append", partition: 0, sizes: [600] });
-    // Larger than what is left of the segment: the next one gets its name.
+    // Larger than the rest of the segment, so the next segment is created.
     await run.killAtSync("folders", "x".repeat(600));
     run.log = await run.open(run.dir, run.fs);
     await run.step({ op: "append", partition: 0, sizes: [20] });

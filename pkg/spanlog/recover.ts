@@ -1,6 +1,6 @@
 /**
- * Opening one partition: reads all of its segments, checks every record, cuts off a torn tail,
- * reports damage, and rebuilds the retry memory.
+ * Recovers one partition when the log is opened: reads all of its segments, checks every record,
+ * truncates a torn tail, reports damage, and rebuilds the retry memory.
  */
 import { closeSync, readSync, statSync } from "node:fs";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -40,7 +40,7 @@ interface Scan {
 }
 
 interface ScannedSegment extends Segment {
-  /** Bytes behind which stands only what was written after a take-over. */
+  /** End of the bytes that were written before a take-over. */
   knownBytes: number;
 }
 
@@ -52,10 +52,10 @@ interface Recovery {
   memory: RetryMemory;
 }
 
-/** How much is read and checked before the event loop gets a turn: some 2 ms. */
+/** Bytes that are read and checked per turn of the event loop: about 2 ms. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 
-/** Corrupt if nothing tells which offsets were used: then none may be given out. */
+/** Recovers a partition. Throws Corrupt if the used offsets are unknown, as none is safe to use. */
 export async function recoverPartition(
   context: LogContext,
   partition: number,
@@ -80,14 +80,14 @@ export async function recoverPartition(
   const end = await openEnd(recovery, segments, lastScan);
   const known = new Map(segments.map((segment) => [segmentName(segment), segment.knownBytes]));
   const former = new FormerSegments(context, partition, known);
-  // What was written after an earlier take-over, by an owner that may be gone by now.
+  // Reports records that a former owner wrote after an earlier take-over.
   await former.check();
-  await putAside(recovery, fenced);
+  await setAside(recovery, fenced);
   return { ...end, memory, trim: { state: trim, sidecars, former } };
 }
 
-/** Segments that do not count: those that hold something are kept to look at. */
-async function putAside(
+/** Renames fenced segments for inspection, and deletes empty ones. */
+async function setAside(
   { context, folder }: Recovery,
   fenced: readonly SegmentId[],
 ): Promise<void> {
@@ -163,8 +163,8 @@ async function scanSegments(
     const limit = live[index + 1]?.firstOffset ?? Number.MAX_SAFE_INTEGER;
     lastScan = await scanSegment(recovery, walker, id, limit);
     expected = Math.max(first, lastScan.endOffset);
-    // What an owner left behind its own next segment was refused; behind that of a later owner,
-    // it was written after the take-over.
+    // Records after an owner's own next segment were refused. Records after the first segment of
+    // a later owner were written after the take-over, and have to be reported.
     const { cleanBytes, fileBytes } = lastScan;
     const isTakenOver = live[index + 1]?.owner !== id.owner;
     segments.push({ ...id, bytes: fileBytes, knownBytes: isTakenOver ? cleanBytes : fileBytes });
@@ -206,7 +206,7 @@ async function scanSegment(
   }
 }
 
-/** A damaged header loses nothing: all that it says is known from the name and `log.json`. */
+/** Checks a header. A damaged one loses nothing: the name and `log.json` have the same values. */
 function checkSegmentHeader(recovery: Recovery, fd: number, id: SegmentId): Scan["header"] {
   const { context, folder, partition } = recovery;
   const first = id.firstOffset;
@@ -226,13 +226,13 @@ function checkSegmentHeader(recovery: Recovery, fd: number, id: SegmentId): Scan
   if (isOwn && header.firstOffset === first && header.owner === id.owner) return "valid";
   throw new SpoorError(
     "Corrupt",
-    `open ${path}: it is segment ${header.firstOffset} of partition ${header.partition} ` +
-      `of log ${header.logId}`,
+    `open ${path}: its header says segment ${header.firstOffset} of partition ` +
+      `${header.partition} of log ${header.logId}; remove the file, or restore the right one`,
     { reason: "log_foreign_segment" },
   );
 }
 
-/** What was trimmed is not missed. */
+/** Reports lost offsets, except those that were trimmed. */
 function reportLost(recovery: Recovery, from: number, to: number, why: string): void {
   const fromOffset = Math.max(from, recovery.trim.trimmedTo);
   if (fromOffset >= to) return;
@@ -241,7 +241,7 @@ function reportLost(recovery: Recovery, from: number, to: number, why: string): 
   reportDamage(context, { kind: "lost_records", partition, fromOffset, toOffset: to, message });
 }
 
-/** The least offset that the next record may have, by what was committed and given up. */
+/** Returns the least offset that the next record may have, from commits and trims. */
 function committedFloor({ ingesterTo, others, committed }: TrimState): number {
   let floor = ingesterTo;
   for (const { position } of others.values()) floor = Math.max(floor, position);
@@ -249,7 +249,7 @@ function committedFloor({ ingesterTo, others, committed }: TrimState): number {
   return floor;
 }
 
-/** Makes the end of the log fit for appending. */
+/** Prepares the end of the partition for appends. */
 async function openEnd(
   recovery: Recovery,
   segments: Segment[],
@@ -285,8 +285,9 @@ async function openEnd(
 }
 
 /**
- * What was read may be in the page cache only, if the process before this one was killed between
- * write and sync. From now on it counts as durable, a repeat of it is answered: so it is synced.
+ * Truncates a torn tail and syncs the segment. Its records may be in the page cache only, if the
+ * last process was killed between write and sync. From now on they count as durable, and retries
+ * of them are acknowledged, so they must be synced.
  */
 async function endSegment(context: LogContext, path: string, scan: Scan): Promise<void> {
   const file = await context.fs.open(path, false);
@@ -303,7 +304,7 @@ async function endSegment(context: LogContext, path: string, scan: Scan): Promis
   }
 }
 
-/** The same for a segment with a damaged header. */
+/** Syncs the records of a segment with a damaged header. */
 async function syncRecords(context: LogContext, path: string): Promise<void> {
   const file = await context.fs.open(path, false);
   try {
@@ -313,7 +314,7 @@ async function syncRecords(context: LogContext, path: string): Promise<void> {
   }
 }
 
-/** What is longer than half a header is kept to look at. */
+/** Handles a last segment without records. A full but damaged header is copied for inspection. */
 async function noteEmptySegment(context: LogContext, path: string, scan: Scan): Promise<void> {
   if (scan.header === "short") {
     context.log.warn({ path }, "unfinished segment at the end of the log was replaced");

@@ -5,7 +5,7 @@ import { hashRecord, RetryMemory } from "./retry-memory.ts";
 const hashOf = (key: number): Buffer => hashRecord(0, "acme", [Buffer.from(String(key))]);
 const WINDOW_MS = 100;
 
-/** The slow and obvious version: a list of everything. */
+/** The slow and obvious implementation: a list of all entries. */
 class PlainMemory {
   entries: { key: number; offset: number; ms: number }[] = [];
   readonly max: number;
@@ -55,7 +55,7 @@ describe("retry memory", () => {
     expect(memory.count).toBe(0);
   });
 
-  it("keeps what an earlier process knew for a whole window, and counts none of it as evicted", () => {
+  it("keeps entries of an earlier process for a whole window, and counts none as evicted", () => {
     const memory = new RetryMemory({ windowMs: WINDOW_MS, entriesMax: 10 });
     for (let i = 0; i < 15; i++) memory.recover(hashOf(i), i, 500);
     expect([memory.count, memory.evicted, memory.firstOffset]).toEqual([10, 0, 5]);
@@ -82,7 +82,7 @@ describe("retry memory", () => {
   });
 });
 
-/** A range that is written out and taken over again finds the same. */
+/** Encodes and recovers a range, and checks that it finds the same entries. */
 function checkRange(memory: RetryMemory, nowMs: number, end: number): void {
   const from = end >> 1;
   const copy = new RetryMemory({ windowMs: WINDOW_MS, entriesMax: 1000 });

@@ -1,19 +1,19 @@
 /**
- * Which records one partition took in the last minutes, by a 128-bit hash, so that a client's
- * retry is answered without appending (decision 12). Hot: runs per record; benchmark
+ * Remembers the records of one partition from the last minutes by a 128-bit hash, so that a
+ * client's retry is acknowledged without a second append. Hot: runs per record; benchmark
  * `file-log.bench.ts`.
  *
- *     ring      [ .. | e | e | e | e | e | .. ]     in the order of their offsets; 44 bytes each
+ *     ring      [ .. | e | e | e | e | e | .. ]     in order of their offsets; 44 bytes each
  *                      ^ head (oldest)   ^ head + count
  *     buckets   [ slot + 1, 0, slot + 1, .. ]       by the first word of the hash
  *     next      [ slot + 1 of the next entry of the same bucket, 0 = none ]
  *
- * Times are by the monotonic clock of the process: a step of the wall clock neither forgets entries
- * nor keeps them. How old the entries of an earlier process are is not known, as the machine's
- * clock may have been stepped in between: they count for a whole window from the open of the log.
+ * Times are by the monotonic clock of the process, so a step of the wall clock has no effect. The
+ * age of entries from an earlier process is unknown, because the machine's clock may have been
+ * stepped in between: they are kept for a whole window from the opening of the log.
  *
- * Typed arrays: a million entries are 44 MB and no work for the garbage collector; a Map of
- * strings would be some 100 MB of small objects.
+ * Typed arrays hold a million entries in 44 MB, without work for the garbage collector. A Map of
+ * strings would need about 100 MB of small objects.
  */
 import { createHash } from "node:crypto";
 import { HASH_BYTES, readUint64, writeUint64 } from "./format.ts";
@@ -24,9 +24,9 @@ export const RETRY_ENTRY_BYTES = 24;
 const CAPACITY_MIN = 1024;
 
 /**
- * The hash of a record that is appended without a request key: SHA-1 cut to 128 bits, the fastest
- * of OpenSSL's for 35 KB (0.19 CPU s per million spans; SHA-256 0.23, BLAKE2b 0.37, MD5 0.48).
- * Only a second pre-image could suppress a foreign record, and only inside of the attacker's own
+ * Returns the hash of a record that is appended without a request key: SHA-1 cut to 128 bits, the
+ * fastest hash of OpenSSL for 35 KB (0.19 CPU s per million spans; SHA-256 0.23, BLAKE2b 0.37, MD5
+ * 0.48). Only a second pre-image could suppress a record, and only one of the attacker's own
  * tenant; SHA-1 resists that.
  */
 export function hashRecord(
@@ -40,8 +40,8 @@ export function hashRecord(
 }
 
 /**
- * The key of a request as it was received, before anything is cut from it: all of its records carry
- * it. Of the same hash as a record's.
+ * Returns the key of a request as received, before anything is cut from it. All of the request's
+ * records carry the key. Uses the hash function of `hashRecord`.
  */
 export function requestKey(tenant: string, body: Uint8Array): Buffer {
   const hash = createHash("sha1").update(`request/${tenant.length}/${tenant}/`);
@@ -49,14 +49,14 @@ export function requestKey(tenant: string, body: Uint8Array): Buffer {
 }
 
 export interface RetryMemoryOptions {
-  /** How long an entry counts, milliseconds. */
+  /** Lifetime of an entry, milliseconds. */
   windowMs: number;
-  /** At most so many entries; beyond that the oldest is forgotten early. */
+  /** Maximum number of entries; beyond it the oldest is evicted. */
   entriesMax: number;
 }
 
 export class RetryMemory {
-  /** Entries that were forgotten before their time because there were too many. */
+  /** Entries that were evicted before they expired. */
   evicted = 0;
 
   readonly #options: RetryMemoryOptions;
@@ -79,7 +79,7 @@ export class RetryMemory {
     return this.#count;
   }
 
-  /** The offset of the record with this hash, or -1 if none is remembered. */
+  /** Returns the offset of the record with this hash, or -1 if none is remembered. */
   find(hash: Buffer, nowMs: number): number {
     const w0 = hash.readUInt32LE(0);
     const w1 = hash.readUInt32LE(4);
@@ -104,8 +104,8 @@ export class RetryMemory {
   }
 
   /**
-   * Remembers a record that became durable at `nowMs`. Offsets and times must rise; an offset that
-   * does not is known already and left out.
+   * Remembers a record that became durable at `nowMs`. Offsets and times must increase; an offset
+   * that does not is known already and is ignored.
    */
   add(hash: Buffer, offset: number, nowMs: number): void {
     if (offset <= this.#lastOffset) return;
@@ -117,24 +117,24 @@ export class RetryMemory {
     this.#push(hash, offset, nowMs);
   }
 
-  /** Takes over an entry of an earlier process, whose age is not known, when the log is opened. */
+  /** Adds an entry of an earlier process, whose age is unknown, when the log is opened. */
   recover(hash: Buffer, offset: number, nowMs: number): void {
     if (offset <= this.#lastOffset) return;
     if (this.#count === this.#options.entriesMax) this.#dropOldest();
     this.#push(hash, offset, nowMs);
   }
 
-  /** Forgets what is too old to count. */
+  /** Removes expired entries. */
   expire(nowMs: number): void {
     while (this.#count > 0 && !this.#isRecent(this.#times[this.#head], nowMs)) this.#dropOldest();
   }
 
-  /** The least offset that is remembered; undefined if none is. */
+  /** The least remembered offset; undefined if there is none. */
   get firstOffset(): number | undefined {
     return this.#count === 0 ? undefined : this.#offsets[this.#head];
   }
 
-  /** The entries of [fromOffset, toOffset) that still count, RETRY_ENTRY_BYTES each. */
+  /** Encodes the unexpired entries of [fromOffset, toOffset), RETRY_ENTRY_BYTES each. */
   encodeRange(fromOffset: number, toOffset: number, nowMs: number): Buffer {
     this.expire(nowMs);
     const from = this.#lowerBound(fromOffset);
@@ -150,7 +150,7 @@ export class RetryMemory {
     return out;
   }
 
-  /** Takes over what `encodeRange` made, in this process or an earlier one. */
+  /** Adds the entries of a result of `encodeRange`, of this or an earlier process. */
   recoverEncoded(entries: Buffer, nowMs: number): void {
     for (let pos = 0; pos + RETRY_ENTRY_BYTES <= entries.length; pos += RETRY_ENTRY_BYTES) {
       this.recover(entries.subarray(pos, pos + HASH_BYTES), readUint64(entries, pos + 16), nowMs);
@@ -161,7 +161,7 @@ export class RetryMemory {
     return nowMs - addedMs < this.#options.windowMs;
   }
 
-  /** There is room, or the capacity may grow. */
+  /** Adds an entry. The ring must have a free slot, or its capacity below the maximum. */
   #push(hash: Buffer, offset: number, nowMs: number): void {
     this.#lastOffset = offset;
     if (this.#count === this.#capacity) {
@@ -184,7 +184,7 @@ export class RetryMemory {
   #dropOldest(): void {
     const slot = this.#head;
     const bucket = this.#words[slot * 4] % this.#capacity;
-    // New entries go to the front, so the oldest ends its chain.
+    // New entries are added at the front of a chain, so the oldest is at its end.
     let before = -1;
     let link = this.#buckets[bucket];
     while (link !== slot + 1) {
@@ -217,7 +217,7 @@ export class RetryMemory {
     for (let i = 0; i < this.#count; i++) this.#link(i);
   }
 
-  /** Index (0 = oldest) of the first entry whose offset is not below `offset`. */
+  /** Returns the index (0 = oldest) of the first entry whose offset is not below `offset`. */
   #lowerBound(offset: number): number {
     let low = 0;
     let high = this.#count;

@@ -1,6 +1,6 @@
 /**
- * The retry hashes of trimmed segments (FORMAT.md): `p<i>/<first offset>.ids`, one per trim that
- * removed segments, deleted when the retry memory has forgotten all of its entries.
+ * Files with the retry hashes of trimmed segments (FORMAT.md): `p<i>/<first offset>.ids`, one per
+ * trim that removed segments. A file is deleted when all of its entries have expired.
  */
 import { crc32 } from "node:zlib";
 import { readRegularFile } from "#pkg/files/regular-file.ts";
@@ -12,12 +12,12 @@ const MAGIC = "SPOORIDS";
 const HEADER_BYTES = 20;
 const SIDECAR_NAME = /^\d{20}\.ids$/;
 
-/** Before version 2 the time of each entry, by the wall clock, stood behind its offset. */
+/** In version 1 the wall-clock time of each entry followed its offset. */
 const ENTRY_BYTES_V1 = 32;
 
 export interface Sidecar {
   name: string;
-  /** The greatest offset of its entries. */
+  /** The greatest offset of the entries. */
   lastOffset: number;
   version: number;
 }
@@ -26,7 +26,7 @@ export function isSidecarName(name: string): boolean {
   return SIDECAR_NAME.test(name);
 }
 
-/** Durably writes the entries, which must not be empty. */
+/** Writes the entries durably; there must be at least one. */
 export async function writeSidecar(
   fs: LogFs,
   folder: string,
@@ -44,7 +44,7 @@ export async function writeSidecar(
   return { name, lastOffset: lastOffset(entries), version: FORMAT_VERSION };
 }
 
-/** The entries of a sidecar file; undefined if it is damaged. */
+/** Reads the entries of a sidecar file; undefined if it is damaged. */
 export function readSidecar(
   folder: string,
   name: string,
@@ -73,7 +73,7 @@ function withoutTimes(stored: Buffer): Buffer {
   return out;
 }
 
-/** Entries stand in the order of their offsets. */
+/** Returns the offset of the last entry; entries are in order of their offsets. */
 function lastOffset(entries: Buffer): number {
   return entries.length === 0 ? -1 : readUint64(entries, entries.length - RETRY_ENTRY_BYTES + 16);
 }

@@ -1,12 +1,12 @@
 /**
- * Finds the valid records of one segment file, one window of its bytes at a time, and finds its
- * way again behind damage. Hot: runs per record; benchmark `file-log.bench.ts`.
+ * Finds the valid records of one segment file, one window of bytes at a time, and resynchronises
+ * after damage. Hot: runs per record; benchmark `file-log.bench.ts`.
  *
  *     file    | header | rec 0 | rec 1 | /// bad /// | rec 3 | rec 4 | torn
  *     window                   |<--------- buffer --------->|
- *                              ^ position     ^ found again by its marker and header CRC
+ *                              ^ position     ^ next valid record, by its marker and header CRC
  *
- * Damage needs no state of its own: it shows as a jump from `expected` to the next valid offset.
+ * Damage needs no extra state: it appears as a jump from `expected` to the next valid offset.
  */
 import { fstatSync, readSync } from "node:fs";
 import {
@@ -20,15 +20,15 @@ import {
 } from "./format.ts";
 
 /**
- * `record`: one was found at `recordPos` of `buffer`. `refill`: the next one is not wholly in the
- * window, call `fill` (which overwrites the buffer). `end`: there is none any more.
+ * `record`: a record is at `recordPos` of `buffer`. `refill`: the window does not contain the whole
+ * next record, so call `fill` (which overwrites the buffer). `end`: there are no more records.
  */
 export type WalkStep = "record" | "refill" | "end";
 
 export class SegmentWalker {
   /** The window. Overwritten by `fill`. */
   buffer: Buffer = Buffer.alloc(0);
-  /** Where in `buffer` the record of the last step begins. */
+  /** Position in `buffer` of the record of the last step. */
   recordPos = 0;
   /** The least offset that the next record may have. */
   expected = 0;
@@ -45,7 +45,7 @@ export class SegmentWalker {
   #windowBytes = 0;
   #wantedBytes = 0;
 
-  /** Begins at the first record of a segment. `seed` is the segment's (see `segmentSeed`). */
+  /** Moves to the first record of a segment. `seed` is the segment's (see `segmentSeed`). */
   start(fd: number, seed: number, firstOffset: number): void {
     this.#fd = fd;
     this.#seed = seed;
@@ -58,9 +58,8 @@ export class SegmentWalker {
   }
 
   /**
-   * Reads about `windowBytes` bytes of the file from the present position. Offsets at and above
-   * `limit` do not belong to this segment, or are not durable: bytes that could hold only such
-   * are not looked at.
+   * Reads about `windowBytes` bytes of the file from the current position. Offsets at and above
+   * `limit` belong to the next segment or are not durable, so the walk ends there.
    */
   fill(windowBytes: number, limit: number): void {
     this.#limit = limit;
@@ -111,7 +110,7 @@ export class SegmentWalker {
     return "refill";
   }
 
-  /** A valid header whose offset fits: no more are missing than would fill the skipped bytes. */
+  /** Returns whether the header is valid, and its offset skips no more records than bytes allow. */
   #isPlausible(pos: number): boolean {
     if (!isRecordHeader(this.buffer, pos, this.#seed)) return false;
     const missing = recordOffset(this.buffer, pos) - this.expected;

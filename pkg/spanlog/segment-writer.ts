@@ -1,12 +1,12 @@
 /**
- * The segment files of one partition on their writing side. Not re-entrant: one call at a time.
+ * Writes the segment files of one partition. Not re-entrant: one call at a time.
  *
- * A failed write is cut off again. After a failed fdatasync the kernel may have dropped the pages
- * and say yes the next time, so that file is never written again: the next group begins a new
- * segment at the same offset. What the old one holds from there on does not count (FORMAT.md).
+ * A failed write is truncated. After a failed fdatasync the kernel may have dropped the pages, and
+ * the next fdatasync may succeed nevertheless. So the file is never written again: the next group
+ * begins a new segment at the same offset, and readers ignore the old file from there (FORMAT.md).
  *
- * A process that may have lost the log to another one changes no file any more: the records that it
- * would cut off may be among those that the other one has read and acknowledged.
+ * A process that may have lost the log to another owner stops changing files: the new owner may
+ * have read and acknowledged the records that a truncation would remove.
  */
 import {
   encodeSegmentHeader,
@@ -25,16 +25,16 @@ export interface Segment extends SegmentId {
 
 export class SegmentWriter {
   readonly folder: string;
-  /** Oldest first. Trimming takes from the front, a new segment goes to the end. */
+  /** Oldest first. Trimming removes from the front, a new segment is added at the end. */
   readonly segments: Segment[];
 
   readonly #context: LogContext;
   readonly #partition: number;
-  /** The last segment, open; undefined if it must not be written (again). */
+  /** The last segment, open; undefined if it must not be written. */
   #file: LogFile | undefined;
   #seed = 0;
 
-  /** Starts without a file to write to: an owner never appends to another one's. */
+  /** Starts without an open file: an owner never appends to the segment of another owner. */
   constructor(context: LogContext, partition: number, segments: Segment[]) {
     this.folder = partitionFolder(context.dir, partition);
     this.segments = segments;
@@ -42,12 +42,12 @@ export class SegmentWriter {
     this.#partition = partition;
   }
 
-  /** What record headers are checked with (`segmentSeed`) in the segment that is written to. */
+  /** Seed of the record headers (`segmentSeed`) of the active segment. */
   get seed(): number {
     return this.#seed;
   }
 
-  /** Makes sure that a segment is open whose next record is `nextOffset`, with room for a group. */
+  /** Opens a new segment at `nextOffset` unless the active one has space for the group. */
   async prepare(groupBytes: number, nextOffset: number): Promise<void> {
     const active = this.segments.at(-1);
     const isFull =
@@ -57,7 +57,7 @@ export class SegmentWriter {
     if (this.#file === undefined || isFull) await this.startSegment(nextOffset);
   }
 
-  /** Resolves when the buffers are durable; on an error nothing of them counts. After `prepare`. */
+  /** Writes the buffers durably; after an error none of them is valid. Call `prepare` before. */
   async write(buffers: readonly Uint8Array[], groupBytes: number): Promise<void> {
     const { counters } = this.#context;
     const active = this.segments.at(-1)!;
@@ -82,7 +82,7 @@ export class SegmentWriter {
     this.#context.onGroup(performance.now() - startMs);
   }
 
-  /** Ends the last segment (also if this fails) and begins one at `firstOffset`. */
+  /** Closes the active segment (also if this fails) and begins one at `firstOffset`. */
   async startSegment(firstOffset: number): Promise<void> {
     const { clock, counters, fs, logId, owner } = this.#context;
     assertOwner(this.#context);
@@ -93,14 +93,14 @@ export class SegmentWriter {
       owner,
       createdMs: Math.max(0, Math.floor(clock.nowMs())),
     });
-    // The new name may be on the disk even if this fails: the old file's tail counts no more.
+    // The new name may be on disk even if this fails, and then readers ignore the old file's tail.
     await this.#closeFile();
     const file = await createDurably(fs, this.folder, segmentName({ firstOffset, owner }), header);
     counters.fsyncsTotal += 2;
     counters.bytes += SEGMENT_HEADER_BYTES;
     const last = this.segments.at(-1);
     if (last?.firstOffset === firstOffset && last.owner === owner) {
-      // It held no durable record; its file was just replaced.
+      // The last segment had no durable record; its file was just replaced.
       counters.bytes -= last.bytes;
       this.segments.pop();
     }
@@ -113,13 +113,13 @@ export class SegmentWriter {
     await this.#closeFile();
   }
 
-  /** Removes what a failed write may have left behind the segment's last durable record. */
+  /** Truncates the bytes of a failed write after the last durable record. */
   async #cutOff(file: LogFile, toBytes: number): Promise<void> {
     assertOwner(this.#context);
     try {
       await file.truncate(toBytes);
     } catch (error) {
-      this.#warn(error, "failed write was not cut off: starting a new log segment");
+      this.#warn(error, "a failed write could not be truncated, starting a new log segment");
       await this.#closeFile();
     }
   }
@@ -129,20 +129,20 @@ export class SegmentWriter {
     try {
       await file.truncate(durableBytes);
     } catch (error) {
-      // The next segment's name tells readers to ignore this tail: it only costs space.
-      this.#warn(error, "abandoned log segment was not cut off");
+      // Readers ignore this tail because of the next segment's name; it only costs space.
+      this.#warn(error, "an abandoned log segment could not be truncated");
     }
     await this.#closeFile();
   }
 
-  /** Its durable records are durable whatever close says. */
+  /** Closes the active file. A failed close is only logged: its records are synced already. */
   async #closeFile(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
     try {
       await file?.close();
     } catch (error) {
-      this.#warn(error, "log segment did not close");
+      this.#warn(error, "a log segment could not be closed");
     }
   }
 

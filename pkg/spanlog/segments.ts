@@ -1,20 +1,20 @@
-/** Which segment files of a partition count, by their names alone (FORMAT.md). */
+/** Selects the valid segment files of a partition by their names alone (FORMAT.md). */
 import { parseSegmentName, type SegmentId } from "./format.ts";
 
 export interface SegmentList {
-  /** Those that count, by their first offsets, ascending. */
+  /** Valid segments, by ascending first offset. */
   live: SegmentId[];
-  /** Those of former owners that begin at or behind the first segment of a later owner. */
+  /** Segments of former owners that begin at or after the first segment of a later owner. */
   fenced: SegmentId[];
 }
 
-/** Sorts a folder's names into segments that count and those that do not. */
+/** Sorts the names of a folder into valid and fenced segments. */
 export function listSegments(names: readonly string[]): SegmentList {
   const all = names.map(parseSegmentName).filter((id) => id !== undefined);
   all.sort((a, b) => b.owner - a.owner || b.firstOffset - a.firstOffset);
   const list: SegmentList = { live: [], fenced: [] };
   let owner = Number.POSITIVE_INFINITY;
-  /** The first offset of all later owners, and of the owners up to this one. */
+  /** The least first offset of the segments of all later owners. */
   let laterFirst = Number.POSITIVE_INFINITY;
   let first = Number.POSITIVE_INFINITY;
   for (const id of all) {

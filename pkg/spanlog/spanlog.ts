@@ -1,37 +1,36 @@
 /**
- * The span log: the write-ahead log of Spoor and the hand-over between the thread that appends and
- * the worker threads that read. A span is acknowledged when its record is durable here.
+ * The span log: Spoor's write-ahead log, and the queue between the thread that appends and the
+ * worker threads that read. A span is acknowledged when its record is durable in the log.
  *
- * A log has N partitions. A record belongs to one tenant and one partition and has an offset that
- * is dense in its partition (0, 1, 2, ...) and never used twice in the life of the log.
- * `file-log.ts` and `file-log-reader.ts` keep it on local files (drawings in FORMAT.md).
+ * A log has N partitions. A record belongs to one tenant and one partition. Its offset is dense in
+ * the partition (0, 1, 2, ...) and never reused in the life of the log. `file-log.ts` and
+ * `file-log-reader.ts` implement the log on local files (drawings in FORMAT.md).
  */
 
 export interface AppendOptions {
-  /** Stops waiting (Canceled). The record may be durable all the same if it was being written. */
+  /** Ends the wait (Canceled). A record that is being written may become durable nevertheless. */
   signal?: AbortSignal;
   /**
-   * 16 bytes that stand for the request as it was received (`requestKey`): a retry is recognised by
-   * it, whatever was cut from the record since. Without it, by the record's bytes.
+   * 16 bytes that identify the request as received (`requestKey`). A retry is recognised by the
+   * key, even if other parts were cut from its record; without a key, by the record's bytes.
    */
   key?: Uint8Array;
 }
 
 export interface AppendResult {
-  /** Where the record stands in its partition. */
+  /** Position of the record in its partition. */
   offset: number;
-  /** True if an equal record of the same tenant and partition was already appended lately. */
+  /** True if the tenant and partition have an equal record from the retry window. */
   duplicate: boolean;
 }
 
-/** Records that should be in the log and are not readable, or a file that could not be trusted. */
+/** Records that should be in the log but are not readable, or a damaged file. */
 export interface LogDamage {
   partition: number;
   /**
-   * `lost_records`: the offsets [fromOffset, toOffset) are gone. `log_missing`: those of another
-   * log, that was here before. `fenced_records`: a former owner
-   * of the log wrote records after it was replaced; they are not read, and such an owner does not
-   * acknowledge them. Else no record is missing.
+   * `lost_records`: the offsets [fromOffset, toOffset) are gone. `log_missing`: these offsets of an
+   * earlier log in this place are gone. `fenced_records`: a former owner wrote records after the
+   * take-over; they are not read, and it acknowledged none. Other kinds: no record is missing.
    */
   kind:
     | "lost_records"
@@ -46,10 +45,10 @@ export interface LogDamage {
   message: string;
 }
 
-/** Why appends were refused, by the `reason` of the error. */
+/** Reason of a refused append; the `reason` of its error. */
 export type RefusedReason = "log_full" | "log_busy" | "disk_space_low";
 
-/** Numbers for metrics. Those named `...Total` only grow; the others are the state of now. */
+/** Numbers for metrics. Those named `...Total` are counters, the others are gauges. */
 export interface SpanLogStats {
   bytes: number;
   records: number;
@@ -65,58 +64,58 @@ export interface SpanLogStats {
   retryMemoryEvictedTotal: number;
   writeFailuresTotal: number;
   truncatedTailsTotal: number;
-  /** Records of former owners, written after the take-over, that are not read. */
+  /** Records that former owners wrote after the take-over, which are not read. */
   fencedRecordsTotal: number;
   damagesTotal: number;
   refusedTotal: Record<RefusedReason, number>;
 }
 
-/** The consumer that is always there. Its claim on the log is never given up. */
+/** Name of the consumer that every log has. It never loses its claim. */
 export const ingesterName = "ingester";
 
-/** A further consumer and its bounds, as plain data. */
+/** A further consumer and its limits, as plain data. */
 export interface ConsumerConfig {
-  /** Lower-case letters, digits and `-`, up to 63; not that of the ingesters. */
+  /** Lower-case letters, digits and `-`, up to 63; not `ingesterName`. */
   name: string;
-  /** Over all partitions, of which each has an equal share. */
+  /** Maximum lag in records over all partitions; each partition has an equal share. */
   recordsBehindMax: number;
-  /** As the above; whole files count. All consumers' together are half of the log at most. */
+  /** Maximum lag in bytes of whole files, likewise. All consumers' sum is at most half the log. */
   bytesBehindMax: number;
 }
 
-/** How far a consumer is behind. */
+/** Lag of a consumer. */
 export interface ConsumerState {
   name: string;
   behindRecords: number;
-  /** Of files that it keeps in the log. */
+  /** Bytes of the files that the log keeps for it. */
   behindBytes: number;
-  /** Partitions that it has no claim on at present. */
+  /** Partitions where it has lost its claim. */
   lostPartitions: readonly number[];
-  /** How often it has lost one since the log was opened. */
+  /** Claims that it has lost since the log was opened. */
   claimsLostTotal: number;
 }
 
-/** The appender's end. One object per log, on one thread. */
+/** The appending side. One object per log, on one thread. */
 export interface LogProducer {
-  /** 32 hex digits, random, made once: a wiped disk is a new log, not old offsets again. */
+  /** 32 random hex digits, created with the log: after a wiped disk the new log has a new id. */
   readonly id: string;
   /** N, a power of two. */
   readonly partitionCount: number;
-  /** What was found damaged when the log was opened, oldest first, at most 1,000 entries. */
+  /** Damage that was found while opening the log and since; at most 1,000 entries. */
   readonly damage: readonly LogDamage[];
 
   /**
-   * Appends one record and resolves when it is durable. `parts` are the record's bytes in pieces;
-   * they must not be changed until the promise settles (they are written without a copy).
+   * Appends one record; resolves when it is durable. `parts` are the record's bytes in pieces. They
+   * are written without a copy, so they must not change until the promise settles.
    *
    * A record equal to one of the last 10 minutes (tenant, partition, key or bytes) is not appended
-   * again, also after a restart and whatever the wall clock says: the answer is that one's offset
-   * and `duplicate: true`, after it is durable.
+   * again. This holds across restarts and clock steps. The result is the earlier record's offset
+   * and `duplicate: true`, once that record is durable.
    *
-   * Errors: LimitExceeded `log_full` and `log_busy`, Unavailable `disk_space_low`,
+   * Throws LimitExceeded `log_full` and `log_busy`, Unavailable `disk_space_low`,
    * `log_write_failed`, `log_owner_lost` and `log_closed` (all retryable), TooLarge, InvalidInput,
-   * Canceled. After `log_write_failed` the record is not in the log, except that it may be found
-   * there after a restart if the disk refused to cut it off; a retry is then recognised.
+   * Canceled. After `log_write_failed` the record is not in the log. Exception: if the file could
+   * not be truncated, the record may appear after a restart; a retry is then recognised.
    */
   append(
     partition: number,
@@ -125,129 +124,129 @@ export interface LogProducer {
     options?: AppendOptions,
   ): Promise<AppendResult>;
 
-  /** The durable end: every record below this offset may be read. */
+  /** Returns the durable end: every record below this offset may be read. */
   durableEnd(partition: number): number;
 
   /**
-   * Makes the next record's offset at least `offset`. For a log whose end was lost (restored from
-   * an old copy) while a table has committed beyond it: without this, new records would get
-   * offsets that the table takes for already stored. Readers see a gap.
+   * Raises the next record's offset to at least `offset`. Needed if the log has lost its end (it
+   * was restored from an old copy) and a table has committed beyond it: new records would otherwise
+   * get offsets that the table considers stored. Readers see a gap.
    */
   advance(partition: number, offset: number): Promise<void>;
 
   /**
-   * Throws Unavailable `log_owner_lost` if another process may have taken the log over. Called
-   * before what was read from the log is committed.
+   * Throws Unavailable `log_owner_lost` if another process may have taken over the log. Callers
+   * check this before they commit records that they read from the log.
    */
   assertOwner(): void;
 
-  /** Looks for what former owners wrote after they were replaced, and reports it. */
+  /** Finds and reports records that former owners wrote after the take-over. */
   checkFormerOwners(): Promise<void>;
 
   stats(): SpanLogStats;
 }
 
 /**
- * One that reads the log, with a position of its own in each partition. The log forgets a record
- * when no consumer with a claim needs it any more.
+ * A consumer of the log, with its own position in each partition. The log removes a record when no
+ * consumer with a claim needs it any more.
  */
 export interface LogConsumer {
   readonly name: string;
 
-  /** The oldest offset that it has not given up. */
+  /** Returns the oldest offset that the consumer has not trimmed. */
   firstOffset(partition: number): number;
 
-  /** The durable end: every record below this offset may be read. */
+  /** Returns the durable end: every record below this offset may be read. */
   durableEnd(partition: number): number;
 
   /**
    * Calls `onDurable` with the new durable end after every group of records, until the returned
-   * function is called. The present end is not reported: ask `durableEnd`.
+   * function is called. It is not called with the current end; see `durableEnd`.
    */
   subscribe(partition: number, onDurable: (endOffset: number) => void): () => void;
 }
 
-/** The ingesters' end: what they have not committed stays, and fills the log if need be. */
+/** The ingesters' side. Records that they have not committed stay, even if the log gets full. */
 export interface CommittingConsumer extends LogConsumer {
   /**
-   * Gives up the records below `upTo`. `committed` says up to which offset (exclusive)
-   * each tenant's table has committed; it replaces what was handed over before and is durable with
-   * the trim, so that a table that lost commits can be noticed after a restart.
+   * Releases the records below `upTo`. `committed` is the offset (exclusive) up to which each
+   * tenant's table has committed. It replaces the earlier map and is durable with the trim, so that
+   * a table that lost commits is detected after a restart.
    */
   trim(partition: number, upTo: number, committed: Record<string, number>): Promise<void>;
 
-  /** What the last `trim` of this partition was handed, also after a restart. */
+  /** Returns the `committed` map of the last `trim` of this partition, also after a restart. */
   committed(partition: number): ReadonlyMap<string, number>;
 }
 
 /**
- * Another consumer's end. One that is further behind than its bound loses its claim on the
- * partition when any consumer trims it: its records may go, and its reads and trims fail with
- * NotFound `log_claim_lost` until it joins again. A new one begins with the oldest record.
+ * The side of another consumer. If it lags behind more than its limit when any consumer trims the
+ * partition, it loses its claim: its records may be removed, and its reads and trims throw NotFound
+ * `log_claim_lost` until it rejoins. A new consumer begins with the oldest record.
  */
 export interface BoundedConsumer extends LogConsumer {
-  /** Gives up the records below `upTo`; durable. NotFound `log_claim_lost`. */
+  /** Releases the records below `upTo` durably. Throws NotFound `log_claim_lost`. */
   trim(partition: number, upTo: number): Promise<void>;
 
-  /** Whether it has lost its claim, also before a restart. */
+  /** Returns whether the consumer has lost its claim; survives restarts. */
   isLost(partition: number): boolean;
 
   /**
-   * Gets a claim again, if it has lost it: on all that is in the log, or on what comes from now on
-   * if that is more than its bound. Returns the offset to read on from.
+   * Restores a lost claim: on all records in the log, or only on future records if these exceed the
+   * consumer's limit. Returns the offset to continue from.
    */
   rejoin(partition: number): Promise<number>;
 }
 
-/** An open log: the producer's end, the ingesters' end, and those of other consumers. */
+/** An open log: the sides of the producer, the ingesters and the other consumers. */
 export interface SpanLog extends LogProducer, CommittingConsumer, AsyncDisposable {
-  /** A further consumer. NotFound if the log was opened without it. */
+  /** Returns a further consumer. Throws NotFound if the log was opened without it. */
   consumer(name: string): BoundedConsumer;
 
-  /** All consumers, the ingesters first. */
+  /** Returns the lag of all consumers, the ingesters first. */
   consumers(): ConsumerState[];
 
-  /** Writes what is waiting, then closes. Later appends get Unavailable `log_closed`. */
+  /** Writes pending records, then closes. Later appends throw Unavailable `log_closed`. */
   close(): Promise<void>;
 }
 
 export interface LogRecord {
   offset: number;
   tenant: string;
-  /** When it was appended, milliseconds since the epoch, by the appender's clock. */
+  /** Time of the append by the appender's clock, milliseconds since the epoch. */
   appendedMs: number;
   /** An OTLP ExportTraceServiceRequest. Belongs to the reader: valid until its next `read`. */
   bytes: Uint8Array;
 }
 
-/** The offsets [fromOffset, toOffset) can not be read. */
+/** Offsets [fromOffset, toOffset) that cannot be read. */
 export interface LogGap {
   fromOffset: number;
   toOffset: number;
-  /** `trimmed`: the appender was told that they are not needed any more. `lost`: damage. */
+  /** `trimmed`: all consumers with a claim have released the records. `lost`: damage. */
   reason: "trimmed" | "lost";
 }
 
 export interface LogBatch {
-  /** In the order of their offsets. */
+  /** In order of their offsets. */
   records: LogRecord[];
-  /** Every offset of [from, nextOffset) that is not among the records is in one of these. */
+  /** The gaps cover every offset of [fromOffset, nextOffset) without a record. */
   gaps: LogGap[];
-  /** Where to read on. Equal to the `fromOffset` asked for only if that was the durable end. */
+  /** Where to continue. Equals the given `fromOffset` only if that was the durable end. */
   nextOffset: number;
 }
 
 export interface LogReadOptions {
-  /** About how many bytes to return. One record is returned even if it is larger. */
+  /** Approximate number of bytes to return. A single record may be larger. */
   bytesMax: number;
 }
 
-/** One partition's reader, on the partition's worker thread. Shares nothing with the appender. */
+/** A reader of one partition on its worker thread. Shares no state with the appender. */
 export interface LogReader extends Disposable {
   /**
-   * Reads records from `fromOffset`, never at or past `durableTo` (a durable end that the appender
-   * told). Errors: Unavailable when the log can not be read, InvalidInput for bad arguments,
-   * NotFound `log_claim_lost` for a consumer that has lost its claim.
+   * Reads records from `fromOffset`, below `durableTo` (a durable end that the appender reported).
+   * Throws Unavailable if the log cannot be read, InvalidInput for bad arguments, NotFound
+   * `log_claim_lost` for a consumer that has lost its claim.
    */
   read(
     fromOffset: number,

@@ -18,26 +18,26 @@ export interface LogState {
   owner: number;
 }
 
-/** Where a consumer other than the ingesters stands in a partition. */
+/** Position of a consumer other than the ingesters in a partition. */
 export interface ConsumerPosition {
-  /** It has given up the records below. */
+  /** The consumer has released the records below. */
   position: number;
-  /** Whether it has no claim on those above any more. */
+  /** Whether the consumer has lost its claim on the records above. */
   isLost: boolean;
 }
 
 export interface TrimState {
-  /** Records below were given up by all consumers that have a claim. */
+  /** All consumers with a claim have released the records below. */
   trimmedTo: number;
-  /** Records below were given up by the ingesters. */
+  /** The ingesters have released the records below. */
   ingesterTo: number;
   /** The other consumers, by name. */
   others: ReadonlyMap<string, ConsumerPosition>;
-  /** Tenant -> the offset (exclusive) that its table had committed at that time. */
+  /** Tenant -> offset (exclusive) up to which its table had committed at the time of the trim. */
   committed: Map<string, number>;
 }
 
-/** Undefined if there is none; Corrupt if it can not be trusted; InvalidInput if newer. */
+/** Reads `log.json`; undefined if missing. Throws Corrupt if damaged, InvalidInput if newer. */
 export function readLogState(dir: string): LogState | undefined {
   const body = readChecked(`${dir}/${LOG_STATE_NAME}`);
   if (body === undefined) return undefined;
@@ -49,7 +49,7 @@ export function readLogState(dir: string): LogState | undefined {
     !isPartitionCount(partitionCount) ||
     !isOffset(owner)
   ) {
-    throw new SpoorError("Corrupt", `read ${dir}/${LOG_STATE_NAME}: its fields make no sense`);
+    throw new SpoorError("Corrupt", `read ${dir}/${LOG_STATE_NAME}: its fields are invalid`);
   }
   return { logId, partitionCount, owner };
 }
@@ -58,32 +58,32 @@ export async function writeLogState(fs: LogFs, dir: string, state: LogState): Pr
   await writeFileDurably(fs, dir, LOG_STATE_NAME, encodeChecked({ ...state }));
 }
 
-/** Undefined if there is none; Corrupt if it can not be trusted; InvalidInput if newer. */
+/** Reads `trimmed.json`; undefined if missing. Throws Corrupt if damaged, InvalidInput if newer. */
 export function readTrimState(folder: string): TrimState | undefined {
   const path = `${folder}/${TRIM_STATE_NAME}`;
   const body = readChecked(path);
   if (body === undefined) return undefined;
   const { trimmedTo, committed } = body;
   if (!isOffset(trimmedTo) || typeof committed !== "object" || committed === null) {
-    throw new SpoorError("Corrupt", `read ${path}: its fields make no sense`);
+    throw new SpoorError("Corrupt", `read ${path}: its fields are invalid`);
   }
   const entries = Object.entries(committed as Record<string, unknown>);
   const map = new Map<string, number>();
   for (const [tenant, offset] of entries) {
     if (!isOffset(offset)) {
-      throw new SpoorError("Corrupt", `read ${path}: committed offset of ${tenant} makes no sense`);
+      throw new SpoorError("Corrupt", `read ${path}: committed offset of ${tenant} is invalid`);
     }
     map.set(tenant, offset);
   }
   return { trimmedTo, committed: map, ...readPositions(body.consumers, trimmedTo, path) };
 }
 
-/** The state in which no consumer is behind another. */
+/** Returns a state in which the ingesters are the only consumer. */
 export function trimStateAt(trimmedTo: number, committed: Map<string, number>): TrimState {
   return { trimmedTo, ingesterTo: trimmedTo, others: new Map(), committed };
 }
 
-/** Consumers' own positions are there only where one of them is behind the ingesters, or was. */
+/** Reads the positions; without `consumers` in the file, the ingesters are at `trimmedTo`. */
 function readPositions(
   consumers: unknown,
   trimmedTo: number,
@@ -95,7 +95,7 @@ function readPositions(
   for (const [name, value] of Object.entries(consumers as Record<string, unknown>)) {
     const { position, lost = false } = (value ?? {}) as Record<string, unknown>;
     if (!isOffset(position) || typeof lost !== "boolean") {
-      throw new SpoorError("Corrupt", `read ${path}: position of ${name} makes no sense`);
+      throw new SpoorError("Corrupt", `read ${path}: position of ${name} is invalid`);
     }
     if (name === ingesterName) ingesterTo = Math.max(position, trimmedTo);
     else others.set(name, { position, isLost: lost });
@@ -119,7 +119,7 @@ export async function writeTrimState(fs: LogFs, folder: string, state: TrimState
   await writeFileDurably(fs, folder, TRIM_STATE_NAME, encodeChecked(body));
 }
 
-/** A power of two from 1 to 1,024. */
+/** Returns whether `value` is a power of two from 1 to 1,024. */
 export function isPartitionCount(value: unknown): value is number {
   return isOffset(value) && value >= 1 && value <= 1024 && (value & (value - 1)) === 0;
 }
@@ -128,13 +128,13 @@ export function isOffset(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-/** One line of JSON and its checksum. */
+/** Encodes one line of JSON and its checksum. */
 export function encodeChecked(body: Record<string, unknown>): Buffer {
   const text = JSON.stringify({ format: FORMAT_VERSION, ...body });
   return Buffer.from(`${text}\n${crc32(text).toString(16).padStart(8, "0")}\n`);
 }
 
-/** What `encodeChecked` made; undefined if there is no file. Errors as `readLogState`. */
+/** Reads a file that `encodeChecked` made; undefined if missing. Throws like `readLogState`. */
 export function readChecked(path: string): Record<string, unknown> | undefined {
   let bytes: Buffer;
   try {
@@ -144,7 +144,7 @@ export function readChecked(path: string): Record<string, unknown> | undefined {
     if (error instanceof SpoorError) throw error;
     throw new SpoorError("Unavailable", `read ${path}: ${errorText(error)}`, { cause: error });
   }
-  // Bytes, not text: a flipped bit must not hide behind a replacement character.
+  // The CRC is of the bytes: decoded text could hide a flipped bit in a replacement character.
   const split = bytes.indexOf(0x0a);
   const crc = split < 0 ? "" : bytes.toString("latin1", split + 1);
   const text = bytes.subarray(0, Math.max(split, 0));

@@ -1,4 +1,4 @@
-/** Two processes that both think that the log is theirs: one was paused while it was replaced. */
+/** Tests of two processes that both believe they own the log: one was paused and replaced. */
 import { cpSync, readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { FileLogOptions } from "./file-log.ts";
@@ -16,7 +16,7 @@ function textsOf(dir: string, to: number): string[] {
   return records.map(({ text }) => text);
 }
 
-/** An owner that believes in itself until it is told otherwise. */
+/** An owner that believes it owns the log until the test says otherwise. */
 class Owner {
   isOwner = true;
   readonly log = new KeptLog();
@@ -68,7 +68,7 @@ describe("an owner of the log that was replaced while it was paused", () => {
 
   it("cannot harm the next owner's records, which reports what it does not read", async () => {
     using dir = new TempDir();
-    // One that never notices: the worst that a former owner can be.
+    // An owner that never notices the take-over, which is the worst case.
     const old = await openTestLog(dir.path);
     await append(old, "shared");
     const lines = new KeptLog();
@@ -76,7 +76,7 @@ describe("an owner of the log that was replaced while it was paused", () => {
     await append(next, "new 1");
     for (let i = 0; i < 3; i++) await append(old, `late ${i}`);
     await append(next, "new 2");
-    // Past its segment's size, so it makes further segments.
+    // More than its segment's size, so it creates further segments.
     for (let i = 0; i < 30; i++) await append(old, `late too ${i} `.padEnd(100));
     await next.checkFormerOwners();
     await next.checkFormerOwners();
@@ -88,7 +88,7 @@ describe("an owner of the log that was replaced while it was paused", () => {
     expect(textsOf(dir.path, 3)).toEqual(["shared", "new 1", "new 2"]);
     await next.close();
     await old.close();
-    // Those that could be taken for the log's are put aside, to be looked at.
+    // Segments that could be mistaken for valid ones are renamed for inspection.
     const third = await openTestLog(dir.path);
     expect(third.durableEnd(0)).toBe(3);
     expect(third.stats().fencedRecordsTotal).toBe(33);
@@ -98,7 +98,7 @@ describe("an owner of the log that was replaced while it was paused", () => {
     await third.close();
   });
 
-  it("wrote into an empty segment: found as well", async () => {
+  it("is found even if it wrote into an empty segment", async () => {
     using dir = new TempDir();
     const old = await openTestLog(dir.path);
     const next = await openTestLog(dir.path);
@@ -123,7 +123,7 @@ it("a log of format 1 is read, and its retries are recognised", async () => {
   const { tenant, text, offset } = records.at(-1)!;
   const again = await log.append(0, tenant, Buffer.from(text, "latin1"));
   expect(again).toEqual({ offset, duplicate: true });
-  // Requests have keys now; those of the records of format 1 are not known.
+  // Requests have keys now; records of format 1 have none.
   const key = requestKey(tenant, Buffer.from("as received"));
   const withKey = await log.append(0, tenant, Buffer.from(text, "latin1"), { key });
   expect(withKey).toEqual({ offset, duplicate: true });

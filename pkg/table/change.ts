@@ -1,4 +1,4 @@
-/** Turns a change into a commit that fits a snapshot, or says why it cannot. */
+/** Turns a change into a commit on top of a snapshot, or throws if the two conflict. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
@@ -15,10 +15,10 @@ import type {
   Transaction,
 } from "./model.ts";
 
-/** Most blocks of one table. */
+/** Maximum blocks of one table. */
 export const filesMax = 1_000_000;
 const appIdLengthMax = 512;
-/** Names and values of one block's tags, UTF-16 units. */
+/** Maximum length of the names and values of one block's tags, UTF-16 units. */
 const tagsLengthMax = 65_536;
 const operationPattern = /^[A-Z][A-Z _]{0,63}$/u;
 
@@ -27,24 +27,24 @@ export interface Plan {
   bytes: Uint8Array;
 }
 
-/** What makes one call of `commit` itself, whatever it is rebased onto. */
+/** Identity of one call of `commit`; it stays the same when the commit is rebased. */
 export interface Attempt {
   tenant: string;
-  /** Unique; stands in the commit's commitInfo. */
+  /** Unique id, written into the commit's commitInfo. */
   id: string;
   nowMs: number;
 }
 
-/** Throws InvalidInput for a change that no table takes. */
+/** Throws InvalidInput for a change that is invalid for every table. */
 export function checkChange(tenant: string, change: Change): void {
   const { add = [], remove = [], transaction, columns = [], operation } = change;
-  if (!operationPattern.test(operation)) throw invalid(tenant, "its operation is no name");
+  if (!operationPattern.test(operation)) throw invalid(tenant, "its operation is not a valid name");
   if (add.length + remove.length + columns.length === 0 && transaction === undefined) {
     throw invalid(tenant, "it changes nothing");
   }
   const paths = new Set<string>();
   for (const path of [...remove, ...add.map((file) => file.path)]) {
-    if (paths.has(path)) throw invalid(tenant, `path ${path} is in it twice`);
+    if (paths.has(path)) throw invalid(tenant, `it has path ${path} twice`);
     paths.add(path);
   }
   for (const file of add) checkFile(tenant, file);
@@ -54,8 +54,8 @@ export function checkChange(tenant: string, change: Change): void {
 }
 
 /**
- * The commit of the version after `snapshot`. Throws Conflict if the change contradicts what the
- * table is now, TooLarge if the commit is over its bound.
+ * Returns the commit of the version after `snapshot`. Throws Conflict if the change contradicts the
+ * snapshot, TooLarge if the commit exceeds its limit.
  */
 export function planCommit(snapshot: Snapshot, change: Change, attempt: Attempt): Plan {
   checkContradictions(snapshot, change, attempt.tenant);
@@ -80,7 +80,8 @@ export function planCommit(snapshot: Snapshot, change: Change, attempt: Attempt)
   const { operation, dataChange } = change;
   const bytes = encodeCommit(commit, { timestampMs: attempt.nowMs, operation, dataChange });
   if (bytes.length > commitBytesMax) {
-    const message = `commit to table ${attempt.tenant}: ${bytes.length} bytes are too many`;
+    const size = `${bytes.length} bytes exceed ${commitBytesMax}`;
+    const message = `commit to table ${attempt.tenant}: ${size}`;
     throw new SpoorError("TooLarge", message, { reason: "commit_too_large" });
   }
   return { commit, bytes };
@@ -104,7 +105,7 @@ function checkContradictions(snapshot: Snapshot, change: Change, tenant: string)
   }
 }
 
-/** The same change that went through before is told apart: "already_committed". */
+/** Throws "already_committed" instead of "transaction_changed" if the same change is committed. */
 function checkTransactionUnchanged(
   snapshot: Snapshot,
   change: Change,
@@ -121,7 +122,7 @@ function checkTransactionUnchanged(
   throw conflict(of.tenant, reason, `transaction ${appId} is ${found}`);
 }
 
-/** The metaData action that the commit needs, if any: the first one, or one with more columns. */
+/** Returns the metaData action of the first commit, or of a commit that adds columns. */
 function planMetaData(snapshot: Snapshot, change: Change, attempt: Attempt): MetaData | undefined {
   const { metaData } = snapshot;
   const known: readonly Field[] = metaData?.fields ?? [];
@@ -130,7 +131,10 @@ function planMetaData(snapshot: Snapshot, change: Change, attempt: Attempt): Met
   return fields === known ? undefined : withFields(metaData, fields);
 }
 
-/** Readers parse a statistic by its column's type: one of another type breaks the whole table. */
+/**
+ * Throws InvalidInput for a statistic that does not have its column's type. Readers parse it by
+ * that type, so a single wrong one makes the whole table unreadable.
+ */
 function checkStats(metaData: MetaData | undefined, change: Change, tenant: string): void {
   for (const { path, stats } of change.add ?? []) {
     for (const values of [stats.min, stats.max]) {
@@ -190,7 +194,7 @@ function checkMark(
 ): void {
   const isName = appId.length > 0 && appId.length <= appIdLengthMax && appId.isWellFormed();
   if (isName && appId !== transaction?.appId && Number.isSafeInteger(value) && value >= 0) return;
-  throw invalid(tenant, "a mark has no good name, or no integer for its value");
+  throw invalid(tenant, "a mark has an invalid name, or its value is not an integer from 0");
 }
 
 function checkTransaction(tenant: string, transaction: Transaction): void {

@@ -1,8 +1,8 @@
-/** What a thread that writes and reads checkpoints answers (checkpoint-worker.ts). */
+/** RPC handlers of the thread that encodes and decodes checkpoints (checkpoint-worker.ts). */
 import { type Handlers, Transferred } from "#pkg/rpc/rpc.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-parquet.ts";
 
-/** The calls of checkpoint.ts. */
+/** Returns the handlers that checkpoint.ts calls. */
 export function checkpointHandlers(): Handlers {
   return {
     encode: (lines: Uint8Array) => handOver(encodeCheckpoint(new TextDecoder().decode(lines))),
@@ -10,7 +10,7 @@ export function checkpointHandlers(): Handlers {
   };
 }
 
-/** Buffers go to the caller, they are not copied. */
+/** Transfers the buffer to the caller without a copy. */
 function handOver(bytes: Uint8Array): Transferred {
   return new Transferred(bytes, [bytes.buffer as ArrayBuffer]);
 }

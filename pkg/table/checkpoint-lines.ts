@@ -1,8 +1,9 @@
 /**
- * The content of a checkpoint as lines like those of a commit, one action each, with a checksum of
- * all of them in the table's configuration: `spoor.checkpoint` = `<version>:<sum>`. The sum is that
- * of the lines' CRC-32 (modulo 2^32), as a checkpoint does not keep their order. It is not part of
- * the table: another engine that took it over into a later checkpoint names another version.
+ * The content of a checkpoint as lines of JSON with one action each, as in a commit. The table's
+ * configuration carries a checksum of all lines: `spoor.checkpoint` = `<version>:<sum>`. The sum
+ * adds the CRC-32 of each line (modulo 2^32), because a checkpoint does not preserve their order.
+ * The checksum is not part of the table. If another engine copies it into a later checkpoint, its
+ * version does not match and it is ignored.
  */
 import { crc32 } from "node:zlib";
 import { ActionDecoder, type Commit, encodeAdd, encodeRemove } from "./commit.ts";
@@ -11,11 +12,11 @@ import { corrupt, isObject, type JsonObject, optionalObject, own, parseObject } 
 import { stringField, stringMap } from "./json.ts";
 import type { MetaData, Snapshot } from "./model.ts";
 
-/** Lines of a checkpoint that are decoded in one turn of the event loop: about 2 ms. */
+/** Lines that are decoded in one turn of the event loop: about 2 ms. */
 const linesPerTurn = 200;
 const sumKey = "spoor.checkpoint";
 
-/** The actions of a whole table. */
+/** Returns the actions of a whole table. */
 export function encodeCheckpointLines(snapshot: Snapshot): Uint8Array {
   const { metaData, transactions, files, tombstones } = snapshot;
   const protocol = { minReaderVersion: readerVersion, minWriterVersion: writerVersion };
@@ -35,8 +36,8 @@ export function encodeCheckpointLines(snapshot: Snapshot): Uint8Array {
 }
 
 /**
- * As `decodeCommit` for the lines of a checkpoint of a version. Lets others run in between. Throws
- * Corrupt, also if the checksum does not match; older checkpoints have none.
+ * Decodes the lines of the checkpoint of `version`, like `decodeCommit`. Yields to the event loop
+ * in between. Throws Corrupt, also if the checksum does not match; older checkpoints have none.
  */
 export async function decodeCheckpointLines(
   bytes: Uint8Array,
@@ -67,7 +68,7 @@ export async function decodeCheckpointLines(
   return decoder;
 }
 
-/** A checkpoint has columns for these fields only, in this order, and leaves out nulls. */
+/** Returns the fields that a checkpoint has columns for, in their order and without nulls. */
 function knownMetaData(metaData: MetaData): JsonObject {
   const where = "metaData";
   const json = encodeMetaData(metaData);
@@ -77,7 +78,7 @@ function knownMetaData(metaData: MetaData): JsonObject {
     return typeof value === "string" ? value : undefined;
   };
   const created = own(json, "createdTime");
-  // Another engine, or an older version, may have taken over that of an earlier checkpoint.
+  // Another engine, or an older Spoor, may have copied the checksum of an earlier checkpoint.
   const { [sumKey]: _sum, ...configuration } = stringMap(json, "configuration", where);
   return {
     id: text("id"),
@@ -99,7 +100,7 @@ function withSum(metaData: JsonObject, version: number, sum: number): JsonObject
   return { ...metaData, configuration: { ...configuration, [sumKey]: `${version}:${sum}` } };
 }
 
-/** A metaData action without the checksum, and the checksum; undefined if it has none. */
+/** Splits a metaData action into the action and its checksum; undefined if it has none. */
 function withoutSum(action: JsonObject): { action: JsonObject; sum: string } | undefined {
   const { metaData } = action;
   if (!isObject(metaData) || !isObject(metaData.configuration)) return undefined;

@@ -1,7 +1,7 @@
 /**
- * The Parquet file of a checkpoint: one row per action, each action a column of structs, as the
- * Delta Lake protocol lays it down. In and out go the same lines of JSON as in a commit, so there
- * is one reading of actions. Loads parquet-wasm: only for worker threads (checkpoint-worker.ts).
+ * The Parquet file of a checkpoint: one row per action, and one column of structs per kind of
+ * action, as the Delta Lake protocol specifies. Input and output are the JSON lines of commits, so
+ * that one decoder serves both. Loads parquet-wasm: only for worker threads (checkpoint-worker.ts).
  */
 import {
   Bool,
@@ -27,7 +27,7 @@ import {
 } from "parquet-wasm";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** Actions that a checkpoint holds, and the fields of each; what else there is, is not kept. */
+/** The actions of a checkpoint and their fields; all others are dropped. */
 const actionTypes: Readonly<Record<string, Struct>> = {
   protocol: structOf({ minReaderVersion: new Int32(), minWriterVersion: new Int32() }),
   metaData: structOf({
@@ -62,7 +62,7 @@ const actionTypes: Readonly<Record<string, Struct>> = {
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Lines of JSON, one action each -> the bytes of the Parquet file. */
+/** Encodes lines of JSON, one action each, as a Parquet file. */
 export function encodeCheckpoint(lines: string): Uint8Array {
   const actions = lines
     .split("\n")
@@ -77,7 +77,7 @@ export function encodeCheckpoint(lines: string): Uint8Array {
   return writeParquet(Table.fromIPCStream(tableToIPC(table, "stream")), properties);
 }
 
-/** The bytes of a checkpoint -> lines of JSON. Throws Corrupt, or panics (see pkg/block). */
+/** Decodes a checkpoint to lines of JSON. Throws Corrupt, or panics (see pkg/block). */
 export function decodeCheckpoint(bytes: Uint8Array): string {
   let ipc: Uint8Array;
   try {
@@ -102,14 +102,14 @@ function structOf(fields: Readonly<Record<string, DataType>>): Struct {
   return new Struct(Object.entries(fields).map(([name, type]) => new Field(name, type, true)));
 }
 
-/** The names are those that the other engines write. */
+/** Returns a map type with the field names that other engines write. */
 function mapType(): Map_ {
   const key = new Field("key", new Utf8(), false);
   const value = new Field("value", new Utf8(), true);
   return new Map_(new Field("key_value", new Struct([key, value]), false) as never);
 }
 
-/** A value of JSON as the builders of Arrow want it. */
+/** Converts a JSON value to the form that Arrow's builders expect. */
 function toArrow(type: DataType, value: unknown): unknown {
   if (value === undefined || value === null) return null;
   if (type instanceof Map_) return new Map(Object.entries(value));
@@ -123,7 +123,7 @@ function toArrow(type: DataType, value: unknown): unknown {
   return type instanceof Int64 ? BigInt(value as number) : value;
 }
 
-/** Undefined for null, so that the field is left out. */
+/** Converts an Arrow value to JSON; null becomes undefined, so that the field is left out. */
 function fromArrow(type: DataType, value: unknown): unknown {
   if (value === undefined || value === null) return undefined;
   if (type instanceof Map_) {

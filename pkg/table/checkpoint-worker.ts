@@ -1,5 +1,5 @@
 /**
- * Worker thread that writes and reads the Parquet file of one checkpoint; see checkpoint.ts. The
+ * Worker thread that encodes and decodes the Parquet file of one checkpoint; see checkpoint.ts. The
  * Parquet reader may panic here, which ends the thread.
  */
 import { parentPort } from "node:worker_threads";

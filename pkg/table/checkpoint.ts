@@ -1,11 +1,12 @@
 /**
  * Checkpoints: the whole table as of one version in one Parquet file, so that a fresh process reads
- * that and the few commits behind it, not all commits there ever were.
+ * it and the few later commits instead of the whole log.
  *
  *     <tenant>/_delta_log/00000000000000000010.checkpoint.parquet
  *     <tenant>/_delta_log/_last_checkpoint        {"version":10,"size":1234}: a hint, may lag
  *
- * Both have a checksum: of the checkpoint's actions in it, of the hint's fields in `spoor.crc32`.
+ * Both have a checksum: the checkpoint one of its actions, the hint one of its fields
+ * (`spoor.crc32`).
  */
 import { crc32 } from "node:zlib";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
@@ -20,21 +21,21 @@ import { snapshotOfCheckpoint } from "./snapshot.ts";
 export interface CheckpointOptions extends ReadOptions {
   store: ObjectStore;
   tenant: string;
-  /** A worker thread unless given. */
+  /** Starts the thread for the Parquet code; a worker thread by default. */
   startThread?: StartThread;
 }
 
 const hintCrcKey = "spoor.crc32";
 
-/** A worker that does not answer for this long is given up, milliseconds. */
+/** Timeout of a call to the worker, milliseconds. */
 const workerTimeoutMs = 300_000;
 
-/** "<tenant>/_delta_log/00000000000000000012.checkpoint.parquet". */
+/** Returns "<tenant>/_delta_log/00000000000000000012.checkpoint.parquet". */
 export function checkpointKey(tenant: string, version: number): string {
   return `${tenant}/_delta_log/${String(version).padStart(20, "0")}.checkpoint.parquet`;
 }
 
-/** The version of a checkpoint in one file by its name in the log's folder; undefined: another. */
+/** Parses the file name of a checkpoint in one file; undefined for other names. */
 export function checkpointVersion(name: string): number | undefined {
   const digits = /^(\d{20})\.checkpoint\.parquet$/u.exec(name)?.[1];
   return digits === undefined ? undefined : Number(digits);
@@ -45,8 +46,8 @@ function hintKey(tenant: string): string {
 }
 
 /**
- * Writes a snapshot as a checkpoint. It is read back before it is stored: a checkpoint that does
- * not hold exactly what it should is never seen. Throws Internal then, or what the store throws.
+ * Writes a snapshot as a checkpoint. The file is decoded and compared before it is stored, so that
+ * a wrong checkpoint is never visible. Throws Internal if it differs, and the store's errors.
  */
 export async function writeCheckpoint(
   snapshot: Snapshot,
@@ -59,7 +60,7 @@ export async function writeCheckpoint(
   const bytes = await worker.run("encode", lines);
   const found = await decodeBytes(worker, version, bytes, key);
   if (Buffer.compare(encodeCheckpointLines(found), lines) !== 0) {
-    throw new SpoorError("Internal", `checkpoint ${key} does not read back as it was written`);
+    throw new SpoorError("Internal", `checkpoint ${key} does not decode to what was encoded`);
   }
   await store.put(key, bytes, { signal });
   // Protocol and metaData are one action each.
@@ -69,7 +70,7 @@ export async function writeCheckpoint(
   await store.put(hintKey(tenant), new TextEncoder().encode(text), { signal });
 }
 
-/** The version that the hint names; undefined if there is no hint, or none that can be read. */
+/** Returns the version that the hint names; undefined if the hint is missing or unreadable. */
 export async function lastCheckpoint(options: CheckpointOptions): Promise<number | undefined> {
   const { store, tenant, signal } = options;
   const key = hintKey(tenant);
@@ -82,9 +83,9 @@ export async function lastCheckpoint(options: CheckpointOptions): Promise<number
   }
   try {
     const { [hintCrcKey]: crc, ...hint } = parseObject(new TextDecoder().decode(bytes), key);
-    // Without the hint the checkpoint is found by a list.
+    // A bad hint is ignored: a list finds the checkpoint.
     if (crc !== undefined && crc !== crc32(JSON.stringify(hint))) return undefined;
-    // A checkpoint in several files, which others may write, is found among the commits.
+    // A checkpoint in several files, which another engine may write, is not read.
     return own(hint, "parts") === undefined ? uintField(hint, "version", key) : undefined;
   } catch (error) {
     if (hasCode(error, "Corrupt")) return undefined;
@@ -92,7 +93,7 @@ export async function lastCheckpoint(options: CheckpointOptions): Promise<number
   }
 }
 
-/** The snapshot of a checkpoint. Throws Corrupt, naming it, or NotFound. */
+/** Reads the snapshot of a checkpoint. Throws Corrupt, naming it, or NotFound. */
 export async function readCheckpoint(
   version: number,
   { store, tenant, startThread, signal }: CheckpointOptions,
@@ -131,7 +132,7 @@ function openCheckpointThread(
   worker.once("exit", (code) => fail(`the checkpoint worker ended with code ${code}`));
   return {
     run: async (method, bytes) => {
-      const timer = setTimeout(() => fail(`no answer in ${workerTimeoutMs} ms`), workerTimeoutMs);
+      const timer = setTimeout(() => fail(`no result in ${workerTimeoutMs} ms`), workerTimeoutMs);
       try {
         return (await rpc.call(method, bytes)) as Uint8Array;
       } catch (error) {

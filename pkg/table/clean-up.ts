@@ -1,28 +1,29 @@
 /**
- * Deletes commits that a checkpoint covers, when they are so old that nobody reads them.
+ * Deletes commits that a checkpoint covers and that are too old for any reader to need.
  *
- * A name that is freed could be created again: by a writer that knows nothing newer, whose commit
- * nobody would read. So only commits of a certain age go, and writers that have not looked for a
- * part of that time look first (table.ts).
+ * A writer with an outdated snapshot could create a deleted version again, and no reader would see
+ * that commit. So only commits above a minimum age are deleted, and a writer whose snapshot is
+ * older than a part of that age refreshes it first (table.ts).
  */
 import type { ObjectInfo } from "#pkg/objstore/objstore.ts";
 import { type CheckpointOptions, checkpointVersion, lastCheckpoint } from "./checkpoint.ts";
 import { readCheckpoint } from "./checkpoint.ts";
 
 export interface CleanUpOptions extends CheckpointOptions {
-  /** What was modified before this time is old, milliseconds since the epoch. */
+  /** Objects that were modified before this time are old, milliseconds since the epoch. */
   beforeMs: number;
 }
 
 /** Commits younger than this are never deleted. One hour. */
 export const commitAgeMinMs = 3_600_000;
-/** Objects of one delete. */
+/** Objects per delete request. */
 const batchSize = 500;
 
 /**
- * Deletes old commits and checkpoints from the first one up to the last checkpoint, which must be
- * readable and whose commit stays. Returns how many objects. Ends at the first that is young, so
- * that what is left has no gap. Throws what the store throws, and Corrupt for a bad checkpoint.
+ * Deletes old commits and checkpoints, oldest first, below the last checkpoint. That checkpoint
+ * must be readable, and its own commit stays. Stops at the first young object, so that the rest of
+ * the log has no gap. Returns the number of deleted objects. Throws the errors of the store, and
+ * Corrupt for a bad checkpoint.
  */
 export async function cleanUpLog(options: CleanUpOptions): Promise<number> {
   const { store, signal } = options;
@@ -30,7 +31,7 @@ export async function cleanUpLog(options: CleanUpOptions): Promise<number> {
   if (last === undefined) return 0;
   const old = await oldObjects(options, last);
   if (old.length === 0) return 0;
-  // Nothing is deleted on the word of a hint alone.
+  // The hint alone is not proof that the checkpoint is readable.
   await readCheckpoint(last, options);
   for (let at = 0; at < old.length; at += batchSize) {
     const keys = old.slice(at, at + batchSize).map(({ key }) => key);

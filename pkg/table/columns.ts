@@ -1,8 +1,8 @@
 /**
  * The table's schema: a Delta Lake struct of nullable fields, one per column.
  *
- * Fields that others added are kept as they are. Types are written as short texts ("long",
- * "array<string>"); a type that Spoor never writes shows as its JSON.
+ * Fields that other engines added are kept unchanged. Types are short strings ("long",
+ * "array<string>"); a type that Spoor never writes is represented by its JSON.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
@@ -10,9 +10,9 @@ import { corrupt, isObject, own, parseObject, printObject } from "./json.ts";
 import { stringField } from "./json.ts";
 import type { ColumnDef, Field } from "./model.ts";
 
-/** Most columns of one table (decisions 20). */
+/** Maximum columns of one table. */
 export const columnsMax = 2000;
-/** Most fields that are read from a schema: more is no table that anyone can use. */
+/** Maximum fields that are read from a schema. */
 const fieldsReadMax = 20_000;
 const namePattern = /^[A-Za-z0-9_./:-]{1,160}$/u;
 const scalarTypes: readonly string[] = [
@@ -51,7 +51,7 @@ export function encodeSchema(fields: readonly Field[]): string {
   return JSON.stringify({ type: "struct", fields: fields.map((field) => field.json) });
 }
 
-/** Throws InvalidInput for columns that no table takes, or that contradict each other. */
+/** Throws InvalidInput for columns that are invalid or contradict each other. */
 export function checkColumns(columns: readonly ColumnDef[]): void {
   const known = new Map<string, ColumnDef>();
   for (const column of columns) {
@@ -61,20 +61,21 @@ export function checkColumns(columns: readonly ColumnDef[]): void {
       throw invalid(column, `it contradicts column ${twin.name} of type ${twin.type}`);
     }
     known.set(name.toLowerCase(), column);
-    if (!namePattern.test(name)) throw invalid(column, "its name has other characters or length");
+    if (!namePattern.test(name))
+      throw invalid(column, "its name is not 1 to 160 of the characters A-Z a-z 0-9 _ . / : -");
     if (!isColumnType(type)) throw invalid(column, "its type is unknown");
   }
   if (known.size > columnsMax) {
-    const message = `${known.size} columns in one change are over ${columnsMax}`;
+    const message = `${known.size} columns in one change exceed ${columnsMax}`;
     throw new SpoorError("InvalidInput", message, { reason: "invalid_column" });
   }
 }
 
 /**
- * The fields with the columns that were missing, or the same array if none was. Conflict,
- * "schema_conflict" or "too_many_columns", if the table has a column with another type or another
- * spelling (DuckDB ignores case), or no room: another writer was first, the block must be written
- * anew.
+ * Returns the fields plus the missing columns; `fields` itself if none is missing. Throws Conflict:
+ * "schema_conflict" if the table has a column with another type or spelling (DuckDB ignores case),
+ * "too_many_columns" if it would exceed the limit. Another writer was first then, and the caller
+ * must rewrite the block.
  */
 export function mergeColumns(
   fields: readonly Field[],
@@ -90,12 +91,15 @@ export function mergeColumns(
       known.set(name.toLowerCase(), added);
     } else if (field.name !== name || field.type !== type) {
       const has = `column ${field.name} of type ${field.type}`;
-      throw conflict("schema_conflict", `the table has ${has}, the change ${name} of ${type}`);
+      throw conflict(
+        "schema_conflict",
+        `the table has ${has}, the change has ${name} of type ${type}`,
+      );
     }
   }
   if (merged.length === fields.length) return fields;
   if (merged.length > columnsMax) {
-    throw conflict("too_many_columns", `${merged.length} columns are over ${columnsMax}`);
+    throw conflict("too_many_columns", `${merged.length} columns exceed ${columnsMax}`);
   }
   return merged;
 }
@@ -118,7 +122,7 @@ function decodeType(type: unknown, where: string, depth = 0): string {
   return `array<${decodeType(own(type, "elementType"), where, depth + 1)}>`;
 }
 
-/** What TypeScript checks as ColumnType: arrays of arrays of scalars at most. */
+/** Checks at run time that a type is a ColumnType. */
 function isColumnType(type: string): boolean {
   let element = type;
   for (let depth = 0; depth < 2; depth++) {

@@ -90,7 +90,7 @@ function decodeText(text: string): Commit {
   return decodeCommit(new TextEncoder().encode(text), "t/_delta_log/7.json");
 }
 
-test("a commit comes back whole, with odd names and 64-bit extremes", () => {
+test("a commit round-trips, with odd names and 64-bit extremes", () => {
   fc.assert(
     fc.property(commit, (original) => {
       const decoded = decodeCommit(encodeCommit(original, info), "k");
@@ -100,7 +100,7 @@ test("a commit comes back whole, with odd names and 64-bit extremes", () => {
   );
 });
 
-test("every line is JSON that a plain parser reads", () => {
+test("every line is standard JSON", () => {
   fc.assert(
     fc.property(commit, (original) => {
       const lines = textOf(encodeCommit(original, info)).trimEnd().split("\n");
@@ -212,7 +212,7 @@ const cases: [string, string, RegExp][] = [
   ["path up", goodAdd.replace('"p"', '"../p"'), /\.\. segment/u],
   ["path up, encoded", goodAdd.replace('"p"', '"a/%2E%2E/p"'), /\.\. segment/u],
   ["absolute path", goodAdd.replace('"p"', '"/p"'), /empty segment/u],
-  ["path elsewhere", goodAdd.replace('"p"', '"s3://bucket/p"'), /not in the table/u],
+  ["path elsewhere", goodAdd.replace('"p"', '"s3://bucket/p"'), /outside the table/u],
   ["path half encoded", goodAdd.replace('"p"', '"a%2"'), /not percent-encoded/u],
   ["path twice", `${goodAdd}\n${goodAdd}`, /line 2: it has path p a second time/u],
   ["remove without time", '{"remove":{"path":"p"}}', /deletionTimestamp is not/u],
@@ -239,7 +239,7 @@ test("bytes that are not UTF-8 name their line", () => {
 
 test("too large, and nested too deep", () => {
   const large = Buffer.alloc(commitBytesMax + 1, " ");
-  expect(corruptOf(() => decodeCommit(large, "k"))).toMatch(/bytes are over 16777216/u);
+  expect(corruptOf(() => decodeCommit(large, "k"))).toMatch(/bytes exceed 16777216/u);
   const deep = "[".repeat(30_000) + "]".repeat(30_000);
   const deepStats = goodAdd.replace(stats, `"stats":${JSON.stringify(`{"a":${deep}}`)}`);
   decodeOrCorrupt(Buffer.from(deepStats));
@@ -247,7 +247,7 @@ test("too large, and nested too deep", () => {
   decodeOrCorrupt(Buffer.from(`{"metaData":{"schemaString":"{}","x":${veryDeep}}}`));
 });
 
-test("what others may write is read: unknown actions and fields, nulls, CRLF", () => {
+test("content of other engines is accepted: unknown actions and fields, nulls, CRLF", () => {
   const decoded = decodeText(
     [
       '{"commitInfo":{"timestamp":1,"new":{}}}',
@@ -299,9 +299,9 @@ function smallCommit(): Uint8Array {
   return encodeCommit({ ...facts, add, remove, transactions }, info);
 }
 
-test("any flipped bit of a commit is noticed, or changes nothing: a partition, an offset, a time", () => {
+test("any flipped bit of a commit is detected or has no effect", () => {
   const bytes = smallCommit();
-  // Its id is for its own writer, who compares bytes.
+  // The id is not compared: its writer compares whole commits by their bytes.
   const original = { ...plain(decodeCommit(bytes, "k")), id: "" };
   const noticed = flips(bytes, (flipped) => decodeCommit(flipped, "k"), original);
   expect(noticed).toBeGreaterThan(bytes.length * 7);
@@ -315,7 +315,7 @@ test("a commit without a checksum, as older versions wrote it, is read", () => {
   expect(plain(decodeText(old))).toEqual(plain(decodeCommit(smallCommit(), "k")));
 });
 
-/** How many flips are refused as Corrupt; all others must decode to the same commit. */
+/** Returns the number of flips that are Corrupt; all others must decode to the same commit. */
 function flips(bytes: Uint8Array, decode: (bytes: Uint8Array) => Commit, original: Commit): number {
   let noticed = 0;
   for (let bit = 0; bit < bytes.length * 8; bit++) {

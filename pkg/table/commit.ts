@@ -1,5 +1,5 @@
 /**
- * One commit of the table's log: lines of JSON, each one action of the Delta Lake protocol
+ * One commit of the table's log: lines of JSON with one action of the Delta Lake protocol each
  * (https://github.com/delta-io/delta/blob/master/PROTOCOL.md). FORMAT.md shows an example.
  */
 import { crc32 } from "node:zlib";
@@ -12,15 +12,15 @@ import { readerVersion, writerVersion } from "./metadata.ts";
 import { decodeStats, encodeStats } from "./stats.ts";
 import type { BlockFile, MetaData, Tombstone } from "./model.ts";
 
-/** Largest commit, in bytes. 16 MiB: about 10,000 blocks. */
+/** Maximum size of a commit, in bytes. 16 MiB: about 10,000 blocks. */
 export const commitBytesMax: number = 16 * 2 ** 20;
-/** A commit of the largest size has far fewer lines with an action each. */
+/** Maximum lines of a commit; a commit of the maximum size has far fewer. */
 const linesMax = 200_000;
-/** Number of lines, in our commitInfo: a commit that lost its last lines is noticed. */
+/** Field of our commitInfo: the number of lines, which detects missing lines. */
 const lineCountKey = "spoor.lines";
 /**
- * CRC-32 of all lines of a commit, in our commitInfo: of a wrong partition in a block's tags, or of
- * a wrong offset, nothing else could tell. Older commits have none.
+ * Field of our commitInfo: the CRC-32 of all lines. No other check detects a wrong partition in a
+ * block's tags or a wrong offset. Older commits have none.
  */
 const crcKey = "spoor.crc32";
 
@@ -36,12 +36,12 @@ export interface Commit {
   readonly transactions: ReadonlyMap<string, number>;
 }
 
-/** What only the text of a commit needs. */
+/** Fields that appear only in the text of a commit. */
 export interface CommitInfo {
   /** Milliseconds since the epoch. */
   timestampMs: number;
   operation: string;
-  /** False if the commit only arranges rows anew. */
+  /** False if the commit only rearranges rows. */
   dataChange: boolean;
 }
 
@@ -74,7 +74,7 @@ function crcOfLines(lines: readonly string[]): number {
   return lines.reduce((sum, line) => crc32(`${line}\n`, sum), 0);
 }
 
-/** `key` is for messages. Throws Corrupt, naming key and line. */
+/** Decodes a commit; `key` is for messages. Throws Corrupt, naming key and line. */
 export function decodeCommit(bytes: Uint8Array, key: string): Commit {
   const decoder = new ActionDecoder();
   const lines = decodeText(bytes, key).split("\n", linesMax + 1);
@@ -99,21 +99,21 @@ export function decodeCommit(bytes: Uint8Array, key: string): Commit {
   return decoder;
 }
 
-/** The line of a commitInfo as it was before its checksum was put in; undefined for others. */
+/** Returns the line of a commitInfo without its checksum; undefined for other actions. */
 function withoutCrc({ commitInfo }: JsonObject): string | undefined {
   if (!isObject(commitInfo) || own(commitInfo, crcKey) === undefined) return undefined;
   const { [crcKey]: _crc, ...rest } = commitInfo;
   return JSON.stringify({ commitInfo: rest });
 }
 
-/** A block's path as Delta Lake writes it: a relative URI, percent-encoded. */
+/** Encodes a block's path as Delta Lake does: a relative, percent-encoded URI. */
 export function encodePath(path: string): string {
   return path.split("/").map(encodeURIComponent).join("/");
 }
 
 export function decodePath(encoded: string, where: string): string {
   if (/^[A-Za-z][A-Za-z0-9+.-]*:/u.test(encoded)) {
-    throw corrupt(where, `path ${encoded.slice(0, 200)} is not in the table`);
+    throw corrupt(where, `path ${encoded.slice(0, 200)} is outside the table`);
   }
   try {
     const path = decodeURIComponent(encoded);
@@ -127,7 +127,7 @@ export function decodePath(encoded: string, where: string): string {
 
 function decodeText(bytes: Uint8Array, key: string): string {
   if (bytes.length > commitBytesMax) {
-    throw corrupt(`commit ${key}`, `${bytes.length} bytes are over ${commitBytesMax}`);
+    throw corrupt(`commit ${key}`, `${bytes.length} bytes exceed ${commitBytesMax}`);
   }
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -137,7 +137,7 @@ function decodeText(bytes: Uint8Array, key: string): string {
   }
 }
 
-/** The first line that does not decode alone. No longer character has a newline byte in it. */
+/** Returns the first line that is not UTF-8. No multi-byte character contains a newline byte. */
 function lineOfBrokenText(bytes: Uint8Array): number {
   let line = 1;
   for (let start = 0; start < bytes.length; line++) {
@@ -151,7 +151,7 @@ function lineOfBrokenText(bytes: Uint8Array): number {
   return line;
 }
 
-/** An `add` as a line. */
+/** Returns the line of an `add`. */
 export function encodeAdd(file: BlockFile, dataChange: boolean): string {
   const add = {
     path: encodePath(file.path),
@@ -165,7 +165,7 @@ export function encodeAdd(file: BlockFile, dataChange: boolean): string {
   return JSON.stringify({ add });
 }
 
-/** A `remove` as a line. */
+/** Returns the line of a `remove`. */
 export function encodeRemove(tombstone: Tombstone, dataChange: boolean): string {
   const remove = {
     path: encodePath(tombstone.path),
@@ -178,9 +178,7 @@ export function encodeRemove(tombstone: Tombstone, dataChange: boolean): string 
   return JSON.stringify({ remove });
 }
 
-/**
- * Collects the actions of a commit or checkpoint. Those that Delta Lake adds later are passed over.
- */
+/** Collects the actions of a commit or checkpoint. Unknown actions are ignored. */
 export class ActionDecoder implements Commit {
   id: string | undefined;
   hasProtocol = false;

@@ -1,4 +1,4 @@
-/** Reads the table's log forward: what was committed after a snapshot. */
+/** Reads the table's log forward: applies the commits after a snapshot. */
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { newerFormat } from "#pkg/errors/reasons.ts";
 import type { ObjectStore } from "#pkg/objstore/objstore.ts";
@@ -9,13 +9,13 @@ import { corrupt } from "./json.ts";
 import { SnapshotBuilder } from "./snapshot.ts";
 import type { Snapshot } from "./model.ts";
 
-/** Commits that are read at a time. */
+/** Commits that are read concurrently. */
 const parallelReads = 32;
-/** Most commits after a snapshot. The log is checkpointed long before. */
+/** Maximum commits after a snapshot. Checkpoints are far more frequent. */
 const listedMax = 1_000_000;
-/** Commits that cost more to read one by one than a checkpoint behind them. */
-const jumpCommitsMin = 100;
-/** Latest version: 20 digits could name versions that a JavaScript number does not hold. */
+/** Above this number of commits, reading a later checkpoint costs less than reading them. */
+const skippedCommitsMin = 100;
+/** Maximum version: 20 digits can exceed the range of a JavaScript number. */
 const versionMax = 2 ** 53 - 2;
 
 export interface ReadForward {
@@ -23,11 +23,11 @@ export interface ReadForward {
   tenant: string;
   /** The snapshot to start from. */
   base: Snapshot;
-  /** Gets the commits that could be read before one could not: the next try goes on from there. */
+  /** Receives the snapshot before the first unreadable commit; the next attempt starts there. */
   keep(partial: Snapshot): void;
-  /** Gets why a checkpoint could not be read; what it covers is then looked for elsewhere. */
+  /** Receives the error of an unreadable checkpoint; its commits are then read instead. */
   onBadCheckpoint(error: SpoorError): void;
-  /** Starts the thread that reads a checkpoint; a worker thread unless given. */
+  /** Starts the thread that reads a checkpoint; a worker thread by default. */
   startThread?: StartThread;
   signal?: AbortSignal;
 }
@@ -40,11 +40,11 @@ interface Listing {
   first: number | undefined;
   /** Versions of checkpoints, ascending. */
   checkpoints: readonly number[];
-  /** There are checkpoints, or traces of them. */
+  /** There is a checkpoint of any kind, or a hint. */
   hasCheckpoint: boolean;
 }
 
-/** "<tenant>/_delta_log/00000000000000000012.json". */
+/** Returns "<tenant>/_delta_log/00000000000000000012.json". */
 export function commitKey(tenant: string, version: number): string {
   return `${logFolder(tenant)}${String(version).padStart(20, "0")}.json`;
 }
@@ -54,15 +54,15 @@ function logFolder(tenant: string): string {
 }
 
 /**
- * The snapshot after all commits that are in the store now; the same object if there is none new.
- * One list request, then one get for each new commit. From nothing: one get for the hint at a
- * checkpoint, one for the checkpoint, and only the commits behind it.
+ * Returns the snapshot after all commits in the store; `base` itself if there is no new one. Makes
+ * one list request, then one get per new commit. From an empty base it first gets the hint and the
+ * checkpoint, and then only later commits.
  */
 export async function readForward(request: ReadForward): Promise<Snapshot> {
   const hinted = request.base.version < 0 ? await fromHint(request) : undefined;
   const known = hinted ?? request.base;
   const listing = await listCommits(request, known.version);
-  const base = await jump(request, known, listing);
+  const base = await skipToCheckpoint(request, known, listing);
   const target = Math.max(listing.latest, base.version);
   if (target === base.version) return base;
   const builder = new SnapshotBuilder(base);
@@ -78,33 +78,37 @@ export async function readForward(request: ReadForward): Promise<Snapshot> {
   return builder.finish();
 }
 
-/** The snapshot of the checkpoint that is said to be the last; undefined if there is none. */
+/** Returns the snapshot of the checkpoint that the hint names; undefined if there is none. */
 async function fromHint(request: ReadForward): Promise<Snapshot | undefined> {
   const version = await lastCheckpoint(request);
   return version === undefined ? undefined : await tryCheckpoint(request, version);
 }
 
 /**
- * Goes on from a checkpoint where commits between `base` and it were cleaned up, or are so many
- * that reading them takes longer. Throws if the table has more than can be read.
+ * Returns the snapshot of a later checkpoint if commits before it were deleted, or are so many that
+ * reading them costs more; else `base`. Throws if the table has versions that cannot be read.
  */
-async function jump(request: ReadForward, base: Snapshot, listing: Listing): Promise<Snapshot> {
+async function skipToCheckpoint(
+  request: ReadForward,
+  base: Snapshot,
+  listing: Listing,
+): Promise<Snapshot> {
   const { latest, checkpoints, hasCheckpoint } = listing;
   const missingVersion = firstMissing(base.version, listing);
   const newest = checkpoints.at(-1) ?? -1;
-  const isFar = newest - base.version > jumpCommitsMin;
+  const isFar = newest - base.version > skippedCommitsMin;
   for (const version of checkpoints.toReversed()) {
     if (version <= base.version || (version < missingVersion && !isFar)) break;
     const found = await tryCheckpoint(request, version);
     if (found !== undefined) return found;
   }
   if (latest < 0 && hasCheckpoint) throw missing(request, listing, 0);
-  // The commit of a checkpoint stays: one without it lost its commits.
+  // A clean-up keeps the commit of the last checkpoint; if it is missing, commits are lost.
   if (newest > latest) throw missing(request, { ...listing, latest: newest }, latest + 1);
   return base;
 }
 
-/** The first version behind the base that the listing lacks. */
+/** Returns the first version after the base that the listing lacks. */
 function firstMissing(baseVersion: number, { sizes }: Listing): number {
   let version = baseVersion + 1;
   while (sizes.has(version)) version++;
@@ -116,7 +120,7 @@ async function tryCheckpoint(request: ReadForward, version: number): Promise<Sna
     return await readCheckpoint(version, request);
   } catch (error) {
     if (!hasCode(error, "Corrupt") && !hasCode(error, "NotFound")) throw error;
-    // A table that a newer version of Spoor writes must not be read in another way.
+    // The commits of a table in a newer format must not be read instead.
     if (error.reason === newerFormat) throw error;
     request.onBadCheckpoint(error);
     return undefined;
@@ -169,8 +173,8 @@ async function listCommits(request: ReadForward, baseVersion: number): Promise<L
 }
 
 /**
- * Undefined if there is no such commit. A version that the listing lacks is asked for all the same:
- * a disk's folder may show version 8 and not 7 when both came while it was read.
+ * Returns undefined if there is no such commit. A version that the listing lacks is read, too: the
+ * listing of a disk's folder may show version 8 but not 7 if both were written meanwhile.
  */
 async function readCommit(
   request: ReadForward,
@@ -180,7 +184,7 @@ async function readCommit(
   const key = commitKey(request.tenant, version);
   const sizeBytes = listing.sizes.get(version) ?? 0;
   if (sizeBytes > commitBytesMax) {
-    throw corrupt(`commit ${key}`, `${sizeBytes} bytes are over ${commitBytesMax}`);
+    throw corrupt(`commit ${key}`, `${sizeBytes} bytes exceed ${commitBytesMax}`);
   }
   try {
     return decodeCommit(await request.store.get(key), key);
@@ -194,7 +198,7 @@ function missing(request: ReadForward, listing: Listing, version: number): Spoor
   const { tenant, base } = request;
   if (base.version < 0 && version === 0) {
     const begins = `the log begins at version ${listing.first ?? "of a checkpoint"}, not 0`;
-    const message = `read table ${tenant}: ${begins}, and no checkpoint of it can be read`;
+    const message = `read table ${tenant}: ${begins}, and it has no readable checkpoint`;
     return new SpoorError("Corrupt", message, { reason: "checkpoint_needed" });
   }
   const later = `commit ${listing.latest} exists`;
@@ -202,6 +206,6 @@ function missing(request: ReadForward, listing: Listing, version: number): Spoor
 }
 
 function tooLong(tenant: string): SpoorError {
-  const message = `read table ${tenant}: over ${listedMax} commits to read at once`;
+  const message = `read table ${tenant}: over ${listedMax} commits since the last checkpoint`;
   return new SpoorError("Unavailable", message, { reason: "log_too_long" });
 }

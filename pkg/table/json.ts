@@ -1,14 +1,14 @@
-/** Reads fields of parsed JSON strictly: what is missing or of another type is Corrupt. */
+/** Reads fields of parsed JSON strictly: missing or mistyped fields throw Corrupt. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 export type JsonObject = { readonly [name: string]: unknown };
 
-/** `where` names the object's key and the line, `what` the fault. */
+/** Returns a Corrupt error. `where` names the object's key and the line, `what` the fault. */
 export function corrupt(where: string, what: string, cause?: unknown): SpoorError {
   return new SpoorError("Corrupt", `read ${where}: ${what}`, { reason: "corrupt_commit", cause });
 }
 
-/** Parses text that must be a JSON object. */
+/** Parses a JSON object. Throws Corrupt for anything else. */
 export function parseObject(text: string, where: string): JsonObject {
   let value: unknown;
   try {
@@ -20,12 +20,12 @@ export function parseObject(text: string, where: string): JsonObject {
   return value;
 }
 
-/** The text of parsed JSON. Printing recurses where parsing does not: too deep is Corrupt. */
+/** Serialises parsed JSON. Throws Corrupt if it is too deep: only the serialiser recurses. */
 export function printObject(value: JsonObject, where: string): string {
   try {
     return JSON.stringify(value);
   } catch (error) {
-    throw corrupt(where, "it is nested too deep", error);
+    throw corrupt(where, "it is nested too deeply", error);
   }
 }
 
@@ -33,7 +33,7 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A nested object, or undefined if it is absent or null (writers differ in which they write). */
+/** Returns a nested object; undefined if it is absent or null (writers use either). */
 export function optionalObject(
   parent: JsonObject,
   name: string,
@@ -51,7 +51,7 @@ export function stringField(parent: JsonObject, name: string, where: string): st
   return value;
 }
 
-/** A whole number from 0 to 2^53 - 1. */
+/** Returns a whole number from 0 to 2^53 - 1. */
 export function uintField(parent: JsonObject, name: string, where: string): number {
   const value = own(parent, name);
   if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
@@ -60,7 +60,7 @@ export function uintField(parent: JsonObject, name: string, where: string): numb
   return value;
 }
 
-/** A map of strings to strings; absent or null is the empty one. Null values are left out. */
+/** Returns a map of strings; empty if it is absent or null. Null values are left out. */
 export function stringMap(
   parent: JsonObject,
   name: string,
@@ -76,7 +76,7 @@ export function stringMap(
   return Object.fromEntries(entries);
 }
 
-/** Only what the JSON itself holds: "constructor" and the like are not fields. */
+/** Returns an own field of the JSON; inherited ones like "constructor" are not fields. */
 export function own(parent: JsonObject, name: string): unknown {
   return Object.hasOwn(parent, name) ? parent[name] : undefined;
 }

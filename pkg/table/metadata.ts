@@ -1,19 +1,19 @@
-/** The `protocol` and `metaData` actions: which readers may read the table, and its schema. */
+/** The `protocol` and `metaData` actions: the required reader version, and the schema. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeSchema, encodeSchema } from "./columns.ts";
 import type { Field, MetaData } from "./model.ts";
 import { corrupt, type JsonObject, optionalObject, own, printObject } from "./json.ts";
 import { stringField, stringMap, uintField } from "./json.ts";
 
-/** Version of what Spoor itself puts into the table: paths, tags, columns. See FORMAT.md. */
+/** Version of Spoor's own content in the table: paths, tags, columns. See FORMAT.md. */
 export const formatVersion = 1;
-/** Where `formatVersion` stands in the table's configuration. */
+/** Key of `formatVersion` in the table's configuration. */
 export const formatVersionKey = "spoor.formatVersion";
-/** Delta Lake protocol versions. No features that come with later ones are used. */
+/** Delta Lake protocol versions; features of later ones are not used. */
 export const readerVersion = 1;
 export const writerVersion = 2;
 
-/** The metadata of a new table. `id` is a UUID, `createdMs` milliseconds since the epoch. */
+/** Returns the metadata of a new table. `id` is a UUID, `createdMs` ms since the epoch. */
 export function newMetaData(id: string, createdMs: number, fields: readonly Field[]): MetaData {
   const json = {
     id,
@@ -44,26 +44,27 @@ export function decodeMetaData(json: JsonObject, where: string): MetaData {
   const provider = stringField(optionalObject(json, "format", where) ?? {}, "provider", where);
   if (provider !== "parquet") throw corrupt(where, `the table's format is ${provider}`);
   checkFormatVersion(stringMap(json, "configuration", where), where);
-  const { schemaString: _encodedAnew, ...rest } = json;
+  const { schemaString: _reencoded, ...rest } = json;
   return withFields({ fields: [], columns: new Map(), json: rest }, fields);
 }
 
-/** Refuses tables that need a newer reader or writer (Corrupt, "newer_format"). */
+/** Throws Corrupt, "newer_format", if the table needs a newer reader or writer. */
 export function checkProtocol(json: JsonObject, where: string): void {
   const reader = uintField(json, "minReaderVersion", where);
   const writer = uintField(json, "minWriterVersion", where);
   if (reader > readerVersion || writer > writerVersion) {
-    const known = `reader ${readerVersion} and writer ${writerVersion} are known`;
+    const known = `this Spoor supports reader ${readerVersion} and writer ${writerVersion}`;
     throw newer(where, `it needs Delta Lake reader ${reader} and writer ${writer}; ${known}`);
   }
 }
 
 function checkFormatVersion(configuration: Readonly<Record<string, string>>, where: string): void {
   const text = configuration[formatVersionKey];
-  if (text === undefined) throw corrupt(where, `${formatVersionKey} is missing: not our table`);
-  if (!/^[1-9]\d{0,8}$/u.test(text)) throw corrupt(where, `${formatVersionKey} is no version`);
+  if (text === undefined)
+    throw corrupt(where, `${formatVersionKey} is missing: Spoor did not write this table`);
+  if (!/^[1-9]\d{0,8}$/u.test(text)) throw corrupt(where, `${formatVersionKey} is not a version`);
   if (Number(text) > formatVersion) {
-    throw newer(where, `${formatVersionKey} is ${text}; ${formatVersion} is the newest known`);
+    throw newer(where, `${formatVersionKey} is ${text}; this Spoor supports ${formatVersion}`);
   }
 }
 

@@ -1,4 +1,4 @@
-/** What a table is made of and what is asked of it: the types that its parts share. */
+/** The types of a table's content and requests, which the files of this folder share. */
 import type { JsonObject } from "./json.ts";
 
 /** One column, with the field's own JSON. */
@@ -10,9 +10,9 @@ export interface Field {
 
 export interface MetaData {
   readonly fields: readonly Field[];
-  /** Column name -> type; made from `fields`. */
+  /** Column name -> type; derived from `fields`. */
   readonly columns: ReadonlyMap<string, string>;
-  /** The action as it stands in the log, with what others put there; `schemaString` is ignored. */
+  /** The action as in the log, with fields of other engines; without `schemaString`. */
   readonly json: JsonObject;
 }
 
@@ -28,44 +28,44 @@ type ScalarType =
   | "binary"
   | "date"
   | "timestamp";
-/** A column's type in Delta Lake's words. Arrays may hold nulls, as all columns may. */
+/** A column's type in Delta Lake's notation. Columns and array elements may be null. */
 export type ColumnType = ScalarType | `array<${ScalarType}>` | `array<array<${ScalarType}>>`;
 
 export interface ColumnDef {
-  /** `[A-Za-z0-9_./:-]{1,160}`; one spelling per table, whatever the case. */
+  /** `[A-Za-z0-9_./:-]{1,160}`; two names of a table never differ in case only. */
   name: string;
   type: ColumnType;
 }
 
-/** Integer columns have bigint (64 bits), doubles number (finite), all others text or boolean. */
+/** bigint (64 bits) for integer columns, finite number for doubles, else string or boolean. */
 export type StatValue = bigint | number | string | boolean;
 
 export interface BlockStats {
   readonly rows: number;
-  /** Column -> a value that none of the block is below; absent if not known. */
+  /** Column -> lower bound of the block's values; absent if not known. */
   readonly min: Readonly<Record<string, StatValue>>;
-  /** Column -> a value that none of the block is above. */
+  /** Column -> upper bound of the block's values; absent if not known. */
   readonly max: Readonly<Record<string, StatValue>>;
 }
 
 /** One block of the table. */
 export interface BlockFile {
-  /** Key of the object below "<tenant>/". Never used again once it was in the table. */
+  /** Key of the object below "<tenant>/". Never reused once it was in the table. */
   readonly path: string;
   readonly sizeBytes: number;
   /** Milliseconds since the epoch. */
   readonly modifiedMs: number;
   readonly stats: BlockStats;
-  /** Spoor's own facts about the block. */
+  /** Spoor's own metadata of the block. */
   readonly tags: Readonly<Record<string, string>>;
 }
 
-/** A block that was removed; its object may be read by older snapshots for a while. */
+/** A block that was removed; readers of older snapshots may still read its object. */
 export interface Tombstone {
   readonly path: string;
-  /** When it was removed, by the remover's clock, milliseconds since the epoch. */
+  /** Time of the removal by the remover's clock, milliseconds since the epoch. */
   readonly deletedMs: number;
-  /** Undefined if a foreign writer did not say. */
+  /** Undefined if another engine did not write it. */
   readonly sizeBytes: number | undefined;
 }
 
@@ -75,9 +75,9 @@ export interface Snapshot {
   readonly version: number;
   /** Path -> block. */
   readonly files: ReadonlyMap<string, BlockFile>;
-  /** appId -> version that it has reached (for a log's partition: the next offset). */
+  /** appId -> version that it has reached (for a partition of a log: the next offset). */
   readonly transactions: ReadonlyMap<string, number>;
-  /** Column -> type: a ColumnType, or the JSON of a type that a foreign writer used. */
+  /** Column -> type: a ColumnType, or the JSON of a type that another engine used. */
   readonly columns: ReadonlyMap<string, string>;
   /** Path -> removed block. */
   readonly tombstones: ReadonlyMap<string, Tombstone>;
@@ -85,32 +85,32 @@ export interface Snapshot {
   readonly metaData: MetaData | undefined;
 }
 
-/** How far a writer has come, committed together with what it wrote. */
+/** Progress of a writer, committed atomically with its blocks. */
 export interface Transaction {
   appId: string;
-  /** What the writer started from; undefined if the table had nothing of this appId. */
+  /** Version that the writer started from; undefined if the table had none for this appId. */
   expectedVersion: number | undefined;
-  /** What it has reached: greater than `expectedVersion`. */
+  /** Version that the writer has reached; greater than `expectedVersion`. */
   version: number;
 }
 
 export interface Change {
   add?: readonly BlockFile[];
-  /** Paths of blocks that must be in the table and will not be. */
+  /** Paths of blocks to remove, which must be in the table. */
   remove?: readonly string[];
   transaction?: Transaction;
-  /** Further facts that are kept like transactions: appId -> value, the last commit's counts. */
+  /** Further values that are stored like transactions, unchecked: appId -> value; the last wins. */
   marks?: ReadonlyMap<string, number>;
-  /** Columns of the added blocks; those that the table lacks are added to its schema. */
+  /** Columns of the added blocks; missing ones are added to the table's schema. */
   columns?: readonly ColumnDef[];
-  /** For people who read the log: "WRITE", "OPTIMIZE", "DELETE". */
+  /** Name for human readers of the log: "WRITE", "OPTIMIZE", "DELETE". */
   operation: string;
-  /** False if the same rows are only arranged anew (compaction). */
+  /** False if the change only rearranges rows (compaction). */
   dataChange: boolean;
 }
 
 export interface CommitResult {
   version: number;
-  /** A snapshot that has the commit. */
+  /** A snapshot that includes the commit. */
   snapshot: Snapshot;
 }

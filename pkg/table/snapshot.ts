@@ -1,9 +1,9 @@
-/** Replays commits: snapshot + commits -> the next snapshot. */
+/** Applies commits to a snapshot to make the next one. */
 import { corrupt } from "./json.ts";
 import type { Commit } from "./commit.ts";
 import type { BlockFile, MetaData, Snapshot, Tombstone } from "./model.ts";
 
-/** Before the first commit. */
+/** Returns the snapshot before the first commit. */
 export function emptySnapshot(): Snapshot {
   return {
     version: -1,
@@ -15,7 +15,7 @@ export function emptySnapshot(): Snapshot {
   };
 }
 
-/** The table as a checkpoint of `version` holds it; `key` is for messages. */
+/** Returns the snapshot of a checkpoint of `version`; `key` is for messages. */
 export function snapshotOfCheckpoint(version: number, commit: Commit, key: string): Snapshot {
   const { hasProtocol, metaData, add, remove, transactions } = commit;
   if (!hasProtocol || metaData === undefined) {
@@ -31,7 +31,7 @@ export function snapshotOfCheckpoint(version: number, commit: Commit, key: strin
   };
 }
 
-/** The same table without what was removed before a time, milliseconds since the epoch. */
+/** Returns the snapshot without tombstones from before `beforeMs`, ms since the epoch. */
 export function withoutOldTombstones(snapshot: Snapshot, beforeMs: number): Snapshot {
   const kept = [...snapshot.tombstones].filter(([, { deletedMs }]) => deletedMs >= beforeMs);
   return { ...snapshot, tombstones: new Map(kept) };
@@ -39,7 +39,7 @@ export function withoutOldTombstones(snapshot: Snapshot, beforeMs: number): Snap
 
 /**
  * Copies a snapshot's maps once and then applies any number of commits to the copies. `finish`
- * hands the copies over; the builder is of no use afterwards.
+ * returns the copies; do not use the builder afterwards.
  */
 export class SnapshotBuilder {
   #version: number;

@@ -4,15 +4,15 @@
  *     {"numRecords":3,"minValues":{"start_unix_nano":1700000000000000001},"maxValues":{...},
  *      "nullCount":{}}
  *
- * 64-bit integers are raw JSON integers, beyond what a JavaScript number holds. So the text is
- * written by hand, and read with the source text of each number. A double always has a point or an
- * exponent, an integer never: the type of a value survives without the schema.
+ * 64-bit integers are raw JSON integers, which may exceed the range of a JavaScript number. So the
+ * encoder builds the text by hand, and the decoder uses the source text of each number. A double
+ * always has a point or an exponent, an integer never: types survive without the schema.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { corrupt, isObject, type JsonObject, optionalObject, own, uintField } from "./json.ts";
 import type { BlockStats, StatValue } from "./model.ts";
 
-/** Longest statistics text of one block, UTF-16 units. 64 Ki. */
+/** Maximum length of one block's statistics text, UTF-16 units. 64 Ki. */
 export const statsLengthMax = 65_536;
 
 export function encodeStats(stats: BlockStats): string {
@@ -20,14 +20,14 @@ export function encodeStats(stats: BlockStats): string {
   const max = encodeValues(stats.max);
   const text = `{"numRecords":${stats.rows},"minValues":${min},"maxValues":${max},"nullCount":{}}`;
   if (text.length <= statsLengthMax) return text;
-  const message = `encode stats: ${text.length} characters are over ${statsLengthMax}`;
+  const message = `encode stats: ${text.length} characters exceed ${statsLengthMax}`;
   throw new SpoorError("InvalidInput", message, { reason: "invalid_change" });
 }
 
-/** Values of nested columns and nulls, which Spoor does not write, are left out. */
+/** Decodes statistics; leaves out nulls and nested values, which Spoor does not write. */
 export function decodeStats(text: string, where: string): BlockStats {
   if (text.length > statsLengthMax) {
-    throw corrupt(where, `stats of ${text.length} characters are over ${statsLengthMax}`);
+    throw corrupt(where, `stats of ${text.length} characters exceed ${statsLengthMax}`);
   }
   let stats: unknown;
   try {
@@ -79,7 +79,7 @@ function isStatValue(value: unknown): value is StatValue {
   return ["bigint", "number", "string", "boolean"].includes(typeof value);
 }
 
-/** Whole numbers beyond 64 bits (decimals of others) stay approximate. */
+/** Returns integers of up to 64 bits as bigint; larger ones (foreign decimals) stay approximate. */
 function reviveNumber(_key: string, value: unknown, context?: { source?: string }): unknown {
   const source = context?.source;
   if (typeof value !== "number" || source === undefined || !/^-?\d{1,19}$/u.test(source)) {

@@ -1,4 +1,4 @@
-/** Changes that contradict the table, or that no table takes. */
+/** Tests of changes that contradict the table, or are invalid for every table. */
 import { expect, test } from "vitest";
 import { countStore } from "#pkg/objstore/count.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
@@ -36,7 +36,7 @@ test("independent changes are rebased", async () => {
   expect(Object.fromEntries(snapshot.transactions)).toEqual({ "log/4/1": 5, "log/4/2": 9 });
 });
 
-test("own transaction moved by another: the writer ends", async () => {
+test("a writer fails when another has advanced its transaction", async () => {
   const { store, one, two } = await twoTables();
   await one.commit(txn("a", undefined, 5));
   const error = await thrownBy(two.commit(txn("b", undefined, 6)), "Conflict");
@@ -47,7 +47,7 @@ test("own transaction moved by another: the writer ends", async () => {
   expect(pathsOf(await tableOf(store).refresh())).toEqual(["a", "b", "base"].map(pathOf));
 });
 
-test("an instance that lags behind looks again before it says conflict", async () => {
+test("an instance with an old snapshot refreshes before it throws Conflict", async () => {
   const { one, two } = await twoTables();
   await one.commit(txn("a", undefined, 5));
   await one.commit({ ...txn("b", 5, 6), columns: [{ name: "span.x", type: "long" }] });
@@ -63,7 +63,7 @@ test("an instance that lags behind looks again before it says conflict", async (
   expect(pathsOf(await one.refresh())).toEqual(["b", "base", "c"].map(pathOf));
 });
 
-test("the same change again is told apart from another's", async () => {
+test("a repeated change is distinguished from another writer's change", async () => {
   const { one, two } = await twoTables();
   const change = txn("a", undefined, 5);
   await one.commit(change);
@@ -86,7 +86,7 @@ test("an input that is gone, and a path that is or was there", async () => {
   expect(pathsOf(await two.refresh())).toEqual([pathOf("merged")]);
 });
 
-test("columns grow in the commit that needs them, of both racers", async () => {
+test("each of two racing commits adds its columns", async () => {
   const { store, one, two } = await twoTables();
   const withColumn = (name: string, column: ColumnDef): Change => ({
     ...addOf(name),
@@ -145,7 +145,7 @@ test("foreign columns and settings survive growth", async () => {
   expect(grown).toContain(String.raw`{\"comment\":\"theirs\"}`);
 });
 
-test("changes that no table takes are refused before any request", async () => {
+test("invalid changes are refused before any request", async () => {
   const store = countStore(new MemoryStore());
   const table = tableOf(store);
   const block = blockOf("a");

@@ -12,7 +12,7 @@ async function started(): Promise<MemoryStore> {
   return store;
 }
 
-test("a broken commit, and a reader that keeps what it knew", async () => {
+test("a broken commit is an error, and a reader keeps its snapshot", async () => {
   const store = await started();
   const reader = tableOf(store);
   const known = await reader.refresh();
@@ -55,7 +55,7 @@ test("only a checkpoint", async () => {
   }
 });
 
-test("other files in the log's folder are passed over", async () => {
+test("other files in the log's folder are ignored", async () => {
   const store = await started();
   for (const name of ["00000000000000000003.crc", "00000000000000000003.json.tmp", "x.json"]) {
     await store.put(`t1/_delta_log/${name}`, new Uint8Array(2));
@@ -64,7 +64,7 @@ test("other files in the log's folder are passed over", async () => {
   expect((await tableOf(store).refresh()).version).toBe(2);
 });
 
-test("a commit of an absurd version or size", async () => {
+test("a commit with an impossible version or size is an error", async () => {
   const store = await started();
   await store.put("t1/_delta_log/99999999999999999999.json", new Uint8Array(2));
   expect((await thrownBy(tableOf(store).refresh(), "Corrupt")).message).toContain("out of range");
@@ -72,7 +72,7 @@ test("a commit of an absurd version or size", async () => {
   await store.put(commitKey("t1", 3), new Uint8Array(16 * 2 ** 20 + 1));
   const counted = countStore(store);
   const error = await thrownBy(tableOf(counted).refresh(), "Corrupt");
-  expect(error.message).toContain("16777217 bytes are over 16777216");
+  expect(error.message).toContain("16777217 bytes exceed 16777216");
   expect(counted.counts.get.bytes, "it was not read").toBeLessThan(20_000);
 });
 

@@ -1,4 +1,4 @@
-/** Races of several writers, and faults in every store call around a commit. */
+/** Tests of racing writers, and of faults in every store call around a commit. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ import type { Table } from "./table.ts";
 import type { Change, CommitResult, Snapshot } from "./model.ts";
 import { addOf, pathOf, tableOf, thrownBy } from "./testing.ts";
 
-/** How often each path is added, and each version of each appId is reached, in the whole log. */
+/** Counts how often each path is added, and each version of each appId is reached, in the log. */
 async function history(store: ObjectStore): Promise<{ adds: string[]; txns: string[] }> {
   const adds: string[] = [];
   const txns: string[] = [];
@@ -83,7 +83,7 @@ test("one table, many commits at the same time: every block exactly once", async
   expect((await history(store)).adds).toEqual(names.map(pathOf).sort());
 });
 
-test("of writers that race for one transaction one wins, the others end", async () => {
+test("of writers that race for one transaction one wins and the others fail", async () => {
   const store = new MemoryStore();
   await tableOf(store).commit(addOf("base"));
   const attempts = Array.from({ length: 8 }, async (_, at): Promise<string> => {
@@ -117,7 +117,7 @@ test("of compactors that race for one input one wins", async () => {
   expect((await tableOf(store).refresh()).files.size).toBe(1);
 });
 
-/** Commits as callers must: the same change again until the answer is sure. */
+/** Commits as callers must: repeats the change until the outcome is known. */
 async function commitSurely(table: Table, change: Change): Promise<CommitResult | "before"> {
   for (let tries = 0; tries < 50; tries++) {
     try {
@@ -141,7 +141,7 @@ async function refreshSurely(table: Table): Promise<Snapshot> {
   throw new Error("the refresh never went through");
 }
 
-/** Three commits of one writer with a foreign commit in between, through a failing store. */
+/** Makes three commits of one writer, with another writer's in between, on a failing store. */
 async function scenario(plan: FaultPlan): Promise<number> {
   const below = new MemoryStore();
   const store = faultStore(below, plan);
@@ -194,7 +194,7 @@ test("racing writers through failing stores: every block exactly once", async ()
   }
 });
 
-test("a lost answer: the commit is found by its own bytes, one version is used", async () => {
+test("after a lost response the commit is found by its bytes, and one version is used", async () => {
   const below = new MemoryStore();
   const store = faultStore(below, (call) =>
     call.kind === "putIfAbsent" && call.index === 2 ? "after" : "none",
@@ -204,7 +204,7 @@ test("a lost answer: the commit is found by its own bytes, one version is used",
   expect((await history(below)).adds).toEqual([pathOf("a")]);
 });
 
-test("a put that arrives after the version was read as absent is one commit", async () => {
+test("a put that takes effect after the version was read as absent is one commit", async () => {
   const below = new MemoryStore();
   let late: (() => Promise<unknown>) | undefined;
   const store: ObjectStore = faultStore(below, () => "none");
@@ -235,7 +235,7 @@ test("an unknown outcome while another writer takes the version: rebased", async
   expect((await history(below)).adds).toEqual(["base", "mine", "other"].map(pathOf));
 });
 
-test("a store that stays away: the outcome is unknown, and says so", async () => {
+test("if the store stays unavailable, the error says that the outcome is unknown", async () => {
   for (const fault of ["before", "after"] as const) {
     const below = new MemoryStore();
     let isAway = true;
@@ -245,7 +245,7 @@ test("a store that stays away: the outcome is unknown, and says so", async () =>
     expect(error.reason).toBe("commit_outcome_unknown");
     expect(error.message).toContain(commitKey("t1", 0));
     expect(error.cause).toMatchObject({ reason: "injected" });
-    // The hint at a checkpoint, the list, then the puts and what they look for.
+    // The hint, the list, then the puts and their reads.
     expect(store.calls).toBe(2 + 2 * putsMax);
     isAway = false;
     const again = await commitSurely(table, stepOf(0, 0));
@@ -268,7 +268,7 @@ test("an abort between puts: Canceled, and the outcome is unknown", async () => 
   expect((await history(below)).adds).toEqual([pathOf("a")]);
 });
 
-test("a refresh that fails keeps what it read, the next one reads the rest", async () => {
+test("a failed refresh keeps what it read, and the next one reads the rest", async () => {
   const below = new MemoryStore();
   const writer = tableOf(below);
   for (let at = 0; at < 40; at++) await writer.commit(addOf(`n${at}`));

@@ -17,7 +17,7 @@ test("a table is nothing until its first commit", async () => {
   await thrownBy(table.refresh({ minVersion: 0 }), "Unavailable");
 });
 
-test("what one instance commits another reads, all of it", async () => {
+test("one instance reads everything that another commits", async () => {
   const store = new MemoryStore();
   const writer = tableOf(store);
   const transaction = { appId: "log/4/0", expectedVersion: undefined, version: 10 };
@@ -92,7 +92,7 @@ test("requests: one PUT per commit, one LIST per refresh without news, none if k
   await writer.commit(addOf("b"));
   expect([list.requests, get.requests, putIfAbsent.requests]).toEqual([1, 1, 2]);
   const snapshot = await reader.refresh();
-  // Each table looks once whether there is a checkpoint.
+  // Each table looks for a checkpoint once.
   expect([list.requests, get.requests]).toEqual([2, 4]);
   expect(await reader.refresh()).toBe(snapshot);
   expect([list.requests, get.requests]).toEqual([3, 4]);
@@ -105,7 +105,7 @@ test("requests: one PUT per commit, one LIST per refresh without news, none if k
   expect([get.requests, get.bytes - bytesBefore]).toEqual([5, (await textAt(store, 2)).length]);
 });
 
-test("callers at the same time share requests, and all see what was there before", async () => {
+test("concurrent callers share requests, and all see earlier commits", async () => {
   const store = countStore(new MemoryStore());
   await tableOf(store).commit(addOf("a"));
   const before = store.counts.list.requests;
@@ -120,7 +120,7 @@ test("callers at the same time share requests, and all see what was there before
   expect(store.counts.list.requests - counted).toBeLessThanOrEqual(2);
 });
 
-test("a refresh does not make do with one that listed the log before", async () => {
+test("a refresh does not join a read that listed the log before the call", async () => {
   const below = new MemoryStore();
   await tableOf(below).commit(addOf("a"));
   const listed = Promise.withResolvers<void>();
@@ -144,7 +144,7 @@ test("a refresh does not make do with one that listed the log before", async () 
   expect(store.calls, "the hint, two lists, two gets").toBe(5);
 });
 
-test("an abort ends the waiting of its caller only", async () => {
+test("an abort ends the wait of its own caller only", async () => {
   const store = new MemoryStore();
   await tableOf(store).commit(addOf("a"));
   const reader = tableOf(store);

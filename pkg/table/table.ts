@@ -3,10 +3,10 @@
  *
  *     <tenant>/_delta_log/00000000000000000000.json   commit 0: protocol, metaData, add, txn
  *     <tenant>/_delta_log/00000000000000000001.json   commit 1: add, txn
- *     <tenant>/<path of a block>                      exists if and only if a commit says so
+ *     <tenant>/<path of a block>                      in the table if and only if a commit says so
  *
- * Readers take a Snapshot, which never changes, and refresh to get a later one. Writers commit
- * adds, removes, new columns and the log offset that they reach in one conditional create.
+ * Readers take an immutable Snapshot, and refresh to get a later one. Writers commit adds, removes,
+ * new columns and the log offset that they have reached in one conditional create.
  */
 import { randomUUID } from "node:crypto";
 import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
@@ -21,18 +21,18 @@ import { lastCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { cleanUpLog, commitAgeMinMs } from "./clean-up.ts";
 import { commitKey, readForward } from "./history.ts";
 import type { Change, CommitResult, Snapshot } from "./model.ts";
-import { placeCommit } from "./place.ts";
+import { putCommit } from "./place.ts";
 import { emptySnapshot, SnapshotBuilder, withoutOldTombstones } from "./snapshot.ts";
 
 export type { BlockFile, Change, ColumnDef, ColumnType, CommitResult, Snapshot } from "./model.ts";
 
 export interface TableOptions {
   store: ObjectStore;
-  /** One segment of a key. */
+  /** Name of the tenant, one segment of a key. */
   tenant: string;
   clock: Clock;
   log: Log;
-  /** Starts the threads that write and read checkpoints; worker threads unless given. */
+  /** Starts the threads that write and read checkpoints; worker threads by default. */
   startThread?: StartThread;
 }
 
@@ -43,8 +43,9 @@ export interface RefreshOptions {
 }
 
 export interface CheckpointPolicy {
+  /** Commits after the last checkpoint that make the next one due. */
   commitsMin: number;
-  /** Milliseconds since the epoch. */
+  /** Tombstones from before this time are dropped, milliseconds since the epoch. */
   removedBeforeMs: number;
   signal?: AbortSignal;
 }
@@ -53,10 +54,10 @@ export interface CommitOptions {
   signal?: AbortSignal;
 }
 
-/** Most versions that one commit tries. Each one lost was won by another writer. */
+/** Maximum versions that one commit tries. Another writer won each version that it lost. */
 const versionsTriedMax = 256;
 
-/** Makes no request: the table may not exist yet, its first commit creates it. */
+/** Opens a table without a request: it may not exist yet; its first commit creates it. */
 export function openTable(options: TableOptions): Table {
   const { tenant } = options;
   checkKey(tenant);
@@ -66,7 +67,7 @@ export function openTable(options: TableOptions): Table {
   return new Table(options);
 }
 
-/** One process's view of one table. Any number of them, anywhere, may read and commit. */
+/** A client of one table. Any number of clients, in any processes, may read and commit. */
 export class Table {
   readonly tenant: string;
   readonly #store: ObjectStore;
@@ -74,7 +75,7 @@ export class Table {
   readonly #log: Log;
   readonly #startThread: StartThread | undefined;
   #snapshot: Snapshot = emptySnapshot();
-  /** Version of the newest checkpoint that is known here. */
+  /** Newest known version of a checkpoint; -1: none. */
   #checkpoint = -1;
   /** When the snapshot was last known to be the latest, milliseconds since the epoch. */
   #latest: ClockReading = { wallMs: 0, monotonicMs: Number.NEGATIVE_INFINITY };
@@ -89,17 +90,17 @@ export class Table {
     this.#log = options.log.child({ tenant: options.tenant });
   }
 
-  /** The latest snapshot that is known here; makes no request. */
+  /** The latest known snapshot; makes no request. */
   get snapshot(): Snapshot {
     return this.#snapshot;
   }
 
   /**
-   * A snapshot with all commits that were in the store when this was called, or at least with
-   * `minVersion`. One list request if nothing is new. Calls at the same time share requests.
+   * Returns a snapshot with all commits that were in the store at the time of the call, or at least
+   * with `minVersion`. Makes one list request if nothing is new. Concurrent calls share requests.
    *
-   * Corrupt, naming key and line, if a commit cannot be read, is missing, or needs a newer Spoor
-   * ("newer_format"); Unavailable, "snapshot_behind", if `minVersion` is not there yet.
+   * Throws Corrupt, naming key and line, if a commit cannot be read, is missing, or needs a newer
+   * Spoor ("newer_format"); Unavailable, "snapshot_behind", if `minVersion` is not committed yet.
    */
   async refresh(options: RefreshOptions = {}): Promise<Snapshot> {
     const { minVersion, signal } = options;
@@ -115,15 +116,15 @@ export class Table {
   }
 
   /**
-   * Commits a change, at whatever version is free, as long as it does not contradict what others
-   * committed meanwhile. One PUT if the snapshot was up to date.
+   * Commits a change at the next free version, unless it contradicts concurrent commits. Makes one
+   * PUT if the snapshot was up to date.
    *
    * These errors mean that nothing was committed: InvalidInput, TooLarge, LimitExceeded, Corrupt,
    * and Conflict with the reason "transaction_changed", "input_gone", "path_exists",
-   * "schema_conflict" or "too_many_columns". Conflict "already_committed": an earlier call with
-   * the same transaction and blocks did it. After all others, above all "commit_outcome_unknown",
-   * the change may be in the table: call again with the same change, or read the table, and never
-   * delete its blocks.
+   * "schema_conflict" or "too_many_columns". Conflict "already_committed" means that an earlier
+   * call with the same transaction and blocks succeeded. After any other error, above all
+   * "commit_outcome_unknown", the change may be in the table: call again with the same change, or
+   * read the table, and never delete its blocks.
    */
   async commit(change: Change, options: CommitOptions = {}): Promise<CommitResult> {
     const { tenant } = this;
@@ -140,21 +141,21 @@ export class Table {
         await this.refresh({ signal });
         continue;
       }
-      const outcome = await this.#place(base, plan, signal);
+      const outcome = await this.#put(base, plan, signal);
       if (outcome === "won" && (await this.#isInLog(plan, signal)))
         return this.#advance(base, plan);
       tried++;
       isFresh = true;
       await this.refresh({ minVersion: base.version + 1, signal });
     }
-    const message = `commit to table ${tenant}: ${versionsTriedMax} versions were taken by others`;
+    const message = `commit to table ${tenant}: other writers took ${versionsTriedMax} versions`;
     throw new SpoorError("Unavailable", message, { reason: "commit_contention" });
   }
 
   /**
-   * Writes a checkpoint of the latest version if there are `commitsMin` commits since the last one;
-   * removals before `removedBeforeMs` are forgotten. Returns whether it did. Any number of
-   * processes may do it.
+   * Writes a checkpoint of the latest version if there are `commitsMin` commits since the last one,
+   * and drops tombstones from before `removedBeforeMs`. Returns whether it wrote one. Several
+   * processes may call it concurrently.
    */
   async checkpoint({ commitsMin, removedBeforeMs, signal }: CheckpointPolicy): Promise<boolean> {
     const [store, tenant] = [this.#store, this.tenant];
@@ -169,35 +170,36 @@ export class Table {
   }
 
   /**
-   * Deletes commits from before `beforeMs`, an hour ago at least, that a checkpoint covers. Returns
-   * how many objects.
+   * Deletes commits that a checkpoint covers and that are older than `beforeMs` and than one hour.
+   * Returns the number of deleted objects.
    */
   async cleanUp(beforeMs: number, options: CommitOptions = {}): Promise<number> {
     const youngest = this.#clock.nowMs() - commitAgeMinMs;
     const [store, tenant, startThread] = [this.#store, this.tenant, this.#startThread];
-    const places = { store, tenant, startThread };
-    return await cleanUpLog({ ...places, beforeMs: Math.min(beforeMs, youngest), ...options });
+    const location = { store, tenant, startThread };
+    return await cleanUpLog({ ...location, beforeMs: Math.min(beforeMs, youngest), ...options });
   }
 
-  async #place(base: Snapshot, plan: Plan, signal?: AbortSignal): Promise<"won" | "lost"> {
+  async #put(base: Snapshot, plan: Plan, signal?: AbortSignal): Promise<"won" | "lost"> {
     const key = commitKey(this.tenant, base.version + 1);
     const [store, clock, log] = [this.#store, this.#clock, this.#log];
-    const outcome = await placeCommit({ store, clock, log, key, bytes: plan.bytes, signal });
+    const outcome = await putCommit({ store, clock, log, key, bytes: plan.bytes, signal });
     if (outcome === "lost") log.debug({ key }, "another commit was first, trying the next version");
     return outcome;
   }
 
   /**
-   * Whether what is known may be so old that the next version's name was taken, checkpointed and
-   * freed again by a clean-up since.
+   * Returns whether the snapshot may be so old that the next version was committed, checkpointed
+   * and deleted by a clean-up since.
    */
   #isOld(): boolean {
     return longestSinceMs(this.#clock, this.#latest) > commitAgeMinMs / 6;
   }
 
   /**
-   * A process that slept between plan and put may have written under a name that was free again:
-   * nobody would ever read that commit. Then the table tells whether it has it.
+   * Returns whether the table contains our commit. A process that was suspended between plan and
+   * put may have created a version that a clean-up had deleted; no reader would see that commit. So
+   * if the snapshot is old, the whole log is read again.
    */
   async #isInLog({ commit }: Plan, signal: AbortSignal | undefined): Promise<boolean> {
     if (!this.#isOld()) return true;
@@ -205,8 +207,8 @@ export class Table {
     const onBadCheckpoint = (error: SpoorError): void => this.#reportCheckpoint(error);
     const keep = (): void => undefined;
     const startThread = this.#startThread;
-    const places = { store, tenant, base, startThread };
-    const latest = await readForward({ ...places, keep, onBadCheckpoint, signal });
+    const location = { store, tenant, base, startThread };
+    const latest = await readForward({ ...location, keep, onBadCheckpoint, signal });
     const isThere = ({ path }: { path: string }): boolean =>
       latest.files.has(path) || latest.tombstones.has(path);
     const isGone = ({ path }: { path: string }): boolean => !latest.files.has(path);
@@ -229,14 +231,14 @@ export class Table {
     return { version, snapshot };
   }
 
-  /** Requests end in any order: an older snapshot never replaces a newer one. */
+  /** Keeps the newer snapshot, because requests end in any order. */
   #keep(snapshot: Snapshot): void {
     if (snapshot.version > this.#snapshot.version) this.#snapshot = snapshot;
   }
 
   /**
-   * Whoever comes while a read is under way waits for the next one, which all such callers share:
-   * the one under way may have listed the log before what they want to see was committed.
+   * Reads the log. A caller that arrives during a read waits for the next read, which all such
+   * callers share: the running read may have listed the log before the caller's commit.
    */
   async #sharedRead(): Promise<void> {
     if (this.#running === undefined) {
@@ -245,12 +247,10 @@ export class Table {
       });
       return await this.#running;
     }
-    this.#waiting ??= this.#running
-      .catch(() => "its own callers get the error")
-      .then(async () => {
-        this.#waiting = undefined;
-        await this.#sharedRead();
-      });
+    this.#waiting ??= this.#running.catch(leaveErrorToItsCallers).then(async () => {
+      this.#waiting = undefined;
+      await this.#sharedRead();
+    });
     return await this.#waiting;
   }
 
@@ -270,7 +270,7 @@ export class Table {
     this.#log.warn({ error: error.message }, "a checkpoint cannot be read");
   }
 
-  /** The version of the last checkpoint that is known here, or that the bucket names; -1: none. */
+  /** Returns the newest version of a checkpoint, known or named by the hint; -1: none. */
   async #lastCheckpoint(commitsMin: number, signal: AbortSignal | undefined): Promise<number> {
     if (this.#snapshot.version - this.#checkpoint < commitsMin) return this.#checkpoint;
     const [store, tenant] = [this.#store, this.tenant];
@@ -280,7 +280,7 @@ export class Table {
   }
 }
 
-/** Undefined if the change does not fit a snapshot that may be out of date. */
+/** Returns undefined if the change conflicts with a snapshot that may be out of date. */
 function tryPlan(
   base: Snapshot,
   change: Change,
@@ -294,3 +294,6 @@ function tryPlan(
     return undefined;
   }
 }
+
+/** A failed read is reported to the callers that wait for it, not to those of the next read. */
+function leaveErrorToItsCallers(): void {}

@@ -1,4 +1,4 @@
-/** What the tests of this folder share: tables over one store, blocks, a clock that never waits. */
+/** Test support: tables over one store, blocks, and a clock that never waits. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
 import { openLog } from "#pkg/log/log.ts";
@@ -10,7 +10,7 @@ import type { Table } from "./table.ts";
 import type { Snapshot } from "./model.ts";
 
 export const nowMs = 1_763_800_000_000;
-/** Sleeps are over at once, so that pauses between attempts take no time. */
+/** A clock whose sleeps return at once, so that pauses between attempts take no time. */
 export const testClock: Clock = {
   nowMs: () => nowMs,
   monotonicMs: () => nowMs,
@@ -61,7 +61,7 @@ export async function putText(store: ObjectStore, version: number, text: string)
   await store.put(commitKey("t1", version), new TextEncoder().encode(text));
 }
 
-/** A change that adds the named blocks and brings the core columns along. */
+/** Returns a change that adds the named blocks and the core columns. */
 export function addOf(...names: string[]): Change {
   return {
     add: names.map((name) => blockOf(name)),
@@ -71,7 +71,7 @@ export function addOf(...names: string[]): Change {
   };
 }
 
-/** What `call` throws, which must be a SpoorError with this code. */
+/** Returns the error of `call`, which must be a SpoorError with this code. */
 export async function thrownBy(
   call: Promise<unknown>,
   code: SpoorError["code"],

@@ -6,12 +6,12 @@ describe("resolveTenant", () => {
     expect(resolveTenant(["a", "../b"], false)).toBe(singleTenant);
   });
 
-  it("takes one name, also sent twice", () => {
+  it("accepts one name, also if it is sent twice", () => {
     expect(resolveTenant(["team-a"], true)).toBe("team-a");
     expect(resolveTenant(["team-a", "team-a"], true)).toBe("team-a");
   });
 
-  it.each([[[]], [[""]]])("asks for a name when there is none: %j", (values) => {
+  it.each([[[]], [[""]]])("requires a name: %j", (values) => {
     expect(() => resolveTenant(values, true)).toThrow("no org id");
   });
 

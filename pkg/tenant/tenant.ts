@@ -1,20 +1,20 @@
-/** Tenant names: they become folder names in the bucket, so the pattern is strict. */
+/** Tenant names. They are folder names in the bucket, so the pattern is strict. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** The tenant of everything while multi-tenancy is off. */
+/** The only tenant while multi-tenancy is off. */
 export const singleTenant = "single-tenant";
 
-/** As Tempo allows them, up to 150 bytes; names that start with `_` or `.` are reserved. */
+/** The names that Tempo allows, up to 150 bytes; names that start with `_` or `.` are reserved. */
 const tenantPattern = /^[A-Za-z0-9!*'()-][A-Za-z0-9!\-_.*'()]{0,149}$/;
 
-/** Whether this is a tenant's name. */
+/** Returns whether `name` is a valid tenant name. */
 export function isTenantName(name: string): boolean {
   return tenantPattern.test(name);
 }
 
 /**
- * The tenant of a request from all values of its X-Scope-OrgID header. Throws Unauthenticated when
- * there is none, InvalidInput for a bad name or for differing values.
+ * Returns the tenant of a request from all values of its X-Scope-OrgID header. Throws
+ * Unauthenticated if there is none, InvalidInput for an invalid name or for differing values.
  */
 export function resolveTenant(values: readonly string[], multiTenancy: boolean): string {
   if (!multiTenancy) return singleTenant;

@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 
 const module: string = new URL("./background.ts", import.meta.url).href;
 
-/** What a thread says of its own priority: before, and after it went to the background. */
+/** Reports a thread's own priority before and after `runInBackground`. */
 async function prioritiesOfThread(): Promise<number[]> {
   const code = `
     import { getPriority } from "node:os";
@@ -21,7 +21,7 @@ async function prioritiesOfThread(): Promise<number[]> {
   return answer;
 }
 
-it("a thread goes behind the others, and no other thread does", async () => {
+it("lowers the priority of the calling thread only", async () => {
   const main = getPriority(0);
   const [before, after] = await prioritiesOfThread();
   expect(getPriority(0)).toBe(main);

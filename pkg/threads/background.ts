@@ -1,18 +1,18 @@
 /**
- * Threads that work in the background. The main thread answers everybody: where all processors are
- * busy it should not wait until the decoding, cutting and searching threads have had their turn.
+ * Lowers the priority of worker threads. The main thread serves all clients, so on busy processors
+ * it must not wait for the threads that decode, cut and search.
  */
 import { readlinkSync } from "node:fs";
 import { setPriority } from "node:os";
 import { threadId } from "node:worker_threads";
 
-/** A third of the share of a thread of the usual priority, when both want the same processor. */
+/** Gives a thread a third of the processor time of a thread with the default priority. */
 const backgroundNice = 5;
 
 /**
- * Puts the calling thread behind the main thread. Linux has a priority per thread
- * (https://man7.org/linux/man-pages/man2/setpriority.2.html, "C library/kernel differences"); on
- * other systems, and where it is not allowed, nothing changes.
+ * Lowers the priority of the calling thread. Linux has a priority per thread
+ * (https://man7.org/linux/man-pages/man2/setpriority.2.html, "C library/kernel differences"). On
+ * other systems, and where this is not permitted, nothing changes.
  */
 export function runInBackground(): void {
   const id = nativeThreadId();
@@ -20,11 +20,11 @@ export function runInBackground(): void {
   try {
     setPriority(id, backgroundNice);
   } catch {
-    // A sandbox that forbids it: the thread works as before, and its neighbours wait a little more.
+    // A sandbox may forbid it; then the thread keeps the default priority.
   }
 }
 
-/** The id that the kernel gave to the calling thread; undefined for the main thread. */
+/** Returns the kernel's id of the calling thread; undefined for the main thread. */
 export function nativeThreadId(): number | undefined {
   if (threadId === 0 || process.platform !== "linux") return undefined;
   try {

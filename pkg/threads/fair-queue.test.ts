@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { FairQueue } from "./fair-queue.ts";
 
-/** One place; each item takes as long as its number says. */
+/** Runs one item at a time; each item takes the time that its number says. */
 class OnePlace {
   nowMs = 0;
   readonly queue = new FairQueue<number>(() => this.nowMs);
 
-  /** Runs what waits, at most `count`; returns the tenants in the order of their turns. */
+  /** Runs at most `count` waiting items; returns the tenants in the order of their turns. */
   run(count: number): string {
     const turns: string[] = [];
     for (let i = 0; i < count; i++) {
@@ -20,20 +20,20 @@ class OnePlace {
   }
 
   add(tenant: string, count: number, ms: number): void {
-    // Items of a line are told apart by a fraction.
+    // A fraction makes the items of a tenant distinct.
     for (let i = 0; i < count; i++) this.queue.add(tenant, ms + i / 1e6);
   }
 }
 
 describe("FairQueue", () => {
-  it("counts the time that a tenant's work took, not how often it came", () => {
+  it("orders tenants by used time, not by number of items", () => {
     const place = new OnePlace();
     place.add("h", 4, 1000);
     place.add("l", 30, 10);
     expect(place.run(34)).toMatch(/^hl{30}h+$/);
   });
 
-  it("lets tenants whose work takes as long take turns", () => {
+  it("alternates between tenants with equally long work", () => {
     const place = new OnePlace();
     place.add("a", 3, 5);
     place.add("b", 3, 5);
@@ -50,17 +50,17 @@ describe("FairQueue", () => {
     expect(place.run(2)).toBe("ba");
   });
 
-  it("lets nobody save up turns, or lose what it used by a pause", () => {
+  it("gives no credit for idle time, and keeps used time over a pause", () => {
     const place = new OnePlace();
     place.add("h", 2, 1000);
     expect(place.run(2)).toBe("hh");
-    // It comes when the other has used 1000 ms and is paused: it does not get all of that first.
+    // It arrives when the other has used 1000 ms and is paused; it gets no credit for these.
     place.add("l", 3, 600);
     place.add("h", 1, 600);
     expect(place.run(4)).toBe("llhl");
   });
 
-  it("passes over tenants that may not start, and drops what no longer waits", () => {
+  it("skips tenants that may not start, and items that were deleted", () => {
     const { queue } = new OnePlace();
     queue.add("a", 1);
     queue.add("a", 2);

@@ -1,13 +1,13 @@
 /**
- * Work of tenants that waits for a place. Tenants take turns by the time that their work really
- * took: next is a tenant whose work took least, so that one with heavy work delays itself only. A
- * tenant that comes back after a while has saved nothing up.
+ * A fair queue of work, by tenant. The next item belongs to the tenant whose work has used the
+ * least time so far, so a tenant with heavy work delays only itself. A tenant that was idle starts
+ * at the time of the current turn: idle time earns no credit.
  */
 
-interface Line<T> {
+interface TenantQueue<T> {
   readonly waiting: Set<T>;
   running: number;
-  /** Time that its work took, all pieces added, milliseconds; up to `sinceMs`. */
+  /** Total time that its work has used up to `sinceMs`, milliseconds. */
   usedMs: number;
   sinceMs: number;
 }
@@ -17,20 +17,20 @@ export interface Turn<T> {
   item: T;
 }
 
-/** Whether a tenant may start one more, with so many of its own running. */
+/** Returns whether a tenant with `running` running items may start another one. */
 export type MayStart = (tenant: string, running: number) => boolean;
 
-/** Tenants without work whose time is remembered. */
+/** Maximum tenants without work whose used time is remembered. */
 const idleMax = 1000;
 
 export class FairQueue<T> {
-  /** Tenants with work, and those that used more than others; whose turn came last is last. */
-  readonly #lines = new Map<string, Line<T>>();
+  /** Tenants with work, and idle ones with more used time; the most recently served last. */
+  readonly #queues = new Map<string, TenantQueue<T>>();
   readonly #nowMs: () => number;
   #waiting = 0;
   #running = 0;
   #idle = 0;
-  /** The time of the tenant whose turn came last: where those begin that come now. */
+  /** Used time of the tenant that was served last; new tenants start with it. */
   #turnMs = 0;
 
   /** @param nowMs a clock that never goes back, milliseconds. */
@@ -47,105 +47,105 @@ export class FairQueue<T> {
   }
 
   waitingOf(tenant: string): number {
-    return this.#lines.get(tenant)?.waiting.size ?? 0;
+    return this.#queues.get(tenant)?.waiting.size ?? 0;
   }
 
   runningOf(tenant: string): number {
-    return this.#lines.get(tenant)?.running ?? 0;
+    return this.#queues.get(tenant)?.running ?? 0;
   }
 
-  /** Puts an item at the end of its tenant's line. */
+  /** Appends an item to the queue of its tenant. */
   add(tenant: string, item: T): void {
-    this.#lineOf(tenant).waiting.add(item);
+    this.#queueOf(tenant).waiting.add(item);
     this.#waiting++;
   }
 
-  /** Takes an item out of the line; false if it does not wait there. */
+  /** Removes a waiting item; returns false if it is not waiting. */
   delete(tenant: string, item: T): boolean {
-    const line = this.#lines.get(tenant);
-    if (line === undefined || !line.waiting.delete(item)) return false;
+    const queue = this.#queues.get(tenant);
+    if (queue === undefined || !queue.waiting.delete(item)) return false;
     this.#waiting--;
-    this.#rest(tenant, line);
+    this.#removeIfIdle(tenant, queue);
     return true;
   }
 
-  /** Starts the item whose turn it is, of the tenants that may; undefined if there is none. */
+  /** Starts the next item of the tenants that may start one; undefined if there is none. */
   next(mayStart: MayStart): Turn<T> | undefined {
-    let found: [string, Line<T>] | undefined;
-    for (const [tenant, line] of this.#lines) {
-      if (line.waiting.size === 0 || !mayStart(tenant, line.running)) continue;
-      this.#charge(line);
-      if (found === undefined || line.usedMs < found[1].usedMs) found = [tenant, line];
+    let found: [string, TenantQueue<T>] | undefined;
+    for (const [tenant, queue] of this.#queues) {
+      if (queue.waiting.size === 0 || !mayStart(tenant, queue.running)) continue;
+      this.#charge(queue);
+      if (found === undefined || queue.usedMs < found[1].usedMs) found = [tenant, queue];
     }
     if (found === undefined) return undefined;
-    const [tenant, line] = found;
-    this.#lines.delete(tenant);
-    this.#lines.set(tenant, line);
-    const [item] = line.waiting;
-    line.waiting.delete(item);
+    const [tenant, queue] = found;
+    this.#queues.delete(tenant);
+    this.#queues.set(tenant, queue);
+    const [item] = queue.waiting;
+    queue.waiting.delete(item);
     this.#waiting--;
-    this.#begin(line);
+    this.#begin(queue);
     return { tenant, item };
   }
 
-  /** Work of the tenant starts that did not wait. */
+  /** Starts work of a tenant that did not wait in the queue. */
   start(tenant: string): void {
-    this.#begin(this.#lineOf(tenant));
+    this.#begin(this.#queueOf(tenant));
   }
 
-  /** Work that was started is over. */
+  /** Ends work that was started. */
   end(tenant: string): void {
-    const line = this.#lineOf(tenant);
-    this.#charge(line);
-    line.running--;
+    const queue = this.#queueOf(tenant);
+    this.#charge(queue);
+    queue.running--;
     this.#running--;
-    this.#rest(tenant, line);
+    this.#removeIfIdle(tenant, queue);
   }
 
-  #begin(line: Line<T>): void {
-    this.#charge(line);
-    this.#turnMs = Math.max(this.#turnMs, line.usedMs);
-    line.running++;
+  #begin(queue: TenantQueue<T>): void {
+    this.#charge(queue);
+    this.#turnMs = Math.max(this.#turnMs, queue.usedMs);
+    queue.running++;
     this.#running++;
   }
 
-  #charge(line: Line<T>): void {
+  #charge(queue: TenantQueue<T>): void {
     const nowMs = this.#nowMs();
-    line.usedMs += line.running * Math.max(0, nowMs - line.sinceMs);
-    line.sinceMs = nowMs;
+    queue.usedMs += queue.running * Math.max(0, nowMs - queue.sinceMs);
+    queue.sinceMs = nowMs;
   }
 
-  #lineOf(tenant: string): Line<T> {
-    let line = this.#lines.get(tenant);
-    if (line === undefined) {
+  #queueOf(tenant: string): TenantQueue<T> {
+    let queue = this.#queues.get(tenant);
+    if (queue === undefined) {
       const sinceMs = this.#nowMs();
-      line = { waiting: new Set(), running: 0, usedMs: this.#turnMs, sinceMs };
-      this.#lines.set(tenant, line);
-    } else if (isIdle(line)) {
+      queue = { waiting: new Set(), running: 0, usedMs: this.#turnMs, sinceMs };
+      this.#queues.set(tenant, queue);
+    } else if (isIdle(queue)) {
       this.#idle--;
-      line.usedMs = Math.max(line.usedMs, this.#turnMs);
-      line.sinceMs = this.#nowMs();
+      queue.usedMs = Math.max(queue.usedMs, this.#turnMs);
+      queue.sinceMs = this.#nowMs();
     }
-    return line;
+    return queue;
   }
 
-  /** A tenant without work is forgotten, unless it has used more than the others. */
-  #rest(tenant: string, line: Line<T>): void {
-    if (!isIdle(line)) return;
+  /** Removes an idle tenant, unless it has used more time than the current turn. */
+  #removeIfIdle(tenant: string, queue: TenantQueue<T>): void {
+    if (!isIdle(queue)) return;
     this.#idle++;
-    if (line.usedMs <= this.#turnMs) this.#forget(tenant);
+    if (queue.usedMs <= this.#turnMs) this.#forget(tenant);
     if (this.#idle <= idleMax) return;
-    for (const [other, one] of this.#lines) {
+    for (const [other, one] of this.#queues) {
       if (isIdle(one)) return this.#forget(other);
     }
   }
 
   #forget(tenant: string): void {
-    this.#lines.delete(tenant);
+    this.#queues.delete(tenant);
     this.#idle--;
   }
 }
 
-function isIdle({ waiting, running }: Line<unknown>): boolean {
+function isIdle({ waiting, running }: TenantQueue<unknown>): boolean {
   return running === 0 && waiting.size === 0;
 }

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { StopMark } from "./stop-mark.ts";
 
-it("a stop mark is seen by work that looks at it and by work that awaits", async () => {
+it("a stop mark reaches work that polls and work that awaits", async () => {
   const mark = new StopMark();
   const other = new StopMark(mark.buffer);
   const work = other.during(async (signal) => {

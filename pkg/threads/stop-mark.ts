@@ -1,30 +1,31 @@
 /**
- * A mark in shared memory by which one thread asks another one to stop what it does. It is seen at
- * once by code that looks at it, and by code that awaits something through `signal`.
+ * A flag in shared memory with which one thread tells another to stop its work. Synchronous code
+ * polls `isSet`; asynchronous code gets a signal from `during`.
  */
 
-const asked = 1;
-const over = 2;
+const stopRequested = 1;
+const finished = 2;
 
 export class StopMark {
   readonly #cells: Int32Array<SharedArrayBuffer>;
 
-  /** @param buffer of another thread's mark; a new one unless given. */
+  /** @param buffer the buffer of another thread's mark; a new one by default. */
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(4)) {
     this.#cells = new Int32Array(buffer);
   }
 
-  /** What another thread needs to see the same mark. */
+  /** The shared memory, from which another thread opens the mark. */
   get buffer(): SharedArrayBuffer {
     return this.#cells.buffer;
   }
 
   get isSet(): boolean {
-    return Atomics.load(this.#cells, 0) === asked;
+    return Atomics.load(this.#cells, 0) === stopRequested;
   }
 
   set(): void {
-    if (Atomics.compareExchange(this.#cells, 0, 0, asked) === 0) Atomics.notify(this.#cells, 0);
+    if (Atomics.compareExchange(this.#cells, 0, 0, stopRequested) === 0)
+      Atomics.notify(this.#cells, 0);
   }
 
   /** Runs work with a signal that aborts when the mark is set. */
@@ -39,8 +40,9 @@ export class StopMark {
     try {
       return await work(abort.signal);
     } finally {
-      // Wakes the watch, so that nothing waits for a mark that nobody will set.
-      if (Atomics.compareExchange(this.#cells, 0, 0, over) === 0) Atomics.notify(this.#cells, 0);
+      // Wakes the watch, which would otherwise wait for ever.
+      if (Atomics.compareExchange(this.#cells, 0, 0, finished) === 0)
+        Atomics.notify(this.#cells, 0);
     }
   }
 }

@@ -1,24 +1,24 @@
 /**
- * Spans of Spoor's own work. Modules tell what they do through this; who listens is decided at
- * start (cmd/spoor/tracing.ts), and usually nobody does.
+ * Spans of Spoor's own work. Modules report their work through this interface. The process chooses
+ * the implementation at start (cmd/spoor/tracing.ts); by default nothing is recorded.
  */
 
 export type SpanAttributes = Record<string, string | number | boolean>;
 
 export interface OwnSpan {
-  /** Adds what is known only later. */
+  /** Adds attributes to the running span. */
   set(attributes: SpanAttributes): void;
 }
 
 export interface Tracer {
   /**
-   * Runs `work` as a span; spans that it begins are its children. An error that it throws makes
-   * the span an error, and is thrown on.
+   * Runs `work` as a span; spans that `work` starts are its children. An error of `work` marks the
+   * span as failed, and is rethrown.
    */
   run<T>(name: string, attributes: SpanAttributes, work: (span: OwnSpan) => Promise<T>): Promise<T>;
 }
 
-const nobody: OwnSpan = { set: () => undefined };
+const noSpan: OwnSpan = { set: () => undefined };
 
-/** Runs the work and tells nobody. */
-export const noTracer: Tracer = { run: async (_name, _attributes, work) => await work(nobody) };
+/** A tracer that runs the work and records nothing. */
+export const noTracer: Tracer = { run: async (_name, _attributes, work) => await work(noSpan) };
