@@ -1,7 +1,7 @@
-/** OTLP/gRPC on one HTTP/2 connection, which is opened again when it ends. */
+/** Sends OTLP/gRPC on one HTTP/2 connection, which is reopened when it ends. */
 import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders } from "node:http2";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { noAnswer, type SendAnswer, type Sender, type SenderOptions } from "./sender.ts";
+import { noResponse, type SendResult, type Sender, type SenderOptions } from "./sender.ts";
 import { readPartialSuccess, type ReadStatus, readStatus } from "./status.ts";
 
 const exportPath = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -9,7 +9,7 @@ const timeoutMs = 60_000;
 const frameHeadBytes = 5;
 const answerBytesMax = 1024 * 1024;
 
-/** https://opentelemetry.io/docs/specs/otlp/#failures; 8 only where the server says when. */
+/** https://opentelemetry.io/docs/specs/otlp/#failures; 8 only if the server sends a delay. */
 const retryableStatuses = [1, 4, 10, 11, 14, 15];
 const resourceExhausted = 8;
 
@@ -20,7 +20,7 @@ export function openGrpcSender({ endpoint, tenant }: SenderOptions): Sender {
       try {
         return await sender.send(body);
       } catch (error) {
-        return noAnswer(error);
+        return noResponse(error);
       }
     },
     close: () => sender.close(),
@@ -47,7 +47,7 @@ class GrpcSender {
     this.#session?.close();
   }
 
-  async send(body: Uint8Array): Promise<SendAnswer> {
+  async send(body: Uint8Array): Promise<SendResult> {
     const frame = Buffer.allocUnsafe(frameHeadBytes + body.length);
     frame[0] = 0;
     frame.writeUInt32BE(body.length, 1);
@@ -57,7 +57,7 @@ class GrpcSender {
     if (code === 0) return { kind: "stored", ...readPartialSuccess(message) };
     if (Number.isNaN(code)) {
       const status = String(headers[":status"] ?? "none");
-      throw new SpoorError("Unavailable", `answer without grpc-status, HTTP status ${status}`);
+      throw new SpoorError("Unavailable", `response without grpc-status, HTTP status ${status}`);
     }
     const status = statusOf(headers);
     const isExhausted = code === resourceExhausted && status.retryAfterMs !== undefined;
@@ -74,7 +74,7 @@ class GrpcSender {
     const known = this.#session;
     if (known !== undefined && !known.closed && !known.destroyed) return known;
     const session = connect(this.#origin, { settings: { initialWindowSize: 1024 * 1024 } });
-    // Each stream reports the failure to who waits for it.
+    // Each stream reports the failure to its own caller.
     session.on("error", () => this.#forget(session));
     session.on("goaway", () => this.#forget(session));
     this.#session = session;
@@ -93,7 +93,7 @@ class GrpcSender {
       let sizeBytes = 0;
       stream.setTimeout(timeoutMs, () => {
         stream.close(constants.NGHTTP2_CANCEL);
-        reject(new SpoorError("Timeout", `no answer within ${timeoutMs} ms`));
+        reject(new SpoorError("Timeout", `no response within ${timeoutMs} ms`));
       });
       stream.on("response", (found) => (headers = { ...headers, ...found }));
       stream.on("trailers", (found) => (headers = { ...headers, ...found }));
@@ -117,7 +117,7 @@ function statusOf(headers: IncomingHttpHeaders): ReadStatus {
   try {
     return { ...readStatus(Buffer.from(details, "base64")), message };
   } catch {
-    // The code says what matters; details of another kind are nothing to fail for.
+    // The status code is enough; unknown details are ignored.
     return { message };
   }
 }

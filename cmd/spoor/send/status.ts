@@ -1,4 +1,4 @@
-/** Reads what OTLP servers answer: google.rpc.Status with its details, and partial success. */
+/** Decodes responses of OTLP servers: google.rpc.Status with its details, and partial success. */
 import { WireReader } from "#pkg/bytes/wire.ts";
 
 export interface ReadStatus {
@@ -13,7 +13,7 @@ const retryInfoUrl = "type.googleapis.com/google.rpc.RetryInfo";
 const errorInfoUrl = "type.googleapis.com/google.rpc.ErrorInfo";
 const reasonPattern = /^[a-zA-Z0-9_.-]{1,64}$/;
 
-/** Throws InvalidInput if these bytes are no google.rpc.Status. */
+/** Decodes a google.rpc.Status. Throws InvalidInput. */
 export function readStatus(bytes: Uint8Array): ReadStatus {
   const status: ReadStatus = { message: "" };
   eachField(new WireReader(bytes), bytes.length, (reader, tag, end) => {
@@ -60,7 +60,7 @@ export interface PartialSuccess {
   message: string;
 }
 
-/** Reads an ExportTraceServiceResponse. Throws InvalidInput. */
+/** Decodes an ExportTraceServiceResponse. Throws InvalidInput. */
 export function readPartialSuccess(bytes: Uint8Array): PartialSuccess {
   const partial: PartialSuccess = { rejectedSpans: 0, message: "" };
   eachField(new WireReader(bytes), bytes.length, (reader, tag, end) => {
@@ -75,7 +75,7 @@ export function readPartialSuccess(bytes: Uint8Array): PartialSuccess {
   return partial;
 }
 
-/** Calls `each` for fields with a length, at their content; others are skipped. */
+/** Calls `each` for length-delimited fields, with the reader at their content; skips others. */
 function eachField(
   reader: WireReader,
   end: number,
