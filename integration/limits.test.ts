@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openGrpcSender } from "#cmd/spoor/send/grpc-sender.ts";
 import { openHttpSender } from "#cmd/spoor/send/http-sender.ts";
-import type { SendAnswer } from "#cmd/spoor/send/sender.ts";
+import type { SendResult } from "#cmd/spoor/send/sender.ts";
 import {
   adminToken,
   asAdmin,
@@ -53,7 +53,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-async function send(protocol: Protocol, tenant: string, body: Uint8Array): Promise<SendAnswer> {
+async function send(protocol: Protocol, tenant: string, body: Uint8Array): Promise<SendResult> {
   const endpoint = new URL(protocol === "http" ? spoor.otlpHttp : spoor.otlpGrpc);
   const open = protocol === "http" ? openHttpSender : openGrpcSender;
   const sender = open({ endpoint, tenant, inFlightMax: 1 });

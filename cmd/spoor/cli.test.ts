@@ -49,7 +49,7 @@ describe("commands", () => {
       [["serve", "--http-port", "-1"], "--http-port: must be at least 0"],
       [["serve", "--target", "querier"], "--target querier is not possible"],
       [["config"], "print, check or reference"],
-      [["config", "show"], "config show: there are print, check and reference"],
+      [["config", "show"], "config show: unknown action, choose print, check or reference"],
       [["config", "print", "x"], 'unexpected argument "x"'],
     ];
     for (const [args, stderr] of cases) {
@@ -283,7 +283,7 @@ frontend: { port: 3 }
 });
 
 describe("reading files", () => {
-  test("what can not be read has a clear error", () => {
+  test("unreadable files have a clear error", () => {
     const write = (name: string, bytes: string | Uint8Array): string => {
       const path = join(dir, name);
       writeFileSync(path, bytes);
@@ -319,7 +319,7 @@ describe("the program", () => {
     });
   });
 
-  test("a reader that goes away is no error", async () => {
+  test("a reader that closes stdout is no error", async () => {
     const child = spawn(process.execPath, [launcher, "config", "reference"], {
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -332,7 +332,7 @@ describe("the program", () => {
   });
 
   test("the launcher tells old Nodes what to do, and loads nothing", () => {
-    // What an older Node says of itself is all that the launcher looks at.
+    // The launcher checks only the version that Node reports.
     const preload = join(dir, "old-node.cjs");
     writeFileSync(
       preload,

@@ -1,6 +1,6 @@
 /**
- * The command line: finds the command, runs it, prints what failed as `spoor: ...`.
- * Exit codes: 0 ok; 1 it failed; 2 the command line or the config is wrong.
+ * The command line: finds and runs the command, and prints errors as `spoor: ...`.
+ * Exit codes: 0 success; 1 failure; 2 the command line or the config is wrong.
  */
 import { didYouMean } from "#pkg/config/nearest.ts";
 import { ConfigError } from "#pkg/config/problems.ts";
@@ -16,7 +16,7 @@ export type Command = (args: string[], io: CommandIo) => Promise<number>;
 interface CommandRow {
   name: string;
   summary: string;
-  /** Loaded when the command runs: `spoor version` needs no database. */
+  /** Loads the command's code when it runs: `spoor version` needs no database. */
   load: () => Promise<Command>;
   help?: () => Promise<CommandHelp>;
 }
@@ -30,7 +30,7 @@ const tagSummaries = {
 const commands: readonly CommandRow[] = [
   {
     name: "serve",
-    summary: "receive spans, keep them, answer queries",
+    summary: "receive and store spans, answer queries",
     load: async () => (await import("#cmd/spoor/commands/serve.ts")).serveCommand,
     help: async () => (await import("./serve-args.ts")).serveHelp,
   },
@@ -54,13 +54,13 @@ const commands: readonly CommandRow[] = [
   })),
   {
     name: "block",
-    summary: "look into a block file",
+    summary: "inspect a block file",
     load: async () => (await import("#cmd/spoor/commands/block.ts")).blockCommand,
     help: async () => (await import("#cmd/spoor/commands/block.ts")).blockHelp,
   },
   {
     name: "sql",
-    summary: "print SQL with which DuckDB reads the stored spans",
+    summary: "print SQL for reading the stored spans with DuckDB",
     load: async () => (await import("#cmd/spoor/commands/sql.ts")).sqlCommand,
     help: async () => (await import("#cmd/spoor/commands/sql.ts")).sqlHelp,
   },
@@ -72,13 +72,13 @@ const commands: readonly CommandRow[] = [
   },
   {
     name: "load",
-    summary: "send generated traffic, to see what a server takes",
+    summary: "load a server with generated traffic",
     load: async () => (await import("#cmd/spoor/commands/load.ts")).loadCommand,
     help: async () => (await import("#cmd/spoor/commands/load.ts")).loadHelp,
   },
   {
     name: "verify",
-    summary: "write known traces and read them back, for ever",
+    summary: "write known traces and read them back, continuously",
     load: async () => (await import("#cmd/spoor/commands/verify.ts")).verifyCommand,
     help: async () => (await import("#cmd/spoor/commands/verify.ts")).verifyHelp,
   },
@@ -89,10 +89,10 @@ const commands: readonly CommandRow[] = [
     help: async () => (await import("#cmd/spoor/commands/config.ts")).configHelp,
   },
   { name: "version", summary: "print the version", load: async () => versionCommand },
-  { name: "help", summary: "show this text, or that of a command", load: async () => helpCommand },
+  { name: "help", summary: "show this text, or a command's help", load: async () => helpCommand },
 ];
 
-/** Runs one command; resolves to the exit code and never rejects. */
+/** Runs one command. Resolves to the exit code and never rejects. */
 export async function runCli(args: readonly string[], io: CommandIo): Promise<number> {
   try {
     return await dispatch(args, io);
@@ -136,7 +136,8 @@ function overview(): string {
   return (
     `Spoor ${version}: a tracing backend whose only database is a bucket\n\n` +
     `usage: spoor COMMAND [flags]\n\ncommands:\n${lines.join("\n")}\n\n` +
-    "`spoor COMMAND --help` tells more. Exit codes: 0 ok, 1 failure, 2 wrong arguments or config.\n"
+    "`spoor COMMAND --help` shows its flags. " +
+    "Exit codes: 0 success, 1 failure, 2 wrong arguments or config.\n"
   );
 }
 
@@ -175,7 +176,7 @@ function isDebug(args: readonly string[]): boolean {
   );
 }
 
-/** Stacks of an error and of what caused it, as deep as that goes within reason. */
+/** Returns the stacks of an error and of its causes, at most eight. */
 function stackText(thrown: unknown): string {
   let text = "";
   let error = thrown;

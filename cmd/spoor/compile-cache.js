@@ -1,8 +1,8 @@
 /**
- * Keeps compiled code between starts, in the user's cache folder (or NODE_COMPILE_CACHE). Threads
- * then start in half the CPU, and without the WASM module that strips types from source files:
- * V8 has crashed ("jit_page.has_value()") where many threads load and drop WASM. A folder that can
- * not be written turns the cache off.
+ * Caches compiled code between starts, in the user's cache folder (or NODE_COMPILE_CACHE). With the
+ * cache, threads start with half the CPU. They also do not load the WASM module that strips types
+ * from source files: V8 has crashed ("jit_page.has_value()") when many threads load and drop WASM.
+ * If the folder cannot be written, the cache is off.
  */
 import { enableCompileCache } from "node:module";
 import { homedir } from "node:os";

@@ -1,4 +1,4 @@
-/** The whole config of a Spoor process: what `spoor config reference` documents. */
+/** The whole config of a Spoor process. `spoor config reference` documents it. */
 import { z } from "zod";
 import { compactorConfig, type CompactorConfig } from "#modules/compactor/config.ts";
 import { distributorConfig, type DistributorConfig } from "#modules/distributor/config.ts";
@@ -32,7 +32,7 @@ export interface LogConfig {
   bufferBytesMax: number;
 }
 
-/** Bounds of the span log, see FileLogOptions in pkg/spanlog/file-log.ts. */
+/** Limits of the span log, see FileLogOptions in pkg/spanlog/file-log.ts. */
 export interface SpanLogConfig {
   partitionCount: number;
   bytesMax: number;
@@ -46,7 +46,7 @@ export interface SpanLogConfig {
 }
 
 export interface LimitsConfig extends Limits {
-  /** Empty: none. */
+  /** Path of a YAML file; empty: none. */
   overridesFile: string;
   overridesPollMs: number;
 }
@@ -80,7 +80,7 @@ const serverConfig: z.ZodType<ServerConfig> = z
     shutdownMs: positive
       .max(3_600_000)
       .default(30_000)
-      .describe("How long a stop may take before the process ends all the same"),
+      .describe("Time after which a stop ends the process, even if it is not complete"),
     dataDir: z
       .string()
       .min(1)
@@ -93,8 +93,8 @@ const serverConfig: z.ZodType<ServerConfig> = z
         error: "must be printable ASCII without spaces and line breaks",
       })
       .describe(
-        "Bearer token of the operator, who gets /admin and, with multi-tenancy, pages about all " +
-          "tenants; empty: nobody does",
+        "Bearer token of the operator, for /admin and, with multi-tenancy, for pages about all " +
+          "tenants; empty: nobody has access to these",
       )
       .meta({ secret: true }),
     httpPathPrefix: z
@@ -104,8 +104,8 @@ const serverConfig: z.ZodType<ServerConfig> = z
         error: "must be like /spoor: parts of letters, digits, _ . ~ -, without a / at its end",
       })
       .describe(
-        "Path below which API and pages are, for proxies that keep it; /ready and /metrics are " +
-          "there without it, too",
+        "Path prefix of API and pages, for proxies that do not strip it; /ready and /metrics are " +
+          "also available without it",
       ),
     tracingEndpoint: z
       .string()
@@ -117,7 +117,7 @@ const serverConfig: z.ZodType<ServerConfig> = z
       .min(0)
       .max(1)
       .default(1)
-      .describe("Share of its own traces that are sent"),
+      .describe("Share of Spoor's own traces that are sent, 0 to 1"),
     tracingToSelf: z
       .boolean()
       .default(false)
@@ -130,14 +130,16 @@ const logConfig: z.ZodType<LogConfig> = z
     level: z
       .enum(["debug", "info", "warn", "error", "silent"])
       .default("info")
-      .describe("Least level of log lines"),
+      .describe("Lowest level of log lines"),
     format: z
       .enum(["auto", "text", "json"])
       .default("auto")
-      .describe("Form of log lines; auto is text on a terminal and JSON elsewhere"),
+      .describe("Format of log lines; auto is text on a terminal and JSON elsewhere"),
     bufferBytesMax: positive
       .default(4 * MIB)
-      .describe("Log lines that wait while stderr takes none; beyond it lines are dropped"),
+      .describe(
+        "Most bytes of log lines buffered while stderr blocks; beyond it lines are dropped",
+      ),
   })
   .describe("Spoor's own log lines, on stderr.");
 
@@ -149,34 +151,34 @@ const spanLogConfig: z.ZodType<SpanLogConfig> = z
       .max(1024)
       .refine((count) => (count & (count - 1)) === 0, { error: "must be a power of two" })
       .default(4)
-      .describe("Number of partitions, a power of two; changed only while the log is empty"),
+      .describe("Number of partitions, a power of two; can change only while the log is empty"),
     bytesMax: positive
       .default(8 * GIB)
-      .describe("Size of the log on disk; beyond it clients are told to retry"),
+      .describe("Most bytes of the log on disk; beyond it requests are refused as retryable"),
     segmentBytesMax: positive.default(64 * MIB).describe("Size of one file of the log"),
     freeBytesMin: z
       .int()
       .min(0)
       .default(GIB)
-      .describe("Free disk space below which clients are told to retry"),
+      .describe("Least free disk space; below it requests are refused as retryable"),
     pendingBytesMax: positive
       .default(256 * MIB)
-      .describe("Bytes that wait in memory to be written; beyond it clients are told to retry"),
-    groupBytesMax: positive.default(8 * MIB).describe("Bytes of one write to the disk"),
+      .describe("Most bytes waiting for a write; beyond it requests are refused as retryable"),
+    groupBytesMax: positive.default(8 * MIB).describe("Most bytes of one write to the disk"),
     groupLingerMs: z
       .int()
       .min(0)
       .max(1000)
       .default(5)
-      .describe("How long, under load, a write waits for others to share its fsync"),
+      .describe("How long, under load, a write waits for other records to share its fsync"),
     retryWindowMs: positive
       .default(600_000)
-      .describe("How long a request that is sent again is recognised"),
+      .describe("How long a retry of a request is recognised as a duplicate"),
     retryRecordsMax: positive
       .default(1_048_576)
-      .describe("Records remembered for that, over all partitions"),
+      .describe("Most records remembered to recognise duplicates, in all partitions together"),
   })
-  .describe("The span log: what was received and is not in a block yet.");
+  .describe("The span log: received spans that are in no block yet.");
 
 const limitsConfig: z.ZodType<LimitsConfig> = z
   .strictObject({
@@ -184,15 +186,15 @@ const limitsConfig: z.ZodType<LimitsConfig> = z
     overridesFile: z
       .string()
       .default("")
-      .describe("YAML file with limits of single tenants; empty is none"),
+      .describe("YAML file with limits of single tenants; empty: none"),
     overridesPollMs: positive
       .max(3_600_000)
       .default(5000)
-      .describe("How often the file of overrides is looked at; SIGHUP looks at once"),
+      .describe("How often the overrides file is checked for changes; SIGHUP checks at once"),
   })
   .describe(
-    "What each tenant may send and ask; 0 is no limit. The file of overrides has the same keys " +
-      "under `tenants.<name>`; a key that it does not set is the one of this section.",
+    "Limits of each tenant's requests; 0: no limit. The overrides file has the same keys under " +
+      "`tenants.<name>`; a key that it does not set has the value of this section.",
   ) as unknown as z.ZodType<LimitsConfig>;
 
 /** Schema of the config file. */
@@ -222,7 +224,7 @@ const spanLogKeys = [
   "retry_records_max",
 ] as const;
 
-/** Old names that config files may use for now. */
+/** Old names of keys, accepted with a warning. */
 export const renamedKeys: readonly RenamedKey[] = [
   ...spanLogKeys.map((key) => ({ from: `log.${key}`, to: `span_log.${key}` })),
   { from: "server.log_level", to: "log.level" },

@@ -45,7 +45,7 @@ describe("the lock of the data folder", () => {
   it("is certain for three seconds after a read, then after another read", async () => {
     const lock = await take();
     const own = await readFile(join(dir, "lock-owner"), "utf8");
-    // Nobody has a look at the file within the lease: an heir waits longer than that.
+    // The file is not read within the lease: a successor waits longer than that.
     await writeFile(join(dir, "lock-owner"), otherOwner);
     clock.ms += 2999;
     expect(lock.isHeld()).toBe(true);
@@ -60,7 +60,7 @@ describe("the lock of the data folder", () => {
     expect(lost).toHaveLength(1);
     expect(lost[0].reason).toBe("data_dir_lost");
     expect(lost[0].message).toContain("process 4711 on elsewhere has it now");
-    // Lost is lost, and what another process wrote stays.
+    // A lost lock stays lost, and the file of the other process is kept.
     await writeFile(join(dir, "lock-owner"), own);
     expect(lock.isHeld()).toBe(false);
     await writeFile(join(dir, "lock-owner"), otherOwner);
@@ -86,13 +86,13 @@ describe("the lock of the data folder", () => {
     await lock.release();
   });
 
-  it("of a process that does not answer is taken over after longer than its lease", async () => {
+  it("of a process that does not respond is taken over after its lease", async () => {
     await writeFile(join(dir, "lock-owner"), otherOwner);
     const lock = await take();
     expect(clock.sleeps).toEqual([5000]);
     expect(log.lines).toMatchObject([{ level: "warn", fields: { formerPid: 4711 } }]);
     await lock.release();
-    // Given back: the next one need not wait. So after a kill in the same namespace.
+    // After a release the next process need not wait, nor after a kill in the same namespace.
     const next = await take();
     expect(clock.sleeps).toEqual([5000]);
     await next.release();
@@ -116,7 +116,7 @@ describe("the lock of the data folder", () => {
     await lock.release();
   });
 
-  it("cannot be had in a folder that cannot be written: said at once, with the reason", async () => {
+  it("fails at once in a folder that cannot be written, with the reason", async () => {
     await writeFile(join(dir, "file"), "");
     await expect(take(join(dir, "file", "data"))).rejects.toMatchObject({
       reason: "data_dir_unusable",
@@ -126,7 +126,7 @@ describe("the lock of the data folder", () => {
       reason: "data_dir_unusable",
       message: expect.stringContaining("ENOENT") as string,
     });
-    // A lock that cannot be made or removed.
+    // A lock that cannot be created or removed.
     await writeFile(join(dir, "lock"), "");
     await utimes(join(dir, "lock"), 1, 1);
     await expect(take()).rejects.toMatchObject({

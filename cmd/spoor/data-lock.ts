@@ -1,19 +1,22 @@
 /**
- * Keeps a second process out of the data folder. The lock itself is `proper-lockfile`'s: a folder
- * whose time its owner refreshes, so it works on every file system and between containers; but
- * after `kill -9` it looks alive for some seconds. So that a crashed process can be restarted at
- * once, on Linux a process also binds an abstract socket named after the folder, which the kernel
- * frees when the process dies: whoever holds that socket and finds a lock made in the same network
- * namespace of the same boot knows that the lock's owner is dead, and nobody else can find that at
- * the same time.
+ * Locks the data folder against a second process. The lock is a folder of `proper-lockfile`, whose
+ * modification time the owner refreshes. It works on every file system and between containers, but
+ * after `kill -9` it looks alive for some seconds.
  *
- * A process that is paused, or whose clock is wrong, loses the lock without noticing. Therefore
- * `lock-owner` is a lease, by monotonic clocks alone:
+ * To restart a crashed process at once, a process on Linux also binds an abstract socket named
+ * after the folder. The kernel frees the socket when the process dies. If a process holds the
+ * socket and the lock was made in the same network namespace and boot, then the lock's owner is
+ * dead. No other process can come to this conclusion at the same time, because only one holds the
+ * socket.
  *
- *     owner    reads lock-owner every second; certain for 3 s after a read that found itself
- *     heir     gets the lock, writes itself into lock-owner, waits 5 s, then reads the log
+ * A process that is paused, or whose clock is wrong, can lose the lock without noticing. Therefore
+ * `lock-owner` is a lease that depends on monotonic clocks only:
  *
- * Whatever an owner acknowledged while it was certain was durable before the heir read the log.
+ *     owner      reads lock-owner every second; its lease lasts 3 s after a read that names it
+ *     successor  gets the lock, writes itself into lock-owner, waits 5 s, then reads the log
+ *
+ * Everything that an owner acknowledged within its lease is durable before the successor reads the
+ * log.
  */
 import { readFileSync } from "node:fs";
 import { mkdir, readFile, readlink, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -26,35 +29,35 @@ import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/c
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 
-/** After so long without a sign of life a lock's owner counts as dead. */
+/** A lock that was not refreshed for this time counts as abandoned. */
 const staleMs = 10_000;
 const waitRounds = 24;
 const waitMs = 500;
 const renewMs = 1000;
-/** So long after a read that found it, an owner is certain without another read. */
+/** Time after a successful read during which the owner needs no other read. */
 const leaseMs = 3000;
-/** Longer than a lease, also on a machine whose clock runs a little fast. */
+/** Wait of a successor: longer than a lease, even if its clock runs slightly fast. */
 const takeOverMs = 5000;
 
 interface DataLockOptions {
   clock: Clock;
   log: Log;
-  /** Another process has the folder, or may have: this one must end. Called once. */
+  /** Called once when another process has, or may have, the folder: this process must end. */
   onLost: (error: SpoorError) => void;
 }
 
-/** Who has the folder: the content of `lock-owner`. Before the leases: the namespace alone. */
+/** The owner of the folder: the content of `lock-owner`. Old versions wrote only `namespace`. */
 interface Owner {
   token: string;
   pid: number;
   host: string;
-  /** Names boot and network namespace: abstract sockets exclude each other within it. */
+  /** Identifies boot and network namespace, the scope of abstract sockets. */
   namespace: string;
 }
 
 /**
- * Locks the folder (made if missing). Only a lock that another process holds is waited for. Throws
- * Unavailable: `data_dir_locked`, or `data_dir_unusable` with what the system says.
+ * Locks the folder; creates it if it is missing. Waits some seconds for a lock that another process
+ * holds. Throws Unavailable: `data_dir_locked`, or `data_dir_unusable` with the system's error.
  */
 export async function lockDataFolder(dataDir: string, options: DataLockOptions): Promise<DataLock> {
   const ownerPath = join(dataDir, "lock-owner");
@@ -90,7 +93,7 @@ export async function lockDataFolder(dataDir: string, options: DataLockOptions):
   }
 }
 
-/** Makes a folder and its parents. Node's own way tries for ever where the system makes none. */
+/** Creates a folder and its parents. Node's own way loops forever if the system creates none. */
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path);
@@ -114,7 +117,7 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
-/** Tries for some seconds while another process holds the lock. Returns how to release it. */
+/** Gets the lock; retries for some seconds while another process holds it. Returns its release. */
 async function acquire(
   dataDir: string,
   onCompromised: (cause: Error) => void,
@@ -131,11 +134,12 @@ async function acquire(
   }
 }
 
+/** The lock of a data folder, with its lease. */
 export class DataLock {
   readonly #path: string;
   readonly #token: string;
   readonly #options: DataLockOptions & { socket: Server | undefined };
-  /** A moment at which the folder certainly was this process's. */
+  /** A time at which this process certainly owned the folder. */
   #proof: ClockReading = { wallMs: 0, monotonicMs: Number.NEGATIVE_INFINITY };
   #isLost = false;
   #timer: NodeJS.Timeout | undefined;
@@ -151,7 +155,7 @@ export class DataLock {
     this.#options = options;
   }
 
-  /** Writes the owner down, and proves from then on that it is still the owner. */
+  /** Writes the owner file and starts to renew the lease. */
   async take(releaseLock: () => Promise<void>, owner: Owner): Promise<void> {
     this.#releaseLock = releaseLock;
     const temporary = `${this.#path}.${owner.token}`;
@@ -163,9 +167,9 @@ export class DataLock {
   }
 
   /**
-   * Whether nobody else can have read the log by now without what is durable now. Asked between
-   * each fsync and its acknowledgement: two looks at clocks. Only after a pause, or a step of the
-   * wall clock, it reads a small file.
+   * Returns whether the lease is valid: no successor can have read the log without the records that
+   * are durable now. It is called between each fsync and its acknowledgement and reads two clocks.
+   * Only after a pause, or a step of the wall clock, does it read a small file.
    */
   readonly isHeld = (): boolean => {
     if (this.#isLost) return false;
@@ -179,7 +183,7 @@ export class DataLock {
     return !this.#isLost;
   };
 
-  /** Notes that the lock is lost, and reports it. */
+  /** Marks the lock as lost and reports it, once. */
   lose(cause: unknown): void {
     if (this.#isLost) return;
     this.#isLost = true;
@@ -190,7 +194,7 @@ export class DataLock {
     this.#options.onLost(new SpoorError("Internal", message, { reason: "data_dir_lost", cause }));
   }
 
-  /** Gives the folder back; one that was lost is left to its new owner. */
+  /** Releases the folder; leaves a lost one to its new owner. */
   async release(): Promise<void> {
     clearInterval(this.#timer);
     const wasHeld = this.isHeld();
@@ -208,8 +212,11 @@ export class DataLock {
       const text = await readFile(this.#path, "utf8");
       if (!this.#isLost) this.#noteRead(before, text);
     } catch (error) {
-      // The lease runs out by itself. The next check after that reads the file again.
-      this.#options.log.warn({ path: this.#path, error: errorText(error) }, "lock cannot be read");
+      // The lease expires without a renewal. The next check after that reads the file again.
+      this.#options.log.warn(
+        { path: this.#path, error: errorText(error) },
+        "the owner of the data folder's lock cannot be read, retrying",
+      );
     }
   }
 
@@ -254,7 +261,7 @@ async function explain(dataDir: string, ownerPath: string, cause: unknown): Prom
   return new SpoorError("Unavailable", message, { cause, reason: "data_dir_unusable" });
 }
 
-/** The message goes without the owner where its file cannot be read. */
+/** If the owner's file cannot be read, the message does not name the owner. */
 function ignoreUnknownOwner(): undefined {
   return undefined;
 }
@@ -263,7 +270,7 @@ function nameOf({ pid, host }: Owner): string {
   return host === hostname() ? `process ${pid}` : `process ${pid} on ${host}`;
 }
 
-/** Binds the folder's abstract socket; undefined where there are none. EADDRINUSE: it is taken. */
+/** Binds the folder's abstract socket; undefined on other systems. Throws EADDRINUSE if taken. */
 async function bindSocket(dataDir: string): Promise<Server | undefined> {
   if (process.platform !== "linux") return undefined;
   const { dev, ino } = await stat(dataDir, { bigint: true });
@@ -276,7 +283,7 @@ async function bindSocket(dataDir: string): Promise<Server | undefined> {
   return server;
 }
 
-/** Empty: no Linux, or a hidden /proc; then only the lock's age shows whether its owner lives. */
+/** Returns boot and network namespace; empty without /proc: then only the lock's age counts. */
 async function namespaceIdentity(): Promise<string> {
   try {
     const bootId = await readFile("/proc/sys/kernel/random/boot_id", "utf8");

@@ -1,4 +1,4 @@
-/** The examples in deploy are configs that the binary takes, and what they name is there. */
+/** The examples in deploy are valid configs, and everything that they name exists. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";

@@ -1,9 +1,9 @@
-/** Addresses of servers in flags. */
+/** Parses server addresses in flags. */
 import { usageError } from "./flags.ts";
 
 /**
- * The URL of an `--endpoint`; `localhost:3200` means http. Throws a usage error with an example of
- * what it should be like.
+ * Parses the URL of an endpoint flag; `localhost:3200` means http. Throws a usage error with an
+ * example.
  */
 export function parseEndpoint(text: string, flag: string, example: string): URL {
   const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);

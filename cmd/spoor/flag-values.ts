@@ -1,8 +1,8 @@
-/** Values of flags that are more than a text. */
+/** Parses numbers and durations in flags. */
 import { parseDuration } from "#pkg/config/duration.ts";
 import { flagText, type ParsedArgs, usageError } from "./flags.ts";
 
-/** A whole number. Throws a usage error. */
+/** Returns a flag's integer, at least `min`; `fallback` without the flag. Throws a usage error. */
 export function numberFlag(
   parsed: ParsedArgs,
   name: string,
@@ -15,7 +15,7 @@ export function numberFlag(
   throw usageError(`${name} ${JSON.stringify(text)} is not a number from ${String(min)} on`);
 }
 
-/** Milliseconds. Throws a usage error. */
+/** Returns a flag's duration, milliseconds. Throws a usage error. */
 export function durationFlag(parsed: ParsedArgs, name: string, fallbackMs: number): number {
   const text = flagText(parsed, name);
   if (text === undefined) return fallbackMs;

@@ -20,14 +20,14 @@ function makePipe(): string {
 }
 
 describe("readTextFile", () => {
-  it("refuses a pipe that nobody writes to, and does not wait for a writer for ever", () => {
+  it("refuses a pipe without a writer, and does not wait forever", () => {
     const path = makePipe();
     expect(() => readTextFile(path, 20)).toThrow(
-      `read ${path}: it is a pipe or device that brings nothing`,
+      `read ${path}: it is a pipe or device without data`,
     );
   });
 
-  it("reads a pipe to its end, also from a writer that comes later", async () => {
+  it("reads a pipe to its end, even if the writer starts later", async () => {
     const path = makePipe();
     const writer = spawn("sh", ["-c", 'echo "log: {level: warn}" > "$0"', path]);
     const exited = new Promise((resolve) => writer.once("exit", resolve));

@@ -1,29 +1,29 @@
-/** What a command has of the process that it runs in, so that tests can run it without one. */
+/** The process interface of a command, which tests can replace. */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { configBytesMax } from "#pkg/config/yaml-file.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** How long a pipe in place of a config file may stay silent. */
+/** How long a pipe in place of a config file may deliver nothing, milliseconds. */
 const pipeWaitMs = 5000;
 const pipePollMs = 10;
 
 export interface CommandIo {
   env: Environment;
-  /** Writes to stdout; resolves when it is written, or when nobody reads stdout any more. */
+  /** Writes to stdout. Resolves when the text is written, or when the reader has closed stdout. */
   out: (text: string) => Promise<void>;
   /** Writes to stderr. */
   err: (text: string) => void;
   /** Whether stdout is a terminal. */
   isTerminal: boolean;
-  /** A text file of at most 1 MiB. Errors: NotFound, InvalidInput, TooLarge, Unavailable. */
+  /** Reads a text file of at most 1 MiB. Throws NotFound, InvalidInput, TooLarge, Unavailable. */
   readFile: (path: string) => string;
 }
 
-/** The real process. A reader that goes away (`spoor trace ... | head`) is no error. */
+/** Returns the io of this process. A reader that closes stdout (`spoor ... | head`) is no error. */
 export function processIo(): CommandIo {
   const { stdout, stderr } = process;
-  // Without listeners these would end the process; `write` reports them to whom they concern.
+  // Without listeners these errors would end the process; `write` reports them to its caller.
   stdout.on("error", () => {});
   stderr.on("error", () => {});
   return {
@@ -50,9 +50,9 @@ function isClosedPipe(error: NodeJS.ErrnoException): boolean {
 }
 
 /**
- * Reads a file of at most 1 MiB; see CommandIo.readFile. It may be a pipe, as with
- * `--config <(decrypt config.yaml)`; silent for `silentMs` it is an error (Unavailable),
- * as no signal gets through to a process that waits for it.
+ * Reads a file of at most 1 MiB; see CommandIo.readFile. The file may be a pipe, as in
+ * `--config <(decrypt config.yaml)`. Throws Unavailable if a pipe delivers nothing for `silentMs`,
+ * because the process receives no signals while it waits.
  */
 export function readTextFile(path: string, silentMs: number = pipeWaitMs): string {
   const buffer = Buffer.alloc(configBytesMax + 1);
@@ -70,14 +70,14 @@ export function readTextFile(path: string, silentMs: number = pipeWaitMs): strin
 function readInto(path: string, buffer: Buffer, silentMs: number): number {
   let file: number | undefined;
   try {
-    // Without the flag this would wait for a writer of the pipe, for ever.
+    // Without this flag, `open` would wait forever for a writer of the pipe.
     file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const isPipe = fstatSync(file).isFIFO();
     let end = 0;
     let waitMs = silentMs;
     while (end < buffer.length) {
       const count = readAvailable(file, buffer, end);
-      // A pipe without a writer looks like one whose writer is done: the first has brought nothing.
+      // A pipe without a writer reads like a pipe at its end, but it has delivered nothing.
       const isSilent = count === undefined || (count === 0 && isPipe && end === 0);
       if (count !== undefined && !isSilent) {
         if (count === 0) break;
@@ -85,7 +85,7 @@ function readInto(path: string, buffer: Buffer, silentMs: number): number {
         waitMs = silentMs;
         continue;
       }
-      if (waitMs <= 0) throw new Error("it is a pipe or device that brings nothing");
+      if (waitMs <= 0) throw new Error("it is a pipe or device without data");
       pause(pipePollMs);
       waitMs -= pipePollMs;
     }
@@ -100,7 +100,7 @@ function readInto(path: string, buffer: Buffer, silentMs: number): number {
   }
 }
 
-/** The count of bytes that were read, 0 at the end; undefined while there is nothing to read. */
+/** Returns the number of bytes read, 0 at the end; undefined if there is no data now. */
 function readAvailable(file: number, buffer: Buffer, end: number): number | undefined {
   try {
     return readSync(file, buffer, end, buffer.length - end, null);

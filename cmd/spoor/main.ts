@@ -1,4 +1,4 @@
-/** The program. Started by spoor.js, which first makes sure that Node is new enough. */
+/** The program. spoor.js starts it after checking the version of Node. */
 import { runCli } from "./cli.ts";
 import { processIo } from "./io.ts";
 

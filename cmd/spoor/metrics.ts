@@ -1,4 +1,4 @@
-/** Metrics of parts that keep plain counters of their own: the span log and the store. */
+/** Metrics of parts that have plain counters: the span log, the store and the logger. */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { countsOf, estimateCost, type RequestPrices } from "#pkg/objstore/count.ts";
 import {
@@ -13,29 +13,29 @@ type LogNumber = Exclude<keyof SpanLogStats, "refusedTotal">;
 
 const logHelp: Record<LogNumber, string> = {
   bytes: "Bytes of the log's files.",
-  records: "Records that are in the log, trimmed ones not counted.",
+  records: "Records in the log, without trimmed ones.",
   segments: "Files of the log.",
-  pendingBytes: "Bytes of records that wait to be written.",
-  pendingRecords: "Records that wait to be written.",
-  retryMemoryRecords: "Records remembered to recognise repeats.",
+  pendingBytes: "Bytes of records that wait for a write.",
+  pendingRecords: "Records that wait for a write.",
+  retryMemoryRecords: "Records remembered to recognise duplicates.",
   appendedRecordsTotal: "Records made durable.",
   appendedBytesTotal: "Bytes of records made durable.",
   groupsTotal: "Writes, each of one or more records.",
-  fsyncsTotal: "Times that the disk was asked to make something durable.",
-  duplicatesTotal: "Records that were there already.",
-  retryMemoryEvictedTotal: "Records forgotten before their time because the memory was full.",
-  writeFailuresTotal: "Writes that the disk refused.",
-  truncatedTailsTotal: "Torn ends of files that were cut off when the log was opened.",
-  fencedRecordsTotal: "Records of former owners of the log that are not read.",
-  damagesTotal: "Places where the log was found damaged.",
+  fsyncsTotal: "Calls of fsync.",
+  duplicatesTotal: "Records dropped as duplicates of records in the log.",
+  retryMemoryEvictedTotal: "Records evicted early from the full memory of duplicates.",
+  writeFailuresTotal: "Failed writes.",
+  truncatedTailsTotal: "Torn ends of files that were truncated when the log was opened.",
+  fencedRecordsTotal: "Records that former owners of the log wrote too late; they are ignored.",
+  damagesTotal: "Damaged ranges found in the log.",
 };
 
-/** Counts the log lines that stderr did not take; `lines` returns how many so far. */
+/** Exports the number of dropped log lines; `lines` returns it. */
 export function observeLogger(registry: Registry, lines: () => number): void {
   // oxlint-disable-next-line no-new -- the registry keeps it
   new Counter({
     name: "spoor_logger_dropped_lines_total",
-    help: "Log lines dropped because stderr took none for too long.",
+    help: "Log lines dropped because stderr was blocked for too long.",
     registers: [registry],
     collect() {
       this.reset();
@@ -44,7 +44,7 @@ export function observeLogger(registry: Registry, lines: () => number): void {
   });
 }
 
-/** How long writes to the log take; to be told each of them, milliseconds. */
+/** Declares the histogram of log writes; returns a function that records one, milliseconds. */
 export function logWriteSeconds(registry: Registry): (durationMs: number) => void {
   const histogram = new Histogram({
     name: "spoor_log_write_seconds",
@@ -55,7 +55,7 @@ export function logWriteSeconds(registry: Registry): (durationMs: number) => voi
   return (durationMs) => histogram.observe(durationMs / 1000);
 }
 
-/** Exports the span log's numbers under `spoor_log_`, read when metrics are asked for. */
+/** Exports the span log's numbers under `spoor_log_`; they are read on every scrape. */
 export function observeSpanLog(registry: Registry, spanLog: SpanLog): void {
   for (const [key, help] of Object.entries(logHelp)) {
     readWhenAsked(registry, { name: `spoor_log_${snakeCase(key)}`, help }, () => [
@@ -72,7 +72,7 @@ export function observeSpanLog(registry: Registry, spanLog: SpanLog): void {
   observeConsumers(registry, spanLog);
 }
 
-/** Exports how far the consumers of the log are behind, and how often one lost its claim. */
+/** Exports the lag of the log's consumers, and the number of lost claims. */
 function observeConsumers(registry: Registry, spanLog: SpanLog): void {
   const read = (
     valueOf: (state: ConsumerState) => number,
@@ -84,9 +84,9 @@ function observeConsumers(registry: Registry, spanLog: SpanLog): void {
   };
   const labelNames = ["consumer"];
   const prefix = "spoor_log_consumer";
-  const records = "Records of the log that a consumer has not given up.";
-  const bytes = "Bytes of the log's files that a consumer has not given up.";
-  const lost = "Partitions that a consumer has lost because it was too far behind.";
+  const records = "Records of the log that a consumer has not released.";
+  const bytes = "Bytes of the log's files that a consumer has not released.";
+  const lost = "Claims on partitions that a consumer lost because it was too far behind.";
   readWhenAsked(
     registry,
     { name: `${prefix}_behind_records`, help: records, labelNames },
@@ -104,25 +104,25 @@ function observeConsumers(registry: Registry, spanLog: SpanLog): void {
   );
 }
 
-/** Exports what all threads asked of the store, under `spoor_store_`. */
+/** Exports the store requests of all threads under `spoor_store_`. */
 export function observeStore(registry: Registry, ledger: StoreLedger, prices: RequestPrices): void {
   for (const what of ["requests", "failures", "bytes"] as const) {
     gaugeOf(registry, `${what}_total`, `Store ${what}, by kind of request.`, ["kind"], (gauge) => {
       for (const kind of requestKinds) gauge.set({ kind }, ledger.counts(kind)[what]);
     });
   }
-  const events = "What the store's wrappers did besides passing requests on, by event.";
+  const events = "Events of the store's wrappers (retries, cache hits, ...), by event.";
   gaugeOf(registry, "events_total", events, ["event"], (gauge) => {
     for (const event of storeEvents) gauge.set({ event: snakeCase(event) }, ledger.events(event));
   });
-  const cost = "What the requests cost by the configured prices, an estimate.";
+  const cost = "Estimated cost of the requests by the configured prices.";
   gaugeOf(registry, "cost_total", cost, [], (gauge) => {
     gauge.set(estimateCost(countsOf(ledger), prices));
   });
   observeLatency(registry, ledger);
 }
 
-/** In the form of a histogram, from counts that threads share. */
+/** Exports latencies as a histogram, from counts in memory that all threads share. */
 function observeLatency(registry: Registry, ledger: StoreLedger): void {
   const name = "latency_seconds";
   const labels = ["kind", "le"];
@@ -175,7 +175,7 @@ interface MetricFacts {
   labelNames?: string[];
 }
 
-/** A counter if its name ends in `_total`, else a gauge. */
+/** Declares a metric that is read on every scrape: a counter if its name ends in `_total`. */
 function readWhenAsked(
   registry: Registry,
   facts: MetricFacts,

@@ -1,7 +1,7 @@
 /**
- * The running system as one table: which modules there are, in the order in which they start. They
- * stop in reverse. This is the only place that constructs modules and hands them to each other;
- * `spoor serve` and the simulation start the same table with other shared parts.
+ * The running system as one table: the modules in their start order. They stop in reverse order.
+ * Only this file constructs modules and connects them. `spoor serve` and the simulation start the
+ * same table with different shared parts.
  */
 import { Compactor } from "#modules/compactor/compactor.ts";
 import { Distributor } from "#modules/distributor/distributor.ts";
@@ -26,7 +26,7 @@ import { statusPage, statusPages, type StatusSources } from "./status.ts";
 import { type ModuleName, type Target, targets } from "./targets.ts";
 import { isOwnReceiver } from "./tracing.ts";
 
-/** What each row makes. */
+/** The result of each row. */
 export interface Modules extends Record<ModuleName, unknown> {
   "span-log": SpanLog;
   "former-owners": void;
@@ -34,12 +34,12 @@ export interface Modules extends Record<ModuleName, unknown> {
   compactor: Compactor;
   querier: Querier;
   frontend: Frontend;
-  /** The port that it listens on. */
+  /** The port of API and pages. */
   "http-port": number;
   distributor: Distributor;
-  /** Whether a stop has made blocks of all heads. */
+  /** Whether a stop has stored all heads as blocks. */
   heads: { isFlushed: boolean };
-  /** The ports that they listen on, and what is there. */
+  /** The ports of the receivers, and what each serves. */
   receivers: { httpPort: number; grpcPort: number; served: Served[] };
 }
 
@@ -68,25 +68,25 @@ export interface RunningSpoor {
   otlpGrpcPort: number;
   /** Every route and method of all ports. */
   served: readonly Served[];
-  /** Resolves when the log has been read again and queries see everything acknowledged. */
+  /** Resolves when the log has been read and queries see everything acknowledged. */
   ready: Promise<void>;
   /** All metrics. */
   registry: SharedParts["registry"];
-  /** Reads the limits of tenants anew. Never rejects. */
+  /** Reloads the limits of tenants. Never rejects. */
   reload(): Promise<void>;
   /**
-   * Stops taking, finishes answering, makes blocks of the heads. Resolves to true if everything is
-   * in blocks, false if some of it stayed in the log (until the next start).
+   * Stops accepting requests, finishes those in flight and stores the heads as blocks. Resolves to
+   * true if everything is in blocks, false if some records stay in the log until the next start.
    */
   stop(deadlineMs: number): Promise<boolean>;
   /** Acknowledged spans that could not become a block; `spoor quarantine` puts them back. */
   quarantined(): QuarantineTotals;
 }
 
-/** How long stopping may take after a start that failed. */
+/** How long a stop may take after a failed start, milliseconds. */
 const failedStartMs = 5000;
 
-/** Starts everything; what was started before a failure is stopped again. */
+/** Starts everything. If a start fails, stops the parts that run and throws the error. */
 export async function startSpoor(options: SpoorOptions): Promise<RunningSpoor> {
   const parts = new RunningParts(options);
   try {
@@ -118,11 +118,11 @@ function refuseOwnTracing({ tracingEndpoint, tracingToSelf }: ServerConfig, port
   if (tracingToSelf || !isOwnReceiver(tracingEndpoint, port)) return;
   const message =
     `server.tracing_endpoint ${tracingEndpoint} is this process itself: ` +
-    "say server.tracing_to_self: true if that is meant";
+    "set server.tracing_to_self: true to allow this";
   throw new SpoorError("InvalidInput", message, { reason: "usage" });
 }
 
-/** Whether the log has nothing left: a request that was answered after the flush would be there. */
+/** Returns whether the log is empty: a request acknowledged after the flush would be in it. */
 function isAllInBlocks(spanLog: SpanLog): boolean {
   for (let i = 0; i < spanLog.partitionCount; i++) {
     if (spanLog.firstOffset(i) < spanLog.durableEnd(i)) return false;
@@ -134,12 +134,12 @@ function moduleLog({ log }: SharedParts, module: string): Log {
   return log.child({ module });
 }
 
-/** Who may ask for what, over all ports. */
+/** Access rights, which hold on all ports. */
 function accessOf({ config: { server } }: SharedParts): Access {
   return new Access(server.multitenancy, server.adminToken);
 }
 
-/** What was begun is stopped if its start fails. */
+/** Starts a part; stops it if the start fails. */
 async function startOrStop(
   start: () => Promise<void>,
   stop: () => Promise<unknown>,
@@ -162,7 +162,7 @@ async function startSpanLog(shared: SharedParts): Promise<Started<SpanLog>> {
 
 const formerOwnersCheckMs = 5000;
 
-/** A former owner of the log may wake up at any time. */
+/** Checks regularly for late writes: a paused former owner of the log may wake up at any time. */
 async function startFormerOwners(
   _shared: SharedParts,
   needed: Pick<Modules, "span-log">,
@@ -191,7 +191,7 @@ async function startIngester(
   return { made: ingester, stop: () => ingester.stop() };
 }
 
-/** It begins when the log has been read again: until then that has the disk and the bucket. */
+/** Starts the compactor after the log has been read, which needs the disk and the bucket first. */
 async function startCompactor(
   shared: SharedParts,
   { ingester }: Pick<Modules, "ingester">,
@@ -236,7 +236,7 @@ async function startFrontend(
     access: accessOf(shared),
     log: moduleLog(shared, "frontend"),
     ...(spansThrough?.(spans) ?? spans),
-    readiness: () => (ingester.isReady ? undefined : "the span log is being read again"),
+    readiness: () => (ingester.isReady ? undefined : "the span log is being read"),
     configText: () => configText,
     status: (viewer) => statusPage(sources, viewer),
     statusPages: statusPages(sources),
@@ -245,7 +245,7 @@ async function startFrontend(
   return { made: frontend, stop: () => frontend.stop() };
 }
 
-/** The frontend closes it. */
+/** Opens the port of the frontend, which closes it when it stops. */
 async function startHttpPort(
   { config }: SharedParts,
   { frontend }: Pick<Modules, "frontend">,
@@ -270,7 +270,7 @@ async function startDistributor(
   return { made: distributor, stop: () => distributor.stop() };
 }
 
-/** Starts nothing: its stop, after that of the receivers, makes blocks of what they have taken. */
+/** Starts nothing. Its stop, after the stop of the receivers, stores all heads as blocks. */
 async function startHeads(
   { log }: SharedParts,
   { ingester }: Pick<Modules, "ingester">,
@@ -281,7 +281,7 @@ async function startHeads(
       await ingester.flush();
       heads.isFlushed = true;
     } catch (error) {
-      log.error({ error: String(error) }, "heads could not be stored, they stay in the log");
+      log.error({ error: String(error) }, "heads could not be stored, their spans stay in the log");
     }
   };
   return { made: heads, stop };

@@ -1,4 +1,4 @@
-/** Reads and parses the file with limits of single tenants; large ones on a thread of their own. */
+/** Reads and parses the overrides file (limits of single tenants); large files on a thread. */
 import { Worker } from "node:worker_threads";
 import { configBytesMax } from "#pkg/config/yaml-file.ts";
 import { parseConfig } from "#pkg/config/config.ts";
@@ -10,15 +10,15 @@ import { isTenantName } from "#pkg/tenant/tenant.ts";
 
 export interface OverridesSource {
   text: string;
-  /** For messages. */
+  /** Name of the file, for messages. */
   name: string;
   env: Environment;
 }
 
-/** Some 10 ms of parsing; 20,000 tenants (1 MiB) take 1.7 s. */
+/** Longest text parsed on this thread: about 10 ms. 20,000 tenants (1 MiB) take 1.7 s. */
 const inPlaceCharsMax = 8 * 1024;
 
-/** Throws Unavailable, also for what is not a regular file, and TooLarge. */
+/** Reads the file. Throws TooLarge, or Unavailable, also if it is not a regular file. */
 export async function readOverridesText(path: string): Promise<string> {
   try {
     return (await readRegularFileAsync(path, configBytesMax)).toString();
@@ -28,7 +28,7 @@ export async function readOverridesText(path: string): Promise<string> {
   }
 }
 
-/** Throws ConfigError and InvalidInput `usage`. */
+/** Parses the file. Throws ConfigError, or InvalidInput `usage`. */
 export function parseOverrides(source: OverridesSource): LimitOverrides {
   const overrides = parseConfig(limitOverrides, source);
   const bad = Object.keys(overrides.tenants).find((tenant) => !isTenantName(tenant));
@@ -37,7 +37,7 @@ export function parseOverrides(source: OverridesSource): LimitOverrides {
   throw new SpoorError("InvalidInput", message, { reason: "usage" });
 }
 
-/** Parses without holding the event loop. Throws as `parseOverrides`. */
+/** Parses without blocking the event loop. Throws as `parseOverrides` does. */
 export async function parseOverridesAside(source: OverridesSource): Promise<LimitOverrides> {
   if (source.text.length <= inPlaceCharsMax) return parseOverrides(source);
   const env = Object.fromEntries(Object.entries(source.env));
@@ -46,7 +46,7 @@ export async function parseOverridesAside(source: OverridesSource): Promise<Limi
   });
   const { promise, resolve, reject } = Promise.withResolvers<LimitOverrides>();
   worker.once("error", reject);
-  worker.once("exit", () => reject(new Error("the thread that reads limits has ended")));
+  worker.once("exit", () => reject(new Error("the thread that parses limits has ended")));
   worker.once("message", (result: { overrides: LimitOverrides } | { error: ErrorData }) => {
     if ("error" in result) reject(errorFromData(result.error));
     else resolve(result.overrides);

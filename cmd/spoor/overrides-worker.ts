@@ -1,4 +1,4 @@
-/** Worker thread: parses a large file of overrides, which would hold the event loop. */
+/** Worker thread: parses a large overrides file, which would block the event loop. */
 import { parentPort, workerData } from "node:worker_threads";
 import { errorToData } from "#pkg/errors/errors.ts";
 import { type OverridesSource, parseOverrides } from "./overrides-file.ts";

@@ -63,7 +63,7 @@ describe("the file of overrides", () => {
     await overrides.reload();
     expect([limits.overrides.size, watch.workers.length]).toEqual([2000, 1]);
     expect(limits.of("tenant-1999").spansPerRequestMax).toBe(7);
-    // Its mistakes are reported as those of a small file are.
+    // Its errors are reported like those of a small file.
     await writeFile(path, `${yamlOf(2000, 8)}  other: {spans_per_request: 1}\n`);
     await overrides.reload();
     expect(overrides.problem).toContain("spans_per_request");

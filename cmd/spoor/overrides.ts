@@ -1,7 +1,7 @@
 /**
- * The file with limits of single tenants: read at the start, when it changes and at SIGHUP. A bad
- * file at the start ends the start; later the last good one stays, and log, metric and status page
- * say so.
+ * The overrides file with limits of single tenants. It is read at the start, when it changes and at
+ * SIGHUP. If it is invalid at the start, the start fails. Later the last valid content stays in
+ * force, and log, metric and status page report the error.
  */
 import { createHash } from "node:crypto";
 import { Counter, Gauge, type Registry } from "prom-client";
@@ -12,7 +12,7 @@ import type { Log } from "#pkg/log/log.ts";
 import { parseOverridesAside, readOverridesText } from "./overrides-file.ts";
 
 export interface OverridesOptions {
-  /** Empty: there are no overrides. */
+  /** Path of the file; empty: no overrides. */
   path: string;
   pollMs: number;
   env: Environment;
@@ -34,7 +34,7 @@ export class Overrides {
     const registers = [options.registry];
     this.#reloads = new Counter({
       name: "spoor_limits_reloads_total",
-      help: "Times that a changed file of overrides was read, by result: ok or bad.",
+      help: "Reads of a changed overrides file, by result: ok or bad.",
       registers,
       labelNames: ["result"],
     });
@@ -42,7 +42,7 @@ export class Overrides {
     // oxlint-disable-next-line no-new -- the registry keeps it
     new Gauge({
       name: "spoor_limits_overrides_good",
-      help: "1 if the file of overrides, as it is now, is in force; 0 if an older one is.",
+      help: "1 if the current content of the overrides file is in force; 0 if an older one is.",
       registers,
       collect() {
         this.set(isGood() ? 1 : 0);
@@ -50,12 +50,12 @@ export class Overrides {
     });
   }
 
-  /** Why the file as it is now is not in force; undefined if it is. */
+  /** The error of the file's current content; undefined if it is in force. */
   get problem(): string | undefined {
     return this.#problem;
   }
 
-  /** Reads the file and looks at it from then on. Throws ConfigError or Unavailable. */
+  /** Reads the file and starts to poll it. Throws ConfigError or Unavailable. */
   async start(): Promise<void> {
     const { path, pollMs } = this.#options;
     if (path === "") return;
@@ -64,9 +64,9 @@ export class Overrides {
     this.#timer.unref();
   }
 
-  /** Reads the file if it has changed. Never rejects: a bad file is reported. */
+  /** Reads the file if it has changed. Never rejects: logs an invalid file. */
   reload(): Promise<void> {
-    // One after the other: an older content must not come last.
+    // Sequential, so that an older content cannot replace a newer one.
     this.#reading = this.#reading.then(() => this.#reload());
     return this.#reading;
   }
@@ -85,15 +85,18 @@ export class Overrides {
       this.#problem = undefined;
     } catch (cause) {
       const { message } = toSpoorError(cause);
-      // The same file is not reported every few seconds.
+      // Logs each error once, not at every poll.
       if (message === this.#problem) return;
       this.#problem = message;
       this.#reloads.inc({ result: "bad" });
-      log.error({ path, error: message }, "limits of tenants are bad, the last good ones stay");
+      log.error(
+        { path, error: message },
+        "the overrides file is invalid, the last valid limits stay in force",
+      );
     }
   }
 
-  /** Whether the content is another one than that in force. */
+  /** Reads the file and applies changed content; returns whether it has changed. */
   async #read(): Promise<boolean> {
     const { path, env, limits } = this.#options;
     const text = await readOverridesText(path);

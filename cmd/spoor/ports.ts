@@ -1,4 +1,4 @@
-/** Errors of ports that are taken: which flag chooses another one, and who has this one. */
+/** Explains errors of taken ports: the flag for another port, and the process that has this one. */
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
@@ -7,7 +7,7 @@ export interface PortFlag {
   port: number;
 }
 
-/** Runs what listens; if a port is taken the error names its flag and its holder. */
+/** Runs `listen`. If a port is taken, throws Unavailable with its flag and its holder. */
 export async function listening<T>(
   flags: readonly PortFlag[],
   listen: () => Promise<T>,
@@ -25,7 +25,7 @@ export async function listening<T>(
   }
 }
 
-/** The port of an EADDRINUSE, or of one that caused an error. */
+/** Returns the port of an EADDRINUSE error among an error and its causes. */
 function takenPort(thrown: unknown): number | undefined {
   for (let error = thrown, depth = 0; error instanceof Error && depth < 4; depth++) {
     if ("code" in error && error.code === "EADDRINUSE" && "port" in error) {
@@ -39,8 +39,8 @@ function takenPort(thrown: unknown): number | undefined {
 const stateListening = "0A";
 
 /**
- * Name and pid of the process that listens on a TCP port, from Linux's /proc; undefined where there
- * is none, or where it is another user's.
+ * Returns name and pid of the process that listens on a TCP port, from Linux's /proc; undefined
+ * without /proc, or if the process belongs to another user.
  */
 async function portHolder(port: number): Promise<string | undefined> {
   try {
@@ -51,7 +51,7 @@ async function portHolder(port: number): Promise<string | undefined> {
       return `${name} (pid ${pid})`;
     }
   } catch {
-    // No /proc: the message goes without the holder.
+    // Without /proc, the message does not name the holder.
   }
   return undefined;
 }
@@ -79,12 +79,12 @@ async function hasSocket(pid: string, inodes: ReadonlySet<string>): Promise<bool
   return false;
 }
 
-/** A machine without IPv6, or a descriptor that was closed meanwhile. */
+/** The machine has no IPv6, or the descriptor was closed meanwhile. */
 function noSuchFile(): string {
   return "";
 }
 
-/** A process of another user, or one that has ended. */
+/** The process belongs to another user, or has ended. */
 function notOurs(): string[] {
   return [];
 }

@@ -1,4 +1,4 @@
-/** The arguments of `spoor serve`: a config file, and flags that win over it. */
+/** The arguments of `spoor serve`: a config file, and flags that override it. */
 import { parseConfig, type ConfigOverride } from "#pkg/config/config.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
 import { printConfig } from "#pkg/config/print.ts";
@@ -17,9 +17,9 @@ export interface LoadedConfig {
   config: SpoorConfig;
   /** The effective config as YAML, secrets redacted. */
   configText: string;
-  /** As given; undefined when everything comes from defaults and flags. */
+  /** Path as given; undefined without a file. */
   configFile: string | undefined;
-  /** Old names that the file uses, a line each. */
+  /** One line per old key name in the file. */
   warnings: readonly string[];
 }
 
@@ -36,7 +36,7 @@ const overrideFlags: readonly OverrideFlag[] = [
   {
     name: "--data-dir",
     value: "DIR",
-    help: "folder for everything that is kept (default ./data)",
+    help: "folder for all stored data (default ./data)",
     paths: [["server", "dataDir"]],
   },
   {
@@ -57,13 +57,13 @@ const overrideFlags: readonly OverrideFlag[] = [
   {
     name: "--otlp-http-port",
     value: "PORT",
-    help: "port that takes OTLP over HTTP (default 4318)",
+    help: "port for OTLP over HTTP (default 4318)",
     paths: [["receivers", "httpPort"]],
   },
   {
     name: "--otlp-grpc-port",
     value: "PORT",
-    help: "port that takes OTLP over gRPC (default 4317)",
+    help: "port for OTLP over gRPC (default 4317)",
     paths: [["receivers", "grpcPort"]],
   },
   {
@@ -80,27 +80,27 @@ const overrideFlags: readonly OverrideFlag[] = [
   },
 ];
 
-/** Flags of every command that works on a config. */
+/** Flags of all commands with a config. */
 export const configFlags: readonly FlagSpec[] = [
-  { name: "--config", value: "FILE", help: "config file (YAML); flags win over it" },
+  { name: "--config", value: "FILE", help: "config file (YAML); flags override it" },
   ...overrideFlags,
 ];
 
 export const serveHelp: CommandHelp = {
   usage: "spoor serve [flags]",
-  about: "Receives spans, keeps them and answers queries, until SIGTERM or SIGINT.",
+  about: "Receives and stores spans and answers queries, until SIGTERM or SIGINT.",
   flags: [
     ...configFlags,
     { name: "--target", value: "MODULES", help: "modules to run; only `all` for now (default)" },
   ],
   notes:
-    "A port of 0 takes a free one. `spoor config print` shows the config that comes out of a\n" +
-    "file and flags, `spoor config reference` describes every key.",
+    "Port 0 means any free port. `spoor config print` shows the effective config of a file and\n" +
+    "flags, `spoor config reference` describes every key.",
 };
 
 /**
- * The config of `spoor serve`. Throws a usage error, ConfigError with everything that is wrong in
- * the file and the flags, or what `readFile` throws.
+ * Parses the arguments of `spoor serve`. Throws a usage error, ConfigError with all errors of the
+ * file and the flags, or what `readFile` throws.
  */
 export function parseServeArgs(
   args: readonly string[],
@@ -115,13 +115,13 @@ export function parseServeArgs(
   if (!isTarget(target)) {
     throw usageError(
       `--target ${target} is not possible: this version runs all modules in one process, ` +
-        "leave the flag out or use --target all",
+        "omit the flag or use --target all",
     );
   }
   return { ...loadConfig(parsed, env, readFile), target };
 }
 
-/** The config of a file and flags. Throws ConfigError, or what `readFile` throws. */
+/** Loads the config of a file and flags. Throws ConfigError, or what `readFile` throws. */
 export function loadConfig(
   parsed: ParsedArgs,
   env: Environment,

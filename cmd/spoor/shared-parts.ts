@@ -1,6 +1,5 @@
 /**
- * What all modules stand on, apart from each other: clock, store, limits, and so on. A simulation
- * hands over others of the same kinds.
+ * The parts that all modules share: clock, store, limits and so on. A simulation supplies its own.
  */
 import { join, resolve } from "node:path";
 import { collectDefaultMetrics, Registry } from "prom-client";
@@ -40,7 +39,7 @@ export interface ModulesConfig extends Pick<
   server: Pick<ServerConfig, "multitenancy" | "adminToken" | "httpPathPrefix">;
 }
 
-/** What the frontend asks. */
+/** The sources of spans for the frontend. */
 interface SpansOfModules {
   live: LiveSpans;
   stored: StoredSpans;
@@ -55,32 +54,32 @@ export interface SharedParts {
   log: Log;
   registry: Registry;
   store: ObjectStore;
-  /** How other threads open the same store. */
+  /** The configuration with which other threads open the same store. */
   storeConfig: StoreConfig;
-  /** One table per tenant: modules share what they know of it. */
+  /** Returns a tenant's table; modules share it and its snapshot. */
   tableOf: (tenant: string) => Table;
-  /** How any thread opens the span log. */
+  /** The configuration with which any thread opens the span log. */
   logConfig: LogConfig;
-  /** Who owns the span log; its disk, where that is a simulated one. */
+  /** The owner check of the span log, and its file system if that is a simulated one. */
   logParts: Pick<LogParts, "isOwner" | "fs">;
   quarantineDir: string;
   limits: TenantLimits;
-  /** What is wrong with the file of overrides, if anything. */
+  /** The error of the overrides file, if it is invalid. */
   overrides: Pick<Overrides, "problem">;
   refusals: Refusals;
   activity: TenantActivity;
   tracer: Tracer;
-  /** Names of what runs, in the order of the start. */
+  /** Returns the names of running parts, in start order. */
   running: () => string[];
-  /** Real threads unless given. */
+  /** Starts threads; real threads by default. */
   startThread?: StartThread;
-  /** Pools of real threads unless given. */
+  /** Starts pools; pools of real threads by default. */
   startPool?: StartPool;
-  /** What stands between the frontend and the spans that it asks; nothing unless given. */
+  /** Wraps the sources of spans for the frontend; by default they are used directly. */
   spansThrough?: (spans: SpansOfModules) => SpansOfModules;
-  /** A number in [0, 1), for the pauses between tries. */
+  /** Returns a number in [0, 1), for the pauses between retries. */
   random?: () => number;
-  /** Something broke that this process cannot mend: it must end. */
+  /** Called after an unrecoverable error: this process must end. */
   onFatal: (error: SpoorError) => void;
 }
 
@@ -88,16 +87,16 @@ export interface SharedOptions {
   config: SpoorConfig;
   configText: string;
   version: string;
-  /** For `${VAR}` in the file of overrides. */
+  /** Variables for `${VAR}` in the overrides file. */
   env: Environment;
   clock: Clock;
   log: Log;
-  /** Log lines that stderr did not take, so far. */
+  /** Returns the number of log lines dropped so far. */
   droppedLogLines: () => number;
   onFatal: (error: SpoorError) => void;
 }
 
-/** The shared parts of `spoor serve`. Those that must be stopped are added to `parts`. */
+/** Opens the shared parts of `spoor serve`; adds those that must be stopped to `parts`. */
 export async function openSharedParts(
   options: SharedOptions,
   parts: RunningParts,
@@ -160,7 +159,7 @@ async function openLimits(
   return { limits, overrides };
 }
 
-/** What is wrong with a bucket is said together with its name. */
+/** Probes the bucket; adds its name to errors. */
 async function probeBucket(
   store: ObjectStore,
   storeConfig: StoreConfig,
@@ -175,7 +174,7 @@ async function probeBucket(
   }
 }
 
-/** The cache on the local disk is kept within its bound by this thread, for all of them. */
+/** Starts the eviction of the disk cache, which this thread does for all threads. */
 async function keepCache(
   storeConfig: StoreConfig,
   { clock, ledger }: { clock: Clock; ledger: StoreLedger },
@@ -188,10 +187,10 @@ async function keepCache(
   parts.add("disk cache", () => evictor.stop());
 }
 
-/** Beyond this many tables, those that do not exist in the bucket are forgotten. */
+/** Number of tables above which those that do not exist in the bucket are forgotten. */
 const tablesMax = 10_000;
 
-/** Returns the one Table of each tenant; `startThread` starts the threads of tables. */
+/** Returns a function with one Table per tenant; `startThread` starts the threads of tables. */
 export function tableCache(options: {
   store: ObjectStore;
   clock: Clock;
@@ -210,7 +209,7 @@ export function tableCache(options: {
   };
 }
 
-/** Anyone can ask for any tenant: names without a table must not fill the memory. */
+/** Forgets tables that do not exist: requests with any tenant name must not fill the memory. */
 function forgetEmpty(tables: Map<string, Table>): void {
   for (const [tenant, { snapshot }] of tables) if (snapshot.version < 0) tables.delete(tenant);
 }

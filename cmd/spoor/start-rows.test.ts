@@ -5,7 +5,7 @@ import { moduleTable } from "./modules.ts";
 import { type Row, rowMaker, RunningParts, startRows } from "./start-rows.ts";
 import { insideNames, moduleNames, targets } from "./targets.ts";
 
-/** What was done, in order. */
+/** Records of starts and stops, in order. */
 type Events = string[];
 
 interface Made {
@@ -53,7 +53,7 @@ function running(): RunningParts {
 }
 
 describe("rows of a table", () => {
-  it("start in its order, get what they need, and stop in reverse", async () => {
+  it("start in table order, get the results that they need, and stop in reverse order", async () => {
     const shared: Shared = { events: [] };
     const parts = running();
     parts.add("lock", async () => void shared.events.push("stop lock"));
@@ -82,7 +82,7 @@ describe("rows of a table", () => {
     expect(parts.names).toEqual([]);
   });
 
-  it("are refused before anything starts when one needs what is not there", async () => {
+  it("are refused before any start if one needs a row that is not chosen", async () => {
     const shared: Shared = { events: [] };
     const starting = startRows(table, ["log", "port"], { shared, parts: running() });
     await expect(starting).rejects.toMatchObject({
@@ -98,7 +98,7 @@ describe("rows of a table", () => {
     expect(shared.events).toEqual([]);
   });
 
-  it("are stopped although one of them fails to stop and another one never ends", async () => {
+  it("are all stopped, even if one fails to stop and another one never ends", async () => {
     const events: Events = [];
     let nowMs = 0;
     const clock = {
@@ -123,7 +123,7 @@ describe("rows of a table", () => {
     parts.add("endless", () => new Promise(() => events.push("endless")));
     await parts.stop(2000);
     expect(events).toEqual(["endless", "broken"]);
-    // The deadline is over: each part gets a little all the same.
+    // After the deadline each part still gets a little time.
     expect(told).toEqual([100]);
   });
 });
@@ -137,7 +137,7 @@ describe("the table of modules", () => {
     }
   });
 
-  it("is what a simulation starts, but for rows that need sockets or real timers", () => {
+  it("has the rows that a simulation starts, and rows with sockets or real timers", () => {
     const left = moduleNames.filter((name) => !(insideNames as readonly string[]).includes(name));
     expect(left).toEqual(["former-owners", "http-port", "receivers"]);
   });

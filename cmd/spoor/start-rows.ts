@@ -1,27 +1,27 @@
 /**
- * Starts rows of a table of modules in their order, and stops what runs in reverse. It knows no
- * module: what the rows are stands in `modules.ts`.
+ * Starts the rows of a table of modules in order, and stops running ones in reverse order. It knows
+ * no module: `modules.ts` declares the rows.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 
-/** What a row has started. */
+/** A started row. */
 export interface Started<T> {
   made: T;
-  /** Told how long it may take, milliseconds; without it there is nothing to stop. */
+  /** Stops it within `deadlineMs`; undefined if there is nothing to stop. */
   stop?: (deadlineMs: number) => Promise<unknown>;
 }
 
-/** One line of the table. `Made` has what each row makes under the row's name. */
+/** One row of the table. `Made` maps a row's name to its result. */
 export interface Row<Shared, Made> {
   name: keyof Made & string;
-  /** Rows that must have started before this one, which gets what they made. */
+  /** Rows that must start before this one. It gets their results. */
   needs: readonly (keyof Made & string)[];
   start: (shared: Shared, needed: Made) => Promise<Started<Made[keyof Made & string]>>;
 }
 
-/** Returns the maker of a table's rows. A row's `start` sees only what the row says it needs. */
+/** Returns a typed constructor of rows: a row's `start` gets only the results that it needs. */
 export function rowMaker<Shared, Made>(): <
   Name extends keyof Made & string,
   Need extends keyof Made & string = never,
@@ -33,7 +33,7 @@ export function rowMaker<Shared, Made>(): <
   return (row) => row;
 }
 
-/** What runs, in the order of the start. */
+/** The running parts, in start order. */
 export class RunningParts {
   readonly #clock: Clock;
   readonly #log: Log;
@@ -53,8 +53,8 @@ export class RunningParts {
   }
 
   /**
-   * Stops the parts, last first, each within what is left of the deadline (milliseconds for all of
-   * them). A part that fails or is late is logged, and the next one has its turn. Never rejects.
+   * Stops the parts in reverse order, each within the remaining time of the deadline (milliseconds
+   * for all parts). Logs a part that fails or is late, and continues. Never rejects.
    */
   async stop(deadlineMs: number): Promise<void> {
     const endMs = this.#clock.monotonicMs() + deadlineMs;
@@ -88,14 +88,13 @@ export class RunningParts {
   }
 }
 
-/** Each part gets so much of the time to stop, also after the deadline. */
+/** Least time for each part to stop, even after the deadline, milliseconds. */
 const leastStopMs = 100;
 
 /**
- * Starts the chosen rows in the order of the table, adds each to `parts`, and returns what they
- * made. When one fails, those before it are stopped and its error is thrown. InvalidInput
- * `module_needs` before anything is started if a row needs another one that is not chosen or does
- * not stand before it.
+ * Starts the chosen rows in table order, adds each to `parts` and returns their results. If one
+ * fails, stops the rows before it and throws its error. Throws InvalidInput `module_needs` before
+ * any start if a row needs another one that is not chosen or comes later in the table.
  */
 export async function startRows<Shared, Made, Name extends keyof Made & string>(
   table: readonly Row<Shared, Made>[],
@@ -106,7 +105,7 @@ export async function startRows<Shared, Made, Name extends keyof Made & string>(
   const made: Partial<Made> = {};
   try {
     for (const { name, start } of rows) {
-      // The rows that it needs have been checked to be there.
+      // `chosenRows` has checked that the needed rows come first.
       const started = await start(shared, made as Made);
       made[name] = started.made;
       parts.add(name, started.stop ?? (async () => undefined));
@@ -118,7 +117,7 @@ export async function startRows<Shared, Made, Name extends keyof Made & string>(
   return made as Pick<Made, Name>;
 }
 
-/** How long stopping may take after a start that failed. */
+/** How long a stop may take after a failed start, milliseconds. */
 const failedStartMs = 5000;
 
 function chosenRows<Shared, Made>(

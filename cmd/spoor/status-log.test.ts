@@ -25,7 +25,7 @@ it("a consumer that has lost its claim on the log is on the status page and in m
   ]);
   expect(claimProblems({ spanLog })).toEqual([
     "Consumer slow of the span log was too far behind and misses records of partitions 1: " +
-      "see why it is slow.",
+      "find out why it is slow.",
   ]);
   const text = await registry.metrics();
   expect(text).toContain('spoor_log_consumer_claims_lost_total{consumer="slow"} 1');

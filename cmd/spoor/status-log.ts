@@ -1,4 +1,4 @@
-/** What the status page shows of the span log. */
+/** The span log on the status page. */
 import type { StatusTable } from "#modules/frontend/status-page.ts";
 import type { Ingester } from "#modules/ingester/ingester.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
@@ -8,27 +8,27 @@ interface LogSources {
   ingester: Pick<Ingester, "losses">;
 }
 
-/** Nothing where nothing was lost or damaged. */
+/** Returns the table of damage and losses; none if there are none. */
 export function lossTables({ spanLog, ingester }: LogSources): StatusTable[] {
   const damage = spanLog.damage.map(({ kind, message }) => [kind, message]);
   const losses = ingester.losses.map((message) => ["log_missing", message]);
   if (damage.length + losses.length === 0) return [];
-  const columns = [{ key: "kind" }, { key: "message", title: "what was found at the start" }];
+  const columns = [{ key: "kind" }, { key: "message", title: "found at the start" }];
   const title = "Damage and losses of the span log";
   return [{ key: "span_log_damage", title, columns, rows: [...damage, ...losses] }];
 }
 
-/** Says that there are losses, with what to do; nothing while there are none. */
+/** Returns the problem text for losses, with what to do; none if there are none. */
 export function lossProblems(sources: LogSources): string[] {
   const [table] = lossTables(sources);
   if (table === undefined) return [];
   return [
-    `The span log was damaged or lost spans (${table.rows.length} findings, see there): ` +
-      "if a copy of the folder `log` exists, stop Spoor and put it back.",
+    `The span log was damaged or lost spans (${table.rows.length} findings, see below): ` +
+      "if a copy of the folder `log` exists, stop Spoor and restore it.",
   ];
 }
 
-/** Its size. */
+/** Returns the table of the log's size. */
 export function spanLogTable({ spanLog }: Pick<LogSources, "spanLog">): StatusTable {
   const { bytes, records, segments, pendingBytes } = spanLog.stats();
   return {
@@ -44,7 +44,7 @@ export function spanLogTable({ spanLog }: Pick<LogSources, "spanLog">): StatusTa
   };
 }
 
-/** Those that read the log, each at its own pace. */
+/** Returns the table of the log's consumers. */
 export function consumersTable({ spanLog }: Pick<LogSources, "spanLog">): StatusTable {
   return {
     key: "span_log_consumers",
@@ -68,7 +68,7 @@ export function consumersTable({ spanLog }: Pick<LogSources, "spanLog">): Status
   };
 }
 
-/** Consumers that miss records of the log because they were too slow. */
+/** Returns problem texts for consumers that miss records because they were too slow. */
 export function claimProblems({ spanLog }: Pick<LogSources, "spanLog">): string[] {
   return spanLog
     .consumers()
@@ -76,6 +76,6 @@ export function claimProblems({ spanLog }: Pick<LogSources, "spanLog">): string[
     .map(
       ({ name, lostPartitions }) =>
         `Consumer ${name} of the span log was too far behind and misses records of partitions ` +
-        `${lostPartitions.join(", ")}: see why it is slow.`,
+        `${lostPartitions.join(", ")}: find out why it is slow.`,
     );
 }

@@ -1,4 +1,4 @@
-/** What the status pages show of the running process, as tables for people and programs. */
+/** The status pages of the running process, as tables for people and programs. */
 import { z } from "zod";
 import type { TenantActivity } from "#modules/distributor/activity.ts";
 import type { Viewer } from "#pkg/tenant/access.ts";
@@ -33,13 +33,13 @@ export interface StatusSources {
   activity: TenantActivity;
   /** How long a page waits for the bucket, milliseconds. */
   bucketWaitMs: number;
-  /** Names of the modules that run, in the order of the start. */
+  /** Returns the names of running modules, in start order. */
   modules: () => string[];
   startedMs: number;
   version: string;
 }
 
-/** The pages below /status. */
+/** Returns the pages below /status. */
 export function statusPages(sources: StatusSources): StatusPages {
   const page = (...tables: StatusTable[]): StatusPage => ({
     ...headOf(sources),
@@ -61,7 +61,7 @@ function headOf({
   startedMs,
   ingester,
 }: StatusSources): Pick<StatusPage, "version" | "startedMs" | "notReady"> {
-  const notReady = ingester.isReady ? undefined : "the span log is being read again";
+  const notReady = ingester.isReady ? undefined : "the span log is being read";
   return { version, startedMs, notReady };
 }
 
@@ -70,7 +70,7 @@ function modulesTable({ modules }: StatusSources): StatusTable {
   return { key: "modules", title: "Modules", columns: [{ key: "module" }], rows };
 }
 
-/** Limits as in the config file; of tenants those that differ. */
+/** Returns the limits in the form of the config file; for tenants, those that differ. */
 function limitsTables({ limits, overrides }: StatusSources, { tenant }: Viewer): StatusTable[] {
   const node = configTree(z.strictObject(limitFields));
   const text = (name: keyof Limits, value: number): string => {
@@ -88,8 +88,8 @@ function limitsTables({ limits, overrides }: StatusSources, { tenant }: Viewer):
   const problem = tenant === undefined ? (overrides.problem?.split("\n") ?? []) : [];
   const bad: StatusTable = {
     key: "overrides_problems",
-    title: "The file of overrides is bad",
-    hint: "The last good one is in force. Mend the file; it is read again by itself.",
+    title: "The overrides file is invalid",
+    hint: "The last valid content is in force. Fix the file; it is read again automatically.",
     columns: [{ key: "problem" }],
     rows: problem.map((line) => [line]),
   };
@@ -110,7 +110,7 @@ function limitsTables({ limits, overrides }: StatusSources, { tenant }: Viewer):
   ];
 }
 
-/** A tenant sees what was refused to itself; the operator also what had no tenant yet. */
+/** Returns a tenant's own refusals; for the operator, all, even those without a tenant. */
 function refusedFor({ refusals }: StatusSources, { tenant }: Viewer): RefusalEntry[] {
   return refusals.list().filter((one) => tenant === undefined || one.tenant === tenant);
 }
@@ -163,7 +163,7 @@ function examplesTable(entries: RefusalEntry[]): StatusTable {
   };
 }
 
-/** Tenants whose table cannot be read; no table while there is none. */
+/** Returns the table of tenants whose table cannot be read; none if there are none. */
 function failingTables(ingester: Ingester, { tenant }: Viewer): StatusTable[] {
   const failing = [...ingester.failing].filter(([one]) => tenant === undefined || one === tenant);
   if (failing.length === 0) return [];
@@ -171,17 +171,17 @@ function failingTables(ingester: Ingester, { tenant }: Viewer): StatusTable[] {
     {
       key: "failing_tenants",
       title: "Tenants that are not served",
-      hint: "Their tables cannot be read. They are tried again by themselves.",
+      hint: "Their tables cannot be read. Spoor retries automatically.",
       columns: [{ key: "tenant" }, { key: "why" }],
       rows: failing,
     },
   ];
 }
 
-/** Records that the page lists at the most. */
+/** Most records that the page lists. */
 const asideShown = 50;
 
-/** What could not become a block; no table while there is nothing. */
+/** Returns the table of records in quarantine; none if there are none. */
 function quarantineTables({ quarantine }: Ingester, { tenant }: Viewer): StatusTable[] {
   const records = quarantine.list().filter((one) => tenant === undefined || one.tenant === tenant);
   if (records.length === 0) return [];
@@ -213,7 +213,7 @@ function quarantineTables({ quarantine }: Ingester, { tenant }: Viewer): StatusT
   ];
 }
 
-/** Tenants, partitions and log as tables; a tenant sees its own line. */
+/** Returns the main page: tenants, partitions and log. A tenant sees only its own row. */
 export async function statusPage(sources: StatusSources, viewer: Viewer): Promise<StatusPage> {
   const states = await sources.ingester.states();
   const isAll = viewer.tenant === undefined;
@@ -275,7 +275,7 @@ function tenantsTable(
   };
 }
 
-/** Folders of the bucket; none, and why, if it does not tell in time. */
+/** Folders of the bucket; none, with the problem, if the bucket does not respond in time. */
 interface Folders {
   names: readonly string[];
   problem?: string;
@@ -284,7 +284,7 @@ interface Folders {
 async function foldersOf({ store, bucketWaitMs }: StatusSources): Promise<Folders> {
   const late = Promise.withResolvers<never>();
   const timeout = AbortSignal.timeout(bucketWaitMs);
-  const onLate = (): void => late.reject(new Error(`no answer within ${bucketWaitMs / 1000} s`));
+  const onLate = (): void => late.reject(new Error(`no response within ${bucketWaitMs / 1000} s`));
   timeout.addEventListener("abort", onLate, { once: true });
   try {
     const asked = store.listFolders("", { signal: timeout });
@@ -296,7 +296,7 @@ async function foldersOf({ store, bucketWaitMs }: StatusSources): Promise<Folder
   }
 }
 
-/** Tenants with a folder in the bucket, and those whose spans are in memory only. */
+/** Returns tenants with a folder in the bucket, and tenants with spans only in memory. */
 function tenantNames({ names }: Folders, live: ReadonlyMap<string, number>): string[] {
   const stored = names.filter((name) => !name.startsWith("_") && !name.startsWith("."));
   return [...new Set([...stored, ...live.keys()])].sort();
@@ -325,7 +325,7 @@ function partitionsTable(states: readonly PartitionState[]): StatusTable {
   };
 }
 
-/** What the operator should look at, with what to do. */
+/** Returns problem texts for the operator, with what to do. */
 function problemsOf(
   { ingester, overrides, spanLog }: StatusSources,
   tenants: StatusTable,
@@ -334,30 +334,30 @@ function problemsOf(
   const problems: string[] = [];
   if (bucketProblem !== undefined) {
     problems.push(
-      `The bucket does not answer (${bucketProblem}): queries are answered from live spans, ` +
-        "as partial. See that it can be reached.",
+      `The bucket does not answer (${bucketProblem}): queries see only live spans and report ` +
+        "partial results. Check that the bucket can be reached.",
     );
   }
   if (!ingester.isReady) {
-    problems.push("The span log is being read again: answers say PARTIAL until that is done.");
+    problems.push("The span log is being read: query results are partial until that is done.");
   }
   for (const problem of lossProblems({ ingester, spanLog })) problems.push(problem);
   if (overrides.problem !== undefined) {
-    problems.push("The file of limits for tenants is bad: see limits, and mend it.");
+    problems.push("The overrides file is invalid: the page on limits shows its errors. Fix it.");
   }
   for (const problem of claimProblems({ spanLog })) problems.push(problem);
   const { records, spans } = ingester.quarantine.totals();
   if (records > 0) {
-    problems.push(`${spans} acknowledged spans are in quarantine: see there.`);
+    problems.push(`${spans} acknowledged spans are in quarantine: see the table below.`);
   }
   for (const [name] of tenants.rows) {
     if (!ingester.isTenantFailing(String(name))) continue;
     const why = ingester.failing.get(String(name)) ?? "see the log for the bucket's error";
-    problems.push(`Tenant ${name} cannot be stored, its clients are told to retry: ${why}.`);
+    problems.push(`Spans of tenant ${name} cannot be stored, its clients must retry: ${why}.`);
   }
   if (tenants.rows.length === 0 && bucketProblem === undefined) {
     problems.push(
-      "No span has come yet: point an OTLP exporter at port 4318 (HTTP) or 4317 (gRPC), " +
+      "No spans received yet: point an OTLP exporter at port 4318 (HTTP) or 4317 (gRPC), " +
         "or run `spoor load`.",
     );
   }

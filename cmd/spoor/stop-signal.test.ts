@@ -30,28 +30,28 @@ describe("watchStopSignals", () => {
     atMs = 5000;
   });
 
-  it("takes a Ctrl-C that arrives twice, from the terminal and from npm, as one", () => {
+  it("counts a Ctrl-C that arrives twice, from the terminal and from npm, as one", () => {
     watch();
     arrive("SIGINT", 0);
     arrive("SIGINT", 1);
     expect(heard).toEqual(["first SIGINT"]);
   });
 
-  it("takes the same signal as a second one when it comes later", () => {
+  it("counts the same signal as a second one if it arrives later", () => {
     watch();
     arrive("SIGTERM", 0);
     arrive("SIGTERM", echoMs);
     expect(heard).toEqual(["first SIGTERM", "again SIGTERM"]);
   });
 
-  it("takes another signal as a second one at once", () => {
+  it("counts another signal as a second one at once", () => {
     watch();
     arrive("SIGTERM", 0);
     arrive("SIGINT", 0);
     expect(heard).toEqual(["first SIGTERM", "again SIGINT"]);
   });
 
-  it("hears nothing after its release", () => {
+  it("ignores signals after its release", () => {
     const release = watch();
     release();
     arrive("SIGINT", 0);

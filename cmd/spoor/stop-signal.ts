@@ -1,16 +1,16 @@
-/** How a command hears that it shall end: the first SIGINT or SIGTERM, and the next one. */
+/** Stop signals of a command: the first SIGINT or SIGTERM, and later ones. */
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 
 /**
- * Below npm one Ctrl-C arrives twice: the terminal sends it to the whole group of processes, and
- * npm hands it on. The same signal again within this time is no second wish.
+ * Under npm, one Ctrl-C arrives twice: the terminal sends it to the whole process group, and npm
+ * forwards it. The same signal again within this time counts as an echo, milliseconds.
  */
 export const echoMs = 1000;
 
 const names = ["SIGINT", "SIGTERM"] as const;
 type StopName = (typeof names)[number];
 
-/** Where signals come from: the process, and in tests an emitter. */
+/** The source of signals: the process; in tests an emitter. */
 export interface SignalSource {
   on(name: string, listener: (name: NodeJS.Signals) => void): unknown;
   off(name: string, listener: (name: NodeJS.Signals) => void): unknown;
@@ -18,11 +18,11 @@ export interface SignalSource {
 
 export interface StopHandlers {
   first: (name: NodeJS.Signals) => void;
-  /** A signal after the first that is not its echo. Called for each. */
+  /** Called for each signal after the first that is not its echo. */
   again: (name: NodeJS.Signals) => void;
 }
 
-/** Calls the handlers as signals arrive, until the returned function is called. */
+/** Calls the handlers for arriving signals until the caller calls the returned function. */
 export function watchStopSignals(
   handlers: StopHandlers,
   source: SignalSource = process,
@@ -43,7 +43,7 @@ export function watchStopSignals(
   return () => names.forEach((name) => source.off(name, onSignal));
 }
 
-/** Aborts `signal` once; the next signal ends the process as usual. `release` stops listening. */
+/** Returns an AbortSignal that the first signal aborts; the next one ends the process as usual. */
 export function stopOnSignal(): { signal: AbortSignal; release: () => void } {
   const controller = new AbortController();
   const release = watchStopSignals({

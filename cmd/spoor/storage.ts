@@ -1,4 +1,4 @@
-/** The section `storage` of the config: which bucket, and how it is asked. */
+/** The config section `storage`: the bucket, and limits of its requests. */
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import type { GcsOptions } from "#pkg/objstore/gcs-options.ts";
@@ -40,7 +40,7 @@ const partBytes: z.ZodType<number> = z
   .min(5 * MIB)
   .max(GIB)
   .default(32 * MIB)
-  .describe("Blocks above this size go up in parts of this size, bytes");
+  .describe("Blocks above this size are uploaded in parts of this size, bytes");
 
 const s3Config: z.ZodType<S3Options> = z
   .strictObject({
@@ -50,26 +50,26 @@ const s3Config: z.ZodType<S3Options> = z
     pathStyle: z
       .boolean()
       .default(false)
-      .describe("Asks `endpoint/bucket/key`, not `bucket.endpoint/key`: MinIO and most others"),
+      .describe("Uses `endpoint/bucket/key`, not `bucket.endpoint/key`: for MinIO and most others"),
     accessKeyId: text.describe(
       "Empty: the default chain (environment, profile, web identity, container and instance role)",
     ),
     secretAccessKey: text.meta({ secret: true, description: "Secret of `access_key_id`" }),
-    sessionToken: text.meta({ secret: true, description: "Of temporary credentials" }),
+    sessionToken: text.meta({ secret: true, description: "Token of temporary credentials" }),
     encryption: z
       .enum(["none", "s3", "kms"])
       .default("none")
-      .describe("What is asked of the server: nothing (the bucket's own), SSE-S3, SSE-KMS"),
+      .describe("Requested encryption: none (the bucket's default), s3 (SSE-S3), kms (SSE-KMS)"),
     kmsKeyId: text.describe("Key for `encryption: kms`; empty: the bucket's"),
-    storageClass: text.describe("Class of the blocks (commits keep the bucket's); empty: its own"),
+    storageClass: text.describe("Storage class of blocks, not of commits; empty: the bucket's"),
     tags: tags.describe("Tags of every object"),
     partBytes,
     checksums: z
       .enum(["when_supported", "when_required"])
       .default("when_supported")
       .describe(
-        "Checksums of requests: `when_required` for servers that refuse those they do not know " +
-          "(then no object has one, and deletes of many carry Content-MD5)",
+        "Checksums of requests: `when_required` for servers that refuse unknown checksums " +
+          "(objects then have none, and deletes of many keys have Content-MD5)",
       ),
   })
   .describe("A bucket of S3, or of a server that speaks its protocol.");
@@ -78,14 +78,14 @@ const gcsConfig: z.ZodType<GcsOptions> = z
   .strictObject({
     bucket: text.describe("Name of the bucket; it must exist"),
     endpoint: text.describe("URL of the server; empty: Google's"),
-    projectId: text.describe("Empty: that of the credentials"),
+    projectId: text.describe("Project; empty: the project of the credentials"),
     keyFile: text.describe("Path of a service account's key; empty: the default credentials"),
     anonymous: z
       .boolean()
       .default(false)
       .describe("With `endpoint`: sends no credentials, for emulators"),
-    storageClass: text.describe("Class of the blocks (commits keep the bucket's); empty: its own"),
-    kmsKeyName: text.describe("Key of Cloud KMS to encrypt with; empty: the bucket's"),
+    storageClass: text.describe("Storage class of blocks, not of commits; empty: the bucket's"),
+    kmsKeyName: text.describe("Cloud KMS key for encryption; empty: the bucket's"),
     tags: tags.describe("Metadata of every object"),
     partBytes,
   })
@@ -95,31 +95,31 @@ const share: z.ZodNumber = z.number().min(0).max(1);
 
 const requestConfig: z.ZodType<RequestConfig> = z
   .strictObject({
-    timeoutMs: positive.default(15_000).describe("Time of one try, besides that of its bytes"),
+    timeoutMs: positive
+      .default(15_000)
+      .describe("Timeout of one attempt, plus the time for its bytes"),
     bytesPerSecondMin: positive
       .default(512 * KIB)
-      .describe("Slowest transfer that is waited for, bytes per second"),
-    attemptsMax: positive.max(100).default(6).describe("Tries of one request, the first included"),
-    backoffMinMs: positive.default(100).describe("Pause before the second try; doubled each time"),
-    backoffMaxMs: positive.default(10_000).describe("Longest pause, also one the server asks for"),
-    retryShare: share
-      .default(0.2)
-      .describe("Retries per request, on average, once a burst is over"),
-    retryBurst: positive.default(100).describe("Retries at once after a quiet time"),
+      .describe("Slowest accepted transfer, bytes per second; adds to the timeout"),
+    attemptsMax: positive.max(100).default(6).describe("Most attempts of one request"),
+    backoffMinMs: positive.default(100).describe("Pause before the first retry; then doubled"),
+    backoffMaxMs: positive.default(10_000).describe("Longest pause, also if the server asks"),
+    retryShare: share.default(0.2).describe("Most retries per request, on average, after a burst"),
+    retryBurst: positive.default(100).describe("Most retries in a burst after a quiet time"),
     hedgeShare: share
       .default(0.05)
-      .describe("Ranged reads that are asked a second time when they take longer than most"),
-    hedgeDelayMinMs: positive.default(50).describe("Not before this time"),
-    requestsMax: positive.max(1000).default(64).describe("Requests at the same time"),
-    bytesMax: positive.default(256 * MIB).describe("Bytes of them, where the size is known"),
+      .describe("Share of ranged reads that are hedged: sent again if they are slower than most"),
+    hedgeDelayMinMs: positive.default(50).describe("Least time before a second request is sent"),
+    requestsMax: positive.max(1000).default(64).describe("Most concurrent requests"),
+    bytesMax: positive.default(256 * MIB).describe("Most bytes of them, where sizes are known"),
     gapBytes: z
       .int()
       .min(0)
       .default(64 * KIB)
-      .describe("Ranges of one block that are closer are read together, bytes"),
-    requestBytesMax: positive.default(32 * MIB).describe("Largest request that joining may make"),
+      .describe("Ranges of one block with a smaller gap are read together, bytes"),
+    requestBytesMax: positive.default(32 * MIB).describe("Most bytes of joined ranges"),
   })
-  .describe("How s3 and gcs are asked; the bounds are those of each thread.");
+  .describe("Requests to s3 and gcs; the limits are per thread.");
 
 const cacheConfig: z.ZodType<StorageCacheConfig> = z
   .strictObject({
@@ -127,15 +127,15 @@ const cacheConfig: z.ZodType<StorageCacheConfig> = z
       .int()
       .min(0)
       .default(64 * MIB)
-      .describe("Memory of each thread for parts of blocks, bytes; 0: none"),
+      .describe("Memory of each thread for cached parts of blocks, bytes; 0: none"),
     diskBytes: z
       .int()
       .min(0)
       .default(4 * GIB)
-      .describe("Local disk for parts of blocks, bytes; 0: none"),
+      .describe("Local disk space for cached parts of blocks, bytes; 0: none"),
     path: text.describe("Folder of the disk cache; empty: `cache` in the data folder"),
   })
-  .describe("What is kept of blocks that were read from s3 or gcs.");
+  .describe("The cache of parts of blocks that were read from s3 or gcs.");
 
 const price = (value: number, what: string): z.ZodDefault<z.ZodNumber> =>
   z.number().min(0).default(value).describe(`Price of a million ${what}`);
@@ -145,16 +145,16 @@ export const storageConfig: z.ZodType<StorageConfig> = z
     backend: z
       .enum(["fs", "s3", "gcs"])
       .default("fs")
-      .describe("Where blocks are kept: a folder, or a bucket of S3 or Google Cloud Storage"),
-    path: text.describe("With fs: folder of the blocks; if empty, `bucket` in the data folder"),
+      .describe("Storage of blocks: a folder, or a bucket of S3 or Google Cloud Storage"),
+    path: text.describe("With fs: folder of the blocks; empty: `bucket` in the data folder"),
     prefix: z
       .string()
       .default("")
       .refine(isFolderPrefix, { error: "must be empty or a folder, like `spoor/`" })
-      .describe("Folder in the bucket below which everything is kept, like `spoor/`"),
+      .describe("Folder in the bucket for all objects, like `spoor/`"),
     clockSkewMaxMs: positive
       .default(300_000)
-      .describe("How far the clocks of bucket and machine may be apart at the start"),
+      .describe("Largest accepted difference of the clocks of bucket and machine at the start"),
     s3: s3Config,
     gcs: gcsConfig,
     requests: requestConfig,
@@ -165,7 +165,7 @@ export const storageConfig: z.ZodType<StorageConfig> = z
         readPerMillion: price(0.4, "reads"),
         deletePerMillion: price(0, "deletes"),
       })
-      .describe("For the metric `spoor_store_cost_total`, in the currency of your price list."),
+      .describe("Prices for the metric `spoor_store_cost_total`, in any currency."),
   })
   .superRefine(({ backend, s3, gcs }, context) => {
     if (backend === "fs" || (backend === "s3" ? s3 : gcs).bucket !== "") return;
@@ -177,19 +177,19 @@ export const storageConfig: z.ZodType<StorageConfig> = z
     const message = "access_key_id and secret_access_key go together";
     context.addIssue({ code: "custom", path: ["s3", "accessKeyId"], message });
   })
-  .describe("The bucket of blocks.");
+  .describe("The storage of blocks.");
 
 function isFolderPrefix(prefix: string): boolean {
   try {
     checkFolderPrefix(prefix);
     return true;
   } catch {
-    // The message of the config says it in its own words.
+    // The config has an error message of its own.
     return false;
   }
 }
 
-/** How all threads of a process with this config open its bucket, counting into one ledger. */
+/** Returns the config with which all threads open the bucket; they share the ledger. */
 export function storeConfigOf(
   storage: StorageConfig,
   dataDir: string,

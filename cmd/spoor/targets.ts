@@ -1,6 +1,6 @@
-/** Which rows of the table of modules (`modules.ts`) a process runs. */
+/** The rows of the table of modules (`modules.ts`) that a process runs. */
 
-/** In the order of the table. */
+/** Names of all rows, in table order. */
 export const moduleNames = [
   "span-log",
   "former-owners",
@@ -16,7 +16,7 @@ export const moduleNames = [
 
 export type ModuleName = (typeof moduleNames)[number];
 
-/** What `--target` can be. */
+/** Values of `--target` with their rows. */
 export const targets: { all: typeof moduleNames } = { all: moduleNames };
 
 export type Target = keyof typeof targets;
@@ -25,12 +25,12 @@ export function isTarget(name: string): name is Target {
   return Object.hasOwn(targets, name);
 }
 
-/** Rows with sockets, or with timers that a clock cannot move: a simulation leaves them out. */
+/** Rows with sockets, or with timers that do not use the clock: a simulation omits them. */
 const outsideNames = ["former-owners", "http-port", "receivers"] as const;
 
 export type InsideName = Exclude<ModuleName, (typeof outsideNames)[number]>;
 
-/** All the others. */
+/** The rows that a simulation starts. */
 export const insideNames: readonly InsideName[] = moduleNames.filter(
   (name): name is InsideName => !(outsideNames as readonly string[]).includes(name),
 );

@@ -1,4 +1,4 @@
-/** A command's process for tests: what it writes is kept, files and variables are given. */
+/** Test support: a command's io that records output, with given files and variables. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
 import type { CommandIo } from "./io.ts";

@@ -1,23 +1,23 @@
-/** Sends Spoor's own spans to an OTLP endpoint, with OpenTelemetry's SDK. */
+/** Sends Spoor's own spans to an OTLP endpoint with the OpenTelemetry SDK. */
 import type { Tracer as SdkTracer } from "@opentelemetry/api";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { noTracer, type SpanAttributes, type Tracer } from "#pkg/trace/trace.ts";
 import { version } from "#pkg/version/version.ts";
 
 export interface TracingOptions {
-  /** Of OTLP/HTTP; empty: no tracing. */
+  /** OTLP/HTTP endpoint; empty: no tracing. */
   endpoint: string;
-  /** Share of traces that are kept, 0 to 1. */
+  /** Share of traces that are sent, 0 to 1. */
   sampleRatio: number;
 }
 
 export interface Tracing {
   tracer: Tracer;
-  /** Sends what is left. */
+  /** Sends the remaining spans. */
   stop(): Promise<void>;
 }
 
-/** The SDK is loaded only if there is an endpoint. Throws InvalidInput for one that is no URL. */
+/** Starts tracing; loads the SDK only for an endpoint. Throws InvalidInput if it is not a URL. */
 export async function openTracing({ endpoint, sampleRatio }: TracingOptions): Promise<Tracing> {
   if (endpoint === "") return { tracer: noTracer, stop: async () => undefined };
   const url = tracesUrl(endpoint);
@@ -77,7 +77,7 @@ function tracesUrl(endpoint: string): string {
   return new URL(`${url.pathname.replace(/\/$/, "")}/v1/traces`, url).href;
 }
 
-/** Whether an endpoint is this process's own receiver: then it would trace its own tracing. */
+/** Returns whether an endpoint is this process's own receiver, which would trace itself. */
 export function isOwnReceiver(endpoint: string, port: number): boolean {
   const url = URL.parse(endpoint);
   if (url === null) return false;

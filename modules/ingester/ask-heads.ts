@@ -1,10 +1,10 @@
-/** Questions to pinned heads, each answered by the partition that holds it. */
+/** Sends a question to pinned heads; the partition that holds a head answers it. */
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
 import type { Outcome, Outcomes, ShardAsk } from "#pkg/questions/shards.ts";
 import type { PartitionHost } from "./partition-host.ts";
 
-/** Asks all at the same time. Never throws for the sake of one. */
+/** Asks all heads concurrently. The failure of one is its outcome; never throws. */
 export async function askHeads<K extends QuestionName>(
   hosts: readonly PartitionHost[],
   question: K,
@@ -16,7 +16,7 @@ export async function askHeads<K extends QuestionName>(
     try {
       const host = hosts.at(shard.partition.index);
       if (shard.kind !== "head" || host === undefined) {
-        throw new SpoorError("Internal", `${shard.name} is no head of this ingester`);
+        throw new SpoorError("Internal", `${shard.name} is not a head of this ingester`);
       }
       return { answer: await host.ask(question, { shard, request }, signal) };
     } catch (error) {

@@ -18,7 +18,7 @@ import {
   type TestIngester,
 } from "./testing.ts";
 
-/** Cuts, except that ranges with one of these records fail as if they could not be encoded. */
+/** A cutter that fails for ranges with one of these records, as if they could not be encoded. */
 class PoisonedCutter extends Cutter {
   /** `<tenant> <partition> <offset>`. */
   readonly poison: Set<string> = new Set();
@@ -96,7 +96,7 @@ describe("records that cannot be encoded", () => {
     const { transactions } = await running.openTable("t").refresh();
     expect(transactions.get(running.appId(0))).toBe(count);
     await running.stop();
-    // The record is out of the log's way for good.
+    // The record no longer holds the log back.
     const again = await startIngester({ dir: folder.path });
     expect(await again.live("t", records.flat())).toEqual([]);
     await again.stop();
@@ -132,7 +132,7 @@ describe("records that cannot be encoded", () => {
     );
   });
 
-  it("a thread that dies over a record each time: it is set aside as well", async () => {
+  it("a record over which the thread always dies goes to quarantine too", async () => {
     await using folder = await TempFolder.make();
     const { running, cutter } = await startPoisoned(folder.path);
     cutter.reason = cutterDied;
@@ -161,7 +161,7 @@ describe("records that cannot be encoded", () => {
     await running.stop();
   });
 
-  it("a store that fails meanwhile sets nothing else aside", async () => {
+  it("a store failure meanwhile puts no other record into quarantine", async () => {
     await using folder = await TempFolder.make();
     const { running, cutter } = await startPoisoned(folder.path);
     const records = Array.from({ length: 8 }, () => makeTrace(1, { partition: 0 }));
@@ -190,7 +190,7 @@ describe("records that do not decode", () => {
     await appendOne(running, "t", good[1]);
     await running.readAll();
     expect(await running.live("t", good.flat())).toEqual(expected(...good));
-    // While it cannot be set aside, nothing passes it.
+    // While the record cannot be put into quarantine, the offset does not pass it.
     const place = join(folder.path, "quarantine");
     await writeFile(place, "in the way");
     const flushed = running.ingester.flush();
@@ -206,7 +206,7 @@ describe("records that do not decode", () => {
     await running.stop();
   });
 
-  it("and nothing else: the table passes them without a block", async () => {
+  it("alone in a head: the table passes them without a block", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path });
     await appendOne(running, "t", garbage);
@@ -219,7 +219,7 @@ describe("records that do not decode", () => {
     await running.stop();
   });
 
-  it("beside records that cannot be encoded: each is set aside once", async () => {
+  it("beside records that cannot be encoded: each goes to quarantine once", async () => {
     await using folder = await TempFolder.make();
     const { running, cutter } = await startPoisoned(folder.path);
     const records = Array.from({ length: 4 }, () => makeTrace(1, { partition: 0 }));

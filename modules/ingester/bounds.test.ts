@@ -4,7 +4,7 @@ import { eventually, expected, makeTrace, startIngester, TempFolder } from "./te
 
 const signal = new AbortController().signal;
 
-/** Spans of partition 0 that take memory. */
+/** Large spans of partition 0. */
 function largeTraces(count: number): SpanSpec[] {
   const filler = (i: number): string => `${i}`.padEnd(2000, "x");
   return Array.from({ length: count }, (_, i) =>
@@ -13,7 +13,7 @@ function largeTraces(count: number): SpanSpec[] {
 }
 
 describe("memory of heads", () => {
-  it("is bounded while nothing can be stored; the log is read on afterwards", async () => {
+  it("is bounded while nothing can be stored; reading continues afterwards", async () => {
     await using folder = await TempFolder.make();
     const headBytesMax = 4 * 1024 * 1024;
     const config = { headBytesMax, readBytes: 64 * 1024 };
@@ -24,13 +24,13 @@ describe("memory of heads", () => {
     await eventually(async () => (await running.metric("stalled")) === 1);
     const [state] = await running.ingester.states();
     expect(state.nextOffset).toBeLessThan(state.durableEnd);
-    // One piece of the log beyond the bound, at twice its size for what arrays have in reserve.
+    // The limit plus one read of the log, at twice its size because arrays grow by doubling.
     expect(state.headBytes).toBeLessThan(headBytesMax / 4 + 4 * config.readBytes);
     const behind = state.durableEnd - state.nextOffset;
     expect(await running.incomplete("t")).toEqual([
       `partition 0: ${behind} log records are not readable yet`,
     ]);
-    // What is in heads is found; nothing is made up.
+    // Queries find exactly the spans in heads.
     const live = await running.live("t", specs);
     expect(expected(specs)).toEqual(expect.arrayContaining(live));
     expect(live.length).toBe(state.headSpans);
@@ -46,8 +46,8 @@ describe("memory of heads", () => {
     await using folder = await TempFolder.make();
     const config = { headBytesMax: 8 * 1024 * 1024, readBytes: 64 * 1024 };
     const running = await startIngester({ dir: folder.path, config });
-    // The thread that cuts runs from now on: the start of one may take longer than the second after
-    // which the next head is closed.
+    // Starts the cutter thread now: its start may take longer than the second after which the next
+    // head is closed.
     await running.append("first", makeTrace(1, { partition: 0 }));
     await running.ingester.flush();
     const small = makeTrace(1, { partition: 0 });
@@ -67,7 +67,7 @@ describe("memory of heads", () => {
 });
 
 describe("pins", () => {
-  it("hold heads as they were, also stored ones; released, memory comes back", async () => {
+  it("keep heads unchanged, even stored ones; a release frees their memory", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path });
     const first = largeTraces(20);
@@ -92,7 +92,7 @@ describe("pins", () => {
     });
     expect(await running.metric("head_bytes")).toBe(0);
     expect(await running.metric("pins")).toBe(0);
-    // Once more does no harm.
+    // A second release does no harm.
     pinned.release();
     await running.stop();
   });
@@ -140,8 +140,8 @@ describe("pins", () => {
     const pins = await Promise.all(
       Array.from({ length: 1000 }, () => running.ingester.pin("t", signal)),
     );
-    expect(await running.incomplete("t")).toEqual(["partition 0: 1000 queries hold heads already"]);
-    // A tenant without heads holds none.
+    expect(await running.incomplete("t")).toEqual(["partition 0: 1000 queries pin heads already"]);
+    // A tenant without heads needs no pin.
     expect(await running.incomplete("nobody")).toEqual([]);
     for (const pin of pins) pin.release();
     expect(await running.live("t", specs)).toEqual(expected(specs));
@@ -150,7 +150,7 @@ describe("pins", () => {
 });
 
 describe("flush", () => {
-  it("can be asked again and again, and heads grow to their bounds in between", async () => {
+  it("can run repeatedly; heads grow to their limits in between", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path });
     const all: SpanSpec[] = [];
@@ -172,7 +172,7 @@ describe("flush", () => {
 });
 
 describe("the log", () => {
-  it("shrinks after commits, also with a tenant that was quiet since", async () => {
+  it("shrinks after commits, even with a tenant that became idle", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({
       dir: folder.path,
@@ -196,7 +196,7 @@ describe("the log", () => {
     await running.stop();
   });
 
-  it("is not held by a tenant of few spans until their time", async () => {
+  it("is not held back by a tenant with few spans until their maximum age", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({
       dir: folder.path,

@@ -1,7 +1,7 @@
 /**
- * Closed heads to blocks to commits, for one partition: per tenant one at a time, in log order.
- * Keeps trying while the store fails. A head that cannot be encoded is bisected by its log range
- * down to the records at fault, which go to quarantine.
+ * Turns closed heads of one partition into blocks and commits them: per tenant one head at a time,
+ * in log order. It retries while the store fails. If a head cannot be encoded, it bisects the
+ * head's log range down to the faulty records, which go to quarantine.
  */
 import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
@@ -33,56 +33,58 @@ export interface CommitterOptions {
   clock: Clock;
   log: Log;
   metrics: IngesterMetrics;
-  /** A number in [0, 1), for the pauses between tries. */
+  /** Returns a number in [0, 1), for the pauses between retries. */
   random?: () => number;
-  /** Tenant -> offset that its table has reached. Every commit starts from it and moves it. */
+  /** Tenant -> offset that its table has reached. Every commit starts from it and advances it. */
   committed: Map<string, number>;
   onCommitted: (head: ClosedHead) => void;
-  /** How far the log is durable now. */
+  /** Returns the durable end of the log. */
   durableEnd: () => number;
   /** Throws Unavailable `log_owner_lost` if another process may have taken over the log. */
   assertOwner: () => void;
-  /** Another writer owns the partition: this one has stopped and so must the process. */
+  /** Called when another writer owns the partition: this process must end. */
   onFatal: (error: SpoorError) => void;
 }
 
 const backoffMinMs = 200;
 const backoffMaxMs = 30_000;
-/** A cutter thread that dies this often over one range does so for its content. */
+/** Cutter threads that may die over one range before its content is considered the cause. */
 const deathsMax = 3;
 
 /**
- * Blocks that no commit names are deleted as orphans some time, after an hour at the earliest
- * (`compactor.orphan_age`): those that wait for their commit longer than this are written anew.
+ * Blocks that waited longer than this for their commit are written again, milliseconds. The
+ * compactor deletes blocks that no commit names, after an hour at the earliest
+ * (`compactor.orphan_age`).
  */
 const cutsAgeMaxMs = 30 * 60_000;
 
-/** Conflicts that a block encoded anew, against the table as it is now, does not have. */
+/** Conflicts that disappear if the block is encoded again for the current table. */
 const staleSchemaReasons: ReadonlySet<string> = new Set(["schema_conflict", "too_many_columns"]);
 
-/** What was done for a head so far; kept between tries. */
+/** The progress of a head; kept between retries. */
 interface Attempt {
-  /** Ranges without a block yet, the next one last. Only the first is the head itself. */
+  /** Ranges without a block, the next one last. Only a range that was not halved has a head. */
   todo: { range: LogRange; head: CutTask["head"] }[];
   /** Threads that died over the next range. */
   deaths: number;
   /** Blocks that are in the store. */
   cuts: StoredCut[];
-  /** When the first of them was begun. */
+  /** When encoding of the first block began. */
   cutsBegan: ClockReading | undefined;
   change: Change | undefined;
   /** Offsets that are in quarantine. */
   aside: Set<number>;
 }
 
+/** Commits the closed heads of one partition. */
 export class Committer {
   readonly #options: CommitterOptions;
   readonly #tails = new Map<string, Promise<void>>();
-  /** Heads that wait or are being stored, by tenant. */
+  /** Number of heads that are waiting or being stored, by tenant. */
   readonly #waiting = new Map<string, number>();
   /** Offsets whose records did not decode, by tenant. */
   readonly #undecodable = new Map<string, Set<number>>();
-  /** Tenants whose last try failed -> how many commits had gone through when that began. */
+  /** Tenants whose last attempt failed -> the number of commits when the failures began. */
   readonly #failing = new Map<string, number>();
   #commits = 0;
   readonly #abort = new AbortController();
@@ -93,8 +95,8 @@ export class Committer {
   }
 
   /**
-   * Whether `headsMax` heads of the tenant wait for a store that fails for it but not for others:
-   * taking more of its spans would only take memory from tenants whose spans can be stored.
+   * Returns whether `headsMax` heads of the tenant wait because the store fails for this tenant but
+   * not for others. More spans of it would only take memory from tenants that can be stored.
    */
   isHeldUp(tenant: string, headsMax: number): boolean {
     const commitsBefore = this.#failing.get(tenant);
@@ -102,7 +104,7 @@ export class Committer {
     return (this.#waiting.get(tenant) ?? 0) >= headsMax;
   }
 
-  /** Puts a head behind the other heads of its tenant. */
+  /** Queues a head after the other heads of its tenant. */
   enqueue(head: ClosedHead): void {
     const { tenant } = head;
     this.#waiting.set(tenant, (this.#waiting.get(tenant) ?? 0) + 1);
@@ -120,22 +122,23 @@ export class Committer {
     this.#tails.set(tenant, next);
   }
 
+  /** Records that the record at this offset did not decode. Call it before its head is queued. */
   noteUndecodable(tenant: string, offset: number): void {
     const offsets = this.#undecodable.get(tenant) ?? new Set();
     offsets.add(offset);
     this.#undecodable.set(tenant, offsets);
   }
 
-  /** Resolves when nothing waits any more. Rejects (Unavailable) if heads were given up. */
+  /** Resolves when no head is waiting. Throws Unavailable if heads were given up. */
   async idle(): Promise<void> {
     while (this.#tails.size > 0) await Promise.all(this.#tails.values());
     if (this.#gaveUp === 0) return;
     const { index } = this.#options.partition;
-    const message = `partition ${index}: ${this.#gaveUp} heads are not stored, only in the log`;
+    const message = `partition ${index}: ${this.#gaveUp} heads are in the log but not stored`;
     throw new SpoorError("Unavailable", message, { reason: "heads_given_up" });
   }
 
-  /** Gives up what waits, which stays in the log; resolves when nothing is under way any more. */
+  /** Gives up waiting heads, which stay in the log. Resolves when nothing is in flight. */
   async stop(): Promise<void> {
     this.#abort.abort();
     await Promise.all(this.#tails.values());
@@ -167,7 +170,7 @@ export class Committer {
         const error = toSpoorError(cause);
         if (error.reason === ownerLost) return this.#fail(error);
         if (error.code === "Conflict") {
-          // Heads behind this one must not be committed: they would hide that this one is missing.
+          // Later heads must not be committed: they would hide that this one is missing.
           if (!staleSchemaReasons.has(error.reason)) return this.#fail(error);
           attempt = firstAttempt(range, head);
         }
@@ -193,10 +196,10 @@ export class Committer {
     if (this.#failing.has(range.tenant)) return;
     this.#failing.set(range.tenant, this.#commits);
     const fields = { ...range, error: error.message, reason: error.reason };
-    log.error(fields, "a head could not be stored, trying again");
+    log.error(fields, "a head could not be stored, retrying");
   }
 
-  /** Ends early, without an error, when the committer stops. */
+  /** Sleeps; returns early, without an error, when the committer stops. */
   async #pause(ms: number): Promise<void> {
     const { signal } = this.#abort;
     try {
@@ -206,7 +209,7 @@ export class Committer {
     }
   }
 
-  /** Only what the table certainly does not name is written anew. */
+  /** Returns whether the blocks must be written again: they are old and no commit names them. */
   async #areCutsTooOld({ tenant }: LogRange, { cuts, cutsBegan }: Attempt): Promise<boolean> {
     const { clock, committed, appId, tableOf } = this.#options;
     if (cuts.length === 0 || cutsBegan === undefined) return false;
@@ -222,7 +225,7 @@ export class Committer {
     await tracer.run("store head", facts, () => this.#attempt(range, attempt));
   }
 
-  /** One try: what an earlier try has done already is not done again. */
+  /** Makes one attempt; skips the steps that an earlier attempt has completed. */
   async #attempt(range: LogRange, attempt: Attempt): Promise<void> {
     const { tableOf, metrics } = this.#options;
     const table = tableOf(range.tenant);
@@ -247,7 +250,7 @@ export class Committer {
     }
   }
 
-  /** The commit starts from what this writer knows, not from what the table says by now. */
+  /** Plans the commit from the offset that this writer knows, not from the table's current one. */
   #planChange({ tenant, fromOffset, toOffset }: LogRange, cuts: readonly StoredCut[]): Change {
     const { appId, committed } = this.#options;
     const expectedVersion = committed.get(tenant);
@@ -265,7 +268,7 @@ export class Committer {
     };
   }
 
-  /** Cuts the next range. If it cannot be encoded, its halves are next; one record goes aside. */
+  /** Cuts the next range. If it cannot be encoded, halves it; quarantines a single record. */
   async #cutNext(attempt: Attempt, table: Table): Promise<void> {
     const { range, head } = attempt.todo.at(-1)!;
     if (attempt.cuts.length === 0) attempt.cutsBegan = readClock(this.#options.clock);
@@ -284,7 +287,8 @@ export class Committer {
         attempt.todo.pop();
       } else {
         const fields = { ...range, error: error.message };
-        this.#options.log.error(fields, "a range of the log could not be encoded, bisecting it");
+        const text = "a range of the log could not be encoded, bisecting it";
+        this.#options.log.error(fields, text);
         attempt.todo.pop();
         for (const half of halves(range)) attempt.todo.push(half);
       }
@@ -333,8 +337,8 @@ export class Committer {
       bytes = await readRecord(logConfig, partition.index, { tenant, offset });
     } catch (error) {
       if (!hasCode(error, "NotFound")) throw error;
-      // It was read before: the disk lost it since, as it lost the records that reads report.
-      log.error({ tenant, offset, reason }, "a record at fault is not in the log any more");
+      // It was read before, so the disk has lost it since.
+      log.error({ tenant, offset, reason }, "a faulty record is no longer in the log");
       aside.add(offset);
       return;
     }
@@ -350,7 +354,7 @@ function firstAttempt(range: LogRange, head: ClosedHead): Attempt {
   return { todo, deaths: 0, cuts: [], cutsBegan: undefined, change: undefined, aside: new Set() };
 }
 
-/** The two halves of a range, the later one first. */
+/** Returns the two halves of a range, the later one first. */
 function halves({ tenant, fromOffset, toOffset }: LogRange): Attempt["todo"] {
   const middle = fromOffset + Math.floor((toOffset - fromOffset) / 2);
   return [
@@ -364,7 +368,7 @@ function columnsOf(cuts: readonly StoredCut[]): ColumnDef[] {
   return [...byName.values()];
 }
 
-/** Commits; a change that is found to be in the table already was ours, from an earlier try. */
+/** Commits a change. If the table has it already, an earlier attempt of ours succeeded. */
 async function commitOnce(table: Table, change: Change, signal: AbortSignal): Promise<void> {
   try {
     await table.commit(change, { signal });

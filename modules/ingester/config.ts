@@ -26,58 +26,60 @@ const positive: z.ZodNumber = z.number().int().positive();
 export const ingesterConfig: z.ZodType<IngesterConfig, Partial<IngesterConfig>> = z.strictObject({
   cutSpans: positive
     .default(500_000)
-    .describe("A head is cut into a block when it holds this many spans."),
+    .describe("A head becomes a block when it has this many spans."),
   cutBytes: positive
     .default(512 * 1024 * 1024)
-    .describe("A head is cut when it takes this much memory, bytes (about 8 times its block)."),
+    .describe("A head becomes a block when it takes this memory, bytes (about 8 times its block)."),
   cutAgeMs: positive
     .default(5 * 60_000)
-    .describe("A head is cut when its first span is this old, milliseconds."),
+    .describe("A head becomes a block when its first span is this old, milliseconds."),
   cutLogBytes: positive
     .default(512 * 1024 * 1024)
     .describe(
-      "A head is cut when its partition's log has this many bytes since its first record, of all " +
-        "tenants: the log can not be trimmed beyond it.",
+      "A head becomes a block when its partition's log has grown by this many bytes (of all " +
+        "tenants) since the head's first record: the log cannot be trimmed beyond that record.",
     ),
   rowGroupSpans: positive.default(100_000).describe("Spans per row group of a block."),
   headBytesMax: positive
     .default(2 * 1024 * 1024 * 1024)
-    .describe("Memory of all heads of all partitions and tenants, bytes; beyond it the log waits."),
+    .describe(
+      "Most memory of all heads, bytes. At this limit the log is not read until a block is stored.",
+    ),
   closedHeadsMax: positive
     .default(2)
-    .describe("Heads of one tenant and partition that may wait for their block to be stored."),
+    .describe("Most closed heads of one tenant and partition that wait for storage."),
   cutThreads: positive.default(1).describe("Threads that encode blocks."),
   cutIdleMs: positive
     .max(24 * 3_600_000)
     .default(60_000)
-    .describe("After so long without a cut a cutter thread ends and gives its memory back."),
+    .describe("An idle cutter thread ends and frees its memory after this time, milliseconds."),
   cutWasmBytesMax: positive
     .default(1024 * 1024 * 1024)
-    .describe("WASM memory at which a cutter thread is replaced, bytes."),
+    .describe("A cutter thread is replaced when its WASM memory reaches this size, bytes."),
   readBytes: positive
     .default(512 * 1024)
-    .describe("Bytes of the log that are decoded before live queries get their turn."),
+    .describe("Bytes of the log that are decoded between live queries."),
   searchThreads: positive
     .max(64)
     .default(2)
-    .describe("Threads that search heads for one tenant at a time; so many stay without work."),
+    .describe("Most threads that search heads for one tenant; as many idle threads are kept."),
   searchThreadsMax: positive
     .max(256)
     .default(6)
-    .describe("Threads that search heads for all tenants at a time."),
+    .describe("Most threads that search heads for all tenants together."),
   searchesQueuedMax: positive
     .default(10_000)
-    .describe("Questions to heads that may wait for a thread; more are refused."),
+    .describe("Most requests to heads that wait for a thread; further requests are refused."),
   searchTimeoutMs: positive
     .default(30_000)
-    .describe("How long one question to a head may take, milliseconds; its thread is replaced."),
+    .describe("Timeout of one request to a head, milliseconds; its thread is replaced."),
   pinMs: positive
     .default(120_000)
-    .describe("How long a query may hold on to heads that were already stored, milliseconds."),
+    .describe("Longest time that a query may pin heads, milliseconds."),
   quarantineBytesMax: positive
     .default(1024 * 1024 * 1024)
     .describe(
-      "Records that could not become a block, in the quarantine folder, bytes; beyond it their " +
-        "tenant's heads wait.",
+      "Most bytes in the quarantine folder, which holds records that could not become a block. " +
+        "Beyond it, heads with such records wait.",
     ),
 });

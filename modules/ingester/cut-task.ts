@@ -1,5 +1,5 @@
 /**
- * What a cutter thread does: encodes a closed head from shared memory and stores it as a block.
+ * The task of a cutter thread: encodes a closed head from shared memory and stores the block.
  */
 import { ulid } from "ulid";
 import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
@@ -12,19 +12,19 @@ import { encodeFailed } from "#pkg/errors/reasons.ts";
 import type { CutResult, CutTask, StoredCut } from "./messages.ts";
 import { rebuildHead } from "./rebuild.ts";
 
-/** Starts further than this from the time of ingest are bad clocks (decided). */
+/** Start times further than this from the time of ingest count as bad clocks. */
 const pastNano = 24n * 3600n * 1_000_000_000n;
 const futureNano = 600n * 1_000_000_000n;
 
-/** What a cutter thread has. */
+/** The resources of a cutter thread. */
 export interface CutThread {
-  /** Connections of a thread outlive its cuts. */
+  /** Opens stores; a thread keeps their connections between cuts. */
   stores: StoreOpener;
-  /** A number in [0, 1), for names of blocks; random unless given. */
+  /** Returns a number in [0, 1), for names of blocks; random by default. */
   random?: () => number;
 }
 
-/** Throws what `Cutter.cut` says. */
+/** Runs a cut. Throws as `Cutter.cut` does. */
 export async function runCut(task: CutTask, thread: CutThread): Promise<CutResult> {
   const head = task.head ?? (await rebuildHead(task));
   const stored = head.data.rows === 0 ? undefined : await store(head, task, thread);

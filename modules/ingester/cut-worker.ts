@@ -1,7 +1,7 @@
 /**
- * Entry of a cutter thread: encodes closed heads from shared memory, one at a time, and stores the
- * blocks. The thread stays, because compiled code is what makes a cut cheap; it is replaced after a
- * failure of its own and when its WASM memory, which never shrinks, has grown too large.
+ * Entry point of a cutter thread: encodes closed heads from shared memory, one at a time, and
+ * stores the blocks. The thread is kept between cuts, because a cut is cheap only with compiled
+ * code. It is replaced after a failure and when its WASM memory, which never shrinks, is too large.
  */
 import { parentPort } from "node:worker_threads";
 import { ThreadStores } from "#pkg/objstore/thread-stores.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { eventually, expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
 
-it("a tenant whose table is damaged is not served, the others are; it is, once it can be read", async () => {
+it("a tenant with a damaged table is not served until the table can be read", async () => {
   await using folder = await TempFolder.make();
   const dir = folder.path;
   const first = await startIngester({ dir });
@@ -31,7 +31,7 @@ it("a tenant whose table is damaged is not served, the others are; it is, once i
   expect(why).toContain("the newest spans wait in the log for the table");
   await ingester.flush();
   expect(await second.stored("b")).toEqual(expected(stored.b, waiting.b));
-  // A record stays in the log until a table names the block that holds it.
+  // A record stays in the log until a table names its block.
   expect(second.spanLog.firstOffset(0)).toBe(2);
 
   await writeFile(commit, whole);

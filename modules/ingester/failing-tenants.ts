@@ -1,7 +1,8 @@
 /**
- * Tenants whose table cannot be read. They are not served: their records stay in the log, unread,
- * as only the table says which are in blocks; their pushes are refused, and their queries say so.
- * All others are served. Their tables are tried again, and they are served once one can be read.
+ * Tracks tenants whose table cannot be read. Such a tenant is not served. Its records stay unread
+ * in the log, because only the table tells which are in blocks. Its pushes are refused, and its
+ * query responses say why. Other tenants are served. The tables are read again until they are
+ * readable.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
@@ -13,13 +14,14 @@ export interface FailingTenantsOptions {
   tableOf: (tenant: string) => Table;
   clock: Clock;
   log: Log;
-  /** The table of a tenant has been read. */
+  /** Called when the table of a failing tenant has been read. */
   onReadable: (tenant: string, table: Table) => Promise<void>;
 }
 
-/** Pause between tries to read the tables. */
+/** Pause between attempts to read the tables. */
 const retryMs = 5000;
 
+/** The tenants whose table cannot be read, with a retry loop. */
 export class FailingTenants {
   readonly #options: FailingTenantsOptions;
   /** Tenant -> why its table cannot be read. */
@@ -37,8 +39,8 @@ export class FailingTenants {
   }
 
   /**
-   * Reads a tenant's table; returns undefined for one that is damaged, which counts as failing from
-   * then on. Throws what the store throws.
+   * Reads a tenant's table. If the table is damaged, marks the tenant as failing and returns
+   * undefined. Throws what the store throws.
    */
   async read(tenant: string): Promise<Table | undefined> {
     const table = this.#options.tableOf(tenant);
@@ -46,17 +48,17 @@ export class FailingTenants {
       await table.refresh();
       return table;
     } catch (error) {
-      // A newer format means that this program is too old: a mistake of the operator, not damage.
+      // A newer format is an operator's mistake (this program is too old), not damage.
       if (!hasCode(error, "Corrupt") || error.reason === newerFormat) throw error;
       const { message, reason } = error;
       this.#failing.set(tenant, message);
-      const text = "the table of a tenant cannot be read: it is not served until it can be";
+      const text = "the table of a tenant cannot be read: the tenant is not served until it can";
       this.#options.log.error({ tenant, error: message, reason }, text);
       return undefined;
     }
   }
 
-  /** Tries the tables again until none fails any more. */
+  /** Starts the retry loop, which ends when no tenant is failing. */
   start(): void {
     this.#loop = this.#retry();
   }
@@ -93,6 +95,6 @@ export class FailingTenants {
     await table.refresh({ signal: this.#abort.signal });
     await onReadable(tenant, table);
     this.#failing.delete(tenant);
-    log.info({ tenant }, "the table of a tenant can be read again: it is served");
+    log.info({ tenant }, "the table of a tenant can be read again: the tenant is served");
   }
 }

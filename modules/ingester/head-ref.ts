@@ -1,16 +1,16 @@
-/** A pinned head as a shard of a query. */
+/** Describes a pinned head as a shard of a query. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { HeadRef } from "#pkg/questions/shards.ts";
 import type { HeadInfo } from "./messages.ts";
 
-export interface HeadPlace extends Pick<HeadRef, "partition" | "appId" | "tenant"> {
+export interface PinnedHeadAddress extends Pick<HeadRef, "partition" | "appId" | "tenant"> {
   worker: string;
   pinId: number;
 }
 
 export function headRef(
   { headId, ...info }: HeadInfo,
-  { partition, appId, tenant, worker, pinId }: HeadPlace,
+  { partition, appId, tenant, worker, pinId }: PinnedHeadAddress,
 ): HeadRef {
   return {
     kind: "head",
@@ -24,8 +24,8 @@ export function headRef(
   };
 }
 
-/** The worker that held the head has ended, and its pins with it. */
+/** Returns the error for a pin whose worker has died. */
 export function staleHead({ name, partition }: HeadRef): SpoorError {
-  const message = `${name} is not held any more: worker of partition ${partition.index} died`;
+  const message = `${name} is no longer pinned: the worker of partition ${partition.index} died`;
   return new SpoorError("Unavailable", message, { reason: "worker_died" });
 }

@@ -12,7 +12,7 @@ import {
 const signal = new AbortController().signal;
 
 describe("ingester", () => {
-  it("shows spans live, then stores them; a restart reads what is in no block yet", async () => {
+  it("shows spans live, then stores them; a restart reads unstored records", async () => {
     await using folder = await TempFolder.make();
     const first = await startIngester({ dir: folder.path });
     const traces = Array.from({ length: 20 }, (_, i) => makeTrace(1 + i));
@@ -41,7 +41,7 @@ describe("ingester", () => {
     await third.stop();
   });
 
-  it("cuts at its bounds of spans and of age without being asked", async () => {
+  it("cuts at its limits of spans and of age", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({
       dir: folder.path,
@@ -58,7 +58,7 @@ describe("ingester", () => {
     await running.stop();
   });
 
-  it("trims the log again after a failure, though no commit comes that would", async () => {
+  it("trims the log again after a failure, without a further commit", async () => {
     await using folder = await TempFolder.make();
     const fs = new FaultyFs();
     const running = await startIngester({ dir: folder.path, logOptions: { fs } });

@@ -1,5 +1,5 @@
 /**
- * The ingester: reads the span log into heads, answers live queries from them, cuts heads into
+ * The ingester reads the span log into heads, answers live queries from heads, turns heads into
  * blocks and commits them to the tenants' tables. One worker thread per partition; see README.md.
  */
 import { join } from "node:path";
@@ -34,11 +34,11 @@ import { Quarantine } from "./quarantine.ts";
 export interface IngesterOptions {
   config: IngesterConfig;
   spanLog: SpanLog;
-  /** How worker threads read the same log. */
+  /** The configuration with which worker threads open the same log. */
   logConfig: LogConfig;
   quarantineDir: string;
   store: ObjectStore;
-  /** How worker threads open the same store. */
+  /** The configuration with which worker threads open the same store. */
   storeConfig: StoreConfig;
   tableOf: (tenant: string) => Table;
   limits: TenantLimits;
@@ -47,17 +47,17 @@ export interface IngesterOptions {
   clock: Clock;
   log: Log;
   registry: Registry;
-  /** Encodes and stores blocks; one with `cutThreads` threads unless given. */
+  /** Encodes and stores blocks; by default a cutter with `cutThreads` threads. */
   cutter?: Cutter;
-  /** Starts the threads of partitions and, unless a cutter is given, of cuts. */
+  /** Starts partition threads and, without `cutter`, cutter threads. */
   startThread?: StartThread;
-  /** A number in [0, 1), for the pauses between tries. */
+  /** Returns a number in [0, 1), for the pauses between retries. */
   random?: () => number;
-  /** Another process writes for this log: this one must end. */
+  /** Called when another process writes for this log: this process must end. */
   onFatal: (error: SpoorError) => void;
 }
 
-/** More are counted and logged, not shown. */
+/** Most losses kept for the status page; further ones are only counted and logged. */
 const lossesMax = 100;
 
 export class Ingester implements LiveSpans {
@@ -89,12 +89,12 @@ export class Ingester implements LiveSpans {
     this.#searches = makeSearches(options, this.#metrics);
   }
 
-  /** Reads where each tenant's table stands and starts the workers; `caughtUp` follows. */
+  /** Reads the offset of each tenant's table and starts the workers. `caughtUp` resolves later. */
   async start(): Promise<void> {
     const { spanLog, config } = this.#options;
     const tables = await this.#openTables();
     const snapshots = [...tables.values()].map(({ snapshot }) => snapshot);
-    // With a table that cannot be read, what it has would seem to be missing.
+    // The records of an unreadable table would look like missing ones.
     if (this.failing.size === 0) this.#reportMissingLogs(snapshots);
     for (let index = 0; index < spanLog.partitionCount; index++) {
       const acknowledgedEnd = knownEnd(snapshots, this.#appId(index));
@@ -127,12 +127,12 @@ export class Ingester implements LiveSpans {
     this.#failing.start();
   }
 
-  /** Tenants whose table cannot be read, and why. They are not served meanwhile. */
+  /** Tenants that are not served because their table cannot be read -> the error. */
   get failing(): ReadonlyMap<string, string> {
     return this.#failing.all;
   }
 
-  /** The table of a tenant that was failing can be read. */
+  /** Serves a tenant again whose table has become readable. */
   async #unblock(tenant: string, { snapshot }: Table): Promise<void> {
     for (const host of this.#hosts) {
       const offset = snapshot.transactions.get(this.#appId(host.index));
@@ -146,7 +146,7 @@ export class Ingester implements LiveSpans {
     return `${id}/${partitionCount}/${index}`;
   }
 
-  /** Tenant -> offset of the partition that its table has reached. */
+  /** Returns tenant -> offset of the partition that its table has reached. */
   #committedOf(index: number, tables: ReadonlyMap<string, Table>): Map<string, number> {
     const appId = this.#appId(index);
     const committed = new Map<string, number>();
@@ -154,23 +154,23 @@ export class Ingester implements LiveSpans {
       const offset = table.snapshot.transactions.get(appId);
       if (offset !== undefined) committed.set(tenant, offset);
     }
-    // What it had reached at least.
-    const told = this.#options.spanLog.committed(index);
-    for (const tenant of this.failing.keys()) committed.set(tenant, told.get(tenant) ?? 0);
+    // For unreadable tables, the offset that the log remembers is a lower bound.
+    const known = this.#options.spanLog.committed(index);
+    for (const tenant of this.failing.keys()) committed.set(tenant, known.get(tenant) ?? 0);
     return committed;
   }
 
-  /** Resolves when the log as it was at the start has been read again. */
+  /** Resolves when the log has been read up to its end at the start. */
   async caughtUp(): Promise<void> {
     await Promise.all(this.#hosts.map((host) => host.caughtUp()));
   }
 
-  /** What tables say was acknowledged and is in no block and no log here, one text each. */
+  /** Descriptions of acknowledged records that are in no block and not in this log. */
   get losses(): readonly string[] {
     return this.#losses;
   }
 
-  /** Starts the threads that search heads: the first search need not wait for them. */
+  /** Starts the threads that search heads, so that the first search does not wait for them. */
   warmUp(): void {
     this.#searches.warmUp();
   }
@@ -179,7 +179,7 @@ export class Ingester implements LiveSpans {
     return this.#hosts.length > 0 && this.#hosts.every((host) => host.isCaughtUp);
   }
 
-  /** Whether taking more spans of the tenant would only take memory from other tenants. */
+  /** Returns whether more spans of the tenant would only take memory from other tenants. */
   isTenantFailing(tenant: string): boolean {
     return this.failing.has(tenant) || this.#hosts.some((host) => host.isHeldUp(tenant));
   }
@@ -192,7 +192,7 @@ export class Ingester implements LiveSpans {
     return await askHeads(this.#hosts, question, asks, signal);
   }
 
-  /** A partition that cannot answer is a reason of `incomplete`. Throws Canceled. */
+  /** Pins the tenant's heads. A partition that fails adds to `incomplete`. Throws Canceled. */
   async pin(tenant: string, signal: AbortSignal): Promise<PinnedHeads> {
     const settled = await Promise.allSettled(this.#hosts.map((host) => host.pin(tenant, signal)));
     const pins = settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
@@ -222,13 +222,13 @@ export class Ingester implements LiveSpans {
     return why === undefined ? [] : [`the newest spans wait in the log for the table: ${why}`];
   }
 
-  /** State of the partitions whose worker runs. */
+  /** Returns the state of the partitions with a running worker. */
   async states(): Promise<PartitionState[]> {
     const settled = await Promise.allSettled(this.#hosts.map((host) => host.state()));
     return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
   }
 
-  /** All gauges are read at the same time: they share one question to the workers. */
+  /** Refreshes all gauges. Concurrent callers share one round of calls to the workers. */
   #refreshGauges(): Promise<void> {
     this.#refreshing ??= this.#setGauges().finally(() => (this.#refreshing = undefined));
     return this.#refreshing;
@@ -255,14 +255,14 @@ export class Ingester implements LiveSpans {
   }
 
   /**
-   * Makes blocks of everything that is in the log now. Rejects (Unavailable) if a worker dies or
-   * the ingester is stopped before that: what is in no block then is still in the log.
+   * Turns everything that is in the log now into blocks. Throws Unavailable if a worker dies or the
+   * ingester stops before the end; the remaining records stay in the log.
    */
   async flush(): Promise<void> {
     await Promise.all(this.#hosts.map((host) => host.flush()));
   }
 
-  /** Stops at once: what is in no block yet stays in the log. */
+  /** Stops at once. Records that are in no block stay in the log. */
   async stop(): Promise<void> {
     await this.#failing.stop();
     const hosts = this.#hosts.map((host) => host.stop());
@@ -281,8 +281,9 @@ export class Ingester implements LiveSpans {
   }
 
   /**
-   * The log remembers what tables had reached when it was trimmed. A table that is behind that lost
-   * commits: what of its records the log still has is stored again, the rest is gone.
+   * Finds tables that lost commits. The log remembers the offsets of tables when it was trimmed; a
+   * table behind its offset lost commits. Records that the log still has are stored again; the
+   * others are lost. Returns tenant -> number of lost records.
    */
   #findLostCommits(index: number, committed: ReadonlyMap<string, number>): Map<string, number> {
     const lost = new Map<string, number>();
@@ -293,23 +294,23 @@ export class Ingester implements LiveSpans {
     return lost;
   }
 
-  /** How many records a tenant's table had reached that neither it nor the log has any more. */
+  /** Returns the number of committed records that neither the tenant's table nor the log has. */
   #lostCommits(index: number, tenant: string, tableOffset: number): number {
     const { spanLog, log } = this.#options;
-    const toldOffset = spanLog.committed(index).get(tenant) ?? 0;
+    const committedOffset = spanLog.committed(index).get(tenant) ?? 0;
     const firstOffset = spanLog.firstOffset(index);
-    const lostRecords = Math.min(toldOffset, firstOffset) - tableOffset;
+    const lostRecords = Math.min(committedOffset, firstOffset) - tableOffset;
     if (lostRecords <= 0) return 0;
     log.error(
-      { tenant, partition: index, tableOffset, toldOffset, firstOffset },
+      { tenant, partition: index, tableOffset, committedOffset, firstOffset },
       "the table lost commits: records that it had reached are no longer in the log",
     );
     return lostRecords;
   }
 
   /**
-   * A table that has reached beyond the log's end, or knows that the log was durable beyond it,
-   * means that the log lost its end.
+   * Checks whether the log lost its end: a table has reached an offset beyond the log's end, or
+   * recorded that the log was durable beyond it. Then new records start after that offset.
    */
   async #checkLogEnd(
     index: number,
@@ -324,29 +325,29 @@ export class Ingester implements LiveSpans {
     if (furthest <= logEnd) return;
     log.error(
       { partition: index, tableOffset, acknowledgedEnd, logEnd },
-      "the log lost its end: tables have reached further, new records start there",
+      "the log lost its end: tables are further, new records start at their offset",
     );
     const lostRecords = acknowledgedEnd - Math.max(tableOffset, logEnd);
     if (lostRecords > 0) {
       this.#noteLoss(
         lostRecords,
-        `partition ${index} of the log ends at ${logEnd}, it had acknowledged ` +
+        `partition ${index} of the log ends at ${logEnd} but had acknowledged ` +
           `${acknowledgedEnd}: ${lostRecords} records are in no block`,
       );
     }
     await spanLog.advance(index, furthest);
   }
 
-  /** Logs that went with their disk: tables say what they had acknowledged. */
+  /** Reports logs that are missing, with the records that tables know them to have acknowledged. */
   #reportMissingLogs(snapshots: readonly Snapshot[]): void {
     const { spanLog, log } = this.#options;
     for (const missing of findMissingLogs(snapshots, spanLog.id)) {
       const { logId, partition, committedTo, end } = missing;
       const lostRecords = end - committedTo;
       const message =
-        `partition ${partition} of log ${logId} is not here: ${lostRecords} records that it had ` +
+        `partition ${partition} of log ${logId} is missing: ${lostRecords} records that it had ` +
         "acknowledged are in no block; unless another process has that log, they are lost";
-      log.error({ ...missing, lostRecords }, "tables name a log that is not here");
+      log.error({ ...missing, lostRecords }, "tables name a log that is missing");
       this.#noteLoss(lostRecords, message);
     }
   }
@@ -357,7 +358,7 @@ export class Ingester implements LiveSpans {
   }
 }
 
-/** The cutter of a config. */
+/** Creates the cutter of a config. */
 export function makeCutter(config: IngesterConfig, startThread?: StartThread): Cutter {
   const { cutThreads: threadsMax, cutIdleMs: idleMs, cutWasmBytesMax: wasmBytesMax } = config;
   return new Cutter({ threadsMax, idleMs, wasmBytesMax, startThread });
@@ -384,7 +385,7 @@ function makeSearches(
   return pool;
 }
 
-/** Where records that cannot become a block go, below the data folder. */
+/** Returns the folder for records that cannot become a block, below the data folder. */
 export function quarantineFolder(dataDir: string): string {
   return join(dataDir, "quarantine");
 }

@@ -1,17 +1,17 @@
-/** Finds traces with too many spans in a head. They are kept; an operator should know of them. */
+/** Finds traces with too many spans in a head. They are kept, and reported to the operator. */
 import type { HeadData } from "#pkg/columns/head.ts";
 
 export interface LargeTraces {
   count: number;
-  /** Ids of the largest, 32 hex digits. */
+  /** Ids of the largest traces, 32 hex digits. */
   examples: string[];
-  /** Spans of the largest. */
+  /** Number of spans of the largest trace. */
   spansMax: number;
 }
 
 const examplesMax = 5;
 
-/** Undefined if no trace has more than `limit` spans; 0 is no limit. */
+/** Finds traces with more than `limit` spans (0: no limit). Returns undefined if there are none. */
 export function findLargeTraces(
   { rows, perRow, traceIds }: Pick<HeadData, "rows" | "perRow" | "traceIds">,
   limit: number,

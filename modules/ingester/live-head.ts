@@ -1,5 +1,5 @@
 /**
- * One tenant's head in one partition: spans, the log range that they came from, their time range.
+ * One tenant's head in one partition: spans, their log range and their time range.
  */
 import { randomBytes } from "node:crypto";
 import { Head, type HeadData } from "#pkg/columns/head.ts";
@@ -24,7 +24,7 @@ export class LiveHead {
   toOffset: number;
   firstAppendedMs = 0;
   lastAppendedMs = 0;
-  /** Queries that hold it. */
+  /** Number of queries that pin it. */
   pinCount = 0;
   readonly #decoder: HeadDecoder;
   readonly #times = new TimeBounds();
@@ -40,11 +40,11 @@ export class LiveHead {
   }
 
   /**
-   * Appends a record's spans, their attributes cut to the limits; returns how many spans, and what
-   * was cut. Throws Undecodable and takes no span then.
+   * Appends a record's spans, with attributes cut to the limits. Returns the number of spans and
+   * the cuts. Throws Undecodable; no span is appended then.
    *
-   * Attributes are cut here and not on their way in: this thread reads every field anyway, the log
-   * keeps what was sent, and the main thread makes no object and writes no length anew.
+   * Attributes are cut here and not on ingest. This thread reads every field anyway, the log keeps
+   * the attributes as received, and the main thread need not re-encode messages.
    */
   append(
     { offset, bytes, appendedMs }: Pick<LogRecord, "offset" | "bytes" | "appendedMs">,
@@ -76,6 +76,7 @@ export class LiveHead {
     }
   }
 
+  /** Returns the head's current content; records appended later do not change it. */
   pin(): PinnedData {
     const { min, max, end } = this.#times;
     return {
@@ -92,28 +93,28 @@ export class LiveHead {
   }
 }
 
-/** A record passed the splitter but does not decode. The thread goes on without it. */
+/** Thrown for a record that passed the splitter but does not decode. The thread skips it. */
 export class Undecodable extends Error {}
 
-/** What another record, or the same one later, may not meet: it says nothing about the record. */
+/** Returns whether allocation failed. Such an error is temporary and not the record's fault. */
 function isOutOfMemory(error: unknown): boolean {
   return error instanceof RangeError && /allocation failed|invalid .*array/i.test(error.message);
 }
 
-/** A head as it was when a query pinned it. */
+/** The content of a head at the time when a query pinned it. */
 export interface PinnedData {
   data: HeadData;
   info: HeadInfo;
 }
 
-/** All spans of a pinned head. */
+/** Returns all spans of a pinned head. */
 export function allSpans({ data }: PinnedData): HeadBatch {
   const rows = new Uint32Array(data.rows);
   for (let row = 0; row < rows.length; row++) rows[row] = row;
   return new HeadBatch(data, rows);
 }
 
-/** The spans of some traces (16 bytes each) of a pinned head. */
+/** Returns the spans of some traces (16 bytes per id) of a pinned head. */
 export function spansOfTraces({ data }: PinnedData, ids: Uint8Array): HeadBatch {
   const asked = markTraces(data.traceIds, ids);
   const rows: number[] = [];
@@ -125,11 +126,11 @@ export function spansOfTraces({ data }: PinnedData, ids: Uint8Array): HeadBatch 
 }
 
 /**
- * 1 for the code of each asked id, undefined if there is none; `words` has four big-endian words
- * per id, in the order of codes.
+ * Returns an array with 1 at the code of each requested id, undefined if the head has none of them.
+ * `words` has four big-endian words per id, in the order of codes.
  */
 function markTraces(words: Uint32Array, ids: Uint8Array): Uint8Array | undefined {
-  // By the last word, which is random also in zero-padded 64-bit ids.
+  // Keyed by the last word, which is random even in zero-padded 64-bit ids.
   const asked = new Map<number, number[]>();
   const view = new DataView(ids.buffer, ids.byteOffset, ids.byteLength);
   for (let at = 0; at + 16 <= ids.length; at += 16) {
@@ -170,7 +171,7 @@ class TimeBounds {
       if (!isLess(high, low, this.max)) assign(this.max, high, low);
       const endLow = end[row * 2];
       const endHigh = end[row * 2 + 1] | 0;
-      // A span that ends before it starts ends where it starts.
+      // A span that ends before it starts counts as ending at its start.
       if (!isLess(high, low, this.end)) assign(this.end, high, low);
       const backwards = endHigh < high || (endHigh === high && endLow < low);
       if (!backwards && !isLess(endHigh, endLow, this.end)) assign(this.end, endHigh, endLow);

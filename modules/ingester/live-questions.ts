@@ -1,4 +1,4 @@
-/** What a thread answers of pinned heads. */
+/** Answers questions about pinned heads on a thread. */
 import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
 import {
   type AnswerOf,
@@ -18,13 +18,13 @@ export interface LiveTask<K extends QuestionName = QuestionName> {
   request: RequestOf<K>;
 }
 
-/** The same on its way to a thread. */
+/** A task as it is sent to a thread. */
 export interface LiveCall extends LiveTask {
-  /** Buffer of a StopMark: nobody waits for the answer any more. */
+  /** Buffer of a StopMark, which is set when the caller no longer waits. */
   stop: SharedArrayBuffer;
 }
 
-/** Answers from the head alone. Throws InvalidInput `traceql_value`; Canceled once stopped. */
+/** Answers a task from its head. Throws InvalidInput `traceql_value`, and Canceled once stopped. */
 export function answerLive<K extends QuestionName>(
   { question, head, request }: LiveTask<K>,
   tools: FilterTools,
@@ -36,7 +36,7 @@ export function answerLive<K extends QuestionName>(
   return overHead({ batch, minStartNano, maxStartNano }, requestPreparer(tools)(request));
 }
 
-/** Serves the main thread's calls, one at a time, as they come. */
+/** Serves the main thread's calls, one at a time, in order of arrival. */
 export function serveLive(port: Port): void {
   const regexes = new RegexCache();
   const ask = ({ stop, ...task }: LiveCall): unknown => {

@@ -1,4 +1,4 @@
-/** Entry of a thread that answers questions about heads. */
+/** Entry point of a thread that answers questions about heads. */
 import { parentPort } from "node:worker_threads";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { serveLive } from "./live-questions.ts";

@@ -14,7 +14,7 @@ const signal = new AbortController().signal;
 const endOf = ({ startNano, endNano }: SpanSpec): bigint =>
   endNano > startNano ? endNano : startNano;
 
-/** Plain search: the newest traces with a span in the range, as `<id> <start in the range>`. */
+/** A plain search for the newest traces with a span in the range: `<id> <start in the range>`. */
 function oracleList(specs: readonly SpanSpec[], range: TimeRange, limit: number): string[] {
   const starts = new Map<string, bigint>();
   for (const span of specs) {
@@ -40,7 +40,7 @@ async function askList(
   });
 }
 
-/** Few ids and times, so that traces share starts and ranges cut through them. */
+/** Few ids and times, so that traces share start times and ranges cut through traces. */
 const spanSpecs = fc.array(
   fc.record({
     traceId: fc.integer({ min: 1, max: 6 }).map((n) => `${n}`.padStart(32, "0")),
@@ -51,7 +51,7 @@ const spanSpecs = fc.array(
   { minLength: 1, maxLength: 30 },
 );
 
-/** Requests whose spans have ids of their own: equal requests would be taken for retries. */
+/** Requests with distinct span ids: equal requests would count as retries. */
 const requestLists = fc.array(spanSpecs, { minLength: 1, maxLength: 4 }).map((requests) => {
   let spans = 0;
   return requests.map((specs): SpanSpec[] =>
@@ -63,7 +63,7 @@ const ranges = fc.record({
   endNano: fc.bigInt({ min: 0n, max: 26n }),
 });
 
-/** Services: of the whole head, and of those that match and overlap the range. */
+/** Services of the whole head, and of the spans that match and overlap the range. */
 async function checkTags(
   running: TestIngester,
   head: HeadRef,
@@ -93,7 +93,7 @@ async function checkTags(
   expect(await ask(parseLeniently("{ duration >= 0ns }").filter)).toEqual(expected(inRange));
 }
 
-/** Each head against an oracle of the spans of its partition. */
+/** Compares each head with an oracle of the spans of its partition. */
 async function checkTenant(
   running: TestIngester,
   tenant: string,
@@ -172,7 +172,7 @@ describe("live queries", () => {
     await running.stop();
   });
 
-  it("find zero-padded ids that end alike, and nothing for unknown ones", async () => {
+  it("find zero-padded ids with equal endings, and nothing for unknown ones", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path });
     const ids = ["0000000000000000", "1111111111111111", "1111111100000000"].map(
@@ -189,7 +189,7 @@ describe("live queries", () => {
     await running.stop();
   });
 
-  it("of a pinned head see nothing that came later", async () => {
+  it("of a pinned head see no later spans", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path });
     const [traceId] = makeTrace(1, { partition: 2 }).map((spec) => spec.traceId);

@@ -16,7 +16,7 @@ function records(count: number): SpanSpec[][] {
 }
 
 describe("a log that is damaged", () => {
-  it("in the middle: what is left is found and stored, and answers say what is lost", async () => {
+  it("in the middle: other records are found and stored, responses report the loss", async () => {
     await using folder = await TempFolder.make();
     const first = await startIngester({ dir: folder.path });
     const all = records(9);
@@ -40,7 +40,7 @@ describe("a log that is damaged", () => {
     expect(await second.stored("t")).toEqual(expected(...left));
     expect(await second.incomplete("t")).toEqual([reason]);
     await second.stop();
-    // Once everything else is in blocks there is nothing left to say.
+    // When everything else is in blocks, responses report nothing more.
     const third = await startIngester({ dir: folder.path });
     expect(await third.incomplete("t")).toEqual([]);
     await third.stop();
@@ -63,7 +63,7 @@ describe("a log that is damaged", () => {
     await cp(copy, join(folder.path, "log"), { recursive: true });
     const third = await startIngester({ dir: folder.path });
     expect(third.messages()).toContain(
-      "the log lost its end: tables have reached further, new records start there",
+      "the log lost its end: tables are further, new records start at their offset",
     );
     expect(third.spanLog.durableEnd(0)).toBe(7);
     const later = records(2);
@@ -80,7 +80,7 @@ describe("a log that is damaged", () => {
 });
 
 describe("a table that lost commits", () => {
-  it("is reported to its queries and in the log, at each start, and goes on", async () => {
+  it("is reported in query responses and logged at each start, and is used further", async () => {
     await using folder = await TempFolder.make();
     const first = await startIngester({ dir: folder.path });
     for (const tenant of ["kept", "gone"]) {
@@ -90,7 +90,7 @@ describe("a table that lost commits", () => {
     await first.stop();
     await rm(join(folder.path, "bucket", "gone"), { recursive: true });
     const message = "the table lost commits: records that it had reached are no longer in the log";
-    // The second time the log was trimmed again, without a word of the tenant in between.
+    // Before the second start the log was trimmed again, without new records of the tenant.
     for (let start = 0; start < 2; start++) {
       const running = await startIngester({ dir: folder.path });
       const reported = running.log.lines.filter((line) => line.message === message);
@@ -126,7 +126,7 @@ describe("a table that lost commits", () => {
     const second = await startIngester({ dir: folder.path });
     await second.ingester.flush();
     await second.stop();
-    // Both are set back together, as a restore of the whole disk does.
+    // Both are set back together, as by a restore of the whole disk.
     await rm(join(folder.path, "log"), { recursive: true });
     await cp(copy, join(folder.path, "log"), { recursive: true });
     await rm(join(folder.path, "bucket"), { recursive: true });
@@ -148,7 +148,7 @@ it("after a restart the log forgets what was committed but not trimmed", async (
   const second = await startIngester({ dir: folder.path });
   await second.ingester.flush();
   await second.stop();
-  // As if it had been killed between commit and trim.
+  // Simulates a kill between commit and trim.
   await rm(join(folder.path, "log"), { recursive: true });
   await cp(copy, join(folder.path, "log"), { recursive: true });
   const third = await startIngester({ dir: folder.path });

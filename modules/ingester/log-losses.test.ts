@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { eventually, expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
 
-it("a log of which the last record was acknowledged, not stored, and is gone", async () => {
+it("a lost log whose last record was acknowledged but not stored is reported", async () => {
   await using folder = await TempFolder.make();
   const first = await startIngester({ dir: folder.path });
   await first.stop();
@@ -19,13 +19,13 @@ it("a log of which the last record was acknowledged, not stored, and is gone", a
   await flushed;
   await cp(join(folder.path, "log"), join(folder.path, "whole-log"), { recursive: true });
 
-  // Another log in its place.
+  // A new log replaces it.
   await rm(join(folder.path, "log"), { recursive: true });
   const other = await startIngester({ dir: folder.path });
   expect(other.ingester.losses).toHaveLength(1);
   expect(other.ingester.losses[0]).toContain("1 records that it had acknowledged are in no block");
   expect(await other.metric("missing_log_records_total")).toBe(1);
-  expect(other.messages()).toContain("tables name a log that is not here");
+  expect(other.messages()).toContain("tables name a log that is missing");
   await other.stop();
 
   // The same log, without its end.
@@ -37,7 +37,7 @@ it("a log of which the last record was acknowledged, not stored, and is gone", a
   expect(await old.metric("missing_log_records_total")).toBe(1);
   await old.stop();
 
-  // The whole log again: nothing is lost, and nothing is said.
+  // The complete log again: nothing is lost, and nothing is reported.
   await rm(join(folder.path, "log"), { recursive: true });
   await cp(join(folder.path, "whole-log"), join(folder.path, "log"), { recursive: true });
   const whole = await startIngester({ dir: folder.path });

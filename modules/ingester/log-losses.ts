@@ -1,29 +1,31 @@
 /**
- * What the tables in the bucket say about logs: which log their spans came from, how far they have
- * it, and how far it was durable when they last committed. So a log that was lost with its disk is
- * noticed as well. They know ends of partitions, not of tenants: a record of one tenant that is not
- * stored, below a stored one of another tenant, is found by `log-ends.json` beside the log alone.
+ * Detects lost logs from the tables in the bucket. A table records the log of its spans, the offset
+ * that it has reached, and the durable end of the log at the last commit. So even a log that was
+ * lost with its disk is detected.
+ *
+ * Tables know the ends of partitions, not of tenants. If a record of one tenant is not stored and
+ * lies below a stored record of another tenant, only `log-ends.json` beside the log detects it.
  */
 import type { Snapshot } from "#pkg/table/table.ts";
 
-/** The transaction beside a partition's own: how far its log was durable at the commit. */
+/** Returns the appId whose transaction holds the durable end of a partition's log at a commit. */
 export function endAppId(appId: string): string {
   return `${appId}/end`;
 }
 
-/** A partition of a log that is not this process's, with records that are in no block. */
+/** A partition of a log that this process does not have, with records that are in no block. */
 export interface MissingLog {
   logId: string;
   partitionCount: number;
   partition: number;
-  /** No table has a record from here on; all below `end` were durable. */
+  /** Records in [committedTo, end) were durable, and no table has them. */
   committedTo: number;
   end: number;
 }
 
 const appIdPattern = /^([0-9a-f]{32})\/(\d+)\/(\d+)(\/end)?$/;
 
-/** How far all tables together know a partition of this log to have been durable; 0: unknown. */
+/** Returns the highest durable end of a partition that any table has recorded; 0: unknown. */
 export function knownEnd(snapshots: Iterable<Snapshot>, appId: string): number {
   let end = 0;
   for (const { transactions } of snapshots) {
@@ -32,7 +34,7 @@ export function knownEnd(snapshots: Iterable<Snapshot>, appId: string): number {
   return end;
 }
 
-/** Finds logs other than `ownLogId` that had acknowledged more than the tables have. */
+/** Finds logs other than `ownLogId` that acknowledged records which no table has. */
 export function findMissingLogs(snapshots: Iterable<Snapshot>, ownLogId: string): MissingLog[] {
   const found = new Map<string, MissingLog>();
   for (const { transactions } of snapshots) {

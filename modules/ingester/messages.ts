@@ -1,5 +1,5 @@
 /**
- * What the ingester's main thread, its partition workers and its cutter threads tell each other.
+ * Messages between the ingester's main thread, its partition workers and its cutter threads.
  */
 import type { HeadData } from "#pkg/columns/head.ts";
 import type { Limits } from "#pkg/limits/limits.ts";
@@ -13,14 +13,14 @@ import type { IngesterConfig } from "./config.ts";
 export interface PartitionWorkerData {
   logConfig: LogConfig;
   partition: number;
-  /** Where to start reading and how far the log is durable now. */
+  /** Offset of the first record to read, and the durable end of the log now. */
   fromOffset: number;
   durableEnd: number;
-  /** Buffer of a SharedNumber: the durable end as it moves on. */
+  /** Buffer of a SharedNumber with the current durable end. */
   durable: SharedArrayBuffer;
-  /** Tenant -> offset that its table has reached: records below it are stored already. */
+  /** Tenant -> offset that its table has reached; records below it are stored already. */
   committed: ReadonlyMap<string, number>;
-  /** Tenants whose table cannot be read: their records are left in the log. */
+  /** Tenants whose table cannot be read: their records stay in the log. */
   blocked: ReadonlySet<string>;
   config: IngesterConfig;
   limits: RecordLimits;
@@ -28,28 +28,28 @@ export interface PartitionWorkerData {
   headBytesMax: number;
 }
 
-/** What is cut from the spans of a tenant, and what is reported of its traces. */
+/** The limits of a tenant that apply when records are decoded. */
 export type TenantRecordLimits = AttributeLimits & Pick<Limits, "traceSpansMax">;
 
-/** The same of all tenants, as it is sent to a worker. */
+/** The record limits of all tenants, as sent to a worker. */
 export interface RecordLimits {
   defaults: TenantRecordLimits;
   tenants: ReadonlyMap<string, TenantRecordLimits>;
 }
 
-/** Attributes of a tenant were cut when records were decoded. */
+/** Reports attributes of a tenant that were cut while records were decoded. */
 export interface CutNotice {
   tenant: string;
   counts: CutCounts;
-  /** Trace ids of some of the spans. */
+  /** Trace ids of some of the affected spans. */
   examples: string[];
 }
 
-/** A head that was closed has traces with more spans than they should have. */
+/** Reports traces of a closed head with more spans than the limit. */
 export interface LargeTracesNotice {
   tenant: string;
   count: number;
-  /** Ids of the largest. */
+  /** Ids of the largest traces. */
   examples: string[];
   spansMax: number;
 }
@@ -61,17 +61,17 @@ export interface LogRange {
   toOffset: number;
 }
 
-/** A head that takes no more records, on its way to a block. */
+/** A head that accepts no more records and waits to become a block. */
 export interface ClosedHead extends LogRange {
   headId: number;
   spans: number;
   data: HeadData;
-  /** When its records were appended to the log, milliseconds since the epoch. */
+  /** Append times of its first and last record, milliseconds since the epoch. */
   firstAppendedMs: number;
   lastAppendedMs: number;
 }
 
-/** A head as a query sees it. */
+/** A pinned head, as reported to a query. */
 export interface HeadInfo {
   headId: number;
   toOffset: number;
@@ -84,14 +84,14 @@ export interface HeadInfo {
 export interface PinAnswer {
   pinId: number;
   heads: HeadInfo[];
-  /** Durable records that are in no head yet, and offsets that can not be read at all. */
+  /** Number of durable records that are in no head yet, and of records that cannot be read. */
   behindRecords: number;
   lostRecords: number;
-  /** Memory is used up or the log cannot be read: what is behind stays behind for a while. */
+  /** Whether reading is paused: heads take all the memory, or the log cannot be read. */
   stalled: boolean;
 }
 
-/** What the worker holds, for metrics and the status page. */
+/** The state of a partition's worker, for metrics and the status page. */
 export interface PartitionState {
   partition: number;
   nextOffset: number;
@@ -101,7 +101,7 @@ export interface PartitionState {
   headSpans: number;
   /** Spans in heads by tenant, the largest 1,000 tenants. */
   tenantSpans: readonly [tenant: string, spans: number][];
-  /** Memory of heads, with that of stored ones that queries still hold. */
+  /** Memory of heads, including stored ones that queries still pin, bytes. */
   headBytes: number;
   decodedSpansTotal: number;
   decodedBytesTotal: number;
@@ -109,7 +109,7 @@ export interface PartitionState {
   undecodableRecordsTotal: number;
   lostRecords: number;
   pins: number;
-  /** Everything below may be forgotten by the log. */
+  /** The log may be trimmed up to this offset. */
   trimTo: number;
   stalled: boolean;
 }
@@ -117,14 +117,14 @@ export interface PartitionState {
 export interface CutTask {
   store: StoreConfig;
   range: LogRange;
-  /** The head of the range; if undefined, the range is read from the log anew. */
+  /** The head of the range; if undefined, the range is read from the log again. */
   head: Pick<ClosedHead, "data" | "firstAppendedMs" | "lastAppendedMs"> | undefined;
   logConfig: LogConfig;
-  /** What is cut from spans that are read from the log anew. */
+  /** Limits for spans that are read from the log again. */
   limits: AttributeLimits;
   partition: { index: number; count: number };
   rowGroupSpans: number;
-  /** Columns of the table, with those of blocks that will be committed together with this one. */
+  /** Columns of the table, and of the blocks in the same commit. */
   tableColumns: readonly string[];
   nowMs: number;
 }
@@ -136,7 +136,7 @@ export interface CutResult {
   wasmBytes: number;
 }
 
-/** A block that is in the store, and in no commit yet. */
+/** A block that is in the store but not committed yet. */
 export interface StoredCut {
   file: BlockFile;
   columns: ColumnDef[];

@@ -29,11 +29,11 @@ export interface IngesterMetrics {
   pins: Gauge<"partition">;
   stalled: Gauge<"partition">;
   searchThreadsEnded: Counter<"reason">;
-  /** Sets where the numbers of questions to heads come from. */
+  /** Sets the source of the numbers of requests to heads. */
   searches: (read: () => { running: number; waiting: number }) => void;
 }
 
-/** `refresh` brings the gauges up to date; it is awaited whenever metrics are read. */
+/** Declares the metrics. `refresh` updates the gauges; it is awaited on every scrape. */
 export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>): IngesterMetrics {
   const registers = [registry];
   const counter = (name: string, help: string): Counter =>
@@ -59,12 +59,12 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
     blockSpans: counter("block_spans_total", "Spans of the blocks committed to tables."),
     duplicateSpans: counter(
       "duplicate_spans_total",
-      "Spans left out of a block because an equal span was in it already.",
+      "Spans dropped from a block because an equal span was in it already.",
     ),
     ...quarantineMetrics(registry, refresh),
     storeFailures: new Counter({
       name: "spoor_ingester_store_failures_total",
-      help: "Failed tries to store or commit a head, by reason.",
+      help: "Failed attempts to store or commit a head, by reason.",
       registers,
       labelNames: ["reason"],
     }),
@@ -74,7 +74,7 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
     workerRestarts: counter("worker_restarts_total", "Partition workers that were restarted."),
     cutAttributes: new Counter({
       name: "spoor_ingester_cut_attributes_total",
-      help: "Attributes whose key or value was cut, or that were left out, by limit.",
+      help: "Attributes whose key or value was cut, or that were dropped, by limit.",
       registers,
       labelNames: ["tenant", "reason"],
     }),
@@ -86,7 +86,7 @@ export function ingesterMetrics(registry: Registry, refresh: () => Promise<void>
     }),
     missingLogRecords: counter(
       "missing_log_records_total",
-      "Records that logs had acknowledged, that are in no block and in no log here.",
+      "Acknowledged records that are in no block and not in this log.",
     ),
     ...liveGauges(gauge),
     ...searchMetrics(registry),
@@ -106,21 +106,21 @@ type LiveGauges = Pick<
   | "stalled"
 >;
 
-/** What the workers tell of their partitions. */
+/** Declares the gauges of the partition workers. */
 function liveGauges(gauge: (name: string, help: string) => Gauge<"partition">): LiveGauges {
   return {
-    headSpans: gauge("head_spans", "Spans in heads, that is, in no block yet."),
+    headSpans: gauge("head_spans", "Spans in heads, which are in no block yet."),
     headBytes: gauge("head_bytes", "Memory of heads, bytes."),
     decodedSpans: gauge(
       "decoded_spans_total",
       "Spans decoded from the log since the worker started.",
     ),
     behindRecords: gauge("behind_records", "Durable log records that are in no head yet."),
-    lostRecords: gauge("lost_records", "Log records that are damaged and can not be read."),
+    lostRecords: gauge("lost_records", "Log records that are damaged and cannot be read."),
     undecodableRecords: gauge("undecodable_records", "Log records that do not decode."),
     repairedStrings: gauge("repaired_strings", "Strings that were not UTF-8 and were repaired."),
-    pins: gauge("pins", "Queries that hold heads."),
-    stalled: gauge("stalled", "1 while the log is not read because heads take all memory."),
+    pins: gauge("pins", "Queries that pin heads."),
+    stalled: gauge("stalled", "1 while the log is not read because heads take all the memory."),
   };
 }
 
@@ -140,15 +140,18 @@ function quarantineMetrics(registry: Registry, refresh: () => Promise<void>): Qu
   return {
     quarantinedRecords: new Counter({
       name: "spoor_ingester_quarantined_records_total",
-      help: "Log records that could not become a block and were set aside as files.",
+      help: "Log records that could not become a block and were put into quarantine.",
       registers,
     }),
     quarantineRecords: total("quarantine_records", "Log records in the quarantine folder."),
     quarantineSpans: total(
       "quarantine_spans",
-      "Acknowledged spans in the quarantine folder, without those of records that do not parse.",
+      "Acknowledged spans in the quarantine folder, except in records that do not parse.",
     ),
-    failingTenants: total("failing_tenants", "Tenants whose table cannot be read: not served."),
+    failingTenants: total(
+      "failing_tenants",
+      "Tenants that are not served because their table cannot be read.",
+    ),
     quarantineBytes: total("quarantine_bytes", "Bytes of the records in the quarantine folder."),
   };
 }
@@ -158,7 +161,7 @@ function searchMetrics(
 ): Pick<IngesterMetrics, "searchThreadsEnded" | "searches"> {
   const searchThreadsEnded = new Counter({
     name: "spoor_ingester_search_threads_ended_total",
-    help: "Threads that were ended in the middle of a search of a head: timeout, canceled.",
+    help: "Threads that were ended during the search of a head, by reason: timeout, canceled.",
     registers: [registry],
     labelNames: ["reason"],
   });
@@ -168,7 +171,7 @@ function searchMetrics(
 function searchesGauge(registry: Registry, read: () => { running: number; waiting: number }): void {
   const gauge = new Gauge({
     name: "spoor_ingester_head_searches",
-    help: "Questions to heads that run on a thread now, and that wait for one.",
+    help: "Requests to heads that run on a thread now, and that wait for one.",
     labelNames: ["state"],
     registers: [registry],
     collect() {

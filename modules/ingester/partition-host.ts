@@ -1,6 +1,6 @@
 /**
- * The main thread's end of one partition: starts its worker (again, if it dies), tells it what is
- * durable, hands closed heads to the committer, trims the log, pins heads for queries.
+ * The main thread's side of one partition: starts and restarts its worker, publishes the durable
+ * end to it, passes closed heads to the committer, trims the log and pins heads for queries.
  */
 import { randomUUID } from "node:crypto";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
@@ -44,9 +44,9 @@ export interface PartitionHostOptions extends Omit<
   refusals: Refusals;
   /** Threads that search heads. */
   searches: LivePool;
-  /** A worker thread unless given. */
+  /** Starts the thread; a worker thread by default. */
   startThread?: StartThread;
-  /** Tenant -> how many of its offsets its table had reached once, and neither has any more. */
+  /** Tenant -> number of committed records that neither its table nor the log has. */
   lostCommits: Map<string, number>;
   /** Tenants whose table cannot be read. */
   blocked: Set<string>;
@@ -54,12 +54,12 @@ export interface PartitionHostOptions extends Omit<
 
 export interface HostPin {
   heads: HeadRef[];
-  /** Why the heads may lack acknowledged spans; empty if they do not. */
+  /** Reasons why the heads may lack acknowledged spans; empty if they do not. */
   incomplete: string[];
   release: () => void;
 }
 
-/** A worker reads what is durable within milliseconds: a short lag is not worth a warning. */
+/** Most unread records without a warning: a worker reads durable records within milliseconds. */
 const behindRecordsShown = 2000;
 const restartMs = 1000;
 /** Pause after a trim that failed. */
@@ -74,11 +74,11 @@ export class PartitionHost {
   readonly #durable: SharedNumber = new SharedNumber();
   readonly #caughtUp: PromiseWithResolvers<void> = Promise.withResolvers<void>();
   readonly #stopping: AbortController = new AbortController();
-  /** Tenant -> offset that its table had reached, as told to the log; never goes back. */
-  readonly #toldLog: Map<string, number>;
+  /** Tenant -> highest offset that its table has reached, for the log's own record at a trim. */
+  readonly #highestCommitted: Map<string, number>;
   #worker: Thread | undefined;
   #rpc: Rpc | undefined;
-  /** Of the worker that runs now: pins are its own. */
+  /** Id of the running worker. Pins are valid only in the worker that made them. */
   #workerId = "";
   #isCaughtUp = false;
   /** Settles when the last trim is done; never rejects. */
@@ -91,7 +91,7 @@ export class PartitionHost {
     this.index = partition.index;
     this.#options = options;
     this.#log = options.log.child({ partition: this.index });
-    this.#toldLog = new Map(spanLog.committed(this.index));
+    this.#highestCommitted = new Map(spanLog.committed(this.index));
     for (const [tenant, offset] of committed) this.#noteForLog(tenant, offset);
     this.#committer = new Committer({
       ...options,
@@ -109,15 +109,12 @@ export class PartitionHost {
     return this.#isCaughtUp;
   }
 
-  /** Resolves when a worker has read what was durable when it started. */
+  /** Resolves when a worker has read everything that was durable when it started. */
   caughtUp(): Promise<void> {
     return this.#caughtUp.promise;
   }
 
-  /**
-   * Whether the tenant's heads wait for a store that fails for it but not for all: taking more of
-   * its spans would only take memory from tenants whose spans can be stored.
-   */
+  /** See `Committer.isHeldUp`. */
   isHeldUp(tenant: string): boolean {
     return this.#committer.isHeldUp(tenant, this.#options.config.closedHeadsMax);
   }
@@ -126,7 +123,7 @@ export class PartitionHost {
     return (await this.#live().call("state", undefined)) as PartitionState;
   }
 
-  /** Unavailable while the worker is started again; Canceled. */
+  /** Pins the tenant's heads. Throws Unavailable while the worker restarts, or Canceled. */
   async pin(tenant: string, signal: AbortSignal): Promise<HostPin> {
     const rpc = this.#live();
     const worker = this.#workerId;
@@ -143,8 +140,8 @@ export class PartitionHost {
   }
 
   /**
-   * Asks a head that was pinned here. The thread that holds it looks up what takes no search, and
-   * lends it to the threads that search.
+   * Sends a question to a head that was pinned here. The worker that holds the head answers
+   * look-ups itself; for searches it lends the head to the search threads.
    */
   async ask<K extends QuestionName>(
     question: K,
@@ -158,7 +155,7 @@ export class PartitionHost {
       const call: LookUp = { question, pinId, headId, request };
       return (await rpc.call("lookUp", call, signal)) as AnswerOf<K>;
     }
-    // Each time: what is not held any more must not be read, and its memory must come back.
+    // Lent for each request, so that a head whose pin expired is not read and its memory is freed.
     const head = (await rpc.call("lend", { pinId, headId }, signal)) as PinnedData;
     return await this.#options.searches.ask(shard.tenant, { question, head, request }, signal);
   }
@@ -185,7 +182,7 @@ export class PartitionHost {
     await this.#trimming;
   }
 
-  /** Heads that are not committed stay in the log. */
+  /** Stops the worker and the committer. Heads that are not committed stay in the log. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#unsubscribe();
@@ -196,7 +193,7 @@ export class PartitionHost {
 
   #live(): Rpc {
     if (this.#rpc !== undefined) return this.#rpc;
-    throw new SpoorError("Unavailable", "its worker is being started again", {
+    throw new SpoorError("Unavailable", "its worker is restarting", {
       reason: "worker_restarting",
     });
   }
@@ -244,7 +241,7 @@ export class PartitionHost {
     worker.once("exit", () => void this.#onExit());
   }
 
-  /** A worker that died lost only memory: a new one reads the log again. Never rejects. */
+  /** Restarts a worker that died. It lost only memory: the new worker reads the log again. */
   async #onExit(): Promise<void> {
     const { clock, metrics } = this.#options;
     const { signal } = this.#stopping;
@@ -254,19 +251,20 @@ export class PartitionHost {
     if (signal.aborted) return;
     metrics.workerRestarts.inc();
     try {
-      // Closed heads are in shared memory still: what they commit must not be read again.
+      // Closed heads are still in shared memory: commit them, so that they are not read again.
       await this.#committer.idle();
       await clock.sleep(restartMs, signal);
       if (!signal.aborted) this.#startWorker();
     } catch (error) {
-      // Stopped meanwhile, or given up for a reason that ends the process.
-      if (!signal.aborted) this.#log.error({ error: String(error) }, "worker stays stopped");
+      // The host was stopped, or the committer gave up for a reason that ends the process.
+      if (signal.aborted) return;
+      this.#log.error({ error: String(error) }, "the partition worker is not restarted");
     }
   }
 
   /**
-   * The table of a blocked tenant can be read: `offset` is what it has reached, if anything. The
-   * log is read again by a new worker, as after the death of one.
+   * Serves a blocked tenant again; `offset` is what its table has reached, if anything. Restarts
+   * the worker, which then reads the log again.
    */
   async unblock(tenant: string, offset: number | undefined, lostRecords: number): Promise<void> {
     const { committed, blocked, lostCommits } = this.#options;
@@ -280,7 +278,7 @@ export class PartitionHost {
     await this.#worker?.terminate();
   }
 
-  /** The limits of tenants have changed. */
+  /** Sends the changed limits of tenants to the worker. */
   sendLimits(): void {
     this.#rpc?.notify("limits", recordLimits(this.#options.limits));
   }
@@ -295,7 +293,7 @@ export class PartitionHost {
       tenant,
       reason: "attributes_cut",
       source: "ingester",
-      message: `${keys} keys and ${values} values were cut, ${attributes} attributes left out`,
+      message: `${keys} keys and ${values} values were cut, ${attributes} attributes dropped`,
       count: keys + values + attributes,
       examples: () => examples,
     });
@@ -308,7 +306,7 @@ export class PartitionHost {
       tenant,
       reason: "large_trace",
       source: "ingester",
-      message: `traces with up to ${spansMax} spans in one head; they are kept`,
+      message: `traces with up to ${spansMax} spans in one head; the spans are kept`,
       count,
       examples: () => examples,
     });
@@ -320,10 +318,10 @@ export class PartitionHost {
   }
 
   #noteForLog(tenant: string, offset: number): void {
-    this.#toldLog.set(tenant, Math.max(offset, this.#toldLog.get(tenant) ?? 0));
+    this.#highestCommitted.set(tenant, Math.max(offset, this.#highestCommitted.get(tenant) ?? 0));
   }
 
-  /** After a failure no commit may come that would trim again. Never rejects. */
+  /** Trims again after a pause: after a failure, no later commit may trigger it. Never rejects. */
   async #trimLater(): Promise<void> {
     if (this.#isTrimPlanned) return;
     this.#isTrimPlanned = true;
@@ -340,9 +338,9 @@ export class PartitionHost {
     }
   }
 
-  /** Trims the log to what a worker's state allows; of several waiting trims only the last. */
+  /** Trims the log to the offset in the worker's state; of several waiting trims, only the last. */
   #trimWith(state: Promise<unknown>): void {
-    // A worker that died says nothing: the next one will.
+    // If the worker died, the next worker triggers a trim.
     const known = (state as Promise<PartitionState>).catch(() => undefined);
     this.#trimsWaiting++;
     this.#trimming = this.#trimming.then(async () => {
@@ -350,9 +348,13 @@ export class PartitionHost {
       this.#trimsWaiting--;
       if (trimTo === undefined || this.#trimsWaiting > 0) return;
       try {
-        await this.#options.spanLog.trim(this.index, trimTo, Object.fromEntries(this.#toldLog));
+        await this.#options.spanLog.trim(
+          this.index,
+          trimTo,
+          Object.fromEntries(this.#highestCommitted),
+        );
       } catch (error) {
-        // The log keeps more than it must until the next trim.
+        // Harmless: the log keeps more records than needed until the next trim.
         this.#log.error({ error: toSpoorError(error).message }, "the log could not be trimmed");
         void this.#trimLater();
       }
@@ -360,7 +362,10 @@ export class PartitionHost {
   }
 }
 
-/** Stops waiting when `signal` aborts; `late` gets an answer that comes afterwards. */
+/** A pin request that fails after its query was canceled has pinned nothing. */
+function ignoreLatePinError(): void {}
+
+/** Waits for `work` until `signal` aborts; passes a later result to `late`. Throws Canceled. */
 async function unlessAborted<T>(
   work: Promise<T>,
   signal: AbortSignal,
@@ -369,7 +374,7 @@ async function unlessAborted<T>(
   const aborted = Promise.withResolvers<never>();
   const onAbort = (): void => {
     aborted.reject(new SpoorError("Canceled", "pinning heads was canceled"));
-    work.then(late, () => "nothing was pinned");
+    work.then(late, ignoreLatePinError);
   };
   if (signal.aborted) onAbort();
   signal.addEventListener("abort", onAbort, { once: true });
@@ -380,7 +385,7 @@ async function unlessAborted<T>(
   }
 }
 
-/** What workers need of the limits, as plain data. */
+/** Returns the limits that workers need, as plain data. */
 function recordLimits(limits: TenantLimits): RecordLimits {
   const tenants = [...limits.overrides].map(([tenant, own]) => [tenant, recordPart(own)] as const);
   return { defaults: recordPart(limits.defaults), tenants: new Map(tenants) };

@@ -1,4 +1,4 @@
-/** What a partition's thread does: wires a Partition to the log's files and the main thread. */
+/** The loop of a partition's thread: connects a Partition to the log and the main thread. */
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
@@ -8,24 +8,25 @@ import { openSpanLogReader } from "#pkg/spanlog/log-config.ts";
 import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
 import { type LookUp, Partition } from "./partition.ts";
 
-/** How often the log is looked at while spans come, and when none came for some looks. */
+/** Polling intervals of the log: while spans arrive, and after `busyPolls` empty polls. */
 const busyPollMs = 10;
 const idlePollMs = 50;
 const busyPolls = 20;
 /** Pause after a failed read of the log. */
 const readRetryMs = 500;
 
-/** A thread's way to the main thread, and its time. */
+/** The port to the main thread, and the clock. */
 export interface LoopOptions {
   port: Port;
   clock: Clock;
 }
 
+/** Reads the log in a loop and serves the main thread's calls. */
 export class PartitionLoop {
   readonly #clock: Clock;
   readonly #rpc: Rpc;
   readonly #partition: Partition;
-  /** The log as it was at the start ends here. */
+  /** Durable end of the log at the start. */
   readonly #startEnd: number;
   #flushes: { end: number; resolve: () => void }[] = [];
   readonly #durable: SharedNumber;
@@ -70,12 +71,12 @@ export class PartitionLoop {
     };
   }
 
-  /** Reads up to `end` and closes all heads; resolves when all of them were announced. */
+  /** Reads up to `end` and closes all heads; resolves when all of them were reported. */
   #flush(end: number): Promise<void> {
     return new Promise((resolve) => this.#flushes.push({ end, resolve }));
   }
 
-  /** An error that it throws ends the thread; the main thread starts another one. */
+  /** Runs forever. An error ends the thread, and the main thread starts a new one. */
   async run(): Promise<never> {
     let isAnnounced = false;
     let emptyPolls = 0;

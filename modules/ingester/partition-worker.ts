@@ -1,4 +1,4 @@
-/** Entry of a partition's worker thread. */
+/** Entry point of a partition's worker thread. */
 import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { runInBackground } from "#pkg/threads/background.ts";

@@ -1,6 +1,6 @@
 /**
- * One partition's state on its worker thread: reads the log, decodes records into heads (one open
- * head per tenant), closes heads at their bounds, pins heads for queries and looks traces up.
+ * One partition's state on its worker thread. It reads the log, decodes records into heads (one
+ * open head per tenant), closes heads at their limits, pins heads for queries and looks up traces.
  *
  *     log -> [open head] -> [closed head, being cut] -> committed: dropped when no query pins it
  */
@@ -28,14 +28,14 @@ import { Pins } from "./pins.ts";
 export interface PartitionOptions extends PartitionWorkerData {
   reader: LogReader;
   clock: Clock;
-  /** A head was closed and wants to become a block. */
+  /** Called when a head was closed and must become a block. */
   onClosed: (head: ClosedHead) => void;
-  /** A record that passed the splitter did not decode. Told before its head is closed. */
+  /** Called when a record did not decode, before its head is closed. */
   onUndecodable: (record: { tenant: string; offset: number; message: string }) => void;
-  /** Attributes were cut; told once per piece of the log and tenant. */
+  /** Called when attributes were cut, once per tenant and read of the log. */
   onCut: (notice: CutNotice) => void;
   onLargeTraces: (notice: LargeTracesNotice) => void;
-  /** Records that should be in the log are not. */
+  /** Called when records of the log are lost. */
   onLost: (range: { fromOffset: number; toOffset: number }) => void;
 }
 
@@ -47,7 +47,7 @@ export interface LookUp {
   request: RequestOf<QuestionName>;
 }
 
-/** Look-ups have no condition. */
+/** Tools of look-ups, which have no condition. */
 const lookUpTools: FilterTools = { regexes: new RegexCache(), isStopped: () => false };
 
 interface TenantHeads {
@@ -57,14 +57,15 @@ interface TenantHeads {
   closed: LiveHead[];
 }
 
-/** How often ages of heads and pins are looked at. */
+/** Interval of checks of the ages of heads and pins. */
 const checkMs = 100;
-/** Out of memory, at most one head is closed before its bounds in this time. */
+/** When memory is used up, at most one head per interval is closed early. */
 const earlyCloseMs = 1000;
 
-/** Tenants that a state names. */
+/** Most tenants in a state. */
 const tenantsShownMax = 1000;
 
+/** The heads of one partition. */
 export class Partition {
   readonly #options: PartitionOptions;
   readonly #tenants = new Map<string, TenantHeads>();
@@ -75,17 +76,17 @@ export class Partition {
   #durableEnd: number;
   #nextHeadId = 0;
   #isStalled = false;
-  /** Times of this class are by the monotonic clock. */
+  /** Times of this class are of the monotonic clock. */
   #nextCheckMs = Number.NEGATIVE_INFINITY;
   #earlyCloseAfterMs = Number.NEGATIVE_INFINITY;
   #lostRecords = 0;
   #decodedSpans = 0;
   #decodedBytes = 0;
-  /** Bytes of all records that the log gave. */
+  /** Bytes of all records appended to heads. */
   #readBytes = 0;
   #repairedDropped = 0;
   #undecodable = 0;
-  /** The first record of a tenant whose table cannot be read. */
+  /** Offset of the first record of a tenant whose table cannot be read. */
   #blockedFrom = Number.POSITIVE_INFINITY;
 
   constructor(options: PartitionOptions) {
@@ -95,17 +96,17 @@ export class Partition {
     this.#durableEnd = options.durableEnd;
   }
 
-  /** The log was read up to here. */
+  /** Offset of the next record to read. */
   get nextOffset(): number {
     return this.#nextOffset;
   }
 
-  /** Records below this offset may be read. */
+  /** Allows reading of records below this offset. */
   setDurableEnd(end: number): void {
     this.#durableEnd = Math.max(this.#durableEnd, end);
   }
 
-  /** Reads and decodes one piece of the log. Returns false when there is nothing to do now. */
+  /** Reads and decodes one piece of the log. Returns false if there is nothing to read now. */
   async readSome(): Promise<boolean> {
     const { reader, config, clock, onLost } = this.#options;
     const nowMs = clock.monotonicMs();
@@ -121,12 +122,12 @@ export class Partition {
       onLost({ fromOffset, toOffset });
     }
     for (const record of batch.records) this.#take(record, nowMs);
-    this.#tellCuts();
+    this.#reportCuts();
     this.#nextOffset = batch.nextOffset;
     return true;
   }
 
-  /** New limits, for records read from now on. */
+  /** Sets the limits for records read from now on. */
   setLimits(limits: RecordLimits): void {
     this.#limits = limits;
   }
@@ -156,7 +157,7 @@ export class Partition {
       this.#decodedBytes += bytes.length;
     } catch (error) {
       if (!(error instanceof Undecodable)) throw error;
-      // The offset is passed only with the head, after the record was put into quarantine.
+      // The offset is committed only with the head, after the record is in quarantine.
       this.#undecodable++;
       onUndecodable({ tenant, offset, message: error.message });
     }
@@ -174,7 +175,7 @@ export class Partition {
     known.counts.attributes += counts.attributes;
   }
 
-  #tellCuts(): void {
+  #reportCuts(): void {
     for (const notice of this.#cuts.values()) this.#options.onCut(notice);
     this.#cuts.clear();
   }
@@ -200,8 +201,8 @@ export class Partition {
   }
 
   /**
-   * Closes heads that are old, in time or in what the log has read since: the log keeps everything
-   * from the first record of the oldest head on, of all tenants.
+   * Closes heads that are old, by time or by bytes of the log read since. The log keeps the records
+   * of all tenants from the first record of the oldest head on.
    */
   #closeAged(nowMs: number): void {
     if (nowMs < this.#nextCheckMs) return;
@@ -217,8 +218,8 @@ export class Partition {
   }
 
   /**
-   * When the heads take all the memory they may, reading waits until blocks are stored. The largest
-   * head becomes a block first, so that memory comes back.
+   * Pauses reading while heads take all the memory that they may. Closes the largest head, so that
+   * it becomes a block and its memory is freed.
    */
   #limitMemory(nowMs: number): void {
     let sizeBytes = this.#pins.storedBytes;
@@ -262,7 +263,7 @@ export class Partition {
     for (const heads of this.#tenants.values()) this.#close(heads);
   }
 
-  /** A closed head is in the table now. */
+  /** Drops a closed head that is in the table now. */
   committed({ tenant, headId }: { tenant: string; headId: number }): PartitionState {
     const heads = this.#headsOf(tenant);
     const gone = heads.closed.find((head) => head.id === headId);
@@ -273,11 +274,12 @@ export class Partition {
     }
     if (heads.open === undefined && heads.closed.length === 0) this.#tenants.delete(tenant);
     else this.#closeIfFull(heads);
-    // Room for the next head at once: that one was among those that took the memory.
+    // Allows the next early close at once: this head's memory was part of the total.
     this.#earlyCloseAfterMs = Number.NEGATIVE_INFINITY;
     return this.state();
   }
 
+  /** Pins the tenant's heads. Throws LimitExceeded. */
   pin(tenant: string): PinAnswer {
     const { clock, config } = this.#options;
     const nowMs = clock.monotonicMs();
@@ -296,12 +298,12 @@ export class Partition {
     this.#pins.release(pinId);
   }
 
-  /** A pinned head in shared memory, for threads that search it. */
+  /** Returns a pinned head in shared memory, for the threads that search it. */
   lend(pinId: number, headId: number): PinnedData {
     return this.#pins.get(pinId, headId);
   }
 
-  /** Answers of a pinned head what takes no search. */
+  /** Answers a question that needs no search from a pinned head. */
   lookUp({ question, pinId, headId, request }: LookUp): unknown {
     const head = this.#pins.get(pinId, headId);
     return answerLive({ question, head, request }, lookUpTools);

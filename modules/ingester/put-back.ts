@@ -1,12 +1,13 @@
 /**
- * Puts records in quarantine back into the span log, each exactly once, whatever is killed when:
+ * Puts records in quarantine back into the span log, each exactly once, even if the process is
+ * killed at any point:
  *
- *     1. note   <name>.put-back: which log, and the next offset of each partition that gets spans
+ *     1. write a note <name>.put-back: the log's id, and the next offset of each target partition
  *     2. append to the log
  *     3. remove the record, then the note
  *
- * Only one process has the log, and whoever opens it next finishes first what a note says: a
- * partition whose log goes beyond the noted offset has the spans, another one gets them.
+ * Only one process has the log open. The next process that opens it first finishes the notes: if a
+ * partition's log extends beyond the noted offset, it has the spans; otherwise they are appended.
  */
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
@@ -26,7 +27,7 @@ import {
   writeDurably,
 } from "./quarantine-files.ts";
 
-type LogEnd = Pick<SpanLog, "id" | "partitionCount" | "append" | "durableEnd">;
+type AppendableLog = Pick<SpanLog, "id" | "partitionCount" | "append" | "durableEnd">;
 
 const noteSchema = z.strictObject({
   logId: z.string(),
@@ -36,15 +37,15 @@ const noteSchema = z.strictObject({
 type Note = z.infer<typeof noteSchema>;
 
 const noteSuffix = ".put-back";
-/** A field that OTLP does not have: readers pass over it. */
+/** Number of a field that OTLP does not have; readers skip it. */
 const originField = 5000;
 
 /**
- * Puts one record back. Nobody else may append to the log meanwhile. Throws InvalidInput for bytes
- * that are no valid spans, and what the disk or the log says; then the record stays in quarantine,
- * or the next process that opens the log finishes.
+ * Puts one record back. No other caller may append to the log meanwhile. Throws InvalidInput for
+ * bytes without valid spans, or what the disk or the log throws. After an error the record stays in
+ * quarantine, or the next process that opens the log finishes.
  */
-export async function putBack(record: AsideRecord, log: LogEnd): Promise<void> {
+export async function putBack(record: AsideRecord, log: AppendableLog): Promise<void> {
   const parts = await partsOf(record, log.partitionCount);
   const places = parts.map(({ partition }) => ({ partition, offset: log.durableEnd(partition) }));
   const note: Note = { logId: log.id, partitionCount: log.partitionCount, places };
@@ -57,12 +58,12 @@ export async function putBack(record: AsideRecord, log: LogEnd): Promise<void> {
 }
 
 /**
- * Finishes what processes that were killed had begun, of records for which `isServed`. Call before
- * others append to the log.
+ * Finishes the work of killed processes, for records for which `isServed` is true. Call it before
+ * other code appends to the log.
  */
 export async function finishPutBacks(
   dir: string,
-  spanLog: LogEnd,
+  spanLog: AppendableLog,
   log: Log,
   isServed: (record: AsideRecord) => boolean = () => true,
 ): Promise<void> {
@@ -75,14 +76,14 @@ export async function finishPutBacks(
       await finish(record, note, spanLog);
       log.info({ path }, "finished putting a record back from quarantine");
     } else {
-      // The log is another one, or was empty when it got other partitions: it has no such spans.
+      // It is another log, or its partitions changed, which only an empty log allows: no spans yet.
       await removeDurably(notePath(record));
       log.warn({ path }, "a record was not put back from quarantine: it is still there");
     }
   }
 }
 
-/** A process that was killed after it had removed the record left its note. */
+/** Removes notes without a record, left by a process that was killed between the two removals. */
 async function removeLeftNotes(dir: string): Promise<void> {
   if (!existsSync(dir)) return;
   for (const entry of await readdir(dir, { recursive: true })) {
@@ -92,7 +93,7 @@ async function removeLeftNotes(dir: string): Promise<void> {
   }
 }
 
-async function finish(record: AsideRecord, note: Note, log: LogEnd): Promise<void> {
+async function finish(record: AsideRecord, note: Note, log: AppendableLog): Promise<void> {
   const parts = await partsOf(record, log.partitionCount);
   for (const { partition, bytes } of parts) {
     const place = note.places.find((one) => one.partition === partition);
@@ -108,8 +109,8 @@ async function finish(record: AsideRecord, note: Note, log: LogEnd): Promise<voi
 }
 
 /**
- * The spans of a record by partition. Its name goes along: the log would take equal bytes of the
- * last ten minutes for a repeat, and would not append them.
+ * Splits a record by partition and adds its name to the bytes. Without the name, the log would drop
+ * bytes equal to a record of the last ten minutes as a duplicate.
  */
 async function partsOf(
   record: AsideRecord,
@@ -145,7 +146,7 @@ function notePath({ path }: AsideRecord): string {
   return `${path}${noteSuffix}`;
 }
 
-/** Undefined if there is none, or only its beginning: then nothing was appended. */
+/** Reads a note; undefined if there is none or it is incomplete: then nothing was appended. */
 async function readNote(record: AsideRecord): Promise<Note | undefined> {
   let text: string;
   try {

@@ -1,4 +1,4 @@
-/** What is known of a record in quarantine without decoding its spans. */
+/** Extracts facts about a record in quarantine without decoding its spans. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { WireReader } from "#pkg/bytes/wire.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -7,19 +7,19 @@ export interface RecordFacts {
   spans: number;
   minStartNano: bigint;
   maxEndNano: bigint;
-  /** 16 bytes per trace; undefined if there are too many to remember. */
+  /** 16 bytes per trace; undefined if there are too many to keep. */
   traceIds: Uint8Array | undefined;
 }
 
-/** Ids of more traces than this are not remembered: any trace may be in the record then. */
+/** Most trace ids kept; with more, any trace may be in the record. */
 const tracesMax = 65_536;
-/** Spans that are walked before others get their turn. */
+/** Spans per turn of the event loop. */
 const spansPerTurn = 20_000;
 const traceIdBytes = 16;
 
 /**
  * Returns the facts of an ExportTraceServiceRequest; undefined if it does not parse or has no span.
- * Lets the event loop run in between.
+ * Yields to the event loop regularly.
  */
 export async function recordFacts(bytes: Uint8Array): Promise<RecordFacts | undefined> {
   const walk = new FactsWalk(bytes);
@@ -54,7 +54,7 @@ class FactsWalk {
     };
   }
 
-  /** Walks the record; yields where others may run. */
+  /** Walks the record; yields where the event loop may run. */
   *turns(): Generator<undefined> {
     for (const resourceEnd of this.#fields(1, this.#reader.end)) {
       for (const scopeEnd of this.#fields(2, resourceEnd)) {
@@ -66,7 +66,7 @@ class FactsWalk {
     }
   }
 
-  /** Ends of the fields of this number that have a length; the cursor stands at their start. */
+  /** Yields the end of each message with this field number, with the reader at its start. */
   *#fields(field: number, end: number): Generator<number> {
     const reader = this.#reader;
     const wanted = (field << 3) | 2;
@@ -81,7 +81,7 @@ class FactsWalk {
     }
   }
 
-  /** Span: trace id 1, start 7, end 8. */
+  /** Reads the fields of a span: trace id 1, start 7, end 8. */
   #span(end: number): void {
     const reader = this.#reader;
     let start = 0n;
@@ -98,7 +98,7 @@ class FactsWalk {
     }
     this.#spans++;
     if (start < this.#minStart) this.#minStart = start;
-    // A span that ends before it starts ends where it starts.
+    // A span that ends before it starts counts as ending at its start.
     const last = spanEnd < start ? start : spanEnd;
     if (last > this.#maxEnd) this.#maxEnd = last;
   }

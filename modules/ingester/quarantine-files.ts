@@ -1,6 +1,6 @@
 /**
- * Files of records in quarantine, `<dir>/<tenant>/<log>-<N>-<i>-<offset>.otlp`, each an
- * ExportTraceServiceRequest: nothing that was acknowledged is thrown away.
+ * Files of records in quarantine: `<dir>/<tenant>/<log>-<N>-<i>-<offset>.otlp`, each an
+ * ExportTraceServiceRequest. Acknowledged records are never deleted automatically.
  */
 import { existsSync } from "node:fs";
 import { mkdir, open, readdir, readFile, stat, unlink } from "node:fs/promises";
@@ -19,9 +19,9 @@ export interface AsideRecord {
   appId: string;
   offset: number;
   sizeBytes: number;
-  /** When it was put there, milliseconds since the epoch. */
+  /** When the file was written, milliseconds since the epoch. */
   atMs: number;
-  /** Undefined if its bytes do not parse: it may hold any span. */
+  /** Undefined if its bytes do not parse: it may contain any span. */
   facts: RecordFacts | undefined;
 }
 
@@ -31,7 +31,7 @@ export function asideName(appId: string, offset: number): string {
   return `${appId.replaceAll("/", "-")}-${offset}.otlp`;
 }
 
-/** Reads what is in a quarantine folder, ordered by tenant and name. Unavailable. */
+/** Reads a quarantine folder; records are ordered by tenant and name. Throws Unavailable. */
 export async function readAside(dir: string): Promise<AsideRecord[]> {
   if (!existsSync(dir)) return [];
   const out: AsideRecord[] = [];
@@ -71,7 +71,7 @@ async function readOne(
   };
 }
 
-/** Writes a file and its name durably. Throws what the disk says. */
+/** Writes a file and its directory entry durably. Throws the errors of node:fs. */
 export async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   const folder = dirname(path);
   const made = await mkdir(folder, { recursive: true });
@@ -83,7 +83,7 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
   }
 }
 
-/** Removes a file durably; one that is gone already is no error. Throws what the disk says. */
+/** Removes a file durably; a missing file is no error. Throws the errors of node:fs. */
 export async function removeDurably(path: string): Promise<void> {
   try {
     await unlink(path);
@@ -108,7 +108,7 @@ async function syncFolder(folder: string): Promise<void> {
   await handle.sync();
 }
 
-/** `from` and the folders above it up to `to`: a name is durable only with all of them. */
+/** Returns `from` and its parents up to `to`: all must be synced to make a new file durable. */
 function foldersUp(from: string, to: string): string[] {
   const steps = relative(to, from).split(sep).filter(Boolean).length;
   const folders = [from];

@@ -24,7 +24,7 @@ import {
 
 const bad = "cannot be encoded";
 
-/** A cutter that cannot encode ranges with the offset; none: it can. */
+/** A cutter that cannot encode ranges with this offset; undefined: it can encode all. */
 class OneBad extends Cutter {
   readonly #offset: number | undefined;
 
@@ -51,7 +51,7 @@ async function start(dir: string, badOffset?: number): Promise<TestIngester> {
   return await startIngester({ dir, cutter: cutterOf(badOffset) });
 }
 
-/** What answers about tenant `t` may lack. */
+/** Returns the spans that responses for tenant `t` may lack. */
 async function asideOf({ ingester }: TestIngester): Promise<readonly AsideSpans[]> {
   const pinned = await ingester.pin("t", new AbortController().signal);
   pinned.release();
@@ -69,8 +69,8 @@ async function withOneAside(dir: string): Promise<SpanSpec[][]> {
   return records;
 }
 
-describe("what is in quarantine", () => {
-  it("is said by heads with its times and traces, after a restart too, until it is gone", async () => {
+describe("a record in quarantine", () => {
+  it("is reported by pins with times and trace ids, even after a restart", async () => {
     await using folder = await TempFolder.make();
     const records = await withOneAside(folder.path);
     const again = await start(folder.path);
@@ -91,7 +91,7 @@ describe("what is in quarantine", () => {
     await again.stop();
   });
 
-  it("may hold any span if it does not parse", async () => {
+  it("may contain any span if it does not parse", async () => {
     await using folder = await TempFolder.make();
     const running = await start(folder.path);
     await running.spanLog.append(0, "t", Uint8Array.of(0x0a, 0x7f, 1, 2, 3));
@@ -103,7 +103,7 @@ describe("what is in quarantine", () => {
     await running.stop();
   });
 
-  it("is no more there once its record is in a block: a process that ended before its commit", async () => {
+  it("is removed when it is in a block, after a process that ended before its commit", async () => {
     await using folder = await TempFolder.make();
     const dir = folder.path;
     const first = await start(dir);
@@ -126,7 +126,7 @@ describe("what is in quarantine", () => {
     await second.stop();
   });
 
-  it("has a bound: a record beyond it is refused and stays in the log", async () => {
+  it("beyond the limit is refused and stays in the log", async () => {
     await using folder = await TempFolder.make();
     const config = { quarantineBytesMax: 10 };
     const cutter = cutterOf(0);
@@ -151,7 +151,7 @@ describe("putting back", () => {
     const running = await openIngester({ dir: folder.path, cutter: cutterOf() });
     const dir = join(folder.path, "quarantine");
     const [record] = await readAside(dir);
-    // The log got the very same bytes less than ten minutes ago.
+    // The log received the same bytes less than ten minutes ago.
     await putBack(record, running.spanLog);
     expect(await readdir(join(dir, "t"))).toEqual([]);
     await running.ingester.start();
@@ -192,7 +192,7 @@ describe("putting back", () => {
     },
   );
 
-  it("leaves what does not parse where it is, and says so", async () => {
+  it("leaves records that do not parse in quarantine, with an error", async () => {
     await using folder = await TempFolder.make();
     const running = await start(folder.path);
     await running.spanLog.append(0, "t", Uint8Array.of(0x0a, 0x7f, 1, 2, 3));
@@ -205,13 +205,13 @@ describe("putting back", () => {
   });
 });
 
-/** The second step alone. */
+/** Runs only the second step. */
 async function putBackWithoutEnd(
   path: string,
   spanLog: TestIngester["spanLog"],
   record: SpanSpec[],
 ): Promise<void> {
   const bytes = encodeTraceData(traceDataOf(record));
-  // Bytes that the log has not seen: the field is unknown to OTLP.
+  // An unknown field makes the bytes new to the log.
   await spanLog.append(0, "t", [bytes, Uint8Array.of(0xc2, 0xb8, 0x02, 1, path.length & 0x7f)]);
 }

@@ -1,6 +1,7 @@
 /**
- * The quarantine: records that could not become a block, set aside before the log's offset passes
- * them. What is in it is in no block: queries of its tenant, range and traces say so.
+ * The quarantine holds records that could not become a block. They are written to it before the
+ * committed offset passes them. They are in no block, so query responses that they may concern (by
+ * tenant, time range and trace ids) report them.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -28,24 +29,25 @@ export interface QuarantinedRecord {
 
 export interface QuarantineTotals {
   records: number;
-  /** Without those of records that do not parse. */
+  /** Spans, except in records that do not parse. */
   spans: number;
   bytes: number;
 }
 
 export interface QuarantineOptions {
   dir: string;
-  /** Beyond it records are not set aside: their head waits, and the log with it. */
+  /** Most bytes. Beyond it `put` fails: the record's head waits, and the log with it. */
   bytesMax: number;
   log: Log;
 }
 
-/** Ids of traces that are remembered over all records, bytes; of later records any trace may be. */
+/** Most bytes of trace ids kept for all records. Later records may then contain any trace. */
 const idBytesMax = 16 * 1024 * 1024;
-/** How often is looked whether the files are still there. */
+/** Interval of checks whether the files still exist. */
 const lookMs = 1000;
 const anyTime = { minStartNano: -(2n ** 63n), maxEndNano: 2n ** 63n };
 
+/** The records in the quarantine folder. */
 export class Quarantine {
   readonly #options: QuarantineOptions;
   /** Path -> record. */
@@ -57,14 +59,14 @@ export class Quarantine {
     this.#options = options;
   }
 
-  /** Reads what earlier processes set aside. Throws Unavailable. */
+  /** Reads the records of earlier processes. Throws Unavailable. */
   async open(): Promise<void> {
     for (const record of await readAside(this.#options.dir)) this.#note(record);
   }
 
   /**
-   * Writes a record durably; returns the file's path. Unavailable: `quarantine_failed` if the disk
-   * refuses, `quarantine_full`.
+   * Writes a record durably and returns the file's path. Throws Unavailable: `quarantine_failed` if
+   * the disk fails, `quarantine_full` beyond `bytesMax`.
    */
   async put({ tenant, appId, offset, bytes }: QuarantinedRecord): Promise<string> {
     const { dir, bytesMax } = this.#options;
@@ -74,7 +76,7 @@ export class Quarantine {
     if (this.totals().bytes - known + bytes.length > bytesMax) {
       const message =
         `put a record of ${bytes.length} bytes into quarantine: ${dir} would hold more than ` +
-        `ingester.quarantine_bytes_max (${bytesMax}); export and remove what is in it`;
+        `ingester.quarantine_bytes_max (${bytesMax}); export and remove its records`;
       throw new SpoorError("Unavailable", message, { reason: "quarantine_full" });
     }
     try {
@@ -89,9 +91,9 @@ export class Quarantine {
   }
 
   /**
-   * A range of the log is committed: `aside` are the offsets that are in quarantine instead of in a
-   * block. What else of it is there was set aside by an earlier try, or by a process that ended
-   * before its commit, and is in a block now.
+   * Removes records of a committed range from quarantine, except the offsets in `aside`, which are
+   * in no block. Other records of the range were written by an earlier attempt, or by a process
+   * that ended before its commit, and are in a block now.
    */
   async afterCommit(range: LogRange, appId: string, aside: ReadonlySet<number>): Promise<void> {
     for (const record of this.#records.values()) {
@@ -101,9 +103,10 @@ export class Quarantine {
       try {
         await removeDurably(path);
       } catch (cause) {
-        // Putting it back would count its spans twice: somebody must look at it.
+        // If somebody put the record back, its spans would be stored twice.
         const { message } = quarantineError(`remove ${path}`, cause);
-        this.#options.log.error({ path, error: message }, "a stored record stays in quarantine");
+        const text = "a stored record stays in quarantine: remove it, do not put it back";
+        this.#options.log.error({ path, error: message }, text);
         continue;
       }
       this.#forget(record);
@@ -111,7 +114,7 @@ export class Quarantine {
     }
   }
 
-  /** What is in quarantine, ordered by path. */
+  /** Returns the records in quarantine, ordered by path. */
   list(): AsideRecord[] {
     this.#forgetMissing();
     return [...this.#records.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -127,7 +130,7 @@ export class Quarantine {
     return totals;
   }
 
-  /** What queries of a tenant may lack. */
+  /** Returns the spans that queries of a tenant may lack. */
   of(tenant: string): AsideSpans[] {
     if (this.#records.size === 0) return [];
     return this.list()
@@ -135,7 +138,7 @@ export class Quarantine {
       .map(({ facts }) => facts ?? { ...anyTime, traceIds: undefined });
   }
 
-  /** People remove files once they have looked at them. */
+  /** Forgets records whose file an operator has removed. */
   #forgetMissing(): void {
     const nowMs = performance.now();
     if (this.#records.size === 0 || nowMs - this.#lookedMs < lookMs) return;

@@ -1,4 +1,4 @@
-/** Reading records of the log a second time: what a head that could not be cut was made of. */
+/** Reads records of the log again, to rebuild a head that could not be cut. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { type LogConfig, openSpanLogReader } from "#pkg/spanlog/log-config.ts";
 import type { LogRecord } from "#pkg/spanlog/spanlog.ts";
@@ -7,7 +7,7 @@ import type { ClosedHead, CutTask, LogRange } from "./messages.ts";
 
 const readBytes = 4 * 1024 * 1024;
 
-/** The head of a range, decoded anew. Records that do not decode are left out, as at first. */
+/** Decodes the head of a range again. Skips records that do not decode, like the first time. */
 export async function rebuildHead({
   logConfig,
   partition,
@@ -28,7 +28,7 @@ export async function rebuildHead({
   return { data: head.head.freeze(), firstAppendedMs, lastAppendedMs };
 }
 
-/** One record's bytes, a copy. Errors: NotFound if the log has lost it; Unavailable. */
+/** Reads a copy of one record's bytes. Throws NotFound if the log has lost it, or Unavailable. */
 export async function readRecord(
   logConfig: LogConfig,
   partition: number,
@@ -44,7 +44,7 @@ export async function readRecord(
   );
 }
 
-/** The tenant's records of a range; the bytes of each are valid until the next one is taken. */
+/** Yields the tenant's records of a range. The bytes of a record are valid until the next one. */
 async function* readRange(
   logConfig: LogConfig,
   partition: number,

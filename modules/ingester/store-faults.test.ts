@@ -16,7 +16,7 @@ import {
 
 const allFail: FaultPlan = () => "before";
 const commitsFail: FaultPlan = ({ kind }) => (kind === "putIfAbsent" ? "before" : "none");
-/** Commits have their effect, and nobody can find that out. */
+/** Commits take effect, but every response is lost. */
 const answersLost: FaultPlan = ({ kind, key }) =>
   kind === "putIfAbsent" ? "after" : kind === "get" && key.endsWith(".json") ? "before" : "none";
 
@@ -25,7 +25,7 @@ function tracesOverAll(spanCount: number): SpanSpec[] {
   return [0, 1, 2, 3].flatMap((partition) => makeTrace(spanCount, { partition }));
 }
 
-/** A path below the bucket becomes a file: nothing can be written below it. */
+/** Replaces a folder of the bucket by a file: nothing can be written below it. */
 async function block(path: string): Promise<() => Promise<void>> {
   const parent = join(path, "..");
   await mkdir(parent, { recursive: true });
@@ -52,20 +52,20 @@ describe("a store that fails for a while", () => {
     await running.readAll();
     await eventually(async () => (await running.metric("store_failures_total")) > 8);
     expect(await running.live("t", specs)).toEqual(expected(specs));
-    expect(running.messages()).toContain("a head could not be stored, trying again");
+    expect(running.messages()).toContain("a head could not be stored, retrying");
     running.faults = () => "none";
     await running.ingester.flush();
     expect(await running.stored("t")).toEqual(expected(specs));
     expect(await running.live("t", specs)).toEqual([]);
     expect(running.fatal).toEqual([]);
-    // Each block and span is counted once, whatever the number of tries.
+    // Each block and span is counted once, for any number of attempts.
     const { files } = await running.openTable("t").refresh();
     expect(await running.metric("blocks_total")).toBe(files.size);
     expect(await running.metric("block_spans_total")).toBe(specs.length);
     await running.stop();
   });
 
-  it("any one call, before or after its effect: nothing is lost or doubled", async () => {
+  it("any one call, before or after its effect: nothing is lost or stored twice", async () => {
     const hit = new Set<string>();
     for (const fault of ["before", "after"] as const) {
       let wasHit = true;
@@ -88,11 +88,11 @@ describe("a store that fails for a while", () => {
         await running.stop();
       }
     }
-    // Blocks are put, commits are created.
+    // Blocks use `put`, commits use `create`.
     expect([...hit]).toEqual(expect.arrayContaining(["put", "putIfAbsent"]));
   });
 
-  it("blocks cannot be put: tried again, stored once it works", async () => {
+  it("blocks cannot be uploaded: retried, and stored when the store works", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path, config: { cutSpans: 5 } });
     const unblock = await block(join(folder.path, "bucket", "t", "blocks"));
@@ -123,10 +123,11 @@ describe("a store that fails for a while", () => {
       const written = await readdir(blocks, { recursive: true, withFileTypes: true });
       const [first] = written.filter((entry) => entry.isFile());
       laterMs = 45 * 60_000;
-      // What a try began before that time may still commit: not so what begins now.
+      // An attempt that began before that time may still commit; an attempt that begins now may
+      // not.
       const failures = await running.metric("store_failures_total");
       await eventually(async () => (await running.metric("store_failures_total")) > failures + 1);
-      // What the clean-up would do with a block that no commit names.
+      // Deletes the block as the clean-up would: no commit names it.
       if (outcome === "refused") await rm(join(first.parentPath, first.name));
       running.faults = () => "none";
       await flushed;
@@ -139,7 +140,7 @@ describe("a store that fails for a while", () => {
     },
   );
 
-  it("until the stop: flush says so, and the next start stores everything", async () => {
+  it("until the stop: flush fails, and the next start stores everything", async () => {
     await using folder = await TempFolder.make();
     const first = await startIngester({ dir: folder.path });
     const specs = tracesOverAll(4);
@@ -159,7 +160,7 @@ describe("a store that fails for a while", () => {
     await second.stop();
   });
 
-  it("for one tenant: it alone is pushed back, and taken again afterwards", async () => {
+  it("for one tenant: only this tenant is refused, and accepted again afterwards", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path, config: { cutSpans: 5 } });
     const { ingester } = running;
@@ -186,7 +187,7 @@ describe("a store that fails for a while", () => {
     await running.stop();
   });
 
-  it("for all tenants: nobody is pushed back, the log takes what comes", async () => {
+  it("for all tenants: none is refused, the log accepts records", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path, config: { cutSpans: 5 } });
     running.faults = allFail;
@@ -231,7 +232,7 @@ describe("another writer", () => {
       await running.ingester.flush();
     }
     await commitAsOther(running, 1000);
-    // What another reader of the shared table learns must not make this writer go on from there.
+    // A refresh of the shared table by another reader must not move this writer's offset.
     const others = tracesOverAll(6);
     for (let i = 0; i < 4; i++) await running.append("t", tracesOverAll(6));
     await running.append("t", others);
@@ -242,7 +243,7 @@ describe("another writer", () => {
     expect(transactions.get(running.appId(0))).toBe(1000);
   });
 
-  it("that gave the table a column of another spelling: the block is encoded anew", async () => {
+  it("that added a column in another spelling: the block is encoded again", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ dir: folder.path });
     const first = makeTrace(2, { partition: 0, attributes: { a: "1" } });
@@ -264,7 +265,7 @@ describe("another writer", () => {
   });
 });
 
-it("a file that is no tenant's folder does not keep it from starting", async () => {
+it("starts although the bucket has a file that is no tenant's folder", async () => {
   await using folder = await TempFolder.make();
   await mkdir(join(folder.path, "bucket", "lost+found", "x"), { recursive: true });
   await mkdir(join(folder.path, "bucket", "_spoor", "x"), { recursive: true });

@@ -1,4 +1,4 @@
-/** Test support: a real ingester over a real log and a store in a folder, to be broken. */
+/** Test support: a real ingester over a real log and a store in a folder, with fault injection. */
 import { randomBytes } from "node:crypto";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
@@ -38,7 +38,7 @@ import { threadsHere } from "./threads-here.ts";
 export const partitionCount = 4;
 const signal: AbortSignal = new AbortController().signal;
 
-/** Like the system's clock, but nobody sleeps for long. */
+/** The system's clock, with sleeps of at most 10 ms. */
 export const quickClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
@@ -50,11 +50,11 @@ export interface TestIngesterOptions {
   config?: Partial<IngesterOptions["config"]>;
   logOptions?: Partial<FileLogOptions>;
   clock?: Clock;
-  /** Makes the cutter that cuts instead of the usual one. */
+  /** Creates the cutter instead of `makeCutter`. */
   cutter?: (config: IngesterOptions["config"], startThread: StartThread) => Cutter;
-  /** `faults` decides about the uploads of blocks too. */
+  /** Whether `faults` applies to uploads of blocks too. */
   faultyUploads?: boolean;
-  /** Worker threads as in production; their programs run in this thread unless asked for. */
+  /** Whether programs of threads run on worker threads, as in production, not in this thread. */
   realThreads?: boolean;
 }
 
@@ -64,19 +64,19 @@ function startThreadOf(options: TestIngesterOptions, store: ObjectStore): StartT
   return faultyUploads ? threadsHere({ open: async () => store }) : threadsHere();
 }
 
-/** One running ingester. `stop` it before another one takes the same folder. */
+/** A running ingester. Stop it before another one uses the same folder. */
 export class TestIngester {
   readonly dir: string;
   readonly ingester: Ingester;
   readonly spanLog: SpanLog;
-  /** The store as it is, without injected faults. */
+  /** The store without injected faults. */
   readonly store: ObjectStore;
   readonly log: KeptLog = new KeptLog();
   readonly registry: Registry = new Registry();
   readonly limits: TenantLimits = new TenantLimits();
   readonly refusals: Refusals = new Refusals(systemClock, this.log);
   readonly fatal: SpoorError[] = [];
-  /** Which calls fail; those of cutter threads only with `faultyUploads`. */
+  /** Decides which store calls fail; those of cutter threads only with `faultyUploads`. */
   faults: FaultPlan = () => "none";
   readonly #tables = new Map<string, Table>();
 
@@ -117,7 +117,7 @@ export class TestIngester {
     return table;
   }
 
-  /** appId of a partition. */
+  /** Returns the appId of a partition. */
   appId(partition: number): string {
     return `${this.spanLog.id}/${partitionCount}/${partition}`;
   }
@@ -129,7 +129,7 @@ export class TestIngester {
     }
   }
 
-  /** Waits until every durable record was read. */
+  /** Waits until every durable record has been read. */
   async readAll(): Promise<void> {
     await eventually(async () => {
       const states = await this.ingester.states();
@@ -140,7 +140,7 @@ export class TestIngester {
     });
   }
 
-  /** Asks one head; throws what it fails with. */
+  /** Asks one head; throws the error of its outcome. */
   async ask<K extends QuestionName>(
     question: K,
     shard: HeadRef,
@@ -153,7 +153,7 @@ export class TestIngester {
     return outcome.answer;
   }
 
-  /** All spans of these traces that live queries find. */
+  /** Returns all spans of these traces that live queries find. */
   async live(tenant: string, specs: readonly SpanSpec[]): Promise<string[]> {
     const pinned = await this.ingester.pin(tenant, signal);
     const out: string[] = [];
@@ -167,14 +167,14 @@ export class TestIngester {
     return out.sort();
   }
 
-  /** Reasons why live queries of a tenant may lack spans. */
+  /** Returns the reasons why live queries of a tenant may lack spans. */
   async incomplete(tenant: string): Promise<string[]> {
     const pinned = await this.ingester.pin(tenant, signal);
     pinned.release();
     return pinned.incomplete;
   }
 
-  /** All spans of all blocks of a tenant's table, read without the ingester. */
+  /** Reads all spans of all blocks of a tenant's table without the ingester. */
   async stored(tenant: string): Promise<string[]> {
     const { files } = await this.openTable(tenant).refresh();
     const out: string[] = [];
@@ -189,12 +189,12 @@ export class TestIngester {
     return out.sort();
   }
 
-  /** A tenant's table as another process sees it. */
+  /** Opens a tenant's table as another process would. */
   openTable(tenant: string): Table {
     return openTable({ store: this.store, tenant, clock: systemClock, log: this.log });
   }
 
-  /** Name -> bytes of a tenant's quarantined records. */
+  /** Returns name -> bytes of a tenant's quarantined records. */
   async quarantined(tenant: string): Promise<Map<string, Buffer>> {
     const folder = join(this.dir, "quarantine", tenant);
     const out = new Map<string, Buffer>();
@@ -206,7 +206,7 @@ export class TestIngester {
     return out;
   }
 
-  /** Sum of a metric over its labels, as it is scraped. */
+  /** Scrapes a metric and returns the sum over its labels. */
   async metric(name: string): Promise<number> {
     const text = await this.registry.metrics();
     const pattern = new RegExp(`^spoor_ingester_${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm");
@@ -223,7 +223,7 @@ export class TestIngester {
   }
 }
 
-/** Starts an ingester and waits until it has read the log again. */
+/** Starts an ingester and waits until it has read the log. */
 export async function startIngester(options: TestIngesterOptions): Promise<TestIngester> {
   const running = await openIngester(options);
   await running.ingester.start();
@@ -231,7 +231,7 @@ export async function startIngester(options: TestIngesterOptions): Promise<TestI
   return running;
 }
 
-/** An ingester that is not started. */
+/** Opens an ingester without starting it. */
 export async function openIngester(options: TestIngesterOptions): Promise<TestIngester> {
   const { dir, logOptions } = options;
   const store = await openFsStore(join(dir, "bucket"));
@@ -262,12 +262,12 @@ export class TempFolder implements AsyncDisposable {
   }
 }
 
-/** Waits until something is so; a test that waits in vain ends by its own time limit. */
+/** Waits until the condition is true; the test's own timeout ends the wait. */
 export async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isSo())) await sleep(5);
 }
 
-/** A trace of `spanCount` spans, about now; in `partition` if given. */
+/** Returns a trace of `spanCount` spans that starts now; in `partition` if given. */
 export function makeTrace(
   spanCount: number,
   options: Partial<SpanSpec> & { partition?: number } = {},
@@ -296,12 +296,12 @@ function randomTraceId(partition: number | undefined): string {
   }
 }
 
-/** What `live` and `stored` answer for these spans. */
+/** Returns what `live` and `stored` return for these spans. */
 export function expected(...traces: readonly (readonly SpanSpec[])[]): string[] {
   return traces.flatMap((specs) => canonicalSpans(traceDataOf(specs))).sort();
 }
 
-/** Tells of every thread that is started, until disposed. */
+/** Observes every started thread until disposed. */
 export class ThreadWatch implements Disposable {
   readonly workers: Worker[] = [];
   readonly #onThread: (message: unknown) => void;

@@ -35,13 +35,11 @@ describe("a partition's worker that dies", () => {
       await running.readAll();
       await eventually(async () => (await running.metric("store_failures_total")) > 0);
       expect(running.ingester.isReady).toBe(true);
-      // A message that no handler can take is an uncaught error of the thread.
+      // A message without a handler is an uncaught error of the thread.
       if (how === "is ended") await worker.terminate();
       else worker.postMessage(null);
       await eventually(() => !running.ingester.isReady);
-      expect(await running.incomplete("t")).toEqual([
-        "partition 0: its worker is being started again",
-      ]);
+      expect(await running.incomplete("t")).toEqual(["partition 0: its worker is restarting"]);
       expect(await running.live("t", elsewhere)).toEqual(expected(elsewhere));
       expect(await running.ingester.states()).toHaveLength(partitionCount - 1);
       const later = Array.from({ length: 6 }, () => makeTrace(4, { partition: 0 })).flat();
@@ -59,7 +57,7 @@ describe("a partition's worker that dies", () => {
     },
   );
 
-  it("takes its pins along: a head of it is never taken for one of the next worker", async () => {
+  it("loses its pins: its heads are never confused with those of the next worker", async () => {
     await using folder = await TempFolder.make();
     using threads = new ThreadWatch();
     const running = await startIngester({ realThreads: true, dir: folder.path });
@@ -85,7 +83,7 @@ describe("a partition's worker that dies", () => {
     await running.stop();
   });
 
-  it("with records at fault in its closed heads comes back all the same", async () => {
+  it("with faulty records in its closed heads is restarted too", async () => {
     await using folder = await TempFolder.make();
     using threads = new ThreadWatch();
     const running = await startIngester({
@@ -137,14 +135,14 @@ describe("a partition's worker that dies", () => {
       await running.stop();
       await died;
       const exits = threads.workers.map((worker) => worker.threadId);
-      // Ended threads have the id -1; one that was started after the stop would have its own.
+      // Ended threads have the id -1; a thread started after the stop would have another id.
       expect(exits.every((id) => id === -1)).toBe(true);
     }
   });
 });
 
 describe("a cutter thread that dies", () => {
-  it("twice over one head: it is cut the third time, nothing is set aside", async () => {
+  it("twice over one head: the third attempt succeeds, nothing goes to quarantine", async () => {
     await using folder = await TempFolder.make();
     const running = await startIngester({ realThreads: true, dir: folder.path });
     const specs = Array.from({ length: 10 }, () => makeTrace(3, { partition: 0 })).flat();

@@ -7,14 +7,15 @@ import {
   type Directory,
   trailerBytes,
 } from "#pkg/block/index-section.ts";
-import type { Place } from "#pkg/block/place.ts";
+import type { PartLocation } from "#pkg/block/place.ts";
 
 /** A copy of the block with `change` done to its body, whose sizes stay. */
 export function forgeBlock(block: Uint8Array, change: (body: Buffer) => void): Buffer {
   const file = Buffer.from(block);
   const footerStart = file.length - 8 - file.readUInt32LE(file.length - 8);
   const trailer = decodeTrailer(file.subarray(footerStart - trailerBytes, footerStart));
-  const at = ({ offset, sizeBytes }: Place): Buffer => file.subarray(offset, offset + sizeBytes);
+  const at = ({ offset, sizeBytes }: PartLocation): Buffer =>
+    file.subarray(offset, offset + sizeBytes);
   const directory: Directory = decodeDirectory(at(trailer.directory));
   const segments = at(directory.segments);
   const body = file.subarray(0, trailer.sectionOffset);

@@ -3,7 +3,7 @@
  * are read. Bounded by number and by bytes; least recently used go first.
  */
 import { LRUCache } from "lru-cache";
-import { type BlockIndex, type BlockPlace, openBlockIndex } from "#pkg/block/block-index.ts";
+import { type BlockIndex, type BlockAddress, openBlockIndex } from "#pkg/block/block-index.ts";
 import { ParquetLibrary } from "#pkg/block/parquet-library.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 
@@ -16,14 +16,14 @@ export interface OpenBlocksOptions {
 /** One block. Its reader is opened when it is asked for. */
 export class OpenBlock {
   readonly index: BlockIndex;
-  readonly #place: BlockPlace;
+  readonly #place: BlockAddress;
   readonly #library: ParquetLibrary;
   #reader: BlockReader | undefined;
   #opening: Promise<BlockReader> | undefined;
   #uses = 0;
   #isClosed = false;
 
-  constructor(place: BlockPlace, index: BlockIndex, library: ParquetLibrary) {
+  constructor(place: BlockAddress, index: BlockIndex, library: ParquetLibrary) {
     this.#place = place;
     this.#library = library;
     this.index = index;
@@ -97,7 +97,7 @@ export class OpenBlocks {
    */
   async use<T>(
     key: string,
-    place: BlockPlace,
+    place: BlockAddress,
     { withFooter, use }: { withFooter: boolean; use: (block: OpenBlock) => Promise<T> },
   ): Promise<T> {
     const block = await this.#get(key, place, withFooter);
@@ -111,7 +111,7 @@ export class OpenBlocks {
     }
   }
 
-  async #get(key: string, place: BlockPlace, withFooter: boolean): Promise<OpenBlock> {
+  async #get(key: string, place: BlockAddress, withFooter: boolean): Promise<OpenBlock> {
     const known = this.#open.get(key);
     if (known !== undefined) return known.block;
     let opening = this.#opening.get(key);

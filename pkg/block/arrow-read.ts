@@ -1,14 +1,17 @@
-/** Arrow record batches, as parquet-wasm reads them, as columns of a ColumnBatch. */
+/** Converts the Arrow record batches that parquet-wasm returns to columns of a ColumnBatch. */
 import { type Data, DataType, type Table, tableFromIPC, Type } from "apache-arrow";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ByteValues, Column, DictColumn, ListColumn } from "#pkg/columns/columns.ts";
 
-/** Columns of an Arrow IPC stream with one record batch of `rows` rows. Throws Corrupt. */
+/** Decodes an Arrow IPC stream with one record batch of `rows` rows. Throws Corrupt. */
 export function decodeArrow(ipc: Uint8Array, rows: number): Map<string, Column> {
   const table: Table = tableFromIPC(ipc);
   const columns = new Map<string, Column>();
   if (table.batches.length !== 1 && rows > 0) {
-    throw new SpoorError("Corrupt", `row group came as ${table.batches.length} record batches`);
+    throw new SpoorError(
+      "Corrupt",
+      `row group has ${table.batches.length} record batches, expected 1`,
+    );
   }
   for (const [i, field] of table.schema.fields.entries()) {
     const data = table.batches[0].data.children[i];

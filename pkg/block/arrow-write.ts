@@ -1,7 +1,7 @@
 // HOT: runs per value at each cut; measured by `npm run bench` (cut).
 /**
- * Columns of a batch as an Arrow record batch in IPC form, the input of parquet-wasm. Dictionaries
- * are reduced to the values that the rows use, so every row group has its own.
+ * Encodes columns as an Arrow record batch in IPC form, the input of parquet-wasm. The caller has
+ * reduced each dictionary to the values that the rows use (slice-column.ts).
  */
 import {
   Binary,
@@ -31,7 +31,7 @@ export interface NamedColumn {
   column: Column;
 }
 
-/** The Arrow IPC stream of `columns`, all with `rows` rows. */
+/** Encodes `columns`, which all have `rows` rows, as an Arrow IPC stream. */
 export function encodeArrow(columns: readonly NamedColumn[], rows: number): Uint8Array {
   const ids = { next: 0 };
   const fields: Field[] = [];

@@ -1,4 +1,4 @@
-/** Packed numbers are what plain writers have packed, wherever in a page they stand. */
+/** Compares the readers of packed numbers with simple writers, at any position in a page. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -58,7 +58,7 @@ const hybrids = fc.integer({ min: 0, max: 24 }).chain((width) => {
   });
 });
 
-/** What stands before and after in the page. */
+/** Bytes before and after the numbers in the page. */
 const margins = fc.record({
   before: fc.integer({ min: 0, max: 9 }),
   after: fc.constantFrom(0, 0, 1, 2, 3, 4, 5, 8, 40),
@@ -71,7 +71,7 @@ function pageOf(bytes: readonly number[], { before, after }: { before: number; a
   return cursor;
 }
 
-/** The numbers, or that they are corrupt. Anything else fails the test. */
+/** Returns the numbers, or "corrupt". Any other error fails the test. */
 function orCorrupt(read: () => unknown): unknown {
   try {
     return read();
@@ -83,7 +83,7 @@ function orCorrupt(read: () => unknown): unknown {
 }
 
 describe("readHybrid", () => {
-  it("reads runs of any width, and leaves the rest alone", () => {
+  it("reads runs of any width, and writes nothing else", () => {
     fc.assert(
       fc.property(hybrids, margins, fc.nat(), ({ width, runs }, around, less) => {
         const bytes = hybridOf(runs, width);
@@ -116,7 +116,7 @@ describe("readHybrid", () => {
     );
   });
 
-  it("refuses a run whose value has more bits than it may", () => {
+  it("refuses a run whose value is wider than the declared width", () => {
     const out = new Int32Array(8);
     const read = (value: number) => () =>
       readHybrid(cursorOf(Uint8Array.of(16, value)), 3, 8, out, 0);
@@ -128,7 +128,7 @@ describe("readHybrid", () => {
 
 const noMargins = { before: 0, after: 0 };
 
-/** Deltas in parts of `perMini` values, four to a block; parts that hold nothing have no bytes. */
+/** Encodes deltas in parts of `perMini` values, four per block; empty parts have no bytes. */
 function deltasOf(values: readonly bigint[], perMini: number, extraBits: number): number[] {
   const out = [...varint(BigInt(perMini * 4)), 4, ...varint(BigInt(values.length))];
   out.push(...zigzag(values[0] ?? 0n));
@@ -156,7 +156,7 @@ const int64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
 const longs = fc.oneof(
   fc.array(int64, { maxLength: 90 }),
   fc.array(fc.bigInt({ min: 0n, max: 160_000_000n }), { maxLength: 300 }),
-  // Sums that pass 2^32 and zero again and again.
+  // Sums that cross 2^32 and zero repeatedly.
   fc
     .tuple(int64, fc.array(fc.bigInt({ min: -(2n ** 31n), max: 2n ** 31n }), { maxLength: 200 }))
     .map(([first, steps]) => {

@@ -11,7 +11,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 /** A cursor over the bytes of a page. */
 export interface Cursor {
   bytes: Uint8Array;
-  /** The same bytes: whole words at any place are read much faster through it. */
+  /** A view of `bytes`. Reading whole words at any position is much faster through it. */
   view: DataView;
   pos: number;
   end: number;
@@ -22,12 +22,12 @@ export function cursorOf(bytes: Uint8Array): Cursor {
   return { bytes, view, pos: 0, end: bytes.length };
 }
 
-/** Widest codes that this reads: a dictionary has at most 16 million entries. */
+/** Widest codes that are read, bits: a dictionary has at most 16 million entries. */
 const codeBitsMax = 24;
 
 /**
- * Reads `count` values of `width` bits to out[at...]; none is wider. The cursor ends after the last
- * run. Throws Corrupt where the bytes end early.
+ * Reads `count` values of `width` bits to out[at...] and moves the cursor after the last run.
+ * Throws Corrupt if the bytes end early or a run's value is wider than `width`.
  */
 export function readHybrid(
   cursor: Cursor,
@@ -62,8 +62,8 @@ export function readHybrid(
 }
 
 /**
- * Least significant bit first; `width` is at most 24, so the four bytes from a value's first bit on
- * hold it. Near the end of the page they are taken one by one.
+ * Unpacks values, least significant bit first. `width` is at most 24, so four bytes from a value's
+ * first bit always hold the whole value. Near the end of the page bytes are read one by one.
  */
 function unpack(
   view: DataView,
@@ -89,7 +89,7 @@ function unpack(
   }
 }
 
-/** Four bytes as a word; what lies beyond the bytes is 0. */
+/** Reads four bytes as a word; bytes beyond the end are 0. */
 function wordAt(view: DataView, pos: number): number {
   let word = 0;
   for (let k = 0; k < 4 && pos + k < view.byteLength; k++)
@@ -97,7 +97,7 @@ function wordAt(view: DataView, pos: number): number {
   return word >>> 0;
 }
 
-/** An unsigned varint below 2^31. */
+/** Reads an unsigned varint below 2^31. Throws Corrupt. */
 export function readVarint(cursor: Cursor): number {
   let value = 0;
   for (let shift = 0; shift < 35; shift += 7) {
@@ -112,7 +112,7 @@ export function readVarint(cursor: Cursor): number {
   throw corrupt("a number is too large");
 }
 
-/** A zigzag varint of 64 bits as [low, high] words. */
+/** Reads a zigzag varint of 64 bits into `words` as [low, high]. */
 function readZigzag(cursor: Cursor, words: Int32Array): void {
   let low = 0;
   let high = 0;
@@ -136,8 +136,8 @@ function readZigzag(cursor: Cursor, words: Int32Array): void {
 }
 
 /**
- * Reads `count` values of DELTA_BINARY_PACKED to the 64-bit integers out[at...], given as words.
- * Throws Corrupt.
+ * Reads `count` values of DELTA_BINARY_PACKED to the 64-bit integers out[at...]. `out` holds each
+ * integer as two words. Throws Corrupt.
  */
 export function readDelta(cursor: Cursor, count: number, out: Int32Array, at: number): void {
   const blockValues = readVarint(cursor);
@@ -174,7 +174,7 @@ export function readDelta(cursor: Cursor, count: number, out: Int32Array, at: nu
   }
 }
 
-/** `addDeltas` for widths up to 32, where 5 bytes from every delta on can be read. */
+/** `addDeltas` for widths up to 32 where 5 bytes can be read from each delta's position. */
 function addSmallDeltas(
   view: DataView,
   from: number,
@@ -192,7 +192,7 @@ function addSmallDeltas(
   for (let i = 0, bit = 0; i < values; i++, bit += width) {
     const pos = from + (bit >>> 3);
     const shift = bit & 7;
-    // Shifted in two steps, as a shift by 32 would be one by 0.
+    // Shifts in two steps: JavaScript treats a shift by 32 as a shift by 0.
     const upper = (view.getUint8(pos + 4) << 1) << (31 - shift);
     const delta = ((view.getUint32(pos, true) >>> shift) | upper) & mask;
     const sum = low + base + (delta >>> 0);
@@ -203,7 +203,7 @@ function addSmallDeltas(
   }
 }
 
-/** out[at + i] = out[at + i - 1] + min + the delta of `width` bits, modulo 2^64. */
+/** Sets out[at + i] = out[at + i - 1] + min + the delta of `width` bits, modulo 2^64. */
 function addDeltas(
   view: DataView,
   from: number,
@@ -232,7 +232,7 @@ function addDeltas(
   }
 }
 
-/** 32 bits from bit `bit` on; what lies beyond the bytes is 0. */
+/** Reads 32 bits from bit `bit` on; bits beyond the end are 0. */
 function word32(view: DataView, from: number, bit: number): number {
   const pos = from + (bit >>> 3);
   const shift = bit & 7;

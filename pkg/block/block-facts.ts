@@ -1,7 +1,7 @@
-/** What a commit says of a block and the block's own index section must say as well. */
+/** The facts that a block's commit and its index section both hold. They must agree. */
 import { crc32 } from "node:zlib";
 
-/** Of the tags of a commit, or of the directory of an index section. */
+/** Taken from the tags of a commit or from the directory of an index section. */
 export interface BlockFacts {
   partition: { index: number; count: number };
   rowGroups: readonly {
@@ -13,7 +13,7 @@ export interface BlockFacts {
   }[];
 }
 
-/** Returns a checksum of partition, sizes and times: queries leave a block out by these. */
+/** Returns a checksum of partition, sizes and times, by which queries exclude a block. */
 export function blockFactsCrc({ partition, rowGroups }: BlockFacts): number {
   const groups = rowGroups.map((group) =>
     [group.rows, group.traces, group.minStartNano, group.maxStartNano, group.maxEndNano].join(),
@@ -21,5 +21,5 @@ export function blockFactsCrc({ partition, rowGroups }: BlockFacts): number {
   return crc32(`${partition.index}/${partition.count};${groups.join(";")}`);
 }
 
-/** The reason of errors about a commit that describes another block. */
+/** Error reason: the commit describes another block. */
 export const commitMismatch = "commit_mismatch";

@@ -1,5 +1,6 @@
 /**
- * A block as its table names it: what the commit says, so that a planner need not open the block.
+ * A block's entry in its table. The commit holds enough facts for a planner to skip the block
+ * without opening it.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { BlockFile, ColumnDef, ColumnType as TableType } from "#pkg/table/table.ts";
@@ -30,24 +31,27 @@ export interface BlockTags {
   rowGroups: RowGroupTimes[];
 }
 
-/** The path of a block below its tenant: `blocks/2026/11/22/<ulid>.parquet`. */
+/** Returns the path of a block below its tenant: `blocks/2026/11/22/<ulid>.parquet`. */
 export function blockPath(ulid: string, timeMs: number): string {
   const day = new Date(timeMs).toISOString().slice(0, 10).replaceAll("-", "/");
   return `blocks/${day}/${ulid}.parquet`;
 }
 
-/** When a block was ingested, from the ULID in its path, milliseconds since the epoch. */
+/**
+ * Returns the ingest time of a block from the ULID in its path, milliseconds since the epoch;
+ * undefined if the path has no ULID.
+ */
 export function blockTimeMs(path: string): number | undefined {
   const match = /\/([0-9A-HJKMNP-TV-Z]{10})[0-9A-HJKMNP-TV-Z]{16}\.parquet$/.exec(path);
   if (match === null) return undefined;
   const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
   let timeMs = 0;
   for (const letter of match[1]) timeMs = timeMs * 32 + alphabet.indexOf(letter);
-  // A ULID's time has 48 bits; its ten letters could hold more.
+  // A ULID's time has 48 bits; ten letters can encode 50.
   return timeMs < 2 ** 48 ? timeMs : undefined;
 }
 
-/** What a commit says of a block. */
+/** Returns the table entry of a block, for its commit. */
 export function toBlockFile(
   block: Omit<WrittenBlock, "bytes" | "columns">,
   place: { path: string; sizeBytes: number; modifiedMs: number; partition: BlockTags["partition"] },
@@ -82,7 +86,7 @@ export function toBlockFile(
 }
 
 /**
- * Reads a block's tags. Throws Corrupt, or InvalidInput for a version newer than this code knows.
+ * Parses a block's tags. Throws Corrupt, or InvalidInput for a version newer than this code knows.
  */
 export function parseBlockTags(file: BlockFile): BlockTags {
   const read = new TagReader(file);
@@ -123,7 +127,7 @@ function readBloom(read: TagReader, indexOffset: number, footerOffset: number): 
   return { ...shape.data, offset, crcs };
 }
 
-/** Lists of numbers in a block's tags. */
+/** Reads lists of numbers from a block's tags. */
 class TagReader {
   readonly #file: BlockFile;
 
@@ -133,7 +137,7 @@ class TagReader {
 
   fail(name: string): never {
     const shown = JSON.stringify((this.#file.tags[name] ?? "").slice(0, 80));
-    const message = `block ${this.#file.path}: tag ${name} of its commit is ${shown}`;
+    const message = `block ${this.#file.path}: invalid tag ${name} in its commit: ${shown}`;
     throw new SpoorError("Corrupt", message);
   }
 
@@ -163,7 +167,7 @@ const tableTypes: Record<ColumnType, TableType> = {
   "list<int32>": "array<integer>",
 };
 
-/** The columns of a block in the words of its table. */
+/** Returns the table's definitions of these block columns. */
 export function tableColumns(names: readonly string[]): ColumnDef[] {
   return names.map((name) => {
     const type = columnType(name);

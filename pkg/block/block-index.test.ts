@@ -6,7 +6,7 @@ import { openBlock } from "./reader.ts";
 import { takeApart } from "./take-apart.ts";
 import { cutTraces, sampleTraces, testKey } from "./testing.ts";
 
-/** Spans with a key of many values: their index section is longer than what is read at once. */
+/** Spans with a key of many values: their index section is longer than the read on opening. */
 const data = sampleTraces(300);
 data.resourceSpans[0].scopeSpans[0].spans.forEach((span, i) => {
   for (let key = 0; key < 12; key++) {
@@ -19,7 +19,7 @@ const block = cutTraces(data, { rowGroupSpans: 500 });
 const { indexOffset, footerOffset } = block;
 const sizeBytes = block.bytes.length;
 
-/** A store that notes which bytes are asked for. */
+/** A store that records the requested ranges. */
 class NotedStore {
   readonly reads: [start: number, end: number][] = [];
   bytes: Uint8Array = block.bytes;
@@ -72,7 +72,7 @@ describe("the index of a block, part by part", () => {
     expect(store.reads.length).toBe(1);
   });
 
-  it("says what the whole block says", async () => {
+  it("agrees with the index of the whole block", async () => {
     const parts = takeApart(block.bytes);
     for (const known of [{}, { indexOffset }, { footerOffset }, { indexOffset, footerOffset }]) {
       const store = new NotedStore();
@@ -86,7 +86,7 @@ describe("the index of a block, part by part", () => {
     }
   });
 
-  it("is the start of a reader, which reads the footer and the columns that are asked", async () => {
+  it("opens as a reader, which reads the footer and requested columns", async () => {
     const store = new NotedStore();
     const index = await opened(store);
     store.reads.length = 0;
@@ -101,7 +101,7 @@ describe("the index of a block, part by part", () => {
     expect(one.reads).toEqual([[footerOffset - 32 * 1024, sizeBytes]]);
   });
 
-  it("notices a wrong place and a flipped bit, and names the block", async () => {
+  it("detects a wrong location and a flipped bit, and names the block", async () => {
     const wrong = [
       { footerOffset: footerOffset - 1 },
       { footerOffset: sizeBytes },

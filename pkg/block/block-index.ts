@@ -1,7 +1,7 @@
 /**
- * The index section of a block, read part by part: the trailer and the directory come with the last
- * bytes before the Parquet footer, other parts when they are asked for. Nothing of the body, and no
- * footer, is read. Every part is checked against its CRC-32.
+ * Reads the index section of a block part by part. Opening reads the last bytes before the Parquet
+ * footer, which hold the trailer and the directory. Other parts are read on demand. The body is
+ * never read, and the footer only on request. Every part is checked against its CRC-32.
  *
  *     | bloom | values of tags | lists of keys | segments | directory | trailer | footer
  *                                  [ near: read when the index is opened        ]
@@ -9,7 +9,7 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { blockFactsCrc, commitMismatch } from "./block-facts.ts";
-import type { BlockPlace, ByteRange } from "./block-source.ts";
+import type { BlockAddress, ByteRange } from "./block-source.ts";
 import { parquetMagic, parquetTailBytes } from "./footer.ts";
 import {
   decodeDirectory,
@@ -18,32 +18,32 @@ import {
   type Trailer,
   trailerBytes,
 } from "./index-section.ts";
-import { checkPart, type Place } from "./place.ts";
+import { checkPart, type PartLocation } from "./place.ts";
 import type { TagIndex } from "./tag-index.ts";
 import {
   decodeTagKeys,
   decodeTagValues,
-  placesOf,
+  valueLocations,
   type TagKeys,
   type TagValuesPart,
   withValues,
 } from "./tag-parts.ts";
 
-/** Bytes before the footer that are read at once. 32 KiB: directory, segments, lists of keys. */
+/** Bytes before the footer that are read on opening: directory, segments, lists of keys. 32 KiB. */
 const nearBytes = 32 * 1024;
-/** Parts closer than this are read together: a request costs more than these bytes. 16 KiB. */
+/** Parts with a smaller gap are read together: a request costs more than these bytes. 16 KiB. */
 const gapBytesMax = 16 * 1024;
 /** Index section and footer larger than this are refused. */
 const tailBytesMax = 256 * 1024 * 1024;
-/** Decoded JSON takes about this many times its packed bytes. */
+/** Estimated ratio of the memory of decoded JSON to its compressed bytes. */
 const unpackedFactor = 12;
-/** Decoded parts that are kept per block, bytes. 16 MiB. */
+/** Most memory of decoded parts cached per block, bytes: 16 MiB. */
 const decodedBytesMax = 16 * 1024 * 1024;
 
-export type { BlockPlace } from "./block-source.ts";
+export type { BlockAddress } from "./block-source.ts";
 
 export interface OpenIndexOptions extends ReadOptions {
-  /** Also reads the Parquet footer, in the same request: for those who will read rows. */
+  /** Also reads the Parquet footer in the same request; set it if rows will be read. */
   withFooter?: boolean;
 }
 
@@ -51,22 +51,23 @@ interface Held extends ByteRange {
   bytes: Uint8Array;
 }
 
+/** The open index section of one block. */
 export class BlockIndex {
   readonly key: string;
   readonly sizeBytes: number;
   readonly trailer: Trailer;
   readonly footerOffset: number;
   readonly directory: Directory;
-  /** Bytes of the store that were read so far. */
+  /** Bytes read from the store so far. */
   readBytes: number;
-  readonly #place: BlockPlace;
+  readonly #place: BlockAddress;
   readonly #near: Held;
-  /** Decoded parts of tag indexes by their offset, and about what they take. */
+  /** Cache of decoded tag index parts by offset, and its estimated memory. */
   readonly #decoded = new Map<number, TagKeys | TagIndex | TagValuesPart>();
   #decodedBytes = 0;
 
-  /** Made by `openBlockIndex`. */
-  constructor(place: BlockPlace, near: Held, found: FoundIndex) {
+  /** Use `openBlockIndex`. */
+  constructor(place: BlockAddress, near: Held, found: FoundIndex) {
     this.key = place.key;
     this.sizeBytes = place.sizeBytes;
     this.trailer = found.trailer;
@@ -77,14 +78,15 @@ export class BlockIndex {
     this.#near = near;
   }
 
-  /** About the memory that it holds, bytes. */
+  /** Estimated memory of this object, bytes. */
   get heldBytes(): number {
     return this.#near.bytes.length + this.#decodedBytes;
   }
 
   /**
-   * The tag index of one row group, or of the whole block if it is undefined: all of it, or only
-   * the entries of these keys. Throws Corrupt naming the block, or what the store throws.
+   * Reads the tag index of one row group, or of the whole block if `rowGroup` is undefined. With
+   * `keys`, reads only the entries of these keys. Throws Corrupt naming the block, or what the
+   * store throws.
    */
   async tags(
     rowGroup: number | undefined,
@@ -94,14 +96,14 @@ export class BlockIndex {
     try {
       const { entries, ...facts } = await this.tagKeys(rowGroup, options);
       const wanted = keys === undefined ? entries : entries.filter(({ key }) => keys.includes(key));
-      const parts = await this.#valueParts(placesOf({ entries: wanted, ...facts }), options);
+      const parts = await this.#valueParts(valueLocations({ entries: wanted, ...facts }), options);
       return { entries: withValues(wanted, ({ offset }) => parts.get(offset)!), ...facts };
     } catch (error) {
       throw blockError(error, this.key);
     }
   }
 
-  /** The keys of a tag index; in old blocks all of it. Throws as `tags` does. */
+  /** Reads the keys of a tag index; for version 1, the whole index. Throws as `tags` does. */
   async tagKeys(rowGroup: number | undefined, options?: ReadOptions): Promise<TagKeys | TagIndex> {
     const { directory } = this;
     const place = rowGroup === undefined ? directory.tags : directory.rowGroups[rowGroup].tags;
@@ -117,14 +119,14 @@ export class BlockIndex {
     }
   }
 
-  /** One shard of the trace bloom. Throws as `tags` does. */
+  /** Reads one shard of the trace bloom. Throws as `tags` does. */
   async bloomShard(shard: number, options?: ReadOptions): Promise<Uint8Array> {
     const place = this.directory.bloom.places[shard];
     return await this.part(place, `bloom shard ${shard}`, options);
   }
 
-  /** A part of the index section, checked. Throws as `tags` does. */
-  async part(place: Place, what: string, options?: ReadOptions): Promise<Uint8Array> {
+  /** Reads a part of the index section and checks its CRC. Throws as `tags` does. */
+  async part(place: PartLocation, what: string, options?: ReadOptions): Promise<Uint8Array> {
     try {
       this.#checkInside(place, what);
       const bytes = await this.#range(place.offset, place.offset + place.sizeBytes, options);
@@ -135,18 +137,18 @@ export class BlockIndex {
     }
   }
 
-  /** The file from the Parquet footer on; not checked. Throws what the store throws. */
+  /** Reads the file from the Parquet footer on, unchecked. Throws what the store throws. */
   async footer(options?: ReadOptions): Promise<Uint8Array> {
     return await this.#range(this.footerOffset, this.sizeBytes, options);
   }
 
-  /** Values by the offset of their part; neighbours are read together. */
+  /** Reads value parts, neighbours together. Returns them by offset. */
   async #valueParts(
-    places: readonly Place[],
+    places: readonly PartLocation[],
     options: ReadOptions | undefined,
   ): Promise<Map<number, TagValuesPart>> {
     const out = new Map<number, TagValuesPart>();
-    const missing: Place[] = [];
+    const missing: PartLocation[] = [];
     for (const place of places) {
       const known = this.#decoded.get(place.offset);
       if (known === undefined) missing.push(place);
@@ -169,7 +171,7 @@ export class BlockIndex {
     return out;
   }
 
-  #checkInside({ offset, sizeBytes }: Place, what: string): void {
+  #checkInside({ offset, sizeBytes }: PartLocation, what: string): void {
     const isInside =
       offset >= this.trailer.sectionOffset && offset + sizeBytes <= this.footerOffset;
     if (!isInside) throw new SpoorError("Corrupt", `${what} lies outside the index section`);
@@ -187,7 +189,7 @@ export class BlockIndex {
     return bytes;
   }
 
-  #remember({ offset, sizeBytes }: Place, part: TagKeys | TagIndex | TagValuesPart): void {
+  #remember({ offset, sizeBytes }: PartLocation, part: TagKeys | TagIndex | TagValuesPart): void {
     const bytes = sizeBytes * unpackedFactor + 200;
     if (this.#decodedBytes + bytes > decodedBytesMax) {
       this.#decoded.clear();
@@ -198,9 +200,9 @@ export class BlockIndex {
   }
 }
 
-/** Parts by runs without large gaps, in the order of the file. */
-function neighbours(places: readonly Place[]): Place[][] {
-  const out: Place[][] = [];
+/** Groups parts into runs without large gaps, in file order. */
+function neighbours(places: readonly PartLocation[]): PartLocation[][] {
+  const out: PartLocation[][] = [];
   let end = 0;
   for (const place of places.toSorted((a, b) => a.offset - b.offset)) {
     const last = out.at(-1);
@@ -223,7 +225,7 @@ interface FoundIndex {
  * throws.
  */
 export async function openBlockIndex(
-  place: BlockPlace,
+  place: BlockAddress,
   options: OpenIndexOptions = {},
 ): Promise<BlockIndex> {
   try {
@@ -234,14 +236,15 @@ export async function openBlockIndex(
 }
 
 async function openAt(
-  place: BlockPlace,
+  place: BlockAddress,
   { footerOffset, bytesRead }: { footerOffset: number; bytesRead: number },
   { withFooter = false, signal }: OpenIndexOptions,
 ): Promise<BlockIndex> {
   const { store, key, indexOffset = 4 } = place;
   const trailerOffset = footerOffset - trailerBytes;
   if (trailerOffset < Math.max(4, indexOffset) || footerOffset >= place.sizeBytes) {
-    throw new SpoorError("Corrupt", `index section from ${indexOffset} to ${footerOffset}`);
+    const message = `impossible index section: bytes ${indexOffset} to ${footerOffset}`;
+    throw new SpoorError("Corrupt", message);
   }
   const start = Math.max(indexOffset, footerOffset - nearBytes);
   const end = withFooter ? place.sizeBytes : footerOffset;
@@ -261,15 +264,15 @@ async function openAt(
   const directory = decodeDirectory(packed);
   if (place.factsCrc !== undefined && blockFactsCrc(directory) !== place.factsCrc) {
     const { index, count } = directory.partition;
-    const message = `its commit has another partition or other times: it is of ${index}/${count}`;
+    const message = `its commit has other times or not its partition ${index}/${count}`;
     throw new SpoorError("Corrupt", message, { reason: commitMismatch });
   }
   return new BlockIndex(place, near, { trailer, footerOffset, directory, readBytes });
 }
 
-/** Where the Parquet footer starts: known, or from the last bytes of the file. */
+/** Returns where the Parquet footer starts: as the caller knows, or from the end of the file. */
 async function findFooter(
-  { store, key, sizeBytes, footerOffset }: BlockPlace,
+  { store, key, sizeBytes, footerOffset }: BlockAddress,
   options: ReadOptions,
 ): Promise<{ footerOffset: number; bytesRead: number }> {
   if (sizeBytes < trailerBytes + parquetTailBytes + 4) {
@@ -278,11 +281,11 @@ async function findFooter(
   if (footerOffset !== undefined) return { footerOffset, bytesRead: 0 };
   const end = await store.getRange(key, sizeBytes - parquetTailBytes, sizeBytes, options);
   const found = sizeBytes - parquetTailBytes - footerLength(end);
-  if (found < trailerBytes) throw new SpoorError("Corrupt", "footer longer than its file");
+  if (found < trailerBytes) throw new SpoorError("Corrupt", "footer is longer than its file");
   return { footerOffset: found, bytesRead: end.length };
 }
 
-/** The footer's length from the last 8 bytes of a file. Throws Corrupt. */
+/** Reads the footer's length from the last 8 bytes of a file. Throws Corrupt. */
 export function footerLength(end: Uint8Array): number {
   const view = Buffer.from(end.buffer, end.byteOffset, end.length);
   if (view.toString("latin1", 4) !== parquetMagic) {
@@ -293,23 +296,25 @@ export function footerLength(end: Uint8Array): number {
 
 function checkTrailer(
   { sectionOffset, directory }: Trailer,
-  { indexOffset, sizeBytes }: BlockPlace,
+  { indexOffset, sizeBytes }: BlockAddress,
   trailerOffset: number,
 ): void {
   if (indexOffset !== undefined && sectionOffset !== indexOffset) {
-    throw new SpoorError("Corrupt", `index section at ${indexOffset}, not ${sectionOffset}`);
+    const message = `index section starts at ${sectionOffset}, its commit says ${indexOffset}`;
+    throw new SpoorError("Corrupt", message);
   }
   const isInside = sectionOffset >= 4 && sectionOffset <= directory.offset;
   if (!isInside || sizeBytes - sectionOffset > tailBytesMax) {
-    throw new SpoorError("Corrupt", `index section at byte ${sectionOffset} of ${sizeBytes}`);
+    const message = `impossible index section at byte ${sectionOffset} of ${sizeBytes}`;
+    throw new SpoorError("Corrupt", message);
   }
   if (directory.offset + directory.sizeBytes !== trailerOffset) {
-    const message = `index directory is not before the trailer at ${trailerOffset}`;
+    const message = `index directory does not end at the trailer at ${trailerOffset}`;
     throw new SpoorError("Corrupt", message);
   }
 }
 
-/** Puts the block's name into an error about its content. */
+/** Adds the block's key to the message of an error about its content. */
 export function blockError(error: unknown, key: string): unknown {
   if (!(error instanceof SpoorError) || error.message.startsWith("block ")) return error;
   if (error.code !== "Corrupt" && error.code !== "InvalidInput") return error;

@@ -1,11 +1,11 @@
 /**
- * The bytes of a block for the Parquet reader: the footer is in memory, ranges of the body are
- * fetched before they are needed, whole segments at a time, and checked against their CRC-32.
+ * Supplies the bytes of a block to the Parquet reader. The footer is in memory. Ranges of the body
+ * are fetched before they are needed, in whole segments, and checked against their CRC-32.
  *
  *     | segment | segment | segment | ... | index section | footer         |
  *         [ held range ]     [ held ]                     [ always there ]
  *
- * The Parquet reader panics when a read of it fails, so nothing is read while it runs.
+ * The Parquet reader panics if one of its reads fails, so all reads from the store happen before.
  */
 import { crc32 } from "node:zlib";
 import type { Arena } from "#pkg/bytes/arena.ts";
@@ -14,15 +14,15 @@ import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
 import type { RangeSource } from "./parquet.ts";
 import type { Segment } from "./stitch.ts";
 
-/** Where a block is. Without `footerOffset` one more read finds it from the end of the file. */
-export interface BlockPlace {
+/** Locates a block. Without `footerOffset`, one more read finds it from the end of the file. */
+export interface BlockAddress {
   store: Pick<ObjectStore, "getRange">;
   key: string;
   sizeBytes: number;
   /** Where the index section and the Parquet footer start, as far as they are known. */
   indexOffset?: number;
   footerOffset?: number;
-  /** `blockFactsCrc` of what the block's commit says of it; unchecked if absent. */
+  /** `blockFactsCrc` of the block's commit; unchecked if absent. */
   factsCrc?: number;
 }
 
@@ -33,7 +33,7 @@ export interface ByteRange {
 }
 
 export interface HoldOptions extends ReadOptions {
-  /** Where the bytes may be put: nobody needs them after its next `reset`. */
+  /** Where to put the bytes; they are valid until the arena's next `reset`. */
   arena?: Arena;
 }
 
@@ -41,27 +41,27 @@ interface Held extends ByteRange {
   bytes: Uint8Array;
 }
 
-/** Ranges closer than this are read together: a request costs more than these bytes. 128 KiB. */
+/** Ranges with a smaller gap are read together: a request costs more than these bytes. 128 KiB. */
 const gapBytesMax = 128 * 1024;
-/** Bytes that are asked for in one request at the most, if segments allow it. 32 MiB. */
+/** Most bytes of one request, if segments allow it: 32 MiB. */
 const requestBytesMax = 32 * 1024 * 1024;
-/** Requests at the same time. */
+/** Most concurrent requests. */
 const requestsMax = 8;
 
 export class BlockSource implements RangeSource {
   readonly sizeBytes: number;
   readonly bodyBytes: number;
   readonly segments: readonly Segment[];
-  /** Bytes of the body that were read so far. */
+  /** Bytes of the body read so far. */
   readBytes = 0;
-  readonly #place: BlockPlace;
+  readonly #place: BlockAddress;
   readonly #footer: Uint8Array;
   readonly #ends: Float64Array;
   readonly #held = new Set<Held>();
 
   /** `footer` is the file from the Parquet footer on. Throws Corrupt if the segments do not fit. */
   constructor(
-    place: BlockPlace,
+    place: BlockAddress,
     segments: readonly Segment[],
     footer: Uint8Array,
     bodyBytes: number,
@@ -83,8 +83,8 @@ export class BlockSource implements RangeSource {
   }
 
   /**
-   * Fetches and checks ranges of the body, so that `read` can give them until the returned function
-   * is called. Throws Corrupt, or what the store throws.
+   * Fetches and checks ranges of the body. `read` can return them until the caller calls the
+   * returned function. Throws Corrupt, or what the store throws.
    */
   async hold(ranges: readonly ByteRange[], options: HoldOptions = {}): Promise<() => void> {
     const wanted = this.#coalesce(ranges);
@@ -108,7 +108,7 @@ export class BlockSource implements RangeSource {
     throw failed.reason;
   }
 
-  /** Bytes [start, end), which must be held or in the footer. Throws Corrupt. */
+  /** Returns bytes [start, end), which must be held or in the footer. Throws Corrupt. */
   read(start: number, end: number): Uint8Array {
     if (!(start >= 0 && start < end && end <= this.sizeBytes)) {
       throw new SpoorError("Corrupt", `read of bytes ${start} to ${end} of ${this.sizeBytes}`);
@@ -121,10 +121,10 @@ export class BlockSource implements RangeSource {
       if (held.start > start || held.end < end) continue;
       return held.bytes.subarray(start - held.start, end - held.start);
     }
-    throw new SpoorError("Corrupt", `bytes ${start} to ${end} belong to no column that was asked`);
+    throw new SpoorError("Corrupt", `bytes ${start} to ${end} belong to no requested column`);
   }
 
-  /** Ranges of whole segments, neighbours joined. Ranges outside the body are left out. */
+  /** Extends ranges to whole segments and joins neighbours. Skips ranges outside the body. */
   #coalesce(ranges: readonly ByteRange[]): ByteRange[] {
     const out: ByteRange[] = [];
     const inside = ranges.filter(({ start, end }) => start >= 0 && start < end);
@@ -160,7 +160,7 @@ export class BlockSource implements RangeSource {
     return { start, end, bytes };
   }
 
-  /** Index of the segment that holds byte `at`. */
+  /** Returns the index of the segment that holds byte `at`. */
   #segmentAt(at: number): number {
     let low = 0;
     let high = this.#ends.length - 1;

@@ -21,7 +21,7 @@ const options: CutOptions = {
 };
 
 describe("block", () => {
-  it("gives back every span of any request", async () => {
+  it("returns every span of any request", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(randomWire, { maxLength: 4 }), async (requests) => {
         const head = new Head(7);

@@ -1,4 +1,4 @@
-/** The check of a filter's shape (bloom.ts) that was read from a block or a commit. */
+/** Validates a filter's shape (bloom.ts) read from a block or a commit. */
 import { z } from "zod";
 import { type BloomShape, shardBitsMax } from "./bloom.ts";
 

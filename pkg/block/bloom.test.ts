@@ -21,7 +21,7 @@ function mayHold(bloom: BloomBytes, value: Uint8Array, hasher: BloomHasher): boo
   return bloomMayHold(bloom, shard, value, hasher);
 }
 
-/** Share of values, none of them in the filter, that it may hold. */
+/** Returns the share of false positives among values that are not in the filter. */
 function falsePositives(bloom: BloomBytes, others: Iterable<Uint8Array>): number {
   const shards = bloom.bytes.map((bytes) => new BloomShard(bloom, bytes, traceIdHasher));
   let asked = 0;
@@ -33,7 +33,7 @@ function falsePositives(bloom: BloomBytes, others: Iterable<Uint8Array>): number
   return found / asked;
 }
 
-/** Ids with a random low half, as a seeded generator gives them. */
+/** Ids with a random low half, from a seeded generator. */
 function* randomIds(count: number, seed: number, highWords: 0 | 2): Iterable<Uint8Array> {
   let state = seed;
   const word = (): number => {
@@ -59,7 +59,7 @@ function* countedIds(from: number, count: number): Iterable<Uint8Array> {
 }
 
 describe("bloom filter", () => {
-  it("tells of many values what it tells of each", () => {
+  it("gives the same results for many values at once as for each value", () => {
     const id = fc.uint8Array({ minLength: 16, maxLength: 16 });
     const shapes = fc.record({
       shards: fc.integer({ min: 1, max: 5 }),
@@ -125,7 +125,7 @@ describe("bloom filter", () => {
     }
   });
 
-  it("fills its shards evenly, also with the ids of one partition", () => {
+  it("fills its shards evenly, even with ids of one partition only", () => {
     const inPartition = [...randomIds(800_000, 3, 2)].filter((id) => partitionOf(id, 0, 4) === 1);
     const bloom = buildBloom(inPartition, inPartition.length, traceIdHasher);
     const counts = bloom.bytes.map((bytes) => bytes.reduce((sum, byte) => sum + ones(byte), 0));
@@ -133,7 +133,7 @@ describe("bloom filter", () => {
     expect(Math.max(...counts) / Math.min(...counts)).toBeLessThan(1.05);
   });
 
-  it("takes 10 bits per value at the most", () => {
+  it("takes at most 10 bits per value", () => {
     const count = 100_000;
     const { bytes } = buildBloom(randomIds(count, 5, 2), count, traceIdHasher);
     expect(bytes.reduce((sum, shard) => sum + shard.length, 0) * 8).toBeLessThan(count * 10);

@@ -1,10 +1,10 @@
 /**
- * Bloom filters over bytes, with the `bloom-filters` package's filter and a hash of our own: its
- * default hash is 60 times slower and hashes text. Bit positions come from two 32-bit hashes by
- * double hashing (Kirsch and Mitzenmacher, "Less hashing, same performance", 2006).
+ * Bloom filters over bytes. They use the filter of the `bloom-filters` package with our own hash:
+ * the package's hash is 60 times slower and takes text. Bit positions come from two 32-bit hashes
+ * by double hashing (Kirsch and Mitzenmacher, "Less hashing, same performance", 2006).
  *
- * A filter over 16 KiB is cut into shards by a third mix of the two hashes, so that one look-up
- * reads one shard. FORMAT.md describes the bytes; the hashes are part of the format.
+ * A filter over 16 KiB is split into shards. A mix of the two hashes selects the shard, so a
+ * look-up reads one shard. FORMAT.md describes the bytes; the hashes are part of the format.
  */
 import bloomFilters from "bloom-filters";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -12,12 +12,12 @@ import { bloomHash } from "#pkg/otlp/trace-hash.ts";
 
 const { BloomFilter } = bloomFilters;
 
-/** False positives of a filter that has all the room it wants. */
+/** Share of false positives of a filter whose size is not limited. */
 export const bloomRate = 0.01;
-/** Bits of one shard at the most: 16 KiB. */
+/** Most bits of one shard: 16 KiB. */
 export const shardBitsMax: number = 16 * 1024 * 8;
 
-/** How to read a filter's bytes. */
+/** The parameters needed to read a filter's bytes. */
 export interface BloomShape {
   shards: number;
   bitsPerShard: number;
@@ -29,13 +29,13 @@ export interface BloomBytes extends BloomShape {
   bytes: Uint8Array[];
 }
 
-/** Two hashes of a value into `out`. */
+/** Writes two hashes of a value to `out`. */
 export type BloomHasher = (value: Uint8Array, out: Uint32Array) => void;
 
-/** Hashes of a 16-byte trace id. */
+/** Hashes a 16-byte trace id. */
 export const traceIdHasher: BloomHasher = (value, out) => bloomHash(value, 0, out);
 
-/** Hashes of any bytes: FNV-1a with two offsets and murmur3's finaliser. */
+/** Hashes any bytes with FNV-1a, two offset bases and murmur3's finaliser. */
 export const bytesHasher: BloomHasher = (value, out) => {
   let a = 0x811c9dc5;
   let b = 0x2f0b4a27;
@@ -53,7 +53,7 @@ function finish(value: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** A filter of `count` values with this share of false positives, 0 to 1. */
+/** Builds a filter of `count` values; `rate` is the share of false positives, 0 to 1. */
 export function buildBloom(
   values: Iterable<Uint8Array>,
   count: number,
@@ -62,7 +62,7 @@ export function buildBloom(
 ): BloomBytes {
   const ideal = BloomFilter.create(Math.max(1, count), rate);
   const shards = Math.max(1, Math.ceil(ideal.size / shardBitsMax));
-  // Shards fill unevenly: 3 % more bits keep the fullest of them at the asked rate.
+  // Shards fill unevenly: 3 % more bits keep the fullest shard at the requested rate.
   const slack = shards === 1 ? 1 : 1.03;
   const bitsPerShard = Math.min(shardBitsMax, Math.ceil((ideal.size * slack) / shards / 8) * 8);
   const hashes = Math.max(1, Math.round((bitsPerShard * shards * Math.LN2) / Math.max(1, count)));
@@ -76,12 +76,12 @@ export function buildBloom(
   return { ...shape, bytes: filters.map((filter) => filter.bytes()) };
 }
 
-/** Share of false positives that a filter of so many bits per value has. */
+/** Returns the share of false positives of a filter with this many bits per value. */
 export function bloomRateOf(bitsPerValue: number): number {
   return Math.exp(-bitsPerValue * Math.LN2 ** 2);
 }
 
-/** Which shard holds a value: the only one that a look-up reads. */
+/** Returns the index of the shard that a look-up of this value reads. */
 export function bloomShard(shape: BloomShape, value: Uint8Array, hasher: BloomHasher): number {
   const pair = new Uint32Array(2);
   hasher(value, pair);
@@ -89,7 +89,8 @@ export function bloomShard(shape: BloomShape, value: Uint8Array, hasher: BloomHa
 }
 
 /**
- * Whether the shard's filter may hold the value. Throws Corrupt if the shard has the wrong size.
+ * Returns whether the shard's filter may hold the value. Throws Corrupt if the shard has the wrong
+ * size.
  */
 export function bloomMayHold(
   shape: BloomShape,
@@ -100,14 +101,14 @@ export function bloomMayHold(
   return new BloomShard(shape, shard, hasher).mayHold(value);
 }
 
-/** Pairs of hashes of ids of 16 bytes each, one after another: for `markBloom`. */
+/** Hashes contiguous 16-byte ids. Returns contiguous pairs of hashes, for `markBloom`. */
 export function traceIdPairs(ids: Uint8Array): Uint32Array {
   const pairs = new Uint32Array((ids.length / 16) * 2);
   for (let at = 0; at < pairs.length; at += 2) bloomHash(ids, at * 8, pairs.subarray(at, at + 2));
   return pairs;
 }
 
-/** The shards that hold any of these values. */
+/** Returns the indexes of the shards that look-ups of these values read. */
 export function bloomShards({ shards }: BloomShape, pairs: Uint32Array): Set<number> {
   const found = new Set<number>();
   for (let at = 0; at < pairs.length && found.size < shards; at += 2) {
@@ -117,8 +118,8 @@ export function bloomShards({ shards }: BloomShape, pairs: Uint32Array): Set<num
 }
 
 /**
- * Sets `marks[i]` to 1 where value i is of this shard and the shard's filter may hold it: what
- * `BloomShard` tells of one value, for very many. Throws Corrupt if the shard has the wrong size.
+ * Sets `marks[i]` to 1 if value i belongs to this shard and the shard's filter may hold it. This is
+ * `BloomShard.mayHold` for very many values. Throws Corrupt if the shard has the wrong size.
  */
 export function markBloom(
   shape: BloomShape,
@@ -129,7 +130,7 @@ export function markBloom(
   const { shards, hashes } = shape;
   const { index, bytes } = shard;
   checkShardBytes(shape, bytes);
-  // Unsigned on both sides: a remainder of doubles takes several times as long.
+  // Both operands are unsigned integers: a remainder of doubles is several times slower.
   const bits = shape.bitsPerShard >>> 0;
   for (let i = 0; i < marks.length; i++) {
     const first = pairs[i * 2];
@@ -159,7 +160,7 @@ export class BloomShard {
     this.#hasher = hasher;
   }
 
-  /** Whether the filter may hold the value; this must be the value's shard. */
+  /** Returns whether the filter may hold the value. The value must belong to this shard. */
   mayHold(value: Uint8Array): boolean {
     this.#hasher(value, this.#pair);
     return this.#filter.hasPair(this.#pair);
@@ -172,7 +173,7 @@ function checkShardBytes({ bitsPerShard }: BloomShape, shard: Uint8Array): void 
   throw new SpoorError("Corrupt", message);
 }
 
-/** The package's filter with positions from a given pair of hashes. */
+/** The package's filter, with bit positions from a given pair of hashes. */
 class PairFilter extends BloomFilter {
   #pair: Uint32Array = new Uint32Array(2);
 
@@ -201,7 +202,7 @@ class PairFilter extends BloomFilter {
   }
 }
 
-/** Position i is (first + i * (second | 1)) mod 2^32 mod size. */
+/** Fills `out`: position i is (first + i * (second | 1)) mod 2^32 mod size. */
 function fillPositions(first: number, second: number, size: number, out: number[]): void {
   const step = second | 1;
   let at = first | 0;

@@ -1,5 +1,5 @@
 // HOT: runs per string read from a block; measured by `npm run bench:search`.
-/** Byte strings of plain pages, one after the other: a 4-byte length, then the bytes. */
+/** Reads the byte strings of plain pages: each is a 4-byte length, then the bytes. */
 import type { ByteValues } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Cursor } from "./bits.ts";
@@ -8,9 +8,9 @@ export class ByteValuesBuilder {
   #bytes = new Uint8Array(0);
   #offsets = new Int32Array(16);
   #length = 0;
-  /** Equal values must have one code. */
+  /** Whether equal values must share one code. */
   readonly #isInterned: boolean;
-  /** Text of a value (latin1) -> its code; made when the first value without a code comes. */
+  /** Text of a value (latin1) -> its code; built when the first page without codes is read. */
   #known: Map<string, number> | undefined;
 
   constructor(isInterned: boolean) {
@@ -26,7 +26,7 @@ export class ByteValuesBuilder {
     };
   }
 
-  /** Adds `count` values as they are: the entries of a dictionary. Throws Corrupt. */
+  /** Adds `count` values without deduplication: the entries of a dictionary. Throws Corrupt. */
   addAll(cursor: Cursor, count: number): void {
     this.#reserve(count, cursor.end - cursor.pos);
     for (let i = 0; i < count; i++) {
@@ -61,7 +61,7 @@ export class ByteValuesBuilder {
     return known;
   }
 
-  /** The code of a value; the next one if it is new. */
+  /** Returns the code of a value; the next free code if the value is new. */
   #know(bytes: Uint8Array, pos: number, sizeBytes: number): number {
     const text = textOf(bytes, pos, pos + sizeBytes);
     const code = this.#known!.get(text);

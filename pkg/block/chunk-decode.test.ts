@@ -1,4 +1,4 @@
-/** What we read ourselves is what the Parquet library reads. */
+/** Compares our decoder with the Parquet library. */
 import fc from "fast-check";
 import { describe, expect, it, inject } from "vitest";
 import type { Arena } from "#pkg/bytes/arena.ts";
@@ -15,7 +15,7 @@ import { openBlock } from "./reader.ts";
 import { cutRequests, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
 import { decodeThrift, encodeThrift, type ThriftStruct } from "./thrift.ts";
 
-/** Each row's value as plain data: whatever dictionary and validity say it with. */
+/** Returns each row's value as plain data, independent of dictionary and validity encoding. */
 function rowsOf(column: Column, rows: number): unknown[] {
   return Array.from({ length: rows }, (_, row) => valueAt(column, row));
 }
@@ -37,7 +37,7 @@ function valueAt(column: Column, row: number): unknown {
     case "int64": {
       if (!isValid(column.valid, row)) return null;
       const { coded } = column;
-      // Both forms of a column must say the same.
+      // Both forms of a column must be equal.
       if (coded !== undefined) expect(coded.entries[coded.codes[row]]).toBe(column.values[row]);
       return String(column.values[row]);
     }
@@ -57,7 +57,7 @@ function chunkOf(
   return decodeChunk(chunk, dictionary, [file.subarray(dataStart, start + sizeBytes)], rows, arena);
 }
 
-/** Compares all columns of all row groups; returns how many. */
+/** Compares all columns of all row groups; returns their number. */
 async function compare(file: Uint8Array): Promise<number> {
   const groups = footerRowGroups(readFooter(file).footer);
   const read = (start: number, end: number): Uint8Array => file.subarray(start, end);
@@ -68,11 +68,11 @@ async function compare(file: Uint8Array): Promise<number> {
     const theirs = decodeArrow(await library.read({ rowGroup, columns: names, rows }), rows);
     for (const chunk of columns) {
       const ours = chunkOf(file, chunk, rows);
-      // Nothing that Spoor writes is left to the library.
+      // Our decoder supports everything that Spoor writes.
       expect(ours, chunk.name).toBeDefined();
       const expected = rowsOf(theirs.get(chunk.name)!, rows);
       expect(rowsOf(ours!, rows), chunk.name).toEqual(expected);
-      // Nothing depends on what was in the arena before.
+      // The result must not depend on earlier content of the arena.
       const again = chunkOf(file, chunk, rows, usedArena());
       expect(rowsOf(again!, rows), chunk.name).toEqual(expected);
       compared++;
@@ -100,7 +100,7 @@ describe("decodeChunk", () => {
     );
   }, 300_000);
 
-  it("reads chunks of many pages, and rows of them", async () => {
+  it("reads chunks of many pages, whole and in part", async () => {
     const { bytes } = cutTraces(sampleTraces(5500), { rowGroupSpans: 100_000 });
     expect(await compare(bytes)).toBeGreaterThan(20);
     const store = await storeOf(bytes);
@@ -121,7 +121,7 @@ describe("decodeChunk", () => {
     reader.close();
   }, 300_000);
 
-  it("says of damaged pages that they are corrupt, or leaves them to the library", () => {
+  it("reports damaged pages as corrupt, or leaves them to the library", () => {
     const { bytes } = cutTraces(sampleTraces(20));
     const [{ rows, columns }] = footerRowGroups(readFooter(bytes).footer);
     const plain = columns.map((chunk) => ({ chunk, ...withoutCompression(bytes, chunk) }));
@@ -150,7 +150,7 @@ describe("decodeChunk", () => {
   });
 });
 
-/** The pages of a chunk as a writer without compression would write them. */
+/** Returns the pages of a chunk without compression. */
 function withoutCompression(
   file: Uint8Array,
   { start, dataStart, sizeBytes, codec }: ColumnChunk,

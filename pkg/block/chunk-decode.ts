@@ -1,8 +1,8 @@
 // HOT: runs per value read from a block; measured by `npm run bench:search`.
 /**
- * Column chunks to columns, for what Spoor itself writes: flat columns and lists of one level, with
- * dictionary, plain or delta encoding, in data pages of version 1. All else is left to the Parquet
- * library. Property tests hold both to the same answers.
+ * Decodes column chunks to columns. It supports what Spoor writes: flat columns and lists of one
+ * level, with dictionary, plain or delta encoding, in version 1 data pages. The Parquet library
+ * decodes everything else. Property tests compare the two.
  *
  *     page:  repetition levels (lists) | definition levels (nullable) | values that are there
  */
@@ -34,7 +34,7 @@ const physical = { boolean: 0, int32: 1, int64: 2, double: 5, bytes: 6 } as cons
 
 type Leaf = "dict" | "int64" | "int32" | "double" | "bool";
 
-/** How a column of this name is kept; undefined if the chunk is not like that. */
+/** Returns the kind of a chunk's values; undefined if Spoor does not write its physical type. */
 function leafOf({ name, physicalType }: ColumnChunk): { leaf: Leaf; isText: boolean } | undefined {
   const type = columnType(name)?.replace(/^list<(.*)>$/, "$1");
   const isText = type === "string";
@@ -49,14 +49,13 @@ function leafOf({ name, physicalType }: ColumnChunk): { leaf: Leaf; isText: bool
 }
 
 /**
- * The rows of some pages of a chunk as a column.
+ * Decodes the rows of some pages of a chunk. Returns undefined if the chunk has a feature that this
+ * decoder does not support. Throws Corrupt.
  *
  * @param dictionary the bytes of the dictionary page, if the chunk has one.
  * @param runs the bytes of the data pages, in order.
- * @param rows how many rows they have.
- * @param arena where the column's arrays are; they are good until its next `reset`.
- *
- * Undefined if the chunk has something that is not read here. Throws Corrupt.
+ * @param rows the number of rows in these pages.
+ * @param arena owns the column's arrays, which are valid until its next `reset`.
  */
 export function decodeChunk(
   chunk: ColumnChunk,
@@ -81,7 +80,7 @@ export function decodeChunk(
   return levels.maxRepetition === 0 ? decoder.flat() : decoder.list(rows);
 }
 
-/** Undefined if one of them is of a kind that is not read here. */
+/** Opens the data pages; returns undefined if one of them is of an unsupported kind. */
 function dataPages({ codec }: ColumnChunk, runs: readonly Uint8Array[]): DataPage[] | undefined {
   const pages: DataPage[] = [];
   for (const bytes of runs) {
@@ -96,7 +95,7 @@ function dataPages({ codec }: ColumnChunk, runs: readonly Uint8Array[]): DataPag
   return pages;
 }
 
-/** A chunk of more values is left to the library, which bounds its own memory. */
+/** Most values of a chunk. Larger chunks go to the library, which bounds its own memory. */
 const valuesMax = 64 * 1024 * 1024;
 
 class ChunkDecoder {
@@ -105,11 +104,11 @@ class ChunkDecoder {
   readonly #arena: Arena;
   readonly #maxDefinition: number;
   readonly #isList: boolean;
-  /** Levels of all pages; undefined where there are none. */
+  /** Levels of all pages; undefined for a column without such levels. */
   readonly #repetition: Uint8Array | undefined;
   #definition: Uint8Array | undefined;
   readonly #count: number;
-  /** Values that are there, one after the other. */
+  /** The non-null values, contiguous. */
   #codes: Int32Array | Uint8Array;
   #words: Int32Array;
   readonly #bytes: Uint8Array;
@@ -131,11 +130,11 @@ class ChunkDecoder {
     this.#codes = arena.int32(leaf === "dict" ? count : 0);
     this.#words = noWords;
     this.#bytes = arena.uint8(leaf === "bool" ? count : 0);
-    // Spans of one trace must have one code, also where ids have no dictionary.
+    // Spans of one trace must share one code, even if the ids have no dictionary page.
     this.#entries = new ByteValuesBuilder(chunk.name === "trace_id");
   }
 
-  /** False if it is not read here. */
+  /** Reads the dictionary page; returns false if it is not supported. */
   readDictionary(bytes: Uint8Array): boolean {
     const opened = openPage(bytes, this.#chunk.codec);
     if (opened?.page.kind !== "dictionary") return false;
@@ -169,7 +168,10 @@ class ChunkDecoder {
     return this.#readValues(cursor, encoding, present, at);
   }
 
-  /** How many values are there. Levels are kept only if some are not: most columns have no null. */
+  /**
+   * Reads definition levels and returns the number of non-null values. Levels are stored only from
+   * the first page that has a null: most columns have none.
+   */
   #readDefinition(cursor: Cursor, count: number, from: number): number {
     const width = bitsOf(this.#maxDefinition);
     const max = this.#maxDefinition;
@@ -213,7 +215,7 @@ class ChunkDecoder {
       readDelta(cursor, count, this.#words, at);
       return true;
     }
-    // Sums of 32 bits are the low words of those of 64.
+    // A 32-bit sum is the low word of the 64-bit sum.
     const pairs = this.#arena.int32(count * 2);
     readDelta(cursor, count, pairs, 0);
     for (let i = 0; i < count; i++) this.#words[at + i] = pairs[i * 2];
@@ -225,7 +227,7 @@ class ChunkDecoder {
     if (cursor.pos >= cursor.end) throw new SpoorError("Corrupt", "Parquet page has no code width");
     const width = cursor.bytes[cursor.pos++];
     if (this.#leaf !== "dict") {
-      // Codes and plain values in one column of numbers: Spoor writes no such thing.
+      // Spoor never mixes codes and plain values in one column of numbers.
       if (this.#dictionaryWords === undefined || this.#words.length > 0) return false;
       if (this.#codes.length === 0) {
         const isSmall = this.#dictionaryLength <= 256 && width <= 8;
@@ -234,13 +236,13 @@ class ChunkDecoder {
       if (width > 8 && this.#codes instanceof Uint8Array) return false;
     }
     readHybrid(cursor, width, count, this.#codes, at);
-    // Where every code of so few bits is an entry, there is nothing to check.
+    // If every code of this width is in the dictionary, there is nothing to check.
     const isAnyEntry = 1 << width <= this.#dictionaryLength;
     if (!isAnyEntry) checkCodes(this.#codes, at, at + count, this.#dictionaryLength);
     return true;
   }
 
-  /** Room for the values themselves; false if there are codes. */
+  /** Allocates the array of plain values; returns false if the column has codes. */
   #makeWords(): boolean {
     if (this.#codes.length > 0) return false;
     if (this.#words.length === 0) {
@@ -249,6 +251,7 @@ class ChunkDecoder {
     return true;
   }
 
+  /** Returns the column, with nulls. */
   flat(): Column {
     const max = this.#maxDefinition;
     const definition = this.#value === this.#count ? undefined : this.#definition;
@@ -275,7 +278,7 @@ class ChunkDecoder {
     return { kind: "dict", type, codes, dictionary: this.#entries.values() };
   }
 
-  /** The values that are there. */
+  /** Returns the first `count` non-null values as a column without nulls. */
   #dense(count: number): Exclude<Column, ListColumn> {
     if (this.#leaf === "dict") return this.#dictOf(this.#codes.subarray(0, count) as Int32Array);
     if (this.#leaf === "bool") {
@@ -289,7 +292,7 @@ class ChunkDecoder {
     return numbersOf(this.#leaf, this.#words.subarray(0, words), undefined);
   }
 
-  /** Undefined if an item is null, which Spoor does not write. */
+  /** Returns the list column; undefined if an item is null, which Spoor never writes. */
   list(rows: number): ListColumn | undefined {
     const { isItemOptional } = this.#chunk.levels!;
     const max = this.#maxDefinition;
@@ -317,7 +320,7 @@ class ChunkDecoder {
 
 const noWords = new Int32Array(0);
 
-/** Integers of 64 bits stay codes: most questions are about their few different values. */
+/** Keeps 64-bit integers as codes: most filters need only the few distinct values. */
 function codedNumbers(
   leaf: Leaf,
   entries: Int32Array,

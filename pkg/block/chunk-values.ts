@@ -3,7 +3,7 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { type Cursor, readHybrid, readVarint } from "./bits.ts";
 
-/** Levels of a page of version 1: their size in bytes, then the hybrid. */
+/** Reads the levels of a version 1 data page: their size in bytes, then the hybrid. */
 export function readLevels(
   cursor: Cursor,
   width: number,
@@ -21,7 +21,7 @@ export function readLevels(
   cursor.pos = levels.end;
 }
 
-/** Skips levels that are one run of `value`; false, and nothing skipped, if they are not. */
+/** Skips levels that are one run of `value`. Returns false and skips nothing if they are not. */
 export function skipIfAll(cursor: Cursor, count: number, value: number): boolean {
   const { bytes, view, pos, end } = cursor;
   if (end - pos < 6) return false;
@@ -85,7 +85,7 @@ export function readPlainBits(cursor: Cursor, count: number, out: Uint8Array, at
   for (let i = 0; i < count; i++) out[at + i] = (bytes[pos + (i >> 3)] >> (i & 7)) & 1;
 }
 
-/** Values to the rows that have one; `absent` in the others. */
+/** Spreads values to the rows that have one; other rows get `absent`. */
 export function spreadCodes(
   dense: Int32Array | Uint8Array,
   definition: Uint8Array,
@@ -99,7 +99,7 @@ export function spreadCodes(
   return out;
 }
 
-/** 32 or 64-bit values to the rows that have one; zero in the others. */
+/** Spreads 32-bit or 64-bit values to the rows that have one; other rows get zero. */
 export function spreadWords(dense: Int32Array, definition: Uint8Array, max: number): Int32Array {
   const out = new Int32Array(dense.length);
   const perValue = dense.length / definition.length;

@@ -14,20 +14,20 @@ import { type WrittenBlock, writeBlock } from "./writer.ts";
 export interface CutOptions extends OrderOptions {
   partition: { index: number; count: number };
   createdBy: string;
-  /** Attribute columns that the table has; one spelling per case-folded name is kept. */
+  /** Attribute columns of the table. Only one spelling of a case-folded name may be a column. */
   tableColumns: readonly string[];
 }
 
 export interface CutBlock extends WrittenBlock {
-  /** Spans that were equal in every field to another span of the head, left out. */
+  /** Dropped spans that equal another span of the head in every field. */
   duplicateSpans: number;
 }
 
 /** Share of the block's rows that an attribute needs for a column of its own. */
 const columnShare = 0.05;
-/** Attribute columns per block at the most. */
+/** Most attribute columns per block. */
 const columnsMax = 64;
-/** Columns per table at the most, the fixed ones among them. */
+/** Most columns per table, including the fixed ones. */
 const tableColumnsMax = 2000;
 
 /** Encodes a head as a block. The head must hold at least one span. */
@@ -69,9 +69,10 @@ function rowRanges(order: SpanOrder): { fromRow: number; toRow: number; traces: 
 }
 
 /**
- * Which attributes get a column: those on at least 5 % of the rows, the most frequent 64.
- * `resource.service.name` always does, as every answer shows it. Names that differ only in case
- * from a column of the table (or from a more frequent one) do not: DuckDB and Spark ignore case.
+ * Chooses the attributes that get a column: the 64 most frequent of those on at least 5 % of the
+ * rows. `resource.service.name` always gets one, because every response shows it. A name that
+ * differs only in case from a column of the table (or from a more frequent attribute) gets none:
+ * DuckDB and Spark ignore case.
  */
 export function chooseColumns(
   attributeRows: ReadonlyMap<string, number>,

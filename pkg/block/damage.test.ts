@@ -3,8 +3,8 @@ import type { Column } from "#pkg/columns/columns.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
 import type { Finding, FindingCause } from "./findings.ts";
 import { footerRowGroups, setInt64, setStructList, structField, structList } from "./footer.ts";
-import type { Place } from "./place.ts";
-import { decodeTagKeys, placesOf } from "./tag-parts.ts";
+import type { PartLocation } from "./place.ts";
+import { decodeTagKeys, valueLocations } from "./tag-parts.ts";
 import { type BlockParts, putTogether, rewrite, takeApart, withInt } from "./take-apart.ts";
 import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
 import { BlockVerifier } from "./verify.ts";
@@ -18,14 +18,14 @@ afterAll(async () => {
 const block = cutTraces(sampleTraces(), { rowGroupSpans: 8 });
 const single = cutTraces(sampleTraces(), { rowGroupSpans: 1000 });
 const parts = takeApart(block.bytes);
-const [valuesPlace] = placesOf(
+const [valuesPlace] = valueLocations(
   decodeTagKeys(block.bytes.subarray(parts.directory.tags.offset, endOf(parts.directory.tags)), 2),
 );
 const chunks = footerRowGroups(parts.footer);
 const chunkOf = (name: string, rowGroup = 1) =>
   chunks[rowGroup].columns.find((chunk) => chunk.name === name)!;
 
-function endOf({ offset, sizeBytes }: Place): number {
+function endOf({ offset, sizeBytes }: PartLocation): number {
   return offset + sizeBytes;
 }
 
@@ -52,7 +52,7 @@ async function rewritten(change: (columns: Map<string, Column>) => void): Promis
 
 const size = block.bytes.length;
 
-/** What is done to the block; the cause and the place that must be among the findings. */
+/** A change to the block, and the cause and the place that must be among the findings. */
 const flips: [string, number, FindingCause, string][] = [
   ["leading magic", 0, "magic", "start of file"],
   ["trailing magic", size - 1, "magic", "end of file"],
@@ -146,7 +146,7 @@ function clearBit({ blooms }: BlockParts): void {
   blooms[0][at] &= blooms[0][at] - 1;
 }
 
-/** The first two row groups of the footer change places; both have 8 rows. */
+/** Swaps the first two row groups of the footer; both have 8 rows. */
 function swapRowGroups({ footer }: BlockParts): void {
   const [first, second, ...others] = structList(footer, 4);
   setStructList(footer, 4, [second, first, ...others]);
@@ -204,7 +204,7 @@ function expectFinding(findings: Finding[], cause: FindingCause, place: string):
 }
 
 describe("damage", () => {
-  it("has an undamaged block to start from", async () => {
+  it("starts from a block without findings", async () => {
     expect(await verify(block.bytes, commitOf(block))).toEqual([]);
     expect(await verify(single.bytes, commitOf(single))).toEqual([]);
     expect(await verify(changed(() => {}))).toEqual([]);
@@ -215,11 +215,11 @@ describe("damage", () => {
     expectFinding(await verify(flipped(at)), cause, place);
   });
 
-  it("looks at sound row groups although another is damaged", async () => {
+  it("checks sound row groups when another one is damaged", async () => {
     const fresh = takeApart(flipped(chunkOf("span_id").dataStart + 20));
     fresh.directory.rowGroups[4].maxEndNano = "1";
     const broken = putTogether(fresh);
-    // The wrong checksum of the flipped page is put back.
+    // Restores the checksum of the flipped page.
     const again = takeApart(broken);
     again.body.set(parts.body.subarray(0, chunkOf("span_id").dataStart + 21));
     const findings = await verify(Buffer.concat([again.body, broken.subarray(again.body.length)]));
@@ -248,7 +248,7 @@ describe("damage", () => {
     expectFinding(await verify(disguised), "trailer", "index trailer");
   });
 
-  it("finds bytes that belong to nothing", async () => {
+  it("finds bytes that belong to no part", async () => {
     const { sectionOffset } = { sectionOffset: parts.body.length };
     const fresh = takeApart(block.bytes);
     fresh.body = Buffer.concat([fresh.body.subarray(0, sectionOffset), Buffer.from("gap!")]);
@@ -256,7 +256,7 @@ describe("damage", () => {
     expectFinding(await verify(putTogether(fresh)), "layout", `bytes ${sectionOffset} to`);
   });
 
-  it("finds a commit that says something else", async () => {
+  it("finds a commit that contradicts the block", async () => {
     const file = commitOf(block);
     const wrong: [string, string, string][] = [
       ["spoor.partition", "1/2", "partition"],
@@ -274,7 +274,7 @@ describe("damage", () => {
     expectFinding(await verify(block.bytes, { ...file, stats }), "commit", "earliest start");
   });
 
-  it("survives what the Parquet reader does with wrong pages whose checksums are right", async () => {
+  it("survives the Parquet reader on damaged pages with valid checksums", async () => {
     const body = parts.body.length;
     const causes = new Map<string, number>();
     for (let i = 0; i < 20; i++) {

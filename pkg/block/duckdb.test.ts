@@ -1,4 +1,4 @@
-/** DuckDB reads blocks as the plain Parquet files that they are, and sees what our reader sees. */
+/** DuckDB reads blocks as plain Parquet files and sees the values that our reader sees. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -51,7 +51,7 @@ async function fileOf(bytes: Uint8Array): Promise<string> {
   return path;
 }
 
-/** All rows of a block as our own reader gives them, as DuckDB would show them. */
+/** Reads all rows of a block with our reader, in the form in which DuckDB shows them. */
 async function ownRows(bytes: Uint8Array): Promise<Record<string, unknown>[]> {
   const store = await storeOf(bytes);
   const reader = await openBlock({ store, key: testKey, sizeBytes: bytes.length });
@@ -113,7 +113,7 @@ const duckTypes: Record<ColumnType, string> = {
 describe("DuckDB", () => {
   const block = cutTraces(sampleTraces(), { rowGroupSpans: 8 });
 
-  it("answers questions about a block", async () => {
+  it("runs queries on a block", async () => {
     const path = await fileOf(block.bytes);
     const [counts] = await rowsOf(
       `select count(*) as spans, count(distinct trace_id) as traces, count(parent_span_id) as

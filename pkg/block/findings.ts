@@ -1,8 +1,8 @@
-/** What `verifyBlock` finds wrong with a block, and how it is collected. */
+/** The findings of `verifyBlock`, and a collector for them. */
 
-/** Stable words for what is wrong: scripts and tests look at them, people read the message. */
+/** Stable identifiers of kinds of damage, for scripts and tests. The message is for people. */
 export type FindingCause =
-  /** The object's size is not what the commit says. */
+  /** The object's size differs from the commit's. */
   | "size"
   /** The file does not begin or end as a Parquet file. */
   | "magic"
@@ -14,9 +14,9 @@ export type FindingCause =
   | "version"
   /** The Parquet footer is damaged or contradicts the index section. */
   | "footer"
-  /** Pages or offset indexes whose bytes do not have their checksum. */
+  /** The checksum of a page or an offset index does not match. */
   | "checksum"
-  /** Bytes that belong to nothing, or to two things. */
+  /** Bytes belong to no part of the file, or to two parts. */
   | "layout"
   /** Checksums are right, but the Parquet reader refuses the data. */
   | "parquet"
@@ -30,7 +30,7 @@ export type FindingCause =
   | "tree"
   | "bloom"
   | "tag_index"
-  /** The commit says something else than the block. */
+  /** The commit contradicts the block. */
   | "commit";
 
 export interface Finding {
@@ -40,10 +40,10 @@ export interface Finding {
   message: string;
 }
 
-/** Findings of one block at the most. */
+/** Most findings of one block. */
 const findingsMax = 200;
 
-/** Collects findings: the first of each cause and place, with the number of further ones. */
+/** Collects findings. Keeps the first of each cause and place, and counts the others. */
 export class Findings {
   readonly #first = new Map<string, { finding: Finding; more: number }>();
   #leftOut = 0;

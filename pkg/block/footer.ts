@@ -1,6 +1,7 @@
 /**
- * The parts of a Parquet footer that Spoor looks at or changes, over the generic thrift tree. Field
- * ids: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+ * Accessors for the parts of a Parquet footer that Spoor reads or changes, on the generic thrift
+ * tree. Field ids:
+ * https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import {
@@ -27,15 +28,15 @@ export interface ColumnChunk {
   sizeBytes: number;
   uncompressedBytes: number;
   valueCount: number;
-  /** Undefined if the writer did not say. */
+  /** Undefined if the writer did not record it. */
   nullCount: number | undefined;
   offsetIndexOffset: number;
   offsetIndexBytes: number;
   encodings: number[];
   codec: number;
-  /** Parquet's number of the type of its values. */
+  /** Parquet's number of the physical type. */
   physicalType: number;
-  /** Undefined for what is nested deeper than a list. */
+  /** Undefined for columns nested deeper than a list. */
   levels: ChunkLevels | undefined;
 }
 
@@ -52,7 +53,7 @@ export interface RowGroupInfo {
   columns: ColumnChunk[];
 }
 
-/** The footer of a whole Parquet file in memory, and where it starts. Throws Corrupt. */
+/** Reads the footer of a whole Parquet file in memory; also returns its offset. Throws Corrupt. */
 export function readFooter(file: Uint8Array): { footer: ThriftStruct; footerStart: number } {
   const size = file.length;
   const tail = Buffer.from(file.buffer, file.byteOffset, size);
@@ -65,7 +66,7 @@ export function readFooter(file: Uint8Array): { footer: ThriftStruct; footerStar
   return { footer: value, footerStart };
 }
 
-/** Row groups of a footer. Throws Corrupt if a field is missing or not of its type. */
+/** Reads the row groups of a footer. Throws Corrupt if a field is missing or has a wrong type. */
 export function footerRowGroups(footer: ThriftStruct): RowGroupInfo[] {
   const leaves = schemaLeaves(structList(footer, 2));
   return structList(footer, 4).map((rowGroup) => ({
@@ -76,17 +77,17 @@ export function footerRowGroups(footer: ThriftStruct): RowGroupInfo[] {
 
 const optional = 1;
 const repeated = 2;
-/** Groups in groups at the most. */
+/** Deepest nesting of schema groups. */
 const schemaDepthMax = 32;
 
-/** Levels of the schema's leaves, in order, as far as they are flat or lists. Throws Corrupt. */
+/** Returns the levels of the schema's leaves; undefined for deeper nesting. Throws Corrupt. */
 function schemaLeaves(elements: readonly ThriftStruct[]): (ChunkLevels | undefined)[] {
   const leaves: (ChunkLevels | undefined)[] = [];
   let next = 1;
   const walk = (parent: ChunkLevels, depth: number): void => {
     const element = elements[next++] as ThriftStruct | undefined;
     if (element === undefined || depth > schemaDepthMax) {
-      throw new SpoorError("Corrupt", "Parquet schema has fewer elements than it says");
+      throw new SpoorError("Corrupt", "Parquet schema has fewer elements than it declares");
     }
     const repetition = element.has(3) ? intField(element, 3) : 0;
     const own: ChunkLevels = {
@@ -132,20 +133,20 @@ function readChunk(chunk: ThriftStruct, levels: ChunkLevels | undefined): Column
   };
 }
 
-/** From the chunk's statistics. */
+/** Reads the null count from the chunk's statistics. */
 function nullCountOf(meta: ThriftStruct): number | undefined {
   const statistics = meta.get(12)?.value;
   return statistics instanceof Map && statistics.has(3) ? intField(statistics, 3) : undefined;
 }
 
-/** A struct field. */
+/** Returns a struct field. Throws Corrupt if it is missing. */
 export function structField(struct: ThriftStruct, id: number): ThriftStruct {
   const field = struct.get(id);
   if (field?.value instanceof Map) return field.value;
   throw missing(id);
 }
 
-/** A list-of-structs field. */
+/** Returns a list-of-structs field. Throws Corrupt if it is missing. */
 export function structList(struct: ThriftStruct, id: number): ThriftStruct[] {
   const field = struct.get(id);
   if (field?.type !== typeList) throw missing(id);
@@ -156,7 +157,7 @@ export function structList(struct: ThriftStruct, id: number): ThriftStruct[] {
   });
 }
 
-/** An integer field, as a number. */
+/** Returns an integer field as a number. Throws Corrupt if it is missing or above 2^53. */
 export function intField(struct: ThriftStruct, id: number): number {
   const field = struct.get(id);
   if (typeof field?.value !== "bigint") throw missing(id);
@@ -165,7 +166,7 @@ export function intField(struct: ThriftStruct, id: number): number {
   return value;
 }
 
-/** Adds `shift` to an integer field if it is there. */
+/** Adds `shift` to an integer field if it is present. */
 export function shiftField(struct: ThriftStruct, id: number, shift: number): void {
   const field = struct.get(id);
   if (typeof field?.value === "bigint") field.value += BigInt(shift);

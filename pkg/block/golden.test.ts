@@ -1,5 +1,5 @@
 /**
- * Blocks that earlier versions wrote stay readable. `UPDATE=1` writes those of this version anew.
+ * Blocks that earlier versions wrote stay readable. `UPDATE=1` rewrites the blocks of this version.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
@@ -9,12 +9,12 @@ import type { BlockFile } from "#pkg/table/table.ts";
 import { parseBlockTags } from "./block-file.ts";
 import { openBlock } from "./reader.ts";
 import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
-import { placesOf } from "./tag-parts.ts";
+import { valueLocations } from "./tag-parts.ts";
 import { verifyBlock } from "./verify.ts";
 
 const folder = new URL("../../testdata/blocks/", import.meta.url);
 
-/** What the commit said, and what the block must give. */
+/** The commit of the block, and its expected content. */
 interface Golden {
   path: string;
   sizeBytes: number;
@@ -35,7 +35,7 @@ function fileOf(golden: Golden): BlockFile {
 }
 
 function update(name: string): void {
-  // As many as give values of tags a part of their own.
+  // Enough values for a separate part with values of a tag.
   const traces = sampleTraces(16);
   const block = cutTraces(traces, { rowGroupSpans: 8 });
   const { stats, ...file } = commitOf(block);
@@ -68,7 +68,7 @@ describe("golden block", () => {
     const reader = await openBlock({ store, key: testKey, sizeBytes: bytes.length, indexOffset });
     expect(reader.index.trailer.version).toBe(version);
     expect((await reader.tags()).covers).toEqual(version === 1 ? [] : ["event", "link"]);
-    expect(placesOf(await reader.index.tagKeys(undefined)).length > 0).toBe(version > 1);
+    expect(valueLocations(await reader.index.tagKeys(undefined)).length > 0).toBe(version > 1);
     expect(reader.columnNames.toSorted()).toEqual(golden.columns.toSorted());
     expect(reader.rowGroups.length).toBe(rowGroups.length);
     const spans: string[] = [];

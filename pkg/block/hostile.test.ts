@@ -1,5 +1,5 @@
 /**
- * Bytes that are damaged by chance or made on purpose: always a typed error that names the block.
+ * Bytes damaged by accident or crafted on purpose always give a typed error that names the block.
  */
 import { crc32, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
@@ -19,7 +19,7 @@ for (const span of small.resourceSpans[0].scopeSpans[0].spans) span.attributes =
 /** Two spans: a block of a few kilobytes. */
 const block = cutTraces(small);
 
-/** Everything that a block says, read whole. */
+/** Reads everything in a block. */
 async function readAll(bytes: Uint8Array, indexOffset?: number): Promise<string> {
   const store = await storeOf(bytes);
   const reader = await openBlock({ store, key: testKey, sizeBytes: bytes.length, indexOffset });
@@ -32,7 +32,7 @@ async function readAll(bytes: Uint8Array, indexOffset?: number): Promise<string>
       said.push(await reader.tags(i));
       const batch = await reader.readRowGroup(i);
       said.push(readSpans(batch, Array.from({ length: batch.rows }).keys().toArray()));
-      // Which pages hold a row is told by the offset indexes.
+      // Reading a range of rows uses the offset indexes.
       const first = await reader.readRowGroup(i, undefined, { rows: { from: 0, to: 1 } });
       said.push(readSpans(first, [0]));
     }
@@ -44,7 +44,7 @@ async function readAll(bytes: Uint8Array, indexOffset?: number): Promise<string>
   }
 }
 
-/** The error that reading gives; undefined if it gives none. */
+/** Returns the error of reading; undefined if it succeeds. */
 async function failure(bytes: Uint8Array, indexOffset?: number): Promise<unknown> {
   return await readAll(bytes, indexOffset).then(
     () => undefined,
@@ -58,7 +58,7 @@ function expectNamed(error: unknown): void {
 }
 
 describe("a damaged block", () => {
-  it("is noticed at every byte that is used", async () => {
+  it("is detected at every byte that is used", async () => {
     const whole = await readAll(block.bytes);
     for (let at = 0; at < block.bytes.length; at++) {
       const bytes = Uint8Array.from(block.bytes);
@@ -69,7 +69,7 @@ describe("a damaged block", () => {
     }
   });
 
-  it("is noticed when it is cut at any byte, or longer", async () => {
+  it("is detected when it is truncated at any byte, or longer", async () => {
     for (let size = 0; size < block.bytes.length; size++) {
       expectNamed(await failure(block.bytes.subarray(0, size)));
       if (size > block.indexOffset) {
@@ -80,7 +80,7 @@ describe("a damaged block", () => {
     expectNamed(await failure(Buffer.concat([block.bytes, block.bytes])));
   });
 
-  it("is noticed when it is anything else", async () => {
+  it("is detected when it is not a block at all", async () => {
     const tail = block.bytes.subarray(-trailerBytes);
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 400 }), fc.boolean(), async (random, ends) => {
@@ -109,7 +109,7 @@ function expectCorrupt(run: () => unknown): void {
   throw new Error("nothing was thrown");
 }
 
-/** The block's trailer with one number replaced and its checksum made right. */
+/** Returns the block's trailer with one number replaced and a valid checksum. */
 function withTrailer(at: number, value: bigint, bits: 32 | 64): Uint8Array {
   const bytes = Buffer.from(block.bytes);
   const trailer = bytes.subarray(block.footerOffset - trailerBytes, block.footerOffset);
@@ -236,7 +236,7 @@ describe("a hostile block", () => {
     for (const value of wrongParts) expectCorrupt(() => decodeTagValues(pack(value)));
   });
 
-  it("has no trailer that is only a checksum away", () => {
+  it("is refused if only the checksum of its trailer is wrong", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 0, maxLength: 60 }), (random) => {
         expectCorrupt(() => decodeTrailer(random));

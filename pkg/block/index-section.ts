@@ -4,8 +4,8 @@
  *
  *     part | part | ... | directory (JSON) | trailer (48 bytes)
  *
- * The directory names each part with its place in the file, size and CRC-32, so a part can be read
- * alone. The trailer stands right before the footer and says where the directory is.
+ * The directory locates each part by offset, size and CRC-32, so a part can be read alone. The
+ * trailer is right before the footer and locates the directory.
  */
 import { crc32 } from "node:zlib";
 import { z } from "zod";
@@ -13,7 +13,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { BloomBytes, BloomShape } from "./bloom.ts";
 import { bloomShapeSchema } from "./bloom-schema.ts";
 import { packJson, unpackJson } from "./packed-json.ts";
-import { type Place, placeSchema } from "./place.ts";
+import { type PartLocation, partLocationSchema } from "./place.ts";
 import type { Segment } from "./stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { encodeTagKeys } from "./tag-parts.ts";
@@ -31,7 +31,7 @@ export interface RowGroupIndex {
   maxStartNano: string;
   maxEndNano: string;
   /** Tag index of the row group: its list of keys. */
-  tags: Place;
+  tags: PartLocation;
 }
 
 export interface Directory {
@@ -39,11 +39,11 @@ export interface Directory {
   rows: number;
   traces: number;
   rowGroups: RowGroupIndex[];
-  bloom: BloomShape & { places: Place[] };
+  bloom: BloomShape & { places: PartLocation[] };
   /** Sizes and CRCs of the segments before the index section. */
-  segments: Place;
+  segments: PartLocation;
   /** Tag index of the whole block: its list of keys. */
-  tags: Place;
+  tags: PartLocation;
 }
 
 const count: z.ZodType<number> = z.number().int().nonnegative();
@@ -54,16 +54,16 @@ const rowGroupSchema: z.ZodType<RowGroupIndex> = z.object({
   minStartNano: nano,
   maxStartNano: nano,
   maxEndNano: nano,
-  tags: placeSchema,
+  tags: partLocationSchema,
 });
 const directorySchema: z.ZodType<Directory> = z.object({
   partition: z.object({ index: count, count }),
   rows: count,
   traces: count,
   rowGroups: z.array(rowGroupSchema).min(1).max(10_000),
-  bloom: bloomShapeSchema.and(z.object({ places: z.array(placeSchema).max(1_000_000) })),
-  segments: placeSchema,
-  tags: placeSchema,
+  bloom: bloomShapeSchema.and(z.object({ places: z.array(partLocationSchema).max(1_000_000) })),
+  segments: partLocationSchema,
+  tags: partLocationSchema,
 });
 
 export interface IndexInput {
@@ -85,16 +85,16 @@ export interface IndexInput {
 
 export interface EncodedIndex {
   bytes: Uint8Array;
-  /** Bloom shards, for the commit: shape and where the first shard starts (they are contiguous). */
+  /** The trace bloom, for the commit: shape, and the offset of the first of contiguous shards. */
   bloom: BloomShape & { offset: number; crcs: number[] };
 }
 
-/** The index section for a block whose body ends at `offset`. */
+/** Encodes the index section of a block whose body ends at `offset`. */
 export function encodeIndex(input: IndexInput, offset: number): EncodedIndex {
   const parts: Uint8Array[] = [];
-  // The directory's size depends on offsets that depend on its size: it comes last, parts first.
+  // The directory holds the offsets of all parts, so it comes after them.
   let at = offset;
-  const place = (bytes: Uint8Array): Place => {
+  const place = (bytes: Uint8Array): PartLocation => {
     const placed = { offset: at, sizeBytes: bytes.length, crc: crc32(bytes) };
     parts.push(bytes);
     at += bytes.length;
@@ -103,7 +103,7 @@ export function encodeIndex(input: IndexInput, offset: number): EncodedIndex {
   const { bytes: shards, ...shape } = input.bloom;
   const bloomOffset = at;
   const bloom = { ...shape, places: shards.map((shard) => place(shard)) };
-  // Lists of keys stand together, near the directory: they are read first.
+  // Lists of keys are next to the directory, so that one read on opening gets them.
   const rowGroupKeys = input.rowGroups.map(({ tags }) => encodeTagKeys(tags, place));
   const blockKeys = encodeTagKeys(input.tags, place);
   const directory: Directory = {
@@ -131,9 +131,9 @@ export function encodeIndex(input: IndexInput, offset: number): EncodedIndex {
 
 export interface Trailer {
   version: number;
-  /** Where the index section starts: the end of the segments. */
+  /** Offset of the index section: the end of the segments. */
   sectionOffset: number;
-  directory: Place;
+  directory: PartLocation;
   footerBytes: number;
   footerCrc: number;
 }
@@ -145,7 +145,11 @@ export interface Trailer {
  *    20  u32 directory CRC       36  u32 CRC of bytes 0..35
  *                                40  "SPOORIDX"              all little-endian
  */
-function encodeTrailer(sectionOffset: number, directory: Place, footer: Uint8Array): Uint8Array {
+function encodeTrailer(
+  sectionOffset: number,
+  directory: PartLocation,
+  footer: Uint8Array,
+): Uint8Array {
   const out = Buffer.alloc(trailerBytes);
   out.writeBigUInt64LE(BigInt(sectionOffset), 0);
   out.writeBigUInt64LE(BigInt(directory.offset), 8);
@@ -159,7 +163,7 @@ function encodeTrailer(sectionOffset: number, directory: Place, footer: Uint8Arr
   return out;
 }
 
-/** Reads a trailer. Throws Corrupt, or InvalidInput for a version newer than this code knows. */
+/** Decodes a trailer. Throws Corrupt, or InvalidInput for a version newer than this code knows. */
 export function decodeTrailer(bytes: Uint8Array): Trailer {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   if (bytes.length !== trailerBytes || view.toString("latin1", 40) !== trailerMagic) {
@@ -189,7 +193,7 @@ export function decodeTrailer(bytes: Uint8Array): Trailer {
   };
 }
 
-/** Reads a directory. Throws Corrupt. */
+/** Decodes a directory. Throws Corrupt. */
 export function decodeDirectory(bytes: Uint8Array): Directory {
   const parsed = directorySchema.safeParse(unpackJson(bytes, "directory"));
   if (!parsed.success) {
@@ -214,10 +218,10 @@ function packSegments(segments: readonly Segment[]): Uint8Array {
   return out;
 }
 
-/** Reads the segment list. Throws Corrupt. */
+/** Decodes the segment list. Throws Corrupt. */
 export function decodeSegments(bytes: Uint8Array): Segment[] {
   if (bytes.length % 8 !== 0) {
-    throw new SpoorError("Corrupt", `segment list of ${bytes.length} bytes, not 8 for each`);
+    throw new SpoorError("Corrupt", `segment list of ${bytes.length} bytes is not a multiple of 8`);
   }
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const out: Segment[] = [];

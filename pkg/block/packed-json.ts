@@ -1,10 +1,10 @@
-/** JSON as the index section holds it: compressed with zstd, bounded in size and depth. */
+/** Packs JSON parts of the index section: compressed with zstd, bounded in size and depth. */
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** Decompressed size of one part at the most. */
+/** Most decompressed bytes of one part. */
 const jsonBytesMax = 32 * 1024 * 1024;
-/** JSON of a part nests this deep at the most; ours has 6 levels. */
+/** Deepest nesting of a part's JSON; Spoor writes 6 levels. */
 const depthMax = 16;
 
 export function packJson(value: unknown): Uint8Array {
@@ -26,7 +26,7 @@ export function unpackJson(bytes: Uint8Array, what: string): unknown {
   }
 }
 
-/** A few megabytes of brackets would become gigabytes of arrays. */
+/** Checks the nesting before parsing: megabytes of brackets would become gigabytes of arrays. */
 function checkDepth(json: Uint8Array): void {
   let depth = 0;
   let inText = false;

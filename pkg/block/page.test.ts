@@ -1,10 +1,10 @@
-/** A frame that is read without the library is what the library reads. */
+/** Compares `storedFrame` with the zstd library. */
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it, inject } from "vitest";
 import { storedFrame } from "./page.ts";
 
-/** Bytes that do not compress, as many as there are. */
+/** Bytes that do not compress. */
 function noise(sizeBytes: number, seed: number): Uint8Array {
   let state = seed | 1;
   return Uint8Array.from({ length: sizeBytes }, () => {
@@ -31,7 +31,7 @@ function decompressed(frame: Uint8Array): Buffer | undefined {
 }
 
 describe("storedFrame", () => {
-  it("gives what the library gives, or leaves the frame to it", () => {
+  it("returns what the library returns, or leaves the frame to it", () => {
     let stored = 0;
     fc.assert(
       fc.property(contents, fc.boolean(), fc.boolean(), (content, hasChecksum, hasSize) => {
@@ -55,7 +55,7 @@ describe("storedFrame", () => {
     expect(storedFrame(zstdCompressSync(noise(300_000, 5)))).toBeUndefined();
   });
 
-  it("takes no damaged frame for another than the library does", () => {
+  it("reads no damaged frame in another way than the library", () => {
     const frames = [1, 100, 300, 1000].map((size) => zstdCompressSync(noise(size, size)));
     const flips = fc.array(fc.tuple(fc.nat({ max: 20 }), fc.nat({ max: 255 })), { maxLength: 3 });
     fc.assert(

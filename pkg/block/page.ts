@@ -1,4 +1,4 @@
-/** One page of a column chunk: its header, and its bytes without compression. */
+/** Opens one page of a column chunk: decodes its header and decompresses its bytes. */
 import { zstdDecompressSync } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { intField, structField } from "./footer.ts";
@@ -6,7 +6,7 @@ import { decodeThrift } from "./thrift.ts";
 
 export interface DataPage {
   kind: "data";
-  /** Levels in the page: values, nulls and empty lists. */
+  /** Number of levels in the page: values, nulls and empty lists. */
   count: number;
   encoding: number;
   body: Uint8Array;
@@ -24,17 +24,17 @@ const dictionaryPageType = 2;
 const codecs = { uncompressed: 0, zstd: 6 } as const;
 export const encodings = { plain: 0, plainDictionary: 2, rle: 3, delta: 5, dictionary: 8 } as const;
 
-/** A page is at most this large without compression, bytes: 256 MiB. */
+/** Most bytes of a decompressed page: 256 MiB. */
 const pageBytesMax = 256 * 1024 * 1024;
 
-/** Whether pages with this codec can be opened here. */
+/** Returns whether `openPage` supports this codec. */
 export function isKnownCodec(codec: number): boolean {
   return codec === codecs.zstd || codec === codecs.uncompressed;
 }
 
 /**
- * The page that begins at `start` of its chunk's bytes. Undefined for a kind of page that is not
- * read here. Throws Corrupt.
+ * Opens the page at the start of `bytes`. `sizeBytes` is the size of the page with its header.
+ * Returns undefined for an unsupported kind of page. Throws Corrupt.
  */
 export function openPage(
   bytes: Uint8Array,
@@ -66,7 +66,7 @@ export function openPage(
 
 function inflate(stored: Uint8Array, fullBytes: number, codec: number): Uint8Array {
   if (fullBytes < 0 || fullBytes > pageBytesMax) {
-    throw new SpoorError("Corrupt", `Parquet page of ${fullBytes} bytes`);
+    throw new SpoorError("Corrupt", `impossible Parquet page of ${fullBytes} bytes`);
   }
   if (codec === codecs.uncompressed) return stored;
   const body = storedFrame(stored) ?? decompress(stored, fullBytes);
@@ -77,7 +77,7 @@ function inflate(stored: Uint8Array, fullBytes: number, codec: number): Uint8Arr
 function decompress(stored: Uint8Array, fullBytes: number): Uint8Array {
   if (fullBytes === 0) return new Uint8Array(0);
   try {
-    // With room for one byte more it knows that it is done, and takes no second buffer.
+    // With one spare byte, the decompressor sees that it is done and allocates no second buffer.
     const chunkSize = Math.max(64, fullBytes + 1);
     const { buffer, byteOffset, length } = zstdDecompressSync(stored, {
       maxOutputLength: fullBytes,
@@ -91,16 +91,16 @@ function decompress(stored: Uint8Array, fullBytes: number): Uint8Array {
   }
 }
 
-/** Of each flag in a zstd frame's first byte, how many bytes its content size takes. */
+/** Bytes of the content size, by the two highest flag bits of a zstd frame. */
 const contentSizeBytes = [0, 2, 4, 8] as const;
-/** The flags of a frame with a dictionary or a checksum, and one that must not be set. */
+/** Flags that exclude a frame: dictionary id, checksum, and a reserved bit. */
 const otherFlags = 0b1111;
 const singleSegmentFlag = 0b10_0000;
 
 /**
- * The content of a zstd frame that could not be compressed and is one raw block: a view of it.
- * Undefined for all other frames. Packed numbers are often like that, and the library would take a
- * window and two buffers to copy them.
+ * Returns a view of the content of a zstd frame that is one raw (incompressible) block. Returns
+ * undefined for all other frames. Packed numbers are often stored raw, and the library would
+ * allocate a window and two buffers to copy them.
  *
  *     magic (4) | flags (1) | window (0..1) | content size (0..8) | block header (3) | block
  */

@@ -1,6 +1,6 @@
 /**
- * Which bytes of a column chunk hold some of its rows: the pages that its offset index places
- * there, and its dictionary.
+ * Finds the bytes of a column chunk that hold given rows: the pages by the offset index, and the
+ * dictionary.
  *
  *     | dictionary | page 0: rows 0.. | page 1: rows 20000.. | page 2 ... |
  *       [ needed ]                      [ rows 25000 to 26000 ]
@@ -20,7 +20,7 @@ export interface Page extends ByteRange {
   firstRow: number;
 }
 
-/** Pages of a chunk, from the bytes of its offset index. Throws Corrupt if they are misplaced. */
+/** Decodes the pages of a chunk from its offset index. Throws Corrupt if a page is misplaced. */
 export function decodePages(chunk: ColumnChunk, offsetIndex: Uint8Array): Page[] {
   const end = chunk.start + chunk.sizeBytes;
   let at = chunk.dataStart;
@@ -38,7 +38,7 @@ export function decodePages(chunk: ColumnChunk, offsetIndex: Uint8Array): Page[]
   });
 }
 
-/** The pages that hold these rows. */
+/** Returns the pages that hold these rows. */
 export function pagesOfRows(pages: readonly Page[], { from, to }: RowRange): Page[] {
   return pages.filter(({ firstRow }, i) => {
     const nextRow = pages[i + 1]?.firstRow ?? Number.POSITIVE_INFINITY;
@@ -46,7 +46,7 @@ export function pagesOfRows(pages: readonly Page[], { from, to }: RowRange): Pag
   });
 }
 
-/** The ranges that reading these rows takes: of the dictionary, if there is one, and of pages. */
+/** Returns the byte ranges needed for these rows: the dictionary, if there is one, and pages. */
 export function rangesOfRows(
   { start, dataStart }: ColumnChunk,
   pages: readonly Page[],

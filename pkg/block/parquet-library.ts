@@ -1,6 +1,6 @@
 /**
- * The Parquet library for reading, loaded when it is needed first: what Spoor itself wrote is read
- * without it, and a thread without its WASM starts sooner and is smaller.
+ * Loads the Parquet library for reading on first use. Blocks that Spoor wrote are read without it,
+ * and a thread without its WASM starts sooner and takes less memory.
  */
 import type * as arrow from "./arrow-read.ts";
 import type * as parquet from "./parquet.ts";
@@ -21,7 +21,7 @@ export class ParquetLibrary {
     return this.#loaded;
   }
 
-  /** Memory of this thread's WASM instance, bytes; 0 while it was not needed. */
+  /** Memory of this thread's WASM instance, bytes; 0 until it is loaded. */
   get memoryBytes(): number {
     return this.#loaded?.wasmMemoryBytes() ?? 0;
   }

@@ -1,9 +1,10 @@
 /**
- * parquet-wasm, wrapped: Arrow IPC to a Parquet file of one row group, and column chunks back.
+ * Wraps parquet-wasm: writes Arrow IPC as a Parquet file of one row group, and reads columns of a
+ * row group as Arrow IPC.
  *
  * A panic inside WASM is an uncaught error of the thread: the promise of the call never settles, no
- * catch sees it, and the instance is unusable. WASM memory never shrinks. So this module is loaded
- * only in worker threads that are replaced after an error (and inline in tests).
+ * catch sees the error, and the instance is unusable. WASM memory never shrinks. Therefore only
+ * worker threads that are replaced after an error load this module (and tests, inline).
  */
 import {
   Compression,
@@ -23,7 +24,7 @@ export function wasmMemoryBytes(): number {
   return wasmMemory().buffer.byteLength;
 }
 
-/** How a column is encoded; `auto` lets the writer use a dictionary and fall back. */
+/** Encoding of a column; `auto` uses a dictionary and falls back to plain if it grows too large. */
 export type ColumnEncoding = "auto" | "delta" | "plain";
 
 /** Writes an Arrow IPC stream as a Parquet file with one row group. */
@@ -57,10 +58,10 @@ function writerProperties(
   return builder.build();
 }
 
-/** A file's bytes in memory, as far as they are needed. */
+/** The bytes of a file that are in memory. */
 export interface RangeSource {
   readonly sizeBytes: number;
-  /** Bytes [start, end), already checked. Throws Corrupt for bytes that nothing should ask for. */
+  /** Returns bytes [start, end), already checked. Throws Corrupt if they are not in memory. */
   read(start: number, end: number): Uint8Array;
 }
 
@@ -87,7 +88,7 @@ export class ParquetReader {
   /** Opens a file: parses its footer and offset indexes. */
   static async open(source: RangeSource): Promise<ParquetReader> {
     const failure = new ReadFailure();
-    // Of a Blob only these are used.
+    // The library uses only these members of a Blob.
     const slice = (start: number, end: number): Pick<Blob, "arrayBuffer"> => ({
       arrayBuffer: async () => readSlice(source, start, end, failure),
     });
@@ -130,21 +131,26 @@ function readSlice(
   }
 }
 
+/** Callers of `guard` get the error; without a caller, nobody needs it. */
+function ignoreReadFailure(): void {}
+
 /**
- * When a read of ours fails, WASM hides why, or panics: then its promise never settles. The error
- * that was thrown reaches the caller beside it.
+ * Passes the error of a failed `RangeSource.read` to the caller. WASM hides the error, or panics
+ * and its promise never settles.
  */
 class ReadFailure {
   readonly #failed = Promise.withResolvers<never>();
 
   constructor() {
-    this.#failed.promise.catch(() => "whoever waits has it from guard");
+    this.#failed.promise.catch(ignoreReadFailure);
   }
 
+  /** Records the error and rejects all pending and later calls of `guard`. */
   set(error: unknown): void {
     this.#failed.reject(error);
   }
 
+  /** Runs a call of the library. Throws Corrupt, or the recorded error. */
   async guard<T>(run: () => Promise<T>): Promise<T> {
     const work = run().catch((error: unknown) => {
       throw new SpoorError("Corrupt", `Parquet reader refused the data: ${String(error)}`, {

@@ -1,14 +1,19 @@
 /**
- * Opens a block: one ranged read gets its directory and footer; parts of the index section and
- * column chunks follow on demand. Every byte is checked against its CRC-32 before anything parses
- * it.
+ * Reads blocks. One ranged read gets the directory and the footer. Other parts of the index section
+ * and column chunks are read on demand. Every byte is checked against its CRC-32 before it is
+ * parsed.
  */
 import type { Arena } from "#pkg/bytes/arena.ts";
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
-import { type BlockPlace, BlockSource, type ByteRange, type HoldOptions } from "./block-source.ts";
+import {
+  type BlockAddress,
+  BlockSource,
+  type ByteRange,
+  type HoldOptions,
+} from "./block-source.ts";
 import {
   type ColumnChunk,
   footerRowGroups,
@@ -26,7 +31,7 @@ import type { Segment } from "./stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { decodeThrift } from "./thrift.ts";
 
-/** What opening a block has found. */
+/** The results of opening a block. */
 interface BlockContent {
   rowGroups: readonly RowGroupInfo[];
   footerBytes: number;
@@ -34,6 +39,7 @@ interface BlockContent {
   library: ParquetLibrary;
 }
 
+/** An open block. Call `close` when done. */
 export class BlockReader {
   readonly key: string;
   readonly index: BlockIndex;
@@ -42,14 +48,14 @@ export class BlockReader {
   readonly columnNames: readonly string[];
   /** Bytes of index section and footer. */
   readonly tailBytes: number;
-  /** Bytes of the index section, with its trailer. */
+  /** Bytes of the index section, including its trailer. */
   readonly indexBytes: number;
   readonly #source: BlockSource;
   readonly #library: ParquetLibrary;
   readonly #pages = new Map<ColumnChunk, readonly Page[]>();
   #parquet: Promise<ParquetReader> | undefined;
 
-  /** Made by `openBlock`. */
+  /** Use `openBlock`. */
   constructor(index: BlockIndex, content: BlockContent) {
     const { rowGroups, source, library } = content;
     this.key = index.key;
@@ -63,21 +69,21 @@ export class BlockReader {
     this.#library = library;
   }
 
-  /** Memory that it holds while no read is under way, without that of the Parquet reader. */
+  /** Memory held between reads, bytes, without the Parquet reader's memory. */
   get heldBytes(): number {
     return this.index.heldBytes + (this.tailBytes - this.indexBytes);
   }
 
-  /** Bytes of the store that were read for columns so far. */
+  /** Bytes read from the store for columns so far. */
   get readBytes(): number {
     return this.#source.readBytes;
   }
 
   /**
-   * The named columns of one row group, or of some of its rows; names that the block lacks are left
-   * out. Throws Corrupt naming the block, or what the store throws. If a block is corrupt although
-   * its checksums are right, the Parquet library may panic past every caller (see parquet.ts). With
-   * an arena, the columns are good until its next `reset`.
+   * Reads the named columns of one row group, or of some of its rows. Ignores names that the block
+   * does not have. Throws Corrupt naming the block, or what the store throws. If a block is corrupt
+   * but its checksums match, the Parquet library may panic, which no caller can catch (see
+   * parquet.ts). With an arena, the columns are valid until its next `reset`.
    */
   async readRowGroup(
     rowGroup: number,
@@ -102,7 +108,7 @@ export class BlockReader {
     }
   }
 
-  /** The columns of chunks that are held: by ourselves, what we do not read by the library. */
+  /** Decodes the columns of held chunks; the library decodes those that `decodeChunk` does not. */
   async #decode(
     rowGroup: number,
     asked: { wanted: ColumnChunk[]; names: string[]; range: RowRange | undefined; rows: number },
@@ -144,7 +150,7 @@ export class BlockReader {
     return column && sliceColumn(column, range.from - firstRow, range.to - firstRow);
   }
 
-  /** Fetches what the rows of some chunks take. */
+  /** Fetches the bytes needed for these rows of some chunks. */
   async #holdChunks(
     chunks: readonly ColumnChunk[],
     range: RowRange | undefined,
@@ -182,7 +188,7 @@ export class BlockReader {
     if (this.#parquet === undefined) {
       const opening = this.#openOffsetIndexes(options);
       this.#parquet = opening;
-      // A store that could not answer may answer the next time.
+      // The next read retries: the store's failure may be temporary.
       opening.catch(() => {
         if (this.#parquet === opening) this.#parquet = undefined;
       });
@@ -202,34 +208,34 @@ export class BlockReader {
     }
   }
 
-  /** The tag index of one row group, or of the whole block; see `BlockIndex.tags`. */
+  /** Reads the tag index of one row group, or of the whole block; see `BlockIndex.tags`. */
   async tags(rowGroup?: number, keys?: readonly string[]): Promise<TagIndex> {
     return await this.index.tags(rowGroup, keys);
   }
 
-  /** The segments that the checksums cover, from the start of the file. */
+  /** The checksummed segments, from the start of the file. */
   get segments(): readonly Segment[] {
     return this.#source.segments;
   }
 
-  /** Frees memory of the Parquet reader. Call it when no read is under way. */
+  /** Frees the memory of the Parquet reader. Call it when no read is in flight. */
   close(): void {
-    this.#parquet?.then(
-      (parquet) => parquet.close(),
-      () => "it never opened, which its reads have reported",
-    );
+    this.#parquet?.then((parquet) => parquet.close(), ignoreOpenError);
     this.#parquet = undefined;
   }
 }
 
-/** A block, with its index if that is open already, and the thread's library if it has one. */
-type OpenPlace = BlockPlace & { index?: BlockIndex; library?: ParquetLibrary };
+/** A failed open was already reported to the reads that needed it. */
+function ignoreOpenError(): void {}
+
+/** A block to open, with its open index and the thread's library if the caller has them. */
+type BlockToOpen = BlockAddress & { index?: BlockIndex; library?: ParquetLibrary };
 
 /**
- * Opens a block, or what else an index that is open already belongs to. Throws Corrupt naming the
+ * Opens a block; uses `place.index` if the caller has it open already. Throws Corrupt naming the
  * block, NotFound, or what the store throws.
  */
-export async function openBlock(place: OpenPlace, options?: ReadOptions): Promise<BlockReader> {
+export async function openBlock(place: BlockToOpen, options?: ReadOptions): Promise<BlockReader> {
   try {
     const index = place.index ?? (await openBlockIndex(place, { ...options, withFooter: true }));
     return await open(place, index, options);
@@ -239,7 +245,7 @@ export async function openBlock(place: OpenPlace, options?: ReadOptions): Promis
 }
 
 async function open(
-  place: OpenPlace,
+  place: BlockToOpen,
   index: BlockIndex,
   options: ReadOptions | undefined,
 ): Promise<BlockReader> {
@@ -248,7 +254,7 @@ async function open(
   const footer = tail.subarray(0, -parquetTailBytes);
   const { footerBytes: sizeBytes, footerCrc: crc } = trailer;
   if (footerLength(tail.subarray(footer.length)) !== footer.length) {
-    throw new SpoorError("Corrupt", `Parquet footer is not ${footer.length} bytes long`);
+    throw new SpoorError("Corrupt", `Parquet footer does not have its ${footer.length} bytes`);
   }
   checkPart(footer, { offset: 0, sizeBytes, crc }, "the Parquet footer");
   const segments = decodeSegments(await index.part(directory.segments, "segment list", options));

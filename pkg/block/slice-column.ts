@@ -1,5 +1,5 @@
 // HOT: runs per value at each cut; measured by `npm run bench` (cut).
-/** Some rows of a column as a column of their own. */
+/** Slices columns by rows. */
 import type {
   BoolColumn,
   ByteValues,
@@ -11,7 +11,7 @@ import type {
   ListColumn,
 } from "#pkg/columns/columns.ts";
 
-/** Rows [from, to) of a column, with a dictionary of only the values that they use. */
+/** Returns rows [from, to) of a column. Its dictionary has only the values that these rows use. */
 export function sliceColumn(column: Column, from: number, to: number): Column {
   switch (column.kind) {
     case "dict":
@@ -48,7 +48,7 @@ function sliceBits(
     const next = first + i + 1 < valid.length ? valid[first + i + 1] : 0;
     out[i] = (valid[first + i] >> shift) | (next << (8 - shift));
   }
-  // Bits of rows after the last are zero.
+  // Bits after the last row are zero.
   const used = (to - from) & 7;
   if (used !== 0) out[out.length - 1] &= (1 << used) - 1;
   return out;

@@ -1,15 +1,16 @@
 /**
- * SQL statements for DuckDB that read a table of blocks right: a view of all spans of the table's
- * own files, and macros that look an attribute up in its columns and in the rest lists.
+ * SQL statements for DuckDB that read a table of blocks correctly: a view of all spans in the files
+ * of a snapshot, and macros that look up an attribute in its columns and in the rest lists.
  *
- * In each block the rare attributes stand in rest lists, so a column alone counts too little; and
- * the folder holds files that no commit names, so its files count too much.
+ * Both are needed. In each block the rare attributes are in rest lists, so a column alone has too
+ * few values. The folder also holds files that no commit names, so reading all files finds too many
+ * spans.
  */
 import type { ColumnType } from "#pkg/columns/schema.ts";
 import { columnType, fixedColumns, parseAttributeColumn } from "#pkg/columns/schema.ts";
 
 export interface SqlTable {
-  /** Where DuckDB finds the files of a snapshot of the table: paths or URLs. */
+  /** Paths or URLs of the files of one snapshot of the table. */
   files: readonly string[];
   /** Names of the table's columns. */
   columns: readonly string[];
@@ -28,25 +29,25 @@ const duckTypes: Readonly<Record<ColumnType, string>> = {
   "list<int32>": "INTEGER[]",
 };
 
-/** A value of a rest list as text: its first letter is its type (pkg/columns/rest-value.ts). */
+/** Converts a value of a rest list to text; its first letter is its type (rest-value.ts). */
 const restText = `CREATE OR REPLACE MACRO spoor_rest_text(value) AS CASE value[1]
   WHEN 'd' THEN CAST(CAST(substr(value, 2) AS DOUBLE) AS VARCHAR)
   WHEN 'b' THEN CASE value WHEN 'b1' THEN 'true' ELSE 'false' END
   ELSE substr(value, 2) END;`;
 
-/** The last value of a key: of one that a span has more than once, it counts. */
+/** Returns the last value of a key: it counts if a span has the key more than once. */
 const restValue = `CREATE OR REPLACE MACRO spoor_rest(keys, items, key) AS spoor_rest_text(
   items[nullif(len(keys) + 1 - list_position(list_reverse(keys), key), len(keys) + 1)]);`;
 
 /**
- * Returns the statements. `spans` is the view; `span_attribute(spans, key)`, `resource_attribute`
- * and `scope_attribute` are an attribute's value as text, NULL if the span has none. The first
- * argument is the view's name or alias in the query.
+ * Returns the statements. They create the view `spans` and the macros `span_attribute(spans, key)`,
+ * `resource_attribute` and `scope_attribute`. A macro returns an attribute's value as text, NULL if
+ * the span has none. Its first argument is the view's name or alias in the query.
  */
 export function duckdbStatements({ files, columns }: SqlTable): string {
   const names = [...new Set([...Object.keys(fixedColumns), ...columns])];
   const known = names.filter((name) => columnType(name) !== undefined);
-  // All columns of the table are there, whatever columns the files have.
+  // The view has all columns of the table, even those that no file has.
   const typed = known.map((name) => `CAST(NULL AS ${duckTypes[columnType(name)!]}) AS ${id(name)}`);
   const none = `SELECT ${typed.join(", ")} WHERE false`;
   const list = `[\n  ${files.map(text).join(",\n  ")}\n]`;

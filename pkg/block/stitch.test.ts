@@ -109,7 +109,7 @@ function fileOf(rows: readonly Row[]): Uint8Array {
   return encodeParquet(encodeArrow(columns, rows.length), rows.length, new Map());
 }
 
-/** Rows as texts that do not depend on dictionary codes. */
+/** Returns rows as texts that do not depend on dictionary codes. */
 function texts(batch: ColumnBatch): string[] {
   const decoded = batch.names.map((name) => values(batch.column(name)!, batch.rows));
   return spanKeys(batch).map((_, i) => JSON.stringify(decoded.map((column) => column[i])));
@@ -163,21 +163,21 @@ async function readBack(file: Uint8Array): Promise<string[]> {
 }
 
 describe("stitch", () => {
-  it("gives the rows of all files, in order, whatever stands before the footer", async () => {
+  it("keeps the rows of all files, in order, with any bytes before the footer", async () => {
     const files = fc.array(rowGroup, { minLength: 1, maxLength: 5 });
     await fc.assert(
       fc.asyncProperty(files, fc.nat({ max: 300 }), async (groups, between) => {
         const expected = groups.flatMap((rows) => texts(batchOf(rows.length, columnsOf(rows))));
         const file = whole(groups.map(fileOf), between);
         expect(await readBack(file)).toEqual(expected);
-        // What was stitched can be stitched again.
+        // A stitched file can be stitched again.
         expect(await readBack(whole([file, file], 0))).toEqual([...expected, ...expected]);
       }),
       { numRuns: 40 },
     );
   });
 
-  it("covers the body with segments that have its checksums", () => {
+  it("covers the body with segments whose checksums match", () => {
     fc.assert(
       fc.property(fc.array(rowGroup, { minLength: 1, maxLength: 3 }), (groups) => {
         const { body, bodyBytes, segments } = stitch(groups.map(fileOf), "test");

@@ -1,12 +1,12 @@
 /**
- * Joins Parquet files of one schema into one file without decoding a page: row groups are
- * position-independent apart from absolute offsets in the footer and in the offset indexes, so the
- * bytes are laid one after another and those offsets are shifted.
+ * Joins Parquet files of one schema into one file without decoding a page. Row groups are
+ * position-independent except for absolute offsets in the footer and in the offset indexes. The
+ * bytes are concatenated and those offsets are shifted.
  *
  *     "PAR1" | columns of file 0 | of file 1 | ... | offset indexes | (index section) | footer
  *
- * The result comes in parts, because the index section goes between the offset indexes and the
- * footer and is made by the caller.
+ * The result is in parts, because the caller inserts the index section between the offset indexes
+ * and the footer.
  */
 import { crc32 } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -22,7 +22,7 @@ import {
 } from "./footer.ts";
 import { decodeThrift, encodeThrift, type ThriftStruct } from "./thrift.ts";
 
-/** Consecutive bytes of the file, from its start, that are checked and fetched together. */
+/** A piece of the file, fetched and checked as a whole. Segments are contiguous from byte 0. */
 export interface Segment {
   sizeBytes: number;
   crc: number;
@@ -38,7 +38,11 @@ export interface Stitched {
   footer: Uint8Array;
 }
 
-/** @param createdBy the footer's created_by, e.g. "spoor 0.1.0". */
+/**
+ * Joins the files. Throws Corrupt for a damaged file.
+ *
+ * @param createdBy the footer's created_by, e.g. "spoor 0.1.0".
+ */
 export function stitch(files: readonly Uint8Array[], createdBy: string): Stitched {
   if (files.length === 0) throw new SpoorError("Internal", "cannot stitch zero files");
   const magic = Buffer.from("PAR1", "latin1");
@@ -74,7 +78,7 @@ export function stitch(files: readonly Uint8Array[], createdBy: string): Stitche
   return out;
 }
 
-/** Copies the chunks of one row group and moves every offset in its metadata. */
+/** Appends the chunks of one row group and shifts every offset in its metadata. */
 function appendRowGroup(
   out: Stitched,
   file: Uint8Array,
@@ -114,7 +118,7 @@ function appendRowGroup(
     // Column indexes are not copied: per-page statistics are not written.
     chunk.delete(6);
     chunk.delete(7);
-    // Nor are bloom filters and index pages, whose offsets would be wrong.
+    // Bloom filters and index pages are not copied either: their offsets would be wrong.
     for (const id of [10, 14, 15]) meta.delete(id);
     offsetIndexes.push({ chunk, index });
   }

@@ -1,5 +1,5 @@
 // HOT: runs per value at each cut; measured by `npm run bench` (cut).
-/** Builds the tag index of one row group (tag-index.ts says what it is). */
+/** Builds the tag index (tag-index.ts) of one row group. */
 import {
   type ByteValues,
   type Column,
@@ -35,7 +35,7 @@ import {
   wordsOf,
 } from "./value-counts.ts";
 
-/** Columns that are indexed besides attributes. */
+/** Indexed columns that are not attributes. */
 export const intrinsicColumns: readonly string[] = [
   "name",
   "kind",
@@ -52,14 +52,14 @@ export const intrinsicColumns: readonly string[] = [
   "link_span_id",
 ];
 
-/** Nearly every value is another one and nobody asks for one of them: only the range is kept. */
+/** Columns of which only the range is kept: most values are distinct and filters use ranges. */
 const rangeColumns = new Set(["duration_nano", "trace_duration_nano"]);
 
 /**
- * The tag index of the rows of one row group.
+ * Builds the tag index of the rows of one row group.
  *
- * @param bloomBytesMax what all filters together may take, bytes; strings with the fewest distinct
- *   values come first. A truncated entry without a filter means "may hold anything".
+ * @param bloomBytesMax most bytes of all filters together. Strings with the fewest distinct values
+ *   come first. A truncated entry without a filter means "may hold any value".
  */
 export function buildTagIndex(batch: ColumnBatch, bloomBytesMax: number): TagIndex {
   const drafts: Draft[] = [];
@@ -72,7 +72,7 @@ export function buildTagIndex(batch: ColumnBatch, bloomBytesMax: number): TagInd
       drafts.push(draftColumn(name, column, batch.rows));
     }
   }
-  // One by one: a request may have more distinct keys than a call may have arguments.
+  // No spread: a batch may have more distinct keys than a call may have arguments.
   for (const scope of ["span", "resource", "scope"]) {
     for (const draft of restCounts(batch, scope)) drafts.push(draft);
   }
@@ -90,7 +90,8 @@ export function buildTagIndex(batch: ColumnBatch, bloomBytesMax: number): TagInd
 }
 
 /**
- * A key may have values of one type in a column and, where a span has it twice, in the rest list.
+ * Merges drafts of the same key and type. Such a key has values in a column and in the rest lists
+ * (of spans that have it twice).
  */
 function mergeDrafts(drafts: readonly Draft[]): Draft[] {
   const byKey = Map.groupBy(drafts, ({ entry }) => `${entry.type}\n${entry.key}`);
@@ -112,7 +113,7 @@ function* chain(parts: readonly (() => Iterable<Uint8Array>)[]): Iterable<Uint8A
 /** A filter with more false positives than this is not worth its bytes. */
 const filterRateMax = 0.1;
 
-/** Where there is not room for all, the largest filter is less exact. */
+/** Adds filters while bytes are left. The first one that does not fit gets a higher error rate. */
 function addFilters(drafts: readonly Draft[], bytesMax: number): void {
   const wanted = drafts.filter(({ entry, texts }) => entry.truncated && texts !== undefined);
   const rank = ({ entry }: Draft): number => (entry.type === "string" ? 0 : 1);
@@ -164,7 +165,7 @@ function* usedBytes(dictionary: ByteValues, counts: Uint32Array): Iterable<Uint8
   }
 }
 
-/** A string entry from counts of distinct values: only the most frequent ones become text. */
+/** Drafts a string entry from counts of distinct values; decodes only the most frequent values. */
 function draftCounts(
   key: string,
   counts: Uint32Array,
@@ -176,7 +177,7 @@ function draftCounts(
     rows += counts[code];
     if (counts[code] > 0) distinct++;
   }
-  // One more than may be listed, so that mostFrequent sees that there are too many.
+  // One more than the limit, so that mostFrequent sees that there are too many.
   const top = topCounts(counts, counts.length, valuesMax + 1);
   const listed = mostFrequent(top.map((code) => [values.text(code), counts[code]]));
   return { entry: { key, type: "string", rows, ...listed }, distinct, texts: values.bytes };
@@ -215,7 +216,7 @@ function intRange(ints: IntCounts): { min: string; max: string } {
 }
 
 function intText({ low, high }: IntCounts, i: number): string {
-  // Within 2^53 a double is exact.
+  // Below 2^53 a double is exact.
   if (high[i] >= -0x20_0000 && high[i] < 0x20_0000) {
     return String(high[i] * 0x1_0000_0000 + (low[i] >>> 0));
   }
@@ -226,7 +227,7 @@ function* intTexts(ints: IntCounts): Iterable<Uint8Array> {
   for (let i = 0; i < ints.length; i++) yield Buffer.from(intText(ints, i), "latin1");
 }
 
-/** Doubles are rarely asked for by value: more of them than can be listed are not counted. */
+/** Drafts an entry of doubles. Stops counting if there are too many to list: filters use ranges. */
 function draftDouble(key: string, column: DoubleColumn, rows: number): Draft {
   const counts = new Map<number, number>();
   let present = 0;
@@ -270,7 +271,7 @@ function draftRange(
   return { entry, distinct: 0, texts: undefined };
 }
 
-/** Least and greatest of 64-bit integers given as (low, high) words. */
+/** Returns the least and greatest of 64-bit integers given as (low, high) words. */
 function wordRange(
   words: Int32Array,
   valid: Uint8Array | undefined,

@@ -11,7 +11,7 @@ import { TagValues } from "./tag-values.ts";
 import { countInts, topCounts, wordsOf } from "./value-counts.ts";
 import { checkMergedTags, checkTags } from "./verify-tags.ts";
 
-/** Whether a row group with this index can hold `key` = `text` of that type. */
+/** Returns whether a row group with this index can hold `key` = `text` of this type. */
 function mayHoldValue(index: TagIndex, key: string, type: TagType, text: string): boolean {
   const entry = index.entries.find((e) => e.key === key && e.type === type);
   return entry === undefined ? index.truncated : new TagValues(entry).mayHold(text);
@@ -62,7 +62,7 @@ function entryOf(index: TagIndex, key: string): TagEntry {
 const rows = 5000;
 const numbers = Array.from({ length: rows }, (_, i) => i);
 
-it("takes 200,000 distinct keys of one request: the most frequent are listed", () => {
+it("accepts 200,000 distinct keys of one request and lists the most frequent", () => {
   // More than a call takes as arguments.
   const keyCount = 200_000;
   const pairs = Array.from({ length: keyCount }, (_, i): [string, string] => [`key.${i}`, "sv"]);
@@ -99,7 +99,7 @@ describe("tag index", () => {
   );
   const index = indexOf(batch);
 
-  it("lists all of few values with exact counts, most frequent first", () => {
+  it("lists a few values completely with exact counts, most frequent first", () => {
     const method = entryOf(index, "span.method");
     expect(method).toMatchObject({ type: "string", truncated: false, rows: 3333 });
     expect(method.values.map(([text]) => text).sort()).toEqual(["M0", "M1", "M2", "M3", "M4"]);
@@ -128,7 +128,7 @@ describe("tag index", () => {
   });
 
   it("has a filter and a few examples of many values", () => {
-    // A column and the rest list have strings of this key: one filter covers both.
+    // This key has strings in a column and in the rest lists: one filter covers both.
     const order = index.entries.filter(({ key }) => key === "span.order");
     expect(order.map(({ type, rows: count }) => [type, count])).toEqual([
       ["string", 7500],
@@ -153,7 +153,7 @@ describe("tag index", () => {
     expect(mayHoldValue(index, "span.long", "string", "x")).toBe(false);
   });
 
-  it("answers for keys and types that are not there", () => {
+  it("rules out keys and types that are not present", () => {
     expect(mayHoldValue(index, "span.method", "string", "M7")).toBe(false);
     expect(mayHoldValue(index, "span.method", "int64", "1")).toBe(false);
     expect(mayHoldValue(index, "span.nothing", "string", "")).toBe(false);
@@ -163,7 +163,7 @@ describe("tag index", () => {
     expect(mayHoldValue(index, "span.odd key", "other", "anything")).toBe(true);
   });
 
-  it("keeps filters in their room: less exact, or none, but never wrong", () => {
+  it("keeps filters within their budget: less exact, or none, but never wrong", () => {
     const sizeOf = (tags: TagIndex): number =>
       tags.entries.reduce((sum, { bloom }) => {
         return (
@@ -178,7 +178,7 @@ describe("tag index", () => {
     expect(indexOf(batch, 3000).entries.some(({ bloom }) => bloom !== undefined)).toBe(true);
   });
 
-  it("has no more keys and text than its bounds", () => {
+  it("has no more keys and text than its limits", () => {
     const many = rest([
       Array.from({ length: 6000 }, (_, i) => [`key-${i}`, "b1"] as const),
       [["key-5999", "b0"]],
@@ -220,7 +220,7 @@ describe("tag index", () => {
   });
 });
 
-/** The attributes of each row's events (or links), as the texts that blocks hold. */
+/** The attributes of each row's events (or links), in the block's text form. */
 function lists(column: string, rows: readonly KeyValue[][][]): [string, Column] {
   const offsets = new Int32Array(rows.length + 1);
   rows.forEach((row, i) => (offsets[i + 1] = offsets[i] + row.length));
@@ -265,7 +265,7 @@ describe("attributes of events and links", () => {
       new Set([
         ["event.", "other", 1, "", ""],
         ["event.b", "bool", 1, "false*1", ""],
-        // Of a key that comes twice the last value counts.
+        // If a key occurs twice, its last value counts.
         ["event.d", "double", 1, "NaN*1", ""],
         ["event.n", "int64", 1, "7*1", "7..7"],
         ['event.odd "key"', "string", 3, "\u00e9\n*3", ""],
@@ -283,7 +283,7 @@ describe("attributes of events and links", () => {
     expect(mayHoldValue(index, "event.id", "string", "e-5000")).toBe(false);
   });
 
-  it("are not claimed where a text is not understood", () => {
+  it("are not covered if a text cannot be parsed", () => {
     for (const wrong of ["?", "{}", "[1]", '[{"key":1,"value":{}}]', '[{"key":"a"}]']) {
       const child = strings([wrong]) as Extract<Column, { kind: "dict" }>;
       const offsets = Int32Array.of(0, 1);
@@ -314,7 +314,7 @@ describe("value counts", () => {
     fc.constantFrom(2n ** 32n, 2n ** 53n, -(2n ** 53n) - 1n, 2n ** 63n - 1n, -(2n ** 63n)),
   );
 
-  it("are those of a map", () => {
+  it("equal the counts of a map", () => {
     fc.assert(
       fc.property(fc.array(fc.option(i64), { maxLength: 200 }), (values) => {
         const column = longs(values) as Extract<Column, { kind: "int64" }>;
@@ -342,7 +342,7 @@ describe("value counts", () => {
     expect(twice.counts.subarray(0, twice.length).every((count) => count % 2 === 0)).toBe(true);
   });
 
-  it("have their greatest found", () => {
+  it("are ranked correctly by topCounts", () => {
     const arrays = fc.array(fc.nat({ max: 6 }), { maxLength: 60 });
     fc.assert(
       fc.property(arrays, fc.integer({ min: 1, max: 20 }), (list, most) => {

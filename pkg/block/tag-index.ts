@@ -1,25 +1,26 @@
 /**
- * The tag index: what attribute keys and values a row group (or a whole block) holds, so that a
- * planner can answer "can this hold it?" and auto-completion can answer without reading a row.
+ * The tag index: the attribute keys and values of a row group or of a whole block. A planner uses
+ * it to skip row groups, and auto-completion uses it instead of reading rows.
  *
- * For each key and type: how many values there are, minimum and maximum of numbers, and the
- * distinct values with their counts if they are few, else the most frequent ones and, in a row
- * group, a bloom filter of all. Attributes in the rest lists appear under the same names as columns
- * do. tag-build.ts makes it, tag-schema.ts checks one that was read, tag-values.ts asks it.
+ * For each key and type it has the number of values, the minimum and maximum of numbers, and
+ * distinct values with their counts. If there are many distinct values, only the most frequent ones
+ * are listed, and a row group's index has a bloom filter of all. Attributes in the rest lists have
+ * the same names as attributes with a column. tag-build.ts builds an index, tag-schema.ts validates
+ * one that was read, tag-values.ts queries it.
  */
 import type { BloomShape } from "./bloom.ts";
 
 /** Most values listed per key. */
 export const valuesMax = 1000;
-/** Of values that occur once, where there are too many to list all: a few as examples. */
+/** Values that occur once are listed up to this many entries if not all values can be listed. */
 export const examplesMax = 20;
-/** Text of listed values per key, bytes. */
+/** Most text of listed values per key, bytes. */
 const valuesBytesMax = 24 * 1024;
-/** Longer values (statements, stack traces) are not listed, bytes. */
+/** Longest listed value, bytes: excludes statements and stack traces. */
 const valueBytesMax = 1024;
-/** Keys per row group; attributes beyond them make `truncated` true: any key may be there. */
+/** Most keys per index. With more, `truncated` is true: the row group may have any key. */
 export const keysMax = 5000;
-/** Text of listed values of a whole index, bytes: bounds what a reader has to take. */
+/** Most text of listed values of a whole index, bytes: bounds the memory of a reader. */
 const indexValuesBytesMax = 4 * 1024 * 1024;
 
 export type TagType = "string" | "int64" | "double" | "bool" | "other";
@@ -28,23 +29,23 @@ export interface TagEntry {
   /** Column name (`span.http.method`, `name`, ...), without a type suffix. */
   key: string;
   type: TagType;
-  /** How many values: one per span that has it, more where a span has several (events, repeats). */
+  /** Number of values: one per span (or event or link) that has the key. */
   rows: number;
-  /** Numbers only, as decimal text; NaN counts for neither. Absent: not known. */
+  /** Numbers only, as decimal text; NaN is ignored. Absent: unknown. */
   min?: string;
   max?: string;
   /**
-   * Values as text with how often they occur, most frequent first. If truncated: at least so
-   * often.
+   * Values as text with their counts, most frequent first. In a merged index, counts of a truncated
+   * entry are lower bounds.
    */
   values: [text: string, rows: number][];
-  /** True if `values` is not all of them. */
+  /** True if `values` does not list all values. */
   truncated: boolean;
   /** Filter of all values' UTF-8 text, when truncated; shards as base64. */
   bloom?: { shape: BloomShape; shards: string[] };
 }
 
-/** What a span has several of, each with attributes of its own. */
+/** The items of a span that have attributes of their own. */
 export type ItemScope = "event" | "link";
 export const itemScopes: readonly ItemScope[] = ["event", "link"];
 
@@ -54,13 +55,13 @@ export interface TagIndex {
   /** True if there were more keys than are listed. */
   truncated: boolean;
   /**
-   * Scopes whose attributes are in this index beside those of spans, resources and scopes. Of
-   * others it says nothing: indexes of version 1 have none of them.
+   * Item scopes whose attributes this index holds, besides those of spans, resources and scopes. A
+   * missing key of another item scope proves nothing. Indexes of version 1 cover none.
    */
   covers: readonly ItemScope[];
 }
 
-/** The index of a block from those of its row groups; without filters, which stay per row group. */
+/** Merges the indexes of row groups to the index of their block, without filters. */
 export function mergeTagIndexes(indexes: readonly TagIndex[]): TagIndex {
   const all = indexes.flatMap(({ entries }) => entries);
   const byKey = Map.groupBy(all, ({ type, key }) => `${type}\n${key}`);
@@ -70,7 +71,7 @@ export function mergeTagIndexes(indexes: readonly TagIndex[]): TagIndex {
   return boundIndex({ entries, truncated, covers });
 }
 
-/** Cuts an index to its bounds; entries come most frequent first. */
+/** Truncates an index to its limits. `entries` must be sorted, most frequent first. */
 export function boundIndex({ entries, truncated, covers }: TagIndex): TagIndex {
   const kept = entries.slice(0, keysMax);
   let sizeBytes = 0;
@@ -82,12 +83,12 @@ export function boundIndex({ entries, truncated, covers }: TagIndex): TagIndex {
   return { entries: bounded, truncated: truncated || kept.length < entries.length, covers };
 }
 
-/** Most values first: the ones that matter when there are too many. */
+/** Sorts entries in place by number of values, descending: truncation then drops the rarest. */
 export function sortEntries(entries: TagEntry[]): TagEntry[] {
   return entries.sort((a, b) => b.rows - a.rows || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
 }
 
-/** Entries of one key and type as one, without a filter: "may hold anything" if truncated. */
+/** Merges entries of one key and type, without a filter: if truncated, it may hold any value. */
 export function mergeEntry(entries: readonly TagEntry[]): TagEntry {
   const counts = new Map<string, number>();
   for (const { values } of entries) {
@@ -108,7 +109,7 @@ export function mergeEntry(entries: readonly TagEntry[]): TagEntry {
   };
 }
 
-/** Order of two numbers of a type as text. */
+/** Returns a comparator of numbers of this type, given as text. */
 export function comparing(type: TagType): (a: string, b: string) => number {
   if (type !== "int64") return (a, b) => Number(a) - Number(b);
   return (a, b) => {
@@ -117,7 +118,7 @@ export function comparing(type: TagType): (a: string, b: string) => number {
   };
 }
 
-/** The values to list of all distinct ones. Sorts `counts`. */
+/** Selects the values to list from all distinct values. Sorts `counts` in place. */
 export function mostFrequent(counts: [string, number][]): {
   values: [string, number][];
   truncated: boolean;

@@ -1,19 +1,19 @@
 // HOT: runs per distinct list of attributes at each cut; measured by `npm run bench` (cut).
 /**
- * Tag index entries for attributes of events and links. They stand as OTLP/JSON texts in a
- * dictionary, so each distinct list is parsed once, whatever number of events has it.
+ * Drafts tag index entries for attributes of events and links. The attribute lists are OTLP/JSON
+ * texts in a dictionary, so each distinct list is parsed once.
  */
 import { type ByteValues, type ColumnBatch, valueText } from "#pkg/columns/columns.ts";
 import { type ItemScope, type TagType } from "./tag-index.ts";
 import { type Draft, draftType } from "./tag-rest.ts";
 import { countCodes } from "./value-counts.ts";
 
-/** Key -> type -> text of the value -> how often. */
+/** Key -> type -> text of the value -> count. */
 type Counts = Map<string, Map<TagType, Map<string, number>>>;
 
 /**
- * Drafts for all keys in `event_attributes` or `link_attributes`; undefined if a text is not what
- * `formatAttributesJson` writes, so that nothing can be said about the scope.
+ * Drafts entries for all keys in `event_attributes` or `link_attributes`. Returns undefined if a
+ * text is not in the form of `formatAttributesJson`: the index then does not cover the scope.
  */
 export function listDrafts(batch: ColumnBatch, scope: ItemScope): Draft[] | undefined {
   const lists = batch.column(`${scope}_attributes`);
@@ -27,7 +27,7 @@ export function listDrafts(batch: ColumnBatch, scope: ItemScope): Draft[] | unde
   );
 }
 
-/** Attributes in a dictionary of lists, each list as often as `counts` says. */
+/** Counts the attributes in a dictionary of lists; list i occurs `counts[i]` times. */
 function countAttributes(dictionary: ByteValues, counts: Uint32Array): Counts | undefined {
   const out: Counts = new Map();
   for (let code = 0; code < counts.length; code++) {
@@ -42,13 +42,13 @@ function countAttributes(dictionary: ByteValues, counts: Uint32Array): Counts | 
 interface ListAttribute {
   key: string;
   type: TagType;
-  /** Of the value, as in the index. */
+  /** Text of the value, as in the index. */
   text: string;
 }
 
 /**
- * The attributes of one entry of a dictionary of lists, the last of each key; undefined if it is
- * not what `formatAttributesJson` writes.
+ * Returns the attributes of one entry of a dictionary of lists, the last of each key; undefined if
+ * the entry is not in the form of `formatAttributesJson`.
  */
 export function listAttributes(dictionary: ByteValues, code: number): ListAttribute[] | undefined {
   const list = parseList(valueText(dictionary, code));
@@ -96,7 +96,7 @@ function isAttribute(one: unknown): one is JsonAttribute {
   return typeof one.key === "string" && typeof one.value === "object" && one.value !== null;
 }
 
-/** Type and text as in the rest of the index: integers are decimal, -0 is 0. */
+/** Returns a value's type and text for the index: integers are decimal, -0 is 0. */
 function typedText({
   stringValue,
   intValue,

@@ -1,6 +1,6 @@
 /**
- * A tag index in the index section: a list of its keys, and the values of one key as a part of its
- * own where they are many, so that a question about one key reads little.
+ * Encodes a tag index as parts of the index section: a list of keys, and a separate part for each
+ * key with many values, so that a query for one key reads few bytes.
  *
  *     | values of a key | values of a key | ...            ...  | keys |
  *            ^-- place --------------------------------------------'
@@ -11,30 +11,30 @@ import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { bloomShapeSchema } from "./bloom-schema.ts";
 import { packJson, unpackJson } from "./packed-json.ts";
-import { type PartWriter, type Place, placeSchema } from "./place.ts";
+import { type PartWriter, type PartLocation, partLocationSchema } from "./place.ts";
 import { keysMax, type TagEntry, type TagIndex } from "./tag-index.ts";
 import { coversSchema, entryFacts, parseTagIndex, valuesSchema } from "./tag-schema.ts";
 
 /** The values of a key, and the filter of all of them. */
 export type TagValuesPart = Pick<TagEntry, "values" | "bloom">;
 
-/** An entry as the list of keys has it: with its values, or with the place where they are. */
+/** An entry of the list of keys: with its values, or with the location of their part. */
 export interface TagKey extends Omit<TagEntry, "values" | "bloom"> {
   values?: TagEntry["values"];
-  place?: Place;
+  place?: PartLocation;
 }
 
 export interface TagKeys extends Omit<TagIndex, "entries"> {
   entries: TagKey[];
 }
 
-/** Values with more JSON than this are a part of their own, bytes: a part costs about 60. */
+/** Most JSON of values that stay in the list of keys, bytes; a separate part costs about 60. */
 const inlineBytesMax = 400;
 
 const keySchema: z.ZodType<TagKey> = z.object({
   ...entryFacts,
   values: valuesSchema.optional(),
-  place: placeSchema.optional(),
+  place: partLocationSchema.optional(),
 });
 const keysSchema: z.ZodType<TagKeys> = z.object({
   entries: z.array(keySchema).max(keysMax),
@@ -46,7 +46,7 @@ const valuesPartSchema: z.ZodType<TagValuesPart> = z.object({
   bloom: z.object({ shape: bloomShapeSchema, shards: z.array(z.base64()) }).optional(),
 });
 
-/** The list of keys of an index, whose large entries go to `place`. */
+/** Encodes the list of keys of an index; writes the values of large entries with `place`. */
 export function encodeTagKeys({ entries, ...facts }: TagIndex, place: PartWriter): Uint8Array {
   const keys = entries.map(({ values, bloom, ...key }): TagKey => {
     const isSmall = bloom === undefined && jsonBytes(values) <= inlineBytesMax;
@@ -59,7 +59,7 @@ function jsonBytes(value: unknown): number {
   return Buffer.byteLength(JSON.stringify(value));
 }
 
-/** Reads a list of keys of this version of the index section. Throws Corrupt. */
+/** Decodes a list of keys of this version; for version 1, a whole index. Throws Corrupt. */
 export function decodeTagKeys(bytes: Uint8Array, version: number): TagKeys | TagIndex {
   const value = unpackJson(bytes, "tag index");
   if (version === 1) return parseTagIndex(value);
@@ -72,7 +72,7 @@ export function decodeTagKeys(bytes: Uint8Array, version: number): TagKeys | Tag
   return parsed.data;
 }
 
-/** Reads the values of a key. Throws Corrupt. */
+/** Decodes the values of a key. Throws Corrupt. */
 export function decodeTagValues(bytes: Uint8Array): TagValuesPart {
   const parsed = valuesPartSchema.safeParse(unpackJson(bytes, "values of a tag"));
   if (!parsed.success) throw invalid(parsed.error.message);
@@ -87,15 +87,15 @@ function invalid(why: string): SpoorError {
   return new SpoorError("Corrupt", `tag index is not valid: ${why.slice(0, 300)}`);
 }
 
-/** Where the values of an index's keys are, in the order of the keys. */
-export function placesOf({ entries }: TagKeys | TagIndex): Place[] {
+/** Returns the locations of separate value parts, in the order of the keys. */
+export function valueLocations({ entries }: TagKeys | TagIndex): PartLocation[] {
   return entries.flatMap((entry) => ("place" in entry ? (entry.place ?? []) : []));
 }
 
-/** The entries of a list of keys with their values; `valuesAt` is asked for those with a place. */
+/** Completes the entries of a list of keys; `valuesAt` returns the values of a separate part. */
 export function withValues(
   entries: readonly (TagKey | TagEntry)[],
-  valuesAt: (place: Place) => TagValuesPart,
+  valuesAt: (place: PartLocation) => TagValuesPart,
 ): TagEntry[] {
   return entries.map((entry): TagEntry => {
     if (!("place" in entry) || entry.place === undefined) return entry as TagEntry;

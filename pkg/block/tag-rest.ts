@@ -1,5 +1,5 @@
 // HOT: runs per attribute in the rest lists at each cut; measured by `npm run bench` (cut).
-/** Tag index entries for attributes that have no column: the rest lists of one scope. */
+/** Drafts tag index entries for attributes without a column: the rest lists of one scope. */
 import {
   type ColumnBatch,
   type DictColumn,
@@ -9,7 +9,7 @@ import {
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
 import { comparing, mostFrequent, type TagEntry, type TagType } from "./tag-index.ts";
 
-/** An entry, and what its filter would hold if its values are too many to list. */
+/** An entry, and the values for its filter if there are too many to list. */
 export interface Draft {
   entry: TagEntry;
   distinct: number;
@@ -17,7 +17,7 @@ export interface Draft {
   texts: (() => Iterable<Uint8Array>) | undefined;
 }
 
-/** Drafts for all keys in `<scope>_rest_key` and `<scope>_rest_value`. */
+/** Drafts entries for all keys in `<scope>_rest_key` and `<scope>_rest_value`. */
 export function restCounts(batch: ColumnBatch, scope: string): Draft[] {
   const keys = batch.column(`${scope}_rest_key`);
   const values = batch.column(`${scope}_rest_value`);
@@ -30,7 +30,7 @@ export function restCounts(batch: ColumnBatch, scope: string): Draft[] {
   );
 }
 
-/** Key code -> value code -> how often. Of a key that a row has more than once the last counts. */
+/** Returns key code -> value code -> count. If a row has a key twice, its last value counts. */
 function countPairs(
   rows: number,
   { offsets, child: keys }: ListColumn,
@@ -39,7 +39,7 @@ function countPairs(
   const { codes, dictionary } = keys as DictColumn;
   const width = values.dictionary.length;
   const counts = new Map<number, number>();
-  // By key: the last row that had it, from 1 on.
+  // The last row (from 1 on) that had the key, by key code.
   const seen = new Uint32Array(dictionary.length);
   for (let row = 0; row < rows; row++) {
     for (let i = offsets[row + 1] - 1; i >= offsets[row]; i--) {
@@ -72,13 +72,13 @@ function draftKey(key: string, counts: ReadonlyMap<number, number>, values: Dict
       texts = new Map();
       byType.set(type, texts);
     }
-    // 0 and -0 are the same text.
+    // 0 and -0 have equal text.
     texts.set(text, (texts.get(text) ?? 0) + rows);
   }
   return [...byType].map(([type, texts]) => draftType(key, type, [...texts]));
 }
 
-/** The entry of one key and type from its distinct values with their counts. */
+/** Drafts the entry of one key and type from its distinct values with their counts. */
 export function draftType(key: string, type: TagType, list: [string, number][]): Draft {
   const rows = list.reduce((sum, [, count]) => sum + count, 0);
   if (type === "other") {
@@ -101,7 +101,7 @@ export function draftType(key: string, type: TagType, list: [string, number][]):
   return { entry, distinct: list.length, texts: type === "double" ? undefined : texts };
 }
 
-/** Type and text of a rest value; its form is described in pkg/columns/rest-value.ts. */
+/** Returns the type and text of a rest value (pkg/columns/rest-value.ts). */
 function typedText(text: string): [TagType, string] {
   switch (text[0]) {
     case "s":

@@ -1,4 +1,4 @@
-/** Checks of tag indexes (tag-index.ts) that were read from a block. */
+/** Validates tag indexes (tag-index.ts) read from a block. */
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { bloomShapeSchema } from "./bloom-schema.ts";
@@ -13,7 +13,7 @@ import {
 } from "./tag-index.ts";
 
 const count: z.ZodType<number> = z.number().int().nonnegative();
-/** The fields of an entry that its list of keys has in every version. */
+/** The fields that an entry of a list of keys has in every version. */
 export const entryFacts: {
   key: z.ZodString;
   type: z.ZodType<TagType>;
@@ -37,7 +37,7 @@ const entrySchema: z.ZodType<TagEntry> = z.object({
   values: valuesSchema,
   bloom: z.object({ shape: bloomShapeSchema, shards: z.array(z.base64()) }).optional(),
 });
-/** A scope that this code does not know is of no use to it. */
+/** Scopes that this code does not know are dropped. */
 export const coversSchema: z.ZodType<ItemScope[]> = z
   .array(z.string().max(100))
   .max(16)
@@ -49,7 +49,7 @@ const indexSchema: z.ZodType<TagIndex> = z.object({
   covers: coversSchema,
 });
 
-/** Checks what was read from a block. Throws Corrupt. */
+/** Validates a version 1 tag index. Throws Corrupt. */
 export function parseTagIndex(value: unknown): TagIndex {
   const parsed = indexSchema.safeParse(value);
   const wrong = parsed.success

@@ -1,4 +1,4 @@
-/** Questions to a tag index (tag-index.ts): can a row group hold this value of a key? */
+/** Queries an entry of a tag index (tag-index.ts): can a row group hold this value of a key? */
 import { BloomShard, bloomShard, bytesHasher } from "./bloom.ts";
 import type { TagEntry } from "./tag-index.ts";
 
@@ -13,7 +13,7 @@ export class TagValues {
     this.#values = new Set(entry.values.map(([text]) => text));
   }
 
-  /** Whether the key can have this value, given as text. Throws Corrupt for a damaged filter. */
+  /** Returns whether the key can have this value, as text. Throws Corrupt for a damaged filter. */
   mayHold(text: string): boolean {
     if (this.#values.has(text)) return true;
     const { truncated, bloom } = this.#entry;

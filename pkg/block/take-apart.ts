@@ -1,4 +1,4 @@
-/** Test support: takes a block apart and puts it together again, with right checksums. */
+/** Test support: takes a block apart and puts it together again with valid checksums. */
 import { columnOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { parquetTailBytes, readFooter } from "./footer.ts";
 import {
@@ -9,7 +9,7 @@ import {
   encodeIndex,
   trailerBytes,
 } from "./index-section.ts";
-import type { Place } from "./place.ts";
+import type { PartLocation } from "./place.ts";
 import { openBlock } from "./reader.ts";
 import type { Segment } from "./stitch.ts";
 import { storeOf, testKey } from "./testing.ts";
@@ -19,9 +19,9 @@ import { encodeThrift, type ThriftStruct } from "./thrift.ts";
 import { type WrittenBlock, writeBlock } from "./writer.ts";
 import { crc32 } from "node:zlib";
 
-/** Everything in a block, to be changed by a test. */
+/** All parts of a block, for a test to change. */
 export interface BlockParts {
-  /** Up to the index section; its length must not change. */
+  /** The bytes before the index section; their number must not change. */
   body: Buffer;
   segments: Segment[];
   directory: Directory;
@@ -36,9 +36,10 @@ export function takeApart(block: Uint8Array): BlockParts {
   const bytes = Buffer.from(block);
   const { footer, footerStart } = readFooter(bytes);
   const trailer = decodeTrailer(bytes.subarray(footerStart - trailerBytes, footerStart));
-  const part = ({ offset, sizeBytes }: Place): Buffer => bytes.subarray(offset, offset + sizeBytes);
+  const part = ({ offset, sizeBytes }: PartLocation): Buffer =>
+    bytes.subarray(offset, offset + sizeBytes);
   const directory = decodeDirectory(part(trailer.directory));
-  const tagsAt = (place: Place): TagIndex => {
+  const tagsAt = (place: PartLocation): TagIndex => {
     const { entries, ...facts } = decodeTagKeys(part(place), trailer.version);
     return { entries: withValues(entries, (one) => decodeTagValues(part(one))), ...facts };
   };
@@ -79,7 +80,7 @@ export function putTogether(parts: BlockParts): Uint8Array {
   return Buffer.concat([body, encodeIndex(input, body.length).bytes, footer, tail]);
 }
 
-/** Writes a block of one row group anew, with some columns replaced, whatever they say. */
+/** Rewrites a block of one row group with changed columns, which may be invalid. */
 export async function rewrite(
   block: Uint8Array,
   change: (columns: Map<string, Column>) => void,
@@ -100,7 +101,7 @@ export async function rewrite(
   return writeBlock({ batch: changed, rowGroups, partition, createdBy: "spoor test" });
 }
 
-/** A copy of an int32 column with one value replaced. */
+/** Replaces an int32 column by a copy with one value changed. */
 export function withInt(columns: Map<string, Column>, name: string, row: number, to: number): void {
   const column = columnOf({ rows: 0, names: [], column: (n) => columns.get(n) }, name, "int32")!;
   columns.set(name, { ...column, values: column.values.with(row, to) });

@@ -18,7 +18,7 @@ export const cutOptions: CutOptions = {
   tableColumns: [],
 };
 
-/** A head with all spans of some requests that belong to the partition. */
+/** Returns a head with the spans of some requests that belong to the partition. */
 export function headOf(
   requests: readonly Uint8Array[],
   partition: { index: number; count: number } = cutOptions.partition,
@@ -32,7 +32,7 @@ export function headOf(
   return head;
 }
 
-/** A block of some requests; undefined if they hold no span of the partition. */
+/** Cuts a block from some requests; undefined if they have no span of the partition. */
 export function cutRequests(
   requests: readonly Uint8Array[],
   options: Partial<CutOptions> = {},
@@ -42,7 +42,7 @@ export function cutRequests(
   return head.rows === 0 ? undefined : cutHead(head.freeze(), all);
 }
 
-/** A block of the given spans. */
+/** Cuts a block from the given spans. */
 export function cutTraces(data: TraceData, options: Partial<CutOptions> = {}): CutBlock {
   return cutRequests([encodeTraceData(data)], options)!;
 }
@@ -50,14 +50,14 @@ export function cutTraces(data: TraceData, options: Partial<CutOptions> = {}): C
 export const testUlid = "01JDB0000000000000000000ZZ";
 export const testKey: string = `t/${blockPath(testUlid, 1_700_000_000_000)}`;
 
-/** A store that holds these bytes under `testKey`. */
+/** Returns a store with these bytes under `testKey`. */
 export async function storeOf(bytes: Uint8Array): Promise<MemoryStore> {
   const store = new MemoryStore();
   await store.put(testKey, bytes);
   return store;
 }
 
-/** What a commit would say of a block. */
+/** Returns the table entry of a block. */
 export function commitOf(
   block: CutBlock,
   partition: { index: number; count: number } = cutOptions.partition,
@@ -66,7 +66,7 @@ export function commitOf(
   return toBlockFile(block, { path, sizeBytes: block.bytes.length, modifiedMs: 1, partition });
 }
 
-/** Ten traces of four spans with attributes of all types, some of them in the rest lists. */
+/** Returns traces of four spans with attributes of all types, some of them in the rest lists. */
 export function sampleTraces(traces = 10): TraceData {
   const spans: Span[] = [];
   for (let trace = 0; trace < traces; trace++) {

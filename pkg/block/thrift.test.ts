@@ -6,7 +6,7 @@ import { decodeThrift, encodeThrift, type ThriftStruct, type ThriftValue } from 
 const i64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
 const bytes = fc.uint8Array({ maxLength: 20 });
 
-/** An item of a list or the value of a field; booleans have their value in the type of a field. */
+/** An item of a list or the value of a field. A boolean field has its value in its type. */
 const { value } = fc.letrec<{ value: ThriftValue; struct: ThriftStruct }>((tie) => ({
   value: fc.oneof(
     { depthSize: "small", withCrossShrink: true },
@@ -40,7 +40,7 @@ function elementType(item: ThriftValue): number {
   return item.type === 2 ? 1 : item.type;
 }
 
-/** Decoding gives list items of booleans the list's element type. */
+/** The decoder gives boolean list items the list's element type. */
 function normal(item: ThriftValue): unknown {
   const { value: inner } = item;
   if (typeof inner === "boolean") return inner;
@@ -61,7 +61,7 @@ function expectCorrupt(input: Uint8Array): void {
 }
 
 describe("thrift", () => {
-  it("reads back what it writes, wherever it stands", () => {
+  it("decodes what it encodes, at any offset", () => {
     fc.assert(
       fc.property(struct, bytes, (fields, before) => {
         const encoded = encodeThrift(fields);
@@ -88,7 +88,7 @@ describe("thrift", () => {
     );
   });
 
-  it("ends on random bytes, with a typed error if any", () => {
+  it("terminates on random bytes, with a typed error if any", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (input) => {
         try {

@@ -1,6 +1,6 @@
 /**
- * Thrift compact protocol as a generic tree that keeps every field and type, so that a Parquet
- * footer can be read, changed in a few places and written again without loss of anything else.
+ * Decodes the Thrift compact protocol to a generic tree that keeps every field and type. A Parquet
+ * footer can thus be decoded, changed in a few fields and encoded without losing other fields.
  * Format: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -18,7 +18,7 @@ const typeSet = 10;
 export const typeStruct = 12;
 
 const depthMax = 32;
-/** Values of one struct at the most: about 100,000 column chunks. Bounds memory, not only bytes. */
+/** Most values of one tree, about 100,000 column chunks: bounds the memory of the tree. */
 const valuesMax = 4_000_000;
 
 export type ThriftValue =
@@ -34,10 +34,10 @@ export interface ThriftList {
   items: ThriftValue[];
 }
 
-/** Fields by id, in the order in which they came. */
+/** Fields by id, in the order of the input. */
 export type ThriftStruct = Map<number, ThriftValue>;
 
-/** Reads one struct at `pos`; `end` is where it ended. Throws Corrupt for anything malformed. */
+/** Decodes one struct at `pos`; `end` is the offset after it. Throws Corrupt. */
 export function decodeThrift(bytes: Uint8Array, pos = 0): { value: ThriftStruct; end: number } {
   const reader = new Reader(bytes, pos);
   const value = reader.struct(0);
@@ -130,7 +130,7 @@ class Reader {
   }
 }
 
-/** The inverse of `decodeThrift`. */
+/** Encodes a struct; the inverse of `decodeThrift`. */
 export function encodeThrift(struct: ThriftStruct): Uint8Array {
   const out: number[] = [];
   const chunks: Uint8Array[] = [];

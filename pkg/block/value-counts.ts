@@ -1,5 +1,5 @@
 // HOT: runs per value at each cut; measured by `npm run bench` (cut).
-/** Counts how often values occur in a row group, without an object or a bigint per row. */
+/** Counts values of a row group, without an object or a bigint per row. */
 import { isValid, wordPairs } from "#pkg/columns/columns.ts";
 
 /** Distinct 64-bit integers: halves and counts of value i are at index i. */
@@ -8,7 +8,7 @@ export interface IntCounts {
   low: Int32Array;
   high: Int32Array;
   counts: Uint32Array;
-  /** How many rows have a value. */
+  /** Number of rows with a value. */
   rows: number;
 }
 
@@ -88,7 +88,7 @@ function hashWords(low: number, high: number): number {
   return hash ^ (hash >>> 13);
 }
 
-/** The word pairs of 64-bit or 32-bit integers, sign-extended. */
+/** Returns the word pairs of 64-bit or 32-bit integers, sign-extended. */
 export function wordsOf(values: BigInt64Array | Int32Array): Int32Array {
   if (values instanceof BigInt64Array) return wordPairs(values);
   const words = new Int32Array(values.length * 2);
@@ -99,7 +99,7 @@ export function wordsOf(values: BigInt64Array | Int32Array): Int32Array {
   return words;
 }
 
-/** How often each code of a dictionary occurs; nulls (-1) do not count. */
+/** Counts each code of a dictionary; ignores nulls (-1). */
 export function countCodes(codes: Int32Array, dictionaryLength: number): Uint32Array {
   const counts = new Uint32Array(dictionaryLength);
   for (let row = 0; row < codes.length; row++) if (codes[row] >= 0) counts[codes[row]]++;
@@ -107,8 +107,8 @@ export function countCodes(codes: Int32Array, dictionaryLength: number): Uint32A
 }
 
 /**
- * The indexes of the `most` greatest counts, in no order. Of equal counts at the edge the first
- * ones; counts of 0 are left out.
+ * Returns the indexes of the `most` greatest counts, unordered. Among equal counts at the edge it
+ * takes the first ones. It skips counts of 0.
  */
 export function topCounts(counts: Uint32Array, length: number, most: number): number[] {
   let used = 0;
@@ -126,7 +126,7 @@ export function topCounts(counts: Uint32Array, length: number, most: number): nu
   return above.concat(equal.slice(0, most - above.length));
 }
 
-/** The greatest count that at least `most` values reach. */
+/** Returns the greatest count that at least `most` values reach. */
 function edgeOf(counts: Uint32Array, length: number, most: number, greatest: number): number {
   let low = 1;
   let high = greatest;
@@ -140,7 +140,7 @@ function edgeOf(counts: Uint32Array, length: number, most: number, greatest: num
   return low;
 }
 
-/** Least and greatest number among valid rows, NaN left out; undefined if there is none. */
+/** Returns the least and greatest number of valid rows without NaN; undefined if there is none. */
 export function rangeOf(
   values: Float64Array | Int32Array,
   valid: Uint8Array | undefined,

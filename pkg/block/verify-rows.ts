@@ -1,4 +1,4 @@
-/** The part of verification that looks at rows: one row group, all its columns in memory. */
+/** Verifies the rows of one row group, with all its columns in memory. */
 import { isUtf8 } from "node:buffer";
 import {
   type Column,
@@ -49,7 +49,7 @@ const parallelLists: readonly (readonly string[])[] = [
   ],
 ];
 
-/** Columns of text that has a form of its own. */
+/** Parsers of text columns that have a syntax. */
 const textForms: Readonly<Record<string, (text: string) => unknown>> = {
   span_rest_value: parseRestValue,
   resource_rest_value: parseRestValue,
@@ -60,8 +60,9 @@ const textForms: Readonly<Record<string, (text: string) => unknown>> = {
 };
 
 /**
- * Checks the rows of a row group against themselves and its times. Returns the trace ids in order,
- * 16 bytes each. Not fit: columns are missing or of another type, so no row was looked at.
+ * Checks the rows of a row group for consistency and against its times in the index. Returns the
+ * trace ids in order, 16 bytes each. `isFit` is false if a column is missing or has a wrong type;
+ * the rows were then not checked.
  */
 export function checkRows(
   batch: ColumnBatch,
@@ -113,7 +114,7 @@ function nullCount(column: Column): number {
   return count;
 }
 
-/** UTF-8, and the form of texts that have one. Each distinct value is looked at once. */
+/** Checks UTF-8 and the syntax of text columns. Checks each distinct value once. */
 function checkTexts(name: string, column: Column, place: string, findings: Findings): void {
   const dict = column.kind === "list" ? column.child : column;
   if (dict.kind !== "dict") return;
@@ -152,7 +153,7 @@ function checkParallel(
     }
     const row = first.offsets.findIndex((offset, i) => offset !== other.offsets[i]);
     if (row < 0 || row > batch.rows) continue;
-    const message = `its list in row ${Math.max(0, row - 1)} is not as long as that of ${names[0]}`;
+    const message = `its list in row ${Math.max(0, row - 1)} is not as long as in ${names[0]}`;
     findings.add("value", at, message);
   }
 }
@@ -181,7 +182,7 @@ function checkTimes(
   compare("latest end", index.maxEndNano, maxEnd);
 }
 
-/** Order of spans and traces, and the tree columns. */
+/** Checks the order of spans and traces, and the tree columns. Returns the trace ids. */
 function checkTraces(
   batch: ColumnBatch,
   index: RowGroupIndex,
@@ -198,7 +199,7 @@ function checkTraces(
   for (let row = 1; row <= batch.rows; row++) {
     if (row < batch.rows && codes[row] === codes[from]) {
       if (start[row] >= start[row - 1]) continue;
-      findings.add("order", place, `span in row ${row} starts before the one above it`);
+      findings.add("order", place, `span in row ${row} starts before the span in the row above`);
       continue;
     }
     const id = valueBytes(dictionary, codes[from]);
@@ -208,7 +209,7 @@ function checkTraces(
     if (seen.has(hex)) findings.add("order", place, `spans of trace ${hex} are not contiguous`);
     seen.add(hex);
     if (start[from] < lastStart) {
-      findings.add("order", place, `trace ${hex} starts before the one above it`);
+      findings.add("order", place, `trace ${hex} starts before the trace above it`);
     }
     lastStart = start[from];
     tree.check(from, row);
@@ -221,7 +222,7 @@ function checkTraces(
   return Buffer.concat(ids);
 }
 
-/** Compares tree columns with the plain computation, trace by trace. */
+/** Compares tree columns with `plainTree`, trace by trace. */
 class TreeCheck {
   readonly #batch: ColumnBatch;
   readonly #place: string;
@@ -282,7 +283,7 @@ class TreeCheck {
     return column !== undefined && isValid(column.valid, row) ? column.values[row] : undefined;
   }
 
-  /** Texts are made once per dictionary entry. */
+  /** Returns the text of a row; decodes each dictionary entry once. */
   #text(name: string, row: number): string | null {
     const column = this.#batch.column(name) as DictColumn | undefined;
     const code = column?.codes[row] ?? -1;

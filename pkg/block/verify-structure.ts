@@ -1,6 +1,6 @@
 /**
- * The part of verification that looks at bytes: every byte of the file belongs to exactly one
- * thing, and has its checksum. Nothing here trusts a number before it is checked.
+ * Verifies the bytes of a block: every byte belongs to exactly one part of the file, and every
+ * checksum matches. No number from the file is used before it is checked.
  */
 import { crc32 } from "node:zlib";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
@@ -22,10 +22,10 @@ import {
   type Trailer,
   trailerBytes,
 } from "./index-section.ts";
-import { checkPart, type Place } from "./place.ts";
+import { checkPart, type PartLocation } from "./place.ts";
 import type { Segment } from "./stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
-import { decodeTagKeys, decodeTagValues, placesOf, withValues } from "./tag-parts.ts";
+import { decodeTagKeys, decodeTagValues, valueLocations, withValues } from "./tag-parts.ts";
 import { decodeThrift } from "./thrift.ts";
 
 export type RangeStore = Pick<ObjectStore, "getRange" | "head">;
@@ -37,26 +37,26 @@ export interface StructureSource {
   signal?: AbortSignal;
 }
 
-/** What the bytes of a block say, as far as they could be read. */
+/** The decoded structure of a block, as far as it could be read. */
 export interface Structure {
   trailer: Trailer;
   footerOffset: number;
   directory: Directory;
   rowGroups: RowGroupInfo[];
-  /** Undefined where the part is damaged. */
+  /** Undefined for damaged shards. */
   blooms: (Uint8Array | undefined)[];
   tags: TagIndex | undefined;
   rowGroupTags: (TagIndex | undefined)[];
-  /** Row groups none of whose bytes are damaged. */
+  /** Row groups without damaged bytes. */
   soundRowGroups: number[];
 }
 
-/** Bytes of the body that are read at once. */
+/** Bytes of the body per read. */
 const readBytes = 4 * 1024 * 1024;
 /** Index section and footer larger than this are refused. */
 const tailBytesMax = 256 * 1024 * 1024;
 
-/** Undefined if so much is damaged that no row can be looked at. */
+/** Checks the bytes. Returns undefined if the damage makes it impossible to read any row. */
 export async function checkStructure(
   source: StructureSource,
   findings: Findings,
@@ -108,7 +108,7 @@ async function readSection(
 ): Promise<Structure | undefined> {
   const { sectionOffset } = trailer;
   const tail = await range(source, sectionOffset, source.sizeBytes);
-  const part = (place: Place, what: string): Uint8Array => {
+  const part = (place: PartLocation, what: string): Uint8Array => {
     const from = place.offset - sectionOffset;
     if (from < 0 || place.offset + place.sizeBytes > footerOffset - trailerBytes) {
       throw new SpoorError("Corrupt", `${what} lies outside the index section`);
@@ -127,18 +127,21 @@ async function readSection(
     decodeDirectory(part(trailer.directory, "the index directory")),
   );
   if (directory === undefined) return undefined;
-  const readPart = <T>(place: Place, what: string, read: (bytes: Uint8Array) => T): T | undefined =>
-    tried(findings, "index_part", what, () => read(part(place, what)));
+  const readPart = <T>(
+    place: PartLocation,
+    what: string,
+    read: (bytes: Uint8Array) => T,
+  ): T | undefined => tried(findings, "index_part", what, () => read(part(place, what)));
   const { bloom } = directory;
   const blooms = bloom.places.map((place, i) =>
     readPart(place, `bloom shard ${i}`, (bytes) => bytes),
   );
-  const valuePlaces: [Place, string][] = [];
-  const readTags = (place: Place, what: string): TagIndex | undefined =>
+  const valuePlaces: [PartLocation, string][] = [];
+  const readTags = (place: PartLocation, what: string): TagIndex | undefined =>
     readPart(place, what, (bytes) => {
       const { entries, ...facts } = decodeTagKeys(bytes, trailer.version);
-      for (const one of placesOf({ entries, ...facts })) valuePlaces.push([one, what]);
-      const valuesAt = (one: Place) => decodeTagValues(part(one, `values in the ${what}`));
+      for (const one of valueLocations({ entries, ...facts })) valuePlaces.push([one, what]);
+      const valuesAt = (one: PartLocation) => decodeTagValues(part(one, `values in the ${what}`));
       return { entries: withValues(entries, valuesAt), ...facts };
     });
   const rowGroupTags = directory.rowGroups.map((group, i) =>
@@ -146,7 +149,7 @@ async function readSection(
   );
   const tags = readTags(directory.tags, "tag index of the block");
   const segments = readPart(directory.segments, "segment list", decodeSegments);
-  // Where a list of keys is damaged, nobody knows whose the bytes of its values are.
+  // If a list of keys is damaged, the locations of its value parts are unknown.
   const isWhole = tags !== undefined && !rowGroupTags.includes(undefined);
   if (isWhole) {
     checkSectionLayout({ trailer, directory, valuePlaces }, footerOffset, findings);
@@ -169,7 +172,7 @@ async function readSection(
   };
 }
 
-/** Row groups of a footer whose own numbers agree. */
+/** Decodes the row groups of a footer and checks that its numbers agree. */
 function checkedFooter(bytes: Uint8Array, findings: Findings): RowGroupInfo[] {
   const { value: footer, end } = decodeThrift(bytes);
   if (end !== bytes.length) {
@@ -184,7 +187,7 @@ function checkedFooter(bytes: Uint8Array, findings: Findings): RowGroupInfo[] {
   const names = (group: RowGroupInfo): string => group.columns.map(({ name }) => name).join("\n");
   rowGroups.forEach((group, i) => {
     if (names(group) !== names(rowGroups[0])) {
-      findings.add("footer", `row group ${i}`, "its columns are others than those of row group 0");
+      findings.add("footer", `row group ${i}`, "its columns differ from those of row group 0");
     }
   });
   return rowGroups;
@@ -224,17 +227,17 @@ interface Piece {
   what: string;
 }
 
-/** The parts of the index section follow each other, from its start to the trailer. */
+/** Checks that the parts of the index section are contiguous, from its start to the trailer. */
 function checkSectionLayout(
   {
     trailer,
     directory,
     valuePlaces,
-  }: { trailer: Trailer; directory: Directory; valuePlaces: readonly [Place, string][] },
+  }: { trailer: Trailer; directory: Directory; valuePlaces: readonly [PartLocation, string][] },
   footerOffset: number,
   findings: Findings,
 ): void {
-  const piece = (place: Place, what: string): Piece => ({
+  const piece = (place: PartLocation, what: string): Piece => ({
     start: place.offset,
     end: place.offset + place.sizeBytes,
     what,
@@ -250,7 +253,7 @@ function checkSectionLayout(
   checkContiguous(pieces, trailer.sectionOffset, footerOffset - trailerBytes, findings);
 }
 
-/** Column chunks and offset indexes follow each other, from the magic to the index section. */
+/** Checks that chunks and offset indexes are contiguous, from the magic to the index section. */
 function checkBodyLayout(
   rowGroups: readonly RowGroupInfo[],
   sectionOffset: number,
@@ -281,16 +284,16 @@ function checkContiguous(pieces: Piece[], from: number, to: number, findings: Fi
   let at = from;
   for (const { start, end, what } of pieces) {
     if (start !== at) {
-      const how = start > at ? "belong to nothing" : "belong to two things";
+      const how = start > at ? "belong to no part" : "belong to two parts";
       const [low, high] = [Math.min(at, start), Math.max(at, start)];
       findings.add("layout", what, `bytes ${low} to ${high} before it ${how}`);
     }
     at = end;
   }
-  if (at !== to) findings.add("layout", `bytes ${at} to ${to}`, "they belong to nothing");
+  if (at !== to) findings.add("layout", `bytes ${at} to ${to}`, "they belong to no part");
 }
 
-/** Row groups with damaged bytes; undefined if the segments do not fit the file. */
+/** Returns the row groups with damaged bytes; undefined if the segments do not fit the file. */
 async function checkSegments(
   source: StructureSource,
   body: { segments: readonly Segment[]; rowGroups: readonly RowGroupInfo[]; sectionOffset: number },
@@ -314,7 +317,7 @@ async function checkSegments(
       const message = `checksum of bytes ${start} to ${end} does not match`;
       findings.add("checksum", hit?.what ?? `bytes ${start} to ${end}`, message);
       const group = /row group (\d+)$/.exec(hit?.what ?? "");
-      // Every offset index is read when the file is opened.
+      // A damaged offset index makes all row groups unreadable: opening the file reads all of them.
       const isIndex = hit?.what.startsWith("offset index");
       if (group !== null && !isIndex) damaged.add(Number(group[1]));
       else for (const i of rowGroups.keys()) damaged.add(i);
@@ -324,7 +327,7 @@ async function checkSegments(
   return damaged;
 }
 
-/** Reads the body from its start, in pieces of bounded size. */
+/** Reads the body sequentially, in pieces of bounded size. */
 class BodyReader {
   readonly #source: StructureSource;
   readonly #end: number;
@@ -336,7 +339,7 @@ class BodyReader {
     this.#end = end;
   }
 
-  /** The CRC-32 of the next `sizeBytes`. */
+  /** Reads the next `sizeBytes` and returns their CRC-32. */
   async crcOf(sizeBytes: number): Promise<number> {
     let crc = 0;
     let left = sizeBytes;
@@ -364,7 +367,7 @@ function text(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("latin1");
 }
 
-/** Runs a check that throws Corrupt; what it throws becomes a finding. */
+/** Runs a check; turns Corrupt and InvalidInput into a finding and returns undefined. */
 function tried<T>(
   findings: Findings,
   cause: FindingCause,

@@ -1,6 +1,6 @@
 /**
- * The part of verification that looks at tag indexes: they must tell all that is in the rows.
- * Counts are made here value by value from the rows, without the code that builds indexes.
+ * Verifies tag indexes against the rows. It counts values from the rows one by one and shares no
+ * code with the builder of indexes.
  */
 import { type Column, type ColumnBatch, columnOf, valueText } from "#pkg/columns/columns.ts";
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
@@ -14,15 +14,15 @@ import { intrinsicColumns } from "./tag-build.ts";
 import type { ItemScope, TagEntry, TagIndex, TagType } from "./tag-index.ts";
 import { TagValues } from "./tag-values.ts";
 
-/** What the rows have of one key and type. */
+/** The values of one key and type in the rows. */
 interface Truth {
   key: string;
   type: TagType;
   rows: number;
   counts: Map<string, number>;
   /**
-   * With values that are followed by another one of the same key in the same span: blocks of older
-   * versions count them too.
+   * Counts that include values overridden by a later value of the key in the same list. Older
+   * versions counted these too.
    */
   allRows: number;
   allCounts: Map<string, number>;
@@ -63,12 +63,12 @@ function checkEntry(entry: TagEntry, truth: Truth, place: string, findings: Find
   const isOlder = entry.rows !== truth.rows && entry.rows === truth.allRows;
   const counts = isOlder ? truth.allCounts : truth.counts;
   if (entry.rows !== truth.rows && !isOlder) {
-    fail(`it says ${entry.rows} rows, ${truth.rows} have it`);
+    fail(`the index says ${entry.rows} rows have it, ${truth.rows} rows do`);
   }
   for (const [text, rows] of entry.values) {
     const found = counts.get(text) ?? 0;
     const isRight = entry.truncated ? rows <= found && rows > 0 : rows === found;
-    if (!isRight) fail(`it says ${rows} rows with ${shown(text)}, ${found} have it`);
+    if (!isRight) fail(`the index says ${rows} rows have ${shown(text)}, ${found} rows do`);
   }
   if (entry.type === "other") return;
   const values = new TagValues(entry);
@@ -144,7 +144,7 @@ function countTags(batch: ColumnBatch, covers: readonly ItemScope[]): Map<string
   return truths;
 }
 
-/** The attributes of every event, or of every link. */
+/** Yields the attributes of every event, or of every link. */
 function* itemAttributes(batch: ColumnBatch, scope: ItemScope): Iterable<KeyValue[]> {
   const lists = columnOf(batch, `${scope}_attributes`, "list");
   if (lists?.child.kind !== "dict") return;
@@ -155,7 +155,7 @@ function* itemAttributes(batch: ColumnBatch, scope: ItemScope): Iterable<KeyValu
   }
 }
 
-/** Text of another form is a finding of its own (verify-rows.ts). */
+/** Parses attributes; returns none for invalid text, which verify-rows.ts reports. */
 function parsedAttributes(text: string): KeyValue[] {
   try {
     return parseAttributesJson(text);
@@ -165,7 +165,7 @@ function parsedAttributes(text: string): KeyValue[] {
   }
 }
 
-/** The value of each row, or of each item of each row. */
+/** Yields the value of each row, or of each item of each row. */
 function* valuesOf(column: Column, rows: number): Iterable<AnyValue | undefined> {
   if (column.kind === "list") yield* valuesOf(column.child, column.offsets[rows]);
   else if (column.kind === "dict" && column.type === "binary") {
@@ -190,7 +190,7 @@ function typed(value: AnyValue): [TagType, string] {
   }
 }
 
-/** Checks the block's tag index against those of its row groups, which were checked with rows. */
+/** Checks the block's tag index against the indexes of its row groups. */
 export function checkMergedTags(
   index: TagIndex,
   parts: readonly TagIndex[],
@@ -218,7 +218,7 @@ export function checkMergedTags(
   }
   for (const [name, entry] of merged) {
     const expected = rows.get(name) ?? 0;
-    // A part that does not list all its keys may have had more.
+    // A truncated part may have values of a key that it does not list.
     const isRight = index.truncated ? entry.rows >= expected : entry.rows === expected;
     if (isRight) continue;
     const at = `${place}, key ${entry.key} (${entry.type})`;

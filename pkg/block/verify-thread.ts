@@ -1,6 +1,6 @@
 /**
- * The worker thread of verification, seen from its parent: started when needed, replaced after a
- * panic.
+ * Runs the worker thread of verification from its parent: starts it on demand and replaces it after
+ * a panic.
  */
 import { Worker } from "node:worker_threads";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -20,21 +20,21 @@ export interface ReadArgs {
 
 export interface RowGroupReport {
   findings: Finding[];
-  /** 16 bytes for each trace of the row group. */
+  /** The trace ids of the row group, 16 bytes each. */
   traceIds: Uint8Array;
 }
 
-/** A worker that neither reads nor answers for this long is given up, milliseconds. */
+/** A worker that neither reads nor responds for this long is terminated, milliseconds. */
 const silenceMsMax = 300_000;
 
 interface Running {
   worker: Worker;
   rpc: Rpc;
-  /** What it has open. */
+  /** The block that it has open. */
   source: StructureSource | undefined;
 }
 
-/** One task at a time. */
+/** A worker thread that checks one row group at a time. */
 export class VerifyThread {
   #running: Running | undefined;
   #silence: NodeJS.Timeout | undefined;
@@ -54,7 +54,7 @@ export class VerifyThread {
       }
       return (await running.rpc.call("check", rowGroup)) as RowGroupReport;
     } catch (error) {
-      // What failed may have left its worker in any state.
+      // A failure may have left the worker in any state.
       await this.close();
       throw error;
     } finally {
@@ -62,7 +62,7 @@ export class VerifyThread {
     }
   }
 
-  /** Ends the worker; the next check starts another. */
+  /** Terminates the worker. The next check starts a new one. */
   async close(): Promise<void> {
     const running = this.#running;
     this.#running = undefined;
@@ -88,7 +88,7 @@ export class VerifyThread {
   #watch({ rpc }: Running): void {
     clearTimeout(this.#silence);
     this.#silence = setTimeout(() => {
-      const message = `the verify worker said nothing for ${silenceMsMax} ms`;
+      const message = `the verify worker did not respond for ${silenceMsMax} ms`;
       rpc.close(new SpoorError("Timeout", message, { reason: "verify_silent" }));
     }, silenceMsMax);
   }

@@ -1,4 +1,4 @@
-/** The part of verification that looks at all trace ids of a block together. */
+/** Verifies all trace ids of a block together: partition, uniqueness and bloom. */
 import { partitionOf, traceIdBytes } from "#pkg/otlp/trace-hash.ts";
 import { BloomShard, bloomShard, traceIdHasher } from "./bloom.ts";
 import type { Findings } from "./findings.ts";
@@ -11,7 +11,7 @@ export class TraceCheck {
   /** Trace id as latin1 text -> row group. */
   readonly #seen = new Map<string, number>();
 
-  /** Shards that are undefined were found damaged before and are not looked at. */
+  /** An undefined shard was already reported as damaged and is skipped. */
   constructor(
     directory: Directory,
     shards: readonly (Uint8Array | undefined)[],
@@ -30,14 +30,14 @@ export class TraceCheck {
     });
   }
 
-  /** Takes the trace ids of one row group, 16 bytes each. */
+  /** Checks the trace ids of one row group, 16 bytes each. */
   add(rowGroup: number, ids: Uint8Array): void {
     const findings = this.#findings;
     const { partition, bloom } = this.#directory;
     const place = `row group ${rowGroup}`;
     const isPowerOfTwo = partition.count > 0 && (partition.count & (partition.count - 1)) === 0;
     if (!isPowerOfTwo || partition.index >= partition.count) {
-      const message = `partition ${partition.index} of ${partition.count} cannot be`;
+      const message = `partition ${partition.index} of ${partition.count} is impossible`;
       findings.add("partition", "index directory", message);
     }
     for (let at = 0; at < ids.length; at += traceIdBytes) {

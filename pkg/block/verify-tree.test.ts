@@ -1,4 +1,4 @@
-/** The tree columns of a block, computed fast (pkg/columns/trace-tree.ts) and plainly, agree. */
+/** Compares the fast computation of tree columns (trace-tree.ts) with the plain one. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { batchOf, type Column, columnOf, valueText } from "#pkg/columns/columns.ts";

@@ -1,6 +1,6 @@
 /**
- * The tree columns of one trace, computed the plain way: objects with children. It shares nothing
- * with pkg/columns/trace-tree.ts, so that each can show a mistake of the other.
+ * Computes the tree columns of one trace with plain objects. It shares no code with
+ * pkg/columns/trace-tree.ts, so that a difference shows a bug in one of them.
  */
 
 export interface TreeSpan {
@@ -8,12 +8,12 @@ export interface TreeSpan {
   parentId: bigint | undefined;
   startNano: bigint;
   durationNano: bigint;
-  /** What stands in `name` and `resource.service.name`; null = no value. */
+  /** The values of `name` and `resource.service.name`; null = no value. */
   name: string | null;
   service: string | null;
 }
 
-/** What a block holds for a span beside what was sent. */
+/** The derived columns of a span. */
 export interface TreeFacts {
   nestedLeft: number;
   nestedRight: number;
@@ -31,10 +31,10 @@ interface Node {
   facts: TreeFacts;
 }
 
-/** Longest duration that fits the column. */
+/** Longest duration that fits the column, nanoseconds. */
 const int64Max = 2n ** 63n - 1n;
 
-/** Facts of each span; `spans` are all spans of a trace in the block's order. */
+/** Returns the facts of each span; `spans` are all spans of a trace in the block's order. */
 export function plainTree(spans: readonly TreeSpan[]): TreeFacts[] {
   const trace = traceFacts(spans);
   const nodes = spans.map((span): Node => ({
@@ -57,7 +57,7 @@ export function plainTree(spans: readonly TreeSpan[]): TreeFacts[] {
   return nodes.map(({ facts }) => facts);
 }
 
-/** Depth first, with a stack of its own: traces can be deeper than the program's. */
+/** Numbers a tree depth-first; returns the next number. Uses no recursion: traces can be deep. */
 function numberBelow(root: Node, first: number): number {
   let next = first;
   root.facts.nestedParent = -1;

@@ -1,7 +1,7 @@
 /**
- * Worker thread of verification: opens a block and checks row groups one by one. The Parquet reader
- * may panic here; verify-thread.ts then starts another worker. It reads through its parent, which
- * has the store.
+ * The worker thread of verification: opens a block and checks row groups one by one. If the Parquet
+ * reader panics here, verify-thread.ts starts a new worker. The worker reads through its parent,
+ * which has the store.
  */
 import { parentPort } from "node:worker_threads";
 import { SpoorError } from "#pkg/errors/errors.ts";

@@ -1,7 +1,7 @@
 /**
- * The deep check of one block: every byte has its checksum and its purpose, every row stands where
- * it should, and every index tells the truth about the rows. No damage ends the process: the
- * Parquet reader, whose panics nothing can catch, runs in a worker thread.
+ * Verifies one block: every byte belongs to a part and matches its checksum, rows are in order, and
+ * every index agrees with the rows. Damage cannot end the process: the Parquet reader, whose panics
+ * nothing can catch, runs in a worker thread.
  *
  *     bytes (verify-structure.ts)  ->  rows, per row group, in a worker (verify-rows.ts,
  *     verify-tags.ts)  ->  all trace ids together (verify-traces.ts)  ->  the commit
@@ -22,13 +22,13 @@ import { checkMergedTags } from "./verify-tags.ts";
 import { VerifyThread } from "./verify-thread.ts";
 import { TraceCheck } from "./verify-traces.ts";
 
-/** Row groups of one block that may fail to be read before the others are left alone. */
+/** Number of unreadable row groups after which the remaining row groups are skipped. */
 const failuresMax = 8;
 
 export interface VerifyTarget {
   store: RangeStore;
   key: string;
-  /** What the table's commit says of the block, if it is in a table. */
+  /** The block's entry in its table, if it is in a table. */
   file?: BlockFile;
 }
 
@@ -36,13 +36,13 @@ export interface VerifyOptions {
   signal?: AbortSignal;
 }
 
-/** Checks blocks one after another; keeps its worker thread until `close`. */
+/** Verifies blocks one after another; keeps its worker thread until `close`. */
 export class BlockVerifier {
   readonly #thread = new VerifyThread();
 
   /**
-   * What is wrong with a block; empty if nothing is. Throws only what the store throws: NotFound,
-   * Unavailable, Canceled and the like.
+   * Verifies a block and returns the findings; empty if the block is sound. Throws only errors of
+   * the store (NotFound, Unavailable, Canceled, ...).
    */
   async verify(target: VerifyTarget, options: VerifyOptions = {}): Promise<Finding[]> {
     const findings = new Findings();
@@ -60,7 +60,7 @@ export class BlockVerifier {
         await this.#checkRowGroups(source, structure, findings);
       }
     } catch (error) {
-      // The object became shorter, or was replaced, while it was read.
+      // The object was truncated or replaced while it was read.
       if (!hasCode(error, "Corrupt")) throw error;
       findings.add("size", "file", error.message);
     }
@@ -81,7 +81,7 @@ export class BlockVerifier {
     let failures = 0;
     for (const rowGroup of structure.soundRowGroups) {
       if (failures === failuresMax) {
-        findings.add("parquet", "file", `row groups from ${rowGroup} on are not looked at`);
+        findings.add("parquet", "file", `row groups from ${rowGroup} on were not checked`);
         break;
       }
       try {
@@ -106,7 +106,7 @@ export class BlockVerifier {
   }
 }
 
-/** Checks one block. */
+/** Verifies one block with a verifier of its own. Throws as `BlockVerifier.verify` does. */
 export async function verifyBlock(
   target: VerifyTarget,
   options?: VerifyOptions,
@@ -123,7 +123,7 @@ function isPanic(error: SpoorError): boolean {
   return error.reason === parquetPanic || error.reason === verifySilent;
 }
 
-/** The commit's tags and statistics against the block's own index section. */
+/** Checks the commit's tags and statistics against the block's index section. */
 function checkCommit(structure: Structure, file: BlockFile, findings: Findings): void {
   let tags: BlockTags;
   try {

@@ -1,6 +1,6 @@
 /**
- * Writes a block: one parquet-wasm write per row group (bounded WASM memory), joined by `stitch`,
- * with the index section before the footer.
+ * Writes a block. It encodes each row group with parquet-wasm separately, which bounds WASM memory,
+ * joins them with `stitch` and inserts the index section before the footer.
  */
 import { type Column, type ColumnBatch, columnOf, valueBytes } from "#pkg/columns/columns.ts";
 import { columnType } from "#pkg/columns/schema.ts";
@@ -15,7 +15,7 @@ import { buildTagIndex } from "./tag-build.ts";
 import { mergeTagIndexes, type TagIndex } from "./tag-index.ts";
 
 export interface BlockInput {
-  /** Spans in the block's order: by trace, traces by start. */
+  /** Spans in block order: by trace, traces by start. */
   batch: ColumnBatch;
   /** Row groups as row ranges [from, to), with the number of traces in each. */
   rowGroups: readonly { fromRow: number; toRow: number; traces: number }[];
@@ -32,7 +32,7 @@ export interface WrittenBlock {
   minStartNano: bigint;
   maxStartNano: bigint;
   maxEndNano: bigint;
-  /** Where the index section and the Parquet footer start. */
+  /** Offsets of the index section and of the Parquet footer. */
   indexOffset: number;
   footerOffset: number;
   /** The trace bloom: shards one after another from `offset`, each with its CRC-32. */
@@ -129,7 +129,7 @@ const deltaColumns = new Set([
   "trace_start_unix_nano",
 ]);
 
-/** Unique values gain nothing from a dictionary: it costs a hash per row and its own page. */
+/** Chooses encodings. A dictionary of unique values costs a hash per row and a page for nothing. */
 function chooseEncodings(columns: readonly NamedColumn[]): Map<string, ColumnEncoding> {
   const out = new Map<string, ColumnEncoding>();
   for (const { name, column } of columns) {

@@ -12,7 +12,7 @@ function contentOf({ requests }: KnownTrace): ResourceSpans[] {
   return requests.flatMap((body) => decodeTraceData(body).resourceSpans);
 }
 
-test("a known trace is made again from seed, number and time", () => {
+test("a known trace is reproduced from seed, number and time", () => {
   const anyNumber = fc.integer({ min: 0, max: 1e9 });
   fc.assert(
     fc.property(anyNumber, anyNumber, (seed, number) => {
@@ -28,7 +28,7 @@ test("a known trace is made again from seed, number and time", () => {
   );
 });
 
-test("any change of a span is seen", () => {
+test("any change of a span is detected", () => {
   const known = makeKnownTrace({ seed: 1, number: 2, startMs });
   const change = (edit: (spans: ResourceSpans[]) => void): { missing: string[] } => {
     const resourceSpans = contentOf(known);
@@ -52,7 +52,7 @@ test("any change of a span is seen", () => {
   }
 });
 
-test("a span that comes twice is unexpected", () => {
+test("a duplicate span is unexpected", () => {
   const known = makeKnownTrace({ seed: 1, number: 2, startMs });
   const resourceSpans = contentOf(known);
   const twice = { resourceSpans: [...resourceSpans, resourceSpans[0]] };

@@ -1,7 +1,7 @@
 /**
- * Traces whose every byte follows from a seed, a number and a time: they can be written, forgotten,
- * made again and compared with what a backend gives back. Between them they use every field and
- * every type of value that OTLP has for spans.
+ * Deterministic traces: every byte follows from a seed, a number and a time. A caller can send a
+ * trace, forget it, generate it again and compare it with a backend's response. Together the traces
+ * use every field and every value type that OTLP has for spans.
  */
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
@@ -24,14 +24,14 @@ export interface KnownTrace {
   rootService: string;
   rootName: string;
   spanCount: number;
-  /** Two requests that together are the trace. */
+  /** Two requests that together contain the trace. */
   requests: readonly [Uint8Array, Uint8Array];
-  /** TraceQL queries that find this trace and no other, and how many of its spans each matches. */
+  /** TraceQL queries that find only this trace, and the number of spans that each matches. */
   queries: readonly { traceQl: string; matched: number }[];
 }
 
 export interface KnownTraceOptions {
-  /** With the time it sets apart runs that write to the same backend. */
+  /** Seed and time distinguish runs that write to the same backend. */
   seed: number;
   number: number;
   startMs: number;
@@ -94,7 +94,7 @@ export function makeKnownTrace(options: KnownTraceOptions): KnownTrace {
   };
 }
 
-/** What is missing from an answer, and what it has too much; both empty if it is the trace. */
+/** Compares a response with the trace: missing and unexpected spans, both empty if it is equal. */
 export function compareWithKnown(
   { requests }: KnownTrace,
   answer: { resourceSpans: ResourceSpans[] },
@@ -104,7 +104,7 @@ export function compareWithKnown(
   const missing = new Set(expected);
   const unexpected: string[] = [];
   for (const span of canonicalSpans(answer)) {
-    // A span that comes twice is unexpected the second time.
+    // A duplicate span is unexpected the second time.
     if (!missing.delete(span)) unexpected.push(span);
   }
   return { missing: [...missing], unexpected };
@@ -147,7 +147,7 @@ function makeSpans(random: SeededRandom, facts: SpanFacts): Span[] {
   return spans;
 }
 
-/** Exact as a double and as text. */
+/** Returns a number that is exact as a double and as text. */
 function ratioOf(number: number): number {
   return number / 8 + 0.125;
 }
@@ -176,7 +176,7 @@ function attributesOf(random: SeededRandom, { id, number }: SpanFacts): KeyValue
     "spoor.verify.bytes": { kind: "bytes", value: bytesOf(random, 5) },
   };
   const keys = Object.keys(values);
-  // The first four are asked for; of the others each span has some.
+  // Queries use the first four. Each span has some of the others.
   const kept = keys.filter((_, i) => i < 4 || random.below(2) === 0);
   return kept.map((key) => ({ key, value: values[key] }));
 }

@@ -21,6 +21,6 @@ test("percentiles are those of a sorted list, at most 2 % larger", () => {
   );
 });
 
-test("nothing was counted", () => {
+test("without values, percentiles are 0", () => {
   expect(new Latencies().percentileMs(0.99)).toBe(0);
 });

@@ -1,6 +1,6 @@
 /**
- * Counts durations in buckets, each 2 % wider than the one before: percentiles of any number of
- * values in a few kilobytes, at most 2 % too large.
+ * Counts durations in buckets, each 2 % wider than the previous one. It takes 8 KiB for any number
+ * of values, and percentiles are at most 2 % too large.
  */
 const growth = 1.02;
 /** From 10 microseconds to more than an hour. */
@@ -19,7 +19,7 @@ export class Latencies {
     if (ms > this.maxMs) this.maxMs = ms;
   }
 
-  /** The duration that this share of the values does not exceed; 0 without values. */
+  /** Returns the duration that this share (0 to 1) of the values does not exceed; 0 if empty. */
   percentileMs(share: number): number {
     const wanted = Math.ceil(this.count * share);
     let seen = 0;

@@ -1,4 +1,4 @@
-/** The spans that the services of the shop make: one operation each, as a template. */
+/** The operations of the shop's services: each is a span template. */
 import type { KeyValue, Span, SpanEvent, SpanLink } from "#pkg/otlp/otlp.ts";
 import type { Service } from "./shop.ts";
 import {
@@ -11,9 +11,9 @@ import {
   variedInt,
 } from "./template.ts";
 
-/** One operation in its variants: index 0 is fine, 1 failed. */
+/** One operation in its variants: index 0 succeeds, index 1 fails. */
 export interface Operation {
-  /** How long it takes by itself at most, nanoseconds. */
+  /** Longest duration without its children, nanoseconds. */
   selfNanos: number;
   asRoot: readonly SpanTemplate[];
   asChild: readonly SpanTemplate[];
@@ -23,7 +23,7 @@ interface OperationOptions {
   kind: number;
   name: string;
   selfNanos: number;
-  /** What it says about itself; `isError` decides status codes. */
+  /** Returns the attributes; `isError` selects the status codes. */
   attributes: (isError: boolean) => KeyValue[];
   failure: { type: string; message: string };
   link?: "parent" | "earlier";
@@ -32,7 +32,7 @@ interface OperationOptions {
 export const spanKinds = { internal: 1, server: 2, client: 3, producer: 4, consumer: 5 } as const;
 const millisecond = 1_000_000;
 
-/** The operations of one service by what they are. */
+/** The operations of one service by kind. */
 export interface ServiceOperations {
   httpServer: Operation[];
   httpClient: Operation[];
@@ -43,7 +43,7 @@ export interface ServiceOperations {
   internal: Operation[];
   producer: Operation[];
   consumer: Operation[];
-  /** Starts traces by itself, with a link to an earlier trace. */
+  /** Operations that start traces, with a link to an earlier trace. */
   batch: Operation[];
 }
 
@@ -261,7 +261,7 @@ function exceptionEvent({ type, message }: { type: string; message: string }): S
   };
 }
 
-/** A consumer links to its producer: the parent, or a span of an earlier trace. */
+/** Returns the link of a consumer to its producer: the parent, or a span of an earlier trace. */
 function linkTo(link: "parent" | "earlier", isRoot: boolean): SpanLink {
   const isParent = link === "parent" && !isRoot;
   return {

@@ -1,5 +1,5 @@
 // HOT: runs several times per span; measured by `npm run bench` (generate).
-/** Random numbers that are the same for the same seed: the generator "mulberry32". */
+/** A seeded random number generator ("mulberry32"). */
 export class SeededRandom {
   #state: number;
 
@@ -7,7 +7,7 @@ export class SeededRandom {
     this.#state = seed >>> 0;
   }
 
-  /** 32 random bits as an unsigned number. */
+  /** Returns 32 random bits as an unsigned number. */
   uint32(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
@@ -15,12 +15,12 @@ export class SeededRandom {
     return (mixed ^ (mixed >>> 14)) >>> 0;
   }
 
-  /** From 0 up to 1. */
+  /** Returns a number in [0, 1). */
   float(): number {
     return this.uint32() / 4_294_967_296;
   }
 
-  /** A whole number from 0 up to `bound`, which is at most 2^32. */
+  /** Returns an integer in [0, bound); `bound` is at most 2^32. */
   below(bound: number): number {
     return Math.floor((this.uint32() / 4_294_967_296) * bound);
   }

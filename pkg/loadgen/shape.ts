@@ -1,22 +1,22 @@
 /**
- * Shapes of traces: which service does what for whom, when and how long, drawn once per seed. A
- * trace is a copy of a shape, stretched in time, with its own ids.
+ * Shapes of traces: services, operations, callers, start times and durations, drawn once per seed.
+ * A generated trace is a copy of a shape, stretched in time, with its own ids.
  */
 import { type Operation, operationsOf, type ServiceOperations } from "./operations.ts";
 import type { SeededRandom } from "./random.ts";
 import { edgeNames, services } from "./shop.ts";
 import type { SpanTemplate } from "./template.ts";
 
-/** Spans in the order of their start; the parent of each comes before it. */
+/** The spans of a trace, each after its parent. */
 export interface TraceShape {
   size: number;
   service: Uint8Array;
   /** Index of the parent; the root's own index for the root. */
   parent: Uint16Array;
-  /** From the trace's start to the span's, and how long it takes, before stretching. */
+  /** Start after the trace's start, and duration, before stretching. */
   startNanos: Float64Array;
   durationNanos: Float64Array;
-  /** Per span: the template when it is fine, and when it failed. */
+  /** Per span: the template of a successful and of a failed operation. */
   templates: readonly (readonly SpanTemplate[])[];
 }
 
@@ -57,7 +57,7 @@ function drawShape(
   operations: readonly ServiceOperations[],
   size: number,
 ): TraceShape {
-  // Every service starts some trace: the edge most of them, the others their batches.
+  // Edge services start most traces; any service may start a batch.
   const isBatch = random.float() < 0.1;
   const root = isBatch ? random.below(services.length) : random.below(edgeNames.length);
   const rootKinds = isBatch ? operations[root].batch : operations[root].httpServer;
@@ -82,7 +82,7 @@ function drawShape(
   };
 }
 
-/** Adds one span below a span that is there, or two: a call has a client's and a server's side. */
+/** Adds a child to an existing span: one span, or two for a call (client and server side). */
 function addChild(
   random: SeededRandom,
   operations: readonly ServiceOperations[],
@@ -122,7 +122,7 @@ function addChild(
   else add(callee, add(service, parent, own.producer), other.consumer);
 }
 
-/** Leaves take their own time, parents also that of their children; children follow each other. */
+/** Sets times: a span takes its own time plus that of its children, which run one after another. */
 function setTimes(random: SeededRandom, drafts: Draft[]): void {
   const childNanos = new Float64Array(drafts.length);
   for (let i = drafts.length - 1; i >= 0; i--) {

@@ -1,11 +1,11 @@
-/** The shop that the generated traffic comes from: services, what they serve and whom they call. */
+/** The simulated shop: its services with their routes, methods, databases and topics. */
 
 export interface Service {
   name: string;
-  /** Position in `services`: calls go to higher ones only, so that no trace runs in a circle. */
+  /** Index in `services`. Calls go only to higher indexes, so that there are no cycles. */
   index: number;
   language: string;
-  /** What it serves over HTTP, as `METHOD /route`. */
+  /** HTTP routes, as `METHOD /route`. */
   routes: readonly string[];
   /** Methods of its RPC service. */
   methods: readonly string[];
@@ -14,7 +14,7 @@ export interface Service {
   topic: string;
 }
 
-/** Services that people and partners reach; traces start here. */
+/** Services that users and partners call; most traces start here. */
 export const edgeNames: readonly string[] = [
   "web-storefront",
   "mobile-bff",

@@ -1,7 +1,8 @@
 /**
- * Spans encoded once, with places where each copy gets its own ids, times and numbers. A template
- * is made from an ordinary span that has markers in these places; they are then looked up in its
- * bytes. A marker is as long as what replaces it, so a copy never changes its length.
+ * Span templates: spans encoded once, with placeholders where each copy gets its own ids, times and
+ * numbers. A template is built from an ordinary span with marker values, whose positions are then
+ * searched in the encoded bytes. A marker has the length of its replacement, so that all copies
+ * have the same length.
  */
 import { WireReader } from "#pkg/bytes/wire.ts";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
@@ -9,23 +10,23 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { writeTraceData } from "#pkg/otlp/encode.ts";
 import type { KeyValue, Resource, ResourceSpans, Scope, Span } from "#pkg/otlp/otlp.ts";
 
-/** What stands at a place. Texts are lower-case hex digits, except `user` (decimal digits). */
+/** Kinds of placeholders. Texts are lower-case hex digits, except `user` (decimal digits). */
 export const places = {
   traceId: 0,
   spanId: 1,
   parentId: 2,
   start: 3,
   end: 4,
-  /** Half-way between start and end. */
+  /** The midpoint between start and end. */
   middle: 5,
   /** The trace and span of an earlier trace. */
   earlierTraceId: 6,
   earlierSpanId: 7,
-  /** One value per trace: 8 digits of an order, 6 of a user, 16 of a session. */
+  /** One value per trace: an order of 8 digits, a user of 6, a session of 16. */
   order: 8,
   user: 9,
   session: 10,
-  /** 16 digits, another value in each span. */
+  /** 16 digits, a new value in each span. */
   unique: 11,
   /** A varint of one byte, 0 to 127, and of three bytes, 2^14 to 2^21 - 1. */
   small: 12,
@@ -35,11 +36,11 @@ export const places = {
 export interface SpanTemplate {
   /** Field 2 of ScopeSpans, with tag and length. */
   bytes: Uint8Array;
-  /** Pairs of place and offset. */
+  /** Pairs of placeholder kind and offset. */
   places: Uint16Array;
 }
 
-/** Markers of binary places: bytes that no text has, longer than any length or tag. */
+/** Markers of binary placeholders: runs of a byte that no text, length or tag contains. */
 const idMarkers: readonly (readonly [place: number, byte: number, length: number])[] = [
   [places.traceId, 0xf1, 16],
   [places.spanId, 0xf2, 8],
@@ -61,30 +62,30 @@ const textMarkers: readonly (readonly [place: number, text: string])[] = [
 const smallMarker = 0x55n;
 const largeMarker = 0x15_5555n;
 
-/** The marker of an id: put it where the id belongs. */
+/** Returns the marker of an id. */
 export function markerBytes(place: number): Uint8Array {
   const [, byte, length] = idMarkers.find(([other]) => other === place)!;
   return new Uint8Array(length).fill(byte);
 }
 
-/** The marker of a time. */
+/** Returns the marker of a time. */
 export function markerTime(place: number): bigint {
   const [, byte] = idMarkers.find(([other]) => other === place)!;
   return BigInt(byte) * 0x0101_0101_0101_0101n;
 }
 
-/** The marker of a text, to be put into a longer one. */
+/** Returns the marker of a text; it may be part of a longer text. */
 export function markerText(place: number): string {
   return textMarkers.find(([other]) => other === place)![1];
 }
 
-/** An attribute whose number is another one in each span. */
+/** Returns an attribute whose number varies per span. */
 export function variedInt(key: string, place: 12 | 13): KeyValue {
   const value = place === places.small ? smallMarker : largeMarker;
   return { key, value: { kind: "int", value } };
 }
 
-/** Makes a template of a span with markers. Attributes in `varied` are those of `variedInt`. */
+/** Builds a template from a span with markers. `varied` has the keys of `variedInt` attributes. */
 export function templateOf(span: Span, varied: ReadonlyMap<string, number>): SpanTemplate {
   const bytes = spanBytes(span);
   const found: number[] = [];
@@ -93,7 +94,7 @@ export function templateOf(span: Span, varied: ReadonlyMap<string, number>): Spa
   }
   for (const [place, text] of textMarkers) pushAll(found, place, bytes, Buffer.from(text));
   for (const [key, place] of varied) {
-    // After the key: tag and length of the value, its own tag, the varint.
+    // After the key come the tag and length of the value, the tag of its member, and the varint.
     const keyAt = bytes.indexOf(key);
     if (keyAt < 0) throw new SpoorError("Internal", `attribute ${key} is not in its span`);
     found.push(place, keyAt + key.length + 3);
@@ -110,7 +111,7 @@ function pushAll(found: number[], place: number, bytes: Buffer, marker: Buffer):
 const emptyResource: Resource = { attributes: [], droppedAttributesCount: 0, entityRefs: [] };
 const emptyScope: Scope = { name: "", version: "", attributes: [], droppedAttributesCount: 0 };
 
-/** The span as it stands in ScopeSpans. */
+/** Encodes the span as a field of ScopeSpans, with tag and length. */
 function spanBytes(span: Span): Buffer {
   const scopeSpans = [{ scope: emptyScope, spans: [span], schemaUrl: "" }];
   const resourceSpans = [{ resource: emptyResource, scopeSpans, schemaUrl: "" }];
@@ -129,7 +130,7 @@ export interface Envelope {
   scope: Uint8Array;
 }
 
-/** The fields around the spans of one sender. */
+/** Encodes the fields around the spans of one sender. */
 export function envelopeOf(resource: Resource, scope: Scope): Envelope {
   const scopeSpans = [{ scope, spans: [], schemaUrl: "" }];
   const request = encoded([{ resource, scopeSpans, schemaUrl: "" }]);
@@ -148,7 +149,7 @@ function encoded(resourceSpans: ResourceSpans[]): Uint8Array {
   return writer.bytes();
 }
 
-/** Moves into the message that comes next. */
+/** Moves the reader into the next message. */
 function enter(reader: WireReader): void {
   reader.tag();
   reader.lengthEnd();

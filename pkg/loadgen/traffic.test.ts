@@ -55,13 +55,13 @@ describe("traffic", () => {
   const spans = spansOf(requests);
   const traces = tracesOf(spans);
 
-  test("is the same for the same seed, and another for another", () => {
+  test("is equal for equal seeds, and differs for different ones", () => {
     const again = generate(7, 500).map(({ body }) => hex(body));
     expect(generate(7, 500).map(({ body }) => hex(body))).toEqual(again);
     expect(generate(8, 500).map(({ body }) => hex(body))).not.toEqual(again);
   });
 
-  test("is what the splitter takes, and canonical protobuf", () => {
+  test("is accepted by the splitter and is canonical protobuf", () => {
     for (const { body, spanCount } of requests) {
       const split = splitRequest(body, { partitionCount: 4 });
       expect(split).toMatchObject({ acceptedSpans: spanCount, rejectedSpans: 0 });
@@ -148,7 +148,7 @@ describe("traffic", () => {
     expect([...values("user.id")].filter((id) => !/^user-\d{6}$/.test(id))).toEqual([]);
   });
 
-  test("does not wait for ever to fill a request", () => {
+  test("does not wait forever to fill a request", () => {
     const traffic = new Traffic({ seed: 3, lingerSpans: 500 });
     const sizes = Array.from({ length: 400 }, () => traffic.next(nowMs)!.spanCount);
     expect(sizes.filter((size) => size < 64).length).toBeGreaterThan(100);

@@ -1,13 +1,13 @@
 // HOT: runs per span; measured by `npm run bench` (generate).
 /**
- * Traffic of a shop of 50 services as OTLP requests, the same for the same seed. Requests look as
- * SDKs send them: spans of one service instance, of many traces.
+ * Generates the traffic of a shop of 50 services as OTLP requests, deterministic per seed. Like the
+ * requests of SDKs, a request has spans of one service instance and of many traces.
  *
- * Spans are copies of templates with ids, times and numbers patched in, so that a generator takes
- * a small part of the CPU of what it loads. In a request the bytes stand like this; the head is
- * written last, right before the spans, when their size is known:
+ * Spans are copies of templates with ids, times and numbers patched in, so that the generator takes
+ * only a small part of the CPU of the system under load. The layout of a request is below. The head
+ * is written last, right before the spans, when their size is known:
  *
- *     | room | ResourceSpans: tag, size | resource | ScopeSpans: tag, size | scope | spans ... |
+ *     | unused | ResourceSpans: tag, size | resource | ScopeSpans: tag, size | scope | spans ... |
  */
 import { varintSize } from "#pkg/bytes/wire-writer.ts";
 import { SeededRandom } from "./random.ts";
@@ -17,32 +17,33 @@ import { type Envelope, envelopeOf, places, type SpanTemplate } from "./template
 
 export interface TrafficOptions {
   seed: number;
-  /** Spans after which an instance sends what it has, though its request is not full. */
+  /** An instance sends an incomplete request after this many spans of all instances. */
   lingerSpans?: number;
-  /** Generates this many traces; by default without end. */
+  /** Number of traces to generate; unlimited by default. */
   tracesMax?: number;
 }
 
 export interface TrafficRequest {
-  /** An ExportTraceServiceRequest; nobody else has its memory. */
+  /** An ExportTraceServiceRequest. The caller owns its memory. */
   body: Uint8Array;
   spanCount: number;
 }
 
 const commonShapes = 500;
 const largeShapes = 6;
-/** One trace of so many has thousands of spans. */
+/** One trace of this many has thousands of spans. */
 const tracesPerLarge = 4096;
 const errorShare = 0.03;
 const slowShare = 0.01;
-/** Two tags and two sizes of up to five bytes. */
-const headRoomBytes = 12;
+/** Bytes reserved for two tags and two sizes of up to five bytes. */
+const headBytesMax = 12;
 const earlierCount = 64;
 const hexDigits: Uint8Array = Buffer.from("0123456789abcdef");
 const twoTo32 = 4_294_967_296;
 
+/** A generator of requests. */
 export class Traffic {
-  /** What was generated so far; spans that stand in no request yet count. */
+  /** Numbers of generated traces and spans, including spans that are in no request yet. */
   traceCount = 0;
   spanCount = 0;
   readonly #random: SeededRandom;
@@ -52,12 +53,12 @@ export class Traffic {
   readonly #batches: Batch[];
   readonly #ready: TrafficRequest[] = [];
   #cursor = 0;
-  /** Ids of the trace that is being written: 16 bytes, then 8 per span. */
+  /** Ids of the current trace: 16 bytes, then 8 per span. */
   #ids: Uint8Array = new Uint8Array(16 + 8 * 64);
   #failed: Uint8Array = new Uint8Array(64);
   /** Trace and root span ids of some earlier traces, 24 bytes each. */
   readonly #earlier: Uint8Array = new Uint8Array(24 * earlierCount);
-  /** Text of the trace that is being written: order, user, session. */
+  /** Texts of the current trace: order, user, session. */
   readonly #texts: Uint8Array = new Uint8Array(32);
 
   constructor({ seed, lingerSpans = 20_000, tracesMax = Infinity }: TrafficOptions) {
@@ -73,8 +74,8 @@ export class Traffic {
   }
 
   /**
-   * The next request that is full or has waited; its spans have ended at `nowMs` or a moment ago.
-   * Undefined when all traces are generated: the rest is in `finish`.
+   * Returns the next request that is full or has waited long enough. Its spans ended at `nowMs` or
+   * shortly before. Returns undefined when all traces are generated; `finish` returns the rest.
    */
   next(nowMs: number): TrafficRequest | undefined {
     for (;;) {
@@ -85,7 +86,7 @@ export class Traffic {
     }
   }
 
-  /** The requests that were not full. */
+  /** Returns the remaining, incomplete requests. */
   finish(): TrafficRequest[] {
     const rest = this.#batches.filter(({ spanCount }) => spanCount > 0);
     return [...this.#ready.splice(0), ...rest.map((batch) => batch.take())];
@@ -96,7 +97,7 @@ export class Traffic {
     const isLarge = this.traceCount % tracesPerLarge === tracesPerLarge / 2;
     const shape = random.pick(isLarge ? this.#shapes.large : this.#shapes.common);
     const stretch = stretchOf(random);
-    // As two halves: nanoseconds since 1970 do not fit into a number.
+    // Two halves, because nanoseconds since 1970 do not fit into a number.
     const startMs = nowMs - (shape.durationNanos[0] * stretch) / 1e6;
     const startNano = BigInt(Math.floor(startMs)) * 1_000_000n + BigInt(random.below(1_000_000));
     const startLo = Number(startNano & 0xffff_ffffn);
@@ -140,7 +141,7 @@ export class Traffic {
     fillRandom(random, this.#ids, 0, 16 + 8 * size);
     const texts = this.#texts;
     writeHex(texts, 0, random.uint32());
-    // Some users come often, most of them seldom.
+    // Some users are frequent, most are rare.
     const share = random.float();
     let user = Math.floor(share * share * 1_000_000);
     for (let i = 5; i >= 0; i--) {
@@ -151,7 +152,7 @@ export class Traffic {
     writeHex(texts, 22, random.uint32());
   }
 
-  /** Some traces have a span that fails, and then some or all of its callers fail too. */
+  /** Draws failures: in some traces a span fails, and some or all of its callers fail too. */
   #drawFailure({ size, parent }: TraceShape): void {
     const random = this.#random;
     this.#failed.fill(0, 0, size);
@@ -205,7 +206,7 @@ export class Traffic {
 
   #patchOther(place: number, buf: Buffer, at: number): void {
     const random = this.#random;
-    // The trace that was finished last but 20.
+    // The ids of the trace 20 traces ago.
     const earlierAt = 24 * ((this.traceCount + earlierCount - 20) % earlierCount);
     switch (place) {
       case places.earlierTraceId:
@@ -239,7 +240,7 @@ export class Traffic {
     }
   }
 
-  /** Looks at a few instances each time: one that has waited long sends what it has. */
+  /** Checks a few instances per call; one that has waited long enough sends its spans. */
   #flushOld(): void {
     for (let i = 0; i < 4; i++) {
       const batch = this.#batches[this.#cursor];
@@ -254,7 +255,7 @@ export class Traffic {
 class Batch {
   buf: Buffer;
   spanCount = 0;
-  /** Spans generated in all when the first of these was. */
+  /** Number of spans generated in total when the first span of this batch was. */
   openedAt = 0;
   readonly #envelope: Envelope;
   readonly #spansMax: number;
@@ -265,7 +266,7 @@ class Batch {
     this.#envelope = senderOf(service, instance);
     this.#spansMax = [64, 128, 256, 512][(service.index + instance) % 4];
     const { resource, scope } = this.#envelope;
-    this.#headBytes = headRoomBytes + resource.length + scope.length;
+    this.#headBytes = headBytesMax + resource.length + scope.length;
     this.#end = this.#headBytes;
     this.buf = Buffer.allocUnsafeSlow(this.#headBytes + this.#spansMax * 500);
   }
@@ -274,7 +275,7 @@ class Batch {
     return this.spanCount === this.#spansMax;
   }
 
-  /** Copies a span; returns where it begins. */
+  /** Appends a copy of a span; returns its offset. */
   append({ bytes }: SpanTemplate): number {
     const pos = this.#end;
     if (pos + bytes.length > this.buf.length) {
@@ -288,7 +289,7 @@ class Batch {
     return pos;
   }
 
-  /** The request of the spans so far. */
+  /** Returns the spans so far as a request and starts a new one. */
   take(): TrafficRequest {
     const { resource, scope } = this.#envelope;
     const { buf, spanCount } = this;
@@ -332,7 +333,7 @@ function senderOf({ name, index, language }: Service, instance: number): Envelop
   );
 }
 
-/** How much longer than its shape a trace takes: most a little, a few very much. */
+/** Draws the stretch factor of a trace's times: around 1.5, and much larger for a few traces. */
 function stretchOf(random: SeededRandom): number {
   const usual = 0.5 + random.float() + random.float();
   if (random.float() >= slowShare) return usual;
@@ -354,12 +355,12 @@ function copy(src: Uint8Array, start: number, length: number, out: Buffer, at: n
   for (let i = 0; i < length; i++) out[at + i] = src[start + i];
 }
 
-/** Eight hex digits. */
+/** Writes eight hex digits. */
 function writeHex(out: Uint8Array, at: number, word: number): void {
   for (let i = 0; i < 8; i++) out[at + i] = hexDigits[(word >>> (4 * i)) & 15];
 }
 
-/** A fixed64: `lo` may be beyond 32 bits, what is above is carried. */
+/** Writes a fixed64. `lo` may exceed 32 bits; the excess is carried to `hi`. */
 function writeTime(out: Buffer, at: number, lo: number, hi: number): void {
   const carried = hi + Math.floor(lo / twoTo32);
   for (let i = 0; i < 4; i++) {

@@ -35,7 +35,7 @@ function bytesOf(value: AnyValue): number {
 }
 
 describe("attributes beyond their limits", () => {
-  test("are found by the scan, and cut; what is cut stays as it is when it is cut again", () => {
+  test("are found by the scan and cut; cutting again changes nothing", () => {
     fc.assert(
       fc.property(randomTraceData, limitsArb, (data, limits) => {
         const record = encodeTraceData(data);
@@ -46,7 +46,7 @@ describe("attributes beyond their limits", () => {
           counted(owner).length <= (limits.attributesPerSpanMax || Infinity) &&
           counted(owner).every((attribute) => isWithin(attribute, limits));
         const cut = cutAttributes(record, limits);
-        // What the scan does not find needs no cut.
+        // A record that the scan does not find needs no cut.
         if (!mayExceedLimits(record, limits)) expect(cut).toBeUndefined();
         if (cut === undefined) {
           expect(wanted.every(isFine)).toBe(true);
@@ -62,7 +62,7 @@ describe("attributes beyond their limits", () => {
     );
   });
 
-  test("are cut at the end of a character, and marked where they are", () => {
+  test("are cut at the end of a character, and their owner is marked", () => {
     const span = spanOf([
       { key: "text", value: { kind: "string", value: "aé☃😀" } },
       { key: "blob", value: { kind: "bytes", value: Uint8Array.of(1, 2, 3, 4, 5) } },
@@ -79,7 +79,7 @@ describe("attributes beyond their limits", () => {
     expect(cut.examples).toEqual(["01".repeat(16)]);
   });
 
-  test("are left out from the end on, and counted as dropped", () => {
+  test("are dropped from the end, and counted as dropped", () => {
     const attributes = ["a", "b", "c"].map((key): KeyValue => ({
       key,
       value: { kind: "bool", value: true },
@@ -90,7 +90,7 @@ describe("attributes beyond their limits", () => {
     expect(counts).toEqual({ keys: 0, values: 0, attributes: 1 });
   });
 
-  test("an event's mark their span; lists lose entries", () => {
+  test("of an event mark the span; lists lose entries", () => {
     const values = Array.from({ length: 50 }, (_, i): AnyValue => ({
       kind: "int",
       value: BigInt(i),
@@ -109,7 +109,7 @@ describe("attributes beyond their limits", () => {
   });
 });
 
-test("limits of 0 are none", () => {
+test("limits of 0 mean no limit", () => {
   const none = { attributeKeyBytesMax: 0, attributeValueBytesMax: 0, attributesPerSpanMax: 0 };
   expect(hasAttributeLimits(none)).toBe(false);
   expect(hasAttributeLimits({ ...none, attributesPerSpanMax: 1 })).toBe(true);

@@ -1,13 +1,13 @@
 /**
- * Cuts attributes of a record to their limits. Only records that attribute-scan.ts has found come
- * here, so it may make objects; it runs where records are decoded, never on the main thread.
+ * Cuts attributes of a record to their limits. It handles only records that attribute-scan.ts
+ * found, so it may build objects. It runs where records are decoded, never on the main thread.
  *
- * - A key is cut to its first bytes, at a character's end.
- * - So are a text and bytes as a value; of a list or a map, entries are left out from the end on.
- * - Attributes beyond the number allowed are left out and counted as dropped, as SDKs do.
+ * - A key and a text value are cut to their first bytes, at the end of a character.
+ * - A bytes value is cut to its first bytes. A list or a map loses entries from its end.
+ * - Attributes beyond the allowed number are dropped and counted as dropped, as SDKs do.
  *
- * What was cut gets the attribute `spoor.truncated` = true: the span (also for its events and
- * links), the scope or the resource.
+ * A span, scope or resource with a cut gets the attribute `spoor.truncated` = true. A cut in an
+ * event or a link marks its span.
  */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import type { AttributeLimits } from "./attribute-scan.ts";
@@ -17,11 +17,11 @@ import type { AnyValue, KeyValue, Span } from "./otlp.ts";
 
 export const truncatedKey = "spoor.truncated";
 
-/** How much was cut. */
+/** Numbers of cuts. */
 export interface CutCounts {
   keys: number;
   values: number;
-  /** Attributes left out. */
+  /** Dropped attributes. */
   attributes: number;
 }
 
@@ -34,7 +34,10 @@ export interface CutRecord {
 
 const examplesMax = 5;
 
-/** The record within its limits; undefined if it was. Throws InvalidInput if it does not parse. */
+/**
+ * Returns the record cut to its limits; undefined if it is within them. Throws InvalidInput if the
+ * record does not parse.
+ */
 export function cutAttributes(record: Uint8Array, limits: AttributeLimits): CutRecord | undefined {
   const cut = new Cut(limits);
   const data = decodeTraceData(record);
@@ -78,7 +81,7 @@ class Cut {
     }
   }
 
-  /** Cuts the attributes of one thing; returns how many were left out. */
+  /** Cuts the attributes of one owner; returns the number of dropped ones. */
   list(owner: { attributes: KeyValue[] }): number {
     const marks = owner.attributes.filter(({ key }) => key === truncatedKey);
     const others = owner.attributes.filter(({ key }) => key !== truncatedKey);
@@ -93,7 +96,7 @@ class Cut {
     return dropped;
   }
 
-  /** Marks the owner of the list if something of it was cut; whether it was. */
+  /** Marks the owner of the list if it was cut since the last mark; returns whether it was. */
   mark(attributes: KeyValue[]): boolean {
     if (!this.#isCut) return false;
     this.#isCut = false;
@@ -117,7 +120,7 @@ class Cut {
   }
 }
 
-/** The same value if it is within the limit. */
+/** Returns the value cut to the limit; the identical object if it is within the limit. */
 function cutValue(value: AnyValue, bytesMax: number): AnyValue {
   switch (value.kind) {
     case "string": {
@@ -140,10 +143,10 @@ function cutValue(value: AnyValue, bytesMax: number): AnyValue {
   }
 }
 
-/** Room for tags and lengths around one entry, and around all. */
+/** Upper bound of the tags and lengths around one entry, and around the list, bytes. */
 const entryHeadBytes = 6;
 
-/** The first entries that fit. */
+/** Returns the first entries that fit into `bytesMax`. */
 function fitting<T>(list: readonly T[], sizeOfEntry: (entry: T) => number, bytesMax: number): T[] {
   let sizeBytes = entryHeadBytes;
   const end = list.findIndex((entry) => {
@@ -159,7 +162,7 @@ function sizeOf(value: AnyValue): number {
   return writer.sizeBytes;
 }
 
-/** At most `bytesMax` bytes of UTF-8, without a broken character at the end. */
+/** Cuts a text to at most `bytesMax` bytes of UTF-8, at the end of a character. */
 function cutText(text: string, bytesMax: number): string {
   // A character takes at most three bytes per UTF-16 unit.
   if (text.length * 3 <= bytesMax || Buffer.byteLength(text) <= bytesMax) return text;

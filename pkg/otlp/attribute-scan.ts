@@ -1,8 +1,8 @@
 // HOT: runs per field of every span of tenants with attribute limits; measured by `npm run bench`.
 /**
- * Whether a record has an attribute beyond its limits. Reads tags and lengths on the wire and steps
- * over everything else, so that records within their limits, nearly all, cost little. The record
- * has passed the splitter: it parses.
+ * Finds records with attributes beyond their limits. It reads tags and lengths on the wire and
+ * skips everything else, so that the many records within their limits cost little. The record has
+ * passed the splitter, so it parses.
  */
 import { WireReader } from "#pkg/bytes/wire.ts";
 
@@ -13,7 +13,7 @@ export interface AttributeLimits {
   attributesPerSpanMax: number;
 }
 
-/** Whether any of the limits is set. */
+/** Returns whether any of the limits is set. */
 export function hasAttributeLimits(limits: AttributeLimits): boolean {
   const { attributeKeyBytesMax, attributeValueBytesMax, attributesPerSpanMax } = limits;
   return attributeKeyBytesMax + attributeValueBytesMax + attributesPerSpanMax > 0;
@@ -28,8 +28,8 @@ const tagLink = (13 << 3) | 2;
 const tagLinkAttribute = (4 << 3) | 2;
 
 /**
- * True if cutAttributes must look at the record: perhaps it will find nothing to cut, as a value
- * counts here with its protobuf head. False is certain.
+ * Returns false if the record is certainly within its limits. True may be a false alarm, because
+ * this scan counts the protobuf head of a value: `cutAttributes` decides.
  */
 export function mayExceedLimits(record: Uint8Array, limits: AttributeLimits): boolean {
   const reader = new WireReader(record);
@@ -65,7 +65,7 @@ function scopeSpansExceed(reader: WireReader, end: number, limits: AttributeLimi
   return false;
 }
 
-/** Of a message whose attributes are fields with `attributeTag`; of a span also what is inside. */
+/** Scans a message whose attributes have `attributeTag`; for a span also its events and links. */
 function attributesExceed(
   reader: WireReader,
   end: number,
@@ -88,7 +88,7 @@ function attributesExceed(
   return false;
 }
 
-/** One KeyValue. One that is smaller than the limits is not looked into. */
+/** Scans one KeyValue. Skips its content if it is smaller than both limits. */
 function attributeExceeds(reader: WireReader, end: number, limits: AttributeLimits): boolean {
   const keyMax = limits.attributeKeyBytesMax || Number.POSITIVE_INFINITY;
   const valueMax = limits.attributeValueBytesMax || Number.POSITIVE_INFINITY;

@@ -79,7 +79,7 @@ describe("decodeTraceData", () => {
     expect(decodeOrRefuse(bytes.subarray(0, 0))).toEqual({ resourceSpans: [] });
   });
 
-  test("repairs broken UTF-8 and counts it, not a true U+FFFD", () => {
+  test("repairs invalid UTF-8 and counts it; a valid U+FFFD does not count", () => {
     const broken = [0x0a, 3, 0x61, 0xff, 0x62];
     const whole = [0x0a, 3, 0xef, 0xbf, 0xbd];
     const counts = { repairedStrings: 0 };
@@ -110,7 +110,7 @@ describe("decodeTraceData", () => {
     expect(() => decodeAnyValue(Uint8Array.from(bytes))).toThrow(SpoorError);
   });
 
-  test("a known field with another wire type is refused, a group too", () => {
+  test("a known field with a wrong wire type is refused, a group too", () => {
     const wrong: [string, number[]][] = [
       ["resource_spans as varint", [0x08, 0]],
       ["resource as fixed64", [0x0a, 9, 0x09, 0, 0, 0, 0, 0, 0, 0, 0]],

@@ -1,10 +1,10 @@
 /**
- * OTLP protobuf bytes -> objects.
+ * Decodes OTLP protobuf bytes to objects.
  *
  * Accepts what protobuf allows: fields in any order, unknown fields (skipped), repeated singular
  * fields (the last wins, messages merge). Refuses with InvalidInput: truncation, a known field with
- * another wire type, groups, values nested deeper than `valueDepthMax`. Strings that are not UTF-8
- * are repaired with U+FFFD and counted. The same rules as split.ts, which is tested against this.
+ * a wrong wire type, groups, values nested deeper than `valueDepthMax`. Strings that are not UTF-8
+ * are repaired with U+FFFD and counted. split.ts accepts exactly the same bytes (property-tested).
  */
 import { isUtf8 } from "node:buffer";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -25,13 +25,13 @@ import {
   valueDepthMax,
 } from "./otlp.ts";
 
-/** What decoding changed; the caller adds it to its metrics. */
+/** Counts of changes by the decoder, for the caller's metrics. */
 export interface DecodeCounts {
   /** Strings that were not UTF-8 and were repaired. */
   repairedStrings: number;
 }
 
-/** Decodes TracesData, ExportTraceServiceRequest or tempopb.Trace: all three look the same. */
+/** Decodes TracesData, ExportTraceServiceRequest or tempopb.Trace: their wire form is the same. */
 export function decodeTraceData(bytes: Uint8Array, counts?: DecodeCounts): TraceData {
   const decoder = new Decoder(bytes, counts);
   const data: TraceData = { resourceSpans: [] };
@@ -63,7 +63,7 @@ class Decoder extends WireReader {
     this.#counts = counts;
   }
 
-  /** Calls `field` for each field up to `end`; what it does not take (false) is skipped. */
+  /** Calls `field` for each field up to `end`; skips the field if it returns false. */
   fields(end: number, field: (tag: number) => boolean): void {
     const outerEnd = this.end;
     this.end = end;
@@ -74,7 +74,7 @@ class Decoder extends WireReader {
     this.end = outerEnd;
   }
 
-  /** Whether `tag` is this field. Refuses it if the wire type is another one. */
+  /** Returns whether `tag` is this field. Throws InvalidInput if its wire type is wrong. */
   is(tag: number, field: number, wireType: number): boolean {
     if (tag >>> 3 !== field) return false;
     if ((tag & 7) !== wireType) this.fail(`field ${field} has wire type ${tag & 7}`);

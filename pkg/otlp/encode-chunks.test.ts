@@ -6,7 +6,7 @@ import { encodeTraceData } from "./encode.ts";
 import { formatTraceJson, traceJsonTexts } from "./json-encode.ts";
 import { randomWire } from "./random-otlp.ts";
 
-it("chunks are the bytes that are encoded as a whole", () => {
+it("concatenated chunks equal the bytes encoded as a whole", () => {
   fc.assert(
     fc.property(randomWire, ({ bytes }) => {
       const data = decodeTraceData(bytes);

@@ -1,11 +1,11 @@
-/** OTLP protobuf of traces of any size, in chunks: no buffer grows with the whole of it. */
+/** Encodes traces of any size as OTLP protobuf in chunks, so that no buffer holds a whole trace. */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { writeResource, writeScope, writeSpan } from "./encode.ts";
 import type { Resource, Scope, Span, TraceData } from "./otlp.ts";
 
 const chunkBytes = 1024 * 1024;
 
-/** A trace whose spans are written by a function. */
+/** A trace whose spans are of any type; a `WriteSpan` encodes them. */
 interface SpansOf<S> {
   resourceSpans: readonly ResourceOf<S>[];
 }
@@ -25,19 +25,19 @@ interface ScopeOf<S> {
 /** Writes one span as the field of this number. */
 type WriteSpan<S> = (writer: WireWriter, field: number, span: S) => void;
 
-/** What `encodeTraceData` writes, in chunks that are to be joined. */
+/** Encodes as `encodeTraceData` does, in chunks. The caller concatenates them. */
 export function traceDataChunks(data: TraceData): Uint8Array[] {
   return spansChunks<Span>(data, (writer, field, span) => {
     writer.message(field, (w) => writeSpan(w, span));
   });
 }
 
-/** The same of spans that `write` writes. */
+/** Encodes a trace in chunks; `write` encodes each span. */
 export function spansChunks<S>(data: SpansOf<S>, write: WriteSpan<S>): Uint8Array[] {
   return data.resourceSpans.flatMap((one) => nestedChunks(1, resourceSpansChunks(one, write)));
 }
 
-/** A nested message whose content is there in chunks. */
+/** Wraps encoded content in the head of a nested message. */
 export function nestedChunks(field: number, content: readonly Uint8Array[]): Uint8Array[] {
   const head = new WireWriter();
   head.messageHead(
@@ -67,7 +67,7 @@ function scopeSpansChunks<S>(
   for (const span of spans) {
     write(writer, 2, span);
     if (writer.sizeBytes < chunkBytes) continue;
-    // A copy of its length: the buffer has room for more.
+    // Copies the bytes, because the writer's buffer is larger than its content.
     chunks.push(new Uint8Array(writer.bytes()));
     writer = new WireWriter(chunkBytes);
   }

@@ -1,8 +1,8 @@
 /**
- * Objects -> OTLP protobuf bytes.
+ * Encodes objects as OTLP protobuf bytes.
  *
- * Fields are written in the order of their numbers; defaults are left out, except that `resource`,
- * `scope` and `status` are always written, even empty: Grafana's reader needs all three.
+ * Fields are written in the order of their numbers. Default values are omitted, except `resource`,
+ * `scope` and `status`: Grafana's reader needs all three, even empty.
  */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import type {
@@ -19,7 +19,7 @@ import type {
   TraceData,
 } from "./otlp.ts";
 
-/** Encodes TracesData, ExportTraceServiceRequest or tempopb.Trace: all three look the same. */
+/** Encodes TracesData, ExportTraceServiceRequest or tempopb.Trace: their wire form is the same. */
 export function encodeTraceData(data: TraceData): Uint8Array {
   const writer = new WireWriter(64 * 1024);
   writeTraceData(writer, data);
@@ -158,7 +158,7 @@ function writeUint(writer: WireWriter, field: number, value: number): void {
   if (value !== 0) writer.uint(field, value);
 }
 
-/** Enums are int32: negative numbers take ten bytes, as sign-extended 64 bits. */
+/** Writes an enum (int32). Negative numbers take ten bytes, because they are sign-extended. */
 function writeEnum(writer: WireWriter, field: number, value: number): void {
   if (value < 0) writer.int64(field, BigInt(value));
   else writeUint(writer, field, value);

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { exampleTraceIds } from "./example-ids.ts";
 import { randomWire } from "./random-otlp.ts";
 
-test("ids are those of the first spans, also of a request that is cut off or broken", () => {
+test("ids are those of the first spans, even of a truncated or invalid request", () => {
   fc.assert(
     fc.property(randomWire, fc.nat(), fc.nat(255), ({ data, bytes }, at, byte) => {
       const spans = data.resourceSpans.flatMap((one) => one.scopeSpans.flatMap((s) => s.spans));

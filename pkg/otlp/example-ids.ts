@@ -1,11 +1,11 @@
-/** Ids of a few traces of a request, so that people can find what was refused. */
+/** Finds a few trace ids of a refused request, so that an operator can find its sender. */
 import { WireReader } from "#pkg/bytes/wire.ts";
 
 const traceIdBytes = 16;
 
 /**
- * Up to `countMax` different trace ids (32 hex digits) of an ExportTraceServiceRequest that need
- * not parse: what comes before the damage is looked at.
+ * Returns up to `countMax` distinct trace ids (32 hex digits) of an ExportTraceServiceRequest. If
+ * the request does not parse, it returns the ids before the damage.
  */
 export function exampleTraceIds(body: Uint8Array, countMax = 3): string[] {
   const ids = new Set<string>();
@@ -23,13 +23,13 @@ export function exampleTraceIds(body: Uint8Array, countMax = 3): string[] {
       ),
     );
   } catch {
-    // The request is refused for another reason, or for this one: examples are a courtesy.
+    // The caller refuses the request anyway: examples are best effort.
     return [...ids];
   }
   return [...ids];
 }
 
-/** Calls `each` for every field `field` that has a length, until it says false; returns that. */
+/** Calls `each` for every message with this field number; stops and returns false if it does. */
 function eachMessage(
   reader: WireReader,
   end: number,

@@ -1,10 +1,11 @@
 /**
- * OTLP/JSON text -> protobuf bytes or objects (opentelemetry-proto, docs/specification.md).
+ * Converts OTLP/JSON text to protobuf bytes or objects (opentelemetry-proto,
+ * docs/specification.md).
  *
- * Lenient: 64-bit integers may be strings or numbers (exact either way: no number goes through a
- * double), enums may be names, bytes may be URL-safe base64, `null` is "not set", unknown keys are
- * skipped. A key that is there twice merges as a repeated protobuf field does. Strict: ids are hex,
- * keys are lowerCamelCase, a value of another type is InvalidInput with the path to it.
+ * Lenient: 64-bit integers may be strings or numbers (both exact: no number goes through a double),
+ * enums may be names, bytes may be URL-safe base64, `null` means "not set", unknown keys are
+ * skipped. A duplicate key merges like a repeated protobuf field. Strict: ids are hex, keys are
+ * lowerCamelCase, a value of a wrong type is InvalidInput with the path to it.
  */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { decodeAnyValue, decodeKeyValueList, decodeTraceData } from "./decode.ts";
@@ -30,14 +31,14 @@ export function parseTraceJson(json: Uint8Array): TraceData {
   return decodeTraceData(jsonToWire(json));
 }
 
-/** Parses what `formatAttributesJson` wrote. Throws InvalidInput. */
+/** Parses the output of `formatAttributesJson`. Throws InvalidInput. */
 export function parseAttributesJson(text: string): KeyValue[] {
   const converter = new Converter(Buffer.from(text, "utf8"), "attributes");
   converter.list(1, "keyValue", 0);
   return decodeKeyValueList(converter.finish());
 }
 
-/** Parses what `formatAnyValueJson` wrote. Throws InvalidInput. */
+/** Parses the output of `formatAnyValueJson`. Throws InvalidInput. */
 export function parseAnyValueJson(text: string): AnyValue {
   const converter = new Converter(Buffer.from(text, "utf8"), "attribute value");
   converter.message("anyValue", 1);
@@ -160,7 +161,7 @@ const messages: Record<Message, Fields> = {
   kvlistValue: fields({ values: [1, attributes] }),
 };
 
-/** Longer integers are refused unread: turning digits into a bigint takes quadratic time. */
+/** Longest integer, characters: converting digits to a bigint takes quadratic time. */
 const integerCharsMax = 100;
 
 class Converter {
@@ -172,13 +173,13 @@ class Converter {
     this.#writer = new WireWriter(json.length);
   }
 
-  /** Checks that all was read and returns the protobuf bytes. */
+  /** Checks that the whole text was read and returns the protobuf bytes. */
   finish(): Uint8Array {
     this.#reader.end();
     return this.#writer.bytes();
   }
 
-  /** Reads an object as the fields of `message`; `depth` is the level of attribute value. */
+  /** Reads an object as the fields of `message`; `depth` is the nesting level of its values. */
   message(message: Message, depth: number): void {
     if (depth > valueDepthMax) this.#reader.fail(`values nested over ${valueDepthMax} levels`);
     const known = messages[message];
@@ -297,7 +298,7 @@ class Converter {
   }
 }
 
-/** An integer in any JSON notation ("5", "5.0", "5e3"), exactly. Undefined if it is not one. */
+/** Parses an integer in any JSON notation ("5", "5.0", "5e3") exactly; undefined if it is none. */
 function parseInteger(text: string): bigint | undefined {
   if (text.length > integerCharsMax) return undefined;
   if (/^\d+$/.test(text)) return BigInt(text);

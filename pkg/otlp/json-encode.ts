@@ -1,5 +1,5 @@
 /**
- * Objects -> JSON text, in two dialects of the proto3 JSON mapping.
+ * Formats objects as JSON text, in two dialects of the proto3 JSON mapping.
  *
  * | dialect | ids | enums | read by |
  * |---|---|---|---|
@@ -7,9 +7,10 @@
  * | tempo | base64 | names | Grafana and other readers of Tempo's trace JSON |
  *
  * Both: lowerCamelCase, 64-bit integers as strings, non-finite doubles as strings, bytes as
- * base64, defaults left out except in AnyValue, `resource`, `scope` and `status` always there.
- * The attribute functions are loss-free (-0, int64, bytes, duplicates, order; of a NaN only that it
- * is one): blocks store nested attributes with them. json-decode.ts reads them back.
+ * base64. Default values are omitted except in AnyValue; `resource`, `scope` and `status` are
+ * always present. The attribute functions are lossless (-0, int64, bytes, duplicates, order),
+ * except for the payload of a NaN. Blocks store nested attributes with them; json-decode.ts parses
+ * them.
  */
 import {
   type AnyValue,
@@ -30,7 +31,7 @@ export interface TraceJsonOptions {
   key: "resourceSpans" | "batches";
 }
 
-/** A trace whose spans may be made while they are written. */
+/** A trace whose spans may be built while they are formatted. */
 export interface SpansOnDemand {
   resourceSpans: Iterable<{
     resource: Resource;
@@ -44,7 +45,7 @@ export function formatTraceJson(data: TraceData, options: TraceJsonOptions): str
   return [...traceJsonTexts(data, options)].join("");
 }
 
-/** The same in texts that are to be joined, each of one span at the most. */
+/** Formats a trace in pieces of at most one span. The caller concatenates them. */
 export function* traceJsonTexts(
   data: SpansOnDemand,
   { dialect, key }: TraceJsonOptions,
@@ -69,7 +70,7 @@ export function* traceJsonTexts(
   yield "}";
 }
 
-/** A list as a field; nothing if it is empty. */
+/** Yields a list as a field; yields nothing if the list is empty. */
 function* list<T>(
   key: string,
   items: Iterable<T>,
@@ -89,7 +90,7 @@ function* textTexts(key: string, value: string): IterableIterator<string> {
   if (text !== "") yield text;
 }
 
-/** A comma before the texts, if there are any. */
+/** Yields a comma and the texts; yields nothing if there are none. */
 function* after(texts: Iterable<string>): IterableIterator<string> {
   let isFirst = true;
   for (const text of texts) {
@@ -152,7 +153,7 @@ class Formatter {
     return object([
       attributesField(attributes),
       numberField("droppedAttributesCount", droppedAttributesCount),
-      // Tempo's schema has no entity references, and readers of its JSON refuse unknown keys.
+      // Tempo's schema has no entity references, and its JSON readers refuse unknown keys.
       this.#isTempo ? "" : listField("entityRefs", refs),
     ]);
   }
@@ -228,7 +229,7 @@ function formatKeyValue({ key, value }: KeyValue): string {
   return `{"key":${JSON.stringify(key)},"value":${formatAnyValueJson(value)}}`;
 }
 
-/** A double as JSON: -0 keeps its sign, what JSON cannot say is a string. */
+/** Formats a double: -0 keeps its sign, non-finite numbers are strings. */
 function formatDouble(value: number): string {
   if (!Number.isFinite(value)) return `"${value}"`;
   return Object.is(value, -0) ? "-0" : String(value);
@@ -238,7 +239,7 @@ function encodeBytes(bytes: Uint8Array, encoding: "hex" | "base64"): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString(encoding);
 }
 
-/** An object of those fields that are not "". */
+/** Joins the non-empty fields to an object. */
 function object(fields: string[]): string {
   return `{${fields.filter((field) => field !== "").join(",")}}`;
 }

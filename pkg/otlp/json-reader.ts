@@ -1,14 +1,14 @@
 /**
- * A cursor over JSON text as UTF-8 bytes (RFC 8259). Makes no objects: the caller is called for
- * each key or item and reads or skips the value. Memory stays near the size of the text, numbers
- * come as text and lose nothing, and every error names the path to where it happened.
+ * A cursor over JSON text as UTF-8 bytes (RFC 8259). It builds no objects: it calls back for each
+ * key or item, and the callback reads or skips the value. Memory stays near the size of the text.
+ * Numbers are returned as text, without loss. Every error names the path to its position.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** Objects and arrays inside each other, read or skipped. */
+/** Deepest nesting of objects and arrays, read or skipped. */
 export const jsonDepthMax = 400;
 
-/** Keys remembered, a power of two. */
+/** Slots of the key cache, a power of two. */
 const keySlots = 128;
 
 const quote = 0x22;
@@ -37,10 +37,10 @@ export class JsonReader {
   #pos: number;
   #path: (string | number)[] = [];
   #what: string;
-  /** Holes until they are used: most readers read one short text. */
+  /** Key cache. Unused slots are holes: most readers read one short text. */
   readonly #keys: (string | undefined)[] = [];
 
-  /** `what` names the text in errors: "invalid <what> at ...". A byte order mark is skipped. */
+  /** `what` names the text in errors: "invalid <what> at ...". Skips a byte order mark. */
   constructor(bytes: Uint8Array, what: string) {
     this.#buf = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#pos = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
@@ -80,7 +80,7 @@ export class JsonReader {
     }
   }
 
-  /** The UTF-8 bytes of a string. A view of the text where it has no escapes. */
+  /** Reads a string as UTF-8 bytes; a view of the text if the string has no escapes. */
   string(): Buffer {
     if (this.#peek() !== quote) this.fail("expected a string");
     const buf = this.#buf;
@@ -97,7 +97,7 @@ export class JsonReader {
     return this.fail("unterminated string");
   }
 
-  /** The text of a number, as it stands. */
+  /** Reads a number as text, unchanged. */
   number(): string {
     this.#peek();
     const buf = this.#buf;
@@ -115,12 +115,12 @@ export class JsonReader {
     return this.fail("expected true or false");
   }
 
-  /** Takes `null` if it stands here. */
+  /** Reads `null` if it is the next value; returns whether it was. */
   takeNull(): boolean {
     return this.#word("null");
   }
 
-  /** Whether a string stands here. */
+  /** Returns whether the next value is a string. */
   isString(): boolean {
     return this.#peek() === quote;
   }
@@ -166,7 +166,7 @@ export class JsonReader {
     });
   }
 
-  /** The next byte that is not white space, without taking it. */
+  /** Skips white space and returns the next byte without consuming it. */
   #peek(): number | undefined {
     const buf = this.#buf;
     let pos = this.#pos;
@@ -195,7 +195,7 @@ export class JsonReader {
     return true;
   }
 
-  /** A key. The few that a text repeats are remembered by their bytes, at the cost of a compare. */
+  /** Reads a key. Repeated keys come from the cache: a byte comparison instead of a new string. */
   #key(): string {
     if (this.#peek() !== quote) this.fail("expected a key");
     const buf = this.#buf;
@@ -229,7 +229,7 @@ export class JsonReader {
       end += buf[end] === backslash ? 2 : 1;
     }
     if (end >= buf.length) this.fail("unterminated string");
-    // Unescaping never makes bytes more: \uXXXX is 6 bytes for at most 3.
+    // Unescaping never needs more bytes: \uXXXX (6 bytes) becomes at most 3.
     const out = Buffer.allocUnsafe(end - start);
     let size = 0;
     let pos = start;
@@ -259,7 +259,7 @@ export class JsonReader {
     return out.subarray(0, size);
   }
 
-  /** The code unit of the `\uXXXX` at `pos`. */
+  /** Reads the code unit of the `\uXXXX` at `pos`. */
   #hexUnit(pos: number): number {
     const digits = this.#buf.toString("latin1", pos + 2, pos + 6);
     if (!/^[0-9a-fA-F]{4}$/.test(digits)) this.fail(`invalid escape \\u${digits}`);
@@ -271,7 +271,7 @@ export class JsonReader {
   }
 }
 
-/** At most 64 characters of `text`, in quotes. */
+/** Returns at most 64 characters of `text`, in quotes unless it is a plain word. */
 export function shorten(text: string): string {
   const short = text.length > 64 ? `${text.slice(0, 64)}…` : text;
   return /^[\w.:-]+$/.test(short) ? short : JSON.stringify(short);

@@ -31,7 +31,7 @@ function parseValue(value: string): AnyValue {
   return parseSpan(`{"attributes":[{"key":"k","value":${value}}]}`).attributes[0].value;
 }
 
-/** The value, or undefined for InvalidInput; anything else fails the test. */
+/** Returns the value, or undefined for InvalidInput; any other error fails the test. */
 function orRefuse<T>(run: () => T): T | undefined {
   try {
     return run();
@@ -138,14 +138,14 @@ describe("formatTraceJson and parseTraceJson", () => {
     );
   });
 
-  test("the capture of OpenTelemetry JS decodes as its independent decoding says", () => {
+  test("the capture of OpenTelemetry JS decodes as by an independent decoder", () => {
     const text = readFileSync("testdata/captures/otel-json.01.decoded.json", "utf8");
     const found = JSON.parse(formatTraceJson(parseTraceJson(captureJson()), otlp)) as unknown;
     expect(found).toEqual(normalize(JSON.parse(text)));
   });
 });
 
-/** Leaves out what our formatter leaves out (zero numbers, empty lists); int64 become strings. */
+/** Omits what our formatter omits (zero numbers, empty lists); int64 become strings. */
 function normalize(value: unknown, key = ""): unknown {
   if (Array.isArray(value)) return value.map((item) => normalize(item));
   if (typeof value !== "object" || value === null)
@@ -201,7 +201,7 @@ describe("attributes in their storage form", () => {
   });
 });
 
-describe("what OTLP/JSON senders do", () => {
+describe("variants that OTLP/JSON senders use", () => {
   test("integers are strings or numbers, always exact", () => {
     const span = parseSpan(
       '{"startTimeUnixNano":1795343975122583401,"endTimeUnixNano":"18446744073709551615"}',
@@ -282,7 +282,7 @@ describe("what OTLP/JSON senders do", () => {
     });
   });
 
-  test("strings come out as they are meant", () => {
+  test("strings are unescaped correctly", () => {
     const names: [string, string][] = [
       ['"\\u00e9\\n\\/\\\\"', "é\n/\\"],
       ['"\\ud83d\\ude00x"', "😀x"],

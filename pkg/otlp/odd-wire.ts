@@ -1,9 +1,9 @@
 /**
  * Test data: random but valid wire bytes of a trace.
  *
- * Shares nothing with our encoder and uses all that protobuf allows: fields shuffled, defaults
- * written out, decoys that a later value replaces, singular messages in two halves, unknown
- * fields, varints with padding.
+ * It shares no code with our encoder and uses everything that protobuf allows: shuffled fields,
+ * explicit defaults, values that a later occurrence replaces, singular messages in two halves,
+ * unknown fields, padded varints.
  */
 import type { AnyValue, KeyValue, ScopeSpans, Span, TraceData } from "./otlp.ts";
 
@@ -13,7 +13,7 @@ interface Chunk {
   bytes: number[];
 }
 
-/** Encodes `data` in one of the many ways that protobuf allows; `dice` gives numbers 0-99. */
+/** Encodes `data` in one of the many ways that protobuf allows; `dice` yields numbers 0-99. */
 export function oddWire(data: TraceData, dice: Iterator<number>): Uint8Array {
   return Uint8Array.from(new OddWriter(() => dice.next().value as number).traceData(data));
 }
@@ -120,7 +120,7 @@ class OddWriter {
     return this.#join(parts);
   }
 
-  /** A value in one or two messages: arrays and lists merge, all else is replaced. */
+  /** Writes a value in one or two messages: arrays merge, other values are replaced. */
   #mergedValue(field: number, value: AnyValue): Chunk[] {
     const rolled = this.#roll();
     if (rolled < 10) {
@@ -139,7 +139,7 @@ class OddWriter {
     return [this.#bytes(field, this.#value(value))];
   }
 
-  /** Members of a oneof keep their order, as the last one wins. */
+  /** Writes a value. Members of a oneof keep their order, because the last one wins. */
   #value(value: AnyValue, isHalf = false): number[] {
     switch (value.kind) {
       case "string":
@@ -165,14 +165,14 @@ class OddWriter {
     }
   }
 
-  /** Another member of AnyValue before the right one, which clears it. */
+  /** Sometimes writes another member of AnyValue, which the following right one replaces. */
   #decoy(): number[] {
     const rolled = this.#roll();
     if (rolled < 5) return [...this.#tag(4, 1), ...doubleBytes(4.5), ...this.#tag(2, 0), 1];
     return rolled < 10 ? this.#unknown() : [];
   }
 
-  /** A singular message, sometimes as two messages that merge. */
+  /** Writes a singular message, sometimes as two messages that merge. */
   #halves<T>(field: number, list: T[], make: (half: T[], isLast: boolean) => Chunk[]): Chunk[] {
     if (this.#roll() < 80) return [this.#bytes(field, this.#join(make(list, true)))];
     return [
@@ -185,7 +185,7 @@ class OddWriter {
     return this.#raw(field, utf8(value));
   }
 
-  /** A singular bytes field; sometimes after a decoy, sometimes written though it is empty. */
+  /** Writes a singular bytes field, sometimes after a decoy; an empty one is sometimes omitted. */
   #raw(field: number, value: Uint8Array): Chunk[] {
     const rolled = this.#roll();
     if (rolled < 5) return [this.#bytes(field, [1, 2, 3]), this.#bytes(field, value)];
@@ -219,7 +219,7 @@ class OddWriter {
     return this.#varint(BigInt(field * 8 + wireType));
   }
 
-  /** A varint, sometimes longer than it needs to be. */
+  /** Encodes a varint, sometimes with padding. */
   #varint(value: bigint): number[] {
     const bytes: number[] = [];
     for (let rest = BigInt.asUintN(64, value); rest > 0n || bytes.length === 0; rest >>= 7n) {
@@ -240,7 +240,7 @@ class OddWriter {
     return this.#bytes(field, [0xff, 0xff, 0xff]).bytes;
   }
 
-  /** Joins chunks in a random order in which those of one field keep theirs. */
+  /** Joins chunks in a random order; chunks of one field keep their relative order. */
   #join(chunks: Chunk[]): number[] {
     const slots = chunks.map(({ field }) => ({ field, at: this.#roll() }));
     slots.sort((a, b) => a.at - b.at);

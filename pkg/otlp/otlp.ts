@@ -1,13 +1,14 @@
 /**
- * OpenTelemetry traces as objects, for cold paths: answers, tests, tools, other formats' receivers.
+ * OpenTelemetry traces as objects, for cold paths: responses, tests, tools, receivers of other
+ * formats.
  *
- * The names are those of opentelemetry-proto 1.11. Ids are bytes as they were sent, 64-bit numbers
- * are bigint, and a field that was not sent has its protobuf default (0, "", empty), so a message
- * without a resource equals one with an empty resource. README.md lists what is kept and dropped.
- * Hot paths never build these: they walk the wire (split.ts, pkg/columns).
+ * Names follow opentelemetry-proto 1.11. Ids are bytes as received, and 64-bit numbers are bigint.
+ * A missing field has its protobuf default (0, "", empty), so a message without a resource equals
+ * one with an empty resource. README.md lists what is kept and dropped. Hot paths never build these
+ * objects: they work on the wire bytes (split.ts, pkg/columns).
  */
 
-/** Levels of AnyValue inside each other that are accepted; a plain value is one level. */
+/** Deepest accepted nesting of AnyValue; a plain value is one level. */
 export const valueDepthMax = 64;
 
 export interface TraceData {
@@ -80,7 +81,7 @@ export interface SpanEvent {
 }
 
 export interface SpanLink {
-  /** Ids of links are kept as they came, whatever their length. */
+  /** Ids of links are kept as received, with any length. */
   traceId: Uint8Array;
   spanId: Uint8Array;
   traceState: string;

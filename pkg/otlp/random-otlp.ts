@@ -13,7 +13,7 @@ const enumNumber: fc.Arbitrary<number> = fc.oneof(
   fc.integer({ min: 0, max: 6 }),
   fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
 );
-/** Any text that UTF-8 can hold, sometimes over the one-byte length. */
+/** Any text that UTF-8 can encode, sometimes longer than a one-byte length. */
 const text: fc.Arbitrary<string> = fc.oneof(
   fc.string({ unit: "binary", maxLength: 12 }),
   fc.constantFrom("", "\0", "\ufffd", "\ufeff", '"\\\n', "é".repeat(100)),
@@ -46,7 +46,7 @@ const { anyValue, keyValue } = fc.letrec<{ anyValue: AnyValue; keyValue: KeyValu
 export const randomAnyValue: fc.Arbitrary<AnyValue> = anyValue;
 export const randomAttributes: fc.Arbitrary<KeyValue[]> = fc.array(keyValue, { maxLength: 4 });
 
-/** Few trace ids, so that traces have several spans; some are bad. */
+/** Few distinct trace ids, so that traces have several spans; some are invalid. */
 const traceId: fc.Arbitrary<Uint8Array> = fc.oneof(
   { weight: 20, arbitrary: fc.integer({ min: 1, max: 40 }).map((n) => new Uint8Array(16).fill(n)) },
   { weight: 5, arbitrary: bytesOf(16) },
@@ -138,7 +138,7 @@ export const randomTraceData: fc.Arbitrary<TraceData> = fc.record({
   ),
 });
 
-/** A random trace and odd wire bytes of it. */
+/** A random trace and its unusual wire bytes (odd-wire.ts). */
 export const randomWire: fc.Arbitrary<{ data: TraceData; bytes: Uint8Array }> = fc
   .tuple(randomTraceData, fc.infiniteStream(fc.nat({ max: 99 })))
   .map(([data, dice]) => ({ data, bytes: oddWire(data, dice) }));

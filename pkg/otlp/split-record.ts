@@ -1,7 +1,8 @@
 // HOT: runs per span; measured by `npm run bench` (split).
 /**
- * Writes the record of one partition: sizes first (protobuf puts lengths before contents), then
- * bytes. Both walk `scratch.order[from..to)`, which goes scope by scope and resource by resource.
+ * Writes the record of one partition in two passes: sizes first (protobuf puts lengths before
+ * contents), then bytes. Both passes walk `scratch.order[from..to)`, which is grouped by resource
+ * and by scope.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { varintSize } from "#pkg/bytes/wire-writer.ts";
@@ -14,7 +15,7 @@ export interface RecordRange {
   bytesMax: number;
 }
 
-/** Returns a new ExportTraceServiceRequest. Throws TooLarge above `bytesMax`. */
+/** Returns a new ExportTraceServiceRequest. Throws TooLarge if it would exceed `bytesMax`. */
 export function writeRecord(
   buf: Uint8Array,
   scratch: SplitScratch,
@@ -24,7 +25,7 @@ export function writeRecord(
   if (sizeBytes > bytesMax) {
     throw new SpoorError(
       "TooLarge",
-      `envelopes repeated over partitions exceed ${bytesMax} bytes`,
+      `resources and scopes repeated in partitions exceed ${bytesMax} bytes: send smaller requests`,
       {
         reason: "envelope_growth",
       },
@@ -125,7 +126,7 @@ function fillRecord(
   return pos;
 }
 
-/** Copies spans; those that are neighbours in the request go in one copy. */
+/** Copies spans; copies runs that are contiguous in the request at once. */
 function copySpans(
   source: Buffer,
   scratch: SplitScratch,

@@ -1,14 +1,14 @@
 // HOT: runs per span; measured by `npm run bench` (split).
 /**
- * Reused memory of one split: where spans and envelope fields stand in the request, as parallel
- * arrays of byte offsets.
+ * Reused memory of one split: the positions of spans and envelope fields in the request, as
+ * parallel arrays of byte offsets.
  *
- *     resource r   ranges resourceRangeFrom[r] .. resourceRangeTo[r]: its fields but scope_spans
+ *     resource r   ranges resourceRangeFrom[r] .. resourceRangeTo[r]: fields without scope_spans
  *     scope s      ranges scopeRangeFrom[s] .. scopeRangeTo[s]: its fields without spans
  *     span i       bytes spanStart[i] .. spanEnd[i] with tag and length, scope, partition
  */
 
-/** Above this many entries the memory is given back after a request. */
+/** Larger lists are freed before the next request, entries. */
 const keptEntriesMax = 65_536;
 
 /** A growing array of 32-bit integers. */
@@ -21,7 +21,7 @@ export class IntList {
     this.values[this.length++] = value;
   }
 
-  /** Makes room for `length` values, which are then undefined. */
+  /** Sets the length; added values are unspecified. */
   resize(length: number): void {
     if (length > this.values.length) this.#grow(length);
     this.length = length;
@@ -39,7 +39,7 @@ export class IntList {
   }
 }
 
-/** One user at a time; `splitRequest` clears it. */
+/** The lists of one split. `splitRequest` clears them. Not for concurrent use. */
 export class SplitScratch {
   readonly spanStart: IntList = new IntList();
   readonly spanEnd: IntList = new IntList();
@@ -54,7 +54,7 @@ export class SplitScratch {
   readonly resourceRanges: IntList = new IntList();
   /** Span indexes, grouped by partition. */
   readonly order: IntList = new IntList();
-  /** Sizes of the messages of one partition's record, in the order in which they are written. */
+  /** Sizes of the messages of one partition's record, in writing order. */
   readonly scopeBytes: IntList = new IntList();
   readonly resourceBytes: IntList = new IntList();
 

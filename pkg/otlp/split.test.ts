@@ -12,7 +12,7 @@ import { partitionOf } from "./trace-hash.ts";
 
 const capture = (): Uint8Array => readFileSync("testdata/captures/otel-proto.01.bin");
 
-/** Each span with all that stands around it, in order. */
+/** Returns each span with its resource and scope, in order. */
 function flatten(data: TraceData): { span: Span; around: unknown }[] {
   return data.resourceSpans.flatMap(({ resource, scopeSpans, schemaUrl }) =>
     scopeSpans.flatMap(({ scope, spans, schemaUrl: scopeSchemaUrl }) =>
@@ -21,7 +21,7 @@ function flatten(data: TraceData): { span: Span; around: unknown }[] {
   );
 }
 
-/** Why a span is rejected, said once more and plainly. */
+/** A second, plain implementation of the rules for rejecting a span. */
 function reasonOf({ traceId, spanId, parentSpanId }: Span): string | undefined {
   if (traceId.length !== 16 || traceId.every((byte) => byte === 0)) return "invalid_trace_id";
   if (spanId.length !== 8 || spanId.every((byte) => byte === 0)) return "invalid_span_id";
@@ -90,7 +90,7 @@ describe("splitRequest", () => {
     );
   });
 
-  test("splitting a record again changes nothing: it is in one partition already", () => {
+  test("splitting a record again changes nothing, because it has one partition", () => {
     fc.assert(
       fc.property(randomTraceData, (data) => {
         for (const part of splitRequest(encodeTraceData(data), { partitionCount: 4 }).parts) {
@@ -134,7 +134,7 @@ describe("splitRequest", () => {
     expect(splitRequest(envelopes, { partitionCount: 4 })).toEqual(none);
   });
 
-  test("good spans of one partition are not copied", () => {
+  test("valid spans of one partition are not copied", () => {
     const body = capture();
     const [oneOfOne] = splitRequest(body, { partitionCount: 1 }).parts;
     expect(oneOfOne).toMatchObject({ partition: 0, spanCount: 3 });
@@ -144,7 +144,7 @@ describe("splitRequest", () => {
     expect(result.parts[0].record).toBe(body);
   });
 
-  test("a bad span alone is left out, with an example of what was wrong", () => {
+  test("an invalid span alone is dropped, with an example of the error", () => {
     const data = decodeTraceData(capture());
     const { spans } = data.resourceSpans[0].scopeSpans[0];
     spans[0].traceId = new Uint8Array(8);
@@ -160,7 +160,7 @@ describe("splitRequest", () => {
     ]);
   });
 
-  test("a huge envelope is not repeated without bound", () => {
+  test("repeating a huge envelope is bounded", () => {
     const data = decodeTraceData(capture());
     const [one] = data.resourceSpans;
     one.schemaUrl = "u".repeat(1 << 20);
@@ -171,10 +171,10 @@ describe("splitRequest", () => {
     }));
     const body = encodeTraceData(data);
     expect(splitRequest(body, { partitionCount: 4 }).parts).toHaveLength(4);
-    expect(() => splitRequest(body, { partitionCount: 64 })).toThrow(/envelopes repeated/);
+    expect(() => splitRequest(body, { partitionCount: 64 })).toThrow(/repeated in partitions/);
   });
 
-  test("a partition count that is not a power of two is our own mistake", () => {
+  test("a partition count that is not a power of two is an Internal error", () => {
     for (const partitionCount of [0, 3, -4, 2048, Number.NaN]) {
       expect(() => splitRequest(capture(), { partitionCount })).toThrow(/partitions/);
     }

@@ -1,13 +1,14 @@
 // HOT: runs per span received; measured by `npm run bench` (split).
 /**
- * Splits an ExportTraceServiceRequest by trace id into one such request per partition, on the wire
- * bytes: every span is found, checked and copied as a byte range; no object is made per span.
+ * Splits an ExportTraceServiceRequest by trace id into one request (record) per partition. It works
+ * on the wire bytes: it finds, checks and copies every span as a byte range, without an object per
+ * span.
  *
  * - The whole request is checked first (wire-check.ts). Bytes that do not parse are InvalidInput
- *   and nothing is kept. A span whose ids are not valid is left out alone and counted.
- * - A partition's record has the envelopes (resource, scope, schema urls, unknown fields) that its
- *   spans need, copied as they are, so repeated singular fields still merge as protobuf says.
- * - If all spans are good and in one partition, the record is `body` itself, not a copy.
+ *   and nothing is kept. A span with an invalid id is dropped alone and counted.
+ * - A partition's record has the envelopes (resource, scope, schema URLs, unknown fields) of its
+ *   spans, copied unchanged, so repeated singular fields still merge as in protobuf.
+ * - If all spans are valid and in one partition, the record is `body` itself, not a copy.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { wireBytes, WireReader } from "#pkg/bytes/wire.ts";
@@ -27,14 +28,14 @@ export type RejectReason = "invalid_trace_id" | "invalid_span_id" | "invalid_par
 export interface SplitOptions {
   /** A power of two, at most `partitionCountMax`. */
   partitionCount: number;
-  /** Memory to reuse between calls; one call at a time. */
+  /** Memory to reuse between calls. Not for concurrent calls. */
   scratch?: SplitScratch;
 }
 
 /** The spans of one partition. */
 export interface SplitPart {
   partition: number;
-  /** An ExportTraceServiceRequest. May be `body` itself: whoever keeps it keeps `body`. */
+  /** An ExportTraceServiceRequest. May be `body` itself, so the caller must not reuse `body`. */
   record: Uint8Array;
   spanCount: number;
 }
@@ -42,25 +43,25 @@ export interface SplitPart {
 export interface SplitRejection {
   reason: RejectReason;
   spanCount: number;
-  /** What was wrong with the first of them, for people. */
+  /** A description of the first rejected span's error, for people. */
   example: string;
 }
 
 export interface SplitResult {
-  /** Ascending by partition; only partitions that got spans. */
+  /** Ascending by partition; only partitions with spans. */
   parts: SplitPart[];
   /** Spans in `parts`. */
   acceptedSpans: number;
   rejectedSpans: number;
   /** One entry per reason that occurred. */
   rejections: SplitRejection[];
-  /** Bytes of all records together. */
+  /** Total bytes of all records. */
   recordBytes: number;
 }
 
 export const partitionCountMax = 1024;
 
-/** The records may repeat envelopes; together they take at most this many times the request. */
+/** Records repeat envelopes. Limits their total size to this factor of the request's size. */
 const growthFactorMax = 8;
 const growthFreeBytes = 1024 * 1024;
 
@@ -69,14 +70,14 @@ const tagTwo = (2 << 3) | wireBytes;
 const tagThree = (3 << 3) | wireBytes;
 
 /**
- * Splits a request. Throws InvalidInput for bytes that do not parse, TooLarge if the records would
- * be much larger than the request (huge envelopes repeated in many partitions).
+ * Splits a request. Throws InvalidInput for bytes that do not parse, and TooLarge if the records
+ * would be much larger than the request (large envelopes repeated in many partitions).
  */
 export function splitRequest(body: Uint8Array, options: SplitOptions): SplitResult {
   const { partitionCount, scratch = new SplitScratch() } = options;
   const isPower = (partitionCount & (partitionCount - 1)) === 0;
   if (!(partitionCount >= 1 && partitionCount <= partitionCountMax && isPower)) {
-    throw new SpoorError("Internal", `split into ${partitionCount} partitions`);
+    throw new SpoorError("Internal", `cannot split into ${partitionCount} partitions`);
   }
   scratch.clear();
   const buf = new Uint8Array(body.buffer, body.byteOffset, body.length);
@@ -122,7 +123,7 @@ function buildParts(
   return parts;
 }
 
-/** Counting sort of the span indexes into `order`. Returns where each partition's part ends. */
+/** Sorts the span indexes by partition into `order`. Returns the end of each partition's part. */
 function groupByPartition(scratch: SplitScratch, partitionCount: number): Int32Array {
   const count = scratch.spanStart.length;
   const partitions = scratch.spanPartition.values;
@@ -135,7 +136,7 @@ function groupByPartition(scratch: SplitScratch, partitionCount: number): Int32A
   return next.subarray(0, partitionCount);
 }
 
-/** One walk over a request: fills the scratch, counts rejections. */
+/** One pass over a request: fills the scratch and counts rejections. */
 class Scan {
   readonly rejections: SplitRejection[] = [];
   rejectedSpans = 0;
@@ -220,7 +221,7 @@ class Scan {
     scratch.scopeRangeTo.push(scopeRanges.length);
   }
 
-  /** A field of ResourceSpans or ScopeSpans that is not its field 2; `first` is its field 1. */
+  /** Checks a field of ResourceSpans or ScopeSpans, not field 2; `first` is the type of field 1. */
   #envelopeField(tag: number, first: number): void {
     const reader = this.#reader;
     if (tag === tagOne) {

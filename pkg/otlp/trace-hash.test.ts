@@ -5,7 +5,7 @@ import { bloomHash, partitionHash, partitionOf } from "./trace-hash.ts";
 
 const seeds = { partition: 0x70617274, bloom1: 0x626c6d31, bloom2: 0x626c6d32 };
 
-/** MurmurHash3_x86_32 of any bytes, slowly, in bigint: the oracle. */
+/** The oracle: a slow MurmurHash3_x86_32 in bigint. */
 function murmur3Slow(bytes: Uint8Array, seed: number): number {
   const low = (value: bigint): bigint => value & 0xffff_ffffn;
   const rotate = (value: bigint, bits: bigint): bigint =>

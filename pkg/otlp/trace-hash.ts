@@ -1,10 +1,10 @@
 // HOT: runs per span; measured by `npm run bench` (split).
 /**
- * Hashes of a trace id: which partition a span goes to, and where its bits stand in a bloom filter.
+ * Hashes of a trace id. They select the partition of a span and its bits in a bloom filter.
  *
  * All are MurmurHash3_x86_32 over the 16 bytes of the id, with different seeds (FORMAT.md has test
- * vectors). All 16 bytes are mixed: leading or trailing bytes alone are constant for 64-bit ids
- * that were padded with zeros. The values are part of the stored formats and must never change.
+ * vectors). They mix all 16 bytes, because the leading bytes of 64-bit ids padded with zeros are
+ * constant. The values are part of the stored formats and must never change.
  */
 
 /** "part" in ASCII. */
@@ -16,17 +16,17 @@ const bloomSeed2 = 0x626c6d32;
 /** Bytes of a trace id. */
 export const traceIdBytes = 16;
 
-/** Hash for choosing a partition, of the 16 bytes at `offset`. An unsigned 32-bit number. */
+/** Returns the partition hash of the 16 bytes at `offset`, an unsigned 32-bit number. */
 export function partitionHash(bytes: Uint8Array, offset: number): number {
   return murmur3(bytes, offset, partitionSeed);
 }
 
-/** The partition of the trace id at `offset`. `partitionCount` is a power of two. */
+/** Returns the partition of the trace id at `offset`. `partitionCount` is a power of two. */
 export function partitionOf(bytes: Uint8Array, offset: number, partitionCount: number): number {
   return murmur3(bytes, offset, partitionSeed) & (partitionCount - 1);
 }
 
-/** Two independent unsigned 32-bit hashes for double hashing, into `out[0]` and `out[1]`. */
+/** Writes two independent unsigned 32-bit hashes for double hashing to `out[0]` and `out[1]`. */
 export function bloomHash(bytes: Uint8Array, offset: number, out: Uint32Array): void {
   out[0] = murmur3(bytes, offset, bloomSeed1);
   out[1] = murmur3(bytes, offset, bloomSeed2);

@@ -1,10 +1,10 @@
 // HOT: runs per protobuf field of every span received; measured by `npm run bench` (split).
 /**
- * Walks the wire bytes of an OTLP message and refuses what would not decode later: truncation, a
- * known field with another wire type, groups, values nested too deep. Makes no objects. What this
- * accepts, decode.ts accepts, and the other way round (property-tested).
+ * Checks the wire bytes of an OTLP message and refuses bytes that would not decode later:
+ * truncation, a known field with a wrong wire type, groups, values nested too deep. It builds no
+ * objects. It accepts exactly what decode.ts accepts (property-tested).
  *
- * One table says what to do with a tag in a message, so one function checks all messages:
+ * One table maps each tag in each message to an action, so one function checks all messages:
  *
  *     action = table[message << 7 | tag]     tag < 128: fields 1-15, every wire type
  */
@@ -31,22 +31,22 @@ const messageAnyValue = 9;
 const messageArray = 10;
 const messageKeyValueList = 11;
 
-/** Actions 1-11 are "nested message of that number". */
+/** Actions 1-11 mean "nested message with this number". */
 const actionVarint = 16;
 const actionFixed64 = 17;
 const actionBytes = 18;
 const actionFixed32 = 19;
 const actionRefuse = 20;
-/** Actions from here on note where the bytes field `action - actionCapture` stands. */
+/** Actions from here on record the position of bytes field `action - actionCapture`. */
 const actionCapture = 32;
 
 /** Tag of Span.flags, the only known field whose tag takes two bytes. */
 const tagFlags = (16 << 3) | wireFixed32;
 
-/** Slots of the `captured` array: start and length of the last field 1, 2 and 4 of a span. */
+/** Length of the `captured` array: start and length of the last field 1, 2 and 4 of a span. */
 export const capturedSlots = 10;
 
-/** Message -> its known fields: wire type, or the number of the nested message as `n: message`. */
+/** Type of a known field: its wire type, a nested message, or a bytes field to capture. */
 type FieldType = number | { message: number } | { capture: number };
 
 const schemas: Record<number, Record<number, FieldType>> = {
@@ -122,10 +122,10 @@ const skipActions: readonly number[] = [
 const table: Uint8Array = buildTable();
 
 /**
- * Checks the message in [start, end) of `buf`. For a span, `captured[2 * f]` and
- * `captured[2 * f + 1]` become start and length of its last field f (1, 2, 4); the caller clears
- * them first. `depth` is the level of the attribute value around it, 0 outside. `slow` is any
- * reader, used for what is rare. Throws InvalidInput.
+ * Checks the message in [start, end) of `buf`. For a span, it sets `captured[2 * f]` and
+ * `captured[2 * f + 1]` to start and length of its last field f (1, 2, 4); the caller clears
+ * `captured` first. `depth` is the nesting level of the enclosing attribute value, 0 outside.
+ * `slow` is any reader, used for rare cases. Throws InvalidInput.
  */
 export function checkMessage(
   buf: Uint8Array,
@@ -181,7 +181,7 @@ export function checkMessage(
   if (pos > end) refuse(slow, buf, end, "truncated fixed field");
 }
 
-/** Reads a tag that is not one plain byte and finds its action. */
+/** Reads a tag that is not a single-byte tag of fields 1-15 and returns its action. */
 function slowAction(message: number, slow: WireReader): number {
   const tag = slow.tag();
   if (tag < 0x80) return table[(message << 7) | tag];

@@ -1,4 +1,4 @@
-/** Arithmetic of TraceQL, the same for constants in a query and for values of spans. */
+/** Arithmetic of TraceQL, shared by constant folding and by the evaluation of spans. */
 import type { ArithmeticOp } from "./ast.ts";
 
 /** A number of the language; durations are nanoseconds. */
@@ -6,7 +6,7 @@ export type NumberOperand =
   | { type: "int" | "duration"; value: bigint }
   | { type: "float"; value: number };
 
-/** Nanoseconds where the result is a duration and exact. */
+/** Returns nanoseconds if the result is an exact duration; undefined otherwise. */
 export function exactDuration(
   op: ArithmeticOp,
   left: NumberOperand,
@@ -21,7 +21,7 @@ export function exactDuration(
   return isShare && left.value % right.value === 0n ? left.value / right.value : undefined;
 }
 
-/** The result as a double, as IEEE 754 has it: division by zero is infinite or not a number. */
+/** Computes the result as a double by IEEE 754: division by zero is infinite or NaN. */
 export function floatResult(op: ArithmeticOp, left: number, right: number): number {
   switch (op) {
     case "+":

@@ -1,6 +1,6 @@
 /**
  * The syntax tree of TraceQL, as checked and normalised by `parseQuery`. Every node has the range
- * of the text it came from (UTF-16 offsets), for error messages.
+ * of its source text (UTF-16 offsets), for error messages.
  */
 import type { Regex } from "./regex.ts";
 
@@ -10,13 +10,13 @@ export interface Range {
 }
 
 /**
- * Where an attribute is looked up. `any` (written `.x`): span, resource, event, link,
- * instrumentation.
+ * The scope in which an attribute is looked up. `any` (written `.x`) means span, resource, event,
+ * link and instrumentation.
  */
 export type AttributeScope = "any" | "span" | "resource" | "event" | "link" | "instrumentation";
 
 /**
- * Intrinsics by their canonical scoped names (both spellings of the language give the same node).
+ * Intrinsics by their canonical scoped names; both spellings of an intrinsic give the same node.
  */
 export type IntrinsicName =
   | "span:duration"
@@ -41,7 +41,7 @@ export type IntrinsicName =
   | "nestedSetRight"
   | "nestedSetParent";
 
-/** A literal. Durations are nanoseconds; status and kind are their words. */
+/** A literal. Durations are nanoseconds; status and kind are their keywords. */
 export type Static =
   | { type: "int"; value: bigint }
   | { type: "float"; value: number }
@@ -58,13 +58,13 @@ export type Static =
 export type ComparisonOp = "=" | "!=" | "<" | "<=" | ">" | ">=" | "=~" | "!~";
 export type ArithmeticOp = "+" | "-" | "*" | "/" | "%" | "^";
 
-/** A literal that is a value. */
+/** A literal other than nil. */
 export type Scalar = Exclude<Static, { type: "nil" }>;
 
-/** Literals of one sort (numbers are one), right of `=` (is one of) or `!=` (is none of). */
+/** Literals of one type (all numbers are one type), right of `=` (any of) or `!=` (none of). */
 export interface LiteralSet {
   kind: "set";
-  /** Two at the least; in the order of the text, repeats too. */
+  /** At least two, in the order of the text, with duplicates. */
   values: readonly Scalar[];
   range: Range;
 }
@@ -73,7 +73,7 @@ export type FieldExpr =
   | {
       kind: "static";
       static: Static;
-      /** Of a pattern that was made ready to be asked of many rows. */
+      /** The compiled pattern, if the query was prepared for many rows. */
       regex?: Pick<Regex, "matches" | "literals">;
       range: Range;
     }
@@ -86,7 +86,7 @@ export type FieldExpr =
   | { kind: "comparison"; op: ComparisonOp; left: FieldExpr; right: FieldExpr; range: Range }
   | { kind: "arithmetic"; op: ArithmeticOp; left: FieldExpr; right: FieldExpr; range: Range };
 
-/** What names a value of a span: an attribute or an intrinsic. */
+/** A name of a value of a span: an attribute or an intrinsic. */
 export type Reference = Extract<FieldExpr, { kind: "attribute" | "intrinsic" }>;
 
 export type StructuralRelation = ">" | "<" | ">>" | "<<" | "~";
@@ -96,7 +96,7 @@ export type SpansetOp = "&&" | "||" | StructuralOp;
 
 export type SpansetFilter = { kind: "filter"; expr: FieldExpr; range: Range };
 
-/** Spans of one trace. `{ }` is a filter whose expression is the literal true. */
+/** Selects spans of one trace. `{ }` is a filter whose expression is the literal true. */
 export type SpansetExpr =
   | SpansetFilter
   | {
@@ -109,14 +109,14 @@ export type SpansetExpr =
 
 export type OrderOp = "=" | "!=" | "<" | "<=" | ">" | ">=";
 
-/** A number that stands outside of `{ }`. */
+/** A number outside of `{ }`. */
 export type ScalarStatic = {
   kind: "scalar";
   static: Extract<Static, { type: "int" | "float" | "duration" }>;
   range: Range;
 };
 
-/** A number computed from each spanset. `count` has no argument, all others have one. */
+/** A number computed from each spanset. `count` has no argument; the others have one. */
 export type AggregateName = "count" | "min" | "max" | "avg" | "sum";
 export type Aggregate = {
   kind: "aggregate";
@@ -196,14 +196,14 @@ export type MetricsFunction =
   | {
       kind: "compare";
       selection: SpansetFilter;
-      /** Values per attribute that are told apart; undefined: the default of 10. */
+      /** Most values listed per attribute; undefined: the default of 10. */
       topN: number | undefined;
       /** Time range of the selection, unix nanoseconds. */
       between: { startNs: bigint; endNs: bigint } | undefined;
       range: Range;
     };
 
-/** What is done with the series of metrics, from left to right. */
+/** An operation on the series of a metrics query, applied from left to right. */
 export type SecondStage =
   | { kind: "topk" | "bottomk"; count: number; range: Range }
   | { kind: "threshold"; op: OrderOp; value: ScalarStatic; range: Range };
@@ -221,19 +221,19 @@ export type MetricsExpr =
       op: "+" | "-" | "*" | "/";
       left: MetricsExpr | ScalarStatic;
       right: MetricsExpr | ScalarStatic;
-      /** Empty except in the outermost operation: the language has no place for it elsewhere. */
+      /** Empty except in the outermost operation: the syntax allows it nowhere else. */
       second: SecondStage[];
       range: Range;
     };
 
 export type QueryBody = PipelineExpr | ScalarPipelineFilter | MetricsExpr;
 
-/** A hint of `with(...)`. Unknown names and wrong types are ignored by who reads them. */
+/** A hint of `with(...)`. The reader of a hint ignores unknown names and wrong types. */
 export type Hint = { name: string; value: Static; range: Range };
 
 export interface Query {
   body: QueryBody;
-  /** Of the last `with(...)`: the ones before it have no effect. */
+  /** The hints of the last `with(...)`; earlier ones have no effect. */
   hints: Hint[];
   range: Range;
 }

@@ -1,4 +1,4 @@
-/** From the parser's tree to checked field expressions. */
+/** Builds checked field expressions from the parser's tree. */
 import type { SyntaxNode } from "@lezer/common";
 import type {
   ArithmeticOp,
@@ -32,13 +32,13 @@ import { problemAt, tooDeep } from "./problem.ts";
 import { areOneSet, setOf } from "./sets.ts";
 
 export interface BuildContext extends CheckContext {
-  /** Unfinished comparisons become true. */
+  /** Whether unfinished comparisons become true. */
   isLenient: boolean;
-  /** The deepest level of the tree that was built since somebody set it back. */
+  /** The deepest level of the tree built since a caller last reset it. */
   deepest: number;
 }
 
-/** Children of a node that have a meaning, in order. */
+/** Returns the children of a node without comments, in order. */
 export function partsOf(node: SyntaxNode): SyntaxNode[] {
   const parts: SyntaxNode[] = [];
   for (let child = node.firstChild; child !== null; child = child.nextSibling) {
@@ -51,13 +51,13 @@ export function textOf(context: BuildContext, { from, to }: Range): string {
   return context.text.slice(from, to);
 }
 
-/** Throws where an expression is nested too deep. */
+/** Throws InvalidInput if an expression is nested too deep; records the depth otherwise. */
 export function checkDepth(context: BuildContext, range: Range, depth: number): void {
   if (depth > depthMax) throw tooDeep(context.text, range.from);
   context.deepest = Math.max(context.deepest, depth);
 }
 
-/** A checked and folded expression with its type. */
+/** Builds a checked and folded expression with its type. Throws InvalidInput. */
 export function buildField(context: BuildContext, outer: SyntaxNode, depth: number): Checked {
   let node = outer;
   let parts = partsOf(node);
@@ -89,13 +89,13 @@ export function buildField(context: BuildContext, outer: SyntaxNode, depth: numb
 }
 
 interface Operand extends Checked {
-  /** Levels below its own. */
+  /** Number of tree levels below its root. */
   height: number;
 }
 
 /**
- * `a && b || c` is `(a && b) || c`. What is a set is joined first, so that a chain is as deep as it
- * has operators between others.
+ * Builds a chain of `&&` and `||`: `a && b || c` is `(a && b) || c`. It first joins comparisons
+ * that form a set, so that only the remaining operators add levels to the tree.
  */
 function buildChain(context: BuildContext, parts: SyntaxNode[], depth: number): Checked {
   const outer = context.deepest;
@@ -124,7 +124,7 @@ function buildChain(context: BuildContext, parts: SyntaxNode[], depth: number): 
           );
     const range = { from: parts[0].from, to: parts[end * 2 - 2].to };
     const joined = checkLogical(context, { op, left, right: { ...some[0], expr }, range });
-    // What became a part of a set is no level of its own.
+    // An operand that became part of a set adds no level.
     const isLevel = joined.expr.kind === "logical" && joined.expr.right === expr;
     if (isLevel) height = some.reduce((most, one) => Math.max(most, one.height), height) + 1;
     checkDepth(context, range, depth + height);
@@ -157,7 +157,7 @@ function isUnfinished(context: BuildContext, node: SyntaxNode): boolean {
   return node.name === "String" && "problem" in parseString(textOf(context, node));
 }
 
-/** An attribute or an intrinsic. */
+/** Builds an attribute or an intrinsic. Throws InvalidInput for an unknown name. */
 export function buildReference(
   context: BuildContext,
   node: SyntaxNode,
@@ -179,7 +179,7 @@ export function buildReference(
   return { expr: { kind: "intrinsic", name, range }, type: intrinsics[name].type };
 }
 
-/** A literal, without a sign. */
+/** Builds a literal without a sign. Throws InvalidInput. */
 export function buildLiteral(context: BuildContext, node: SyntaxNode): Static {
   const range = { from: node.from, to: node.to };
   const word = textOf(context, range);
@@ -208,7 +208,7 @@ function valueOf<T>(context: BuildContext, range: Range, literal: Literal<T>): T
   return literal.value;
 }
 
-/** The expression of `{ }`: a condition, true where nothing is written. */
+/** Builds the condition in `{ }`; the literal true if the braces are empty. */
 export function buildFilter(context: BuildContext, node: SyntaxNode, depth: number): FieldExpr {
   const [, content] = partsOf(node);
   if (content === undefined || content.name === "}" || content.name === "MissingEnd") {

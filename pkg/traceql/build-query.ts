@@ -1,4 +1,4 @@
-/** From the parser's tree to a checked query. */
+/** Builds a checked query from the parser's tree. */
 import type { SyntaxNode, Tree } from "@lezer/common";
 import type {
   Hint,
@@ -24,13 +24,13 @@ import { foldNegation, isNumber } from "./fold.ts";
 import { problemAt } from "./problem.ts";
 import { nameOf, rangeOf, type Sort } from "./sorts.ts";
 
-/** An operator between stages counts twice, as its parentheses are two levels of the tree. */
+/** Levels per operator between stages: its parentheses are two levels of the parser's tree. */
 const stageDepth = 2;
 
 export function buildQuery(context: BuildContext, tree: Tree): Query {
   const [pipeline, ...hints] = partsOf(tree.topNode);
   const last = hints.at(-1);
-  // Every `with` is checked, though only the last one counts.
+  // Every `with` is checked, but only the last one has an effect.
   const all = hints.map((node) => buildHints(context, node));
   return {
     body: asBody(context, buildPipeline(context, pipeline, 0)),
@@ -175,7 +175,7 @@ function buildStage(context: BuildContext, node: SyntaxNode, depth: number): Sor
   }
 }
 
-/** `a && b || c` is `(a && b) || c`. */
+/** Builds a chain of `&&` and `||`: `a && b || c` is `(a && b) || c`. */
 function buildChain(context: BuildContext, parts: SyntaxNode[], depth: number): Sort {
   const partDepth = depth + (stageDepth * (parts.length - 1)) / 2;
   let left = buildStage(context, parts[0], partDepth);
@@ -194,7 +194,7 @@ function asStage(stage: Stage): Sort {
   return { sort: "stage", stage };
 }
 
-/** What parentheses make of what is in them. */
+/** Returns the sort of an expression in parentheses. Throws InvalidInput if it allows none. */
 function wrap(context: BuildContext, sort: Sort, range: Range): Sort {
   switch (sort.sort) {
     case "spanset":
@@ -210,13 +210,13 @@ function wrap(context: BuildContext, sort: Sort, range: Range): Sort {
       throw problemAt(
         context.text,
         sort.expr.second[0].range,
-        "in parentheses nothing may follow arithmetic between metrics",
+        "nothing may follow arithmetic between metrics inside parentheses",
       );
     case "function":
     case "second":
       throw problemAt(context.text, range, notComplete(sort));
     case "scalarPipelineFilter":
-      throw problemAt(context.text, range, `${nameOf(sort)} cannot stand in parentheses`);
+      throw problemAt(context.text, range, `${nameOf(sort)} cannot be in parentheses`);
     default:
       return sort;
   }

@@ -1,4 +1,4 @@
-/** From the parser's tree to stages and functions without operators: `by(...)`, `rate()`. */
+/** Builds stages and functions without operators from the parser's tree: `by(...)`, `rate()`. */
 import type { SyntaxNode } from "@lezer/common";
 import type {
   Aggregate,
@@ -26,7 +26,7 @@ import { mayBeNumber } from "./check-field.ts";
 import { problemAt } from "./problem.ts";
 
 const labelsMax = 5;
-/** Histograms and quantiles need a label of their own. */
+/** Most labels of histograms and quantiles, which add a label of their own. */
 const bucketLabelsMax = 4;
 const topNMax = 1000;
 
@@ -93,7 +93,7 @@ function buildReferences(context: BuildContext, list: SyntaxNode): Reference[] {
     .map((node) => buildReference(context, node).expr);
 }
 
-/** `rate() by (...)` and all others that make series. */
+/** Builds a metrics function: `rate() by (...)` and all others that return series. */
 export function buildMetrics(
   context: BuildContext,
   node: SyntaxNode,
@@ -138,7 +138,8 @@ function buildCompare(
   const selection = buildSpansetFilter(context, parts[2], depth + 1);
   const numbers = parts.filter(({ name }) => name === "Number");
   if (numbers.length === 2 || numbers.length > 3) {
-    const message = "compare has no further arguments, the top count, or top count, start and end";
+    const message =
+      "compare takes a filter, then nothing, a top count, or top count, start and end";
     throw problemAt(context.text, rangeOf(numbers[1]), message);
   }
   const [topN, startNs, endNs] = numbers.map((node) => buildInt(context, node));
@@ -161,7 +162,7 @@ function buildInt(context: BuildContext, node: SyntaxNode): bigint {
   throw problemAt(context.text, rangeOf(node), `expected an integer, not ${literal.type}`);
 }
 
-/** `topk(n)`, `bottomk(n)`. */
+/** Builds `topk(n)` or `bottomk(n)`. */
 export function buildLimit(context: BuildContext, node: SyntaxNode): SecondStage {
   const [name, , number] = partsOf(node);
   const count = buildInt(context, number);

@@ -1,4 +1,7 @@
-/** Types of field expressions; folds what holds literals only. Operands come checked and folded. */
+/**
+ * Checks the types of field expressions and folds constant ones. Operands must be checked and
+ * folded already. All checks throw InvalidInput.
+ */
 import type { ArithmeticOp, ComparisonOp, FieldExpr, Range, Static } from "./ast.ts";
 import { foldArithmetic, foldComparison, foldNegation, isNumber } from "./fold.ts";
 import type { ValueType } from "./intrinsics.ts";
@@ -10,9 +13,9 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 
 export interface CheckContext {
   text: string;
-  /** What all regular expressions so far cost. */
+  /** Cost of all regular expressions so far (`costOfRegex`). */
   regexSize: number;
-  /** Beyond this cost they are not compiled here: `RegexElsewhere` is thrown. */
+  /** Highest cost to compile on this thread; above it, `RegexElsewhere` is thrown. */
   regexSizeHere: number;
   regexes: RegexCache;
 }
@@ -22,7 +25,7 @@ export interface Checked {
   type: ValueType;
 }
 
-/** The query has regular expressions that are not to be compiled on this thread. */
+/** Thrown if a query's regular expressions are too expensive to compile on this thread. */
 export class RegexElsewhere extends Error {}
 
 interface Operation<Op> {
@@ -42,7 +45,7 @@ function literal(value: Static, range: Range): Checked {
   return { expr: { kind: "static", static: value, range }, type: value.type };
 }
 
-/** Whether a value may be a number. */
+/** Returns whether a value of this type may be a number. */
 export function mayBeNumber(type: ValueType): boolean {
   return isNumeric(type) || type === "any";
 }
@@ -55,7 +58,7 @@ function mayBeBool(type: ValueType): boolean {
   return type === "bool" || type === "any";
 }
 
-/** `!operand`. */
+/** Checks `!operand`. */
 export function checkNot({ text }: CheckContext, operand: Checked, range: Range): Checked {
   if (!mayBeBool(operand.type)) throw problemAt(text, range, `${illegal}: ! needs a boolean`);
   const value = staticOf(operand.expr);
@@ -63,7 +66,7 @@ export function checkNot({ text }: CheckContext, operand: Checked, range: Range)
   return { expr: { kind: "not", operand: operand.expr, range }, type: "bool" };
 }
 
-/** `-operand`. */
+/** Checks `-operand`. */
 export function checkNegate({ text }: CheckContext, operand: Checked, range: Range): Checked {
   if (!mayBeNumber(operand.type)) throw problemAt(text, range, `${illegal}: - needs a number`);
   const value = staticOf(operand.expr);
@@ -76,7 +79,7 @@ export function checkNegate({ text }: CheckContext, operand: Checked, range: Ran
   return { expr: { kind: "negate", operand: operand.expr, range }, type };
 }
 
-/** `left && right`, `left || right`. */
+/** Checks `left && right` and `left || right`. */
 export function checkLogical(
   { text }: CheckContext,
   { op, left, right, range }: Operation<"&&" | "||">,
@@ -97,7 +100,7 @@ export function checkLogical(
   return { expr: joinLogical(op, [left.expr, right.expr], range), type: "bool" };
 }
 
-/** `left + right` and the like. */
+/** Checks an arithmetic operation. */
 export function checkArithmetic(
   { text }: CheckContext,
   { op, left, right, range }: Operation<ArithmeticOp>,
@@ -130,7 +133,7 @@ function arithmeticType(left: ValueType, right: ValueType): ValueType {
   return isKnown ? "float" : "number";
 }
 
-/** `left = right` and the like. */
+/** Checks a comparison. */
 export function checkComparison(
   context: CheckContext,
   { op, left, right, range }: Operation<ComparisonOp>,
@@ -162,8 +165,8 @@ function checkRegex(context: CheckContext, pattern: string, range: Range): void 
   const { text } = context;
   context.regexSize += costOfRegex(pattern);
   if (context.regexSize > regexSizeMax) {
-    const size = `${context.regexSize} with their repetitions`;
-    const message = `the regular expressions have the size ${size}, at most ${regexSizeMax}`;
+    const cost = `${context.regexSize} steps`;
+    const message = `the regular expressions cost ${cost} to compile, at most ${regexSizeMax}`;
     throw problemAt(text, range, message);
   }
   if (context.regexSize > context.regexSizeHere) throw new RegexElsewhere();

@@ -1,4 +1,4 @@
-/** Which sorts of expressions an operator may join, and what comes of it. */
+/** Joins expressions between stages: which sorts an operator accepts, and the resulting sort. */
 import type {
   AggregateExpr,
   ArithmeticOp,
@@ -24,7 +24,7 @@ interface Pair {
 const orderOps: ReadonlySet<string> = new Set(["=", "!=", "<", "<=", ">", ">="]);
 const arithmeticOps: ReadonlySet<string> = new Set(["+", "-", "*", "/", "%", "^"]);
 
-/** `left op right` between stages; throws where the two do not go together. */
+/** Joins `left op right` between stages. Throws InvalidInput if `op` does not accept both sides. */
 export function combine(context: CheckContext, op: string, pair: Pair): Sort {
   const joined = arithmeticOps.has(op)
     ? combineArithmetic(context, op as ArithmeticOp, pair)
@@ -79,7 +79,7 @@ function combineOrder(context: CheckContext, op: OrderOp, pair: Pair): Sort | un
   return addSecond(context, left, [{ kind: "threshold", op, value: right.expr, range }]);
 }
 
-/** The series of `sort` with further stages behind it; undefined if it has no series. */
+/** Appends second stages to the series of `sort`; returns undefined if it has no series. */
 export function addSecond(
   context: CheckContext,
   sort: Sort,
@@ -103,7 +103,7 @@ function isComparing(expr: MetricsExpr): boolean {
   return expr.kind === "metrics" && expr.function.kind === "compare";
 }
 
-/** Both sides, if at least one is an aggregate and the other too or a number. */
+/** Returns both sides if one is an aggregate and the other one is an aggregate or a number. */
 function aggregateSides({
   left,
   right,
@@ -146,10 +146,10 @@ function combineMetrics(context: CheckContext, op: ArithmeticOp, pair: Pair): So
   }
   for (const { expr } of [left, right]) {
     if (expr.kind === "scalar" && expr.static.type === "duration") {
-      throw problemAt(context.text, expr.range, "durations have no place in metrics arithmetic");
+      throw problemAt(context.text, expr.range, "durations cannot be used in metrics arithmetic");
     }
     if (expr.kind === "metrics" && isComparing(expr)) {
-      throw problemAt(context.text, expr.range, "compare() has no place in metrics arithmetic");
+      throw problemAt(context.text, expr.range, "compare() cannot be used in metrics arithmetic");
     }
   }
   const expr = { left: left.expr, right: right.expr, op, second: [], range };
@@ -165,7 +165,7 @@ function foldScalars(
   if (op === "%" || op === "^")
     throw problemAt(text, range, `${op} is not defined for numbers here`);
   if (left.static.type === "duration" || right.static.type === "duration") {
-    throw problemAt(text, range, "durations have no place in arithmetic here");
+    throw problemAt(text, range, "durations cannot be used in arithmetic here");
   }
   const folded = foldArithmetic(op, left.static, right.static);
   if (folded === undefined) throw problemAt(text, range, "the result is not a number");
@@ -173,7 +173,7 @@ function foldScalars(
   return { kind: "scalar", static: folded.value, range };
 }
 
-/** `-sort`: only numbers have a sign. */
+/** Negates a number. Throws InvalidInput for other sorts. */
 export function negate({ text }: CheckContext, sort: Sort, range: Range): Sort {
   if (sort.sort !== "scalar") {
     throw problemAt(text, range, `- needs a number, not ${nameOf(sort)}`);

@@ -1,4 +1,4 @@
-/** Values of expressions that hold literals only. */
+/** Folds constant expressions. */
 import { exactDuration, floatResult } from "./arithmetic.ts";
 import type { ArithmeticOp, ComparisonOp, Static } from "./ast.ts";
 import { int64Max, int64Min, type Literal, type NumberStatic } from "./literals.ts";
@@ -9,8 +9,9 @@ export function isNumber(value: Static): value is NumberStatic {
 }
 
 /**
- * The value of `left op right`; undefined if it has no literal (1.0 / 0 is infinite). Integers stay
- * integers; durations stay durations where the result is exact, all else is a float.
+ * Computes `left op right`. Returns undefined if the result has no literal (1.0 / 0 is infinite).
+ * Integers stay integers, durations stay durations if the result is exact, and all other results
+ * are floats.
  */
 export function foldArithmetic(
   op: ArithmeticOp,
@@ -43,7 +44,7 @@ function foldInts(op: ArithmeticOp, left: bigint, right: bigint): Literal<Number
   }
 }
 
-/** Rounded towards zero; more than 64 bits are cut to a value that does not fit either. */
+/** Computes a power, rounded towards zero; returns 2^63, which does not fit, if it is too large. */
 function powerOf(base: bigint, exponent: bigint): bigint {
   const isUnit = base === 0n || base === 1n || base === -1n;
   if (isUnit) return exponent % 2n === 0n ? (exponent === 0n ? 1n : base * base) : base;
@@ -57,13 +58,13 @@ export function foldNegation(operand: NumberStatic): Literal<NumberStatic> {
 }
 
 function fits(type: "int" | "duration", value: bigint): Literal<NumberStatic> {
-  // The least duration has no literal, as its positive part does not fit.
+  // The least duration has no literal: the number after its sign does not fit.
   const min = type === "int" ? int64Min : int64Min + 1n;
   if (value > int64Max || value < min) return { problem: "the result does not fit in 64 bits" };
   return { value: { type, value } };
 }
 
-/** Whether `left op right` holds; the types are known to suit the operator. */
+/** Returns whether `left op right` holds. The caller has checked the types. */
 export function foldComparison(
   regexes: RegexCache,
   op: ComparisonOp,
@@ -93,7 +94,7 @@ export function foldComparison(
   }
 }
 
-/** Negative, zero or positive; for types without an order only zero has a meaning. */
+/** Compares two literals: negative, zero or positive; 1 for unequal values without an order. */
 function orderOf(left: Static, right: Static): number {
   if (isNumber(left) && isNumber(right)) {
     // JavaScript compares integers of any size with floats exactly.
@@ -106,12 +107,12 @@ function orderOf(left: Static, right: Static): number {
   return left.type !== "nil" && right.type !== "nil" && left.value === right.value ? 0 : 1;
 }
 
-/** The order of the UTF-8 bytes, which is the order of the code points. */
+/** Compares by UTF-8 bytes, which is the order of code points. */
 function compareBytes(left: string, right: string): number {
   let at = 0;
   while (at < left.length && left[at] === right[at]) at++;
   if (at === left.length || at === right.length) return left.length - right.length;
-  // Surrogates stand for code points above all other units.
+  // Surrogates encode code points above all other units.
   const rank = (unit: number): number => (unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit);
   return rank(left.charCodeAt(at)) - rank(right.charCodeAt(at));
 }

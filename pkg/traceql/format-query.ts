@@ -1,4 +1,4 @@
-/** Canonical text of queries: parsing it gives the same tree. */
+/** Formats queries as canonical text: parsing it returns an equal tree. */
 import type {
   AggregateExpr,
   MetricsExpr,
@@ -15,7 +15,7 @@ import type {
 } from "./ast.ts";
 import { formatField, formatStatic } from "./format.ts";
 
-/** How tight operators bind outside of `{ }`. */
+/** Precedence of operators outside of `{ }`. */
 const level = { logical: 1, compare: 2, sum: 3, product: 5, power: 6, atom: 7 };
 
 function levelOfOp(op: string): number {
@@ -25,7 +25,7 @@ function levelOfOp(op: string): number {
   return op === "^" ? level.power : level.compare;
 }
 
-/** The canonical text of a checked query. */
+/** Returns the canonical text of a checked query. */
 export function formatQuery(query: Query): string {
   const body = printBody(query.body);
   if (query.hints.length === 0) return body;
@@ -57,7 +57,7 @@ interface Binary<T> {
   right: T;
 }
 
-/** `left op right`; parentheses where an operator would else bind otherwise than in the tree. */
+/** Prints `left op right`, with parentheses where the text would parse to a different tree. */
 function printBinary<T extends { kind: string }>(
   { op, left, right }: Binary<T>,
   print: (side: T) => string,
@@ -126,7 +126,7 @@ function printScalarPipeline(expr: ScalarPipelineExpr): string {
   return `(${printStages(expr.stages)} | ${printAggregate(expr.aggregate)})`;
 }
 
-/** Metrics as the body of a query, with the stages behind them. */
+/** Prints metrics as the body of a query, with its second stages. */
 function printMetrics(expr: MetricsExpr): string {
   const second = expr.second.map(printSecond).join("");
   if (expr.kind === "metricsArithmetic") return printBinary(expr, printOperand) + second;

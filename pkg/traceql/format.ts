@@ -1,13 +1,13 @@
-/** Canonical text of field expressions: parsing it gives the same tree. */
+/** Formats field expressions as canonical text: parsing it returns an equal tree. */
 import type { AttributeScope, FieldExpr, Static } from "./ast.ts";
 import { intrinsics } from "./intrinsics.ts";
 import { int64Min } from "./literals.ts";
 import { endsName } from "./tokens.ts";
 
-/** How tight operators bind; a part that binds less than its place asks for gets parentheses. */
+/** Precedence of operators; an operand of lower precedence than required gets parentheses. */
 const level = { logical: 1, comparison: 2, sum: 3, not: 4, product: 5, power: 6, atom: 7 };
 
-/** The canonical text, which is also the name of a series' label: `span.a`, `duration`. */
+/** Returns the canonical text, which is also the label name of a series: `span.a`, `duration`. */
 export function formatField(expr: FieldExpr): string {
   return print(expr, 0);
 }
@@ -51,7 +51,7 @@ function printBare(expr: FieldExpr): string {
     case "not":
       return `!${print(expr.operand, level.atom)}`;
     case "negate":
-      // `-a * b` is -(a * b); the parentheses are for the reader.
+      // `-a * b` means -(a * b); parentheses make this visible.
       return `-${print(expr.operand, level.atom)}`;
     case "logical":
       return printLogical(expr);
@@ -71,17 +71,17 @@ function printBare(expr: FieldExpr): string {
   }
 }
 
-/** `&&` and `||` bind alike; readers expect otherwise, so a mixture has parentheses. */
+/** Prints `&&` or `||`. Mixing them adds parentheses: few readers know their equal precedence. */
 function printLogical(expr: Extract<FieldExpr, { kind: "logical" }>): string {
   const own = expr.left.kind === "logical" ? expr.left.op : setOp(expr.left);
   const isMixed = own !== undefined && own !== expr.op;
   const left = print(expr.left, isMixed ? level.comparison : level.logical);
-  // A set is what its members are that are joined one by one.
+  // A set prints as a chain of its members.
   const isPart = setOp(expr.right) === expr.op;
   return `${left} ${expr.op} ${print(expr.right, isPart ? level.logical : level.comparison)}`;
 }
 
-/** The operator of the chain that a comparison with a set is. */
+/** Returns the operator that joins the printed members of a comparison with a set. */
 function setOp(expr: FieldExpr): "&&" | "||" | undefined {
   if (expr.kind !== "comparison" || expr.right.kind !== "set") return undefined;
   return expr.op === "=" ? "||" : "&&";
@@ -97,7 +97,7 @@ function isNegative(value: Static): boolean {
   return value.type === "float" && (value.value < 0 || Object.is(value.value, -0));
 }
 
-/** The canonical text of a literal. */
+/** Returns the canonical text of a literal. */
 export function formatStatic(value: Static): string {
   switch (value.type) {
     case "int":
@@ -121,7 +121,7 @@ function formatFloat(value: number): string {
   return /^-?\d+$/.test(text) ? `${text}.0` : text;
 }
 
-/** Nanoseconds as Go writes them, without parts that are zero: `1h30m`, `1.5s`, `20ms`. */
+/** Formats nanoseconds as Go does, without zero parts: `1h30m`, `1.5s`, `20ms`. */
 function formatDuration(nanos: bigint): string {
   if (nanos < 0n) return `-${formatDuration(-nanos)}`;
   if (nanos === 0n) return "0s";
@@ -139,7 +139,7 @@ function formatDuration(nanos: bigint): string {
   return `${hours === 0n ? "" : `${hours}h`}${minutes === 0n ? "" : `${minutes}m`}${seconds}`;
 }
 
-/** `value / scale` without trailing zeros; the scale is a power of ten. */
+/** Formats `value / scale` without trailing zeros; the scale is a power of ten. */
 function decimal(value: bigint, scale: bigint): string {
   if (value % scale === 0n) return String(value / scale);
   const fraction = String((value % scale) + scale).slice(1);

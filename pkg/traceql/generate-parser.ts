@@ -1,11 +1,11 @@
-/** Turns the grammar into the parser's source, for the test that keeps it fresh. */
+/** Generates the parser's source from the grammar, for the test that keeps it fresh. */
 import { readFileSync } from "node:fs";
 import { buildParserFile } from "@lezer/generator";
 
 export interface GeneratedParser {
   /** Text of `parser.generated.ts`. */
   parser: string;
-  /** Text of `terms.generated.ts`: the numbers of the tokens that `tokens.ts` makes. */
+  /** Text of `terms.generated.ts`: the ids of the tokens that `tokens.ts` emits. */
   terms: string;
 }
 
@@ -21,7 +21,7 @@ const externalTokens = [
   "ScopedIntrinsic",
 ];
 
-/** Builds the parser of `traceql.grammar`; throws on a grammar with conflicts or warnings. */
+/** Builds the parser of `traceql.grammar`. Throws if the grammar has conflicts or warnings. */
 export function generateParser(): GeneratedParser {
   const grammar = readFileSync(new URL("./traceql.grammar", import.meta.url), "utf8");
   const { parser, terms } = buildParserFile(grammar, {
@@ -45,7 +45,7 @@ export function generateParser(): GeneratedParser {
   };
 }
 
-/** Breaks a long string or list, so that differences can be read and lines have their bound. */
+/** Breaks a long string or list into lines of bounded length, for readable diffs. */
 function wrapLine(line: string): string {
   if (line.length <= columnsMax) return line;
   const [, start, text, end] = /^(\s*\w+: )("(?:[^"\\]|\\.)*")(,?)$/.exec(line) ?? [];

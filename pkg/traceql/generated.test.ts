@@ -2,8 +2,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { generateParser } from "./generate-parser.ts";
 
-/** With UPDATE=1 the files are written instead. */
-test("the committed parser is what the grammar gives", () => {
+/** With UPDATE=1 this test writes the files. */
+test("the committed parser is generated from the grammar", () => {
   const { parser, terms } = generateParser();
   for (const [name, text] of [
     ["parser.generated.ts", parser],

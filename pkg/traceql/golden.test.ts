@@ -3,7 +3,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { goldenFiles, readCases, withoutRanges } from "./testing.ts";
 import { formatQuery, parseQuery } from "./traceql.ts";
 
-/** What happened, in the form of the golden files. */
+/** Returns the outcome of parsing in the form of the golden files. */
 function outcomeOf(text: string): string {
   try {
     const query = parseQuery(text);

@@ -1,7 +1,7 @@
-/** The intrinsics: how they are written and what type they have. */
+/** The intrinsics with their spellings and types. */
 import type { IntrinsicName } from "./ast.ts";
 
-/** What the checker knows of a value; `number` is the result of arithmetic on attributes. */
+/** Static type of a value; `number` is the result of arithmetic on attributes. */
 export type ValueType =
   | "int"
   | "float"
@@ -16,9 +16,9 @@ export type ValueType =
 
 export interface Intrinsic {
   type: ValueType;
-  /** The spelling without a scope, which is the canonical one where there is one. */
+  /** The spelling without a scope, if there is one; it is then the canonical spelling. */
   legacy: string | undefined;
-  /** Whether the name of the node is also a spelling. */
+  /** Whether the scoped name of the node is also a spelling. */
   isScoped: boolean;
 }
 
@@ -26,7 +26,7 @@ function scoped(type: ValueType, legacy?: string): Intrinsic {
   return { type, legacy, isScoped: true };
 }
 
-/** By the name of the node. */
+/** Intrinsics by the name of their node. */
 export const intrinsics: Readonly<Record<IntrinsicName, Intrinsic>> = {
   "span:duration": scoped("duration", "duration"),
   "span:name": scoped("string", "name"),
@@ -51,7 +51,7 @@ export const intrinsics: Readonly<Record<IntrinsicName, Intrinsic>> = {
   nestedSetParent: { type: "int", legacy: "nestedSetParent", isScoped: false },
 };
 
-/** The intrinsic that a word means: `span:name` or `name`. */
+/** Returns the intrinsic with this spelling (`span:name` or `name`); undefined if there is none. */
 export function intrinsicOf(word: string): IntrinsicName | undefined {
   for (const [name, { legacy, isScoped }] of Object.entries(intrinsics)) {
     if (word === legacy || (isScoped && word === name)) return name as IntrinsicName;

@@ -1,4 +1,4 @@
-/** Filters out of unfinished text, as the endpoints of tags get while somebody types a query. */
+/** Extracts a filter from unfinished text, which tag endpoints get while a user types a query. */
 import type { SyntaxNode, Tree } from "@lezer/common";
 import { hasCode } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "./ast.ts";
@@ -7,13 +7,14 @@ import { contextOf, type ParseOptions } from "./parse-options.ts";
 import { parseUnfinishedTree } from "./syntax.ts";
 
 export interface LenientQuery {
-  /** The condition of the first `{ }`; undefined if it is always true or not understood. */
+  /** The condition of the first `{ }`; undefined if it is always true or cannot be parsed. */
   filter: FieldExpr | undefined;
 }
 
 /**
- * Throws RegexElsewhere only, as the options say. Comparisons without a right side count as true,
- * what is open at the end is closed, and what follows the first spanset filter has no effect.
+ * Parses unfinished text. A comparison without a right side, or with an unterminated string, counts
+ * as true. Open braces and parentheses are closed at the end. Text after the first spanset filter
+ * has no effect. Throws only RegexElsewhere (see `ParseOptions`).
  */
 export function parseLeniently(text: string, options: ParseOptions = {}): LenientQuery {
   const wellFormed = text.toWellFormed();
@@ -24,7 +25,7 @@ export function parseLeniently(text: string, options: ParseOptions = {}): Lenien
     const isAll = filter.kind === "static" && filter.static.type === "bool" && filter.static.value;
     return { filter: isAll ? undefined : filter };
   } catch (error) {
-    // It is too long or too deep, or makes no sense (yet), such as `{ name = 3 }`.
+    // The text is too long, too deep or invalid (so far), for example `{ name = 3 }`.
     if (hasCode(error, "InvalidInput")) return { filter: undefined };
     throw error;
   }

@@ -1,22 +1,23 @@
-/** Bounds of a query's text. */
+/** Limits of a query. */
 
 /** Longest query, in bytes of UTF-8. */
 export const queryBytesMax: number = 128 * 1024;
 
 /**
- * How deep syntax trees may be: whoever walks one may do so by recursion. A chain `a || b || c` is
- * as deep as it has operators. Operators between stages count twice.
+ * Deepest syntax tree: code may walk a tree by recursion. Each operator of a chain `a || b || c` is
+ * a level. Operators between stages count twice.
  */
 export const depthMax = 1000;
 
 /**
- * How deep the parser's trees may be, where parentheses are levels too. The canonical text of a
- * tree of `depthMax` levels has at most 2,000; Lezer flattens its trees beyond 2,500.
+ * Deepest tree of the parser, where parentheses are levels too. The canonical text of a syntax tree
+ * of `depthMax` levels has at most 2,000 levels. Lezer flattens trees deeper than 2,500.
  */
 export const treeDepthMax = 2300;
 
 /**
- * Largest size of all regular expressions of a query together, as `regexSize` tells it: what they
- * cost to compile, and per character to run, grows with it. 32,768 take about 50 ms to compile.
+ * Highest cost (`costOfRegex`) of all regular expressions of a query together, in steps. The time
+ * to compile them, and to match a character, grows with the cost. 32,768 take about 50 ms to
+ * compile.
  */
 export const regexSizeMax = 32_768;

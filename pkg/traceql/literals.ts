@@ -1,4 +1,4 @@
-/** Values of literals: numbers, durations and strings, as Go and Prometheus write them. */
+/** Parses literals: numbers, durations and strings, in the syntax of Go and Prometheus. */
 import type { Static } from "./ast.ts";
 
 export const int64Min: bigint = -(2n ** 63n);
@@ -6,10 +6,10 @@ export const int64Max: bigint = 2n ** 63n - 1n;
 
 export type NumberStatic = Extract<Static, { type: "int" | "float" | "duration" }>;
 
-/** A value, or what is wrong with the literal. */
+/** The value of a literal, or a description of its error. */
 export type Literal<T> = { value: T } | { problem: string };
 
-/** Nanoseconds. */
+/** Nanoseconds per unit. */
 const unitNanos: ReadonlyMap<string, bigint> = new Map([
   ["ns", 1n],
   ["us", 1_000n],
@@ -24,7 +24,7 @@ const unitNanos: ReadonlyMap<string, bigint> = new Map([
   ["y", 31_536_000_000_000_000n],
 ]);
 
-/** An integer, a float or a duration, without a sign. */
+/** Parses an integer, a float or a duration, without a sign. */
 export function parseNumber(word: string): Literal<NumberStatic> {
   if (/^\d+$/.test(word)) {
     if (/^0\d/.test(word)) return { problem: "integers are decimal, without a leading zero" };
@@ -43,7 +43,7 @@ export function parseNumber(word: string): Literal<NumberStatic> {
   return { value: { type: "duration", value: nanos } };
 }
 
-/** Nanoseconds of a Prometheus duration, or else of a Go duration. */
+/** Parses a Prometheus duration or a Go duration to nanoseconds. */
 function parseDuration(word: string): bigint | undefined {
   if (word.length > 100) return undefined;
   if (/^(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$/.test(word)) return addParts(word);
@@ -61,7 +61,10 @@ function addParts(word: string): bigint {
   return nanos;
 }
 
-/** The text of a string literal. `\x` and octal escapes are bytes, which must be UTF-8. */
+/**
+ * Parses a string literal. `\x` and octal escapes are bytes; bytes that are not UTF-8 become
+ * U+FFFD.
+ */
 export function parseString(literal: string): Literal<string> {
   const quote = literal[0];
   const inside = literal.slice(1, -1);
@@ -92,7 +95,7 @@ const simpleEscapes: ReadonlyMap<string, number> = new Map([
   ['"', 34],
 ]);
 
-/** UTF-8 of what follows a backslash; undefined if it means nothing. */
+/** Returns the UTF-8 bytes of the escape after a backslash; undefined if it is invalid. */
 function bytesOfEscape(escape: string): Uint8Array | undefined {
   const simple = simpleEscapes.get(escape);
   if (simple !== undefined) return Uint8Array.of(simple);
@@ -108,7 +111,7 @@ function isCharacter(code: number): boolean {
   return code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff);
 }
 
-/** The name behind a scope's prefix: quoted parts lose their quotes. */
+/** Parses the attribute name after a scope's prefix; quoted parts lose their quotes. */
 export function parseName(written: string): Literal<string> {
   let name = "";
   for (let at = 0; at < written.length; at++) {

@@ -1,4 +1,4 @@
-/** Test support: damaged queries, and what must hold for any text whatsoever. */
+/** Test support: damaged queries, and properties that must hold for any text. */
 import { isDeepStrictEqual } from "node:util";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceqlSyntax } from "#pkg/errors/reasons.ts";
@@ -14,7 +14,7 @@ const words = [
 ];
 const pieces = [...words.flatMap((line) => line.split(" ")), " ", "\n", "\t"];
 
-/** Seeded: the same numbers for the same seed (mulberry32, public domain). */
+/** Returns a seeded random generator (mulberry32, public domain). */
 export function seededRandom(seed: number): (below: number) => number {
   let state = seed >>> 0;
   return (below) => {
@@ -25,7 +25,7 @@ export function seededRandom(seed: number): (below: number) => number {
   };
 }
 
-/** One to four random damages to a random query of the list. */
+/** Applies one to four random damages to a random query of the list. */
 export function mutate(queries: readonly string[], random: (below: number) => number): string {
   let text = queries[random(queries.length)];
   for (let left = 1 + random(4); left > 0; left--) {
@@ -63,8 +63,9 @@ export function mutate(queries: readonly string[], random: (below: number) => nu
 }
 
 /**
- * Throws unless the text is either a query that its canonical form means too, or refused with a
- * position in the text; and unless it is taken leniently. Returns whether it is a query.
+ * Checks that the text is either a query with an equivalent canonical form, or refused with a
+ * position in the text, and that lenient parsing does not throw. Returns whether it is a query.
+ * Throws if a check fails.
  */
 export function checkAnyText(text: string): boolean {
   parseLeniently(text);
@@ -77,7 +78,7 @@ export function checkAnyText(text: string): boolean {
   }
   const canonical = formatQuery(query);
   if (!isDeepStrictEqual(withoutRanges(parseQuery(canonical)), withoutRanges(query))) {
-    throw new Error(`${JSON.stringify(text)} is not what ${JSON.stringify(canonical)} means`);
+    throw new Error(`${JSON.stringify(text)} differs from ${JSON.stringify(canonical)}`);
   }
   return true;
 }
@@ -93,7 +94,7 @@ function checkError(text: string, error: unknown): void {
   throw new Error(`the error for ${JSON.stringify(text)} has no position in it`, { cause: error });
 }
 
-/** Checks that many damaged queries; returns how many of them were still queries. */
+/** Checks `count` damaged queries; returns the number that were still queries. */
 export function checkMutations(queries: readonly string[], count: number, seed: number): number {
   const random = seededRandom(seed);
   let validCount = 0;

@@ -1,7 +1,10 @@
-/** The one list of what can be parsed and not evaluated yet. */
+/** The list of constructs that are parsed but cannot be evaluated yet. */
 import type { Query, QueryBody, Stage } from "./ast.ts";
 
-/** What the engine cannot evaluate in a query, "not supported yet: <construct>"; else undefined. */
+/**
+ * Returns "not supported yet: <construct>" if the engine cannot evaluate the query; undefined
+ * otherwise.
+ */
 export function notSupportedYet(query: Query): string | undefined {
   const construct = findConstruct(query.body);
   return construct === undefined ? undefined : `not supported yet: ${construct}`;

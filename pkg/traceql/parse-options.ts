@@ -1,15 +1,15 @@
-/** What a caller decides about parsing. */
+/** Options of parsing. */
 import type { BuildContext } from "./build-field.ts";
 import { RegexCache } from "./regex.ts";
 
 export interface ParseOptions {
-  /** Remembers regular expressions; a new one unless given. */
+  /** Cache of compiled regular expressions; a new one by default. */
   regexes?: RegexCache;
-  /** RegexElsewhere is thrown where regular expressions cost more; no bound unless given. */
+  /** Highest cost of regular expressions before RegexElsewhere is thrown; unlimited by default. */
   regexSizeHere?: number;
 }
 
-/** The context of a text of which nothing was read. */
+/** Returns the initial context of a text. */
 export function contextOf(
   text: string,
   { isLenient, ...options }: ParseOptions & { isLenient: boolean },

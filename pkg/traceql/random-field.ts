@@ -1,4 +1,4 @@
-/** Test data: random field expressions as `parseQuery` gives them: typed and folded. */
+/** Test data: random field expressions as `parseQuery` returns them: typed and folded. */
 import fc from "fast-check";
 import type {
   ArithmeticOp,
@@ -14,7 +14,7 @@ import { intrinsics } from "./intrinsics.ts";
 import { joinLogical } from "./sets.ts";
 import { int64Max, int64Min, type NumberStatic } from "./literals.ts";
 
-/** Of every node: equality of random trees leaves places in a text out. */
+/** The range of every node: comparisons of random trees ignore ranges. */
 export const range: Range = { from: 0, to: 0 };
 const scopes: AttributeScope[] = ["any", "span", "resource", "event", "link", "instrumentation"];
 export const orderOps: OrderOp[] = ["=", "!=", "<", "<=", ">", ">="];
@@ -72,7 +72,7 @@ export function literal(value: Static): FieldExpr {
 
 const isStatic = ({ kind }: FieldExpr): boolean => kind === "static";
 
-/** Expressions of numbers; operations never have literals on both sides, as these are folded. */
+/** Numeric expressions. Operations never have literals on both sides: these would be folded. */
 export function numbers(depth: number): fc.Arbitrary<FieldExpr> {
   const leaf = fc.oneof(
     numberStatic.map(literal),
@@ -90,7 +90,7 @@ export function numbers(depth: number): fc.Arbitrary<FieldExpr> {
       .tuple(fc.constantFrom(...arithmeticOps), operand, operand)
       .filter(([, left, right]) => !isStatic(left) || !isStatic(right))
       .map(([op, left, right]) => ({ kind: "arithmetic" as const, op, left, right, range })),
-    // The quotient of these is infinite, so it is not folded.
+    // Not folded, because the quotient is infinite.
     fc.constant({
       kind: "arithmetic" as const,
       op: "/" as const,
@@ -145,7 +145,7 @@ function comparisons(depth: number): fc.Arbitrary<FieldExpr> {
   );
 }
 
-/** Conditions: no operation of them has a literal on a side, except beside an attribute. */
+/** Conditions. An operation has a literal operand only if the other one is an attribute. */
 export function conditions(depth: number): fc.Arbitrary<FieldExpr> {
   if (depth === 0) return attribute;
   const operand = conditions(depth - 1);
@@ -172,7 +172,7 @@ export function conditions(depth: number): fc.Arbitrary<FieldExpr> {
   );
 }
 
-/** `.a = "x" || .a = 1 || ...`: sets, and what cannot be one. */
+/** Builds `span.a = "x" || span.a = 1 || ...`: sets, and chains that cannot be one. */
 function chainOf(pairs: readonly (readonly [Static, Static])[]): FieldExpr {
   const left: FieldExpr = { kind: "attribute", scope: "span", name: "a", range };
   const op = pairs.length % 2 === 0 ? "=" : "!=";
@@ -182,7 +182,7 @@ function chainOf(pairs: readonly (readonly [Static, Static])[]): FieldExpr {
   return all.reduce((a, b) => joinLogical(op === "=" ? "||" : "&&", [a, b], range));
 }
 
-/** Whether the expression is not a constant. */
+/** Returns whether the expression references the span. */
 export function namesSpan(expr: FieldExpr): boolean {
   if (expr.kind === "static" || expr.kind === "set") return false;
   if (expr.kind === "attribute" || expr.kind === "intrinsic") return true;

@@ -1,4 +1,4 @@
-/** Test data: random queries of the whole language as `parseQuery` gives them. */
+/** Test data: random queries of the whole language as `parseQuery` returns them. */
 import fc from "fast-check";
 import type {
   AggregateExpr,
@@ -104,7 +104,7 @@ const stages: fc.Arbitrary<Stage[]> = fc
   .tuple(stage, fc.array(fc.oneof(stage, fc.constant(coalesce)), { maxLength: 3 }))
   .map(([first, rest]) => [first, ...rest]);
 
-/** Operations on pipelines; on single spansets they would be spanset operations. */
+/** Pipelines and their operations, except those of single spansets: these are `spansets`. */
 function pipelines(depth: number): fc.Arbitrary<PipelineExpr> {
   const single = stages.map((list) => ({ kind: "pipeline" as const, stages: list, range }));
   if (depth === 0) return single;
@@ -239,7 +239,7 @@ function metrics(depth: number): fc.Arbitrary<MetricsExpr> {
   );
 }
 
-/** Inner operations have no place for further stages. */
+/** Removes the second stages of an inner operation, where the syntax does not allow them. */
 function withoutSecond(expr: MetricsExpr | ScalarStatic): MetricsExpr | ScalarStatic {
   return expr.kind === "metricsArithmetic" ? { ...expr, second: [] } : expr;
 }

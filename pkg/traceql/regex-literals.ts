@@ -1,13 +1,13 @@
-/** Which patterns are nothing but a choice of texts: they need no program, only a set. */
+/** Recognizes patterns that are only a choice of texts: a set replaces the regular expression. */
 import { queryBytesMax } from "./limits.ts";
 
-/** Escapes of characters that are none without the backslash. */
+/** Characters whose escape means the character itself. */
 const punctuation = /[!-/:-@[-`{-~]/;
 const special = ".+*?()|[]{}^$\\";
 
 /**
- * The texts of an alternation, as `a|b`, `^(a|b)$`, `(?:a|b)`; undefined for any other pattern. As
- * a pattern is matched against the whole text, anchors at its ends mean nothing.
+ * Returns the texts of an alternation such as `a|b`, `^(a|b)$` or `(?:a|b)`; undefined for any
+ * other pattern. A pattern must match the whole text, so anchors at its ends have no effect.
  */
 export function literalsOf(pattern: string): string[] | undefined {
   if (pattern.length > queryBytesMax) return undefined;
@@ -30,7 +30,7 @@ export function literalsOf(pattern: string): string[] | undefined {
   return texts;
 }
 
-/** The pattern without anchors and groups around all of it. */
+/** Removes anchors and groups around the whole pattern. */
 function ungrouped(pattern: string): string {
   let body = pattern;
   for (;;) {

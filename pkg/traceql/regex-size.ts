@@ -1,15 +1,15 @@
-/** How large the program of a regular expression becomes, told before it is compiled. */
+/** Estimates the size and the cost of a regular expression before it is compiled. */
 
-/** RE2 refuses counts above. */
+/** Highest repetition count; RE2 refuses larger ones. */
 const countMax = 1000;
 
 /**
- * About the number of steps in the compiled program: characters, classes, groups and operators,
- * times the counts of the repetitions around them, which a program holds in copies.
+ * Estimates the number of steps in the compiled program: characters, classes, groups and operators,
+ * times the counts of the enclosing repetitions, because a program contains a copy per repetition.
  */
 export function regexSize(pattern: string): number {
   const outer: number[] = [];
-  // Of the group that is open, and of the last thing in it, which a repetition copies.
+  // Sizes of the open group and of its last element, which a repetition copies.
   let size = 0;
   let last = 0;
   for (let at = 0; at < pattern.length;) {
@@ -40,7 +40,7 @@ export function regexSize(pattern: string): number {
   return outer.reduce((sum, each) => sum + each, size);
 }
 
-/** `{n}`, `{n,}`, `{n,m}`. */
+/** Parses a repetition `{n}`, `{n,}` or `{n,m}` at this position. */
 function countAt(pattern: string, at: number): { times: number; length: number } | undefined {
   if (pattern[at] !== "{") return undefined;
   const [whole, least, most] = matchAt(/\{(\d{1,9})(?:,(\d{0,9}))?\}/y, pattern, at);
@@ -49,7 +49,7 @@ function countAt(pattern: string, at: number): { times: number; length: number }
   return { times: Math.min(times, countMax), length: whole.length };
 }
 
-/** How many units the escape, the class or the character is long. */
+/** Returns the length of the escape, class or character at this position, UTF-16 units. */
 function lengthAt(pattern: string, at: number): number {
   if (pattern[at] === "\\") {
     const [escape] = matchAt(/\\(?:[pPx]\{[^}]*\}|Q.*?(?:\\E|$)|[^]|$)/sy, pattern, at);
@@ -65,15 +65,15 @@ function matchAt(regex: RegExp, text: string, at: number): Array<string | undefi
   return regex.exec(text) ?? [];
 }
 
-/** What a class takes to be made, in units of a step: measured, in the worst case. */
+/** Cost to compile a class, in steps: measured in the worst case. */
 const unicodeClassCost = 64;
 const foldedClassCost = 160;
-/** A range beyond ASCII whose letters are looked at one by one for their other case. */
+/** Cost of a range beyond ASCII, whose letters are case-folded one by one. */
 const foldedRangeCost = 1300;
 
 /**
- * About what compiling the pattern takes, in units of a step of its program: a class of Unicode
- * costs as much as many characters, whatever the program looks like in the end.
+ * Estimates the cost to compile the pattern, in steps of its program. A Unicode class costs as much
+ * as many characters, even if the resulting program is small.
  */
 export function regexCost(pattern: string): number {
   const isFolded = /\(\?[a-zA-Z]*i/.test(pattern);

@@ -23,7 +23,7 @@ describe("compileRegex", () => {
     expect(compileRegex("\\p{L}+").matches("日本")).toBe(true);
   });
 
-  test("refuses what is not RE2, or too much", () => {
+  test("refuses patterns that are not RE2, or too large", () => {
     const patterns = ["(", "[", "a**", "(?=a)", "(a)\\1", "a{1001}", "((a{100}){100}){100}", "\\"];
     for (const pattern of [...patterns, "(".repeat(2000), "x".repeat(1_000_000)]) {
       expect(() => compileRegex(pattern)).toThrow(/^compile a regular expression: /);
@@ -31,7 +31,7 @@ describe("compileRegex", () => {
   });
 
   test("takes time in proportion to the text, whatever the pattern", () => {
-    // Exponential for engines that go back: 2^100 steps each.
+    // Exponential for backtracking engines: 2^100 steps each.
     const text = "a".repeat(100);
     for (const pattern of ["(a*)*b", "(a|a)*b", `${"a?".repeat(100)}b`, "(.*a){50}b"]) {
       expect(compileRegex(pattern).matches(text)).toBe(false);
@@ -53,7 +53,7 @@ describe("regexSize", () => {
     ["a{1000}{1000}", 1_000_000],
     ["a{,5}", 5],
     ["a{x}", 4],
-    // Neither counts nor parentheses where they stand for themselves.
+    // Escaped counts and parentheses, and those in classes, are literal.
     ["a\\{1000}", 7],
     ["[a(b{9}]{1000}", 1000],
     ["[]a]{10}", 10],
@@ -62,7 +62,7 @@ describe("regexSize", () => {
     ["\\p{Greek}{10}", 10],
     ["\\x{1F600}{10}", 10],
     ["\\Qa{1000}\\E", 1],
-    // What is not RE2 has a size too.
+    // Invalid patterns have a size too.
     ["(((", 0],
     [")))", 6],
     ["[", 1],
@@ -78,7 +78,7 @@ describe("regexSize", () => {
     const half = `.a =~ "${"x{1000}".repeat(16)}"`;
     const more = `.a !~ "${"y".repeat(regexSizeMax - 16_000)}"`;
     expect(() => parseQuery(`{ ${half} && ${half} && ${half} }`)).toThrow(
-      /^parse error at line 1, col 257: the regular expressions have the size 48000 with/,
+      /^parse error at line 1, col 257: the regular expressions cost 48000 steps/,
     );
     expect(parseQuery(`{ ${half} && ${more} }`).hints).toEqual([]);
   });
@@ -113,7 +113,7 @@ describe("a choice of texts", () => {
     (text: string) => `a(${text})`,
   );
 
-  test("matches what a program would", () => {
+  test("matches what the compiled pattern matches", () => {
     const candidates = part.map((text) => text.replaceAll(/\\(.)|\|/g, "$1"));
     fc.assert(
       fc.property(part, frame, candidates, (inner, framed, other) => {
@@ -127,7 +127,7 @@ describe("a choice of texts", () => {
     );
   });
 
-  test("is one however many texts it has, anchored or grouped", () => {
+  test("is recognized with any number of texts, anchored or grouped", () => {
     const names = Array.from({ length: 5000 }, (_, i) => `service-${i}\\.name`);
     for (const pattern of [names.join("|"), `^(${names.join("|")})$`, `(?:${names.join("|")})`]) {
       const { literals, matches } = compileRegex(pattern);
@@ -140,7 +140,7 @@ describe("a choice of texts", () => {
 });
 
 describe("what a pattern costs", () => {
-  test("counts classes by what they take to compile", () => {
+  test("counts classes by their cost to compile", () => {
     expect(regexCost("abc")).toBe(3);
     expect(regexCost("\\pL")).toBeGreaterThan(60);
     expect(regexCost("(?i)[a-z]")).toBeLessThan(20);
@@ -148,10 +148,10 @@ describe("what a pattern costs", () => {
     // 28 KB of text, half a second.
     expect(() => compileRegex(`(?i)${"\\pL".repeat(9000)}`)).toThrow(/it costs \d+ steps/);
     const query = `{ name =~ "(?i)${"\\\\pL".repeat(9000)}" }`;
-    expect(() => parseQuery(query)).toThrow(/the regular expressions have the size \d+/);
+    expect(() => parseQuery(query)).toThrow(/the regular expressions cost \d+ steps/);
   });
 
-  test("is not paid again for what is remembered, which is bounded", () => {
+  test("is paid once for cached patterns; the cache is bounded", () => {
     const cache = new RegexCache();
     expect(cache.get("a.*b")).toBe(cache.get("a.*b"));
     for (let i = 0; i < 100; i++) cache.get(`${"a{1000}".repeat(20)}${i}`);

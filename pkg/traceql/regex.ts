@@ -1,4 +1,4 @@
-/** Regular expressions of TraceQL: RE2 in linear time, matched against the whole text. */
+/** Regular expressions of TraceQL: RE2 (linear time), matched against the whole text. */
 import { LRUCache } from "lru-cache";
 import { RE2JS, RE2JSException } from "re2js";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -7,13 +7,13 @@ import { literalsOf } from "./regex-literals.ts";
 import { regexCost, regexSize } from "./regex-size.ts";
 
 export interface Regex {
-  /** Whether the whole of `text` matches; `.` matches newlines too. */
+  /** Returns whether the whole text matches; `.` matches newlines too. */
   readonly matches: (text: string) => boolean;
-  /** The texts that match, where the pattern is nothing but a choice of texts. */
+  /** The matching texts, if the pattern is only a choice of texts. */
   readonly literals: ReadonlySet<string> | undefined;
 }
 
-/** Compiles an RE2 pattern; InvalidInput if it is not one, or costs more than `regexSizeMax`. */
+/** Compiles an RE2 pattern. Throws InvalidInput if it is invalid or costs over `regexSizeMax`. */
 export function compileRegex(pattern: string): Regex {
   const texts = literalsOf(pattern);
   if (texts !== undefined) {
@@ -24,7 +24,7 @@ export function compileRegex(pattern: string): Regex {
   return { literals: undefined, matches: (text) => compiled.matches(text) };
 }
 
-/** What a pattern costs to compile and to keep, in steps of a program; 0 for a choice of texts. */
+/** Estimates the cost to compile and keep a pattern, in steps; 0 for a choice of texts. */
 export function costOfRegex(pattern: string): number {
   return literalsOf(pattern) === undefined ? regexCost(pattern) : 0;
 }
@@ -58,21 +58,21 @@ function compile(pattern: string): RE2JS {
   }
 }
 
-/** Regular expressions of one thread, remembered; the least used go first. */
+/** An LRU cache of the compiled regular expressions of one thread. */
 export class RegexCache {
-  /** By what they cost, and by the bytes of texts. */
+  /** Sized by cost, or by length for a choice of texts. */
   readonly #known = new LRUCache<string, Regex>({
     maxSize: 8 * regexSizeMax,
     sizeCalculation: (regex, pattern) =>
       1 + (regex.literals === undefined ? regexCost(pattern) : pattern.length),
   });
 
-  /** How many are remembered. */
+  /** Number of cached expressions. */
   get size(): number {
     return this.#known.size;
   }
 
-  /** Throws as `compileRegex`. */
+  /** Returns the compiled pattern. Throws as `compileRegex` does. */
   get(pattern: string): Regex {
     let regex = this.#known.get(pattern);
     if (regex === undefined) {

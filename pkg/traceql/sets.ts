@@ -1,57 +1,58 @@
 /**
- * Chains of comparisons of one name as sets: `.a = 1 || .a = 2` asks whether the value is one of
- * two, `span.a != 1 && span.a != 2` whether it is neither. A tree of thousands of `||` would be as
- * deep as it is long, and each of them would be asked of each row.
+ * Turns chains of comparisons of one name into sets: `.a = 1 || .a = 2` tests whether the value is
+ * one of two, `span.a != 1 && span.a != 2` whether it is neither. Without sets, a chain of
+ * thousands of `||` would be a tree of thousands of levels, and each row would be tested thousands
+ * of times.
  */
 import type { FieldExpr, LiteralSet, Range, Reference, Scalar } from "./ast.ts";
 
 type Comparison = Extract<FieldExpr, { kind: "comparison" }>;
 type LogicalOp = "&&" | "||";
 
-/** A comparison of a name with one literal, or with some. */
+/** A comparison of a name with one or more literals. */
 interface Member {
   reference: Reference;
   values: readonly Scalar[];
   expr: Comparison;
 }
 
-/** What `op` joins as members of one set; undefined: it is no such comparison. */
+/** Returns the comparison as a member of a set joined by `op`; undefined if it cannot be one. */
 function memberOf(op: LogicalOp, expr: FieldExpr): Member | undefined {
   if (expr.kind !== "comparison" || expr.op !== (op === "||" ? "=" : "!=")) return undefined;
   const { left: reference, right } = expr;
   if (reference.kind !== "attribute" && reference.kind !== "intrinsic") return undefined;
-  // Of several events, one may differ from the first literal and another from the second.
+  // With several events, one may differ from the first literal and another from the second.
   if (op === "&&" && !isSingle(reference)) return undefined;
   if (right.kind === "set") return { reference, values: right.values, expr };
   if (right.kind !== "static" || right.static.type === "nil") return undefined;
   return { reference, values: [right.static], expr };
 }
 
-/** Whether a span has at most one value for the name. */
+/** Returns whether a span has at most one value for the name. */
 function isSingle(reference: Reference): boolean {
   if (reference.kind === "intrinsic") return !/^(?:event|link):/.test(reference.name);
   return ["span", "resource", "instrumentation"].includes(reference.scope);
 }
 
-/** Values of different sorts equal nobody and differ from nobody. */
+/** Returns the comparable type. Between different types, both `=` and `!=` are false. */
 function sortOf({ type }: Scalar): string {
   return type === "int" || type === "float" || type === "duration" ? "number" : type;
 }
 
-function goTogether(a: Member, b: Member): boolean {
+function canJoin(a: Member, b: Member): boolean {
   const [x, y] = [a.reference, b.reference];
   const isScopeSame = x.kind === "intrinsic" || (y.kind === "attribute" && x.scope === y.scope);
   const isSame = x.kind === y.kind && x.name === y.name && isScopeSame;
   return isSame && sortOf(a.values[0]) === sortOf(b.values[0]);
 }
 
-/** Whether `a op b` is one set. */
+/** Returns whether `a op b` can be one set. */
 export function areOneSet(op: LogicalOp, a: FieldExpr, b: FieldExpr): boolean {
   const [first, second] = [memberOf(op, a), memberOf(op, b)];
-  return first !== undefined && second !== undefined && goTogether(first, second);
+  return first !== undefined && second !== undefined && canJoin(first, second);
 }
 
-/** The set of comparisons of which all are one (`areOneSet`) with the first. */
+/** Joins comparisons to a set. Each must form a set (`areOneSet`) with the first one. */
 export function setOf(op: LogicalOp, all: readonly FieldExpr[]): FieldExpr {
   const members = all.map((one) => memberOf(op, one)!);
   const range = { from: all[0].range.from, to: all[all.length - 1].range.to };
@@ -59,7 +60,7 @@ export function setOf(op: LogicalOp, all: readonly FieldExpr[]): FieldExpr {
   return { ...members[0].expr, right, range };
 }
 
-/** `left op right`, where what can be a set is one. */
+/** Joins `left op right`, as a set if possible. */
 export function joinLogical(
   op: LogicalOp,
   [left, right]: readonly [FieldExpr, FieldExpr],

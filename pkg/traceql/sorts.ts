@@ -1,6 +1,6 @@
 /**
- * What an expression between the stages of a query can be. All sorts share operators and
- * parentheses, so the grammar does not tell them apart; `combine.ts` says which may meet.
+ * The sorts of expressions between the stages of a query. All sorts share operators and
+ * parentheses, so the grammar does not distinguish them; `combine.ts` checks which may be joined.
  */
 import type {
   AggregateExpr,
@@ -17,20 +17,20 @@ import type {
 } from "./ast.ts";
 
 export type Sort =
-  /** In parentheses it may also stand for a pipeline of one stage. */
+  /** A spanset; if wrapped in parentheses, it may also be used as a pipeline of one stage. */
   | { sort: "spanset"; expr: SpansetExpr; isWrapped: boolean }
   | { sort: "stage"; stage: Exclude<Stage, SpansetExpr> }
   | { sort: "scalar"; expr: ScalarStatic }
   | { sort: "aggregate"; expr: AggregateExpr }
   /** Several stages without parentheses. */
   | { sort: "pipeline"; stages: Stage[]; range: Range }
-  /** One pipeline in parentheses, or operations on such. */
+  /** A pipeline in parentheses, or operations between pipelines in parentheses. */
   | { sort: "pipelines"; expr: PipelineExpr }
   /** A pipeline that ends in an aggregate, without parentheses. */
   | { sort: "openScalarPipeline"; expr: ScalarPipelineExpr }
   | { sort: "scalarPipeline"; expr: ScalarPipelineExpr }
   | { sort: "scalarPipelineFilter"; expr: ScalarPipelineFilter }
-  /** A function whose pipeline stands before the `|` to its left. */
+  /** A metrics function without its pipeline, which is left of the preceding `|`. */
   | { sort: "function"; function: MetricsFunction; second: SecondStage[]; range: Range }
   | { sort: "second"; second: SecondStage[]; range: Range }
   | { sort: "metrics"; expr: MetricsExpr };
@@ -50,7 +50,7 @@ const names: Readonly<Record<Sort["sort"], string>> = {
   metrics: "a metrics query",
 };
 
-/** The sort in words, for messages. */
+/** Returns the sort in words, for error messages. */
 export function nameOf(sort: Sort): string {
   return names[sort.sort];
 }
@@ -68,7 +68,7 @@ export function rangeOf(sort: Sort): Range {
   }
 }
 
-/** The stages of a sort that may be a pipeline in parentheses. */
+/** Returns the sort as a pipeline in parentheses; undefined if it is none. */
 export function asPipelines(sort: Sort): PipelineExpr | undefined {
   if (sort.sort === "pipelines") return sort.expr;
   if (sort.sort !== "spanset" || !sort.isWrapped) return undefined;

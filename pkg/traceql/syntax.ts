@@ -1,4 +1,4 @@
-/** Text to the parser's tree. Errors say which word was not expected, and what was. */
+/** Parses text to Lezer's tree. Errors name the unexpected word and the expected ones. */
 import { ExternalTokenizer, type LRParser } from "@lezer/lr";
 import { Tree } from "@lezer/common";
 import type { SpoorError } from "#pkg/errors/errors.ts";
@@ -13,7 +13,7 @@ const lenientParser: LRParser = strictParser.configure({
   tokenizers: [{ from: gaps, to: lenientGaps }],
 });
 
-/** The tree of a complete query; InvalidInput with a position if it is not one. */
+/** Parses a complete query. Throws InvalidInput with a position for a syntax error. */
 export function parseTree(text: string): Tree {
   checkLength(text);
   const { tree, stop } = parse(strictParser, text);
@@ -23,8 +23,8 @@ export function parseTree(text: string): Tree {
 }
 
 /**
- * The tree of a query that may be unfinished, up to the first error, with an error node where it
- * ends there. InvalidInput if it is too long or too deep.
+ * Parses a query that may be unfinished. The tree ends with an error node at the first error.
+ * Throws InvalidInput if the text is too long or too deep.
  */
 export function parseUnfinishedTree(text: string): Tree {
   checkLength(text);
@@ -34,7 +34,7 @@ export function parseUnfinishedTree(text: string): Tree {
   return known;
 }
 
-/** The tree; or undefined, and where the parser stopped. */
+/** Parses text; returns the tree, or undefined and the position where the parser stopped. */
 function parse(strict: LRParser, text: string): { tree: Tree | undefined; stop: number } {
   const partial = strict.startParse(text);
   let stop = 0;
@@ -51,8 +51,8 @@ function parse(strict: LRParser, text: string): { tree: Tree | undefined; stop: 
 }
 
 /**
- * The tree of the text before the place where the parser stopped. Lezer's own recovery from errors
- * finds more, but takes seconds for some texts of the length that is allowed.
+ * Parses the text before the position where the parser stopped. Lezer's error recovery would find
+ * more, but takes seconds for some texts within the limits.
  */
 function parseUntil(strict: LRParser, text: string, stop: number): Tree {
   const partial = strict.startParse(text);
@@ -68,7 +68,7 @@ function parseUntil(strict: LRParser, text: string, stop: number): Tree {
   }
 }
 
-/** Throws where a tree is deeper than what Lezer keeps as a tree. */
+/** Throws InvalidInput if a tree is deeper than `treeDepthMax`. */
 function checkTreeDepth(text: string, tree: Tree): void {
   const cursor = tree.cursor();
   for (let depth = 0; ;) {
@@ -103,7 +103,7 @@ function explain(text: string, position: number): SpoorError {
   if (comment !== undefined) return problemAtOffset(text, comment, "the comment has no end");
   const word = wordAt(text, position);
   const expected = findExpected(text, position);
-  // Lezer gives up on some hundred operators in a row: it goes on as if the query had ended.
+  // Lezer gives up after some hundred operators in a row and then expects the end of the query.
   const isGivenUp = expected.has("with") && !/\bwith\b/.test(text.slice(0, position));
   if (isGivenUp && !expected.has("&&")) {
     return problemAtOffset(text, position, "too many operators in a row");
@@ -114,7 +114,7 @@ function explain(text: string, position: number): SpoorError {
   return problemAtOffset(text, position, `unexpected ${found}, ${wanted}`);
 }
 
-/** A string or name without its end takes in what follows: that is the error then, not the rest. */
+/** Finds an unterminated string or name before the stop, which is the real error. */
 function findUnterminated(text: string, before: Tree, position: number): SpoorError | undefined {
   const end = text.slice(0, position).trimEnd().length;
   const { name, from, to } = before.resolveInner(end, -1);
@@ -127,8 +127,9 @@ function findUnterminated(text: string, before: Tree, position: number): SpoorEr
 }
 
 /**
- * Names of the tokens that could stand where the parser stops: parses again and asks it there.
- * White space is valid everywhere, so its tokenizer is called at every position.
+ * Returns the names of the tokens that the parser accepts at the stop. It parses again and inspects
+ * the parser's state there. White space is valid everywhere, so its tokenizer runs at every
+ * position.
  */
 function findExpected(text: string, position: number): ReadonlySet<string> {
   const expected = new Set<string>();
@@ -152,11 +153,11 @@ function wordAt(text: string, position: number): string {
 
 function adviceFor(text: string, word: string, position: number): string | undefined {
   if (word.startsWith("=") && text[position - 1] === "=") return "equality is written =";
-  if (word === "'") return 'strings stand in double quotes or backquotes: "a", `a`';
+  if (word === "'") return 'strings need double quotes or backquotes: "a", `a`';
   return undefined;
 }
 
-/** What tokens mean together: each stands for all that come with it. */
+/** Phrases for groups of tokens that are accepted together; `token` represents its group. */
 const phrases: ReadonlyArray<{ token: string; phrase: string; unless?: string }> = [
   { token: "Attribute", phrase: "a value (attribute, intrinsic or literal)" },
   { token: "String", phrase: "a literal", unless: "Attribute" },

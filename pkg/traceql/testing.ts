@@ -1,9 +1,9 @@
-/** What the tests of this folder share. */
+/** Test support of this folder. */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** A copy of a tree without the places in the text that its nodes came from. */
+/** Returns a copy of a tree without the text ranges of its nodes. */
 export function withoutRanges(tree: unknown): unknown {
   if (Array.isArray(tree)) return tree.map(withoutRanges);
   if (typeof tree !== "object" || tree === null) return tree;
@@ -19,7 +19,7 @@ export interface GoldenCase {
   text: string;
   /** `=> canonical text` or `!! line:column message`. */
   wanted: string;
-  /** Of the outcome, from 1. */
+  /** Line of the outcome, from 1. */
   line: number;
 }
 

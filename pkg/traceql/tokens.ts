@@ -1,6 +1,6 @@
 /**
- * The tokens that the grammar cannot describe: trivia (valid in every state), references, whose
- * names hold almost any character, and what unfinished text lacks.
+ * Tokenizers for the tokens that the grammar cannot describe: trivia (valid in every state),
+ * references (names may contain almost any character), and the gaps of unfinished text.
  */
 import { ExternalTokenizer, type InputStream } from "@lezer/lr";
 import * as terms from "./terms.generated.ts";
@@ -13,7 +13,7 @@ const slash = 47;
 const backslash = 92;
 const endOfText = -1;
 
-/** Scopes that attributes have; the longest come first, so that `parent.span.` is one prefix. */
+/** Scopes of attributes. Longer prefixes come first, so that `parent.span.` is one prefix. */
 const attributeScopes = ["span", "resource", "event", "link", "instrumentation"];
 const attributePrefixes: readonly string[] = [
   ...attributeScopes.map((scope) => `parent.${scope}.`),
@@ -22,13 +22,13 @@ const attributePrefixes: readonly string[] = [
 const intrinsicScopes = ["span", "trace", "event", "link", "instrumentation"];
 const intrinsicPrefixes: readonly string[] = intrinsicScopes.map((scope) => `${scope}:`);
 
-/** Whether a UTF-16 unit ends a name and is skipped between tokens. */
+/** Returns whether a UTF-16 unit is white space: it ends a name and is skipped between tokens. */
 export function isSpace(unit: number): boolean {
   if (unit <= 32) return unit === 32 || (unit >= 9 && unit <= 13);
   return unit === 0x85 || (unit >= 0xa0 && /\s/.test(String.fromCharCode(unit)));
 }
 
-/** Whether a UTF-16 unit ends a name that is not quoted. */
+/** Returns whether a UTF-16 unit ends an unquoted name. */
 export function endsName(unit: number): boolean {
   return unit === endOfText || isSpace(unit) || "{}()=~!<>&|^,".includes(String.fromCharCode(unit));
 }
@@ -66,7 +66,7 @@ function readComment(input: InputStream): void {
 export const references: ExternalTokenizer = new ExternalTokenizer((input) => {
   const { next } = input;
   if (next === dot) {
-    // A digit makes it a number: `.5`; the attribute is written `."5"`.
+    // A dot and a digit start a number: `.5`. The attribute is written `."5"`.
     if (isDigit(input.peek(1))) return;
     input.advance();
     readName(input);
@@ -88,7 +88,7 @@ export const references: ExternalTokenizer = new ExternalTokenizer((input) => {
   input.acceptToken(terms.ScopedIntrinsic);
 });
 
-/** Passes a name; a quoted part without an end reaches to the end of the text. */
+/** Advances over a name. An unterminated quoted part extends to the end of the text. */
 function readName(input: InputStream): void {
   while (!endsName(input.next)) {
     if (input.next !== quote) {
@@ -122,12 +122,12 @@ function isLetter(unit: number): boolean {
   return unit !== endOfText && lower >= 97 && lower <= 122;
 }
 
-/** Makes no token: complete text has no gaps. */
+/** Emits no token: complete text has no gaps. */
 export const gaps: ExternalTokenizer = new ExternalTokenizer(() => undefined);
 
 /**
- * Stands in for `gaps` when unfinished text is parsed: an operand is missing before `}`, `)`, `&&`,
- * `||` or the end, and what is open at the end is closed.
+ * Replaces `gaps` for unfinished text. It emits a missing operand before `}`, `)`, `&&`, `||` or
+ * the end, and closes open braces and parentheses at the end.
  */
 export const lenientGaps: ExternalTokenizer = new ExternalTokenizer((input, stack) => {
   const { next } = input;

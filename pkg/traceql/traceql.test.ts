@@ -49,13 +49,13 @@ describe("texts", () => {
   });
 
   test("with random damages are queries or errors", () => {
-    // The same ones each time; `npm run test:long` takes a million others.
+    // The same damages each time; `npm run test:long` has a million others.
     expect(checkMutations(goldenQueries(), 10_000, 20_261_201)).toBeGreaterThan(250);
   });
 });
 
 describe("places of nodes", () => {
-  test("are those of the text, comments and spaces around them left out", () => {
+  test("are their text ranges, without surrounding comments and spaces", () => {
     const text = "{ .a = 1 /* x */ &&\n  ( span.b ) }";
     const { body, range } = parseQuery(text);
     expect(text.slice(range.from, range.to)).toBe(text);
@@ -76,7 +76,7 @@ describe("places of nodes", () => {
     );
   });
 
-  test("long words are cut, and stand on one line", () => {
+  test("long words are truncated, on one line", () => {
     const name = "x".repeat(5000);
     expect(messageOf(() => parseQuery(`{ ${name} }`)).length).toBeLessThan(120);
     expect(messageOf(() => parseQuery(`{ .a ${name} }`)).length).toBeLessThan(120);
@@ -84,7 +84,7 @@ describe("places of nodes", () => {
   });
 });
 
-/** Texts that nest deep in each way that the language has, and how deep they may. */
+/** Texts with deep nesting of each kind, and the deepest accepted nesting. */
 const deep: Record<string, { fits: number; text: (count: number) => string }> = {
   "parentheses of fields": {
     fits: treeDepthMax - 20,
@@ -138,7 +138,7 @@ describe("chains of comparisons of one name", () => {
   const chain = (count: number, name: string, op: string, by: string): string =>
     Array.from({ length: count }, (_, i) => `${name} ${op} ${i}`).join(` ${by} `);
 
-  test("are sets, as long as the text may be", () => {
+  test("are sets, up to the longest text", () => {
     for (const [op, by] of [
       ["=", "||"],
       ["!=", "&&"],
@@ -153,7 +153,7 @@ describe("chains of comparisons of one name", () => {
     }
   });
 
-  test("are none where that means something else", () => {
+  test("are no sets where a set would have another meaning", () => {
     const kindOf = (text: string): unknown => {
       const { body } = parseQuery(`{ ${text} }`);
       const [stage] = body.kind === "pipeline" ? body.stages : [];
@@ -199,7 +199,7 @@ describe("bounds", () => {
     }
   });
 
-  test("open brackets of all the length are refused", () => {
+  test("a text of open brackets only is refused", () => {
     for (const bracket of [
       "(",
       "{",
@@ -230,7 +230,7 @@ describe("bounds", () => {
     expect(parseLeniently(`${fits} `)).toEqual({ filter: undefined });
   });
 
-  test("many stages and many values stand side by side", () => {
+  test("many stages and many values are accepted", () => {
     const stages = `{ .a }${" | { .a }".repeat(5000)}`;
     expect(formatQuery(parseQuery(stages))).toBe(stages);
     const select = `{ .a } | select(.a${", .a".repeat(20_000)})`;
@@ -252,7 +252,7 @@ describe("parseLeniently", () => {
 
   test.each([
     ['{ .a = "x" }', '{ .a = "x" }'],
-    // What is not finished is true.
+    // Unfinished comparisons are true.
     ["{ name = }", "nothing"],
     ["{ name =~", "nothing"],
     ['{ name = "x" && .b = }', '{ name = "x" }'],
@@ -261,7 +261,7 @@ describe("parseLeniently", () => {
     ['{ (.b != ) && name = "x" }', '{ name = "x" }'],
     ['{ name = "x" && .b = "open }', '{ name = "x" }'],
     ["{ .a && .b = }", "{ .a && true }"],
-    // What is open is closed.
+    // Open braces and parentheses are closed.
     ['{ name = "x"', '{ name = "x" }'],
     ["{ (.a = 1 || (.b = 2", "{ .a = 1 || .b = 2 }"],
     ["{ (.a = 1 && .b =", "{ .a = 1 }"],
@@ -274,7 +274,7 @@ describe("parseLeniently", () => {
     ["({ .a = 1 }", "{ .a = 1 }"],
     ["{ .a = 1 } )))", "{ .a = 1 }"],
     ["{ .a = 1 } { .b = }", "{ .a = 1 }"],
-    // What makes no sense is no filter.
+    // Invalid text is no filter.
     ["", "nothing"],
     ["name", "nothing"],
     ["{ .a = 1 && }", "nothing"],
@@ -290,7 +290,7 @@ describe("parseLeniently", () => {
     expect(filterOf(text)).toBe(wanted);
   });
 
-  test("takes a whole filter as it is", () => {
+  test("returns a complete filter unchanged", () => {
     fc.assert(
       fc.property(randomQuery, (query) => {
         const { body } = query;

@@ -1,6 +1,6 @@
 /**
- * TraceQL: text to a checked syntax tree (`ast.ts`) and back. Where we differ from Tempo stands in
- * README.md. Evaluation is `pkg/engine`.
+ * TraceQL: parses text to a checked syntax tree (`ast.ts`) and formats it. README.md lists the
+ * differences to Tempo. `pkg/engine` evaluates queries.
  */
 import type { Query } from "./ast.ts";
 import { buildQuery } from "./build-query.ts";
@@ -17,9 +17,9 @@ export { RegexElsewhere } from "./check-field.ts";
 export { compileRegex } from "./regex.ts";
 
 /**
- * Parses, checks and folds a query. Errors are InvalidInput with reason `traceql` and the text
- * `parse error at line L, col C: <what is wrong>`; lines and columns (characters) count from 1.
- * RegexElsewhere as the options say.
+ * Parses, checks and folds a query. Throws InvalidInput with reason `traceql` and the text `parse
+ * error at line L, col C: <description>`; lines and columns (characters) count from 1. Throws
+ * RegexElsewhere if the query's regular expressions cost more than `options.regexSizeHere`.
  */
 export function parseQuery(text: string, options: ParseOptions = {}): Query {
   const wellFormed = text.toWellFormed();

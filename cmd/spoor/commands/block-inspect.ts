@@ -1,9 +1,9 @@
 /** What `spoor block inspect` tells of a block. */
 import type { ColumnChunk } from "#pkg/block/footer.ts";
-import type { Place } from "#pkg/block/place.ts";
+import type { PartLocation } from "#pkg/block/place.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { TagEntry } from "#pkg/block/tag-index.ts";
-import { placesOf } from "#pkg/block/tag-parts.ts";
+import { valueLocations } from "#pkg/block/tag-parts.ts";
 import { nanoText, sizeText } from "./block-list.ts";
 import type { RangeStore } from "./block-places.ts";
 
@@ -116,9 +116,9 @@ async function describeParts(
 ): Promise<Record<string, number>> {
   const { directory, rowGroups, tailBytes } = reader;
   const { bloom, rowGroups: groups, tags, segments } = directory;
-  const size = ({ sizeBytes }: Place): number => sizeBytes;
+  const size = ({ sizeBytes }: PartLocation): number => sizeBytes;
   const tagBytes = async (rowGroup?: number): Promise<number> =>
-    sum(placesOf(await reader.index.tagKeys(rowGroup)), size);
+    sum(valueLocations(await reader.index.tagKeys(rowGroup)), size);
   const valueBytes = await Promise.all(groups.map((_, i) => tagBytes(i)));
   const offsetIndexes = sum(rowGroups, ({ columns }) =>
     sum(columns, (chunk) => chunk.offsetIndexBytes),

@@ -1,8 +1,8 @@
-/** Text for a terminal. */
+/** Escapes text for a terminal. */
 
 /**
- * Text that came from elsewhere, safe for a terminal: control characters (escape sequences, line
- * ends), invisible and direction-changing ones become `\u{..}`.
+ * Makes untrusted text safe for a terminal: replaces control characters (escape sequences, line
+ * ends), invisible and direction-changing characters by `\u{..}`.
  */
 export function escapeControls(text: string): string {
   return text.replaceAll(

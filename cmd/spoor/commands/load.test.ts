@@ -51,7 +51,7 @@ describe.each(protocols)("spoor load over %s", (protocol) => {
     expect(sizes(receiver.sink.requests)).toEqual(sizes(requests));
   });
 
-  test("sends again what was refused for now, and says why it was refused", async () => {
+  test("retries retryable refusals, and reports their reasons", async () => {
     await using receiver = await startReceiver();
     const accept = receiver.sink.answer;
     let refusals = 3;
@@ -71,7 +71,7 @@ describe.each(protocols)("spoor load over %s", (protocol) => {
     expect(receiver.sink.requests).toHaveLength(summary.sentRequests + 3);
   });
 
-  test("counts what is refused for good, whole or span by span", async () => {
+  test("counts permanent refusals, of requests and of single spans", async () => {
     await using receiver = await startReceiver();
     let bad = true;
     receiver.sink.answer = async (request) => {
@@ -91,7 +91,7 @@ describe.each(protocols)("spoor load over %s", (protocol) => {
     expect(receiver.sink.requests).toHaveLength(summary.sentRequests);
   });
 
-  test("gives up when nobody is there for too long", async () => {
+  test("gives up if no server responds for too long", async () => {
     const receiver = await startReceiver();
     await receiver[Symbol.asyncDispose]();
     const args = ["--duration", "300ms", "--drain", "200ms", "--in-flight", "2"];
@@ -107,7 +107,7 @@ test("keeps its rate, and stops generating after its time", async () => {
   const args = ["--traces", "1000000", "--spans-per-second", "3000", "--duration", "1s"];
   args.push("--seed", "9");
   const { summary } = await load(receiver, "http", args);
-  // Requests go whole, and what instances had not sent yet comes at the end.
+  // Requests are sent whole, and incomplete ones at the end.
   expect(summary.sentSpans).toBeGreaterThan(300);
   expect(summary.sentSpans).toBeLessThan(9000);
 });

@@ -1,6 +1,6 @@
 /**
- * `spoor load`: loads a backend with the traffic of a shop. Exit codes: 0 every span was
- * acknowledged; 1 some were not; 2 wrong arguments.
+ * `spoor load`: loads a backend with generated traffic. Exit codes: 0 every span was acknowledged;
+ * 1 some were not; 2 wrong arguments.
  */
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Traffic } from "#pkg/loadgen/traffic.ts";
@@ -24,16 +24,16 @@ export const loadHelp: CommandHelp = {
     {
       name: "--spans-per-second",
       value: "N",
-      help: "rate (default 1000; 0 is as fast as answers come)",
+      help: "rate (default 1000; 0: as fast as the server responds)",
     },
     { name: "--duration", value: "DURATION", help: "how long to send (default 30s)" },
     { name: "--traces", value: "N", help: "stop after this many traces" },
-    { name: "--seed", value: "S", help: "start of the random numbers (default 1)" },
-    { name: "--in-flight", value: "N", help: "requests under way at most (default 64)" },
+    { name: "--seed", value: "S", help: "seed of the random numbers (default 1)" },
+    { name: "--in-flight", value: "N", help: "most requests in flight (default 64)" },
     {
       name: "--drain",
       value: "DURATION",
-      help: "how long refused requests are tried after the end (default 30s)",
+      help: "how long refused requests are retried after the end (default 30s)",
     },
     { name: "--json", help: "print the summary as JSON" },
   ],
@@ -49,12 +49,12 @@ export async function loadCommand(args: string[], io: CommandIo): Promise<number
   const seed = numberFlag(parsed, "--seed", { fallback: 1, min: 0 });
   const inFlightMax = numberFlag(parsed, "--in-flight", { fallback: 64, min: 1 });
   const tracesMax = numberFlag(parsed, "--traces", { fallback: Number.POSITIVE_INFINITY, min: 1 });
-  // Whoever counts traces wants all of them.
+  // With a number of traces, all of them are sent, without a time limit.
   const defaultMs = parsed.flags.has("--traces") ? Number.POSITIVE_INFINITY : 30_000;
   const durationMs = durationFlag(parsed, "--duration", defaultMs);
   const drainMs = durationFlag(parsed, "--drain", 30_000);
   const sender = openSender(parsed, inFlightMax);
-  // At a low rate an instance sends about once a second what it has.
+  // At a low rate an instance sends incomplete requests about once a second.
   const lingerSpans = spansPerSecond === 0 ? undefined : Math.min(20_000, spansPerSecond);
   const traffic = new Traffic({ seed, lingerSpans, tracesMax });
   const counts = new LoadCounts();

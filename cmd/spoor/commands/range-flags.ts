@@ -1,4 +1,4 @@
-/** Flags for the range of time that a query looks at. */
+/** Flags for the time range of a query. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { parseDuration } from "#pkg/config/duration.ts";
 import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
@@ -6,16 +6,16 @@ import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor
 const uint32Max = 4_294_967_295;
 
 export const rangeFlags: readonly FlagSpec[] = [
-  { name: "--since", value: "DURATION", help: "how far back from now to look, e.g. 1h" },
+  { name: "--since", value: "DURATION", help: "search this far back from now, e.g. 1h" },
   {
     name: "--start",
     value: "TIME",
-    help: "look from this time on (2026-01-31T10:00:00Z or unix seconds)",
+    help: "search from this time on (2026-01-31T10:00:00Z or unix seconds)",
   },
-  { name: "--end", value: "TIME", help: "look up to this time (default now)" },
+  { name: "--end", value: "TIME", help: "search up to this time (default now)" },
 ];
 
-/** The parameters `start` and `end`, unix seconds; none to leave the range to the server. */
+/** Returns the parameters `start` and `end`, unix seconds; none for the server's default range. */
 export function rangeOf(parsed: ParsedArgs, clock: Clock): Record<string, string> {
   const since = flagText(parsed, "--since");
   const start = flagText(parsed, "--start");
@@ -25,7 +25,7 @@ export function rangeOf(parsed: ParsedArgs, clock: Clock): Record<string, string
   }
   if (end !== undefined && start === undefined) throw usageError("--end needs --start");
   if (since === undefined && start === undefined) return {};
-  // A span that ends in this second belongs to the range.
+  // The range includes spans of the current second.
   const endSeconds =
     end === undefined ? Math.floor(clock.nowMs() / 1000) + 1 : timeOf("--end", end);
   const startSeconds =
@@ -45,7 +45,7 @@ function sinceSeconds(text: string): number {
   throw usageError(`--since ${JSON.stringify(text)} must be more than 0 and less than 34 years`);
 }
 
-/** Unix seconds of a time. */
+/** Parses a time to unix seconds. */
 function timeOf(flag: string, text: string): number {
   const isDate = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/.test(text);
   const exact = /^\d{1,10}$/.test(text) ? Number(text) : isDate ? Date.parse(text) / 1000 : -1;

@@ -1,9 +1,9 @@
 /**
- * `spoor serve`: runs until SIGTERM or SIGINT, then stops gracefully; a second signal ends it at
- * once and loses nothing that was acknowledged (it is in the log). Exit codes: 0 every span is in a
- * block; 1 it failed to start or broke; 2 wrong arguments; 3 it stopped, but some spans are only in
- * the log and become blocks after the next start; 4 all others are in blocks, but some are in
- * quarantine.
+ * `spoor serve`: runs until SIGTERM or SIGINT, then stops gracefully. A second signal ends it at
+ * once without losing acknowledged spans, which are in the log. Exit codes: 0 every span is in a
+ * block; 1 the start failed or a fatal error occurred; 2 wrong arguments; 3 stopped, but some spans
+ * are only in the log and become blocks after the next start; 4 stopped, some spans are in
+ * quarantine and all others in blocks.
  */
 import { systemClock } from "#pkg/clock/clock.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
@@ -18,9 +18,9 @@ import { watchStopSignals } from "#cmd/spoor/stop-signal.ts";
 const exitBroken = 1;
 const exitInLogOnly = 3;
 const exitQuarantine = 4;
-/** A signal while stopping: shells report 128 + 15 for SIGTERM. */
+/** Exit code after a signal during the stop: shells report 128 + 15 for SIGTERM. */
 const exitSecondSignal = 143;
-/** What of the shutdown time is kept for the last steps after the heads. */
+/** Part of the shutdown time that is reserved for the steps after storing the heads. */
 const reserveMs = 1000;
 
 export async function serveCommand(args: string[], io: CommandIo): Promise<number> {
@@ -30,7 +30,8 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
   const { stderr } = process;
   const colors = stderr.isTTY && io.env["NO_COLOR"] === undefined;
   const { log, droppedLines } = await openProcessLog({ ...config.log, stderr, colors });
-  for (const warning of serveArgs.warnings) log.warn({ warning }, "config has an old name");
+  for (const warning of serveArgs.warnings)
+    log.warn({ warning }, "the config uses an old key name");
   const broken = Promise.withResolvers<SpoorError>();
   const spoor = await startSpoor({
     config,
@@ -45,7 +46,7 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
   const signal = Promise.withResolvers<NodeJS.Signals>();
   watchStopSignals({
     first: signal.resolve,
-    // Whatever still runs is in the log already: ending now loses nothing.
+    // Everything acknowledged is in the log: ending now loses nothing.
     again: () => process.exit(exitSecondSignal),
   });
   process.on("SIGHUP", () => void spoor.reload());
@@ -54,7 +55,7 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
   const end = await Promise.race([signal.promise, broken.promise]);
   if (typeof end !== "string") {
     log.error({ error: end.message, reason: end.reason }, "spoor must stop");
-    // The new owner of the data folder has the log too: nothing is left to do for its records.
+    // If the data folder has a new owner, it has the log too: nothing is left to store.
     await spoor.stop(end.reason === dataDirLost ? 100 : 5000);
     return exitBroken;
   }
@@ -62,9 +63,9 @@ export async function serveCommand(args: string[], io: CommandIo): Promise<numbe
 }
 
 /**
- * Each partition's fsync holds one thread of libuv's pool; with the default of four threads all
- * other files would wait for them. Read by libuv when the pool is first used, which nothing does
- * before this. The user's own setting stays.
+ * Sets the size of libuv's thread pool. Each partition's fsync blocks one thread; with the default
+ * of four, all other file operations would wait. libuv reads the variable when the pool is first
+ * used, which is after this call. A setting of the user is kept.
  */
 function sizeThreadPool(partitionCount: number): void {
   process.env.UV_THREADPOOL_SIZE ??= String(partitionCount + 4);
@@ -82,11 +83,11 @@ async function stopGracefully(
   if (records > 0) {
     log.error(
       { records, spans },
-      'acknowledged spans are in quarantine, in no block: "spoor quarantine ls" lists them',
+      'acknowledged spans are in quarantine, not in a block: "spoor quarantine ls" lists them',
     );
   }
   if (!inBlocks) {
-    log.warn({}, "stopped, some spans are only in the log: the next start makes blocks of them");
+    log.warn({}, "stopped, some spans are only in the log: the next start stores them as blocks");
     return exitInLogOnly;
   }
   if (records > 0) {
@@ -103,7 +104,7 @@ async function announceReady(spoor: RunningSpoor, io: CommandIo, log: Log): Prom
     log.debug({}, "ready");
     await io.out("ready\n");
   } catch (error) {
-    log.warn({ error: String(error) }, "could not say that it is ready");
+    log.warn({ error: String(error) }, "could not report that spoor is ready");
   }
 }
 

@@ -1,4 +1,4 @@
-/** What `spoor trace -v` prints below a span: its attributes, events and links. */
+/** The details of `spoor trace -v`: attributes, events and links of a span. */
 import { formatAnyValueJson } from "#pkg/otlp/json-encode.ts";
 import type { AnyValue, KeyValue } from "#pkg/otlp/otlp.ts";
 import { escapeControls } from "./escape.ts";
@@ -7,7 +7,7 @@ import type { TreeNode } from "./trace-tree.ts";
 
 const valueCharsMax = 500;
 
-/** Lines below a span, without line ends. */
+/** Yields the detail lines of a span, without line ends. */
 export function* detailLines({ span }: TreeNode): Generator<string> {
   for (const attribute of span.attributes) yield `  ${attributeText(attribute)}`;
   for (const { timeUnixNano, name, attributes } of span.events) {
@@ -28,7 +28,7 @@ function attributeText({ key, value }: KeyValue): string {
   return `${escapeControls(key)} = ${escapeControls(shown)}`;
 }
 
-/** Plain values as they are, others as OTLP/JSON. */
+/** Formats scalar values as plain text, others as OTLP/JSON. */
 function valueText(value: AnyValue): string {
   switch (value.kind) {
     case "string":

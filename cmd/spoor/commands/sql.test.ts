@@ -16,7 +16,7 @@ import { openTable } from "#pkg/table/table.ts";
 import { runCli } from "#cmd/spoor/cli.ts";
 import { recordIo } from "#cmd/spoor/testing.ts";
 
-/** 200 spans; those before `upTo` have the attributes. */
+/** Returns 200 spans; the spans before `upTo` have the attributes. */
 function spans(upTo: number, attributes: SpanSpec["attributes"]): TraceData {
   const ids = (i: number): string => (i + 1).toString(16);
   return traceDataOf(
@@ -52,7 +52,7 @@ it("SQL of `spoor sql` counts rare attributes and the last of repeats, in the ta
       const own = commitOf(block);
       const path = own.path.replace(/[^/]+\.parquet/, `01JDB0000000000000000000${i}A.parquet`);
       await store.put(`${singleTenant}/${path}`, block.bytes);
-      // No commit names the last one.
+      // No commit names the last file.
       if (i === 2) continue;
       const columns = tableColumns(block.columns);
       const add = [{ ...own, path }];
@@ -69,7 +69,7 @@ it("SQL of `spoor sql` counts rare attributes and the last of repeats, in the ta
     expect(await count("true")).toBe(400n);
     expect(await count("span_attribute(spans, 'e') = 'it''s'")).toBe(19n);
     expect(await count("span_attribute(spans, 'e') = 'last'")).toBe(1n);
-    // A column alone counts too little.
+    // A column alone has too few values.
     expect(await count(`"span.e" = 'it''s'`)).toBe(14n);
     expect(await count("span_attribute(spans, 'n') = '7'")).toBe(20n);
     expect(await count("CAST(span_attribute(spans, 'd') AS DOUBLE) = 1")).toBe(20n);

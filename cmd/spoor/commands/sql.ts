@@ -1,4 +1,4 @@
-/** `spoor sql`: prints SQL with which DuckDB reads a tenant's table as Spoor does. */
+/** `spoor sql`: prints SQL for reading a tenant's table with DuckDB. */
 import { resolve } from "node:path";
 import { duckdbStatements } from "#pkg/block/sql.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -15,19 +15,19 @@ const ownConfigFlags = ["--config", "--data-dir"];
 export const sqlHelp: CommandHelp = {
   usage: "spoor sql [flags]",
   about:
-    "prints statements for DuckDB: a view `spans` of the files that the table names now, and\n" +
-    "span_attribute(spans, key), resource_attribute, scope_attribute, which find an\n" +
-    "attribute in its column or, where it is rare, in the rest lists; the values are texts",
+    "Prints statements for DuckDB: a view `spans` of the table's current files, and the macros\n" +
+    "span_attribute(spans, key), resource_attribute and scope_attribute, which return an\n" +
+    "attribute as text from its column or, if it is rare, from the rest lists.",
   flags: [
     ...configFlags.filter(({ name }) => ownConfigFlags.includes(name)),
-    { name: "--tenant", value: "NAME", help: `whose table (default ${singleTenant})` },
+    { name: "--tenant", value: "NAME", help: `tenant of the table (default ${singleTenant})` },
   ],
   notes:
     'spoor sql > spans.sql, then: duckdb -init spans.sql -c "select count(*) from spans where\n' +
-    "span_attribute(spans, 'http.method') = 'GET'\". Run it again to see what was stored since.",
+    "span_attribute(spans, 'http.method') = 'GET'\". Run it again to include newer blocks.",
 };
 
-/** Resolves to the exit code. Throws a usage error, NotFound, or what the table throws. */
+/** Runs the command; resolves to the exit code. Throws a usage error, NotFound, or table errors. */
 export async function sqlCommand(args: string[], io: CommandIo): Promise<number> {
   const parsed = parseArgs(args, sqlHelp.flags);
   const [extra] = parsed.positionals;
@@ -45,14 +45,14 @@ export async function sqlCommand(args: string[], io: CommandIo): Promise<number>
   const paths = [...files.keys()].sort().map((path) => `${root}${tenant}/${path}`);
   await io.out(
     `-- ${paths.length} files of tenant ${tenant} at version ${version} of its table.\n` +
-      "-- The same through Delta Lake, always up to date: INSTALL delta; LOAD delta;\n" +
+      "-- Alternative through Delta Lake, always up to date: INSTALL delta; LOAD delta;\n" +
       `-- CREATE OR REPLACE VIEW spans AS SELECT * FROM delta_scan('${root}${tenant}');\n`,
   );
   await io.out(duckdbStatements({ files: paths, columns: [...columns.keys()] }));
   return 0;
 }
 
-/** Path or URL of the bucket's objects for DuckDB. */
+/** Returns the path or URL of the bucket's objects for DuckDB. */
 function rootOf(store: StoreConfig): string {
   const { prefix = "" } = store;
   if (store.kind === "fs") return `${resolve(store.root)}/${prefix}`;

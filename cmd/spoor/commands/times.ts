@@ -1,6 +1,6 @@
-/** Durations and times as text. */
+/** Formats durations and times. */
 
-/** Nanoseconds with up to three digits: `999ns`, `12.3µs`, `1.23s`; from a minute on `2m3s`. */
+/** Formats nanoseconds with up to three digits: `999ns`, `12.3µs`, `1.23s`, `2m3s`. */
 export function durationText(nanos: bigint): string {
   if (nanos < 1000n) return `${String(nanos)}ns`;
   if (nanos < 1_000_000n) return `${threeDigits(nanos, 1000n)}µs`;
@@ -12,14 +12,14 @@ export function durationText(nanos: bigint): string {
   return hours === 0n ? minutes : `${String(hours)}h${minutes}`;
 }
 
-/** Cut off, not rounded: 999.96 is not 1000. */
+/** Truncates and does not round: 999.96 is not 1000. */
 function threeDigits(nanos: bigint, unit: bigint): string {
   const whole = nanos / unit;
   const scale = whole >= 100n ? 1n : whole >= 10n ? 10n : 100n;
   return String(Number((nanos * scale) / unit) / Number(scale));
 }
 
-/** UTC; a time that no calendar has is shown as its number. */
+/** Formats a time in UTC; a time outside of the calendar's range as a number. */
 export function timeText(nanos: bigint): string {
   const date = new Date(Number(nanos / 1_000_000n));
   return Number.isNaN(date.getTime()) ? `${String(nanos)}ns since 1970` : date.toISOString();

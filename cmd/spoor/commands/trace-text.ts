@@ -1,5 +1,5 @@
 /**
- * A trace as text for a terminal:
+ * Formats a trace as text for a terminal:
  *
  *     trace 0af7651916cd43dd8448eb211c80319c: 3 spans, 2 services, 12.3ms, 2026-01-01T10:00:00.000Z
  *
@@ -7,7 +7,7 @@
  *     +1.2ms    9.8ms   ████████████████     └─ shop · call stock  [client]
  *     +2.3ms    4.5ms     ███████               └─ stock · GET /items  [server]
  *
- * Times stand left, so that long names and deep trees do not push them off the screen.
+ * Times are on the left, so that long names and deep trees do not push them off the screen.
  */
 import { spanKindNames } from "#pkg/otlp/otlp.ts";
 import type { Paint } from "#cmd/spoor/paint.ts";
@@ -17,23 +17,23 @@ import { durationText, timeText } from "./times.ts";
 import type { TraceTree, TreeNode } from "./trace-tree.ts";
 
 const barCells = 20;
-/** Deeper spans are drawn at this depth with their real depth as a number. */
+/** Deepest drawn level; deeper spans are drawn there, with their depth as a number. */
 const depthDrawnMax = 40;
 const nameCharsMax = 200;
 const statusError = 2;
 
 export interface TreeView {
   traceId: string;
-  /** Attributes, events and links of each span, too. */
+  /** Whether to print attributes, events and links of each span. */
   isVerbose: boolean;
-  /** Only spans that failed, and those above them. */
+  /** Whether to print only failed spans and their ancestors. */
   onlyErrors: boolean;
-  /** Deeper spans are only counted; 1 is the top. */
+  /** Deepest printed level, 1 for the top; deeper spans are only counted. */
   depthMax: number;
   paint: Paint;
 }
 
-/** Lines of a trace, without line ends. */
+/** Yields the lines of a trace, without line ends. */
 export function* traceLines(tree: TraceTree, view: TreeView): Generator<string> {
   const { spanCount, services, start, end } = tree;
   const { traceId, isVerbose, onlyErrors, depthMax, paint } = view;
@@ -45,7 +45,7 @@ export function* traceLines(tree: TraceTree, view: TreeView): Generator<string> 
   const shown = onlyErrors ? leadingToErrors(tree.tops) : undefined;
   const isShown = (node: TreeNode): boolean => shown === undefined || shown.has(node);
   let hidden = 0;
-  // For each depth whether that ancestor has siblings below it: then a line goes on.
+  // Per depth, whether the ancestor there has later siblings: then its line continues.
   const goesOn: boolean[] = [];
   for (const [node, depth, isLast] of walkWithLast(tree.tops, isShown)) {
     if (depth >= depthMax) {
@@ -65,14 +65,14 @@ export function* traceLines(tree: TraceTree, view: TreeView): Generator<string> 
   if (shown?.size === 0) yield "no span failed";
 }
 
-/** Where the tree begins, right of the times. */
+/** Indentation up to the tree, right of the times. */
 const indent = " ".repeat(42);
 
 function isError({ span }: TreeNode): boolean {
   return span.status.code === statusError;
 }
 
-/** Nodes that failed, and those above them. */
+/** Returns failed nodes and their ancestors. */
 function leadingToErrors(tops: readonly TreeNode[]): Set<TreeNode> {
   const out = new Set<TreeNode>();
   for (const [node] of walkWithLast(tops)) {
@@ -84,7 +84,7 @@ function leadingToErrors(tops: readonly TreeNode[]): Set<TreeNode> {
   return out;
 }
 
-/** Depth-first, each node with its depth and whether it is the last of its siblings. */
+/** Walks depth-first; yields each node with its depth and whether it is the last sibling. */
 function* walkWithLast(
   tops: readonly TreeNode[],
   isShown: (node: TreeNode) => boolean = () => true,
@@ -121,7 +121,7 @@ function timesText({ start, end }: TraceTree, { span }: TreeNode): string {
   return `${offset} ${duration}  ${barText(start, end, spanStart, spanEnd)}`;
 }
 
-/** The span's time within the trace's; at least one cell. */
+/** Draws the span's time within the trace's time, at least one cell. */
 function barText(start: bigint, end: bigint, spanStart: bigint, spanEnd: bigint): string {
   const cells = BigInt(barCells);
   const total = end > start ? end - start : 1n;

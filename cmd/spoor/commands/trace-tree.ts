@@ -1,6 +1,6 @@
 /**
- * The spans of a trace as a tree, whatever was sent: several roots, parents that are missing,
- * parents in a circle, ids used twice. Each span is in the tree exactly once.
+ * Builds a tree from the spans of any trace, also with several roots, missing parents, cycles and
+ * duplicate ids. Each span is in the tree exactly once.
  */
 import type { Span, TraceData } from "#pkg/otlp/otlp.ts";
 
@@ -12,17 +12,17 @@ export interface TreeSpan {
 
 export interface TreeNode extends TreeSpan {
   children: TreeNode[];
-  /** The node above; undefined at the top. */
+  /** The parent node; undefined at the top. */
   parent: TreeNode | undefined;
   /**
-   * Why it stands at the top although it names a parent: that one is missing, or its line of
-   * parents comes back to it.
+   * The reason why a node with a parent id is at the top: its parent is missing, or the node is its
+   * own ancestor.
    */
   cut: "" | "orphan" | "cycle";
 }
 
 export interface TraceTree {
-  /** True roots first, then orphans and cut cycles, each in order of start. */
+  /** Real roots first, then orphans and cut cycles, each sorted by start. */
   tops: TreeNode[];
   spanCount: number;
   services: Set<string>;
@@ -31,7 +31,7 @@ export interface TraceTree {
   end: bigint;
 }
 
-/** Builds the tree without recursion: a chain of 100,000 spans is as good as any. */
+/** Builds the tree without recursion, so that a chain of 100,000 spans is fine. */
 export function buildTraceTree(data: TraceData): TraceTree {
   const nodes = nodesOf(data);
   nodes.sort(byStart);
@@ -47,7 +47,7 @@ export function buildTraceTree(data: TraceData): TraceTree {
   };
 }
 
-/** Nodes in the order of a depth-first walk, with their depth. */
+/** Yields nodes with their depth, depth-first. */
 function* walkTree(tops: readonly TreeNode[]): Generator<[node: TreeNode, depth: number]> {
   const stack: [node: TreeNode, depth: number][] = [];
   pushAll(stack, tops, 0);
@@ -81,7 +81,7 @@ function nodesOf(data: TraceData): TreeNode[] {
   return nodes;
 }
 
-/** Puts each node under its parent; returns those without one. Children keep the nodes' order. */
+/** Links each node to its parent; returns nodes without one. Children keep the order of `nodes`. */
 function linkParents(nodes: readonly TreeNode[]): TreeNode[] {
   const byId = new Map<string, TreeNode[]>();
   for (const node of nodes) {
@@ -109,7 +109,9 @@ function linkParents(nodes: readonly TreeNode[]): TreeNode[] {
   return tops;
 }
 
-/** What no top leads to is a circle, or hangs on one: its earliest span becomes a top. */
+/**
+ * Cuts cycles. A node that no top reaches is in or below a cycle, whose first span becomes a top.
+ */
 function cutCycles(nodes: readonly TreeNode[], tops: TreeNode[]): void {
   const reached = new Set<TreeNode>();
   for (const [node] of walkTree(tops)) reached.add(node);
@@ -126,7 +128,7 @@ function cutCycles(nodes: readonly TreeNode[], tops: TreeNode[]): void {
   }
 }
 
-/** Walks up from a node that no top leads to: that ends in a circle, of which this is the first. */
+/** Walks up from a node that no top reaches, into a cycle; returns the cycle's earliest node. */
 function earliestInCycle(node: TreeNode): TreeNode {
   const seen = new Set<TreeNode>();
   let at = node;
@@ -147,7 +149,7 @@ function byStart(a: TreeNode, b: TreeNode): number {
   return Buffer.compare(a.span.spanId, b.span.spanId);
 }
 
-/** Spans without a start do not count: they would make the trace begin in 1970. */
+/** Returns start and end of the trace. Ignores spans without a start, which would mean 1970. */
 function timesOf(nodes: readonly TreeNode[]): { start: bigint; end: bigint } {
   let start = 0n;
   let end = 0n;

@@ -132,7 +132,7 @@ describe("views of a tree", () => {
       .slice(2)
       .map((line) => line.slice(42).trimEnd());
 
-  test("only errors, and what is above them", () => {
+  test("only errors and their ancestors", () => {
     expect(shown(traceOf(sketches), { onlyErrors: true })).toEqual([
       "shop · top",
       "└─ shop · way down",
@@ -323,7 +323,7 @@ describe("spoor trace", () => {
     }
   });
 
-  test("a server that is not there", async () => {
+  test("no server at the endpoint", async () => {
     const server = createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
@@ -387,7 +387,7 @@ describe("the tree", () => {
     ]);
   });
 
-  test("circles are cut at their earliest span, what hangs on them stays there", () => {
+  test("cycles are cut at their earliest span and keep their subtrees", () => {
     expect(
       treesOf([
         { id: 1, parent: 3, at: 7 },
@@ -462,7 +462,7 @@ describe("the tree", () => {
     expect(linesOf(circle)).toHaveLength(count + 2);
   });
 
-  test("names can not steer the terminal", () => {
+  test("names cannot control the terminal", () => {
     const evil = "\u001b[31mred\u001b[0m\r\n\u0007\u009b2J\u202egnp.exe\u2028\u200b\ud800";
     const [line] = treesOf([
       { id: 1, name: evil, service: evil, status: { code: 2, message: evil } },
@@ -483,7 +483,7 @@ describe("the tree", () => {
   });
 
   test("every span of any trace is in the tree once", () => {
-    // Few ids, so that parents are found, missing, doubled and in circles.
+    // Few ids, so that parents are found, missing, duplicate and in cycles.
     const sketch = fc.record({
       id: fc.integer({ min: 1, max: 8 }),
       parent: fc.integer({ min: 0, max: 9 }),
@@ -563,7 +563,7 @@ describe("decoding the answer", () => {
       }
     };
     for (const input of inputs) check(input);
-    // It may be cut between its four fields without a trace of it.
+    // A cut between its four fields cannot be detected.
     expect(refusedCount).toBe(inputs.length - 4);
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), check));
   });

@@ -1,4 +1,4 @@
-/** `spoor trace ID`: asks a running Spoor (or Tempo) for a trace and prints it as a tree. */
+/** `spoor trace ID`: gets a trace from a running Spoor (or Tempo) and prints it as a tree. */
 import { wireBytes, WireReader, wireVarint } from "#pkg/bytes/wire.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
@@ -24,11 +24,11 @@ const linesPerWrite = 1000;
 
 export const traceHelp: CommandHelp = {
   usage: "spoor trace ID [flags]",
-  about: "Shows a trace as a tree. ID is up to 32 hex digits; leading zeros may be left out.",
+  about: "Shows a trace as a tree. ID is up to 32 hex digits; leading zeros may be omitted.",
   flags: [
     { name: "--verbose", short: "-v", help: "also print attributes, events and links of spans" },
-    { name: "--errors", help: "only spans that failed, and those above them" },
-    { name: "--depth", value: "N", help: "spans down to this depth; 1 is the top" },
+    { name: "--errors", help: "print only failed spans and their ancestors" },
+    { name: "--depth", value: "N", help: "print spans down to this depth; 1 is the top" },
     { name: "--json", help: "print the trace as OTLP/JSON" },
     ...apiFlags,
   ],
@@ -108,7 +108,7 @@ export function decodeAnswer(bytes: Uint8Array): TraceAnswer {
     if (tag === ((1 << 3) | wireBytes) || tag === ((4 << 3) | wireBytes)) {
       const end = reader.lengthEnd();
       const content = bytes.subarray(reader.pos, end);
-      // A message that is sent in pieces is merged.
+      // A repeated field merges, so a trace may come in pieces.
       if (tag >>> 3 === 1) {
         const { resourceSpans } = decodeTraceData(content);
         answer.trace.resourceSpans = answer.trace.resourceSpans.concat(resourceSpans);

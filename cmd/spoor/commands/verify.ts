@@ -1,6 +1,6 @@
 /**
- * `spoor verify`: writes known traces and reads them back, for ever or for a time. Exit codes: 0
- * everything was right; 1 something was wrong, or nothing could be checked; 2 wrong arguments.
+ * `spoor verify`: writes known traces and reads them back, continuously or for a time. Exit codes:
+ * 0 all checks passed; 1 a check failed, or nothing could be checked; 2 wrong arguments.
  */
 import { systemClock } from "#pkg/clock/clock.ts";
 import { type CommandHelp, flagText, parseArgs, usageError } from "#cmd/spoor/flags.ts";
@@ -25,20 +25,20 @@ export const verifyHelp: CommandHelp = {
     {
       name: "--query-endpoint",
       value: "URL",
-      help: "where the query API is (default http://127.0.0.1:3200)",
+      help: "URL of the query API (default http://127.0.0.1:3200)",
     },
-    { name: "--duration", value: "DURATION", help: "how long to go on (default: for ever)" },
+    { name: "--duration", value: "DURATION", help: "how long to run (default: until stopped)" },
     { name: "--interval", value: "DURATION", help: "time between two traces (default 1s)" },
-    { name: "--seed", value: "S", help: "what the traces are made from (default: random)" },
+    { name: "--seed", value: "S", help: "seed of the traces (default: random)" },
     {
       name: "--metrics",
       value: "HOST:PORT",
-      help: "serve /metrics for Prometheus there; port 0 takes a free one",
+      help: "serve /metrics for Prometheus there; port 0: any free port",
     },
   ],
   notes:
-    "At the end the newest 2,000 traces are checked once more. Exit codes: 0 everything was\n" +
-    "right, 1 something was not, or nothing could be checked, 2 wrong arguments.",
+    "At the end the newest 2,000 traces are checked once more. Exit codes: 0 all checks\n" +
+    "passed, 1 a check failed, or nothing could be checked, 2 wrong arguments.",
 };
 
 export async function verifyCommand(args: string[], io: CommandIo): Promise<number> {
@@ -50,7 +50,7 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
   const intervalMs = Math.max(1, durationFlag(parsed, "--interval", 1000));
   const random = Math.floor(Math.random() * 2 ** 31);
   const seed = numberFlag(parsed, "--seed", { fallback: random, min: 0 });
-  const metricsAt = placeOfMetrics(flagText(parsed, "--metrics"));
+  const metricsAt = parseMetricsAddress(flagText(parsed, "--metrics"));
   const place = placeOfApi(parsed, "--query-endpoint");
   const sender = openSender(parsed, 4);
   const stop = stopOnSignal();
@@ -69,7 +69,7 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
   try {
     await io.out(`verifying with seed ${seed}\n`);
     await runFor({ durationMs, intervalMs, signal }, verifier);
-    // What was taken a moment ago may be found a moment later.
+    // A trace that was just acknowledged may become visible a moment later.
     await sleepUnless(signal, verifier.settlingMs);
     if (!signal.aborted) await verifier.runLast();
   } finally {
@@ -87,10 +87,10 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
   return failureCount === 0 && checkCount > 0 ? 0 : 1;
 }
 
-/** How often there is a line of progress where it is no terminal. */
+/** Interval of progress lines if stderr is not a terminal, milliseconds. */
 const progressMs = 60_000;
 
-/** On a terminal a line that the next one replaces. */
+/** Returns a progress line; on a terminal it replaces the previous one. */
 function progressText(verifier: Verifier, isTerminal: boolean): string {
   const { writtenCount, checkCount, failureCount, pendingCount } = verifier;
   const text =
@@ -105,7 +105,7 @@ interface Pace {
   signal: AbortSignal;
 }
 
-/** Writes a trace each interval, whatever the checks take, until the time is over. */
+/** Writes a trace each interval, independent of the checks, until the time is over. */
 async function runFor({ durationMs, intervalMs, signal }: Pace, verifier: Verifier): Promise<void> {
   const endMs = performance.now() + durationMs;
   const each = async (work: () => Promise<void>, pauseMs: number): Promise<void> => {
@@ -132,7 +132,7 @@ function failureLine({ kind, traceId, age, reason, message }: FailedCheck): stri
   return `FAIL ${kind} ${traceId} at age ${age}: ${reason}: ${escapeControls(message)}\n`;
 }
 
-function placeOfMetrics(text: string | undefined): { host: string; port: number } | undefined {
+function parseMetricsAddress(text: string | undefined): { host: string; port: number } | undefined {
   if (text === undefined) return undefined;
   const match = /^(.+):(\d{1,5})$/.exec(text);
   const port = Number(match?.[2]);

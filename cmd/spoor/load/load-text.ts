@@ -1,4 +1,4 @@
-/** What `spoor load` prints. */
+/** The output of `spoor load`. */
 import { escapeControls } from "#cmd/spoor/commands/escape.ts";
 import type { LoadCounts } from "./run-load.ts";
 
@@ -52,7 +52,7 @@ export function summaryOf(counts: LoadCounts, facts: LoadFacts): LoadSummary {
   };
 }
 
-/** One line about the load under way. */
+/** Returns one progress line. */
 export function progressLine(counts: LoadCounts, seconds: number): string {
   const { sentSpans, acknowledgedSpans, inFlight, latencies } = counts;
   const rate = Math.round(acknowledgedSpans / Math.max(seconds, 0.001));

@@ -1,7 +1,7 @@
 /**
- * Sends generated traffic at a given rate and keeps account of it. A request that is refused for
- * now is sent again after the time that the server has asked for, and holds its place meanwhile:
- * so a server that pushes back slows the load down, as it does with SDKs.
+ * Sends generated traffic at a given rate and counts the results. A request with a retryable
+ * refusal is retried after the delay that the server asked for. It keeps its slot meanwhile, so
+ * back-pressure of the server slows the load down, as with SDKs.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { Latencies } from "#pkg/loadgen/latency.ts";
@@ -12,42 +12,42 @@ export interface LoadOptions {
   traffic: Traffic;
   sender: Sender;
   clock: Clock;
-  /** 0: as fast as answers come. */
+  /** 0: as fast as the server responds. */
   spansPerSecond: number;
   durationMs: number;
-  /** Requests under way, those that wait to be sent again included. */
+  /** Most requests in flight, including those that wait for a retry. */
   inFlightMax: number;
-  /** How long requests are tried after the last one was generated. */
+  /** How long requests are retried after the last one was generated. */
   drainMs: number;
-  /** Ends the load early; what is under way is still tried. */
+  /** Ends the load early; requests in flight are still retried. */
   signal: AbortSignal;
 }
 
-/** What happened so far. */
+/** The results so far. */
 export class LoadCounts {
   sentSpans = 0;
   sentRequests = 0;
   acknowledgedSpans = 0;
   acknowledgedRequests = 0;
-  /** Spans that the server refused for good: one by one, or with their whole request. */
+  /** Spans that the server refused permanently: single ones, or with their whole request. */
   rejectedSpans = 0;
-  /** Spans of requests that were still refused when the time was over. */
+  /** Spans of requests that were still refused when the drain time was over. */
   givenUpSpans = 0;
-  /** Requests under way now. */
+  /** Requests in flight now. */
   inFlight = 0;
   /** Refused attempts by reason, and the last message of each. */
   readonly refused: Map<string, { requests: number; message: string }> = new Map();
-  /** Time from sending a request to its answer, only of attempts that were acknowledged. */
+  /** Response times of acknowledged attempts. */
   readonly latencies: Latencies = new Latencies();
 }
 
-/** Backlog that is sent at once when the load has fallen behind its rate. */
+/** Largest backlog that is sent at once after the load fell behind its rate, milliseconds. */
 const catchUpMs = 1000;
-/** Longest that setTimeout can wait. */
+/** Longest timeout of setTimeout, milliseconds. */
 const timerMsMax = 2 ** 31 - 1;
 const backoffMs = { first: 500, most: 30_000 };
 
-/** Sends until the time is over and everything is answered; `counts` is kept up to date. */
+/** Sends until the time is over and all requests have ended; updates `counts`. */
 export async function runLoad(options: LoadOptions, counts: LoadCounts): Promise<void> {
   const { traffic, clock, durationMs, inFlightMax, signal } = options;
   const slots = new Slots(inFlightMax);
@@ -80,8 +80,8 @@ export async function runLoad(options: LoadOptions, counts: LoadCounts): Promise
 }
 
 /**
- * The end of trying. It begins by the clock too: while every place is taken by a request that
- * waits, nothing else would notice that the time is over.
+ * Ends the retries after the drain time. The drain begins by a timer too: while waiting requests
+ * take all slots, nothing else would notice that the duration is over.
  */
 class Drain {
   readonly #over = new AbortController();
@@ -97,7 +97,7 @@ class Drain {
     signal.addEventListener("abort", this.begin, { once: true });
   }
 
-  /** Aborts when requests are no longer sent again. */
+  /** Aborts when requests must not be retried any longer. */
   get isOver(): AbortSignal {
     return this.#over.signal;
   }
@@ -114,7 +114,7 @@ class Drain {
   }
 }
 
-/** Places for requests under way; one taker at a time. */
+/** Slots for requests in flight; one waiter at a time. */
 class Slots {
   #free: number;
   readonly #count: number;
@@ -125,7 +125,7 @@ class Slots {
     this.#count = count;
   }
 
-  /** Resolves when there is a place, and takes it. */
+  /** Waits for a free slot and takes it. */
   async take(): Promise<void> {
     await this.#until(1);
     this.#free--;
@@ -175,7 +175,7 @@ async function deliver(
         return;
       }
       const backoff = Math.min(backoffMs.most, backoffMs.first * 2 ** attempt);
-      // A little longer than asked for, or all would come back at the same moment.
+      // Jitter, so that not all requests retry at the same moment.
       const waitMs = (retryAfterMs ?? backoff) * (1 + Math.random() * 0.2);
       await sleepUnless(drained, clock, waitMs);
       if (drained.aborted) {

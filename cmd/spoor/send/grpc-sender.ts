@@ -1,14 +1,14 @@
-/** OTLP/gRPC on one HTTP/2 connection, which is opened again when it ends. */
+/** Sends OTLP/gRPC on one HTTP/2 connection, which is reopened when it ends. */
 import { GrpcClient } from "#pkg/grpc/client.ts";
 import { grpcStatus } from "#pkg/grpc/status.ts";
 import { readPartialSuccess } from "./partial-success.ts";
-import { noAnswer, type SendAnswer, type Sender, type SenderOptions } from "./sender.ts";
+import { noResponse, type SendResult, type Sender, type SenderOptions } from "./sender.ts";
 
 const exportPath = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const timeoutMs = 60_000;
 const answerBytesMax = 1024 * 1024;
 
-/** https://opentelemetry.io/docs/specs/otlp/#failures; 8 only where the server says when. */
+/** https://opentelemetry.io/docs/specs/otlp/#failures; 8 only if the server sends a delay. */
 const retryableStatuses = [1, 4, 10, 11, 14, 15];
 
 export function openGrpcSender({ endpoint, tenant }: SenderOptions): Sender {
@@ -19,14 +19,14 @@ export function openGrpcSender({ endpoint, tenant }: SenderOptions): Sender {
       try {
         return await send(client, body);
       } catch (error) {
-        return noAnswer(error);
+        return noResponse(error);
       }
     },
     close: () => client.close(),
   };
 }
 
-async function send(client: GrpcClient, body: Uint8Array): Promise<SendAnswer> {
+async function send(client: GrpcClient, body: Uint8Array): Promise<SendResult> {
   const { status, message } = await client.call(exportPath, body);
   const { code, reason, retryAfterMs } = status;
   if (code === grpcStatus.ok) return { kind: "stored", ...readPartialSuccess(message) };

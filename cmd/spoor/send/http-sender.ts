@@ -1,4 +1,4 @@
-/** OTLP/HTTP with protobuf, over connections that are kept. */
+/** Sends OTLP/HTTP with protobuf over persistent connections. */
 import {
   Agent as HttpAgent,
   type ClientRequest,
@@ -8,7 +8,7 @@ import {
 import { Agent as HttpsAgent, request as tlsRequest } from "node:https";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { readStatus, type Status } from "#pkg/grpc/status.ts";
-import { noAnswer, type SendAnswer, type Sender, type SenderOptions } from "./sender.ts";
+import { noResponse, type SendResult, type Sender, type SenderOptions } from "./sender.ts";
 import { readPartialSuccess } from "./partial-success.ts";
 
 const timeoutMs = 60_000;
@@ -37,29 +37,29 @@ export function openHttpSender({ endpoint, tenant, inFlightMax }: SenderOptions)
       try {
         return await exchange(start(options), body);
       } catch (error) {
-        return noAnswer(error);
+        return noResponse(error);
       }
     },
     close: () => agent.destroy(),
   };
 }
 
-/** As OTEL_EXPORTER_OTLP_ENDPOINT: the path is added, unless it is there already. */
+/** Appends the OTLP path unless it is present, as OTEL_EXPORTER_OTLP_ENDPOINT defines. */
 function tracesUrl(endpoint: URL): URL {
   if (endpoint.pathname.endsWith("/v1/traces")) return endpoint;
   return new URL(`${endpoint.pathname.replace(/\/$/, "")}/v1/traces`, endpoint);
 }
 
-/** Without the brackets of an IPv6 address, which node:http does not want. */
+/** Returns the host without the brackets of an IPv6 address, which node:http does not accept. */
 function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[(.*)\]$/, "$1");
 }
 
-function exchange(request: ClientRequest, body: Uint8Array): Promise<SendAnswer> {
+function exchange(request: ClientRequest, body: Uint8Array): Promise<SendResult> {
   return new Promise((resolve, reject) => {
     request.once("error", reject);
     request.once("timeout", () => {
-      request.destroy(new SpoorError("Timeout", `no answer within ${timeoutMs} ms`));
+      request.destroy(new SpoorError("Timeout", `no response within ${timeoutMs} ms`));
     });
     request.once("response", (response) => {
       readAnswer(response).then(resolve, reject);
@@ -68,7 +68,7 @@ function exchange(request: ClientRequest, body: Uint8Array): Promise<SendAnswer>
   });
 }
 
-async function readAnswer(response: IncomingMessage): Promise<SendAnswer> {
+async function readAnswer(response: IncomingMessage): Promise<SendResult> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
@@ -92,16 +92,16 @@ async function readAnswer(response: IncomingMessage): Promise<SendAnswer> {
   };
 }
 
-/** A refusal counts by its HTTP status, also when its body is not what it should be. */
+/** Reads the body of a refusal. With an invalid body the HTTP status alone counts. */
 function statusOf(body: Uint8Array): Omit<Status, "code"> {
   try {
     return readStatus(body);
   } catch {
-    return { message: "(a body that is no google.rpc.Status)" };
+    return { message: "(the body is not a google.rpc.Status)" };
   }
 }
 
-/** Seconds, or a date. */
+/** Parses a Retry-After header: seconds, or a date. */
 function retryAfterMs(header: string | undefined): number | undefined {
   if (header === undefined) return undefined;
   if (/^\d{1,9}$/.test(header)) return Number(header) * 1000;

@@ -13,18 +13,18 @@ const defaultEndpoints: Record<SendProtocol, string> = {
   grpc: "http://127.0.0.1:4317",
 };
 
-/** Flags that say where to send to. */
+/** Flags for the receiver of OTLP requests. */
 export const sendFlags: readonly FlagSpec[] = [
   {
     name: "--endpoint",
     value: "URL",
-    help: `where OTLP is taken (default ${defaultEndpoints.http}, with grpc :4317)`,
+    help: `URL of the OTLP receiver (default ${defaultEndpoints.http}, with grpc :4317)`,
   },
   { name: "--protocol", value: "PROTOCOL", help: "http (default) or grpc" },
-  { name: "--tenant", value: "NAME", help: "tenant, where multi-tenancy is on" },
+  { name: "--tenant", value: "NAME", help: "tenant, if multi-tenancy is on" },
 ];
 
-/** What `sendFlags` say. Throws a usage error. */
+/** Opens the sender that `sendFlags` select. Throws a usage error. */
 export function openSender(args: ParsedArgs, inFlightMax: number): Sender {
   const protocol = flagText(args, "--protocol") ?? "http";
   if (protocol !== "http" && protocol !== "grpc") {

@@ -1,34 +1,34 @@
-/** Sends OTLP requests to any backend; tells what became of each, as an SDK's exporter sees it. */
+/** Sends OTLP requests to any backend and reports each result as an SDK's exporter sees it. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-export type SendAnswer =
+export type SendResult =
   | { kind: "stored"; rejectedSpans: number; message: string }
   | {
       kind: "refused";
-      /** A short word: the server's own if it has told one, else e.g. `http_503`, `connection`. */
+      /** A stable word: the server's own reason, or e.g. `http_503`, `connection`. */
       reason: string;
       message: string;
-      /** Whether the same bytes may be sent again, by the rules of OTLP. */
+      /** Whether OTLP allows a retry of the same bytes. */
       isRetryable: boolean;
-      /** How long the server wants to be left alone. */
+      /** Delay that the server asked for, milliseconds. */
       retryAfterMs?: number;
     };
 
 export interface Sender {
   /** Sends one ExportTraceServiceRequest. Never rejects. */
-  send(body: Uint8Array): Promise<SendAnswer>;
+  send(body: Uint8Array): Promise<SendResult>;
   close(): void;
 }
 
 export interface SenderOptions {
   endpoint: URL;
   tenant: string | undefined;
-  /** Requests at a time, so that connections are enough and not too many. */
+  /** Most requests in flight; limits the number of connections. */
   inFlightMax: number;
 }
 
-/** The answer when there was none: connection refused, reset, ended. */
-export function noAnswer(cause: unknown): SendAnswer {
+/** Returns the result of a request without a response: connection refused, reset or ended. */
+export function noResponse(cause: unknown): SendResult {
   const error = cause instanceof Error ? cause : new SpoorError("Internal", String(cause));
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   const message = error.message || code;

@@ -1,4 +1,4 @@
-/** Asks for a known trace, by its id and by a search, and says what is wrong with the answer. */
+/** Queries a known trace by id and by search, and compares the response. */
 import { z } from "zod";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
@@ -8,7 +8,7 @@ import { decodeAnswer } from "#cmd/spoor/commands/trace.ts";
 
 export type CheckKind = "trace" | "search";
 
-/** What is wrong. `reason` is a label of a metric, `message` is for people. */
+/** A failed check. `reason` is a label of a metric, `message` is for people. */
 export interface CheckFailure {
   reason:
     | "not_found"
@@ -27,11 +27,11 @@ export interface Checker {
 }
 
 const answerBytesMax = 64 * 1024 * 1024;
-/** A server may be busy, or say that it cannot see everything yet. */
+/** Most attempts: a server may be busy, or report partial results for a while. */
 const attemptsMax = 5;
 const retryMs = 1000;
 
-/** Undefined if the trace is there, whole, and nothing else. */
+/** Checks a trace by its id. Returns undefined if the response has exactly its spans. */
 export async function checkTrace(
   checker: Checker,
   known: KnownTrace,
@@ -55,7 +55,7 @@ export async function checkTrace(
       return { reason: "missing_spans", message: `${text}: ${missing[0].slice(0, 1000)}` };
     }
     if (unexpected.length === 0) return undefined;
-    const text = `${unexpected.length} spans too many`;
+    const text = `${unexpected.length} unexpected spans`;
     return { reason: "unexpected_spans", message: `${text}: ${unexpected[0].slice(0, 1000)}` };
   });
 }
@@ -75,7 +75,7 @@ const searchSchema = z.object({
     .default([]),
 });
 
-/** Undefined if the search finds this trace alone, and says of it what is true. */
+/** Checks a trace by search. Returns undefined if the search finds exactly it, with right facts. */
 export async function checkSearch(
   checker: Checker,
   known: KnownTrace,
@@ -134,7 +134,7 @@ function compareSearch(
   return { reason, message: `${traceQl}: got ${got.slice(0, 1000)}, expected ${wanted}` };
 }
 
-/** A partial answer and a failed request are tried again; a wrong answer is wrong at once. */
+/** Runs a check; retries partial results and failed requests, but not wrong results. */
 async function withRetries(
   { clock, signal }: Checker,
   check: () => Promise<CheckFailure | undefined>,

@@ -10,7 +10,7 @@ export interface VerifyMetrics {
   seconds: Histogram<"kind">;
 }
 
-/** `pending` tells how many traces wait for further checks. */
+/** Declares the metrics; `pending` returns the number of traces that wait for further checks. */
 export function verifyMetrics(pending: () => number): VerifyMetrics {
   const registry = new Registry();
   const registers = [registry];
@@ -50,7 +50,7 @@ export function verifyMetrics(pending: () => number): VerifyMetrics {
     }),
     seconds: new Histogram({
       name: "spoor_verify_query_duration_seconds",
-      help: "Time that a query took, by kind of check.",
+      help: "Duration of a query, by kind of check.",
       registers,
       labelNames: ["kind"],
       buckets: [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60],

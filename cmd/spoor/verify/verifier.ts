@@ -1,6 +1,6 @@
 /**
- * Writes known traces for ever and checks them at growing ages: by id, attribute by attribute, and
- * by search. What is kept of a trace is its number and time; its content is made again.
+ * Writes known traces and checks them at growing ages: by id, attribute by attribute, and by
+ * search. It keeps only number and time of a trace; the content is generated again.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { formatDuration } from "#pkg/config/duration.ts";
@@ -27,7 +27,7 @@ export interface VerifierOptions {
 export interface FailedCheck extends CheckFailure {
   kind: CheckKind;
   traceId: string;
-  /** How old the trace was to be, e.g. `10s`. */
+  /** The scheduled age of the trace, e.g. `10s`. */
   age: string;
 }
 
@@ -41,8 +41,8 @@ const minute = 60 * second;
 const hour = 60 * minute;
 
 /**
- * When a trace is checked, after it was acknowledged. Of old ages only every nth trace is: so what
- * has to be remembered stays small.
+ * Ages at which a trace is checked, after its acknowledgement. At old ages only every nth trace is
+ * checked, which bounds the memory.
  */
 const ages: readonly { ms: number; every: number }[] = [
   { ms: 2 * second, every: 1 },
@@ -57,11 +57,11 @@ const ages: readonly { ms: number; every: number }[] = [
   { ms: 168 * hour, every: 60 },
 ];
 
-/** The second half of some traces comes later, so that a trace is joined from several places. */
+/** The second half of some traces is sent later, so that queries must join several parts. */
 const lateEvery = 3;
 const lateMs = 5 * second;
 const pendingMax = 100_000;
-/** Traces that the last pass checks once more. */
+/** Most traces that the last pass checks again. */
 const lastPassMax = 2000;
 const checksAtATime = 4;
 
@@ -72,9 +72,9 @@ export class Verifier {
   /** Traces that were not acknowledged. */
   unwrittenCount = 0;
   readonly #options: VerifierOptions;
-  /** Per age, those that wait for it, the oldest first. */
+  /** Per age, the traces that wait for it, the oldest first. */
   readonly #waiting: { dueMs: number; trace: Written }[][] = ages.map(() => []);
-  /** Written with their first half only. */
+  /** Traces whose second half is not sent yet. */
   readonly #late: { dueMs: number; trace: Written }[] = [];
   readonly #recent: Written[] = [];
   #lastAcknowledgedMs = Number.NEGATIVE_INFINITY;
@@ -88,7 +88,7 @@ export class Verifier {
     return this.#waiting.reduce((sum, list) => sum + list.length, this.#late.length);
   }
 
-  /** Writes one trace. One that is not acknowledged is counted and forgotten. */
+  /** Writes one trace. If it is not acknowledged, only counts it. */
   async write(): Promise<void> {
     const { clock, metrics } = this.#options;
     const number = this.#next++;
@@ -128,12 +128,12 @@ export class Verifier {
     await this.#checkAll(due);
   }
 
-  /** Until every trace is as old as it is at its first check, milliseconds; 0 if they are. */
+  /** Time until every trace has the age of the first check, milliseconds. */
   get settlingMs(): number {
     return Math.max(0, this.#lastAcknowledgedMs + ages[0].ms - this.#options.clock.monotonicMs());
   }
 
-  /** Checks the newest traces once more, whatever their age. */
+  /** Checks the newest traces again, at any age. */
   async runLast(): Promise<void> {
     await this.#checkAll(this.#recent.map((trace) => ({ trace, age: "end" })));
   }
@@ -179,7 +179,7 @@ export class Verifier {
     return makeKnownTrace({ seed: this.#options.seed, ...trace });
   }
 
-  /** Whether it was acknowledged. What is refused for now is sent again a few times. */
+  /** Sends a request, with a few retries; returns whether it was acknowledged. */
   async #send(body: Uint8Array): Promise<boolean> {
     const { sender, clock } = this.#options;
     for (let attempt = 1; ; attempt++) {
@@ -208,7 +208,7 @@ export class Verifier {
     this.#wait(trace, 0);
   }
 
-  /** Puts the trace in line for its next age, if it is one of those that are kept for it. */
+  /** Schedules the check of a trace at this age, if the age applies to this trace. */
   #wait(trace: Written, age: number): void {
     if (age >= ages.length || trace.number % ages[age].every !== 0) return;
     const waitedMs = age === 0 ? 0 : ages[age - 1].ms;
