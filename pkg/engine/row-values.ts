@@ -11,6 +11,7 @@ import {
   valueText,
   wordPairs,
 } from "#pkg/columns/columns.ts";
+import { type NumberRows, numberKinds, numbersOfEach, readInts } from "./number-values.ts";
 import { answers, lookUpCodes, lookUpValidCodes, type Pass, seenCodes, wordsOf } from "./passes.ts";
 import { int64Max, int64Min, type IntRange, type Predicate } from "./predicate.ts";
 import type { Value } from "./values.ts";
@@ -19,6 +20,11 @@ import type { Value } from "./values.ts";
 export interface RowValues {
   get(row: number): Value | undefined;
   test(predicate: Predicate, pass: Pass): void;
+  /**
+   * Writes the numbers of the pending rows that have a value, and sets `pending` to 0 for them; a
+   * value that is no number counts as none.
+   */
+  numbers(pending: Uint8Array, out: NumberRows): void;
 }
 
 /** Strings, or words and ids, by dictionary code. */
@@ -54,6 +60,13 @@ export class DictValues implements RowValues {
         ? this.#askSeen(predicate, codes, pass.pending)
         : this.#askEqual(predicate, text);
     lookUpCodes(codes, table, pass);
+  }
+
+  numbers(pending: Uint8Array): void {
+    if (this.#absent !== undefined) pending.fill(0);
+    else if (this.#codes !== undefined) {
+      for (let row = 0; row < pending.length; row++) if (this.#codes[row] >= 0) pending[row] = 0;
+    }
   }
 
   /** Compares the bytes of every entry. */
@@ -127,6 +140,26 @@ export class IntValues implements RowValues {
       return;
     }
     testEach(this, predicate, pass);
+  }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    const { valid, coded } = this.#column;
+    const kind = numberKinds[this.#type];
+    if (coded === undefined) {
+      readInts(this.#column.values, { valid, kind }, pending, out);
+      return;
+    }
+    const entries = coded.entries.length;
+    const known = { values: new Float64Array(entries), kinds: new Uint8Array(entries) };
+    readInts(coded.entries, { valid: undefined, kind }, new Uint8Array(entries).fill(1), known);
+    const { codes } = coded;
+    for (let row = 0; row < pending.length; row++) {
+      if (pending[row] === 0) continue;
+      if (valid !== undefined && (valid[row >> 3] & (1 << (row & 7))) === 0) continue;
+      pending[row] = 0;
+      out.values[row] = known.values[codes[row]];
+      out.kinds[row] = known.kinds[codes[row]];
+    }
   }
 }
 
@@ -206,6 +239,11 @@ export class DurationValues implements RowValues {
     if (ints === undefined) testEach(this, predicate, pass);
     else testInts(isZeroAlike(ints) ? this.#values : clamped(this.#values), undefined, ints, pass);
   }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    const kind = numberKinds.duration;
+    readInts(clamped(this.#values), { valid: undefined, kind }, pending, out);
+  }
 }
 
 export class DoubleValues implements RowValues {
@@ -225,6 +263,10 @@ export class DoubleValues implements RowValues {
   test(predicate: Predicate, pass: Pass): void {
     testEach(this, predicate, pass);
   }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    numbersOfEach(this, pending, out);
+  }
 }
 
 export class BoolValues implements RowValues {
@@ -242,6 +284,10 @@ export class BoolValues implements RowValues {
 
   test(predicate: Predicate, pass: Pass): void {
     testEach(this, predicate, pass);
+  }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    numbersOfEach(this, pending, out);
   }
 }
 
@@ -263,6 +309,10 @@ export class IdValues implements RowValues {
 
   test(predicate: Predicate, pass: Pass): void {
     testEach(this, predicate, pass);
+  }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    numbersOfEach(this, pending, out);
   }
 }
 
@@ -300,6 +350,10 @@ export class CodedValues implements RowValues {
       pending[row] = 0;
       hits[row] = hit;
     }
+  }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    numbersOfEach(this, pending, out);
   }
 }
 
