@@ -3,8 +3,8 @@
  * Arithmetic on whole columns: numbers of all rows as doubles, with the kind of each.
  *
  * Integers and durations are exact up to 2^53 in a double. A row whose value or result is beyond
- * that, or could be an error (an array, a division by zero, a power of integers), is `unsure`: it is
- * evaluated by itself (filter-rows.ts), which decides it or throws. values.ts has the rules.
+ * that, or could be an error (an array, a division by zero, a power of integers), is `unsure`: it
+ * is evaluated by itself (filter-rows.ts), which decides it or throws. values.ts has the rules.
  */
 import type { Arena } from "#pkg/bytes/arena.ts";
 import { floatResult } from "#pkg/traceql/arithmetic.ts";
