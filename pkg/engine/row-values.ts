@@ -14,6 +14,7 @@ import {
 import { type NumberRows, numberKinds, numbersOfEach, readInts } from "./number-values.ts";
 import { answers, lookUpCodes, lookUpValidCodes, type Pass, seenCodes, wordsOf } from "./passes.ts";
 import { int64Max, int64Min, type IntRange, type Predicate } from "./predicate.ts";
+import { markMatches } from "./text-match.ts";
 import type { Value } from "./values.ts";
 
 /** At most one value per row. */
@@ -53,12 +54,12 @@ export class DictValues implements RowValues {
 
   test(predicate: Predicate, pass: Pass): void {
     const codes = this.#codes ?? new Int32Array(pass.pending.length).fill(-1);
-    const { text } = predicate;
+    const { text, pattern } = predicate;
     const isWord = this.#absent?.type === "status" || this.#absent?.type === "kind";
-    const table =
-      text === undefined || isWord
-        ? this.#askSeen(predicate, codes, pass.pending)
-        : this.#askEqual(predicate, text);
+    let table: Uint8Array;
+    if (text !== undefined && !isWord) table = this.#askEqual(predicate, text);
+    else if (pattern !== undefined && !isWord) table = this.#askPattern(predicate, codes, pass);
+    else table = this.#askSeen(predicate, codes, pass.pending);
     lookUpCodes(codes, table, pass);
   }
 
@@ -76,6 +77,20 @@ export class DictValues implements RowValues {
     if (this.#absent !== undefined) table[0] = answerOf(predicate.value(this.#absent));
     for (let code = 0; code < dictionary.length; code++) {
       table[code + 1] = answerOf(equalBytes(dictionary, code, bytes) === isEqual);
+    }
+    return table;
+  }
+
+  /** Matches the bytes of the entries that a pending row has. */
+  #askPattern(predicate: Predicate, codes: Int32Array, { pending }: Pass): Uint8Array {
+    const { pattern, isMatch } = predicate.pattern!;
+    const dictionary = this.#dictionary;
+    const marks = seenCodes(codes, pending, dictionary.length).subarray(1);
+    markMatches(dictionary, pattern, marks);
+    const table = new Uint8Array(dictionary.length + 1);
+    if (this.#absent !== undefined) table[0] = answerOf(predicate.value(this.#absent));
+    for (let code = 0; code < marks.length; code++) {
+      table[code + 1] = answerOf((marks[code] === 1) === isMatch);
     }
     return table;
   }

@@ -74,7 +74,7 @@ export type FieldExpr =
       kind: "static";
       static: Static;
       /** Of a pattern that was made ready to be asked of many rows. */
-      regex?: Pick<Regex, "matches" | "literals">;
+      regex?: Regex;
       range: Range;
     }
   | LiteralSet
