@@ -17,6 +17,8 @@ export interface RowGroupTimes {
   minStartNano: bigint;
   maxStartNano: bigint;
   maxEndNano: bigint;
+  /** Latest start of a trace, which is that of its earliest span; older blocks have none. */
+  maxTraceStartNano?: bigint;
 }
 
 export interface BlockTags {
@@ -77,8 +79,15 @@ export function toBlockFile(
           ),
         )
         .join(";"),
+      ...traceStartsTag(block.rowGroups),
     },
   };
+}
+
+/** Bounds of a search for the newest traces; a block of which they are not known has no such tag. */
+function traceStartsTag(rowGroups: readonly RowGroupTimes[]): Record<string, string> {
+  const starts = rowGroups.flatMap(({ maxTraceStartNano }) => maxTraceStartNano ?? []);
+  return starts.length === rowGroups.length ? { "spoor.trace_starts": starts.join(";") } : {};
 }
 
 /**
@@ -99,6 +108,7 @@ export function parseBlockTags(file: BlockFile): BlockTags {
   const [indexOffset, footerOffset] = read.naturals("spoor.index", ",", 2);
   if (indexOffset >= footerOffset || footerOffset >= file.sizeBytes) read.fail("spoor.index");
   const [traces] = read.naturals("spoor.traces", ",", 1);
+  const rowGroups = readRowGroups(file, read);
   return {
     partition: { index, count },
     spans: file.stats.rows,
@@ -106,12 +116,20 @@ export function parseBlockTags(file: BlockFile): BlockTags {
     indexOffset,
     footerOffset,
     bloom: readBloom(read, indexOffset, footerOffset),
-    rowGroups: (file.tags["spoor.row_groups"] ?? "").split(";").map((text) => {
-      const [rows, traces, ...times] = read.integers("spoor.row_groups", text.split(","), 5);
-      const [minStartNano, maxStartNano, maxEndNano] = times;
-      return { rows: Number(rows), traces: Number(traces), minStartNano, maxStartNano, maxEndNano };
-    }),
+    rowGroups,
   };
+}
+
+function readRowGroups({ tags }: BlockFile, read: TagReader): RowGroupTimes[] {
+  const groups = (tags["spoor.row_groups"] ?? "").split(";").map((text): RowGroupTimes => {
+    const [rows, traces, ...times] = read.integers("spoor.row_groups", text.split(","), 5);
+    const [minStartNano, maxStartNano, maxEndNano] = times;
+    return { rows: Number(rows), traces: Number(traces), minStartNano, maxStartNano, maxEndNano };
+  });
+  const starts = tags["spoor.trace_starts"]?.split(";");
+  if (starts === undefined) return groups;
+  const values = read.integers("spoor.trace_starts", starts);
+  return groups.map((group, i) => ({ ...group, maxTraceStartNano: values[i] }));
 }
 
 function readBloom(read: TagReader, indexOffset: number, footerOffset: number): BlockTags["bloom"] {
