@@ -84,7 +84,7 @@ export function toBlockFile(
   };
 }
 
-/** Bounds of a search for the newest traces; a block of which they are not known has no such tag. */
+/** Bounds of a search for the newest traces; absent where they are not known. */
 function traceStartsTag(rowGroups: readonly RowGroupTimes[]): Record<string, string> {
   const starts = rowGroups.flatMap(({ maxTraceStartNano }) => maxTraceStartNano ?? []);
   return starts.length === rowGroups.length ? { "spoor.trace_starts": starts.join(";") } : {};

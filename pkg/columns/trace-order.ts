@@ -143,8 +143,13 @@ function assemble(
   traceStarts[sorted.length] = at;
   if (sorted.length > firstTrace) rowGroups.push({ firstTrace, endTrace: sorted.length });
   const newest = rowGroups.findLastIndex((group) => outlier[sorted[group.firstTrace]] === 0);
-  if (newest >= 0) rowGroups.splice(newest, 1, ...splitNewest(rowGroups[newest], traceStarts));
-  return { rowIds, traceStarts, rowGroups };
+  return {
+    rowIds,
+    traceStarts,
+    rowGroups: rowGroups.flatMap((group, i) =>
+      i === newest ? splitNewest(group, traceStarts) : group,
+    ),
+  };
 }
 
 /**

@@ -20,7 +20,7 @@ import { mayFail } from "./span-part.ts";
 
 /** A head with fewer spans is looked at as a whole. */
 const spansMin = 8192;
-/** Traces that are taken at first, for each that is wanted and at the least; then more each time. */
+/** Traces taken at first: for each wanted one, and at the least. Each time, more are taken. */
 const tracesPerWanted = 4;
 const tracesMin = 128;
 const tracesGrowth = 8;
