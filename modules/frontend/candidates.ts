@@ -46,10 +46,13 @@ export class ShardState {
   /** It told from its index alone that nothing in it matches. */
   isPruned = false;
 
-  constructor(shard: ShardRef, { endNano, limit }: TimeRange & { limit: number }) {
+  constructor(shard: ShardRef, { startNano, endNano, limit }: TimeRange & { limit: number }) {
     this.shard = shard;
+    const { minStartNano, maxStartNano, maxTraceStartNano = maxStartNano } = shard;
+    // Of a trace that begins before the range, any span may be the first one in the range.
+    const last = minStartNano >= startNano ? maxTraceStartNano : maxStartNano;
     // A span that overlaps the range starts before its end.
-    const latest = shard.maxStartNano < endNano ? shard.maxStartNano : endNano - 1n;
+    const latest = last < endNano ? last : endNano - 1n;
     this.frontier = { startNano: latest, id: "" };
     this.nextLimit = Math.max(limit, lookMin);
     this.askLimit = Math.max(limit, askMin);

@@ -171,7 +171,8 @@ export class SearchRun {
     const { startNano, endNano } = this.#query;
     const filter = this.#shardFilter;
     const asks = unclear.map((state): StateAsk<"list"> => {
-      const request = { startNano, endNano, limit: state.askLimit, filter };
+      const { askLimit, nextLimit } = state;
+      const request = { startNano, endNano, limit: askLimit, enough: nextLimit, filter };
       return { state, shard: state.shard, request };
     });
     const growth = firstWave * 2 ** wave;

@@ -92,6 +92,8 @@ export interface TraceDetails {
 export interface ListTracesRequest extends TimeRange {
   /** How many traces to return at the most. */
   limit: number;
+  /** The list may end once it has so many; undefined: it ends at the limit. */
+  enough?: number;
   /** The condition that a span of the trace must satisfy; undefined: none. */
   filter?: FieldExpr;
 }

@@ -10,13 +10,16 @@ export interface BlockFacts {
     minStartNano: bigint | string;
     maxStartNano: bigint | string;
     maxEndNano: bigint | string;
+    maxTraceStartNano?: bigint | string;
   }[];
 }
 
 /** Returns a checksum of partition, sizes and times, by which queries exclude a block. */
 export function blockFactsCrc({ partition, rowGroups }: BlockFacts): number {
   const groups = rowGroups.map((group) =>
-    [group.rows, group.traces, group.minStartNano, group.maxStartNano, group.maxEndNano].join(),
+    [group.rows, group.traces, group.minStartNano, group.maxStartNano, group.maxEndNano]
+      .concat(group.maxTraceStartNano ?? [])
+      .join(),
   );
   return crc32(`${partition.index}/${partition.count};${groups.join(";")}`);
 }

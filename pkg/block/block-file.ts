@@ -18,6 +18,8 @@ export interface RowGroupTimes {
   minStartNano: bigint;
   maxStartNano: bigint;
   maxEndNano: bigint;
+  /** Latest start of a trace, which is that of its earliest span; older blocks have none. */
+  maxTraceStartNano?: bigint;
 }
 
 export interface BlockTags {
@@ -81,8 +83,15 @@ export function toBlockFile(
           ),
         )
         .join(";"),
+      ...traceStartsTag(block.rowGroups),
     },
   };
+}
+
+/** Bounds of a search for the newest traces; absent where they are not known. */
+function traceStartsTag(rowGroups: readonly RowGroupTimes[]): Record<string, string> {
+  const starts = rowGroups.flatMap(({ maxTraceStartNano }) => maxTraceStartNano ?? []);
+  return starts.length === rowGroups.length ? { "spoor.trace_starts": starts.join(";") } : {};
 }
 
 /**
@@ -103,6 +112,7 @@ export function parseBlockTags(file: BlockFile): BlockTags {
   const [indexOffset, footerOffset] = read.naturals("spoor.index", ",", 2);
   if (indexOffset >= footerOffset || footerOffset >= file.sizeBytes) read.fail("spoor.index");
   const [traces] = read.naturals("spoor.traces", ",", 1);
+  const rowGroups = readRowGroups(file, read);
   return {
     partition: { index, count },
     spans: file.stats.rows,
@@ -110,12 +120,20 @@ export function parseBlockTags(file: BlockFile): BlockTags {
     indexOffset,
     footerOffset,
     bloom: readBloom(read, indexOffset, footerOffset),
-    rowGroups: (file.tags["spoor.row_groups"] ?? "").split(";").map((text) => {
-      const [rows, traces, ...times] = read.integers("spoor.row_groups", text.split(","), 5);
-      const [minStartNano, maxStartNano, maxEndNano] = times;
-      return { rows: Number(rows), traces: Number(traces), minStartNano, maxStartNano, maxEndNano };
-    }),
+    rowGroups,
   };
+}
+
+function readRowGroups({ tags }: BlockFile, read: TagReader): RowGroupTimes[] {
+  const groups = (tags["spoor.row_groups"] ?? "").split(";").map((text): RowGroupTimes => {
+    const [rows, traces, ...times] = read.integers("spoor.row_groups", text.split(","), 5);
+    const [minStartNano, maxStartNano, maxEndNano] = times;
+    return { rows: Number(rows), traces: Number(traces), minStartNano, maxStartNano, maxEndNano };
+  });
+  const starts = tags["spoor.trace_starts"]?.split(";");
+  if (starts === undefined) return groups;
+  const values = read.integers("spoor.trace_starts", starts);
+  return groups.map((group, i) => ({ ...group, maxTraceStartNano: values[i] }));
 }
 
 function readBloom(read: TagReader, indexOffset: number, footerOffset: number): BlockTags["bloom"] {

@@ -265,6 +265,8 @@ describe("damage", () => {
       ["spoor.index", `${block.indexOffset},${block.footerOffset + 1}`, "footer offset"],
       ["spoor.bloom", file.tags["spoor.bloom"].replace(/\d$/, "x"), "tags"],
       ["spoor.row_groups", "1,1,1,1,1", "row groups"],
+      ["spoor.trace_starts", "1;2", "row group 0"],
+      ["spoor.trace_starts", "x", "tags"],
     ];
     for (const [tag, value, place] of wrong) {
       const changedFile = { ...file, tags: { ...file.tags, [tag]: value } };

@@ -30,6 +30,8 @@ export interface RowGroupIndex {
   minStartNano: string;
   maxStartNano: string;
   maxEndNano: string;
+  /** Latest start of a trace, which is that of its earliest span; older blocks have none. */
+  maxTraceStartNano?: string;
   /** Tag index of the row group: its list of keys. */
   tags: PartLocation;
 }
@@ -54,6 +56,7 @@ const rowGroupSchema: z.ZodType<RowGroupIndex> = z.object({
   minStartNano: nano,
   maxStartNano: nano,
   maxEndNano: nano,
+  maxTraceStartNano: nano.optional(),
   tags: partLocationSchema,
 });
 const directorySchema: z.ZodType<Directory> = z.object({
@@ -75,6 +78,7 @@ export interface IndexInput {
     minStartNano: bigint;
     maxStartNano: bigint;
     maxEndNano: bigint;
+    maxTraceStartNano?: bigint;
     tags: TagIndex;
   }[];
   bloom: BloomBytes;
@@ -117,6 +121,7 @@ export function encodeIndex(input: IndexInput, offset: number): EncodedIndex {
       minStartNano: String(rowGroup.minStartNano),
       maxStartNano: String(rowGroup.maxStartNano),
       maxEndNano: String(rowGroup.maxEndNano),
+      maxTraceStartNano: rowGroup.maxTraceStartNano?.toString(),
       tags: place(rowGroupKeys[i]),
     })),
     tags: place(blockKeys),

@@ -68,6 +68,8 @@ export function putTogether(parts: BlockParts): Uint8Array {
     ...group,
     minStartNano: BigInt(group.minStartNano),
     maxStartNano: BigInt(group.maxStartNano),
+    maxTraceStartNano:
+      group.maxTraceStartNano === undefined ? undefined : BigInt(group.maxTraceStartNano),
     maxEndNano: BigInt(group.maxEndNano),
     tags: parts.rowGroupTags[i],
   }));

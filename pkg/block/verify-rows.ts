@@ -195,6 +195,7 @@ function checkTraces(
   const seen = new Set<string>();
   const tree = new TreeCheck(batch, place, findings);
   let lastStart = start[0];
+  let latestTrace = start[0];
   let from = 0;
   for (let row = 1; row <= batch.rows; row++) {
     if (row < batch.rows && codes[row] === codes[from]) {
@@ -212,12 +213,18 @@ function checkTraces(
       findings.add("order", place, `trace ${hex} starts before the trace above it`);
     }
     lastStart = start[from];
+    if (lastStart > latestTrace) latestTrace = lastStart;
     tree.check(from, row);
     from = row;
   }
   if (seen.size !== index.traces) {
     const message = `the index says ${index.traces} traces, the rows have ${seen.size}`;
     findings.add("directory", place, message);
+  }
+  const known = index.maxTraceStartNano;
+  if (known !== undefined && known !== String(latestTrace)) {
+    const message = `the index says latest trace start ${known}, the rows have ${latestTrace}`;
+    findings.add("times", place, message);
   }
   return Buffer.concat(ids);
 }

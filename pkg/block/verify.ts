@@ -160,15 +160,17 @@ function checkCommit(structure: Structure, file: BlockFile, findings: Findings):
     group === undefined
       ? "nothing"
       : `${group.rows} rows, ${group.traces} traces, starts ${group.minStartNano} to ` +
-        `${group.maxStartNano}, end ${group.maxEndNano}`;
+        `${group.maxStartNano}, end ${group.maxEndNano}, ` +
+        `last trace ${group.maxTraceStartNano ?? "unknown"}`;
   compare("row groups", tags.rowGroups.length, directory.rowGroups.length);
   directory.rowGroups.forEach((group, i) => {
-    const { minStartNano, maxStartNano, maxEndNano } = group;
+    const { minStartNano, maxStartNano, maxEndNano, maxTraceStartNano } = group;
     const own = {
       ...group,
       minStartNano: BigInt(minStartNano),
       maxStartNano: BigInt(maxStartNano),
       maxEndNano: BigInt(maxEndNano),
+      maxTraceStartNano: maxTraceStartNano === undefined ? undefined : BigInt(maxTraceStartNano),
     };
     compare(`row group ${i}`, times(tags.rowGroups[i]), times(own));
   });

@@ -43,6 +43,8 @@ export interface WrittenBlock {
     minStartNano: bigint;
     maxStartNano: bigint;
     maxEndNano: bigint;
+    /** Latest start of a trace, which is that of its earliest span. */
+    maxTraceStartNano?: bigint;
   }[];
   /** Names of the columns in the file. */
   columns: readonly string[];
@@ -71,6 +73,7 @@ export function writeBlock(input: BlockInput): WrittenBlock {
       rows,
       traces,
       ...timesOf(sliced),
+      maxTraceStartNano: lastTraceStart(sliced),
       tags: buildTagIndex(batchOfSlice(sliced, rows), bloomBytesMax(file.length)),
     });
   }
@@ -170,6 +173,18 @@ function timesOf(columns: readonly NamedColumn[]): {
     if (end > maxEndNano) maxEndNano = end;
   }
   return { minStartNano, maxStartNano, maxEndNano };
+}
+
+/** The start of the last trace: traces are ordered by start, and so are the spans of each. */
+function lastTraceStart(columns: readonly NamedColumn[]): bigint {
+  const find = (name: string): Column | undefined =>
+    columns.find((column) => column.name === name)?.column;
+  const traces = find("trace_id");
+  const start = find("start_unix_nano");
+  if (traces?.kind !== "dict" || start?.kind !== "int64") {
+    throw new SpoorError("Internal", "block without trace ids or starts");
+  }
+  return start.values[traces.codes.indexOf(traces.codes.at(-1)!)];
 }
 
 function* traceIdsOf(batch: ColumnBatch): Iterable<Uint8Array> {

@@ -32,6 +32,11 @@ export class Arena {
     return at < 0 ? new Int32Array(length) : new Int32Array(this.#buffer, at, length);
   }
 
+  float64(length: number): Float64Array {
+    const at = this.#take(length * 8);
+    return at < 0 ? new Float64Array(length) : new Float64Array(this.#buffer, at, length);
+  }
+
   uint8(length: number): Uint8Array {
     const at = this.#take(length);
     return at < 0 ? new Uint8Array(length) : new Uint8Array(this.#buffer, at, length);

@@ -143,3 +143,25 @@ describe("orderSpans", () => {
     ]);
   });
 });
+
+it("gives the newest traces of a large row group small row groups of their own", () => {
+  const spansOf = (traces: number, perTrace: number): Sent[] =>
+    Array.from({ length: traces * perTrace }, (_, i) => {
+      const trace = Math.floor(i / perTrace);
+      return { trace, startNano: now + BigInt(trace * 1000 + (i % perTrace)) };
+    });
+  const sizesOf = (spans: readonly Sent[], rowGroupSpans: number): number[] => {
+    const { rowGroups, traceStarts } = orderSpans(headOf(spans), { ...plausible, rowGroupSpans });
+    return rowGroups.map(({ firstTrace, endTrace }) => {
+      return traceStarts[endTrace] - traceStarts[firstTrace];
+    });
+  };
+  expect(sizesOf(spansOf(200, 200), 100_000)).toEqual([30_600, 8200, 1200]);
+  expect(sizesOf(spansOf(200, 200), 35_000)).toEqual([35_000, 5000]);
+  expect(sizesOf(spansOf(150, 200), 100_000)).toEqual([30_000]);
+  expect(sizesOf(spansOf(2, 20_000), 100_000)).toEqual([20_000, 20_000]);
+  expect(sizesOf(spansOf(1, 40_000), 100_000)).toEqual([40_000]);
+  // A trace with a bad clock stays behind them.
+  const bad = { trace: 250, startNano: 1n };
+  expect(sizesOf([bad, ...spansOf(200, 200)], 100_000)).toEqual([30_600, 8200, 1200, 1]);
+});

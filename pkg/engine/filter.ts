@@ -4,8 +4,8 @@
  *
  * A selection is a mask, one byte per row. `&&` and `||` hand down to their next side only the
  * rows that it decides; `&&` asks what is cheap first, unless that could hide an error. A
- * comparison of a name with a literal is asked of columns (row-values.ts); all else is evaluated
- * row by row (filter-rows.ts).
+ * comparison of a name with a literal is asked of columns (row-values.ts), one of computed numbers
+ * of columns of doubles (number-rows.ts); all else is evaluated row by row (filter-rows.ts).
  *
  * Events and links: a comparison, or a bare attribute, holds for a span if it holds for any of its
  * events (links); `= nil` if none has a value. Within one comparison all names mean the same event.
@@ -14,6 +14,7 @@ import { Arena } from "#pkg/bytes/arena.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
 import { RowEvaluator } from "./filter-rows.ts";
+import { compareRows, NumberColumns } from "./number-rows.ts";
 import { setComparison } from "./literal-set.ts";
 import {
   comparisonWith,
@@ -27,6 +28,7 @@ import {
 import { subtractRows, uniteRows } from "./passes.ts";
 import { isId, type KeyPlaces, referenceColumns } from "./references.ts";
 import { conjunctsOf, mayFail } from "./span-part.ts";
+import type { OrderOp } from "./values.ts";
 
 /** Names of the columns that evaluating the condition reads. */
 export function filterColumns(expr: FieldExpr, places?: KeyPlaces): string[] {
@@ -78,10 +80,13 @@ export function evaluateFilter(
 
 class Evaluation {
   readonly #rows: RowEvaluator;
+  readonly #numbers: NumberColumns;
   readonly #arena: Arena;
 
   constructor(batch: ColumnBatch, arena: Arena) {
-    this.#rows = new RowEvaluator(batch, arena);
+    const rows = new RowEvaluator(batch, arena);
+    this.#rows = rows;
+    this.#numbers = new NumberColumns(batch.rows, (name) => rows.layers(name), arena);
     this.#arena = arena;
   }
 
@@ -141,6 +146,7 @@ class Evaluation {
       return this.#ask(left, setComparison(expr.op, right, isId(left)), selection);
     }
     const isRegex = op === "=~" || op === "!~";
+    if (this.#numbers.isNumeric(expr)) return this.#compareNumbers(expr, selection);
     if (!isReference(reference) || literal.kind !== "static" || (isRegex && !isLeft)) {
       return this.#byRow(expr, selection);
     }
@@ -160,6 +166,19 @@ class Evaluation {
     const pass = { pending, hits: this.#noRows(selection.length) };
     for (const { values } of this.#rows.layers(reference)) values.test(predicate, pass);
     return pass.hits;
+  }
+
+  /** Numbers are compared as columns; rows that doubles cannot decide, one by one. */
+  #compareNumbers(
+    expr: Extract<FieldExpr, { kind: "comparison" }>,
+    selection: Uint8Array,
+  ): Uint8Array {
+    const a = this.#numbers.valuesOf(expr.left, selection);
+    const b = this.#numbers.valuesOf(expr.right, selection);
+    const hits = this.#noRows(selection.length);
+    const left = this.#noRows(selection.length);
+    compareRows(expr.op as OrderOp, { a, b, selection }, { hits, left });
+    return left.includes(1) ? this.#union(hits, this.#byRow(expr, left)) : hits;
   }
 
   #byRow(expr: FieldExpr, selection: Uint8Array): Uint8Array {

@@ -4,6 +4,7 @@
  */
 import type { ComparisonOp, Static } from "#pkg/traceql/ast.ts";
 import { compileRegex, type Regex } from "#pkg/traceql/regex.ts";
+import type { TextPattern } from "./text-match.ts";
 import { compareValues, matchValue, normalizeId, requireBool, type Value } from "./values.ts";
 
 /** Integers from `min` to `max`, or all others. Empty if `min` is greater. */
@@ -19,6 +20,8 @@ export interface Predicate {
   ints?: IntRange;
   /** Texts that satisfy it: those with exactly these UTF-8 bytes, or all others. */
   text?: { bytes: Uint8Array; isEqual: boolean };
+  /** Texts that satisfy it: those that the pattern matches, or all others. */
+  pattern?: { pattern: TextPattern; isMatch: boolean };
 }
 
 export const int64Min: bigint = -(2n ** 63n);
@@ -44,15 +47,15 @@ export const isFalse: Predicate = { value: (value) => !requireBool(value) };
  * `value op literal`. The literal is not nil; that of a regex is a string, and `regex` what it
  * compiles to, if that is known.
  */
-export function comparisonWith(
-  op: ComparisonOp,
-  literal: Static,
-  regex?: Pick<Regex, "matches" | "literals">,
-): Predicate {
+export function comparisonWith(op: ComparisonOp, literal: Static, regex?: Regex): Predicate {
   if (literal.type === "nil") return { value: () => false, ints: noInts };
   if (op === "=~" || op === "!~") {
     const matcher = regex ?? compileRegex(String(literal.value));
-    return { value: (value) => matchValue(op, value, matcher), ints: noInts };
+    return {
+      value: (value) => matchValue(op, value, matcher),
+      ints: noInts,
+      pattern: { pattern: matcher, isMatch: op === "=~" },
+    };
   }
   const out: Predicate = {
     value: (value) => compareValues(op, value, literal),

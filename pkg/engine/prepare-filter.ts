@@ -35,9 +35,10 @@ export function prepareFilter(expr: FieldExpr, tools: FilterTools): FieldExpr {
   }
 }
 
-function stoppable({ literals, matches }: Regex, { isStopped }: FilterTools): Regex {
+function stoppable({ literals, shape, matches }: Regex, { isStopped }: FilterTools): Regex {
   return {
     literals,
+    shape,
     matches: (text) => {
       if (isStopped()) throw new SpoorError("Canceled", "match a pattern: nobody waits for it");
       return matches(text);

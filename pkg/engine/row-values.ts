@@ -11,14 +11,21 @@ import {
   valueText,
   wordPairs,
 } from "#pkg/columns/columns.ts";
+import { type NumberRows, numberKinds, numbersOfEach, readInts } from "./number-values.ts";
 import { answers, lookUpCodes, lookUpValidCodes, type Pass, seenCodes, wordsOf } from "./passes.ts";
 import { int64Max, int64Min, type IntRange, type Predicate } from "./predicate.ts";
+import { markMatches } from "./text-match.ts";
 import type { Value } from "./values.ts";
 
 /** At most one value per row. */
 export interface RowValues {
   get(row: number): Value | undefined;
   test(predicate: Predicate, pass: Pass): void;
+  /**
+   * Writes the numbers of the pending rows that have a value, and sets `pending` to 0 for them; a
+   * value that is no number counts as none.
+   */
+  numbers(pending: Uint8Array, out: NumberRows): void;
 }
 
 /** Strings, or words and ids, by dictionary code. */
@@ -47,13 +54,20 @@ export class DictValues implements RowValues {
 
   test(predicate: Predicate, pass: Pass): void {
     const codes = this.#codes ?? new Int32Array(pass.pending.length).fill(-1);
-    const { text } = predicate;
+    const { text, pattern } = predicate;
     const isWord = this.#absent?.type === "status" || this.#absent?.type === "kind";
-    const table =
-      text === undefined || isWord
-        ? this.#askSeen(predicate, codes, pass.pending)
-        : this.#askEqual(predicate, text);
+    let table: Uint8Array;
+    if (text !== undefined && !isWord) table = this.#askEqual(predicate, text);
+    else if (pattern !== undefined && !isWord) table = this.#askPattern(predicate, codes, pass);
+    else table = this.#askSeen(predicate, codes, pass.pending);
     lookUpCodes(codes, table, pass);
+  }
+
+  numbers(pending: Uint8Array): void {
+    if (this.#absent !== undefined) pending.fill(0);
+    else if (this.#codes !== undefined) {
+      for (let row = 0; row < pending.length; row++) if (this.#codes[row] >= 0) pending[row] = 0;
+    }
   }
 
   /** Compares the bytes of every entry. */
@@ -63,6 +77,20 @@ export class DictValues implements RowValues {
     if (this.#absent !== undefined) table[0] = answerOf(predicate.value(this.#absent));
     for (let code = 0; code < dictionary.length; code++) {
       table[code + 1] = answerOf(equalBytes(dictionary, code, bytes) === isEqual);
+    }
+    return table;
+  }
+
+  /** Matches the bytes of the entries that a pending row has. */
+  #askPattern(predicate: Predicate, codes: Int32Array, { pending }: Pass): Uint8Array {
+    const { pattern, isMatch } = predicate.pattern!;
+    const dictionary = this.#dictionary;
+    const marks = seenCodes(codes, pending, dictionary.length).subarray(1);
+    markMatches(dictionary, pattern, marks);
+    const table = new Uint8Array(dictionary.length + 1);
+    if (this.#absent !== undefined) table[0] = answerOf(predicate.value(this.#absent));
+    for (let code = 0; code < marks.length; code++) {
+      table[code + 1] = answerOf((marks[code] === 1) === isMatch);
     }
     return table;
   }
@@ -127,6 +155,26 @@ export class IntValues implements RowValues {
       return;
     }
     testEach(this, predicate, pass);
+  }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    const { valid, coded } = this.#column;
+    const kind = numberKinds[this.#type];
+    if (coded === undefined) {
+      readInts(this.#column.values, { valid, kind }, pending, out);
+      return;
+    }
+    const entries = coded.entries.length;
+    const known = { values: new Float64Array(entries), kinds: new Uint8Array(entries) };
+    readInts(coded.entries, { valid: undefined, kind }, new Uint8Array(entries).fill(1), known);
+    const { codes } = coded;
+    for (let row = 0; row < pending.length; row++) {
+      if (pending[row] === 0) continue;
+      if (valid !== undefined && (valid[row >> 3] & (1 << (row & 7))) === 0) continue;
+      pending[row] = 0;
+      out.values[row] = known.values[codes[row]];
+      out.kinds[row] = known.kinds[codes[row]];
+    }
   }
 }
 
@@ -206,6 +254,11 @@ export class DurationValues implements RowValues {
     if (ints === undefined) testEach(this, predicate, pass);
     else testInts(isZeroAlike(ints) ? this.#values : clamped(this.#values), undefined, ints, pass);
   }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    const kind = numberKinds.duration;
+    readInts(clamped(this.#values), { valid: undefined, kind }, pending, out);
+  }
 }
 
 export class DoubleValues implements RowValues {
@@ -225,6 +278,10 @@ export class DoubleValues implements RowValues {
   test(predicate: Predicate, pass: Pass): void {
     testEach(this, predicate, pass);
   }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    numbersOfEach(this, pending, out);
+  }
 }
 
 export class BoolValues implements RowValues {
@@ -242,6 +299,10 @@ export class BoolValues implements RowValues {
 
   test(predicate: Predicate, pass: Pass): void {
     testEach(this, predicate, pass);
+  }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    numbersOfEach(this, pending, out);
   }
 }
 
@@ -263,6 +324,10 @@ export class IdValues implements RowValues {
 
   test(predicate: Predicate, pass: Pass): void {
     testEach(this, predicate, pass);
+  }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    numbersOfEach(this, pending, out);
   }
 }
 
@@ -300,6 +365,10 @@ export class CodedValues implements RowValues {
       pending[row] = 0;
       hits[row] = hit;
     }
+  }
+
+  numbers(pending: Uint8Array, out: NumberRows): void {
+    numbersOfEach(this, pending, out);
   }
 }
 

@@ -38,6 +38,7 @@ const times = { startNano: bigInt, endNano: bigInt };
 export const listRequest: Codec<ListTracesRequest> = record<ListTracesRequest>({
   ...times,
   limit: count,
+  enough: optional(count),
   filter: optional(fieldExpr),
 });
 

@@ -17,7 +17,9 @@ import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { Arena } from "#pkg/bytes/arena.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { countRowGroupTags } from "#pkg/engine/block-tags.ts";
+import { listHead } from "#pkg/engine/list-head.ts";
 import { listTraces } from "#pkg/engine/list-traces.ts";
 import { type FilterTools, prepareFilter } from "#pkg/engine/prepare-filter.ts";
 import {
@@ -108,7 +110,9 @@ export const questions: Questions = {
     ofHeads: "search",
     overHead: ({ batch, minStartNano, maxStartNano }, request) => {
       const isInside = minStartNano >= request.startNano && maxStartNano < request.endNano;
-      return listTraces(batch, request, { isInside });
+      return batch instanceof HeadBatch
+        ? listHead(batch, request, { isInside })
+        : listTraces(batch, request, { isInside });
     },
     isIndexFirst: ({ filter }) => filter !== undefined,
     overRowGroup: async ({ index, reader, rowGroup, arena }, request) => {

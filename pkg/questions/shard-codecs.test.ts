@@ -26,6 +26,7 @@ const facts = {
   minStartNano: -5n,
   maxStartNano: 2n ** 62n,
   maxEndNano: 2n ** 64n,
+  maxTraceStartNano: 2n ** 61n,
   spans: 7,
   sizeBytes: 9,
 };

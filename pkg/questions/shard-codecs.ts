@@ -81,6 +81,7 @@ const facts = {
   minStartNano: bigInt,
   maxStartNano: bigInt,
   maxEndNano: bigInt,
+  maxTraceStartNano: optional(bigInt),
   spans: count,
   sizeBytes: count,
   disjoint: optional(text),

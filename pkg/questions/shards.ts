@@ -21,6 +21,8 @@ interface ShardFacts {
   readonly minStartNano: bigint;
   readonly maxStartNano: bigint;
   readonly maxEndNano: bigint;
+  /** No trace has its earliest span later than this; absent: not known. */
+  readonly maxTraceStartNano?: bigint;
   readonly spans: number;
   /** About what it takes in the store, bytes; 0 for spans in memory. */
   readonly sizeBytes: number;

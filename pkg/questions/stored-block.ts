@@ -17,7 +17,7 @@ export function storedBlock(
   const earliest = groups.reduce((a, b) => (b.minStartNano < a.minStartNano ? b : a));
   const latest = groups.reduce((a, b) => (b.maxEndNano > a.maxEndNano ? b : a));
   const shards = groups.map((group, rowGroup): RowGroupRef => {
-    const { minStartNano, maxStartNano, maxEndNano, rows } = group;
+    const { minStartNano, maxStartNano, maxEndNano, maxTraceStartNano, rows } = group;
     return {
       kind: "rowGroup",
       name: `block ${path} row group ${rowGroup}`,
@@ -27,6 +27,7 @@ export function storedBlock(
       minStartNano,
       maxStartNano,
       maxEndNano,
+      maxTraceStartNano,
       spans: rows,
       sizeBytes: Math.ceil(sizeBytes * (rows / Math.max(1, spans))),
       // The cut keeps a trace in one row group. Whoever merges blocks must say so in their tags.

@@ -74,7 +74,7 @@ export type FieldExpr =
       kind: "static";
       static: Static;
       /** The compiled pattern, if the query was prepared for many rows. */
-      regex?: Pick<Regex, "matches" | "literals">;
+      regex?: Regex;
       range: Range;
     }
   | LiteralSet

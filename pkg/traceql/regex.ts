@@ -4,6 +4,7 @@ import { RE2JS, RE2JSException } from "re2js";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { regexSizeMax } from "./limits.ts";
 import { literalsOf } from "./regex-literals.ts";
+import { type RegexShape, shapeOf } from "./regex-shape.ts";
 import { regexCost, regexSize } from "./regex-size.ts";
 
 export interface Regex {
@@ -11,6 +12,8 @@ export interface Regex {
   readonly matches: (text: string) => boolean;
   /** The matching texts, if the pattern is only a choice of texts. */
   readonly literals: ReadonlySet<string> | undefined;
+  /** What a text's bytes must hold; undefined if that does not help. */
+  readonly shape: RegexShape | undefined;
 }
 
 /** Compiles an RE2 pattern. Throws InvalidInput if it is invalid or costs over `regexSizeMax`. */
@@ -18,10 +21,19 @@ export function compileRegex(pattern: string): Regex {
   const texts = literalsOf(pattern);
   if (texts !== undefined) {
     const literals = new Set(texts);
-    return { literals, matches: (text) => literals.has(text) };
+    const shape = texts.length <= shapedTextsMax ? globsOf(texts) : undefined;
+    return { literals, shape, matches: (text) => literals.has(text) };
   }
   const compiled = compile(pattern);
-  return { literals: undefined, matches: (text) => compiled.matches(text) };
+  const shape = shapeOf(pattern);
+  return { literals: undefined, shape, matches: (text) => compiled.matches(text) };
+}
+
+/** A choice of more texts is looked up in a set. */
+const shapedTextsMax = 8;
+
+function globsOf(texts: readonly string[]): RegexShape {
+  return { kind: "globs", globs: texts.map((text) => ({ parts: [text], gaps: [] })) };
 }
 
 /** Estimates the cost to compile and keep a pattern, in steps; 0 for a choice of texts. */

@@ -1,0 +1,138 @@
+// HOT: runs per row of every search of live spans; measured by filter.bench.ts.
+/**
+ * Lists the newest traces of a head without looking at all of its spans.
+ *
+ * Rows of a head stand in the order of arrival. One pass over traces and starts finds when each
+ * trace starts; then only the spans of the newest traces become columns, and the condition is
+ * evaluated on them. If too few of these traces match, more are taken, and at last all.
+ *
+ *     starts of traces:   t7  t2  t9 | t4  t1 ...      newest first; | is the threshold
+ *     evaluated:          all spans of t7, t2, t9
+ *
+ * A trace below the threshold starts before all that are above, so what matches there is final.
+ */
+import type { ListTracesRequest, TimeRange, TraceList } from "#pkg/api/query.ts";
+import type { HeadData } from "#pkg/columns/head.ts";
+import { HeadBatch } from "#pkg/columns/head-batch.ts";
+import { type ListOptions, listTraces } from "./list-traces.ts";
+import { nthLargest } from "./nth-largest.ts";
+import { mayFail } from "./span-part.ts";
+
+/** A head with fewer spans is looked at as a whole. */
+const spansMin = 8192;
+/** Traces taken at first: for each wanted one, and at the least. Each time, more are taken. */
+const tracesPerWanted = 4;
+const tracesMin = 128;
+const tracesGrowth = 8;
+
+/** As `listTraces` of all spans of the head; the list may end after `request.enough` traces. */
+export function listHead(
+  all: HeadBatch,
+  request: ListTracesRequest,
+  options: Pick<ListOptions, "isInside">,
+): TraceList {
+  const { enough, filter } = request;
+  const { data } = all;
+  const isWhole = all.rows === data.rows;
+  // A condition that can fail is evaluated for all spans: an error must not depend on the limit.
+  const isFailing = filter !== undefined && mayFail(filter);
+  if (enough === undefined || !isWhole || isFailing || data.rows < spansMin) {
+    return listTraces(all, request, options);
+  }
+  const starts = traceStarts(data, options.isInside === true ? undefined : request);
+  let traces = Math.max(tracesMin, enough * tracesPerWanted);
+  for (; traces < starts.length / 2; traces *= tracesGrowth) {
+    const threshold = nthLargest(starts, traces);
+    if (threshold === Number.NEGATIVE_INFINITY) break;
+    const newest = new HeadBatch(data, rowsFrom(data, starts, threshold));
+    const list = listTraces(newest, request, options);
+    if (list.startNanos.length >= enough) return endingEarly(list);
+  }
+  return listTraces(all, request, options);
+}
+
+/**
+ * The earliest start in the range of each trace, by code, rounded to a double, which keeps the
+ * order; negative infinity for a trace without a span in the range.
+ */
+function traceStarts({ rows, perRow, traceIds }: HeadData, range?: TimeRange): Float64Array {
+  const { trace, start } = perRow;
+  const starts = new Float64Array(traceIds.length >>> 2).fill(Number.POSITIVE_INFINITY);
+  const bounds = range === undefined ? undefined : wordsOf(range);
+  for (let row = 0; row < rows; row++) {
+    if (bounds !== undefined && !isInRange(perRow, row, bounds)) continue;
+    const at = (start[row * 2 + 1] | 0) * 0x1_0000_0000 + start[row * 2];
+    if (at < starts[trace[row]]) starts[trace[row]] = at;
+  }
+  for (let code = 0; code < starts.length; code++) {
+    if (starts[code] === Number.POSITIVE_INFINITY) starts[code] = Number.NEGATIVE_INFINITY;
+  }
+  return starts;
+}
+
+interface Bounds {
+  fromHigh: number;
+  fromLow: number;
+  toHigh: number;
+  toLow: number;
+}
+
+/** High words of any size, as times may be beyond 64 bits. */
+function wordsOf({ startNano, endNano }: TimeRange): Bounds {
+  return {
+    fromHigh: Number(startNano >> 32n),
+    fromLow: Number(startNano & 0xffff_ffffn),
+    toHigh: Number(endNano >> 32n),
+    toLow: Number(endNano & 0xffff_ffffn),
+  };
+}
+
+/** Whether the span overlaps the range; one that ends before it starts ends where it starts. */
+function isInRange(
+  { start, end }: HeadData["perRow"],
+  row: number,
+  { fromHigh, fromLow, toHigh, toLow }: Bounds,
+): boolean {
+  const low = start[row * 2];
+  const high = start[row * 2 + 1] | 0;
+  if (high > toHigh || (high === toHigh && low >= toLow)) return false;
+  if (high > fromHigh || (high === fromHigh && low >= fromLow)) return true;
+  const endLow = end[row * 2];
+  const endHigh = end[row * 2 + 1] | 0;
+  return endHigh > fromHigh || (endHigh === fromHigh && endLow >= fromLow);
+}
+
+/** Rows of the traces that start at the threshold or later. */
+function rowsFrom(
+  { rows, perRow }: HeadData,
+  starts: Float64Array,
+  threshold: number,
+): Uint32Array {
+  const { trace } = perRow;
+  let count = 0;
+  for (let row = 0; row < rows; row++) if (starts[trace[row]] >= threshold) count++;
+  const chosen = new Uint32Array(count);
+  let at = 0;
+  for (let row = 0; row < rows; row++) {
+    if (starts[trace[row]] >= threshold) chosen[at++] = row;
+  }
+  return chosen;
+}
+
+/** The list, of which only the traces up to the last match are final. */
+function endingEarly(list: TraceList): TraceList {
+  if (list.truncated) return list;
+  const { maybes } = list;
+  if (maybes === undefined) return { ...list, truncated: true };
+  const last = list.startNanos.at(-1)!;
+  const lastId = list.ids.subarray(-16);
+  const idOf = (at: number): Uint8Array => maybes.ids.subarray(at * 16, at * 16 + 16);
+  const kept = Array.from(maybes.startNanos.keys()).filter((at) => {
+    const start = maybes.startNanos[at];
+    return start > last || (start === last && Buffer.compare(idOf(at), lastId) < 0);
+  });
+  const ids = new Uint8Array(kept.length * 16);
+  kept.forEach((at, i) => ids.set(idOf(at), i * 16));
+  const startNanos = BigInt64Array.from(kept, (at) => maybes.startNanos[at]);
+  return { ...list, truncated: true, maybes: { ids, startNanos } };
+}
