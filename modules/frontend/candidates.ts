@@ -6,7 +6,7 @@ import type { TimeRange, TraceList } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
 import type { ShardRef } from "#pkg/questions/shards.ts";
-import type { MergedTrace } from "./details-of-trace.ts";
+import type { MergedTrace } from "./merge-details.ts";
 import { comparePlaces, type Place } from "./place.ts";
 import { ListedAhead, type NextTraces } from "./listed-ahead.ts";
 import { TraceTable } from "./trace-table.ts";

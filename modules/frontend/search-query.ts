@@ -1,7 +1,7 @@
 /** What a search is asked, and its bounds. */
 import type { TimeRange } from "#pkg/api/query.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import type { WholeTraces } from "./details-of-trace.ts";
+import type { WholeTraces } from "./evaluate-whole.ts";
 import type { JobBounds } from "./shard-jobs.ts";
 
 export interface SearchQuery extends TimeRange {
@@ -21,6 +21,6 @@ export interface SearchOptions extends JobBounds {
   concurrency: number;
   /** Memory for what is known of traces, bytes. */
   memoryBytesMax: number;
-  /** Where whole traces are compared; in this thread unless given. */
+  /** Where whole traces are evaluated; in this thread unless given. */
   wholeTraces?: WholeTraces;
 }

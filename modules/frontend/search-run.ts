@@ -22,21 +22,27 @@
  * own list, frontier and failure, so nothing here depends on which were asked together.
  */
 import { setImmediate } from "node:timers/promises";
-import { mayFail, namesWholeTrace, requiredTraceId, spanPart } from "#pkg/engine/span-part.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
+import type { TraceDetails } from "#pkg/api/query.ts";
+import {
+  hasPattern,
+  mayFail,
+  namesWholeTrace,
+  requiredTraceId,
+  spanPart,
+} from "#pkg/engine/span-part.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import type { Answered, AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
 import type { ShardRef } from "#pkg/questions/shards.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { Asker, type StateAsk } from "./asker.ts";
 import { Candidates, type KnownTrace, ShardState } from "./candidates.ts";
 import { comparePlaces, type Place } from "./place.ts";
-import { type MergedTrace, type WholeTraces, wholeTracesHere } from "./details-of-trace.ts";
-import { mergeDetails } from "./merge-details.ts";
+import { type WholeTraces, wholeTracesHere } from "./evaluate-whole.ts";
+import { addedUp, hasRepeats, type MergedTrace } from "./merge-details.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
-import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
-import { failureOf } from "./trace-by-id.ts";
+import { type JobBounds, jobsOf } from "./shard-jobs.ts";
 import { type PartitionTraces, TraceSet, tracesPerTurn } from "./trace-set.ts";
-import { type Failure, forEachBounded, isQueryFault, type Spans, throwIfEnded } from "./view.ts";
+import { forEachBounded, type Spans, throwIfEnded } from "./view.ts";
+import { detailsOfWhole, type WholeTrace } from "./whole-traces.ts";
 
 /**
  * Jobs at first; then twice as many each time, so that a long range reads little. Once there are as
@@ -54,13 +60,6 @@ const resolvedAheadMax = 2000;
 const resolvedMin = 20;
 const resolvedAgainMin = 128;
 
-/** A shard of the run, and what it is asked. */
-interface StateAsk<K extends QuestionName> {
-  state: ShardState;
-  shard: ShardRef;
-  request: RequestOf<K>;
-}
-
 /** What one shard is asked of some traces. */
 interface TracesAsk {
   state: ShardState;
@@ -69,9 +68,20 @@ interface TracesAsk {
   ids: Uint8Array;
 }
 
+/** What shards have said of one trace. */
+class KnownParts {
+  readonly details: TraceDetails[] = [];
+  readonly holders: ShardState[] = [];
+
+  add(details: TraceDetails, state: ShardState): void {
+    this.details.push(details);
+    this.holders.push(state);
+  }
+}
+
 export class SearchRun {
   readonly shards: readonly ShardState[];
-  readonly failures: Failure[] = [];
+  readonly asker: Asker;
   readonly #query: SearchQuery;
   readonly #concurrency: number;
   readonly #candidates: Candidates;
@@ -86,10 +96,7 @@ export class SearchRun {
   readonly #wholeTraces: WholeTraces;
   readonly #wholeBytesMax: number;
   readonly #counts: ReadonlySet<number>;
-  #jobs = 0;
   #inspectedSpans = 0;
-  #inspectedBytes = 0;
-  #askedMs = 0;
 
   /** @param spans what can be asked of the shards. */
   constructor(
@@ -101,6 +108,7 @@ export class SearchRun {
     const { filter } = query;
     this.#spans = spans;
     this.#bounds = options;
+    this.asker = new Asker(spans, options, query.signal);
     this.#wholeBytesMax = Math.floor(options.memoryBytesMax / 2);
     this.#wholeTraces = options.wholeTraces ?? wholeTracesHere;
     this.#counts = new Set(shards.map(({ partition }) => partition.count));
@@ -138,21 +146,11 @@ export class SearchRun {
     }
   }
 
-  /** Jobs that shards were asked in so far; a head is one by itself. */
-  get jobs(): number {
-    return this.#jobs;
-  }
-
-  /** How long these took, added up, milliseconds: several are asked at the same time. */
-  get askedMs(): number {
-    return this.#askedMs;
-  }
-
   inspected(): { inspectedTraces: number; inspectedSpans: number; inspectedBytes: number } {
     return {
       inspectedTraces: this.#candidates.size,
       inspectedSpans: this.#inspectedSpans,
-      inspectedBytes: this.#inspectedBytes,
+      inspectedBytes: this.asker.readBytes,
     };
   }
 
@@ -182,46 +180,13 @@ export class SearchRun {
     await Promise.all(
       now.map(async (job) => {
         for (const { state } of job) state.isAsked = true;
-        await this.#askJob("list", job, ({ state }, list, { isPruned }) => {
+        await this.asker.askJob("list", job, ({ state }, list, { isPruned }) => {
           this.#inspectedSpans += list.inspectedSpans;
           state.isPruned = isPruned === true;
           this.#candidates.takeList(state, list);
         });
       }),
     );
-  }
-
-  /** Asks one job; a shard that cannot answer has failed. */
-  async #askJob<K extends QuestionName, A extends StateAsk<K>>(
-    question: K,
-    asks: readonly A[],
-    take: (ask: A, answer: AnswerOf<K>, outcome: Answered<AnswerOf<K>>) => void,
-  ): Promise<void> {
-    this.#jobs++;
-    try {
-      const { signal } = this.#query;
-      const { outcomes, readBytes, tookMs } = await askJob(this.#spans, question, asks, signal);
-      this.#inspectedBytes += readBytes;
-      this.#askedMs += tookMs;
-      asks.forEach((ask, i) => {
-        const outcome = outcomes[i];
-        if ("error" in outcome) this.#fail(ask.state, outcome.error);
-        else take(ask, outcome.answer, outcome);
-      });
-    } catch (error) {
-      for (const { state } of asks) if (!state.isFailed) this.#fail(state, error);
-    }
-  }
-
-  /** Asks some shards in jobs. */
-  async #askAll<K extends QuestionName, A extends StateAsk<K>>(
-    question: K,
-    asks: readonly A[],
-    take: (ask: A, answer: AnswerOf<K>, outcome: Answered<AnswerOf<K>>) => void,
-  ): Promise<void> {
-    await forEachBounded(jobsOf(asks, this.#bounds), this.#concurrency, async (job) => {
-      await this.#askJob(question, job, take);
-    });
   }
 
   /** Shards that cannot hold the trace which the condition names are not asked. */
@@ -266,7 +231,7 @@ export class SearchRun {
     const unasked = (await this.#whoMayHold(traces, false)).map(({ state, ids, ...rest }) => {
       return { ...rest, state, shard: state.shard, request: { ids } };
     });
-    await this.#askAll("held", unasked, (ask, { marks }) => {
+    await this.asker.askAll("held", unasked, (ask, { marks }) => {
       ask.traces.forEach((trace, i) => {
         if (marks[i] === 1) held.add(trace);
       });
@@ -280,45 +245,52 @@ export class SearchRun {
     throwIfEnded(this.#query.signal);
   }
 
-  #fail(state: ShardState, error: unknown): void {
-    throwIfEnded(this.#query.signal);
-    // It is the query's fault, not that of the shard.
-    if (error instanceof SpoorError && isQueryFault(error)) throw error;
-    state.isFailed = true;
-    state.frontier = undefined;
-    this.failures.push(failureOf(error, state.shard.name));
-  }
-
   /** Asks every shard that may hold one of the candidates for what it knows of them. */
   async #resolve(candidates: readonly KnownTrace[]): Promise<void> {
     const { startNano, endNano, spansPerTrace } = this.#query;
     const filter = this.#shardFilter;
-    const found = new Map(candidates.map(({ id }) => [id, mergeDetails(id, spansPerTrace)]));
+    const found = new Map(candidates.map(({ id }) => [id, new KnownParts()]));
     const asks = (await this.#whoMayHold(candidates, true)).map(({ state, ids }) => {
       const request = { startNano, endNano, ids, spansPerTrace, filter };
       return { state, shard: state.shard, request };
     });
-    await this.#askAll("details", asks, ({ shard }, { traces }) => {
-      for (const one of traces) found.get(one.traceId)?.add(one, shard);
+    await this.asker.askAll("details", asks, ({ state }, { traces }) => {
+      for (const one of traces) found.get(one.traceId)?.add(one, state);
     });
-    await forEachBounded(candidates, this.#concurrency, async (candidate) => {
-      const merge = found.get(candidate.id)!;
+    const wholes = candidates.flatMap((trace) => {
+      const { details, holders } = found.get(trace.id)!;
       const isUnasked = this.#shardFilter !== this.#query.filter;
-      const wholeTraces = this.#wholeTraces;
-      const bytesMax = this.#wholeBytesMax;
-      const needsWhole = isUnasked ? "always" : this.#isWhole ? "parts" : "never";
-      const trace = await merge.finish(
-        { ...this.#query, needsWhole, wholeTraces, bytesMax, spans: this.#spans },
-        (failure) => {
-          this.failures.push(failure);
-        },
-      );
-      if (trace === undefined || trace.matchedSpans === 0) {
-        // The only shards that have it, or a span of it that matches, failed meanwhile.
-        this.#candidates.reject(candidate);
-        return;
-      }
-      this.#candidates.resolve(candidate, trace);
+      const repeats = hasRepeats(details);
+      const isWanted = isUnasked || repeats || (this.#isWhole && details.length > 1);
+      const spans = details.reduce((sum, { fingerprints }) => sum + fingerprints.length, 0);
+      return isWanted ? [{ trace, holders, spans, hasRepeats: repeats }] : [];
+    });
+    const whole = await this.#detailsOfWhole(wholes);
+    for (const candidate of candidates) {
+      const { details } = found.get(candidate.id)!;
+      // What no shard was asked cannot be told from what they said.
+      const isKnown = details.length > 0 && this.#shardFilter === this.#query.filter;
+      const parts = isKnown ? addedUp(details, spansPerTrace) : undefined;
+      const trace = whole.get(candidate.id) ?? parts;
+      // The only shards that have it, or a span of it that matches, failed meanwhile.
+      if (trace === undefined || trace.matchedSpans === 0) this.#candidates.reject(candidate);
+      else this.#candidates.resolve(candidate, trace);
+    }
+  }
+
+  async #detailsOfWhole(wholes: readonly WholeTrace[]): Promise<Map<string, MergedTrace>> {
+    return await detailsOfWhole(wholes, {
+      query: this.#query,
+      ask: async (asks, take) => {
+        const placed = asks.map((ask) => ({ ...ask, shard: ask.state.shard, ask }));
+        await this.asker.askAll("spans", placed, ({ ask }, answer) => take(ask, answer));
+      },
+      evaluate: this.#wholeTraces,
+      hasPattern: hasPattern(this.#query.filter),
+      bytesMax: this.#wholeBytesMax,
+      fail: (failure) => {
+        this.asker.failures.push(failure);
+      },
     });
   }
 

@@ -59,16 +59,3 @@ export async function askJob<K extends QuestionName>(
   const asked = isLive(asks[0].shard) ? live : stored;
   return await asked.ask(question, asks, signal);
 }
-
-/** Asks one shard by itself. Throws what it fails with. */
-export async function askShard<K extends QuestionName>(
-  spans: Spans,
-  question: K,
-  ask: ShardAsk<K>,
-  signal: AbortSignal,
-): Promise<AnswerOf<K>> {
-  const { outcomes } = await askJob(spans, question, [ask], signal);
-  const [outcome] = outcomes;
-  if ("error" in outcome) throw outcome.error;
-  return outcome.answer;
-}

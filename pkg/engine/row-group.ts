@@ -15,6 +15,8 @@ import type { Arena } from "#pkg/bytes/arena.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
+import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import { joinBatches } from "#pkg/columns/join-batches.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { estimateShare } from "./estimate.ts";
 import { evaluateFilter } from "./filter.ts";
@@ -25,6 +27,13 @@ import { clustersOf } from "./row-clusters.ts";
 import { RowGroupColumns, withoutIds } from "./row-group-columns.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts";
+import {
+  collectSpans,
+  noSpans,
+  spanColumns,
+  type TraceSpans,
+  type TraceSpansRequest,
+} from "./trace-spans.ts";
 import { detailColumns, findTrace, heldTraces, traceDetails, wantedCodes } from "./traces.ts";
 
 /**
@@ -210,6 +219,24 @@ export async function heldInRowGroup(
 ): Promise<HeldTraces> {
   const columns = new RowGroupColumns(reader, rowGroup, noTags, arena);
   return { marks: heldTraces(await columns.read(["trace_id"]), ids) };
+}
+
+/** Spans of the asked traces as columns. */
+export async function spansOfRowGroup(
+  reader: BlockReader,
+  rowGroup: number,
+  request: TraceSpansRequest,
+  arena?: Arena,
+): Promise<TraceSpans> {
+  const columns = new RowGroupColumns(reader, rowGroup, noTags, arena);
+  const traces = await columns.traces();
+  const wanted = wantedCodes(traces.dictionary, request.ids);
+  if (!wanted.includes(1)) return { batch: noSpans, answered: request.ids.length / 16 };
+  const names = [...listColumns, ...spanColumns(request, reader.columnNames)];
+  const batches: ColumnBatch[] = [];
+  for (const range of clustersOf(traces, wanted))
+    batches.push(await columns.readRows(names, range));
+  return collectSpans(joinBatches(batches), request);
 }
 
 /** A condition that nothing satisfies, in the place of one that no row of this group does. */

@@ -43,10 +43,18 @@ export const detailColumns: readonly string[] = [
   serviceColumnName,
 ];
 
-/** Details of those of the asked traces that have a span in the range, matching or not. */
-export function traceDetails(batch: ColumnBatch, request: TraceDetailsRequest): TraceDetails[] {
+/**
+ * Details of those of the asked traces that have a span in the range, matching or not.
+ *
+ * @param keep 1 for each row that counts; undefined: all do.
+ */
+export function traceDetails(
+  batch: ColumnBatch,
+  request: TraceDetailsRequest,
+  keep?: Uint8Array,
+): TraceDetails[] {
   const spans = new SpanTimes(batch);
-  const rowsOf = rowsByTrace(spans, request);
+  const rowsOf = rowsByTrace(spans, request, keep);
   const { filter } = request;
   const match = filter && matchRows(batch, filter, maskOf(batch.rows, rowsOf.values()));
   const readers = {
@@ -190,12 +198,16 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function rowsByTrace(spans: SpanTimes, request: TraceDetailsRequest): Map<number, number[]> {
+function rowsByTrace(
+  spans: SpanTimes,
+  request: TraceDetailsRequest,
+  keep: Uint8Array | undefined,
+): Map<number, number[]> {
   const { codes, dictionary } = spans.traces;
   const wanted = wantedCodes(dictionary, request.ids);
   const rowsOf = new Map<number, number[]>();
   for (let row = 0; row < codes.length; row++) {
-    if (wanted[codes[row]] === 0 || !spans.overlaps(row, request)) continue;
+    if (wanted[codes[row]] === 0 || keep?.[row] === 0 || !spans.overlaps(row, request)) continue;
     const rows = rowsOf.get(codes[row]);
     if (rows === undefined) rowsOf.set(codes[row], [row]);
     else rows.push(row);

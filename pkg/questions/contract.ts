@@ -5,9 +5,14 @@
 import { expect } from "vitest";
 import type { TraceDetails, TraceList } from "#pkg/api/query.ts";
 import type { TagCounts } from "#pkg/api/tags.ts";
+import { batchOfData } from "#pkg/columns/batch-data.ts";
+import { type ColumnBatch, columnOf, valueText } from "#pkg/columns/columns.ts";
+import { joinBatches } from "#pkg/columns/join-batches.ts";
+import { readSpans } from "#pkg/columns/spans.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { batchOfHead, headOf, type SpanSpec } from "#pkg/engine/testing.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import type { TraceData } from "#pkg/otlp/otlp.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { decode, encode } from "#pkg/wire/wire.ts";
 import { type AnswerOf, type QuestionName, questionOf, type RequestOf } from "./questions.ts";
@@ -62,6 +67,11 @@ const requests: { [K in QuestionName]: readonly RequestOf<K>[] } = {
     { ...some, ids, spansPerTrace: 2, filter },
   ],
   held: [{ ids }, { ids: new Uint8Array(0) }],
+  spans: [
+    { ids, bytesMax: 1e6 },
+    { ids, range: some, columns: ["trace_id", "span_id", "resource.service.name"], bytesMax: 1e6 },
+    { ids: new Uint8Array(0), bytesMax: 0 },
+  ],
   trace: [0, 16, 48].map((at) => ({ traceId: ids.subarray(at, at + 16) })),
   countTags: [
     { ...all, question: names, bytesMax: 1e6 },
@@ -75,6 +85,13 @@ const joined: { [K in QuestionName]: (answers: AnswerOf<K>[], request: RequestOf
     list: (lists, { limit }) => lists.flatMap(linesOf).sort().reverse().slice(0, limit),
     details: (answers) => answers.flatMap(({ traces }) => traces).sort(byId),
     held: (answers, request) => questionOf("held").merge!(answers, request),
+    spans: (answers, { ids: asked }) => {
+      for (const { answered } of answers) expect(answered).toBe(asked.length / 16);
+      const batch = joinBatches(answers.map((one) => batchOfData(one.batch)));
+      return batch.names.includes("start_unix_nano")
+        ? canonicalSpans(spansOf(batch))
+        : idsOf(batch);
+    },
     trace: (answers) =>
       answers.flatMap((one) => (one === undefined ? [] : canonicalSpans(decodeTraceData(one)))),
     countTags: (answers, request) => told(questionOf("countTags").merge!(answers, request)),
@@ -85,6 +102,22 @@ function linesOf({ ids: found, startNanos }: TraceList): string[] {
   return Array.from(startNanos, (start, i) => {
     return `${start} ${Buffer.from(found.subarray(i * 16, i * 16 + 16)).toString("hex")}`;
   });
+}
+
+function spansOf(batch: ColumnBatch): TraceData {
+  return readSpans(
+    batch,
+    Array.from({ length: batch.rows }, (_, row) => row),
+  );
+}
+
+/** With their services. */
+function idsOf(batch: ColumnBatch): string[] {
+  const ids = columnOf(batch, "span_id", "int64")?.values ?? [];
+  const services = columnOf(batch, "resource.service.name", "dict");
+  return Array.from(ids, (id, row) => {
+    return `${id} ${valueText(services!.dictionary, services!.codes[row])}`;
+  }).sort();
 }
 
 function byId(a: TraceDetails, b: TraceDetails): number {

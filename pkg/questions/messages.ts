@@ -10,8 +10,10 @@ import type {
   SpanSummary,
   TraceDetails,
   TraceDetailsRequest,
+  TimeRange,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { TraceSpans, TraceSpansRequest } from "#pkg/engine/trace-spans.ts";
 import type { TagCounts, TagGroup, TagQuestion, TagReference, TagsRequest } from "#pkg/api/tags.ts";
 import {
   bigInt,
@@ -31,6 +33,7 @@ import {
   variant,
   word,
 } from "#pkg/wire/wire.ts";
+import { batchData } from "./batch-codec.ts";
 import { fieldExpr, intrinsicName } from "./filter-codec.ts";
 
 const times = { startNano: bigInt, endNano: bigInt };
@@ -111,6 +114,18 @@ export const detailsAnswer: Codec<DetailsAnswer> = record<DetailsAnswer>({
 export const heldRequest: Codec<HeldTracesRequest> = record<HeldTracesRequest>({ ids: bytes });
 
 export const heldAnswer: Codec<HeldTraces> = record<HeldTraces>({ marks: bytes });
+
+export const spansRequest: Codec<TraceSpansRequest> = record<TraceSpansRequest>({
+  ids: bytes,
+  columns: optional(list(text)),
+  range: optional(record<TimeRange>(times)),
+  bytesMax: count,
+});
+
+export const traceSpans: Codec<TraceSpans> = record<TraceSpans>({
+  batch: batchData,
+  answered: count,
+});
 
 export const traceRequest: Codec<FindTraceRequest> = record<FindTraceRequest>({
   traceId: bytes,

@@ -27,9 +27,11 @@ import {
   listRowGroup,
   mayHoldMatch,
   noTraces,
+  spansOfRowGroup,
 } from "#pkg/engine/row-group.ts";
 import { TagCounter } from "#pkg/engine/tag-counter.ts";
 import { countTags } from "#pkg/engine/tags.ts";
+import { collectSpans, type TraceSpans, type TraceSpansRequest } from "#pkg/engine/trace-spans.ts";
 import { findTrace, heldTraces, traceDetails } from "#pkg/engine/traces.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import type { Codec, ValueOf } from "#pkg/wire/wire.ts";
@@ -39,11 +41,13 @@ import {
   heldAnswer,
   heldRequest,
   listRequest,
+  spansRequest,
   tagCounts,
   tagsRequest,
   traceAnswer,
   traceList,
   traceRequest,
+  traceSpans,
 } from "./messages.ts";
 
 /** Columns of a head, and when its spans start. */
@@ -95,6 +99,8 @@ interface Questions {
   details: Question<TraceDetailsRequest, DetailsAnswer>;
   /** Which of some traces there are, whatever the time of their spans. */
   held: Question<HeldTracesRequest, HeldTraces>;
+  /** The spans of some traces as columns: what is joined where traces lie in several shards. */
+  spans: Question<TraceSpansRequest, TraceSpans>;
   /** All spans of a trace as protobuf TracesData; undefined if there are none. */
   trace: Question<FindTraceRequest, Uint8Array | undefined>;
   /** Names or values of tags. */
@@ -148,6 +154,17 @@ export const questions: Questions = {
       for (const one of answers) one.marks.forEach((mark, i) => (marks[i] |= mark));
       return { marks };
     },
+  },
+
+  spans: {
+    request: spansRequest,
+    answer: traceSpans,
+    ofHeads: "search",
+    tracesOf: ({ ids }) => ids,
+    overHead: ({ batch }, request) => collectSpans(batch, request),
+    overRowGroup: async ({ reader, rowGroup, arena }, request) => ({
+      answer: await spansOfRowGroup(await reader(), rowGroup, request, arena),
+    }),
   },
 
   trace: {
