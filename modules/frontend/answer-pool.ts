@@ -40,7 +40,8 @@ export class AnswerPool {
   /** Details of whole traces; on a thread where they are large, or a pattern is asked of them. */
   readonly wholeTraces: WholeTraces = async (job, signal) => {
     const sizeBytes = job.parts.reduce((sum, part) => sum + bytesOfData(part), 0);
-    if (sizeBytes <= inPlaceBytesMax && !job.hasPattern) return await wholeTracesHere(job, signal);
+    if (sizeBytes <= inPlaceBytesMax && job.request.plan?.hasPattern !== true)
+      return await wholeTracesHere(job, signal);
     const bounded = AbortSignal.any([signal, AbortSignal.timeout(wholeTraceMsMax)]);
     return (await this.#run("patterns", { kind: "details", job }, bounded)) as MergedTrace[];
   };

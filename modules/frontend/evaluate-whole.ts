@@ -2,13 +2,8 @@
 import { detailsOfJoined, type JoinedTraces } from "#pkg/engine/trace-spans.ts";
 import type { MergedTrace } from "./merge-details.ts";
 
-/** Joined traces, and whether a pattern is asked of their values: that may take any time. */
-export interface WholeTracesJob extends JoinedTraces {
-  hasPattern: boolean;
-}
-
 /** Where whole traces are evaluated. Throws as `detailsOfJoined`; Canceled, Timeout. */
-export type WholeTraces = (job: WholeTracesJob, signal: AbortSignal) => Promise<MergedTrace[]>;
+export type WholeTraces = (job: JoinedTraces, signal: AbortSignal) => Promise<MergedTrace[]>;
 
 /** Evaluates them in this thread. */
 export const wholeTracesHere: WholeTraces = async (job) => detailsOfJoined(job);

@@ -1,6 +1,5 @@
 /** What a search is asked, and its bounds. */
-import type { TimeRange } from "#pkg/api/query.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { QueryPlan, TimeRange } from "#pkg/api/query.ts";
 import type { WholeTraces } from "./evaluate-whole.ts";
 import type { JobBounds } from "./shard-jobs.ts";
 
@@ -10,7 +9,7 @@ export interface SearchQuery extends TimeRange {
   limit: number;
   spansPerTrace: number;
   /** The condition that at least one span of a trace must satisfy; undefined: none. */
-  filter?: FieldExpr;
+  plan?: QueryPlan;
   /** Answers to searches by tags do not show the spans that match. */
   isByTags?: boolean;
   signal: AbortSignal;

@@ -22,17 +22,10 @@
  * own list, frontier and failure, so nothing here depends on which were asked together.
  */
 import { setImmediate } from "node:timers/promises";
-import type { TraceDetails } from "#pkg/api/query.ts";
-import {
-  hasPattern,
-  mayFail,
-  namesWholeTrace,
-  requiredTraceId,
-  spanPart,
-} from "#pkg/engine/span-part.ts";
+import type { QueryPlan, TraceDetails } from "#pkg/api/query.ts";
+import { isOfWholeTraces, planForShards } from "#pkg/engine/plan.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { ShardRef } from "#pkg/questions/shards.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { Asker, type StateAsk } from "./asker.ts";
 import { Candidates, type KnownTrace, ShardState } from "./candidates.ts";
 import { comparePlaces, type Place } from "./place.ts";
@@ -85,10 +78,11 @@ export class SearchRun {
   readonly #query: SearchQuery;
   readonly #concurrency: number;
   readonly #candidates: Candidates;
-  /** The filter names values of whole traces: a part of a trace does not tell. */
+  /** Only whole traces tell who matches: a part of one does not. */
   readonly #isWhole: boolean;
-  /** What shards are asked; without it where only whole traces can tell. */
-  readonly #shardFilter: FieldExpr | undefined;
+  readonly #plan: QueryPlan | undefined;
+  /** What shards are asked of it. */
+  readonly #shardPlan: QueryPlan | undefined;
   /** Shards list every trace that they have, as one that matches or as one that may. */
   readonly #listsAll: boolean;
   readonly #spans: Spans;
@@ -105,7 +99,7 @@ export class SearchRun {
     query: SearchQuery,
     options: SearchOptions,
   ) {
-    const { filter } = query;
+    const { plan } = query;
     this.#spans = spans;
     this.#bounds = options;
     this.asker = new Asker(spans, options, query.signal);
@@ -116,10 +110,10 @@ export class SearchRun {
     this.#query = query;
     this.#concurrency = options.concurrency;
     this.#candidates = new Candidates(options.memoryBytesMax);
-    this.#isWhole = filter !== undefined && namesWholeTrace(filter);
-    // Of a part of a trace, such a filter could be an error that it is not of the whole.
-    this.#shardFilter = this.#isWhole && mayFail(filter!) ? undefined : filter;
-    this.#listsAll = this.#shardFilter === undefined || spanPart(this.#shardFilter) === undefined;
+    this.#isWhole = isOfWholeTraces(plan);
+    this.#plan = plan;
+    this.#shardPlan = planForShards(plan);
+    this.#listsAll = this.#shardPlan?.prefilter === undefined;
   }
 
   async run(): Promise<MergedTrace[]> {
@@ -167,9 +161,10 @@ export class SearchRun {
   /** Lists the newest of these shards: the later the wave, the more. */
   async #listWave(unclear: readonly ShardState[], wave: number): Promise<void> {
     const { startNano, endNano } = this.#query;
-    const filter = this.#shardFilter;
+    const plan = this.#shardPlan;
     const asks = unclear.map((state): StateAsk<"list"> => {
-      const request = { startNano, endNano, limit: state.askLimit, filter };
+      const hasWholeTraces = state.shard.disjoint !== undefined;
+      const request = { startNano, endNano, limit: state.askLimit, plan, hasWholeTraces };
       return { state, shard: state.shard, request };
     });
     const growth = firstWave * 2 ** wave;
@@ -191,7 +186,7 @@ export class SearchRun {
 
   /** Shards that cannot hold the trace which the condition names are not asked. */
   async #exclude(): Promise<void> {
-    const id = this.#query.filter && requiredTraceId(this.#query.filter);
+    const id = this.#plan?.traceId;
     if (id === undefined) return;
     await forEachBounded(this.shards, this.#concurrency, async (state) => {
       if (await this.#mayHold(state, id)) return;
@@ -248,10 +243,10 @@ export class SearchRun {
   /** Asks every shard that may hold one of the candidates for what it knows of them. */
   async #resolve(candidates: readonly KnownTrace[]): Promise<void> {
     const { startNano, endNano, spansPerTrace } = this.#query;
-    const filter = this.#shardFilter;
+    const plan = this.#shardPlan;
     const found = new Map(candidates.map(({ id }) => [id, new KnownParts()]));
     const asks = (await this.#whoMayHold(candidates, true)).map(({ state, ids }) => {
-      const request = { startNano, endNano, ids, spansPerTrace, filter };
+      const request = { startNano, endNano, ids, spansPerTrace, plan };
       return { state, shard: state.shard, request };
     });
     await this.asker.askAll("details", asks, ({ state }, { traces }) => {
@@ -259,7 +254,7 @@ export class SearchRun {
     });
     const wholes = candidates.flatMap((trace) => {
       const { details, holders } = found.get(trace.id)!;
-      const isUnasked = this.#shardFilter !== this.#query.filter;
+      const isUnasked = plan !== this.#plan;
       const repeats = hasRepeats(details);
       const isWanted = isUnasked || repeats || (this.#isWhole && details.length > 1);
       const spans = details.reduce((sum, { fingerprints }) => sum + fingerprints.length, 0);
@@ -269,7 +264,7 @@ export class SearchRun {
     for (const candidate of candidates) {
       const { details } = found.get(candidate.id)!;
       // What no shard was asked cannot be told from what they said.
-      const isKnown = details.length > 0 && this.#shardFilter === this.#query.filter;
+      const isKnown = details.length > 0 && plan === this.#plan;
       const parts = isKnown ? addedUp(details, spansPerTrace) : undefined;
       const trace = whole.get(candidate.id) ?? parts;
       // The only shards that have it, or a span of it that matches, failed meanwhile.
@@ -286,7 +281,6 @@ export class SearchRun {
         await this.asker.askAll("spans", placed, ({ ask }, answer) => take(ask, answer));
       },
       evaluate: this.#wholeTraces,
-      hasPattern: hasPattern(this.#query.filter),
       bytesMax: this.#wholeBytesMax,
       fail: (failure) => {
         this.asker.failures.push(failure);

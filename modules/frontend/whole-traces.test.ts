@@ -2,6 +2,7 @@
  * Traces that are joined as columns come to what they come to as objects, wherever each shard keeps
  * an attribute, whichever spans came twice.
  */
+import { planQuery } from "#pkg/engine/plan.ts";
 import { expect, inject, it } from "vitest";
 import type { TimeRange } from "#pkg/api/query.ts";
 import { bytesOfData } from "#pkg/columns/batch-data.ts";
@@ -117,7 +118,7 @@ async function checkSet(seed: number): Promise<number> {
           return detailsOfTrace({ pieces: wire.get(id)!, query, spansPerTrace: 3 }) ?? [];
         }),
       );
-      const request = { ...range, ids, spansPerTrace: 3, filter };
+      const request = { ...range, ids, spansPerTrace: 3, plan: planQuery(filter) };
       const found = orImpossible(() => detailsOfJoined({ parts, request, hasRepeats: true }));
       const sorted = found?.sort((a, b) => (a.traceId < b.traceId ? -1 : 1));
       expect(sorted, `seed ${seed}, { ${text} }`).toEqual(expected);

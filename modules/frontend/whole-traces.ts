@@ -39,7 +39,6 @@ export interface WholeTracesOptions {
     take: (ask: SpansAsk, answer: TraceSpans) => void,
   ) => Promise<void>;
   evaluate: WholeTraces;
-  hasPattern: boolean;
   /** Of the columns that are joined at a time. */
   bytesMax: number;
   fail: (failure: Failure) => void;
@@ -109,10 +108,10 @@ function requestFor(
   { query }: WholeTracesOptions,
   { hasRepeats, bytesMax }: { hasRepeats: boolean; bytesMax: number },
 ): RequestOf<"spans"> {
-  const { startNano, endNano, filter } = query;
+  const { startNano, endNano, plan } = query;
   const range = { startNano, endNano };
   // Whether two spans are one, all columns tell.
-  const columns = hasRepeats ? undefined : joinedColumns(filter);
+  const columns = hasRepeats ? undefined : joinedColumns(plan);
   return { ids: idsOf(traces), columns, range, bytesMax };
 }
 
@@ -176,12 +175,12 @@ async function fetchOne(
 async function evaluated(
   traces: readonly WholeTrace[],
   parts: BatchData[],
-  { query, evaluate, hasPattern }: WholeTracesOptions,
+  { query, evaluate }: WholeTracesOptions,
   hasRepeats: boolean,
 ): Promise<MergedTrace[]> {
   if (traces.length === 0) return [];
-  const { startNano, endNano, spansPerTrace, filter } = query;
+  const { startNano, endNano, spansPerTrace, plan } = query;
   const ids = idsOf(traces.map(({ trace }) => trace));
-  const request: TraceDetailsRequest = { startNano, endNano, ids, spansPerTrace, filter };
-  return await evaluate({ parts, request, hasRepeats, hasPattern }, query.signal);
+  const request: TraceDetailsRequest = { startNano, endNano, ids, spansPerTrace, plan };
+  return await evaluate({ parts, request, hasRepeats }, query.signal);
 }

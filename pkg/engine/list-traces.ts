@@ -3,12 +3,11 @@
  * Which traces of one ColumnBatch have a matching span in a time range. See pkg/api/query.ts for
  * the meaning of answers.
  */
-import type { ListTracesRequest, TraceList } from "#pkg/api/query.ts";
+import type { ListTracesRequest, QueryPlan, TimeRange, TraceList } from "#pkg/api/query.ts";
 import { type ColumnBatch, valueBytes, wordPairs } from "#pkg/columns/columns.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { evaluateFilter, intrinsicNames } from "./filter.ts";
-import { namesWholeTrace, spanPart } from "./span-part.ts";
+import { evaluateFilter } from "./filter.ts";
 import { compareNano, spanStarts, SpanTimes } from "./span-times.ts";
+import type { StoredMatches } from "./stored-values.ts";
 import { withTraceColumns } from "./trace-columns.ts";
 
 /** Columns that `listTraces` reads, beside those of the filter. */
@@ -17,8 +16,10 @@ export const listColumns: readonly string[] = ["trace_id", "start_unix_nano", "d
 export const insideColumns: readonly string[] = ["trace_id", "start_unix_nano"];
 
 export interface ListOptions {
-  /** 1 for each row that satisfies the filter's `spanPart`, if that is known already. */
+  /** 1 for each row that satisfies the plan's prefilter, if that is known already. */
   hits?: Uint8Array;
+  /** What stored values tell of its traces: only the others are looked at. */
+  stored?: StoredMatches;
   /** All rows are in the range: their durations are not needed to tell. */
   isInside?: boolean;
 }
@@ -27,13 +28,13 @@ export interface ListOptions {
 export function listTraces(
   batch: ColumnBatch,
   request: ListTracesRequest,
-  { hits, isInside = false }: ListOptions = {},
+  { hits, stored, isInside = false }: ListOptions = {},
 ): TraceList {
   const spans = isInside ? spanStarts(batch) : new SpanTimes(batch);
   const { codes, dictionary } = spans.traces;
   const inRange = isInside ? undefined : rowsInRange(batch, request);
   const rows: RangeRows = { codes, traces: dictionary.length, inRange };
-  const { matched, maybe } = matchTraces(batch, rows, request.filter, hits);
+  const { matched, maybe } = matchTraces(batch, rows, request.plan, { hits, stored });
   const first = firstStarts(spans.start, rows, matched, maybe);
   const idOf = (code: number): Uint8Array => valueBytes(dictionary, code);
   const words = wordPairs(first);
@@ -138,7 +139,8 @@ interface RangeRows {
   inRange: Uint8Array | undefined;
 }
 
-function rowsInRange(batch: ColumnBatch, request: ListTracesRequest): Uint8Array {
+/** 1 for each row that overlaps the range. */
+export function rowsInRange(batch: ColumnBatch, request: TimeRange): Uint8Array {
   const spans = new SpanTimes(batch);
   const words = wordPairs(spans.start);
   const [from, to] = [splitNano(request.startNano), splitNano(request.endNano)];
@@ -191,37 +193,42 @@ function splitNano(nano: bigint): { high: number; low: number } {
 function matchTraces(
   batch: ColumnBatch,
   { codes, traces, inRange }: RangeRows,
-  filter: FieldExpr | undefined,
-  known: Uint8Array | undefined,
+  plan: QueryPlan | undefined,
+  known: Pick<ListOptions, "hits" | "stored">,
 ): { matched: Uint8Array; maybe?: Uint8Array } {
-  if (filter === undefined) return { matched: tracesOf(inRange ?? allOf(batch), codes, traces) };
-  const hits = partHits(batch, filter, inRange, known);
+  if (plan === undefined) return { matched: tracesOf(inRange ?? allOf(batch), codes, traces) };
+  const hits = prefiltered(batch, plan, inRange, known.hits);
   const candidates = tracesOf(hits, codes, traces);
-  if (!namesWholeTrace(filter)) return { matched: candidates };
-  const chosen = inRange?.slice() ?? allOf(batch);
-  for (let row = 0; row < batch.rows; row++) chosen[row] &= candidates[codes[row]];
-  const whole = withTraceColumns(batch, intrinsicNames(filter), chosen);
-  const matched = tracesOf(evaluateFilter(whole.batch, filter, hits), codes, traces);
-  const maybe = new Uint8Array(traces);
-  for (let code = 0; code < maybe.length; code++) {
+  if (plan.traceNames.length === 0) return { matched: candidates };
+  const { stored } = known;
+  const matched = stored?.matched ?? new Uint8Array(traces);
+  const open = stored === undefined ? candidates : bothOf(candidates, stored.unsure);
+  if (stored === undefined || open.includes(1)) {
+    const chosen = inRange?.slice() ?? allOf(batch);
+    for (let row = 0; row < batch.rows; row++) chosen[row] &= open[codes[row]];
+    const whole = withTraceColumns(batch, plan.traceNames, chosen);
+    const found = evaluateFilter(whole.batch, plan.filter, bothOf(hits, chosen));
+    for (let row = 0; row < found.length; row++) matched[codes[row]] |= found[row];
     // A span that came twice may have spoilt the tree: who asks for the details will know.
-    if (whole.doubtful?.[code] === 1 && candidates[code] === 1) matched[code] = 1;
-    maybe[code] = candidates[code] & ~matched[code];
+    for (let code = 0; code < traces; code++) {
+      if (whole.doubtful?.[code] === 1 && open[code] === 1) matched[code] = 1;
+    }
   }
+  const maybe = new Uint8Array(traces);
+  for (let code = 0; code < traces; code++) maybe[code] = candidates[code] & ~matched[code];
   return { matched, maybe };
 }
 
 /** Rows in the range that satisfy what the filter says of single spans. */
-function partHits(
+export function prefiltered(
   batch: ColumnBatch,
-  filter: FieldExpr,
+  { prefilter }: QueryPlan,
   inRange: Uint8Array | undefined,
   known: Uint8Array | undefined,
 ): Uint8Array {
   if (known !== undefined) return inRange === undefined ? known : bothOf(known, inRange);
-  const part = spanPart(filter);
   const rows = inRange ?? allOf(batch);
-  return part === undefined ? rows : evaluateFilter(batch, part, rows);
+  return prefilter === undefined ? rows : evaluateFilter(batch, prefilter, rows);
 }
 
 function allOf({ rows }: ColumnBatch): Uint8Array {

@@ -2,7 +2,7 @@
  * All spans of some traces, as columns: what is joined where a trace lies in several shards, and
  * the details of such traces over the joined batch.
  */
-import type { TimeRange, TraceDetails, TraceDetailsRequest } from "#pkg/api/query.ts";
+import type { QueryPlan, TimeRange, TraceDetails, TraceDetailsRequest } from "#pkg/api/query.ts";
 import { type BatchData, batchOfData, gatherRows, RowSizes } from "#pkg/columns/batch-data.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import { joinBatches } from "#pkg/columns/join-batches.ts";
@@ -11,8 +11,6 @@ import { traceColumnNames } from "#pkg/columns/schema.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { SpanTimes } from "./span-times.ts";
 import { detailColumns, traceDetails } from "./traces.ts";
-import { filterColumns } from "./filter.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
 
 export interface TraceSpansRequest {
   /** 16 bytes per trace. */
@@ -50,9 +48,8 @@ export function spanColumns(
 }
 
 /** The columns that details of traces in several shards need, if no span came twice. */
-export function joinedColumns(filter: FieldExpr | undefined): string[] {
-  const own = filter === undefined ? [] : filterColumns(filter);
-  return [...new Set([...detailColumns, ...own])];
+export function joinedColumns(plan: QueryPlan | undefined): string[] {
+  return [...new Set([...detailColumns, ...(plan?.columns ?? [])])];
 }
 
 /** Spans of those of the asked traces that the batch has, trace by trace as they were asked. */

@@ -55,8 +55,8 @@ export function traceDetails(
 ): TraceDetails[] {
   const spans = new SpanTimes(batch);
   const rowsOf = rowsByTrace(spans, request, keep);
-  const { filter } = request;
-  const match = filter && matchRows(batch, filter, maskOf(batch.rows, rowsOf.values()));
+  const { plan } = request;
+  const match = plan && matchRows(batch, plan.filter, maskOf(batch.rows, rowsOf.values()));
   const readers = {
     times: spans,
     details: new DetailReader(batch, spans, match?.attributes),

@@ -2,6 +2,7 @@
  * Contract suite of what can be asked: every question, to all shards that hold some spans, must be
  * answered as it is over the spans themselves, and the same when all passes through bytes.
  */
+import { planOf } from "#pkg/engine/plan.ts";
 import { expect } from "vitest";
 import type { TraceDetails, TraceList } from "#pkg/api/query.ts";
 import type { TagCounts } from "#pkg/api/tags.ts";
@@ -43,8 +44,10 @@ const ids = Buffer.concat(
 );
 const all = { startNano: base - 1n, endNano: base + 2n ** 40n };
 const some = { startNano: base + 10_000n, endNano: base + 40_000n };
-const { filter } = parseLeniently(
-  '{ resource.service.name =~ "service-[01]" && span.code > 1 || duration < 1s && .share != nil }',
+const plan = planOf(
+  parseLeniently(
+    '{ resource.service.name =~ "service-[01]" && span.code > 1 || duration < 1s && .share != nil }',
+  ).filter,
 );
 const names = { kind: "names", scopes: ["span", "resource", "event"] } as const;
 const values = {
@@ -60,11 +63,11 @@ const requests: { [K in QuestionName]: readonly RequestOf<K>[] } = {
   list: [
     { ...all, limit: 100 },
     { ...some, limit: 3 },
-    { ...some, limit: 100, filter },
+    { ...some, limit: 100, plan },
   ],
   details: [
     { ...all, ids, spansPerTrace: 0 },
-    { ...some, ids, spansPerTrace: 2, filter },
+    { ...some, ids, spansPerTrace: 2, plan },
   ],
   held: [{ ids }, { ids: new Uint8Array(0) }],
   spans: [
@@ -75,7 +78,7 @@ const requests: { [K in QuestionName]: readonly RequestOf<K>[] } = {
   trace: [0, 16, 48].map((at) => ({ traceId: ids.subarray(at, at + 16) })),
   countTags: [
     { ...all, question: names, bytesMax: 1e6 },
-    { ...some, question: values, filter, bytesMax: 1e6 },
+    { ...some, question: values, filter: plan!.filter, bytesMax: 1e6 },
   ],
 };
 
@@ -181,8 +184,8 @@ export async function checkQuestions(
 /** A condition that no span can answer must be the fault of the question, also over bytes. */
 export async function checkErrors(holder: AskableShards, shard: ShardRef): Promise<void> {
   const { signal } = new AbortController();
-  const impossible = parseLeniently("{ !resource.service.name }").filter;
-  const asks = [{ shard, request: { ...all, limit: 1, filter: impossible } }];
+  const impossible = planOf(parseLeniently("{ !resource.service.name }").filter);
+  const asks = [{ shard, request: { ...all, limit: 1, plan: impossible } }];
   const told = await holder.ask("list", asks, signal);
   const { outcomes } = decode(outcomesOf("list"), encode(outcomesOf("list"), told));
   expect(outcomes).toMatchObject([{ error: { code: "InvalidInput", reason: "traceql_value" } }]);

@@ -5,6 +5,7 @@ import type {
   HeldTraces,
   HeldTracesRequest,
   ListTracesRequest,
+  QueryPlan,
   RootSummary,
   SpanAttribute,
   SpanSummary,
@@ -38,10 +39,21 @@ import { fieldExpr, intrinsicName } from "./filter-codec.ts";
 
 const times = { startNano: bigInt, endNano: bigInt };
 
+const queryPlan: Codec<QueryPlan> = record<QueryPlan>({
+  filter: fieldExpr,
+  prefilter: optional(fieldExpr),
+  traceNames: list(intrinsicName),
+  canFail: bool,
+  hasPattern: bool,
+  columns: list(text),
+  traceId: optional(bytes),
+});
+
 export const listRequest: Codec<ListTracesRequest> = record<ListTracesRequest>({
   ...times,
   limit: count,
-  filter: optional(fieldExpr),
+  plan: optional(queryPlan),
+  hasWholeTraces: optional(bool),
 });
 
 type Pairs = Pick<TraceList, "ids" | "startNanos">;
@@ -58,7 +70,7 @@ export const detailsRequest: Codec<TraceDetailsRequest> = record<TraceDetailsReq
   ...times,
   ids: bytes,
   spansPerTrace: count,
-  filter: optional(fieldExpr),
+  plan: optional(queryPlan),
 });
 
 type Value = SpanAttribute["value"];

@@ -9,6 +9,7 @@ import type {
   HeldTraces,
   HeldTracesRequest,
   ListTracesRequest,
+  QueryPlan,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
@@ -116,10 +117,10 @@ export const questions: Questions = {
       const isInside = minStartNano >= request.startNano && maxStartNano < request.endNano;
       return listTraces(batch, request, { isInside });
     },
-    isIndexFirst: ({ filter }) => filter !== undefined,
+    isIndexFirst: ({ plan }) => plan !== undefined,
     overRowGroup: async ({ index, reader, rowGroup, arena }, request) => {
-      const { filter } = request;
-      const isPossible = filter === undefined || (await mayHoldMatch(index, rowGroup, filter));
+      const { plan } = request;
+      const isPossible = plan === undefined || (await mayHoldMatch(index, rowGroup, plan.filter));
       if (!isPossible) return { answer: noTraces, isPruned: true };
       return { answer: await listRowGroup(await reader(), rowGroup, request, arena) };
     },
@@ -209,14 +210,22 @@ export function questionOf<K extends QuestionName>(name: K): Question<RequestOf<
   return table[name];
 }
 
-/** Prepares the filters of some requests; equal ones of them once. */
+/** Prepares the conditions of some requests; equal ones of them once. */
 export function requestPreparer(tools: FilterTools): <R>(request: R) => R {
   const known = new Map<FieldExpr, FieldExpr>();
-  return (request) => {
-    const { filter } = request as { filter?: FieldExpr };
-    if (filter === undefined) return request;
+  const prepared = (filter: FieldExpr): FieldExpr => {
     const ready = known.get(filter) ?? prepareFilter(filter, tools);
     known.set(filter, ready);
-    return { ...request, filter: ready };
+    return ready;
+  };
+  return (request) => {
+    const { filter, plan } = request as { filter?: FieldExpr; plan?: QueryPlan };
+    if (plan !== undefined) {
+      const { prefilter } = plan;
+      const ready = { ...plan, filter: prepared(plan.filter) };
+      if (prefilter !== undefined) ready.prefilter = prepared(prefilter);
+      return { ...request, plan: ready };
+    }
+    return filter === undefined ? request : { ...request, filter: prepared(filter) };
   };
 }
