@@ -1,6 +1,12 @@
 /** Asks the shards of one search, in jobs, and keeps account of it. */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Answered, AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
+import {
+  type Answered,
+  type AnswerOf,
+  type QuestionName,
+  questionOf,
+  type RequestOf,
+} from "#pkg/questions/questions.ts";
 import type { ShardRef } from "#pkg/questions/shards.ts";
 import type { ShardState } from "./candidates.ts";
 import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
@@ -81,7 +87,8 @@ export class Asker {
     asks: readonly A[],
     take: (ask: A, answer: AnswerOf<K>, outcome: Answered<AnswerOf<K>>) => void,
   ): Promise<void> {
-    await forEachBounded(jobsOf(asks, this.#bounds), this.#bounds.concurrency, async (job) => {
+    const jobs = jobsOf(asks, this.#bounds, questionOf(question).tracesOf !== undefined);
+    await forEachBounded(jobs, this.#bounds.concurrency, async (job) => {
       await this.askJob(question, job, take);
     });
   }

@@ -47,6 +47,8 @@ const firstJobDivisor = 16;
 
 /** Looks into bloom filters before other work has its turn. */
 const looksPerTurn = 20_000;
+/** So few maybes become candidates if a bloom filter says that another shard may hold them. */
+const unaskedMaybesMax = 64;
 /** Traces resolved at a time beyond the limit. */
 const resolvedAheadMax = 2000;
 /** The same at the least, at first and once a trace had moved: asking is what costs. */
@@ -91,6 +93,8 @@ export class SearchRun {
   readonly #wholeBytesMax: number;
   readonly #counts: ReadonlySet<number>;
   #inspectedSpans = 0;
+  /** Maybes that became candidates: most of them match nowhere. */
+  #promoted = 0;
 
   /** @param spans what can be asked of the shards. */
   constructor(
@@ -132,7 +136,8 @@ export class SearchRun {
       }
       if (this.#isWhole && (await this.#settleMaybes(last))) continue;
       if (top.every(({ trace }) => trace !== undefined)) return top.map(({ trace }) => trace!);
-      const unresolved = this.#candidates.top(resolvedMax).filter(({ trace }) => !trace);
+      const most = resolvedMax + this.#promoted;
+      const unresolved = this.#candidates.top(most).filter(({ trace }) => !trace);
       await this.#resolve(unresolved);
       // Some may move, or not match as a whole: many may have to be looked at to find the first.
       resolvedMax = Math.max(resolvedMax * 2, resolvedAgainMin);
@@ -212,6 +217,7 @@ export class SearchRun {
     }
     const maybes = this.#candidates.maybesBefore(last);
     const held = await this.#heldElsewhere(maybes);
+    this.#promoted += held.size;
     for (let i = 0; i < maybes.length; i++) {
       if (held.has(maybes[i])) this.#candidates.promote(maybes[i]);
       else this.#candidates.reject(maybes[i]);
@@ -220,10 +226,16 @@ export class SearchRun {
     return held.size > 0;
   }
 
-  /** Those of the traces of which a shard that has not listed them holds a part. */
+  /**
+   * Those of the traces of which a shard that has not listed them holds a part; few of which one
+   * may are not asked about, as asking for their details tells as well.
+   */
   async #heldElsewhere(traces: readonly KnownTrace[]): Promise<Set<KnownTrace>> {
-    const held = new Set<KnownTrace>();
-    const unasked = (await this.#whoMayHold(traces, false)).map(({ state, ids, ...rest }) => {
+    const asks = await this.#whoMayHold(traces, false);
+    const held = new Set(asks.flatMap((ask) => ask.traces));
+    if (held.size <= unaskedMaybesMax) return held;
+    held.clear();
+    const unasked = asks.map(({ state, ids, ...rest }) => {
       return { ...rest, state, shard: state.shard, request: { ids } };
     });
     await this.asker.askAll("held", unasked, (ask, { marks }) => {

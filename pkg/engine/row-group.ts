@@ -36,7 +36,6 @@ import { countRows } from "./passes.ts";
 import { clustersOf } from "./row-clusters.ts";
 import { RowGroupColumns, withoutIds } from "./row-group-columns.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
-import { spanStarts } from "./span-times.ts";
 import { conjunctsOf } from "./span-part.ts";
 import { storedColumns, storedMatches } from "./stored-values.ts";
 import {
@@ -80,10 +79,12 @@ async function listColumnsOf(
     const all = [...own, ...columns.namesFor(plan.filter)];
     return listTraces(await columns.read(all), request, { isInside });
   }
-  const hits =
-    prefilter === undefined
-      ? columns.arena.uint8(columns.rows).fill(1)
-      : await hitsOf(columns, prefilter);
+  if (prefilter === undefined) {
+    const hits = columns.arena.uint8(columns.rows).fill(1);
+    const range = { from: 0, to: columns.rows };
+    return await listWhole(columns, request, { range, isInside, hits, own, known, plan });
+  }
+  const hits = await hitsOf(columns, prefilter);
   if (!hits.includes(1)) return { ...noTraces, inspectedSpans: columns.rows };
   const traces = await columns.traces();
   const wanted = new Uint8Array(traces.dictionary.length);
@@ -129,14 +130,11 @@ async function listWhole(
   const names = [...own, ...stored, ...columns.namesFor(plan.filter, "spans")];
   const batch = await columns.readRows(names, range);
   const inRange = isInside ? undefined : rowsInRange(batch, request);
-  const told = storedMatches(batch, plan, {
-    hits: prefiltered(batch, plan, inRange, hits),
-    inRange,
-  });
-  const options = { hits, isInside, stored: told };
-  const { codes } = spanStarts(batch).traces;
-  const isTold = hits.every((hit, row) => hit === 0 || told.unsure[codes[row]] === 0);
-  if (isTold) return listTraces(batch, request, options);
+  const { arena } = columns;
+  const some = prefiltered(batch, plan, { inRange, known: hits, arena });
+  const told = storedMatches(batch, plan, { hits: some, inRange, arena });
+  const options = { hits, isInside, stored: told, arena };
+  if (!told.isUnsure) return listTraces(batch, request, options);
   return listTraces(await columns.readRows(all, range), request, options);
 }
 

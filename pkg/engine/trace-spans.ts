@@ -8,6 +8,7 @@ import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import { joinBatches } from "#pkg/columns/join-batches.ts";
 import { findRepeats } from "#pkg/columns/repeats.ts";
 import { traceColumnNames } from "#pkg/columns/schema.ts";
+import { IdPlaces } from "./id-places.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { SpanTimes } from "./span-times.ts";
 import { detailColumns, traceDetails } from "./traces.ts";
@@ -75,14 +76,11 @@ export function collectSpans(batch: ColumnBatch, request: TraceSpansRequest): Tr
 function rowsByPlace(batch: ColumnBatch, { ids, range }: TraceSpansRequest): Map<number, number[]> {
   const times = new SpanTimes(batch);
   const { codes, dictionary } = times.traces;
-  const placeOf = new Map<string, number>();
-  const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("latin1");
-  for (let at = 0; at < ids.length; at += 16) placeOf.set(text.slice(at, at + 16), at / 16);
+  const asked = new IdPlaces(ids);
   const { bytes, offsets } = dictionary;
-  const values = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const places = Int32Array.from({ length: dictionary.length }, (_, code) => {
-    return placeOf.get(values.toString("latin1", offsets[code], offsets[code + 1])) ?? -1;
-  });
+  const places = Int32Array.from({ length: dictionary.length }, (_, code) =>
+    asked.find(bytes, offsets[code]),
+  );
   const rowsOf = new Map<number, number[]>();
   for (let row = 0; row < codes.length; row++) {
     const place = places[codes[row]];

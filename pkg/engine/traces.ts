@@ -24,6 +24,7 @@ import { traceDataChunks } from "#pkg/otlp/encode-chunks.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { evaluateFilter, intrinsicNames } from "./filter.ts";
 import { Fingerprints } from "./fingerprints.ts";
+import { IdPlaces } from "./id-places.ts";
 import { listColumns } from "./list-traces.ts";
 import { serviceColumn, serviceColumnName } from "./service.ts";
 import { SpanAttributes } from "./span-attributes.ts";
@@ -126,20 +127,11 @@ export function heldTraces(batch: ColumnBatch, ids: Uint8Array): Uint8Array {
   const { codes, dictionary } = traces;
   const isUsed = new Uint8Array(dictionary.length);
   for (const code of codes) if (code >= 0) isUsed[code] = 1;
-  const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("latin1");
-  const places = new Map<string, number[]>();
-  for (let at = 0; at < marks.length; at++) {
-    const id = text.slice(at * 16, at * 16 + 16);
-    const known = places.get(id);
-    if (known === undefined) places.set(id, [at]);
-    else known.push(at);
-  }
+  const places = new IdPlaces(ids);
   const { bytes, offsets } = dictionary;
-  const values = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let code = 0; code < dictionary.length; code++) {
-    if (isUsed[code] === 0) continue;
-    const id = values.toString("latin1", offsets[code], offsets[code + 1]);
-    for (const at of places.get(id) ?? []) marks[at] = 1;
+    if (isUsed[code] === 0 || offsets[code + 1] - offsets[code] !== 16) continue;
+    for (let at = places.find(bytes, offsets[code]); at >= 0; at = places.next(at)) marks[at] = 1;
   }
   return marks;
 }
@@ -157,14 +149,12 @@ export function traceRows(batch: ColumnBatch, traceId: Uint8Array): number[] {
 
 /** 1 for each dictionary entry that is one of these ids (16 bytes each). */
 export function wantedCodes(dictionary: ByteValues, ids: Uint8Array): Uint8Array {
-  const asked = new Set<string>();
-  const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("latin1");
-  for (let at = 0; at + 16 <= text.length; at += 16) asked.add(text.slice(at, at + 16));
+  const places = new IdPlaces(ids);
   const { bytes, offsets } = dictionary;
-  const values = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const wanted = new Uint8Array(dictionary.length);
   for (let code = 0; code < dictionary.length; code++) {
-    if (asked.has(values.toString("latin1", offsets[code], offsets[code + 1]))) wanted[code] = 1;
+    const isId = offsets[code + 1] - offsets[code] === 16;
+    if (isId && places.find(bytes, offsets[code]) >= 0) wanted[code] = 1;
   }
   return wanted;
 }
