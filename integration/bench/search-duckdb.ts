@@ -2,6 +2,7 @@
  * Conditions beside DuckDB on the same files, on one thread each: the spans that match, counted
  * over all row groups, and the newest 20 traces with one. Both must give the same answers.
  */
+import { planQuery } from "#pkg/engine/plan.ts";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
@@ -174,7 +175,14 @@ async function searchAll(blocks: readonly Opened[], filter: FieldExpr): Promise<
   for (const { path, sizeBytes, ...open } of blocks) spans.addOpened(path, sizeBytes, open);
   const { signal } = new AbortController();
   const range = { startNano: 0n, endNano: 2n ** 63n - 1n };
-  const query = { tenant: singleTenant, ...range, limit: 20, spansPerTrace: 3, filter, signal };
+  const query = {
+    tenant: singleTenant,
+    ...range,
+    limit: 20,
+    spansPerTrace: 3,
+    plan: planQuery(filter),
+    signal,
+  };
   const jobs = { jobBytesMax: 4 * 1024 * 1024, jobRowGroupsMax: 64 };
   const options = { concurrency: 1, memoryBytesMax: 2 ** 28, ...jobs };
   const { traces } = await searchNewest(spans.both, query, options);

@@ -30,6 +30,8 @@ export interface FiltersBench {
   runs: number;
   /** The code of the other commit, and its short hash. */
   against: { codeDir: string; version: string };
+  /** Only filters that this pattern matches. */
+  match: string;
   print: (line: string) => void;
 }
 
@@ -52,6 +54,7 @@ interface Answer {
 
 export async function benchFilters(options: FiltersBench): Promise<void> {
   const { built, print } = options;
+  if (chosen(options).length === 0) throw new Error(`no filter matches ${options.match}`);
   const sides = await startSides(options);
   try {
     const now = Math.floor(Date.now() / 1000);
@@ -65,6 +68,10 @@ export async function benchFilters(options: FiltersBench): Promise<void> {
     for (const { server } of sides) await server.kill();
     await rm(options.dir, { recursive: true, force: true });
   }
+}
+
+function chosen({ match }: Pick<FiltersBench, "match">): string[] {
+  return filters.filter((query) => new RegExp(match).test(query));
 }
 
 async function startSides({ dataDir, dir, against }: FiltersBench): Promise<Side[]> {
@@ -105,12 +112,13 @@ async function sendLive(sides: readonly Side[]): Promise<Span> {
 async function measure(
   sides: readonly Side[],
   range: Span,
-  { runs, print }: FiltersBench,
+  { runs, match, print }: FiltersBench,
 ): Promise<void> {
+  const queries = chosen({ match });
   const cells = sides.flatMap(({ name }) => [`${name} p50`, "p99"]);
   printRow(print, [...cells, "ratio", "spans", "KiB"], "filter");
   const all: { query: string; medians: number[] }[] = [];
-  for (const query of filters) {
+  for (const query of queries) {
     const times: number[][] = sides.map(() => []);
     let seen: Answer | undefined;
     for (let run = -warmups; run < runs; run++) {
@@ -143,8 +151,8 @@ async function measure(
   print(`ratio of the geometric means: ${ratio.toFixed(2)}`);
   for (const { name, server } of sides) {
     const [one, many] = [
-      await throughput(server, range, 1),
-      await throughput(server, range, clientsMax),
+      await throughput(server, range, queries, 1),
+      await throughput(server, range, queries, clientsMax),
     ];
     const rates = `${one.toFixed(0)} with 1 client, ${many.toFixed(0)} with ${clientsMax}`;
     print(`${name}: searches/s: ${rates}: ${(many / one).toFixed(2)} times`);
@@ -152,8 +160,13 @@ async function measure(
 }
 
 /** Searches per second: each filter three times, in the same order, by some clients together. */
-async function throughput(server: SpoorProcess, range: Span, clients: number): Promise<number> {
-  const queue = Array.from({ length: 3 }, () => filters).flat();
+async function throughput(
+  server: SpoorProcess,
+  range: Span,
+  queries: readonly string[],
+  clients: number,
+): Promise<number> {
+  const queue = Array.from({ length: 3 }, () => queries).flat();
   const count = queue.length;
   const startedMs = performance.now();
   const client = async (): Promise<void> => {

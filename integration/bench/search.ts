@@ -4,7 +4,7 @@
  * README.md says what is measured.
  *
  *     npm run bench:search -- [--blocks 8] [--spans 500000] [--runs 5] [--dir FOLDER] [--only PART]
- *         [--against HEAD~1]
+ *         [--against HEAD~1] [--match PATTERN]
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -27,6 +27,7 @@ const { values: flags } = parseArgs({
     dir: { type: "string" },
     only: { type: "string" },
     against: { type: "string", default: "HEAD~1" },
+    match: { type: "string", default: "" },
     "filter-blocks": { type: "string", default: "12" },
     "filter-spans": { type: "string", default: "100000" },
     "filter-runs": { type: "string", default: "15" },
@@ -62,7 +63,8 @@ async function main(): Promise<void> {
       const against = { codeDir, version: await checkOutVersion(flags.against, codeDir) };
       const copies = join(dir, "filters-copies");
       const runs = Number(flags["filter-runs"]);
-      await benchFilters({ built, dataDir, dir: copies, runs, against, print });
+      const { match } = flags;
+      await benchFilters({ built, dataDir, dir: copies, runs, against, match, print });
       await rm(codeDir, { recursive: true, force: true });
     }
     if (isWanted("fresh")) await benchFresh({ dir: join(dir, "fresh"), print });

@@ -1,19 +1,21 @@
 /**
  * What may take long, off the main thread: encodes answers with large traces, reads parameters with
- * long texts or costly patterns, compares whole traces. Small work is done in place.
+ * long texts or costly patterns, evaluates whole traces. Small work is done in place.
  */
 import { Piscina } from "piscina";
+import { arraysOf, bytesOfData } from "#pkg/columns/batch-data.ts";
 import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerJob, AnswerJobResult } from "./answer-worker.ts";
-import { detailsOfTrace, type WholeTraceJob, type WholeTraces } from "./details-of-trace.ts";
 import type { ParsedParams, ParamsJob } from "./read-params.ts";
+import type { MergedTrace } from "./merge-details.ts";
 import { type TraceAnswerJob, traceAnswerChunks } from "./trace-answer.ts";
+import { type WholeTraces, wholeTracesHere } from "./evaluate-whole.ts";
 
 /** About 2 ms of work; as JSON it is two to three times as long. */
 const inPlaceBytesMax = 64 * 1024;
 const queuedMax = 64;
 const idleTimeoutMs = 60_000;
-/** How long comparing one whole trace may take: its pattern may be anything. */
+/** How long evaluating some whole traces may take: its pattern may be anything. */
 const wholeTraceMsMax = 30_000;
 
 export class AnswerPool {
@@ -37,11 +39,11 @@ export class AnswerPool {
 
   /** Details of whole traces; on a thread where they are large, or a pattern is asked of them. */
   readonly wholeTraces: WholeTraces = async (job, signal) => {
-    const isSmall = bytesOf(job.pieces) <= inPlaceBytesMax;
-    if (isSmall && !job.hasPattern) return detailsOfTrace(job);
+    const sizeBytes = job.parts.reduce((sum, part) => sum + bytesOfData(part), 0);
+    if (sizeBytes <= inPlaceBytesMax && job.request.plan?.hasPattern !== true)
+      return await wholeTracesHere(job, signal);
     const bounded = AbortSignal.any([signal, AbortSignal.timeout(wholeTraceMsMax)]);
-    const answer = await this.#run("patterns", { kind: "details", job }, bounded);
-    return answer as ReturnType<typeof detailsOfTrace>;
+    return (await this.#run("patterns", { kind: "details", job }, bounded)) as MergedTrace[];
   };
 
   async #run(
@@ -54,10 +56,12 @@ export class AnswerPool {
       const message = `${queuedMax} large traces or queries are waiting to be worked on already`;
       throw new SpoorError("LimitExceeded", message, { reason: "answers_queued" });
     }
-    const pieces = "pieces" in job ? job.pieces : [];
     // What shares its buffer with others is copied.
-    const own = pieces.filter(({ buffer, length }) => length > 0 && buffer.byteLength === length);
-    const transferList = own.map(({ buffer }) => buffer as ArrayBuffer);
+    const own = arraysIn(job).filter(
+      ({ buffer, byteLength }) => byteLength > 0 && buffer.byteLength === byteLength,
+    );
+    const buffers = own.map(({ buffer }) => buffer).filter((one) => one instanceof ArrayBuffer);
+    const transferList = [...new Set(buffers)];
     const result = await pool.run(job, { signal, transferList });
     if (isError(result)) throw errorFromData(result.error);
     return result;
@@ -83,10 +87,22 @@ export class AnswerPool {
   }
 }
 
-function bytesOf(pieces: WholeTraceJob["pieces"]): number {
+/** What a job has of other threads' spans. */
+function arraysIn(job: AnswerJob): ArrayBufferView[] {
+  switch (job.kind) {
+    case "trace":
+      return job.pieces;
+    case "details":
+      return job.job.parts.flatMap(arraysOf);
+    default:
+      return [];
+  }
+}
+
+function bytesOf(pieces: TraceAnswerJob["pieces"]): number {
   return pieces.reduce((sum, { length }) => sum + length, 0);
 }
 
 function isError(result: AnswerJobResult): result is { error: ErrorData } {
-  return result !== undefined && "error" in result;
+  return "error" in result;
 }

@@ -2,21 +2,17 @@
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
-import { detailsOfTrace, type MergedTrace, type WholeTraceJob } from "./details-of-trace.ts";
+import { detailsOfJoined, type JoinedTraces } from "#pkg/engine/trace-spans.ts";
+import type { MergedTrace } from "./merge-details.ts";
 import { type ParamsJob, type ParsedParams, parseParams } from "./read-params.ts";
 import { type TraceAnswerJob, traceAnswerChunks } from "./trace-answer.ts";
 
 export type AnswerJob =
   | ({ kind: "trace" } & TraceAnswerJob)
   | { kind: "params"; job: ParamsJob }
-  | { kind: "details"; job: WholeTraceJob };
+  | { kind: "details"; job: JoinedTraces };
 
-export type AnswerJobResult =
-  | Uint8Array[]
-  | ParsedParams
-  | MergedTrace
-  | undefined
-  | { error: ErrorData };
+export type AnswerJobResult = Uint8Array[] | ParsedParams | MergedTrace[] | { error: ErrorData };
 
 const regexes = new RegexCache();
 
@@ -28,7 +24,7 @@ export default function work(job: AnswerJob): AnswerJobResult {
       case "params":
         return parseParams(job.job, regexes);
       default:
-        return detailsOfTrace(job.job);
+        return detailsOfJoined(job.job);
     }
   } catch (error) {
     return { error: errorToData(error) };

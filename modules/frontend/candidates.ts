@@ -4,9 +4,10 @@
  */
 import type { TimeRange, TraceList } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
+import { wordPairs } from "#pkg/columns/columns.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
 import type { ShardRef } from "#pkg/questions/shards.ts";
-import type { MergedTrace } from "./details-of-trace.ts";
+import type { MergedTrace } from "./merge-details.ts";
 import { comparePlaces, type Place } from "./place.ts";
 import { ListedAhead, type NextTraces } from "./listed-ahead.ts";
 import { TraceTable } from "./trace-table.ts";
@@ -93,6 +94,8 @@ export class Candidates {
   /** By place in the table, as the next two. */
   #states = new Uint8Array(1024);
   #startNanos = new BigInt64Array(1024);
+  /** The same by words: integers of 64 bits would be objects. */
+  #startWords = wordPairs(this.#startNanos);
   /** The first shard that has listed it. */
   #listedBy: ShardState[] = [];
   /** Those that have an object. */
@@ -148,10 +151,16 @@ export class Candidates {
     state: ShardState,
     isMatch: boolean,
   ): void {
+    this.#table.reserve(startNanos.length);
+    const words = wordPairs(startNanos);
     for (let i = 0; i < startNanos.length; i++) {
       const count = this.#table.count;
       const place = this.#table.place(ids, i * traceIdBytes);
-      if (place === count) this.#add(place, startNanos[i], state);
+      if (place === count) {
+        this.#add(place, words, i, state);
+        // Most of very many: nothing more is to be done for them.
+        if (!isMatch) continue;
+      }
       if (this.#states[place] === isRejected) continue;
       // A longer list of the same shard tells nothing new of what it has listed before.
       const isKnown = this.#states[place] === isMaybe && this.#listedBy[place] === state;
@@ -166,13 +175,16 @@ export class Candidates {
     }
   }
 
-  #add(place: number, startNano: bigint, state: ShardState): void {
+  /** @param words of starts, of which the trace's is number `i`. */
+  #add(place: number, words: Int32Array, i: number, state: ShardState): void {
     if (place === this.#states.length) {
       this.#states = grown(this.#states, new Uint8Array(place * 2));
       this.#startNanos = grown(this.#startNanos, new BigInt64Array(place * 2));
+      this.#startWords = wordPairs(this.#startNanos);
     }
     this.#states[place] = isMaybe;
-    this.#startNanos[place] = startNano;
+    this.#startWords[place * 2] = words[i * 2];
+    this.#startWords[place * 2 + 1] = words[i * 2 + 1];
     this.#listedBy.push(state);
     if (this.size % 1024 === 0) this.#checkBytes();
   }

@@ -1,7 +1,10 @@
 /** What a search did, for `spoor query --explain`: the search is run, and its work told. */
-import { cheapestFirst, filterColumns } from "#pkg/engine/filter.ts";
-import { conjunctsOf, namesWholeTrace, spanPart } from "#pkg/engine/span-part.ts";
+import type { QueryPlan } from "#pkg/api/query.ts";
+import { cheapestFirst } from "#pkg/engine/filter.ts";
+import { isOfWholeTraces } from "#pkg/engine/plan.ts";
+import { conjunctsOf } from "#pkg/engine/span-part.ts";
 import { formatField } from "#pkg/traceql/format.ts";
+import { intrinsics } from "#pkg/traceql/intrinsics.ts";
 import { metricsJson } from "./search-answer.ts";
 import type { SearchQuery } from "./search-query.ts";
 import type { SearchResult } from "./search.ts";
@@ -16,13 +19,13 @@ export function formatExplanation(
   { traces, stats, plan, failures }: SearchResult,
   elapsedMs: number,
 ): string {
-  const { filter, startNano, endNano, limit } = query;
+  const { plan: asked, startNano, endNano, limit } = query;
   return JSON.stringify({
-    query: filter === undefined ? "{ true }" : `{ ${formatField(filter)} }`,
+    query: asked === undefined ? "{ true }" : `{ ${formatField(asked.filter)} }`,
     startTimeUnixNano: String(startNano),
     endTimeUnixNano: String(endNano),
     limit,
-    ...(filter === undefined ? {} : conditionsOf(filter)),
+    ...(asked === undefined ? {} : partsOf(asked)),
     plan,
     metrics: metricsJson(stats),
     traces: traces.length,
@@ -32,12 +35,15 @@ export function formatExplanation(
 }
 
 /** A row group may ask its conditions in another order: it knows its own values. */
-function conditionsOf(filter: NonNullable<SearchQuery["filter"]>): object {
-  const part = spanPart(filter);
+function partsOf(plan: QueryPlan): object {
+  const { filter, prefilter, traceNames, canFail, columns, traceId } = plan;
   return {
     conditions: cheapestFirst(conjunctsOf(filter)).map((one) => formatField(one)),
-    columns: filterColumns(filter),
-    wholeTraces: namesWholeTrace(filter),
-    spanPart: part === undefined ? "true" : formatField(part),
+    columns,
+    wholeTraces: isOfWholeTraces(plan),
+    spanPart: prefilter === undefined ? "true" : formatField(prefilter),
+    traceValues: traceNames.map((name) => intrinsics[name].legacy ?? name),
+    canFail,
+    ...(traceId === undefined ? {} : { traceId: Buffer.from(traceId).toString("hex") }),
   };
 }

@@ -52,7 +52,9 @@ describe("search", () => {
       conditions: ["traceDuration > 10ms", 'name = "db"'],
       wholeTraces: true,
       spanPart: 'name = "db"',
-      plan: { storedBlocks: 1, heads: 1, rowGroups: 1, askedShards: 2, excludedShards: 0, jobs: 4 },
+      traceValues: ["traceDuration"],
+      canFail: false,
+      plan: { storedBlocks: 1, heads: 1, rowGroups: 1, askedShards: 2, excludedShards: 0, jobs: 6 },
       metrics: { totalBlocks: 1, totalJobs: 2, completedJobs: 2 },
       failures: [],
     });

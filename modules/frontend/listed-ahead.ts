@@ -5,7 +5,7 @@
  */
 import type { TraceList } from "#pkg/api/query.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
-import { comparePlaces, type Place } from "./place.ts";
+import type { Place } from "./place.ts";
 
 type Pairs = Pick<TraceList, "ids" | "startNanos">;
 
@@ -74,16 +74,26 @@ function placeIn({ ids, startNanos }: Pairs, at: number): Place {
 function split(pairs: Pairs, last: Place): [Pairs, Pairs] {
   const before: number[] = [];
   const after: number[] = [];
-  for (let at = 0; at < pairs.startNanos.length; at++) {
-    (comparePlaces(placeIn(pairs, at), last) < 0 ? before : after).push(at);
+  const { ids, startNanos } = pairs;
+  const lastId = Buffer.from(last.id, "hex");
+  for (let at = 0; at < startNanos.length; at++) {
+    const start = startNanos[at];
+    const isBefore =
+      start === last.startNano
+        ? lastId.compare(ids, at * traceIdBytes, (at + 1) * traceIdBytes) > 0
+        : start > last.startNano;
+    (isBefore ? before : after).push(at);
   }
   return [chosen(pairs, before), chosen(pairs, after)];
 }
 
 function chosen({ ids, startNanos }: Pairs, places: readonly number[]): Pairs {
   const out = new Uint8Array(places.length * traceIdBytes);
-  places.forEach((at, i) =>
-    out.set(ids.subarray(at * traceIdBytes, (at + 1) * traceIdBytes), i * traceIdBytes),
-  );
-  return { ids: out, startNanos: BigInt64Array.from(places, (at) => startNanos[at]) };
+  const starts = new BigInt64Array(places.length);
+  for (let i = 0; i < places.length; i++) {
+    const from = places[i] * traceIdBytes;
+    for (let at = 0; at < traceIdBytes; at++) out[i * traceIdBytes + at] = ids[from + at];
+    starts[i] = startNanos[places[i]];
+  }
+  return { ids: out, startNanos: starts };
 }

@@ -1,5 +1,6 @@
 /** Parameters of requests, checked. All errors are InvalidInput with a text for people. */
-import type { TimeRange } from "#pkg/api/query.ts";
+import { planOf } from "#pkg/engine/plan.ts";
+import type { QueryPlan, TimeRange } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseNumber } from "#pkg/traceql/literals.ts";
 import {
@@ -25,7 +26,7 @@ export interface SearchParams extends TimeRange {
   limit: number;
   spansPerTrace: number;
   /** The condition; undefined if every span satisfies it. */
-  filter?: FieldExpr;
+  plan?: QueryPlan;
   /** Answers to searches by tags do not show the spans that match. */
   isByTags: boolean;
 }
@@ -81,8 +82,9 @@ export function parseSearch(
   const range =
     parseSince(params, bounds.nowMs) ?? parseRange(params) ?? defaultRange(bounds.nowMs);
   const { isByTags, filter } = parseConditions(params, options);
+  const plan = planOf(filter);
   const shown = spss === 0 ? bounds.spansPerTraceMax : spss;
-  return { ...range, limit, spansPerTrace: isByTags ? 0 : shown, filter, isByTags };
+  return { ...range, limit, spansPerTrace: isByTags ? 0 : shown, plan, isByTags };
 }
 
 /** All other parameters are tags, where none of `languageParams` is there. */
@@ -92,7 +94,7 @@ const languageParams: readonly string[] = ["q", "tags", "start", "end", "since"]
 function parseConditions(
   params: URLSearchParams,
   options: ParseOptions,
-): Pick<SearchParams, "filter" | "isByTags"> {
+): { filter: FieldExpr | undefined; isByTags: boolean } {
   const q = valueOf(params, "q");
   const tags = valueOf(params, "tags");
   if (q !== undefined && tags !== undefined)

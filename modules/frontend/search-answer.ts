@@ -4,7 +4,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { SpanAttribute, SpanSummary } from "#pkg/api/query.ts";
-import type { MergedTrace } from "./details-of-trace.ts";
+import type { MergedTrace } from "./merge-details.ts";
 import type { SearchStats } from "./search.ts";
 
 /** Shown for traces whose root span has not come (Tempo's words, known to Grafana's users). */

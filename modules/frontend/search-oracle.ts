@@ -2,6 +2,7 @@
  * Test support: random conditions over random spans, through heads, one block, many blocks in any
  * order, and a mix: the whole search against the plainest evaluation of whole traces.
  */
+import { planQuery } from "#pkg/engine/plan.ts";
 import type { TimeRange } from "#pkg/api/query.ts";
 import { OracleError, oracleHolds, type WholeSpan } from "#pkg/engine/filter-oracle.ts";
 import { randomExpr } from "#pkg/engine/oracle-check.ts";
@@ -177,7 +178,7 @@ async function searched(
   spans: TestSpans,
   { expr, range, limit, ...bounds }: Asked,
 ): Promise<Found[]> {
-  const query = { tenant, ...range, limit, spansPerTrace: 1, filter: expr, signal };
+  const query = { tenant, ...range, limit, spansPerTrace: 1, plan: planQuery(expr), signal };
   const options = { concurrency: 2, memoryBytesMax: 2 ** 24, ...bounds };
   const { traces, failures } = await searchNewest(spans.both, query, options);
   if (failures.length > 0) throw new Error(failures[0].message);

@@ -1,7 +1,6 @@
 /** What a search is asked, and its bounds. */
-import type { TimeRange } from "#pkg/api/query.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import type { WholeTraces } from "./details-of-trace.ts";
+import type { QueryPlan, TimeRange } from "#pkg/api/query.ts";
+import type { WholeTraces } from "./evaluate-whole.ts";
 import type { JobBounds } from "./shard-jobs.ts";
 
 export interface SearchQuery extends TimeRange {
@@ -10,7 +9,7 @@ export interface SearchQuery extends TimeRange {
   limit: number;
   spansPerTrace: number;
   /** The condition that at least one span of a trace must satisfy; undefined: none. */
-  filter?: FieldExpr;
+  plan?: QueryPlan;
   /** Answers to searches by tags do not show the spans that match. */
   isByTags?: boolean;
   signal: AbortSignal;
@@ -21,6 +20,6 @@ export interface SearchOptions extends JobBounds {
   concurrency: number;
   /** Memory for what is known of traces, bytes. */
   memoryBytesMax: number;
-  /** Where whole traces are compared; in this thread unless given. */
+  /** Where whole traces are evaluated; in this thread unless given. */
   wholeTraces?: WholeTraces;
 }

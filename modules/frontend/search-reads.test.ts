@@ -1,3 +1,4 @@
+import { planOf } from "#pkg/engine/plan.ts";
 import { expect, it } from "vitest";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
@@ -61,7 +62,7 @@ async function costOf(limit: number): Promise<Cost> {
     endNano: 2n ** 62n,
     limit,
     spansPerTrace: 1,
-    filter,
+    plan: planOf(filter),
     signal,
   };
   const bounds = { memoryBytesMax: 2 ** 26, jobBytesMax: 1, jobRowGroupsMax: 1 };

@@ -22,21 +22,20 @@
  * own list, frontier and failure, so nothing here depends on which were asked together.
  */
 import { setImmediate } from "node:timers/promises";
-import { mayFail, namesWholeTrace, requiredTraceId, spanPart } from "#pkg/engine/span-part.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
+import type { QueryPlan, TraceDetails } from "#pkg/api/query.ts";
+import { isOfWholeTraces, planForShards } from "#pkg/engine/plan.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import type { Answered, AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
 import type { ShardRef } from "#pkg/questions/shards.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { Asker, type StateAsk } from "./asker.ts";
 import { Candidates, type KnownTrace, ShardState } from "./candidates.ts";
 import { comparePlaces, type Place } from "./place.ts";
-import { type MergedTrace, type WholeTraces, wholeTracesHere } from "./details-of-trace.ts";
-import { mergeDetails } from "./merge-details.ts";
+import { type WholeTraces, wholeTracesHere } from "./evaluate-whole.ts";
+import { addedUp, hasRepeats, type MergedTrace } from "./merge-details.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
-import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
-import { failureOf } from "./trace-by-id.ts";
+import { type JobBounds, jobsOf } from "./shard-jobs.ts";
 import { type PartitionTraces, TraceSet, tracesPerTurn } from "./trace-set.ts";
-import { type Failure, forEachBounded, isQueryFault, type Spans, throwIfEnded } from "./view.ts";
+import { forEachBounded, type Spans, throwIfEnded } from "./view.ts";
+import { detailsOfWhole, type WholeTrace } from "./whole-traces.ts";
 
 /**
  * Jobs at first; then twice as many each time, so that a long range reads little. Once there are as
@@ -48,18 +47,13 @@ const firstJobDivisor = 16;
 
 /** Looks into bloom filters before other work has its turn. */
 const looksPerTurn = 20_000;
+/** So few maybes become candidates if a bloom filter says that another shard may hold them. */
+const unaskedMaybesMax = 64;
 /** Traces resolved at a time beyond the limit. */
 const resolvedAheadMax = 2000;
 /** The same at the least, at first and once a trace had moved: asking is what costs. */
 const resolvedMin = 20;
 const resolvedAgainMin = 128;
-
-/** A shard of the run, and what it is asked. */
-interface StateAsk<K extends QuestionName> {
-  state: ShardState;
-  shard: ShardRef;
-  request: RequestOf<K>;
-}
 
 /** What one shard is asked of some traces. */
 interface TracesAsk {
@@ -69,16 +63,28 @@ interface TracesAsk {
   ids: Uint8Array;
 }
 
+/** What shards have said of one trace. */
+class KnownParts {
+  readonly details: TraceDetails[] = [];
+  readonly holders: ShardState[] = [];
+
+  add(details: TraceDetails, state: ShardState): void {
+    this.details.push(details);
+    this.holders.push(state);
+  }
+}
+
 export class SearchRun {
   readonly shards: readonly ShardState[];
-  readonly failures: Failure[] = [];
+  readonly asker: Asker;
   readonly #query: SearchQuery;
   readonly #concurrency: number;
   readonly #candidates: Candidates;
-  /** The filter names values of whole traces: a part of a trace does not tell. */
+  /** Only whole traces tell who matches: a part of one does not. */
   readonly #isWhole: boolean;
-  /** What shards are asked; without it where only whole traces can tell. */
-  readonly #shardFilter: FieldExpr | undefined;
+  readonly #plan: QueryPlan | undefined;
+  /** What shards are asked of it. */
+  readonly #shardPlan: QueryPlan | undefined;
   /** Shards list every trace that they have, as one that matches or as one that may. */
   readonly #listsAll: boolean;
   readonly #spans: Spans;
@@ -86,10 +92,9 @@ export class SearchRun {
   readonly #wholeTraces: WholeTraces;
   readonly #wholeBytesMax: number;
   readonly #counts: ReadonlySet<number>;
-  #jobs = 0;
   #inspectedSpans = 0;
-  #inspectedBytes = 0;
-  #askedMs = 0;
+  /** Maybes that became candidates: most of them match nowhere. */
+  #promoted = 0;
 
   /** @param spans what can be asked of the shards. */
   constructor(
@@ -98,9 +103,10 @@ export class SearchRun {
     query: SearchQuery,
     options: SearchOptions,
   ) {
-    const { filter } = query;
+    const { plan } = query;
     this.#spans = spans;
     this.#bounds = options;
+    this.asker = new Asker(spans, options, query.signal);
     this.#wholeBytesMax = Math.floor(options.memoryBytesMax / 2);
     this.#wholeTraces = options.wholeTraces ?? wholeTracesHere;
     this.#counts = new Set(shards.map(({ partition }) => partition.count));
@@ -108,10 +114,10 @@ export class SearchRun {
     this.#query = query;
     this.#concurrency = options.concurrency;
     this.#candidates = new Candidates(options.memoryBytesMax);
-    this.#isWhole = filter !== undefined && namesWholeTrace(filter);
-    // Of a part of a trace, such a filter could be an error that it is not of the whole.
-    this.#shardFilter = this.#isWhole && mayFail(filter!) ? undefined : filter;
-    this.#listsAll = this.#shardFilter === undefined || spanPart(this.#shardFilter) === undefined;
+    this.#isWhole = isOfWholeTraces(plan);
+    this.#plan = plan;
+    this.#shardPlan = planForShards(plan);
+    this.#listsAll = this.#shardPlan?.prefilter === undefined;
   }
 
   async run(): Promise<MergedTrace[]> {
@@ -130,7 +136,8 @@ export class SearchRun {
       }
       if (this.#isWhole && (await this.#settleMaybes(last))) continue;
       if (top.every(({ trace }) => trace !== undefined)) return top.map(({ trace }) => trace!);
-      const unresolved = this.#candidates.top(resolvedMax).filter(({ trace }) => !trace);
+      const most = resolvedMax + this.#promoted;
+      const unresolved = this.#candidates.top(most).filter(({ trace }) => !trace);
       await this.#resolve(unresolved);
       // Some may move, or not match as a whole: many may have to be looked at to find the first.
       resolvedMax = Math.max(resolvedMax * 2, resolvedAgainMin);
@@ -138,21 +145,11 @@ export class SearchRun {
     }
   }
 
-  /** Jobs that shards were asked in so far; a head is one by itself. */
-  get jobs(): number {
-    return this.#jobs;
-  }
-
-  /** How long these took, added up, milliseconds: several are asked at the same time. */
-  get askedMs(): number {
-    return this.#askedMs;
-  }
-
   inspected(): { inspectedTraces: number; inspectedSpans: number; inspectedBytes: number } {
     return {
       inspectedTraces: this.#candidates.size,
       inspectedSpans: this.#inspectedSpans,
-      inspectedBytes: this.#inspectedBytes,
+      inspectedBytes: this.asker.readBytes,
     };
   }
 
@@ -169,10 +166,12 @@ export class SearchRun {
   /** Lists the newest of these shards: the later the wave, the more. */
   async #listWave(unclear: readonly ShardState[], wave: number): Promise<void> {
     const { startNano, endNano } = this.#query;
-    const filter = this.#shardFilter;
+    const plan = this.#shardPlan;
     const asks = unclear.map((state): StateAsk<"list"> => {
-      const { askLimit, nextLimit } = state;
-      const request = { startNano, endNano, limit: askLimit, enough: nextLimit, filter };
+      const { shard, askLimit, nextLimit } = state;
+      const hasWholeTraces = shard.disjoint !== undefined;
+      const limits = { limit: askLimit, enough: nextLimit };
+      const request = { startNano, endNano, ...limits, plan, hasWholeTraces };
       return { state, shard: state.shard, request };
     });
     const growth = firstWave * 2 ** wave;
@@ -183,7 +182,7 @@ export class SearchRun {
     await Promise.all(
       now.map(async (job) => {
         for (const { state } of job) state.isAsked = true;
-        await this.#askJob("list", job, ({ state }, list, { isPruned }) => {
+        await this.asker.askJob("list", job, ({ state }, list, { isPruned }) => {
           this.#inspectedSpans += list.inspectedSpans;
           state.isPruned = isPruned === true;
           this.#candidates.takeList(state, list);
@@ -192,42 +191,9 @@ export class SearchRun {
     );
   }
 
-  /** Asks one job; a shard that cannot answer has failed. */
-  async #askJob<K extends QuestionName, A extends StateAsk<K>>(
-    question: K,
-    asks: readonly A[],
-    take: (ask: A, answer: AnswerOf<K>, outcome: Answered<AnswerOf<K>>) => void,
-  ): Promise<void> {
-    this.#jobs++;
-    try {
-      const { signal } = this.#query;
-      const { outcomes, readBytes, tookMs } = await askJob(this.#spans, question, asks, signal);
-      this.#inspectedBytes += readBytes;
-      this.#askedMs += tookMs;
-      asks.forEach((ask, i) => {
-        const outcome = outcomes[i];
-        if ("error" in outcome) this.#fail(ask.state, outcome.error);
-        else take(ask, outcome.answer, outcome);
-      });
-    } catch (error) {
-      for (const { state } of asks) if (!state.isFailed) this.#fail(state, error);
-    }
-  }
-
-  /** Asks some shards in jobs. */
-  async #askAll<K extends QuestionName, A extends StateAsk<K>>(
-    question: K,
-    asks: readonly A[],
-    take: (ask: A, answer: AnswerOf<K>, outcome: Answered<AnswerOf<K>>) => void,
-  ): Promise<void> {
-    await forEachBounded(jobsOf(asks, this.#bounds), this.#concurrency, async (job) => {
-      await this.#askJob(question, job, take);
-    });
-  }
-
   /** Shards that cannot hold the trace which the condition names are not asked. */
   async #exclude(): Promise<void> {
-    const id = this.#query.filter && requiredTraceId(this.#query.filter);
+    const id = this.#plan?.traceId;
     if (id === undefined) return;
     await forEachBounded(this.shards, this.#concurrency, async (state) => {
       if (await this.#mayHold(state, id)) return;
@@ -253,6 +219,7 @@ export class SearchRun {
     }
     const maybes = this.#candidates.maybesBefore(last);
     const held = await this.#heldElsewhere(maybes);
+    this.#promoted += held.size;
     for (let i = 0; i < maybes.length; i++) {
       if (held.has(maybes[i])) this.#candidates.promote(maybes[i]);
       else this.#candidates.reject(maybes[i]);
@@ -261,13 +228,19 @@ export class SearchRun {
     return held.size > 0;
   }
 
-  /** Those of the traces of which a shard that has not listed them holds a part. */
+  /**
+   * Those of the traces of which a shard that has not listed them holds a part; few of which one
+   * may are not asked about, as asking for their details tells as well.
+   */
   async #heldElsewhere(traces: readonly KnownTrace[]): Promise<Set<KnownTrace>> {
-    const held = new Set<KnownTrace>();
-    const unasked = (await this.#whoMayHold(traces, false)).map(({ state, ids, ...rest }) => {
+    const asks = await this.#whoMayHold(traces, false);
+    const held = new Set(asks.flatMap((ask) => ask.traces));
+    if (held.size <= unaskedMaybesMax) return held;
+    held.clear();
+    const unasked = asks.map(({ state, ids, ...rest }) => {
       return { ...rest, state, shard: state.shard, request: { ids } };
     });
-    await this.#askAll("held", unasked, (ask, { marks }) => {
+    await this.asker.askAll("held", unasked, (ask, { marks }) => {
       ask.traces.forEach((trace, i) => {
         if (marks[i] === 1) held.add(trace);
       });
@@ -281,45 +254,51 @@ export class SearchRun {
     throwIfEnded(this.#query.signal);
   }
 
-  #fail(state: ShardState, error: unknown): void {
-    throwIfEnded(this.#query.signal);
-    // It is the query's fault, not that of the shard.
-    if (error instanceof SpoorError && isQueryFault(error)) throw error;
-    state.isFailed = true;
-    state.frontier = undefined;
-    this.failures.push(failureOf(error, state.shard.name));
-  }
-
   /** Asks every shard that may hold one of the candidates for what it knows of them. */
   async #resolve(candidates: readonly KnownTrace[]): Promise<void> {
     const { startNano, endNano, spansPerTrace } = this.#query;
-    const filter = this.#shardFilter;
-    const found = new Map(candidates.map(({ id }) => [id, mergeDetails(id, spansPerTrace)]));
+    const plan = this.#shardPlan;
+    const found = new Map(candidates.map(({ id }) => [id, new KnownParts()]));
     const asks = (await this.#whoMayHold(candidates, true)).map(({ state, ids }) => {
-      const request = { startNano, endNano, ids, spansPerTrace, filter };
+      const request = { startNano, endNano, ids, spansPerTrace, plan };
       return { state, shard: state.shard, request };
     });
-    await this.#askAll("details", asks, ({ shard }, { traces }) => {
-      for (const one of traces) found.get(one.traceId)?.add(one, shard);
+    await this.asker.askAll("details", asks, ({ state }, { traces }) => {
+      for (const one of traces) found.get(one.traceId)?.add(one, state);
     });
-    await forEachBounded(candidates, this.#concurrency, async (candidate) => {
-      const merge = found.get(candidate.id)!;
-      const isUnasked = this.#shardFilter !== this.#query.filter;
-      const wholeTraces = this.#wholeTraces;
-      const bytesMax = this.#wholeBytesMax;
-      const needsWhole = isUnasked ? "always" : this.#isWhole ? "parts" : "never";
-      const trace = await merge.finish(
-        { ...this.#query, needsWhole, wholeTraces, bytesMax, spans: this.#spans },
-        (failure) => {
-          this.failures.push(failure);
-        },
-      );
-      if (trace === undefined || trace.matchedSpans === 0) {
-        // The only shards that have it, or a span of it that matches, failed meanwhile.
-        this.#candidates.reject(candidate);
-        return;
-      }
-      this.#candidates.resolve(candidate, trace);
+    const wholes = candidates.flatMap((trace) => {
+      const { details, holders } = found.get(trace.id)!;
+      const isUnasked = plan !== this.#plan;
+      const repeats = hasRepeats(details);
+      const isWanted = isUnasked || repeats || (this.#isWhole && details.length > 1);
+      const spans = details.reduce((sum, { fingerprints }) => sum + fingerprints.length, 0);
+      return isWanted ? [{ trace, holders, spans, hasRepeats: repeats }] : [];
+    });
+    const whole = await this.#detailsOfWhole(wholes);
+    for (const candidate of candidates) {
+      const { details } = found.get(candidate.id)!;
+      // What no shard was asked cannot be told from what they said.
+      const isKnown = details.length > 0 && plan === this.#plan;
+      const parts = isKnown ? addedUp(details, spansPerTrace) : undefined;
+      const trace = whole.get(candidate.id) ?? parts;
+      // The only shards that have it, or a span of it that matches, failed meanwhile.
+      if (trace === undefined || trace.matchedSpans === 0) this.#candidates.reject(candidate);
+      else this.#candidates.resolve(candidate, trace);
+    }
+  }
+
+  async #detailsOfWhole(wholes: readonly WholeTrace[]): Promise<Map<string, MergedTrace>> {
+    return await detailsOfWhole(wholes, {
+      query: this.#query,
+      ask: async (asks, take) => {
+        const placed = asks.map((ask) => ({ ...ask, shard: ask.state.shard, ask }));
+        await this.asker.askAll("spans", placed, ({ ask }, answer) => take(ask, answer));
+      },
+      evaluate: this.#wholeTraces,
+      bytesMax: this.#wholeBytesMax,
+      fail: (failure) => {
+        this.asker.failures.push(failure);
+      },
     });
   }
 

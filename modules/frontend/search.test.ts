@@ -3,8 +3,7 @@ import { describe, expect, it, inject } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import type { SpanAttribute } from "#pkg/api/query.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { QueryPlan, SpanAttribute } from "#pkg/api/query.ts";
 import { type Condition, oracleSearch } from "./oracle.ts";
 import { parseSearch } from "./params.ts";
 import type { SearchQuery } from "./search-query.ts";
@@ -203,11 +202,11 @@ const conditions: Condition[] = [
   { text: '{ name = "nobody" || .no > 1 }', holds: () => false, shows: showNothing },
 ];
 
-function filterOf(condition: Condition | undefined): FieldExpr | undefined {
+function planFor(condition: Condition | undefined): QueryPlan | undefined {
   if (condition === undefined) return undefined;
-  const { filter } = parseSearch(new URLSearchParams({ q: condition.text }), bounds);
-  expect(filter).toBeDefined();
-  return filter;
+  const { plan } = parseSearch(new URLSearchParams({ q: condition.text }), bounds);
+  expect(plan).toBeDefined();
+  return plan;
 }
 
 const bounds = { nowMs: 0, limitMax: 100, spansPerTraceMax: 100 };
@@ -249,8 +248,8 @@ describe("searchNewest", () => {
           async (all, { start, length, limit, spansPerTrace, options, condition }) => {
             const spans = await build(all);
             const range = { startNano: BigInt(start), endNano: BigInt(start + length) };
-            const filter = filterOf(condition);
-            const query = { tenant, ...range, limit, spansPerTrace, filter, signal };
+            const plan = planFor(condition);
+            const query = { tenant, ...range, limit, spansPerTrace, plan, signal };
             const result = await searchNewest(spans.both, query, { ...most, ...options });
             const specs = all.flatMap((one) => one.specs);
             const asked = { limit, spansPerTrace, condition };
@@ -373,8 +372,8 @@ describe("searchNewest", () => {
     const late = { ...spanOf(3, 95), spanId: "00000000000000aa", name: "y" };
     await spans.addBlock("late", [late], place);
     const condition = wholeTraceConditions[0];
-    const filter = filterOf({ ...condition, text: '{ trace:duration > 20ns && name = "x" }' });
-    const { traces, stats, failures } = await search(spans, { filter, limit: 5 });
+    const plan = planFor({ ...condition, text: '{ trace:duration > 20ns && name = "x" }' });
+    const { traces, stats, failures } = await search(spans, { plan, limit: 5 });
     expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(3)]);
     expect(failures).toEqual([]);
     expect(stats).toMatchObject({ totalJobs: 11, completedJobs: 11, inspectedTraces: 10 });

@@ -5,7 +5,7 @@
  */
 import type { ShardRef } from "#pkg/questions/shards.ts";
 import type { ShardState } from "./candidates.ts";
-import type { MergedTrace } from "./details-of-trace.ts";
+import type { MergedTrace } from "./merge-details.ts";
 import { SearchRun } from "./search-run.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
 import { type Failure, openView, overlaps, type Spans } from "./view.ts";
@@ -33,7 +33,7 @@ export interface SearchPlan {
   prunedShards: number;
   /** Not asked, as they cannot hold the trace that the condition names. */
   excludedShards: number;
-  /** How often heads and jobs of row groups were asked, for traces and then for their details. */
+  /** How often heads and jobs of row groups were asked: for traces, details, spans to join. */
   jobs: number;
   /** How long these took, added up, milliseconds. */
   askedMs: number;
@@ -86,10 +86,10 @@ export async function searchNewest(
         askedShards: count(({ isAsked }) => isAsked),
         prunedShards: count(({ isPruned }) => isPruned),
         excludedShards: count(({ isExcluded }) => isExcluded),
-        jobs: search.jobs,
-        askedMs: Math.round(search.askedMs * 10) / 10,
+        jobs: search.asker.jobs,
+        askedMs: Math.round(search.asker.askedMs * 10) / 10,
       },
-      failures: [...view.failures, ...search.failures],
+      failures: [...view.failures, ...search.asker.failures],
       isStoredMissing: view.isStoredMissing,
     };
   } finally {

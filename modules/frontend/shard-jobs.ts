@@ -16,13 +16,21 @@ export interface JobBounds {
 /** Jobs that a question has at the least, if it has so many shards: so that all threads work. */
 const jobsMin = 4;
 
-/** Shards in jobs, in the order given. */
+/** What share of a row group is read for some of its traces. */
+const lookUpDivisor = 8;
+
+/**
+ * Shards in jobs, in the order given.
+ *
+ * @param isLookUp They are asked for some of their traces: little of each is read.
+ */
 export function jobsOf<T extends { shard: ShardRef }>(
   asks: readonly T[],
   { jobBytesMax, jobRowGroupsMax }: JobBounds,
+  isLookUp: boolean = false,
 ): T[][] {
   const allBytes = asks.reduce((sum, { shard }) => sum + shard.sizeBytes, 0);
-  const bytesMax = Math.min(jobBytesMax, allBytes / jobsMin);
+  const bytesMax = Math.min(jobBytesMax * (isLookUp ? lookUpDivisor : 1), allBytes / jobsMin);
   const jobs: T[][] = [];
   let open: T[] = [];
   let openBytes = 0;
@@ -58,17 +66,4 @@ export async function askJob<K extends QuestionName>(
 ): Promise<Outcomes<AnswerOf<K>>> {
   const asked = isLive(asks[0].shard) ? live : stored;
   return await asked.ask(question, asks, signal);
-}
-
-/** Asks one shard by itself. Throws what it fails with. */
-export async function askShard<K extends QuestionName>(
-  spans: Spans,
-  question: K,
-  ask: ShardAsk<K>,
-  signal: AbortSignal,
-): Promise<AnswerOf<K>> {
-  const { outcomes } = await askJob(spans, question, [ask], signal);
-  const [outcome] = outcomes;
-  if ("error" in outcome) throw outcome.error;
-  return outcome.answer;
 }

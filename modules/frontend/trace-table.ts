@@ -22,7 +22,7 @@ export class TraceTable {
 
   /** The place of the id at `offset` of `ids`: a new one, the last, if it was not there. */
   place(ids: Uint8Array, offset: number): number {
-    if (this.#count * traceIdBytes === this.#ids.length) this.#grow();
+    if (this.#count * traceIdBytes === this.#ids.length) this.#grow(this.#ids.length * 2);
     const slot = this.#slotOf(ids, offset);
     const known = this.#slots[slot];
     if (known >= 0) return known;
@@ -30,6 +30,15 @@ export class TraceTable {
     const at = this.#count * traceIdBytes;
     for (let i = 0; i < traceIdBytes; i++) this.#ids[at + i] = ids[offset + i];
     return this.#count++;
+  }
+
+  /** Makes room for so many more. */
+  reserve(count: number): void {
+    const wanted = (this.#count + count) * traceIdBytes;
+    if (wanted <= this.#ids.length) return;
+    let length = this.#ids.length * 2;
+    while (length < wanted) length *= 2;
+    this.#grow(length);
   }
 
   /** 32 hex digits. */
@@ -55,8 +64,8 @@ export class TraceTable {
     return true;
   }
 
-  #grow(): void {
-    const grown = new Uint8Array(this.#ids.length * 2);
+  #grow(length: number): void {
+    const grown = new Uint8Array(length);
     grown.set(this.#ids);
     this.#ids = grown;
     this.#slots = new Int32Array((grown.length / traceIdBytes) * 2).fill(-1);

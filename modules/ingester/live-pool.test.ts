@@ -1,3 +1,4 @@
+import { planOf } from "#pkg/engine/plan.ts";
 import { MessageChannel } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ListTracesRequest } from "#pkg/api/query.ts";
@@ -125,7 +126,7 @@ it("a neighbour's heavy condition holds up neither new spans nor look-ups", asyn
     const { filter } = parseLeniently(`{ .x =~ "${"a{0,1000}".repeat(30)}.*b" }`);
     const pinned = await running.ingester.pin("a", never);
     const abort = new AbortController();
-    const request: ListTracesRequest = { ...all, limit: 20, filter };
+    const request: ListTracesRequest = { ...all, limit: 20, plan: planOf(filter) };
     // It takes minutes: nothing but its end can let go of the thread.
     const searches = pinned.heads.map(async (head) => {
       await expect(running.ask("list", head, request, abort.signal)).rejects.toMatchObject({

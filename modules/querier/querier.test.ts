@@ -1,3 +1,4 @@
+import { planQuery } from "#pkg/engine/plan.ts";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -207,10 +208,10 @@ describe("Querier", () => {
     const [block] = (await querier.snapshot("prunes", 0, never)).blocks;
     const range = { startNano: base, endNano: base + 1_000_000n, limit: 100 };
     const inspected = async (text: string): Promise<number[]> => {
-      const filter = filterOf(text);
+      const plan = planQuery(filterOf(text));
       const lists = await Promise.all(
         block.shards.map(async (shard) => {
-          return await askOne(querier, "list", { shard, request: { ...range, filter } });
+          return await askOne(querier, "list", { shard, request: { ...range, plan } });
         }),
       );
       for (const { answer, readBytes, isPruned } of lists) {
@@ -231,8 +232,8 @@ describe("Querier", () => {
     const specs = spansOf(20).map((spec, i) => ({ ...spec, attributes: { order: `o-${i}` } }));
     await addBlock(table, "a", specs);
     const [block] = (await querier.snapshot("filters", 0, never)).blocks;
-    const filter = filterOf('{ resource.service.name = "service-1" && .order != nil }');
-    const request = { startNano: base, endNano: base + 1_000_000n, ids: bytesOf(2), filter };
+    const plan = planQuery(filterOf('{ resource.service.name = "service-1" && .order != nil }'));
+    const request = { startNano: base, endNano: base + 1_000_000n, ids: bytesOf(2), plan };
     const [shard] = block.shards;
     const { answer, readBytes } = await askOne(querier, "details", {
       shard,
@@ -262,9 +263,9 @@ describe("Querier", () => {
     await addBlock(table, "a", spansOf(20));
     const [block] = (await querier.snapshot("impossible", 0, never)).blocks;
     const request = { startNano: base, endNano: base + 1_000_000n, limit: 5 };
-    const filter = filterOf("{ !resource.service.name }");
+    const plan = planQuery(filterOf("{ !resource.service.name }"));
     const [shard] = block.shards;
-    const asked = { shard, request: { ...request, filter } };
+    const asked = { shard, request: { ...request, plan } };
     await expect(askOne(querier, "list", asked)).rejects.toMatchObject({
       code: "InvalidInput",
       reason: "traceql_value",
@@ -386,8 +387,8 @@ describe("Querier", () => {
     const filter = filterOf('{ resource.service.name = "service-1" }');
     const ids = Buffer.concat([bytesOf(4), bytesOf(9), bytesOf(999)]);
     const requests = {
-      list: { ...range, limit: 3, filter },
-      details: { ...range, ids, spansPerTrace: 2, filter },
+      list: { ...range, limit: 3, plan: planQuery(filter) },
+      details: { ...range, ids, spansPerTrace: 2, plan: planQuery(filter) },
       held: { ids },
       countTags: { ...range, question: { kind: "names", scopes: ["resource"] }, bytesMax: 1e6 },
     } as const;

@@ -10,11 +10,38 @@
  * range is [startNano, endNano) and holds the spans that overlap it.
  */
 
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, IntrinsicName } from "#pkg/traceql/ast.ts";
 
 export interface TimeRange {
   startNano: bigint;
   endNano: bigint;
+}
+
+/**
+ * How a condition is answered, as plain data (pkg/engine/plan.ts makes it).
+ *
+ *     prefilter   asked of single spans, in every shard
+ *     filter      asked of the spans of the traces that are left, with the values of their whole
+ *                 traces: in the shard where a trace lies wholly in it, else over its joined parts
+ */
+export interface QueryPlan {
+  /** What at least one span of a trace must satisfy. */
+  filter: FieldExpr;
+  /**
+   * What every such span satisfies by itself, whatever the rest of its trace is: `filter`, if that
+   * names no value of the trace; undefined: any span may be one.
+   */
+  prefilter?: FieldExpr;
+  /** Values of whole traces that the filter names: a part of a trace does not tell them. */
+  traceNames: IntrinsicName[];
+  /** Some values make the filter an error. */
+  canFail: boolean;
+  /** It asks for a pattern that is no choice of texts: that may take any time. */
+  hasPattern: boolean;
+  /** Columns that the filter reads where an attribute may be anywhere. */
+  columns: string[];
+  /** The only trace (16 bytes) that may match. */
+  traceId?: Uint8Array;
 }
 
 /**
@@ -29,7 +56,7 @@ export interface TraceList {
   /** True if there were more traces than asked for: all of them start at or before the last one. */
   truncated: boolean;
   /**
-   * With a filter that names values of whole traces: traces that do not match as far as this shard
+   * With a plan that names values of whole traces: traces that do not match as far as this shard
    * knows them, but may once the rest of them is known; those before the last one in the order, or
    * all if the list is not truncated. The traces of the list match if this shard has all of them.
    */
@@ -95,7 +122,12 @@ export interface ListTracesRequest extends TimeRange {
   /** The list may end once it has so many; undefined: it ends at the limit. */
   enough?: number;
   /** The condition that a span of the trace must satisfy; undefined: none. */
-  filter?: FieldExpr;
+  plan?: QueryPlan;
+  /**
+   * No span of a trace here is in another shard with the same `disjoint`: what the shard has stored
+   * of whole traces is of all their spans in it.
+   */
+  hasWholeTraces?: boolean;
 }
 
 export interface TraceDetailsRequest extends TimeRange {
@@ -103,7 +135,7 @@ export interface TraceDetailsRequest extends TimeRange {
   ids: Uint8Array;
   spansPerTrace: number;
   /** The condition that spans must satisfy to be shown and counted as matched. */
-  filter?: FieldExpr;
+  plan?: QueryPlan;
 }
 
 export interface HeldTracesRequest {

@@ -65,6 +65,18 @@ export const fixedColumns: Readonly<Record<string, ColumnType>> = {
   link_flags: "list<int32>",
 };
 
+/** Those that are made of all spans of a trace that a block has: no span came with them. */
+export const traceColumnNames: readonly string[] = [
+  "nested_left",
+  "nested_right",
+  "nested_parent",
+  "child_count",
+  "root_service",
+  "root_name",
+  "trace_start_unix_nano",
+  "trace_duration_nano",
+];
+
 export type AttributeScope = "resource" | "span";
 export type ScalarType = "string" | "int64" | "double" | "bool";
 

@@ -14,6 +14,7 @@ import { Arena } from "#pkg/bytes/arena.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
 import { RowEvaluator } from "./filter-rows.ts";
+import { isOfWholeTrace } from "./intrinsics.ts";
 import { compareRows, NumberColumns } from "./number-rows.ts";
 import { setComparison } from "./literal-set.ts";
 import {
@@ -34,6 +35,14 @@ import type { OrderOp } from "./values.ts";
 export function filterColumns(expr: FieldExpr, places?: KeyPlaces): string[] {
   const names = referencesOf(expr).flatMap((reference) => referenceColumns(reference, places));
   return [...new Set(names)];
+}
+
+/** The same without those of values of whole traces. */
+export function spanColumnsOf(expr: FieldExpr, places: KeyPlaces): string[] {
+  const ofSpans = referencesOf(expr).filter(
+    (one) => one.kind === "attribute" || !isOfWholeTrace(one.name),
+  );
+  return [...new Set(ofSpans.flatMap((one) => referenceColumns(one, places)))];
 }
 
 /** The attributes and intrinsics that the condition names, in the order of the text. */

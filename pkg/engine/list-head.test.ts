@@ -6,6 +6,7 @@ import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { listHead } from "./list-head.ts";
 import { listTraces } from "./list-traces.ts";
 import { nthLargest } from "./nth-largest.ts";
+import { planOf } from "./plan.ts";
 import { batchOfHead, headOf, type SpanSpec } from "./testing.ts";
 
 const traces = 3000;
@@ -34,7 +35,7 @@ const all = { startNano: 0n, endNano: 2n ** 62n };
 function lists(text: string, range: { startNano: bigint; endNano: bigint }, enough: number) {
   const { filter } = parseLeniently(text);
   const isInside = range === all;
-  const request = { ...range, limit: 5000, enough, filter };
+  const request = { ...range, limit: 5000, enough, plan: planOf(filter) };
   const options = { isInside };
   return {
     early: listHead(batchOfHead(head), request, options),
@@ -104,7 +105,7 @@ it("a part of a head is looked at as a whole", () => {
     head,
     Uint32Array.from({ length: 9000 }, (_, row) => row),
   );
-  const request = { ...all, limit: 5000, enough: 1, filter: undefined };
+  const request = { ...all, limit: 5000, enough: 1 };
   expect(listHead(part, request, { isInside: true })).toEqual(
     listTraces(part, request, { isInside: true }),
   );

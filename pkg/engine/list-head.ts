@@ -16,7 +16,6 @@ import type { HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { type ListOptions, listTraces } from "./list-traces.ts";
 import { nthLargest } from "./nth-largest.ts";
-import { mayFail } from "./span-part.ts";
 
 /** A head with fewer spans is looked at as a whole. */
 const spansMin = 8192;
@@ -31,12 +30,12 @@ export function listHead(
   request: ListTracesRequest,
   options: Pick<ListOptions, "isInside">,
 ): TraceList {
-  const { enough, filter } = request;
+  const { enough, plan } = request;
   const { data } = all;
   const isWhole = all.rows === data.rows;
   // A condition that can fail is evaluated for all spans: an error must not depend on the limit.
-  const isFailing = filter !== undefined && mayFail(filter);
-  if (enough === undefined || !isWhole || isFailing || data.rows < spansMin) {
+  const canFail = plan?.canFail === true;
+  if (enough === undefined || !isWhole || canFail || data.rows < spansMin) {
     return listTraces(all, request, options);
   }
   const starts = traceStarts(data, options.isInside === true ? undefined : request);

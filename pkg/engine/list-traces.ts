@@ -3,12 +3,12 @@
  * Which traces of one ColumnBatch have a matching span in a time range. See pkg/api/query.ts for
  * the meaning of answers.
  */
-import type { ListTracesRequest, TraceList } from "#pkg/api/query.ts";
-import { type ColumnBatch, valueBytes, wordPairs } from "#pkg/columns/columns.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { evaluateFilter, intrinsicNames } from "./filter.ts";
-import { namesWholeTrace, spanPart } from "./span-part.ts";
+import type { ListTracesRequest, QueryPlan, TimeRange, TraceList } from "#pkg/api/query.ts";
+import { Arena } from "#pkg/bytes/arena.ts";
+import { type ByteValues, type ColumnBatch, valueBytes, wordPairs } from "#pkg/columns/columns.ts";
+import { evaluateFilter } from "./filter.ts";
 import { compareNano, spanStarts, SpanTimes } from "./span-times.ts";
+import type { StoredMatches } from "./stored-values.ts";
 import { withTraceColumns } from "./trace-columns.ts";
 
 /** Columns that `listTraces` reads, beside those of the filter. */
@@ -17,8 +17,12 @@ export const listColumns: readonly string[] = ["trace_id", "start_unix_nano", "d
 export const insideColumns: readonly string[] = ["trace_id", "start_unix_nano"];
 
 export interface ListOptions {
-  /** 1 for each row that satisfies the filter's `spanPart`, if that is known already. */
+  /** 1 for each row that satisfies the plan's prefilter, if that is known already. */
   hits?: Uint8Array;
+  /** For masks; good until its next `reset`. */
+  arena?: Arena;
+  /** What stored values tell of its traces: only the others are looked at. */
+  stored?: StoredMatches;
   /** All rows are in the range: their durations are not needed to tell. */
   isInside?: boolean;
 }
@@ -27,14 +31,14 @@ export interface ListOptions {
 export function listTraces(
   batch: ColumnBatch,
   request: ListTracesRequest,
-  { hits, isInside = false }: ListOptions = {},
+  { hits, stored, isInside = false, arena = new Arena() }: ListOptions = {},
 ): TraceList {
   const spans = isInside ? spanStarts(batch) : new SpanTimes(batch);
   const { codes, dictionary } = spans.traces;
   const inRange = isInside ? undefined : rowsInRange(batch, request);
   const rows: RangeRows = { codes, traces: dictionary.length, inRange };
-  const { matched, maybe } = matchTraces(batch, rows, request.filter, hits);
-  const first = firstStarts(spans.start, rows, matched, maybe);
+  const { matched, maybe } = matchTraces(batch, rows, request.plan, { hits, stored, arena });
+  const first = stored?.starts ?? firstStarts(spans.start, rows, matched, maybe);
   const idOf = (code: number): Uint8Array => valueBytes(dictionary, code);
   const words = wordPairs(first);
   const order = (a: number, b: number): number =>
@@ -42,9 +46,7 @@ export function listTraces(
   const found = codesOf(matched);
   const kept = firstOf(found, request.limit, order);
   const pairs = (some: readonly number[]): { ids: Uint8Array; startNanos: BigInt64Array } => {
-    const ids = new Uint8Array(some.length * 16);
-    some.forEach((code, i) => ids.set(idOf(code), i * 16));
-    return { ids, startNanos: BigInt64Array.from(some, (code) => first[code]) };
+    return { ids: idsOf(dictionary, some), startNanos: startsOf(words, some) };
   };
   const truncated = kept.length < found.length;
   const list = { ...pairs(kept), truncated, inspectedSpans: batch.rows };
@@ -55,6 +57,25 @@ export function listTraces(
     ...list,
     maybes: pairs(last === undefined ? others : others.filter((code) => order(code, last) < 0)),
   };
+}
+
+/** 16 bytes per code. */
+function idsOf({ bytes, offsets }: ByteValues, codes: readonly number[]): Uint8Array {
+  const ids = new Uint8Array(codes.length * 16);
+  for (let i = 0; i < codes.length; i++) {
+    const from = offsets[codes[i]];
+    for (let at = 0; at < 16; at++) ids[i * 16 + at] = bytes[from + at];
+  }
+  return ids;
+}
+
+function startsOf(words: Int32Array, codes: readonly number[]): BigInt64Array {
+  const out = new Int32Array(codes.length * 2);
+  for (let i = 0; i < codes.length; i++) {
+    out[i * 2] = words[codes[i] * 2];
+    out[i * 2 + 1] = words[codes[i] * 2 + 1];
+  }
+  return new BigInt64Array(out.buffer);
 }
 
 /**
@@ -138,7 +159,8 @@ interface RangeRows {
   inRange: Uint8Array | undefined;
 }
 
-function rowsInRange(batch: ColumnBatch, request: ListTracesRequest): Uint8Array {
+/** 1 for each row that overlaps the range. */
+export function rowsInRange(batch: ColumnBatch, request: TimeRange): Uint8Array {
   const spans = new SpanTimes(batch);
   const words = wordPairs(spans.start);
   const [from, to] = [splitNano(request.startNano), splitNano(request.endNano)];
@@ -170,11 +192,14 @@ function firstStarts(
     const known = firstRow[code];
     if (known < 0 || compareWords(words, row, known) < 0) firstRow[code] = row;
   }
-  const first = new BigInt64Array(traces);
+  const first = new Int32Array(traces * 2);
   for (let code = 0; code < traces; code++) {
-    if (firstRow[code] >= 0) first[code] = start[firstRow[code]];
+    const row = firstRow[code];
+    if (row < 0) continue;
+    first[code * 2] = words[row * 2];
+    first[code * 2 + 1] = words[row * 2 + 1];
   }
-  return first;
+  return new BigInt64Array(first.buffer);
 }
 
 /** Order of the integers `a` and `b` of word pairs. */
@@ -191,37 +216,49 @@ function splitNano(nano: bigint): { high: number; low: number } {
 function matchTraces(
   batch: ColumnBatch,
   { codes, traces, inRange }: RangeRows,
-  filter: FieldExpr | undefined,
-  known: Uint8Array | undefined,
+  plan: QueryPlan | undefined,
+  known: Pick<ListOptions, "hits" | "stored"> & { arena: Arena },
 ): { matched: Uint8Array; maybe?: Uint8Array } {
-  if (filter === undefined) return { matched: tracesOf(inRange ?? allOf(batch), codes, traces) };
-  const hits = partHits(batch, filter, inRange, known);
+  if (plan === undefined) return { matched: tracesOf(inRange ?? allOf(batch), codes, traces) };
+  const hits = prefiltered(batch, plan, { inRange, known: known.hits, arena: known.arena });
   const candidates = tracesOf(hits, codes, traces);
-  if (!namesWholeTrace(filter)) return { matched: candidates };
-  const chosen = inRange?.slice() ?? allOf(batch);
-  for (let row = 0; row < batch.rows; row++) chosen[row] &= candidates[codes[row]];
-  const whole = withTraceColumns(batch, intrinsicNames(filter), chosen);
-  const matched = tracesOf(evaluateFilter(whole.batch, filter, hits), codes, traces);
-  const maybe = new Uint8Array(traces);
-  for (let code = 0; code < maybe.length; code++) {
+  if (plan.traceNames.length === 0) return { matched: candidates };
+  const { stored, arena } = known;
+  const matched = stored?.matched ?? new Uint8Array(traces);
+  const open = stored === undefined ? candidates : bothOf(candidates, stored.unsure);
+  if (stored === undefined || open.includes(1)) {
+    const chosen = inRange?.slice() ?? allOf(batch);
+    for (let row = 0; row < batch.rows; row++) chosen[row] &= open[codes[row]];
+    const whole = withTraceColumns(batch, plan.traceNames, chosen);
+    const found = evaluateFilter(whole.batch, plan.filter, bothOf(hits, chosen), arena);
+    for (let row = 0; row < found.length; row++) matched[codes[row]] |= found[row];
     // A span that came twice may have spoilt the tree: who asks for the details will know.
-    if (whole.doubtful?.[code] === 1 && candidates[code] === 1) matched[code] = 1;
-    maybe[code] = candidates[code] & ~matched[code];
+    for (let code = 0; code < traces; code++) {
+      if (whole.doubtful?.[code] === 1 && open[code] === 1) matched[code] = 1;
+    }
   }
+  const maybe = new Uint8Array(traces);
+  for (let code = 0; code < traces; code++) maybe[code] = candidates[code] & ~matched[code];
   return { matched, maybe };
 }
 
+interface PrefilterOptions {
+  /** 1 for each row in the range; undefined: all are. */
+  inRange: Uint8Array | undefined;
+  /** The answer, whatever the range, if that is known already. */
+  known: Uint8Array | undefined;
+  arena: Arena;
+}
+
 /** Rows in the range that satisfy what the filter says of single spans. */
-function partHits(
+export function prefiltered(
   batch: ColumnBatch,
-  filter: FieldExpr,
-  inRange: Uint8Array | undefined,
-  known: Uint8Array | undefined,
+  { prefilter }: QueryPlan,
+  { inRange, known, arena }: PrefilterOptions,
 ): Uint8Array {
   if (known !== undefined) return inRange === undefined ? known : bothOf(known, inRange);
-  const part = spanPart(filter);
-  const rows = inRange ?? allOf(batch);
-  return part === undefined ? rows : evaluateFilter(batch, part, rows);
+  const rows = inRange ?? arena.uint8(batch.rows).fill(1);
+  return prefilter === undefined ? rows : evaluateFilter(batch, prefilter, rows, arena);
 }
 
 function allOf({ rows }: ColumnBatch): Uint8Array {

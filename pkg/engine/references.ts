@@ -34,6 +34,7 @@ import {
 } from "./row-values.ts";
 import { ItemValues } from "./item-values.ts";
 import { type IntrinsicKind, intrinsicSources, isOfWholeTrace } from "./intrinsics.ts";
+import { SmallIntValues } from "./small-int-values.ts";
 import { traceColumnInputs } from "./trace-columns.ts";
 import { type Value, valueOf, valueOfKey } from "./values.ts";
 
@@ -233,19 +234,10 @@ function traceValues(batch: ColumnBatch, name: IntrinsicName): RowValues {
     case "int64":
       return new IntValues(column, "duration");
     case "int32":
-      return new IntValues({ values: widened(column.values), valid: undefined });
+      return new SmallIntValues(column.values);
     default:
       throw new SpoorError("Internal", `the batch has no values of ${name}`);
   }
-}
-
-function widened(values: Int32Array): BigInt64Array {
-  const words = new Int32Array(values.length * 2);
-  for (let row = 0; row < values.length; row++) {
-    words[row * 2] = values[row];
-    words[row * 2 + 1] = values[row] >> 31;
-  }
-  return new BigInt64Array(words.buffer);
 }
 
 function traceIds(batch: ColumnBatch): RowValues {

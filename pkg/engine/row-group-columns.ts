@@ -9,7 +9,7 @@ import type { TagIndex } from "#pkg/block/tag-index.ts";
 import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { filterColumns } from "./filter.ts";
+import { filterColumns, spanColumnsOf } from "./filter.ts";
 import { type KeyPlaces, type OneScope, typedColumns } from "./references.ts";
 import { idsInRange } from "./row-clusters.ts";
 
@@ -52,9 +52,13 @@ export class RowGroupColumns {
     return [...wanted].reduce((sum, name) => sum + (this.#chunks.get(name)?.sizeBytes ?? 0), 0);
   }
 
-  /** Names of the columns that evaluating a condition on these rows takes. */
-  namesFor(condition: FieldExpr): string[] {
-    return filterColumns(condition, (scope, key) => this.#placesOf(scope, key));
+  /**
+   * Names of the columns that evaluating a condition on these rows takes; with "spans" only those
+   * of what it says of single spans.
+   */
+  namesFor(condition: FieldExpr, what: "all" | "spans" = "all"): string[] {
+    const places: KeyPlaces = (scope, key) => this.#placesOf(scope, key);
+    return what === "all" ? filterColumns(condition, places) : spanColumnsOf(condition, places);
   }
 
   /** From the tag index, which counts the values of a key wherever they are. */

@@ -1,4 +1,5 @@
 /** Questions of which the answer is in a few pages of a row group: the rest is not read. */
+import { planQuery } from "./plan.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
@@ -86,7 +87,7 @@ describe("a row group", () => {
     [`{ trace:id = "${idOf(7)}" }`, [7]],
   ])("lists what the head lists: %s", async (query, expected) => {
     for (const limit of [1, 2, 100]) {
-      const request = { ...range, limit, filter: filterOf(query) };
+      const request = { ...range, limit, plan: planQuery(filterOf(query)) };
       const found = await listRowGroup(block, 0, request);
       const wanted = listTraces(head, request);
       expect([...found.startNanos]).toEqual([...wanted.startNanos]);
@@ -94,14 +95,18 @@ describe("a row group", () => {
       expect(found.truncated).toBe(wanted.truncated);
       expect(hexOf(found.maybes?.ids)).toEqual(hexOf(wanted.maybes?.ids));
     }
-    const all = await listRowGroup(block, 0, { ...range, limit: 100, filter: filterOf(query) });
+    const all = await listRowGroup(block, 0, {
+      ...range,
+      limit: 100,
+      plan: planQuery(filterOf(query)),
+    });
     expect(all.startNanos).toHaveLength(expected.length);
   });
 
   it("gives details and whole traces from a few pages", async () => {
     const ids = Buffer.concat(rareTraces.map((trace) => Buffer.from(idOf(trace), "hex")));
-    const filter = filterOf('{ span.kind = "rare" && span:childCount > 0 }');
-    const request = { ...range, ids, spansPerTrace: 3, filter };
+    const plan = planQuery(filterOf('{ span.kind = "rare" && span:childCount > 0 }'));
+    const request = { ...range, ids, spansPerTrace: 3, plan };
     const before = block.readBytes;
     const { traces: found } = await detailsOfRowGroup(block, 0, request);
     expect(found).toEqual(traceDetails(head, request));

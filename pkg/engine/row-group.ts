@@ -7,6 +7,7 @@ import type {
   FindTraceRequest,
   HeldTraces,
   ListTracesRequest,
+  QueryPlan,
   TraceDetails,
   TraceDetailsRequest,
   TraceList,
@@ -14,17 +15,36 @@ import type {
 import type { Arena } from "#pkg/bytes/arena.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
+import type { RowRange } from "#pkg/block/pages.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
+import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import { joinBatches } from "#pkg/columns/join-batches.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { estimateShare } from "./estimate.ts";
 import { evaluateFilter } from "./filter.ts";
-import { insideColumns, listColumns, listTraces, mergeLists } from "./list-traces.ts";
+import {
+  insideColumns,
+  listColumns,
+  listTraces,
+  mergeLists,
+  prefiltered,
+  rowsInRange,
+} from "./list-traces.ts";
 import { mayMatch, pruneKeys } from "./prune.ts";
+import { planQuery } from "./plan.ts";
 import { countRows } from "./passes.ts";
 import { clustersOf } from "./row-clusters.ts";
 import { RowGroupColumns, withoutIds } from "./row-group-columns.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
-import { conjunctsOf, mayFail, namesWholeTrace, spanPart } from "./span-part.ts";
+import { conjunctsOf } from "./span-part.ts";
+import { storedColumns, storedMatches } from "./stored-values.ts";
+import {
+  collectSpans,
+  noSpans,
+  spanColumns,
+  type TraceSpans,
+  type TraceSpansRequest,
+} from "./trace-spans.ts";
 import { detailColumns, findTrace, heldTraces, traceDetails, wantedCodes } from "./traces.ts";
 
 /**
@@ -37,39 +57,85 @@ export async function listRowGroup(
   request: ListTracesRequest,
   arena?: Arena,
 ): Promise<TraceList> {
-  const { filter } = request;
+  const filter = request.plan?.filter;
   const tags = await tagsFor(reader.index, rowGroup, filter);
   if (filter !== undefined && !mayMatch(tags, filter)) return noTraces;
   const columns = new RowGroupColumns(reader, rowGroup, tags, arena);
-  return await listColumnsOf(columns, request);
+  return await listColumnsOf(columns, request, reader.columnNames);
 }
 
 async function listColumnsOf(
   columns: RowGroupColumns,
   request: ListTracesRequest,
+  known: readonly string[],
 ): Promise<TraceList> {
-  const { filter } = request;
+  const { plan } = request;
   const isInside = columns.isInside(request);
   const own = isInside ? insideColumns : listColumns;
-  if (filter === undefined) return listTraces(await columns.read(own), request, { isInside });
-  const part = spanPart(filter);
-  const all = [...own, ...columns.namesFor(filter)];
-  if (part === undefined || mayFail(part)) {
+  if (plan === undefined) return listTraces(await columns.read(own), request, { isInside });
+  const isWhole = plan.traceNames.length > 0;
+  const { prefilter } = plan;
+  if (plan.canFail || (prefilter === undefined && !isWhole)) {
+    const all = [...own, ...columns.namesFor(plan.filter)];
     return listTraces(await columns.read(all), request, { isInside });
   }
-  const hits = await hitsOf(columns, part);
+  if (prefilter === undefined) {
+    const hits = columns.arena.uint8(columns.rows).fill(1);
+    const range = { from: 0, to: columns.rows };
+    return await listWhole(columns, request, { range, isInside, hits, own, known, plan });
+  }
+  const hits = await hitsOf(columns, prefilter);
   if (!hits.includes(1)) return { ...noTraces, inspectedSpans: columns.rows };
   const traces = await columns.traces();
   const wanted = new Uint8Array(traces.dictionary.length);
-  for (let row = 0; row < hits.length; row++) if (hits[row] === 1) wanted[traces.codes[row]] = 1;
-  const names = namesWholeTrace(filter) ? all : own;
+  for (let row = 0; row < hits.length; row++) wanted[traces.codes[row]] |= hits[row];
   const lists: TraceList[] = [];
   for (const range of clustersOf(traces, wanted)) {
-    const batch = await columns.readRows(names, range);
-    const some = hits.subarray(range.from, range.to);
-    lists.push(listTraces(batch, request, { hits: some, isInside }));
+    const some = { range, isInside, hits: hits.subarray(range.from, range.to) };
+    lists.push(
+      isWhole
+        ? await listWhole(columns, request, { ...some, own, known, plan })
+        : listTraces(await columns.readRows(own, range), request, some),
+    );
   }
   return { ...mergeLists(lists, request.limit), inspectedSpans: columns.rows };
+}
+
+interface SomeRows {
+  range: RowRange;
+  isInside: boolean;
+  /** Of the range: rows that satisfy the prefilter. */
+  hits: Uint8Array;
+  /** Columns that a list takes. */
+  own: readonly string[];
+  /** Columns that the block has. */
+  known: readonly string[];
+  plan: QueryPlan;
+}
+
+/**
+ * Lists by values of whole traces: by those that are stored, and where these do not tell, by those
+ * that the spans come to.
+ */
+async function listWhole(
+  columns: RowGroupColumns,
+  request: ListTracesRequest,
+  { range, isInside, hits, own, known, plan }: SomeRows,
+): Promise<TraceList> {
+  const all = [...own, ...columns.namesFor(plan.filter)];
+  const stored = request.hasWholeTraces === true && storedColumns(plan.traceNames, known);
+  if (stored === false || stored === undefined) {
+    return listTraces(await columns.readRows(all, range), request, { hits, isInside });
+  }
+  const names = [...own, ...stored, ...columns.namesFor(plan.filter, "spans")];
+  const batch = await columns.readRows(names, range);
+  const inRange = isInside ? undefined : rowsInRange(batch, request);
+  const { arena } = columns;
+  const some = prefiltered(batch, plan, { inRange, known: hits, arena });
+  const told = storedMatches(batch, plan, { hits: some, inRange, arena });
+  const options = { hits, isInside, stored: told, arena };
+  if (!told.isUnsure) return listTraces(batch, request, options);
+  return listTraces(await columns.readRows(all, range), request, options);
 }
 
 /** How many spans of a row group satisfy a condition, whatever their time. */
@@ -173,7 +239,7 @@ export async function detailsOfRowGroup(
   request: TraceDetailsRequest,
   arena?: Arena,
 ): Promise<DetailsAnswer> {
-  const tags = await tagsFor(reader.index, rowGroup, request.filter);
+  const tags = await tagsFor(reader.index, rowGroup, request.plan?.filter);
   const columns = new RowGroupColumns(reader, rowGroup, tags, arena);
   return { traces: await detailsOf(columns, reader, request) };
 }
@@ -186,14 +252,15 @@ async function detailsOf(
   const traces = await columns.traces();
   const wanted = wantedCodes(traces.dictionary, request.ids);
   if (!wanted.includes(1)) return [];
-  const { filter } = request;
+  const { plan } = request;
+  const filter = plan?.filter;
   const isOut = filter !== undefined && !mayMatch(columns.tags, filter);
   const names = [
     ...detailColumns,
     ...(reader.columnNames.includes(serviceColumnName) ? [] : serviceRestColumns),
     ...(filter !== undefined && !isOut ? columns.namesFor(filter) : []),
   ];
-  const asked = filter !== undefined && isOut ? { ...request, filter: neverOf(filter) } : request;
+  const asked = plan !== undefined && isOut ? { ...request, plan: neverOf(plan) } : request;
   const details: TraceDetails[] = [];
   for (const range of clustersOf(traces, wanted)) {
     for (const one of traceDetails(await columns.readRows(names, range), asked)) details.push(one);
@@ -212,9 +279,27 @@ export async function heldInRowGroup(
   return { marks: heldTraces(await columns.read(["trace_id"]), ids) };
 }
 
-/** A condition that nothing satisfies, in the place of one that no row of this group does. */
-function neverOf({ range }: FieldExpr): FieldExpr {
-  return { kind: "static", static: { type: "bool", value: false }, range };
+/** Spans of the asked traces as columns. */
+export async function spansOfRowGroup(
+  reader: BlockReader,
+  rowGroup: number,
+  request: TraceSpansRequest,
+  arena?: Arena,
+): Promise<TraceSpans> {
+  const columns = new RowGroupColumns(reader, rowGroup, noTags, arena);
+  const traces = await columns.traces();
+  const wanted = wantedCodes(traces.dictionary, request.ids);
+  if (!wanted.includes(1)) return { batch: noSpans, answered: request.ids.length / 16 };
+  const names = [...listColumns, ...spanColumns(request, reader.columnNames)];
+  const batches: ColumnBatch[] = [];
+  for (const range of clustersOf(traces, wanted))
+    batches.push(await columns.readRows(names, range));
+  return collectSpans(joinBatches(batches), request);
+}
+
+/** A plan that nothing satisfies, in the place of one that no row of this group does. */
+function neverOf({ filter: { range } }: QueryPlan): QueryPlan {
+  return planQuery({ kind: "static", static: { type: "bool", value: false }, range });
 }
 
 /** All spans of a trace; an answer of more than `bytesMax` may lack some. */

@@ -19,14 +19,29 @@ export const serviceColumnName = "resource.service.name";
  */
 export const serviceRestColumns: readonly string[] = ["resource_rest_key", "resource_rest_value"];
 
-/** Undefined if no span of the batch has a service. */
+/**
+ * Undefined if no span of the batch has a service. Where batches were joined, some rows may have it
+ * in the column and others among the rare attributes.
+ */
 export function serviceColumn(batch: ColumnBatch): DictColumn | undefined {
   const column = columnOf(batch, serviceColumnName, "dict");
-  if (column !== undefined) return column;
+  if (column?.codes.includes(-1) === false) return column;
   const keys = columnOf(batch, serviceRestColumns[0], "list");
   const values = columnOf(batch, serviceRestColumns[1], "list");
-  if (keys === undefined || values === undefined) return undefined;
-  return fromRest(batch.rows, keys, values);
+  if (keys === undefined || values === undefined) return column;
+  const rest = fromRest(batch.rows, keys, values);
+  return column === undefined || rest === undefined ? (column ?? rest) : filled(column, rest);
+}
+
+/** A column with the values of another one where it has none. */
+function filled(column: DictColumn, other: DictColumn): DictColumn {
+  const builder = new DictBuilder();
+  const codes = new Int32Array(column.codes.length).fill(-1);
+  for (let row = 0; row < codes.length; row++) {
+    const { codes: own, dictionary } = column.codes[row] < 0 ? other : column;
+    if (own[row] >= 0) codes[row] = builder.code(valueText(dictionary, own[row]));
+  }
+  return builder.column(codes);
 }
 
 function fromRest(rows: number, keys: ListColumn, values: ListColumn): DictColumn | undefined {

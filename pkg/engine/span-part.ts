@@ -3,6 +3,7 @@
  * the trace is not known: a shard holds a part of it only.
  */
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { costOfRegex } from "#pkg/traceql/regex.ts";
 import { isOfWholeTrace } from "./intrinsics.ts";
 
 /** Whether the condition names a value of the whole trace. */
@@ -105,6 +106,28 @@ function isAttribute({ kind }: FieldExpr): boolean {
 
 function isName({ kind }: FieldExpr): boolean {
   return kind === "attribute" || kind === "intrinsic";
+}
+
+/** Whether a condition asks for a pattern that is no choice of texts. */
+export function hasPattern(expr: FieldExpr | undefined): boolean {
+  switch (expr?.kind) {
+    case "not":
+    case "negate":
+      return hasPattern(expr.operand);
+    case "comparison": {
+      const { op, right } = expr;
+      const isPattern = (op === "=~" || op === "!~") && right.kind === "static";
+      if (isPattern && costOfRegex(String(right.static.type === "nil" || right.static.value)) > 0) {
+        return true;
+      }
+      return hasPattern(expr.left) || hasPattern(right);
+    }
+    case "logical":
+    case "arithmetic":
+      return hasPattern(expr.left) || hasPattern(expr.right);
+    default:
+      return false;
+  }
 }
 
 /** The conditions that `&&` joins, from left to right. */

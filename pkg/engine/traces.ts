@@ -24,6 +24,7 @@ import { traceDataChunks } from "#pkg/otlp/encode-chunks.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { evaluateFilter, intrinsicNames } from "./filter.ts";
 import { Fingerprints } from "./fingerprints.ts";
+import { IdPlaces } from "./id-places.ts";
 import { listColumns } from "./list-traces.ts";
 import { serviceColumn, serviceColumnName } from "./service.ts";
 import { SpanAttributes } from "./span-attributes.ts";
@@ -43,12 +44,20 @@ export const detailColumns: readonly string[] = [
   serviceColumnName,
 ];
 
-/** Details of those of the asked traces that have a span in the range, matching or not. */
-export function traceDetails(batch: ColumnBatch, request: TraceDetailsRequest): TraceDetails[] {
+/**
+ * Details of those of the asked traces that have a span in the range, matching or not.
+ *
+ * @param keep 1 for each row that counts; undefined: all do.
+ */
+export function traceDetails(
+  batch: ColumnBatch,
+  request: TraceDetailsRequest,
+  keep?: Uint8Array,
+): TraceDetails[] {
   const spans = new SpanTimes(batch);
-  const rowsOf = rowsByTrace(spans, request);
-  const { filter } = request;
-  const match = filter && matchRows(batch, filter, maskOf(batch.rows, rowsOf.values()));
+  const rowsOf = rowsByTrace(spans, request, keep);
+  const { plan } = request;
+  const match = plan && matchRows(batch, plan.filter, maskOf(batch.rows, rowsOf.values()));
   const readers = {
     times: spans,
     details: new DetailReader(batch, spans, match?.attributes),
@@ -118,20 +127,11 @@ export function heldTraces(batch: ColumnBatch, ids: Uint8Array): Uint8Array {
   const { codes, dictionary } = traces;
   const isUsed = new Uint8Array(dictionary.length);
   for (const code of codes) if (code >= 0) isUsed[code] = 1;
-  const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("latin1");
-  const places = new Map<string, number[]>();
-  for (let at = 0; at < marks.length; at++) {
-    const id = text.slice(at * 16, at * 16 + 16);
-    const known = places.get(id);
-    if (known === undefined) places.set(id, [at]);
-    else known.push(at);
-  }
+  const places = new IdPlaces(ids);
   const { bytes, offsets } = dictionary;
-  const values = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   for (let code = 0; code < dictionary.length; code++) {
-    if (isUsed[code] === 0) continue;
-    const id = values.toString("latin1", offsets[code], offsets[code + 1]);
-    for (const at of places.get(id) ?? []) marks[at] = 1;
+    if (isUsed[code] === 0 || offsets[code + 1] - offsets[code] !== 16) continue;
+    for (let at = places.find(bytes, offsets[code]); at >= 0; at = places.next(at)) marks[at] = 1;
   }
   return marks;
 }
@@ -149,14 +149,12 @@ export function traceRows(batch: ColumnBatch, traceId: Uint8Array): number[] {
 
 /** 1 for each dictionary entry that is one of these ids (16 bytes each). */
 export function wantedCodes(dictionary: ByteValues, ids: Uint8Array): Uint8Array {
-  const asked = new Set<string>();
-  const text = Buffer.from(ids.buffer, ids.byteOffset, ids.length).toString("latin1");
-  for (let at = 0; at + 16 <= text.length; at += 16) asked.add(text.slice(at, at + 16));
+  const places = new IdPlaces(ids);
   const { bytes, offsets } = dictionary;
-  const values = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const wanted = new Uint8Array(dictionary.length);
   for (let code = 0; code < dictionary.length; code++) {
-    if (asked.has(values.toString("latin1", offsets[code], offsets[code + 1]))) wanted[code] = 1;
+    const isId = offsets[code + 1] - offsets[code] === 16;
+    if (isId && places.find(bytes, offsets[code]) >= 0) wanted[code] = 1;
   }
   return wanted;
 }
@@ -190,12 +188,16 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function rowsByTrace(spans: SpanTimes, request: TraceDetailsRequest): Map<number, number[]> {
+function rowsByTrace(
+  spans: SpanTimes,
+  request: TraceDetailsRequest,
+  keep: Uint8Array | undefined,
+): Map<number, number[]> {
   const { codes, dictionary } = spans.traces;
   const wanted = wantedCodes(dictionary, request.ids);
   const rowsOf = new Map<number, number[]>();
   for (let row = 0; row < codes.length; row++) {
-    if (wanted[codes[row]] === 0 || !spans.overlaps(row, request)) continue;
+    if (wanted[codes[row]] === 0 || keep?.[row] === 0 || !spans.overlaps(row, request)) continue;
     const rows = rowsOf.get(codes[row]);
     if (rows === undefined) rowsOf.set(codes[row], [row]);
     else rows.push(row);

@@ -2,12 +2,18 @@
  * Contract suite of what can be asked: every question, to all shards that hold some spans, must be
  * answered as it is over the spans themselves, and the same when all passes through bytes.
  */
+import { planOf } from "#pkg/engine/plan.ts";
 import { expect } from "vitest";
 import type { TraceDetails, TraceList } from "#pkg/api/query.ts";
 import type { TagCounts } from "#pkg/api/tags.ts";
+import { batchOfData } from "#pkg/columns/batch-data.ts";
+import { type ColumnBatch, columnOf, valueText } from "#pkg/columns/columns.ts";
+import { joinBatches } from "#pkg/columns/join-batches.ts";
+import { readSpans } from "#pkg/columns/spans.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { batchOfHead, headOf, type SpanSpec } from "#pkg/engine/testing.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
+import type { TraceData } from "#pkg/otlp/otlp.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { decode, encode } from "#pkg/wire/wire.ts";
 import { type AnswerOf, type QuestionName, questionOf, type RequestOf } from "./questions.ts";
@@ -38,8 +44,10 @@ const ids = Buffer.concat(
 );
 const all = { startNano: base - 1n, endNano: base + 2n ** 40n };
 const some = { startNano: base + 10_000n, endNano: base + 40_000n };
-const { filter } = parseLeniently(
-  '{ resource.service.name =~ "service-[01]" && span.code > 1 || duration < 1s && .share != nil }',
+const plan = planOf(
+  parseLeniently(
+    '{ resource.service.name =~ "service-[01]" && span.code > 1 || duration < 1s && .share != nil }',
+  ).filter,
 );
 const names = { kind: "names", scopes: ["span", "resource", "event"] } as const;
 const values = {
@@ -55,17 +63,22 @@ const requests: { [K in QuestionName]: readonly RequestOf<K>[] } = {
   list: [
     { ...all, limit: 100 },
     { ...some, limit: 3 },
-    { ...some, limit: 100, filter },
+    { ...some, limit: 100, plan },
   ],
   details: [
     { ...all, ids, spansPerTrace: 0 },
-    { ...some, ids, spansPerTrace: 2, filter },
+    { ...some, ids, spansPerTrace: 2, plan },
   ],
   held: [{ ids }, { ids: new Uint8Array(0) }],
+  spans: [
+    { ids, bytesMax: 1e6 },
+    { ids, range: some, columns: ["trace_id", "span_id", "resource.service.name"], bytesMax: 1e6 },
+    { ids: new Uint8Array(0), bytesMax: 0 },
+  ],
   trace: [0, 16, 48].map((at) => ({ traceId: ids.subarray(at, at + 16) })),
   countTags: [
     { ...all, question: names, bytesMax: 1e6 },
-    { ...some, question: values, filter, bytesMax: 1e6 },
+    { ...some, question: values, filter: plan!.filter, bytesMax: 1e6 },
   ],
 };
 
@@ -75,6 +88,13 @@ const joined: { [K in QuestionName]: (answers: AnswerOf<K>[], request: RequestOf
     list: (lists, { limit }) => lists.flatMap(linesOf).sort().reverse().slice(0, limit),
     details: (answers) => answers.flatMap(({ traces }) => traces).sort(byId),
     held: (answers, request) => questionOf("held").merge!(answers, request),
+    spans: (answers, { ids: asked }) => {
+      for (const { answered } of answers) expect(answered).toBe(asked.length / 16);
+      const batch = joinBatches(answers.map((one) => batchOfData(one.batch)));
+      return batch.names.includes("start_unix_nano")
+        ? canonicalSpans(spansOf(batch))
+        : idsOf(batch);
+    },
     trace: (answers) =>
       answers.flatMap((one) => (one === undefined ? [] : canonicalSpans(decodeTraceData(one)))),
     countTags: (answers, request) => told(questionOf("countTags").merge!(answers, request)),
@@ -85,6 +105,22 @@ function linesOf({ ids: found, startNanos }: TraceList): string[] {
   return Array.from(startNanos, (start, i) => {
     return `${start} ${Buffer.from(found.subarray(i * 16, i * 16 + 16)).toString("hex")}`;
   });
+}
+
+function spansOf(batch: ColumnBatch): TraceData {
+  return readSpans(
+    batch,
+    Array.from({ length: batch.rows }, (_, row) => row),
+  );
+}
+
+/** With their services. */
+function idsOf(batch: ColumnBatch): string[] {
+  const ids = columnOf(batch, "span_id", "int64")?.values ?? [];
+  const services = columnOf(batch, "resource.service.name", "dict");
+  return Array.from(ids, (id, row) => {
+    return `${id} ${valueText(services!.dictionary, services!.codes[row])}`;
+  }).sort();
 }
 
 function byId(a: TraceDetails, b: TraceDetails): number {
@@ -148,8 +184,8 @@ export async function checkQuestions(
 /** A condition that no span can answer must be the fault of the question, also over bytes. */
 export async function checkErrors(holder: AskableShards, shard: ShardRef): Promise<void> {
   const { signal } = new AbortController();
-  const impossible = parseLeniently("{ !resource.service.name }").filter;
-  const asks = [{ shard, request: { ...all, limit: 1, filter: impossible } }];
+  const impossible = planOf(parseLeniently("{ !resource.service.name }").filter);
+  const asks = [{ shard, request: { ...all, limit: 1, plan: impossible } }];
   const told = await holder.ask("list", asks, signal);
   const { outcomes } = decode(outcomesOf("list"), encode(outcomesOf("list"), told));
   expect(outcomes).toMatchObject([{ error: { code: "InvalidInput", reason: "traceql_value" } }]);

@@ -5,13 +5,16 @@ import type {
   HeldTraces,
   HeldTracesRequest,
   ListTracesRequest,
+  QueryPlan,
   RootSummary,
   SpanAttribute,
   SpanSummary,
   TraceDetails,
   TraceDetailsRequest,
+  TimeRange,
   TraceList,
 } from "#pkg/api/query.ts";
+import type { TraceSpans, TraceSpansRequest } from "#pkg/engine/trace-spans.ts";
 import type { TagCounts, TagGroup, TagQuestion, TagReference, TagsRequest } from "#pkg/api/tags.ts";
 import {
   bigInt,
@@ -31,15 +34,27 @@ import {
   variant,
   word,
 } from "#pkg/wire/wire.ts";
+import { batchData } from "./batch-codec.ts";
 import { fieldExpr, intrinsicName } from "./filter-codec.ts";
 
 const times = { startNano: bigInt, endNano: bigInt };
+
+const queryPlan: Codec<QueryPlan> = record<QueryPlan>({
+  filter: fieldExpr,
+  prefilter: optional(fieldExpr),
+  traceNames: list(intrinsicName),
+  canFail: bool,
+  hasPattern: bool,
+  columns: list(text),
+  traceId: optional(bytes),
+});
 
 export const listRequest: Codec<ListTracesRequest> = record<ListTracesRequest>({
   ...times,
   limit: count,
   enough: optional(count),
-  filter: optional(fieldExpr),
+  plan: optional(queryPlan),
+  hasWholeTraces: optional(bool),
 });
 
 type Pairs = Pick<TraceList, "ids" | "startNanos">;
@@ -56,7 +71,7 @@ export const detailsRequest: Codec<TraceDetailsRequest> = record<TraceDetailsReq
   ...times,
   ids: bytes,
   spansPerTrace: count,
-  filter: optional(fieldExpr),
+  plan: optional(queryPlan),
 });
 
 type Value = SpanAttribute["value"];
@@ -112,6 +127,18 @@ export const detailsAnswer: Codec<DetailsAnswer> = record<DetailsAnswer>({
 export const heldRequest: Codec<HeldTracesRequest> = record<HeldTracesRequest>({ ids: bytes });
 
 export const heldAnswer: Codec<HeldTraces> = record<HeldTraces>({ marks: bytes });
+
+export const spansRequest: Codec<TraceSpansRequest> = record<TraceSpansRequest>({
+  ids: bytes,
+  columns: optional(list(text)),
+  range: optional(record<TimeRange>(times)),
+  bytesMax: count,
+});
+
+export const traceSpans: Codec<TraceSpans> = record<TraceSpans>({
+  batch: batchData,
+  answered: count,
+});
 
 export const traceRequest: Codec<FindTraceRequest> = record<FindTraceRequest>({
   traceId: bytes,

@@ -9,6 +9,7 @@ import type {
   HeldTraces,
   HeldTracesRequest,
   ListTracesRequest,
+  QueryPlan,
   TraceDetailsRequest,
   TraceList,
 } from "#pkg/api/query.ts";
@@ -29,9 +30,11 @@ import {
   listRowGroup,
   mayHoldMatch,
   noTraces,
+  spansOfRowGroup,
 } from "#pkg/engine/row-group.ts";
 import { TagCounter } from "#pkg/engine/tag-counter.ts";
 import { countTags } from "#pkg/engine/tags.ts";
+import { collectSpans, type TraceSpans, type TraceSpansRequest } from "#pkg/engine/trace-spans.ts";
 import { findTrace, heldTraces, traceDetails } from "#pkg/engine/traces.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import type { Codec, ValueOf } from "#pkg/wire/wire.ts";
@@ -41,11 +44,13 @@ import {
   heldAnswer,
   heldRequest,
   listRequest,
+  spansRequest,
   tagCounts,
   tagsRequest,
   traceAnswer,
   traceList,
   traceRequest,
+  traceSpans,
 } from "./messages.ts";
 
 /** Columns of a head, and when its spans start. */
@@ -97,6 +102,8 @@ interface Questions {
   details: Question<TraceDetailsRequest, DetailsAnswer>;
   /** Which of some traces there are, whatever the time of their spans. */
   held: Question<HeldTracesRequest, HeldTraces>;
+  /** The spans of some traces as columns: what is joined where traces lie in several shards. */
+  spans: Question<TraceSpansRequest, TraceSpans>;
   /** All spans of a trace as protobuf TracesData; undefined if there are none. */
   trace: Question<FindTraceRequest, Uint8Array | undefined>;
   /** Names or values of tags. */
@@ -114,10 +121,10 @@ export const questions: Questions = {
         ? listHead(batch, request, { isInside })
         : listTraces(batch, request, { isInside });
     },
-    isIndexFirst: ({ filter }) => filter !== undefined,
+    isIndexFirst: ({ plan }) => plan !== undefined,
     overRowGroup: async ({ index, reader, rowGroup, arena }, request) => {
-      const { filter } = request;
-      const isPossible = filter === undefined || (await mayHoldMatch(index, rowGroup, filter));
+      const { plan } = request;
+      const isPossible = plan === undefined || (await mayHoldMatch(index, rowGroup, plan.filter));
       if (!isPossible) return { answer: noTraces, isPruned: true };
       return { answer: await listRowGroup(await reader(), rowGroup, request, arena) };
     },
@@ -152,6 +159,17 @@ export const questions: Questions = {
       for (const one of answers) one.marks.forEach((mark, i) => (marks[i] |= mark));
       return { marks };
     },
+  },
+
+  spans: {
+    request: spansRequest,
+    answer: traceSpans,
+    ofHeads: "search",
+    tracesOf: ({ ids }) => ids,
+    overHead: ({ batch }, request) => collectSpans(batch, request),
+    overRowGroup: async ({ reader, rowGroup, arena }, request) => ({
+      answer: await spansOfRowGroup(await reader(), rowGroup, request, arena),
+    }),
   },
 
   trace: {
@@ -196,14 +214,22 @@ export function questionOf<K extends QuestionName>(name: K): Question<RequestOf<
   return table[name];
 }
 
-/** Prepares the filters of some requests; equal ones of them once. */
+/** Prepares the conditions of some requests; equal ones of them once. */
 export function requestPreparer(tools: FilterTools): <R>(request: R) => R {
   const known = new Map<FieldExpr, FieldExpr>();
-  return (request) => {
-    const { filter } = request as { filter?: FieldExpr };
-    if (filter === undefined) return request;
+  const prepared = (filter: FieldExpr): FieldExpr => {
     const ready = known.get(filter) ?? prepareFilter(filter, tools);
     known.set(filter, ready);
-    return { ...request, filter: ready };
+    return ready;
+  };
+  return (request) => {
+    const { filter, plan } = request as { filter?: FieldExpr; plan?: QueryPlan };
+    if (plan !== undefined) {
+      const { prefilter } = plan;
+      const ready = { ...plan, filter: prepared(plan.filter) };
+      if (prefilter !== undefined) ready.prefilter = prepared(prefilter);
+      return { ...request, plan: ready };
+    }
+    return filter === undefined ? request : { ...request, filter: prepared(filter) };
   };
 }

@@ -98,6 +98,11 @@ export const bigUint64s: Codec<BigUint64Array> = {
   read: (from) => new BigUint64Array(aligned(from.sized(8))),
 };
 
+export const int32s: Codec<Int32Array> = {
+  write: (out, value) => out.sized(value),
+  read: (from) => new Int32Array(aligned(from.sized(4))),
+};
+
 export const float64s: Codec<Float64Array> = {
   write: (out, value) => out.sized(value),
   read: (from) => new Float64Array(aligned(from.sized(8))),

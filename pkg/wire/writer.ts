@@ -48,7 +48,7 @@ export class Writer {
   }
 
   /** A typed array: how many elements, and their bytes. */
-  sized(value: Uint8Array | BigInt64Array | BigUint64Array | Float64Array): void {
+  sized(value: Uint8Array | Int32Array | BigInt64Array | BigUint64Array | Float64Array): void {
     this.count(value.length);
     this.#room(value.byteLength);
     this.#bytes.set(new Uint8Array(value.buffer, value.byteOffset, value.byteLength), this.#at);

@@ -15,6 +15,9 @@ const explanationSchema = z.object({
   columns: z.array(z.string()).default([]),
   wholeTraces: z.boolean().default(false),
   spanPart: z.string().default("true"),
+  traceValues: z.array(z.string()).default([]),
+  canFail: z.boolean().default(false),
+  traceId: z.string().optional(),
   plan: z.object({
     storedBlocks: count,
     heads: count,
@@ -51,6 +54,21 @@ function parse(json: string): z.infer<typeof explanationSchema> {
   }
 }
 
+/** What is asked where: of single spans, of a trace in one place, of one in parts. */
+function wholeTraceLines({
+  spanPart,
+  traceValues,
+  canFail,
+}: z.infer<typeof explanationSchema>): [string, string][] {
+  const names = traceValues.length === 0 ? "values of its trace" : traceValues.join(", ");
+  return [
+    ["spans", `first by ${spanPart}`],
+    canFail
+      ? ["traces", `by ${names}, each joined whole: a part of it could be an error`]
+      : ["traces", `then by ${names}: as stored where a trace is in one place, else joined`],
+  ];
+}
+
 function explanationLines(found: z.infer<typeof explanationSchema>): [string, string][] {
   const { plan, metrics } = found;
   const shards = plan.heads + plan.rowGroups;
@@ -64,9 +82,8 @@ function explanationLines(found: z.infer<typeof explanationSchema>): [string, st
     ...found.conditions.map((one, i): [string, string] => [i === 0 ? "conditions" : "", one]),
   ];
   if (found.columns.length > 0) lines.push(["columns", found.columns.join(", ")]);
-  if (found.wholeTraces) {
-    lines.push(["traces", `joined where they are in parts; spans first by ${found.spanPart}`]);
-  }
+  if (found.traceId !== undefined) lines.push(["trace", `only ${found.traceId}`]);
+  if (found.wholeTraces) lines.push(...wholeTraceLines(found));
   lines.push(
     ["blocks", `${metrics.totalBlocks} of ${plan.storedBlocks} overlap the range`],
     ["shards", `${plan.heads} heads and ${plan.rowGroups} row groups overlap it`],

@@ -85,6 +85,8 @@ const explanation = {
   columns: ["trace_id", "name"],
   wholeTraces: true,
   spanPart: 'name = "a"',
+  traceValues: ["traceDuration"],
+  canFail: false,
   plan: {
     storedBlocks: 9,
     heads: 1,
@@ -118,7 +120,8 @@ describe("spoor query", () => {
       "conditions   traceDuration > 1s",
       '             name = "a"',
       "columns      trace_id, name",
-      'traces       joined where they are in parts; spans first by name = "a"',
+      'spans        first by name = "a"',
+      "traces       then by traceDuration: as stored where a trace is in one place, else joined",
       "blocks       3 of 9 overlap the range",
       "shards       1 heads and 12 row groups overlap it",
       "             1 cannot hold the trace, 2 could not change the answer",

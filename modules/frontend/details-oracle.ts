@@ -1,60 +1,27 @@
-/** Details of a trace from its whole spans: for traces with spans that came twice. */
-import type { RootSummary, SpanSummary, TimeRange, TraceDetails } from "#pkg/api/query.ts";
-import { matchTrace } from "#pkg/engine/match-trace.ts";
+/**
+ * Test support: details of a trace from its whole spans as objects, the plainest way; what is
+ * joined as columns must come to the same.
+ */
+import type { RootSummary, SpanSummary, TimeRange } from "#pkg/api/query.ts";
+import { matchTrace } from "./match-oracle.ts";
 import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { Resource, Span, TraceData } from "#pkg/otlp/otlp.ts";
-import { costOfRegex } from "#pkg/traceql/regex.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { MergedTrace } from "./merge-details.ts";
 import { mergeTraces } from "./merge-trace.ts";
 
-/** What is known of a trace after all that have spans of it were asked. */
-export type MergedTrace = Omit<TraceDetails, "fingerprints">;
-
-export interface DetailsQuery extends TimeRange {
+interface DetailsQuery extends TimeRange {
   /** The condition that spans must satisfy to be shown and counted as matched. */
   filter?: FieldExpr;
 }
 
 /** A whole trace, and what is asked of it. */
-export interface WholeTraceJob {
+interface WholeTraceJob {
   /** Protobuf TracesData. */
   pieces: readonly Uint8Array[];
   query: DetailsQuery;
   spansPerTrace: number;
-  /** A pattern is asked of its values: that may take any time. */
-  hasPattern: boolean;
-}
-
-/** Where whole traces are compared. Throws as `detailsOfTrace`; Canceled, Timeout. */
-export type WholeTraces = (
-  job: WholeTraceJob,
-  signal: AbortSignal,
-) => Promise<MergedTrace | undefined>;
-
-/** Compares them in this thread. */
-export const wholeTracesHere: WholeTraces = (job) => Promise.resolve(detailsOfTrace(job));
-
-/** Whether a condition asks for a pattern that is no choice of texts. */
-export function hasPattern(expr: FieldExpr | undefined): boolean {
-  switch (expr?.kind) {
-    case "not":
-    case "negate":
-      return hasPattern(expr.operand);
-    case "comparison": {
-      const { op, right } = expr;
-      const isPattern = (op === "=~" || op === "!~") && right.kind === "static";
-      if (isPattern && costOfRegex(String(right.static.type === "nil" || right.static.value)) > 0) {
-        return true;
-      }
-      return hasPattern(expr.left) || hasPattern(right);
-    }
-    case "logical":
-    case "arithmetic":
-      return hasPattern(expr.left) || hasPattern(expr.right);
-    default:
-      return false;
-  }
 }
 
 /**
@@ -65,7 +32,7 @@ export function detailsOfTrace({
   pieces,
   query: range,
   spansPerTrace,
-}: Omit<WholeTraceJob, "hasPattern">): MergedTrace | undefined {
+}: WholeTraceJob): MergedTrace | undefined {
   const merged = mergeTraces(pieces.map((piece) => decodeTraceData(piece)));
   const isMatch = matcherOf(merged, range);
   const services = new Map<string, { spanCount: number; errorCount: number }>();

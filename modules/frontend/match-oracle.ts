@@ -1,5 +1,6 @@
 /**
- * A filter over the spans of a trace that is there as objects, by the same code as over columns.
+ * Test support: a filter over the spans of a trace that is there as objects, by the same code as
+ * over columns.
  */
 import type { SpanAttribute } from "#pkg/api/query.ts";
 import { Head } from "#pkg/columns/head.ts";
@@ -8,7 +9,7 @@ import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { TraceData } from "#pkg/otlp/otlp.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { matchRows } from "./traces.ts";
+import { matchRows } from "#pkg/engine/traces.ts";
 
 export interface TraceMatch {
   /** 1 for each span that matches, in the order in which the data has them. */
