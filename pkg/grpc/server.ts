@@ -189,7 +189,9 @@ export class GrpcServer implements Listener {
         answerMessage(stream, await orAborted(answer, signal));
       } else {
         const request = this.#request(call, method, encoding);
-        const answers = method.handle(await orAborted(request, signal), { ...facts(call), viewer });
+        const { peer, startedMs } = call;
+        const facts = { viewer, peer, startedMs, signal };
+        const answers = method.handle(await orAborted(request, signal), facts);
         await answerStream(stream, answers, { signal, refuse });
       }
     } catch (thrown) {
@@ -205,10 +207,11 @@ export class GrpcServer implements Listener {
     { encoding, viewer }: { encoding: Encoding; viewer: Viewer },
   ): Promise<Uint8Array> {
     const { requestBytesMax: bytesMax } = method;
+    const { peer, startedMs, signal } = call;
     return this.#withMessage(call, bytesMax, async (frame, lease) => {
       const message = messageOf(frame, encoding);
       const inflated = (): Promise<Uint8Array> => this.#inflate(message, bytesMax, lease);
-      return await method.handle({ ...facts(call), viewer, message, lease, inflated });
+      return await method.handle({ viewer, peer, startedMs, signal, message, lease, inflated });
     });
   }
 
@@ -284,11 +287,6 @@ function tenantValues(rawHeaders: readonly string[]): string[] {
 
 function peerOfSession(session: Http2Session | undefined): string {
   return session === undefined || session.destroyed ? "" : peerOf(session.socket);
-}
-
-/** What handlers are told of a call. */
-function facts({ peer, startedMs, signal }: Call): FailedCall {
-  return { peer, startedMs, signal };
 }
 
 /** A reset stream emits "aborted", then "end" as if its body were complete, then "close". */
