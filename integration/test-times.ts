@@ -132,13 +132,8 @@ export function formatRows(times: TestTimes): string {
   const long = [...times].filter(([, seconds]) => seconds >= rowSeconds);
   long.sort(([, a], [, b]) => b - a);
   const rows = long.map(([path, seconds]) => `| \`${path}\` | ${Math.round(seconds)} |`);
-  const rest = [...times.values()].filter((seconds) => seconds < rowSeconds);
-  const sum = Math.round(rest.reduce((total, seconds) => total + seconds, 0));
-  return [
-    "| file | seconds |",
-    "|---|---|",
-    ...rows,
-    `| all ${rest.length} others | ${sum} |`,
-    "",
-  ].join("\n");
+  const others = [...times.values()].filter((seconds) => seconds < rowSeconds);
+  const sum = Math.round(others.reduce((total, seconds) => total + seconds, 0));
+  if (others.length > 0) rows.push(`| all ${others.length} others | ${sum} |`);
+  return ["| file | seconds |", "|---|---|", ...rows, ""].join("\n");
 }
