@@ -51,7 +51,7 @@ export async function deleteGarbage(options: GarbageOptions): Promise<GarbageRes
   for (let listed = 0; listed < config.listedPerCycle;) {
     const size = Math.min(batchSize, config.listedPerCycle - listed);
     const batch = await listSome(store, prefix, { startAfter, signal }, size);
-    unknownObjects += batch.filter((info) => ageBaseMs(info) === undefined).length;
+    unknownObjects += batch.filter((info) => createdMs(info) === undefined).length;
     await deleteFrom(batch, options);
     if (batch.length < size) return { startAfter: undefined, unknownObjects };
     listed += batch.length;
@@ -100,13 +100,13 @@ function garbageReason(
   if (tombstone !== undefined) {
     return tombstone.deletedMs + config.deleteGraceMs <= nowMs ? "removed" : undefined;
   }
-  const timeMs = ageBaseMs({ key, modifiedMs });
+  const timeMs = createdMs({ key, modifiedMs });
   if (timeMs === undefined) return undefined;
   return timeMs + config.orphanAgeMs <= nowMs ? "orphan" : undefined;
 }
 
 /** Returns the later of an object's ULID and modification times; undefined: not Spoor's. */
-function ageBaseMs({
+function createdMs({
   key,
   modifiedMs,
 }: Pick<ObjectInfo, "key" | "modifiedMs">): number | undefined {

@@ -53,7 +53,7 @@ export interface RequestPrices {
   deletePerMillion: number;
 }
 
-/** Returns the price of the requests. Clouds price writes and lists alike, and reads lower. */
+/** Returns the price of the requests. Writes and lists have one price, reads another. */
 export function estimateCost(counts: StoreCounts, prices: RequestPrices): number {
   const sum = (...kinds: RequestKind[]): number =>
     kinds.reduce((total, kind) => total + counts[kind].requests, 0) / 1e6;
