@@ -52,7 +52,7 @@ export class FailingTenants {
       if (!hasCode(error, "Corrupt") || error.reason === newerFormat) throw error;
       const { message, reason } = error;
       this.#failing.set(tenant, message);
-      const text = "the table of a tenant cannot be read: the tenant is not served until it can";
+      const text = "the table of a tenant cannot be read: the tenant is not served, retrying";
       this.#options.log.error({ tenant, error: message, reason }, text);
       return undefined;
     }

@@ -264,7 +264,7 @@ async function openAt(
   const directory = decodeDirectory(packed);
   if (place.factsCrc !== undefined && blockFactsCrc(directory) !== place.factsCrc) {
     const { index, count } = directory.partition;
-    const message = `its commit has other times or not its partition ${index}/${count}`;
+    const message = `its commit does not match its times or its partition ${index}/${count}`;
     throw new SpoorError("Corrupt", message, { reason: commitMismatch });
   }
   return new BlockIndex(place, near, { trailer, footerOffset, directory, readBytes });

@@ -254,7 +254,10 @@ async function open(
   const footer = tail.subarray(0, -parquetTailBytes);
   const { footerBytes: sizeBytes, footerCrc: crc } = trailer;
   if (footerLength(tail.subarray(footer.length)) !== footer.length) {
-    throw new SpoorError("Corrupt", `Parquet footer does not have its ${footer.length} bytes`);
+    throw new SpoorError(
+      "Corrupt",
+      `footer length at the end of the file is wrong, expected ${footer.length}`,
+    );
   }
   checkPart(footer, { offset: 0, sizeBytes, crc }, "the Parquet footer");
   const segments = decodeSegments(await index.part(directory.segments, "segment list", options));
