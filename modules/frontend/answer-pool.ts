@@ -3,6 +3,7 @@
  * long texts or costly patterns, evaluates whole traces. Small work is done in place.
  */
 import { Piscina } from "piscina";
+import { ownBuffers } from "#pkg/bytes/own-buffers.ts";
 import { arraysOf, bytesOfData } from "#pkg/columns/batch-data.ts";
 import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerJob, AnswerJobResult } from "./answer-worker.ts";
@@ -56,12 +57,7 @@ export class AnswerPool {
       const message = `${queuedMax} large traces or queries are waiting to be worked on already`;
       throw new SpoorError("LimitExceeded", message, { reason: "answers_queued" });
     }
-    // What shares its buffer with others is copied.
-    const own = arraysIn(job).filter(
-      ({ buffer, byteLength }) => byteLength > 0 && buffer.byteLength === byteLength,
-    );
-    const buffers = own.map(({ buffer }) => buffer).filter((one) => one instanceof ArrayBuffer);
-    const transferList = [...new Set(buffers)];
+    const transferList = ownBuffers(arraysIn(job));
     const result = await pool.run(job, { signal, transferList });
     if (isError(result)) throw errorFromData(result.error);
     return result;

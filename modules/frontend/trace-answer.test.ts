@@ -137,10 +137,9 @@ describe("encodeTraceAnswer", () => {
           const traceId = Buffer.from(id, "hex");
           const fromBlock: Uint8Array[] = [];
           for (const i of reader.rowGroups.keys()) {
-            const piece = findTrace(await reader.readRowGroup(i), traceId);
-            if (piece !== undefined) fromBlock.push(piece);
+            fromBlock.push(...findTrace(await reader.readRowGroup(i), traceId));
           }
-          const fromHead = [findTrace(live, traceId)!];
+          const fromHead = findTrace(live, traceId);
           for (const format of ["v1-json", "v2-protobuf"] as const) {
             const [a, b, both] = [fromHead, fromBlock, [...fromHead, ...fromBlock]].map((pieces) =>
               Buffer.from(encodeTraceAnswer({ pieces, format, partial: "" })).toString("latin1"),

@@ -16,7 +16,7 @@ export interface TraceQuery {
 }
 
 export interface FoundTrace {
-  /** Protobuf TracesData, one per place that has spans of the trace; not merged yet. */
+  /** Protobuf TracesData, some per place that has spans of the trace; not merged yet. */
   pieces: Uint8Array[];
   /** What could not be read. Empty: the trace is whole. */
   failures: Failure[];
@@ -145,7 +145,7 @@ async function ask(
     const asks = shards.map((shard) => ({ shard, request }));
     const { outcomes } = await askJob(spans, "trace", asks, signal);
     for (const outcome of outcomes) {
-      if ("answer" in outcome && outcome.answer !== undefined) found.add(outcome.answer);
+      if ("answer" in outcome) for (const piece of outcome.answer) found.add(piece);
     }
     // One reason is enough for a block of many row groups.
     const failed = outcomes.find((outcome) => "error" in outcome);

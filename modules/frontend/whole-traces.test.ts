@@ -103,10 +103,7 @@ async function checkSet(seed: number): Promise<number> {
   for (const [i, id] of traceIds.entries()) {
     const traceId = ids.subarray(i * 16, i * 16 + 16);
     const found = await askAll(spans, "trace", { traceId });
-    wire.set(
-      id,
-      found.flatMap((piece) => piece ?? []),
-    );
+    wire.set(id, found.flat());
   }
   let checked = 0;
   for (let i = 0; i < 12; i++) {

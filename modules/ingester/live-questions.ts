@@ -2,12 +2,13 @@
 import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
 import {
   type AnswerOf,
+  buffersOf,
   type QuestionName,
   questionOf,
   type RequestOf,
   requestPreparer,
 } from "#pkg/questions/questions.ts";
-import { type Port, Rpc } from "#pkg/rpc/rpc.ts";
+import { type Port, Rpc, Transferred } from "#pkg/rpc/rpc.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import { allSpans, type PinnedData, spansOfTraces } from "./live-head.ts";
@@ -41,7 +42,8 @@ export function serveLive(port: Port): void {
   const regexes = new RegexCache();
   const ask = ({ stop, ...task }: LiveCall): unknown => {
     const mark = new StopMark(stop);
-    return answerLive(task, { regexes, isStopped: () => mark.isSet });
+    const answer = answerLive(task, { regexes, isStopped: () => mark.isSet });
+    return new Transferred(answer, buffersOf(task.question, answer));
   };
   void new Rpc(port, { ask });
 }

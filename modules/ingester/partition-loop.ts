@@ -2,7 +2,8 @@
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
-import { type Handlers, type Port, Rpc } from "#pkg/rpc/rpc.ts";
+import { buffersOf } from "#pkg/questions/questions.ts";
+import { type Handlers, type Port, Rpc, Transferred } from "#pkg/rpc/rpc.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openSpanLogReader } from "#pkg/spanlog/log-config.ts";
 import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
@@ -60,7 +61,10 @@ export class PartitionLoop {
       release: (pinId: number) => partition.release(pinId),
       lend: ({ pinId, headId }: Omit<LookUp, "question" | "request">) =>
         partition.lend(pinId, headId),
-      lookUp: (call: LookUp) => partition.lookUp(call),
+      lookUp: (call: LookUp) => {
+        const answer = partition.lookUp(call);
+        return new Transferred(answer, buffersOf(call.question, answer));
+      },
       limits: (limits: RecordLimits) => partition.setLimits(limits),
       committed: (head: { tenant: string; headId: number }) => partition.committed(head),
       state: () => {

@@ -6,7 +6,7 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
-import type { QuestionName, RequestOf } from "#pkg/questions/questions.ts";
+import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import { LiveHead, type PinnedData, Undecodable } from "./live-head.ts";
@@ -304,7 +304,7 @@ export class Partition {
   }
 
   /** Answers a question that needs no search from a pinned head. */
-  lookUp({ question, pinId, headId, request }: LookUp): unknown {
+  lookUp({ question, pinId, headId, request }: LookUp): AnswerOf<QuestionName> {
     const head = this.#pins.get(pinId, headId);
     return answerLive({ question, head, request }, lookUpTools);
   }

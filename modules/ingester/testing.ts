@@ -160,7 +160,7 @@ export class TestIngester {
     for (const traceId of new Set(specs.map((spec) => spec.traceId))) {
       for (const head of pinned.heads) {
         const found = await this.ask("trace", head, { traceId: Buffer.from(traceId, "hex") });
-        if (found !== undefined) out.push(...canonicalSpans(decodeTraceData(found)));
+        for (const piece of found) out.push(...canonicalSpans(decodeTraceData(piece)));
       }
     }
     pinned.release();

@@ -79,7 +79,7 @@ describe("a partition's worker that dies", () => {
       code: "Unavailable",
       reason: "worker_died",
     });
-    expect(await running.ask("trace", own, request)).toBeDefined();
+    expect(await running.ask("trace", own, request)).toHaveLength(1);
     await running.stop();
   });
 

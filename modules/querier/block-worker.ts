@@ -4,11 +4,13 @@
  * the main thread and ends itself, and the pool starts another one.
  */
 import { parentPort, workerData } from "node:worker_threads";
+import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
+import { buffersOf } from "#pkg/questions/questions.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";
 import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
-import { isPanic } from "./shards-job.ts";
+import { isPanic, type ShardsAnswer } from "./shards-job.ts";
 import type { OpenBlocksOptions } from "./open-blocks.ts";
 
 export interface WorkerOptions extends OpenBlocksOptions {
@@ -45,7 +47,18 @@ export default async function run({ id, job, stop }: WorkerTask): Promise<Worker
     if (isPanic(error)) end(id, "panic", answer);
   }
   if (jobs.wasmBytes > options.memoryBytesMax) end(id, "memory", answer);
-  return answer;
+  return moved(job, answer);
+}
+
+/** With large arrays that move to the main thread instead of being copied. */
+function moved(job: BlockJob, answer: WorkerAnswer): WorkerAnswer {
+  if (job.kind === "tagIndex" || "error" in answer) return answer;
+  const { kind } = job;
+  const { outcomes } = answer.answer as ShardsAnswer;
+  const buffers = outcomes.flatMap((one) => ("error" in one ? [] : buffersOf(kind, one.answer)));
+  if (buffers.length === 0) return answer;
+  const message = { [transferableSymbol]: buffers, [valueSymbol]: answer };
+  return move(message as never) as unknown as WorkerAnswer;
 }
 
 function end(id: number, reason: LastWords["reason"], answer: WorkerAnswer): never {

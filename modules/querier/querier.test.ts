@@ -158,7 +158,7 @@ async function findIn(
   const { outcomes } = await querier.ask("trace", asks, never);
   const found = outcomes.flatMap((outcome) => {
     if ("error" in outcome) throw outcome.error;
-    return outcome.answer ?? [];
+    return outcome.answer;
   });
   return found.at(0);
 }
@@ -290,7 +290,7 @@ describe("Querier", () => {
         return (await askOne(querier, "trace", { shard, request: { traceId: bytesOf(9) } })).answer;
       }),
     );
-    const inGroups = pieces.filter((piece) => piece !== undefined);
+    const inGroups = pieces.flat();
     expect(inGroups).toHaveLength(1);
     expect(canonicalSpans(decodeTraceData(inGroups[0]))).toEqual(expected);
     expect(await findIn(querier, block, bytesOf(999))).toBeUndefined();

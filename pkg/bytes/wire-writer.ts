@@ -73,7 +73,17 @@ export class WireWriter {
   }
 
   string(field: number, value: string): void {
-    this.bytesField(field, Buffer.from(value, "utf8"));
+    const length = Buffer.byteLength(value, "utf8");
+    this.#reserve(20 + length);
+    this.#varint(field * 8 + wireBytes);
+    this.#varint(length);
+    this.#buf.write(value, this.#pos, length, "utf8");
+    this.#pos += length;
+  }
+
+  /** Forgets what was written; keeps the room for it. */
+  reset(): void {
+    this.#pos = 0;
   }
 
   bytesField(field: number, value: Uint8Array): void {

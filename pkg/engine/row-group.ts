@@ -19,6 +19,7 @@ import type { RowRange } from "#pkg/block/pages.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import { joinBatches } from "#pkg/columns/join-batches.ts";
+import { traceColumnNames } from "#pkg/columns/schema.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { estimateShare } from "./estimate.ts";
 import { evaluateFilter } from "./filter.ts";
@@ -302,25 +303,25 @@ function neverOf({ filter: { range } }: QueryPlan): QueryPlan {
   return planQuery({ kind: "static", static: { type: "bool", value: false }, range });
 }
 
-/** All spans of a trace; an answer of more than `bytesMax` may lack some. */
+/** All spans of a trace, in pieces; an answer of more than `bytesMax` may lack some. */
 export async function findInRowGroup(
   reader: BlockReader,
   rowGroup: number,
   { traceId, bytesMax = Number.POSITIVE_INFINITY }: FindTraceRequest,
-): Promise<Uint8Array | undefined> {
-  const names = withoutIds(reader.columnNames);
-  const parts: Uint8Array[] = [];
+): Promise<Uint8Array[]> {
+  const ofTrees: ReadonlySet<string> = new Set(traceColumnNames);
+  const names = withoutIds(reader.columnNames).filter((name) => !ofTrees.has(name));
+  const pieces: Uint8Array[] = [];
   let leftBytes = bytesMax;
   const columns = new RowGroupColumns(reader, rowGroup, noTags);
   const traces = await columns.traces();
   for (const range of clustersOf(traces, wantedCodes(traces.dictionary, traceId))) {
     const found = findTrace(await columns.readRows(names, range), traceId, leftBytes);
-    if (found === undefined) continue;
-    parts.push(new Uint8Array(found));
-    leftBytes -= found.length;
+    for (const piece of found) {
+      pieces.push(piece);
+      leftBytes -= piece.length;
+    }
     if (leftBytes < 0) break;
   }
-  if (parts.length < 2) return parts[0];
-  // Protobuf messages laid one after another are merged: lists are appended.
-  return new Uint8Array(Buffer.concat(parts));
+  return pieces;
 }

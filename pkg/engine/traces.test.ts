@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { ownBuffers } from "#pkg/bytes/own-buffers.ts";
 import { describe, expect, it } from "vitest";
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
@@ -203,10 +204,22 @@ describe("fingerprints", () => {
 describe("findTrace", () => {
   const spans = batch(spanOf(1, 1, 2), spanOf(2, 1, 2), spanOf(1, 500, 600));
 
+  it("gives a large trace in pieces that can be moved, never as one buffer", () => {
+    const many = batch(...Array.from({ length: 1200 }, (_, i) => spanOf(1, i, i + 1)));
+    const pieces = findTrace(many, bytesOf(1));
+    const counts = pieces.map((piece) =>
+      decodeTraceData(piece)
+        .resourceSpans.flatMap(({ scopeSpans }) => scopeSpans)
+        .reduce((sum, scope) => sum + scope.spans.length, 0),
+    );
+    expect(counts).toEqual([500, 500, 200]);
+    expect(new Set(ownBuffers(pieces)).size).toBe(3);
+  });
+
   it("gives all spans of a trace, in whatever range", () => {
-    const found = decodeTraceData(findTrace(spans, bytesOf(1))!);
+    const found = decodeTraceData(findTrace(spans, bytesOf(1))[0]);
     expect(found.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans[0].spans)).toHaveLength(2);
-    expect(findTrace(spans, bytesOf(3))).toBeUndefined();
+    expect(findTrace(spans, bytesOf(3))).toEqual([]);
     expect([...traceRows(spans, bytesOf(1))]).toEqual([0, 2]);
   });
 

@@ -86,31 +86,33 @@ export function matchRows(
   };
 }
 
-/** Spans that are objects at a time. */
-const spansPerPart = 500;
+/** Spans that are objects at a time, and one piece of an answer. */
+const spansPerPiece = 500;
 
 /**
- * All spans of a trace (16 bytes) as protobuf TracesData; undefined if the batch has none. The
- * answer ends soon after `bytesMax`: it may lack spans if it is longer.
+ * All spans of a trace (16 bytes) in pieces of protobuf TracesData, each with a buffer of its own,
+ * which can be moved to another thread; none if the batch has none. The answer ends soon after
+ * `bytesMax`: it may lack spans if it is longer.
  */
 export function findTrace(
   batch: ColumnBatch,
   traceId: Uint8Array,
   bytesMax: number = Number.POSITIVE_INFINITY,
-): Uint8Array | undefined {
+): Uint8Array[] {
   const rows = traceRows(batch, traceId);
-  const chunks: Uint8Array[] = [];
+  const pieces: Uint8Array[] = [];
   let sizeBytes = 0;
-  for (let from = 0; from < rows.length && sizeBytes <= bytesMax; from += spansPerPart) {
-    for (const chunk of traceDataChunks(readSpans(batch, rows.slice(from, from + spansPerPart)))) {
-      chunks.push(chunk);
-      sizeBytes += chunk.length;
-    }
+  for (let from = 0; from < rows.length && sizeBytes <= bytesMax; from += spansPerPiece) {
+    const data = readSpans(batch, rows.slice(from, from + spansPerPiece));
+    const piece = joinedBytes(traceDataChunks(data));
+    pieces.push(piece);
+    sizeBytes += piece.length;
   }
-  if (rows.length === 0) return undefined;
-  // Protobuf messages laid one after another are merged: lists are appended. A buffer of the exact
-  // length, which can be handed to another thread without a copy.
-  const whole = new Uint8Array(sizeBytes);
+  return pieces;
+}
+
+function joinedBytes(chunks: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const chunk of chunks) {
     whole.set(chunk, at);

@@ -62,14 +62,14 @@ function scopeSpansChunks<S>(
   write: WriteSpan<S>,
 ): Uint8Array[] {
   const chunks: Uint8Array[] = [];
-  let writer = new WireWriter();
+  const writer = new WireWriter();
   writer.message(1, (w) => writeScope(w, scope));
   for (const span of spans) {
     write(writer, 2, span);
     if (writer.sizeBytes < chunkBytes) continue;
-    // Copies the bytes, because the writer's buffer is larger than its content.
+    // Copies the bytes, because the writer's buffer is reused for the next chunk.
     chunks.push(new Uint8Array(writer.bytes()));
-    writer = new WireWriter(chunkBytes);
+    writer.reset();
   }
   return [...chunks, new Uint8Array(writer.bytes()), textField(3, schemaUrl)];
 }

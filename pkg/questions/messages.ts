@@ -145,7 +145,7 @@ export const traceRequest: Codec<FindTraceRequest> = record<FindTraceRequest>({
   bytesMax: optional(count),
 });
 
-export const traceAnswer: Codec<Uint8Array | undefined> = optional(bytes);
+export const traceAnswer: Codec<Uint8Array[]> = list(bytes);
 
 const tagScope = word(["span", "resource", "event", "link", "instrumentation"]);
 

@@ -17,6 +17,8 @@ import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { Arena } from "#pkg/bytes/arena.ts";
+import { ownBuffers } from "#pkg/bytes/own-buffers.ts";
+import { arraysOf } from "#pkg/columns/batch-data.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { countRowGroupTags } from "#pkg/engine/block-tags.ts";
@@ -87,6 +89,8 @@ interface Question<Request, Answer> {
   /** Often answered by the index alone: the footer need not be read ahead. */
   isIndexFirst?: (request: Request) => boolean;
   overRowGroup: (rows: RowGroupRows, request: Request) => Promise<Answered<Answer>>;
+  /** Arrays of an answer that may be large: they are moved from thread to thread, not copied. */
+  arraysOf?: (answer: Answer) => readonly ArrayBufferView[];
   /**
    * Answers of several shards as one, where these do not depend on what the asker knows of other
    * shards already, as lists and details do (modules/frontend).
@@ -104,8 +108,8 @@ interface Questions {
   held: Question<HeldTracesRequest, HeldTraces>;
   /** The spans of some traces as columns: what is joined where traces lie in several shards. */
   spans: Question<TraceSpansRequest, TraceSpans>;
-  /** All spans of a trace as protobuf TracesData; undefined if there are none. */
-  trace: Question<FindTraceRequest, Uint8Array | undefined>;
+  /** All spans of a trace in pieces of protobuf TracesData. */
+  trace: Question<FindTraceRequest, Uint8Array[]>;
   /** Names or values of tags. */
   countTags: Question<TagsRequest, TagCounts>;
 }
@@ -167,6 +171,7 @@ export const questions: Questions = {
     ofHeads: "search",
     tracesOf: ({ ids }) => ids,
     overHead: ({ batch }, request) => collectSpans(batch, request),
+    arraysOf: ({ batch }) => arraysOf(batch),
     overRowGroup: async ({ reader, rowGroup, arena }, request) => ({
       answer: await spansOfRowGroup(await reader(), rowGroup, request, arena),
     }),
@@ -177,8 +182,9 @@ export const questions: Questions = {
     answer: traceAnswer,
     ofHeads: "lookUp",
     tracesOf: ({ traceId }) => traceId,
+    arraysOf: (pieces) => pieces,
     overHead: ({ batch }, { traceId, bytesMax }) =>
-      batch.rows === 0 ? undefined : findTrace(batch, traceId, bytesMax),
+      batch.rows === 0 ? [] : findTrace(batch, traceId, bytesMax),
     overRowGroup: async ({ reader, rowGroup }, request) => ({
       answer: await findInRowGroup(await reader(), rowGroup, request),
     }),
@@ -212,6 +218,11 @@ const table: { [K in QuestionName]: Question<RequestOf<K>, AnswerOf<K>> } = ques
 /** The declaration of a question. */
 export function questionOf<K extends QuestionName>(name: K): Question<RequestOf<K>, AnswerOf<K>> {
   return table[name];
+}
+
+/** Buffers of an answer that can be moved to another thread. */
+export function buffersOf<K extends QuestionName>(question: K, answer: AnswerOf<K>): ArrayBuffer[] {
+  return ownBuffers(questionOf(question).arraysOf?.(answer) ?? []);
 }
 
 /** Prepares the conditions of some requests; equal ones of them once. */

@@ -69,8 +69,8 @@ async function countSpans({ store, key }: PlacedBlock, traceId: Uint8Array): Pro
     let count = 0;
     for (const rowGroup of reader.rowGroups.keys()) {
       const found = await findInRowGroup(reader, rowGroup, { traceId });
-      if (found === undefined) continue;
-      const scopes = decodeTraceData(found).resourceSpans.flatMap(({ scopeSpans }) => scopeSpans);
+      const resources = found.flatMap((piece) => decodeTraceData(piece).resourceSpans);
+      const scopes = resources.flatMap(({ scopeSpans }) => scopeSpans);
       for (const { spans } of scopes) count += spans.length;
     }
     return count;
