@@ -4,7 +4,8 @@
  */
 import type { RootSummary, SpanSummary, TimeRange } from "#pkg/api/query.ts";
 import { matchTrace } from "./match-oracle.ts";
-import { compareRoots, compareSpans } from "#pkg/engine/traces.ts";
+import { compareRoots } from "#pkg/columns/trace-root.ts";
+import { compareSpans } from "#pkg/engine/traces.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { Resource, Span, TraceData } from "#pkg/otlp/otlp.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";

@@ -99,7 +99,7 @@ export interface TraceDetails {
   traceId: string;
   startNano: bigint;
   endNano: bigint;
-  /** The earliest span without a parent (ties: `compareRoots` of pkg/engine), if it is here. */
+  /** The earliest span without a parent (ties: pkg/columns/trace-root.ts), if it is here. */
   root: RootSummary | undefined;
   /**
    * The earliest spans that match, at most as many as asked for (ties: `compareSpans` of

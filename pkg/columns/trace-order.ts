@@ -1,9 +1,10 @@
 // HOT: runs per span at each cut; measured by `npm run bench` (cut).
 /**
- * The order of spans in a block: the spans of a trace are contiguous and ordered by start, traces
- * are ordered by their earliest start; the newest ones get small row groups. Traces with a span far
- * from the time of ingest (bad clocks) come last, in row groups of their own, so that they do not
- * spoil the others' time ranges. Times are compared as the signed 64-bit integers of the column.
+ * The order of spans in a block. The spans of a trace are contiguous and ordered by start and id, so
+ * that its tree and root do not depend on the order of arrival. Traces are ordered by their
+ * earliest start; the newest ones get small row groups. Traces with a span far from the time of
+ * ingest (bad clocks) come last, in row groups of their own, so that they do not spoil the others'
+ * time ranges. Times are compared as the signed 64-bit integers of the column.
  */
 import type { HeadData } from "./head.ts";
 
@@ -30,7 +31,7 @@ export function orderSpans(data: HeadData, options: OrderOptions, keep?: Uint8Ar
   const { rows, starts } = groupByTrace(data, traceCount, keep);
   const { start } = data.perRow;
   for (let trace = 0; trace < traceCount; trace++) {
-    sortByStart(rows, starts[trace], starts[trace + 1], start);
+    sortByStart(rows, starts[trace], starts[trace + 1], data.perRow);
   }
   const outlier = findOutliers(rows, starts, start, options);
   const order = new Uint32Array(traceCount);
@@ -66,29 +67,30 @@ function groupByTrace(
   return { rows, starts };
 }
 
-/** Sorts rows[from, to) by start time, then by row (arrival). */
-function sortByStart(rows: Uint32Array, from: number, to: number, start: Uint32Array): void {
+type StartsAndIds = Pick<HeadData["perRow"], "start" | "spanId">;
+
+/** Sorts rows[from, to) by start time, by span id, then by row (arrival). */
+function sortByStart(rows: Uint32Array, from: number, to: number, perRow: StartsAndIds): void {
   if (to - from > 24) {
-    rows.subarray(from, to).sort((a, b) => {
-      return (
-        (start[a * 2 + 1] | 0) - (start[b * 2 + 1] | 0) || start[a * 2] - start[b * 2] || a - b
-      );
-    });
+    rows.subarray(from, to).sort((a, b) => compareRows(a, b, perRow));
     return;
   }
   for (let i = from + 1; i < to; i++) {
     const row = rows[i];
-    const high = start[row * 2 + 1] | 0;
-    const low = start[row * 2];
     let j = i - 1;
-    for (; j >= from; j--) {
-      const other = rows[j] * 2;
-      const otherHigh = start[other + 1] | 0;
-      if (otherHigh < high || (otherHigh === high && start[other] <= low)) break;
-      rows[j + 1] = rows[j];
-    }
+    for (; j >= from && compareRows(rows[j], row, perRow) > 0; j--) rows[j + 1] = rows[j];
     rows[j + 1] = row;
   }
+}
+
+function compareRows(a: number, b: number, { start, spanId }: StartsAndIds): number {
+  return (
+    (start[a * 2 + 1] | 0) - (start[b * 2 + 1] | 0) ||
+    start[a * 2] - start[b * 2] ||
+    spanId[a * 2] - spanId[b * 2] ||
+    spanId[a * 2 + 1] - spanId[b * 2 + 1] ||
+    a - b
+  );
 }
 
 /** 1 for each trace whose first or last start is implausible. */

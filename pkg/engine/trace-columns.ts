@@ -4,9 +4,9 @@
  * as functions of the chosen rows and of nothing else (not of stored columns, which know only what
  * was in the block when it was cut, whatever range a query has).
  *
- * Order of a trace's spans, which numbers the tree: by start, id, service, name, duration, status,
- * parent. Spans that are alike in all of these have one fingerprint (fingerprints.ts), and who asks
- * for details compares them whole.
+ * Order of a trace's spans, which numbers the tree: as roots are (trace-root.ts), that is by start,
+ * id, service, name; then by duration, status, parent. Spans that are alike in all of these have
+ * one fingerprint (fingerprints.ts), and who asks for details compares them whole.
  */
 import {
   type Column,
@@ -14,9 +14,8 @@ import {
   columnOf,
   type DictColumn,
   type Int64Column,
-  isValid,
-  valueBytes,
 } from "#pkg/columns/columns.ts";
+import { compareCodes, RootOrder } from "#pkg/columns/trace-root.ts";
 import { treeColumns } from "#pkg/columns/trace-tree.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { IntrinsicName } from "#pkg/traceql/ast.ts";
@@ -59,7 +58,7 @@ export function withTraceColumns(
   const made = new Map<string, Column>();
   if (wanted.includes("trace:duration")) made.set("trace_duration_nano", durations(spans));
   if (wanted.includes("trace:rootName") || wanted.includes("trace:rootService")) {
-    const roots = rootRows(spans);
+    const roots = spans.roots.rowsByTrace(selection);
     for (const [name, source] of [
       ["root_name", spans.names],
       ["root_service", spans.services],
@@ -96,6 +95,7 @@ class TraceSpans {
   readonly names: DictColumn | undefined;
   readonly services: DictColumn | undefined;
   readonly statuses: DictColumn | undefined;
+  readonly roots: RootOrder;
 
   constructor(batch: ColumnBatch, selection: Uint8Array) {
     const traces = columnOf(batch, "trace_id", "dict");
@@ -114,20 +114,17 @@ class TraceSpans {
     this.names = columnOf(batch, "name", "dict");
     this.services = serviceColumn(batch);
     this.statuses = columnOf(batch, "status", "dict");
+    this.roots = new RootOrder(batch, this.services);
   }
 
   isRoot(row: number): boolean {
-    return this.parents === undefined || !isValid(this.parents.valid, row);
+    return this.roots.isRoot(row);
   }
 
   /** The order that the top comment tells. */
   compare(a: number, b: number): number {
-    if (this.start[a] !== this.start[b]) return this.start[a] < this.start[b] ? -1 : 1;
-    const idA = BigInt.asUintN(64, this.ids?.[a] ?? 0n);
-    const idB = BigInt.asUintN(64, this.ids?.[b] ?? 0n);
-    if (idA !== idB) return idA < idB ? -1 : 1;
-    const texts = compareCodes(this.services, a, b) || compareCodes(this.names, a, b);
-    if (texts !== 0) return texts;
+    const first = this.roots.compare(a, b);
+    if (first !== 0) return first;
     if (this.duration[a] !== this.duration[b]) return this.duration[a] < this.duration[b] ? -1 : 1;
     const status = compareCodes(this.statuses, a, b);
     if (status !== 0) return status;
@@ -143,13 +140,6 @@ class TraceSpans {
 }
 
 const noBytes = new Uint8Array(0);
-
-function compareCodes(column: DictColumn | undefined, a: number, b: number): number {
-  if (column === undefined || column.codes[a] === column.codes[b]) return 0;
-  const bytes = (code: number): Uint8Array =>
-    code < 0 ? noBytes : valueBytes(column.dictionary, code);
-  return Buffer.compare(bytes(column.codes[a]), bytes(column.codes[b]));
-}
 
 /** From the first start to the last end; a span that ends before it starts ends at its start. */
 function durations({ rows, selection, traces, start, duration }: TraceSpans): Column {
@@ -171,18 +161,6 @@ function durations({ rows, selection, traces, start, duration }: TraceSpans): Co
     if (selection[row] === 1) values[row] = last[codes[row]] - first[codes[row]];
   }
   return { kind: "int64", values, valid: undefined };
-}
-
-/** The root's row of each trace, by code; -1 for none. */
-function rootRows(spans: TraceSpans): Int32Array {
-  const { codes, dictionary } = spans.traces;
-  const roots = new Int32Array(dictionary.length).fill(-1);
-  for (let row = 0; row < spans.rows; row++) {
-    if (spans.selection[row] === 0 || !spans.isRoot(row)) continue;
-    const known = roots[codes[row]];
-    if (known < 0 || spans.compare(row, known) < 0) roots[codes[row]] = row;
-  }
-  return roots;
 }
 
 function valueOfRoot(spans: TraceSpans, roots: Int32Array, source: DictColumn | undefined): Column {

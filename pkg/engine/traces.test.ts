@@ -1,3 +1,4 @@
+import { compareRoots } from "#pkg/columns/trace-root.ts";
 import fc from "fast-check";
 import { ownBuffers } from "#pkg/bytes/own-buffers.ts";
 import { describe, expect, it } from "vitest";
@@ -6,14 +7,7 @@ import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { listTraces } from "./list-traces.ts";
 import { batchOfHead, headOf, type SpanSpec } from "./testing.ts";
-import {
-  compareRoots,
-  compareSpans,
-  findTrace,
-  heldTraces,
-  traceDetails,
-  traceRows,
-} from "./traces.ts";
+import { compareSpans, findTrace, heldTraces, traceDetails, traceRows } from "./traces.ts";
 
 const range = { startNano: 100n, endNano: 200n };
 

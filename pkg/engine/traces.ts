@@ -14,11 +14,11 @@ import {
   columnOf,
   type DictColumn,
   type Int64Column,
-  isValid,
   valueBytes,
   valueText,
 } from "#pkg/columns/columns.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
+import { RootOrder } from "#pkg/columns/trace-root.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceDataChunks } from "#pkg/otlp/encode-chunks.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
@@ -176,16 +176,6 @@ function attributesText({ attributes = [] }: SpanSummary): string {
   return attributes.map(({ key, value }) => `${key}\0${typeof value}\0${value}`).join("\0");
 }
 
-/** Which of several roots of a trace is shown: the first in this order. */
-export function compareRoots(a: RootSummary, b: RootSummary): number {
-  return (
-    compareNano(a.startNano, b.startNano) ||
-    compareText(a.spanId, b.spanId) ||
-    compareText(a.service, b.service) ||
-    compareText(a.name, b.name)
-  );
-}
-
 function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
@@ -231,7 +221,8 @@ function detailsOf(
   const services = new Map<string, { spanCount: number; errorCount: number }>();
   let startNano = times.start[rows[0]];
   let endNano = times.end(rows[0]);
-  let root: RootSummary | undefined;
+  const { roots } = details;
+  let root = -1;
   for (const row of rows) {
     if (times.start[row] < startNano) startNano = times.start[row];
     if (times.end(row) > endNano) endNano = times.end(row);
@@ -240,16 +231,13 @@ function detailsOf(
     stats.spanCount++;
     if (details.isError(row)) stats.errorCount++;
     services.set(service, stats);
-    if (!details.isRoot(row)) continue;
-    if (root !== undefined && times.start[row] > root.startNano) continue;
-    const candidate = details.root(row);
-    if (root === undefined || compareRoots(candidate, root) < 0) root = candidate;
+    if (roots.isRoot(row) && (root < 0 || roots.compare(row, root) < 0)) root = row;
   }
   return {
     traceId,
     startNano,
     endNano,
-    root,
+    root: root < 0 ? undefined : details.root(root),
     spans: firstSpans(readers, matched, spansPerTrace),
     matchedSpans: matched.length,
     fingerprints: readers.fingerprints.ofRows(rows),
@@ -276,7 +264,7 @@ function firstSpans(
 /** The columns of `detailColumns`, by row. */
 class DetailReader {
   readonly #ids: Int64Column;
-  readonly #parents: Int64Column | undefined;
+  readonly roots: RootOrder;
   readonly #names: DictColumn | undefined;
   readonly #statuses: DictColumn | undefined;
   readonly #services: DictColumn | undefined;
@@ -287,10 +275,10 @@ class DetailReader {
     const ids = columnOf(batch, "span_id", "int64");
     if (ids === undefined) throw new SpoorError("Corrupt", "a batch lacks span_id");
     this.#ids = ids;
-    this.#parents = columnOf(batch, "parent_span_id", "int64");
     this.#names = columnOf(batch, "name", "dict");
     this.#statuses = columnOf(batch, "status", "dict");
     this.#services = serviceColumn(batch);
+    this.roots = new RootOrder(batch, this.#services);
     this.#times = times;
     this.#attributes = attributes;
   }
@@ -301,10 +289,6 @@ class DetailReader {
 
   isError(row: number): boolean {
     return textAt(this.#statuses, row) === "error";
-  }
-
-  isRoot(row: number): boolean {
-    return this.#parents === undefined || !isValid(this.#parents.valid, row);
   }
 
   root(row: number): RootSummary {
