@@ -20,6 +20,11 @@ export interface SearchOptions extends JobBounds {
   concurrency: number;
   /** Memory for what is known of traces, bytes. */
   memoryBytesMax: number;
+  /**
+   * Traces are made final as soon as they come before all that was not read, at the price of more
+   * questions: for who waits for each of them. Else most of them come at the end.
+   */
+  isEager?: boolean;
   /** Where whole traces are evaluated; in this thread unless given. */
   wholeTraces?: WholeTraces;
 }

@@ -90,6 +90,7 @@ export class SearchRun {
   readonly #spans: Spans;
   readonly #bounds: JobBounds;
   readonly #wholeTraces: WholeTraces;
+  readonly #isEager: boolean;
   readonly #wholeBytesMax: number;
   readonly #counts: ReadonlySet<number>;
   #inspectedSpans = 0;
@@ -112,6 +113,7 @@ export class SearchRun {
     this.#counts = new Set(shards.map(({ partition }) => partition.count));
     this.shards = shards.map((shard) => new ShardState(shard, query));
     this.#query = query;
+    this.#isEager = options.isEager === true;
     this.#concurrency = options.concurrency;
     this.#candidates = new Candidates(options.memoryBytesMax);
     this.#isWhole = isOfWholeTraces(plan);
@@ -120,10 +122,12 @@ export class SearchRun {
     this.#listsAll = this.#shardPlan?.prefilter === undefined;
   }
 
-  async run(): Promise<MergedTrace[]> {
+  /** Yields the traces of the answer as they become final, newest first: none is taken back. */
+  async *run(): AsyncGenerator<MergedTrace, void> {
     const { limit, signal } = this.#query;
     await this.#exclude();
     let resolvedMax = Math.max(limit, resolvedMin);
+    let told = 0;
     for (let wave = 0; ;) {
       throwIfEnded(signal);
       const top = this.#candidates.top(limit);
@@ -131,11 +135,17 @@ export class SearchRun {
       const unclear = this.#unclearShards(last);
       if (unclear.length > 0) {
         if (this.#candidates.takeAhead(unclear)) continue;
+        const clear = this.#isEager ? clearOf(top, unclear[0]) : [];
+        if (await this.#resolveEarly(clear)) continue;
+        for (; told < clear.length; told++) yield clear[told].trace!;
         await this.#listWave(unclear, wave++);
         continue;
       }
       if (this.#isWhole && (await this.#settleMaybes(last))) continue;
-      if (top.every(({ trace }) => trace !== undefined)) return top.map(({ trace }) => trace!);
+      if (top.every(({ trace }) => trace !== undefined)) {
+        for (; told < top.length; told++) yield top[told].trace!;
+        return;
+      }
       const most = resolvedMax + this.#promoted;
       const unresolved = this.#candidates.top(most).filter(({ trace }) => !trace);
       await this.#resolve(unresolved);
@@ -143,6 +153,16 @@ export class SearchRun {
       resolvedMax = Math.max(resolvedMax * 2, resolvedAgainMin);
       resolvedMax = Math.min(resolvedMax, limit + resolvedAheadMax);
     }
+  }
+
+  /** Makes traces final that come before all that was not read; true if their order may change. */
+  async #resolveEarly(clear: readonly KnownTrace[]): Promise<boolean> {
+    const last = clear.at(-1);
+    if (last === undefined) return false;
+    if (this.#isWhole && (await this.#settleMaybes(last))) return true;
+    const unresolved = clear.filter(({ trace }) => trace === undefined);
+    if (unresolved.length > 0) await this.#resolve(unresolved);
+    return unresolved.length > 0;
   }
 
   inspected(): { inspectedTraces: number; inspectedSpans: number; inspectedBytes: number } {
@@ -366,6 +386,12 @@ export class SearchRun {
     if (shard.kind === "head") return new Uint8Array(ids.length / 16).fill(1);
     return await this.#spans.stored.mayHold(shard.block, ids, this.#query.signal);
   }
+}
+
+/** The first of the traces: those before the first frontier. */
+function clearOf(top: readonly KnownTrace[], { frontier }: ShardState): KnownTrace[] {
+  const end = top.findIndex((one) => comparePlaces(one, frontier!) > 0);
+  return end < 0 ? [...top] : top.slice(0, end);
 }
 
 /** Whether a shard that has the trace tells that this one does not. */

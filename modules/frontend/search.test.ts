@@ -7,7 +7,7 @@ import type { QueryPlan, SpanAttribute } from "#pkg/api/query.ts";
 import { type Condition, oracleSearch } from "./oracle.ts";
 import { parseSearch } from "./params.ts";
 import type { SearchQuery } from "./search-query.ts";
-import { searchNewest, type SearchResult } from "./search.ts";
+import { newestTraces, searchNewest, type SearchResult } from "./search.ts";
 import { headShard, tenant, TestSpans } from "./testing.ts";
 
 const { signal } = new AbortController();
@@ -220,6 +220,7 @@ const queryOf = fc.record({
   options: fc.record({
     concurrency: fc.integer({ min: 1, max: 5 }),
     jobBytesMax: fc.constantFrom(1, 30_000, 2 ** 22),
+    isEager: fc.boolean(),
     jobRowGroupsMax: fc.constantFrom(1, 3, 64),
   }),
 });
@@ -300,6 +301,41 @@ describe("searchNewest", () => {
     });
     expect(traces.map(({ traceId }) => traceId)).toEqual([idOf(8), idOf(7)]);
     expect(asked).toEqual(["log/1/7", "log/1/6"]);
+  });
+
+  it("yields each trace once it is final, while older shards are not read yet", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 }, rowGroupSpans: 100 };
+    for (let i = 0; i < 20; i++) {
+      await spans.addBlock(String(i).padStart(2, "0"), [spanOf(i + 1, i * 10)], place);
+    }
+    const listed = new Set<string>();
+    spans.onAsk = (question, { name }) => {
+      if (question === "list") listed.add(name);
+    };
+    const options = { concurrency: 1, ...most, jobRowGroupsMax: 1, isEager: true };
+    const seen: [string, number][] = [];
+    for await (const { traceId } of newestTraces(spans.both, queryFor({ limit: 20 }), options)) {
+      seen.push([traceId, listed.size]);
+    }
+    expect(seen.map(([id]) => id)).toEqual(Array.from({ length: 20 }, (_, i) => idOf(20 - i)));
+    expect(seen[0][1]).toBeLessThan(20);
+    expect(seen.every(([, count], i) => count > i)).toBe(true);
+    expect(spans.pins).toBe(0);
+  });
+
+  it("lets go of its heads when nobody wants more of its traces", async () => {
+    const spans = new TestSpans();
+    const place = { partition: { index: 0, count: 1 } };
+    spans.heads = [
+      headShard([spanOf(1, 10), spanOf(2, 20)], { ...place, appId: "a", toOffset: 1 }),
+    ];
+    const options = { concurrency: 1, ...most };
+    for await (const { traceId } of newestTraces(spans.both, queryFor({}), options)) {
+      expect(traceId).toBe(idOf(2));
+      break;
+    }
+    expect(spans.pins).toBe(0);
   });
 
   it("leaves out shards and blocks outside of the range", async () => {

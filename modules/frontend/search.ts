@@ -3,12 +3,12 @@
  * overlap the range, whatever heads, row groups and blocks they are in. With a filter, those traces
  * of which at least one of these spans matches. How: search-run.ts.
  */
-import type { ShardRef } from "#pkg/questions/shards.ts";
+import type { ShardRef, StoredBlock } from "#pkg/questions/shards.ts";
 import type { ShardState } from "./candidates.ts";
 import type { MergedTrace } from "./merge-details.ts";
 import { SearchRun } from "./search-run.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
-import { type Failure, openView, overlaps, type Spans } from "./view.ts";
+import { type Failure, openView, overlaps, type Spans, type View } from "./view.ts";
 
 export interface SearchStats {
   inspectedTraces: number;
@@ -59,6 +59,24 @@ export async function searchNewest(
   query: SearchQuery,
   options: SearchOptions,
 ): Promise<SearchResult> {
+  const running = newestTraces(spans, query, options);
+  const traces: MergedTrace[] = [];
+  for (;;) {
+    const next = await running.next();
+    if (next.done === true) return { traces, ...next.value };
+    traces.push(next.value);
+  }
+}
+
+/**
+ * The traces of `searchNewest` one by one, as they become final, and then all that is to be said of
+ * the search. Throws as that does, also after some traces.
+ */
+export async function* newestTraces(
+  spans: Spans,
+  query: SearchQuery,
+  options: SearchOptions,
+): AsyncGenerator<MergedTrace, Omit<SearchResult, "traces">> {
   const view = await openView(spans, { ...query, range: query });
   try {
     const blocks = view.blocks.filter((block) => overlaps(block, query));
@@ -66,33 +84,39 @@ export async function searchNewest(
     const blockShards = blocks.flatMap((block) => block.shards).filter(inRange);
     const shards = [...view.heads.filter(inRange), ...blockShards];
     const search = new SearchRun(spans, shards, query, options);
-    const traces = await search.run();
-    const count = (is: (state: ShardState) => boolean): number => search.shards.filter(is).length;
-    const failedShards = count(({ isFailed }) => isFailed);
-    const totalJobs = shards.length + view.failures.length;
-    return {
-      traces,
-      stats: {
-        ...search.inspected(),
-        totalBlocks: blocks.length,
-        totalBlockBytes: blocks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-        totalJobs,
-        completedJobs: shards.length - failedShards,
-      },
-      plan: {
-        storedBlocks: view.blocks.length,
-        heads: shards.length - blockShards.length,
-        rowGroups: blockShards.length,
-        askedShards: count(({ isAsked }) => isAsked),
-        prunedShards: count(({ isPruned }) => isPruned),
-        excludedShards: count(({ isExcluded }) => isExcluded),
-        jobs: search.asker.jobs,
-        askedMs: Math.round(search.asker.askedMs * 10) / 10,
-      },
-      failures: [...view.failures, ...search.asker.failures],
-      isStoredMissing: view.isStoredMissing,
-    };
+    yield* search.run();
+    return outcomeOf(search, view, { blocks, rowGroups: blockShards.length });
   } finally {
     view.release();
   }
+}
+
+function outcomeOf(
+  search: SearchRun,
+  view: View,
+  { blocks, rowGroups }: { blocks: readonly StoredBlock[]; rowGroups: number },
+): Omit<SearchResult, "traces"> {
+  const { asker, shards } = search;
+  const count = (is: (state: ShardState) => boolean): number => shards.filter(is).length;
+  return {
+    stats: {
+      ...search.inspected(),
+      totalBlocks: blocks.length,
+      totalBlockBytes: blocks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+      totalJobs: shards.length + view.failures.length,
+      completedJobs: shards.length - count(({ isFailed }) => isFailed),
+    },
+    plan: {
+      storedBlocks: view.blocks.length,
+      heads: shards.length - rowGroups,
+      rowGroups,
+      askedShards: count(({ isAsked }) => isAsked),
+      prunedShards: count(({ isPruned }) => isPruned),
+      excludedShards: count(({ isExcluded }) => isExcluded),
+      jobs: asker.jobs,
+      askedMs: Math.round(asker.askedMs * 10) / 10,
+    },
+    failures: [...view.failures, ...asker.failures],
+    isStoredMissing: view.isStoredMissing,
+  };
 }
