@@ -44,11 +44,10 @@ const ids = Buffer.concat(
 );
 const all = { startNano: base - 1n, endNano: base + 2n ** 40n };
 const some = { startNano: base + 10_000n, endNano: base + 40_000n };
-const plan = planOf(
-  parseLeniently(
-    '{ resource.service.name =~ "service-[01]" && span.code > 1 || duration < 1s && .share != nil }',
-  ).filter,
+const { filter } = parseLeniently(
+  '{ resource.service.name =~ "service-[01]" && span.code > 1 || duration < 1s && .share != nil }',
 );
+const plan = planOf(filter);
 const names = { kind: "names", scopes: ["span", "resource", "event"] } as const;
 const values = {
   kind: "values",
@@ -78,7 +77,7 @@ const requests: { [K in QuestionName]: readonly RequestOf<K>[] } = {
   trace: [0, 16, 48].map((at) => ({ traceId: ids.subarray(at, at + 16) })),
   countTags: [
     { ...all, question: names, bytesMax: 1e6 },
-    { ...some, question: values, filter: plan!.filter, bytesMax: 1e6 },
+    { ...some, question: values, filter, bytesMax: 1e6 },
   ],
 };
 
@@ -95,8 +94,7 @@ const joined: { [K in QuestionName]: (answers: AnswerOf<K>[], request: RequestOf
         ? canonicalSpans(spansOf(batch))
         : idsOf(batch);
     },
-    trace: (answers) =>
-      answers.flatMap((one) => (one === undefined ? [] : canonicalSpans(decodeTraceData(one)))),
+    trace: (answers) => answers.flat().flatMap((one) => canonicalSpans(decodeTraceData(one))),
     countTags: (answers, request) => told(questionOf("countTags").merge!(answers, request)),
   };
 

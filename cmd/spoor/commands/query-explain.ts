@@ -83,7 +83,7 @@ function explanationLines(found: z.infer<typeof explanationSchema>): [string, st
   ];
   if (found.columns.length > 0) lines.push(["columns", found.columns.join(", ")]);
   if (found.traceId !== undefined) lines.push(["trace", `only ${found.traceId}`]);
-  if (found.wholeTraces) lines.push(...wholeTraceLines(found));
+  if (found.wholeTraces) for (const line of wholeTraceLines(found)) lines.push(line);
   lines.push(
     ["blocks", `${metrics.totalBlocks} of ${plan.storedBlocks} overlap the range`],
     ["shards", `${plan.heads} heads and ${plan.rowGroups} row groups overlap it`],
