@@ -14,6 +14,8 @@ import { countSpans, crashConfig, lanes, pick } from "./crash.ts";
 
 export interface PausedOptions {
   rounds: number;
+  /** While no late answer was seen it goes on, to so many; `rounds` unless given. */
+  roundsMax?: number;
   seed: number;
   /** An empty folder. */
   dir: string;
@@ -53,7 +55,12 @@ export async function runPausedRounds(options: PausedOptions): Promise<PausedRes
   const lateResponses: Record<number, number> = {};
   let fencedRounds = 0;
   let lateCommits = 0;
-  for (let round = 1; round <= options.rounds; round++) {
+  const { rounds, roundsMax = rounds } = options;
+  const isOver = (done: number): boolean =>
+    done >= roundsMax || (done >= rounds && Object.keys(lateResponses).length > 0);
+  let round = 0;
+  while (!isOver(round)) {
+    round++;
     const done = await runRound({ dataDir, random, client, problems });
     if (done.hasFenced) fencedRounds++;
     if (done.hasLateCommit) lateCommits++;
@@ -68,8 +75,7 @@ export async function runPausedRounds(options: PausedOptions): Promise<PausedRes
   problems.push(...(await checkTraces(last, pick(random, client.acknowledged, 200))));
   await stopGracefully(last, problems);
   const stored = await checkStored(await openFsStore(join(dataDir, "bucket")), client.acknowledged);
-  const { rounds } = options;
-  return { rounds, fencedRounds, lateCommits, lateResponses, problems, ...stored };
+  return { rounds: round, fencedRounds, lateCommits, lateResponses, problems, ...stored };
 }
 
 interface RoundParts {

@@ -46,10 +46,10 @@ export function definePausedTest({ seed, rounds }: CrashRing): void {
   it(`${what} (SPOOR_SEED=${seed})`, async () => {
     const dir = await mkdtemp(join(tmpdir(), "spoor-crash-"));
     try {
-      const result = await runPausedRounds({ rounds, seed, dir });
+      const result = await runPausedRounds({ rounds, roundsMax: 3 * rounds, seed, dir });
       expect(result).toMatchObject(nothingWrong);
       expect(result.acknowledgedSpans).toBeGreaterThan(spansPerRound * rounds);
-      // The paused process had requests in flight when it resumed.
+      // A paused process has requests in flight in most rounds, so this may take some more of them.
       expect(result.lateResponses[503]).toBeGreaterThan(0);
     } finally {
       await rm(dir, { recursive: true, force: true });
