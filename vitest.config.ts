@@ -3,11 +3,11 @@
  * needs all of the machine and comes after them, one file after the other. `long` has the full
  * depth of what the others sample.
  */
-import "./cmd/spoor/compile-cache.js";
+import "#cmd/spoor/compile-cache.js";
 import { availableParallelism } from "node:os";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
-import { TimesReporter, testTimesPath } from "./integration/test-times.ts";
+import { TimesReporter, testTimesPath } from "#integration/test-times.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {

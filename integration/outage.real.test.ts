@@ -20,8 +20,8 @@ import {
 import { s3StorageYaml } from "#integration/parts/spoor-on-bucket.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 import { readBucket } from "#integration/parts/stored.ts";
-import { openS3Store } from "#pkg/objstore/s3.ts";
-import type { S3Options } from "#pkg/objstore/s3-options.ts";
+import { openS3Store } from "#pkg/objstore/s3/s3.ts";
+import type { S3Options } from "#pkg/objstore/s3/s3-options.ts";
 
 /** Impatient, so that an outage of seconds is a long one; no cache that would hide it. */
 const impatient = `  requests: {timeout: 2s, attempts_max: 2, backoff_max: 500ms}

@@ -11,7 +11,7 @@ import { Querier } from "#modules/querier/querier.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { headOf, putBlock } from "#pkg/engine/testing.ts";
 import { openLog } from "#pkg/log/log.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { checkErrors, checkQuestions, contractSpans } from "#pkg/questions/contract.ts";
 import { liveOverWire, storedOverWire } from "#pkg/questions/over-wire.ts";
 import { openTable } from "#pkg/table/table.ts";

@@ -17,7 +17,7 @@ import {
 import { eventually, find, makeTrace, metric, send } from "#integration/parts/spans.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 
 const config = `
 span_log: {free_bytes_min: 1MiB}

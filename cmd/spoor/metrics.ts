@@ -1,6 +1,6 @@
 /** Metrics of parts that have plain counters: the span log, the store and the logger. */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import { countsOf, estimateCost, type RequestPrices } from "#pkg/objstore/count.ts";
+import { countsOf, estimateCost, type RequestPrices } from "#pkg/objstore/wrap/count.ts";
 import {
   latencyBounds,
   requestKinds,

@@ -10,7 +10,7 @@ import { configTree, type ScalarNode, yamlKey } from "#pkg/config/config-tree.ts
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import { limitFields, limitNames, type Limits, type TenantLimits } from "#pkg/limits/limits.ts";
 import type { RefusalEntry, Refusals } from "#pkg/limits/refusals.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import type { Table } from "#pkg/table/table.ts";
 import type { Overrides } from "./overrides.ts";

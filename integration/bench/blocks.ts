@@ -9,7 +9,7 @@ import { systemClock } from "#pkg/clock/clock.ts";
 import { Head } from "#pkg/columns/head.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { openLog } from "#pkg/log/log.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { SplitScratch } from "#pkg/otlp/split-scratch.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { openTable } from "#pkg/table/table.ts";

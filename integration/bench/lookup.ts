@@ -18,10 +18,10 @@ import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.t
 import { openBlock } from "#pkg/block/reader.ts";
 import { columnOf, valueBytes } from "#pkg/columns/columns.ts";
 import { SeededRandom } from "#pkg/loadgen/random.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import type { S3Options } from "#pkg/objstore/s3-options.ts";
-import { openS3Store } from "#pkg/objstore/s3.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
+import type { S3Options } from "#pkg/objstore/s3/s3-options.ts";
+import { openS3Store } from "#pkg/objstore/s3/s3.ts";
 import { blocksIn, type BuiltBlocks } from "./blocks.ts";
 import { machine, median, percentile } from "./measure.ts";
 

@@ -13,7 +13,7 @@ import { countRowGroup } from "#pkg/engine/row-group.ts";
 import { searchNewest } from "#modules/frontend/search.ts";
 import { TestSpans } from "#modules/frontend/testing.ts";
 import { openLog } from "#pkg/log/log.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { openTable } from "#pkg/table/table.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
 import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { seededRandom } from "#integration/bench/dataset.ts";
 import { runSpoor, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import type { Span } from "#pkg/otlp/otlp.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
 import { CrashClient, type SentRequest, type SentTrace } from "./client.ts";

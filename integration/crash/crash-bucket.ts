@@ -5,8 +5,8 @@ import { makeS3Bucket } from "#integration/parts/buckets.ts";
 import { type HttpProxy, startHttpProxy } from "#integration/parts/http-proxy.ts";
 import { type Minio, startMinio } from "#integration/parts/minio.ts";
 import { s3StorageYaml } from "#integration/parts/spoor-on-bucket.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { openS3Store } from "#pkg/objstore/s3.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
+import { openS3Store } from "#pkg/objstore/s3/s3.ts";
 
 export interface CrashBucket {
   /** Section `storage` of the config. */

@@ -6,7 +6,7 @@ import { compactorConfig } from "#modules/compactor/config.ts";
 import { Compactor } from "#modules/compactor/compactor.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
 import { openTable } from "#pkg/table/table.ts";
 import type { SentTrace } from "./client.ts";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { seededRandom } from "#integration/bench/dataset.ts";
 import { type HttpProxy, startHttpProxy } from "#integration/parts/http-proxy.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { CrashClient, type SentTrace } from "./client.ts";
 import type { CrashBucket } from "./crash-bucket.ts";
 import { checkStored, checkTraces, type StoredCheck } from "./crash-checks.ts";

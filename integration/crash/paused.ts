@@ -7,7 +7,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { seededRandom } from "#integration/bench/dataset.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { CrashClient } from "./client.ts";
 import { checkStored, checkTraces, type StoredCheck } from "./crash-checks.ts";
 import { countSpans, crashConfig, lanes, pick } from "./crash.ts";

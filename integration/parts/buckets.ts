@@ -1,8 +1,8 @@
 /** New buckets on real servers, created with clients other than Spoor's. */
 import { Client } from "minio";
-import type { GcsOptions } from "#pkg/objstore/gcs-options.ts";
-import type { S3Options } from "#pkg/objstore/s3-options.ts";
-import { s3TestOptions } from "#pkg/objstore/s3-testing.ts";
+import type { GcsOptions } from "#pkg/objstore/gcs/gcs-options.ts";
+import type { S3Options } from "#pkg/objstore/s3/s3-options.ts";
+import { s3TestOptions } from "#pkg/objstore/s3/s3.testing.ts";
 import type { Part } from "./daemon.ts";
 import { type Minio, minioPassword, minioUser } from "./minio.ts";
 

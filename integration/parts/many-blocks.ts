@@ -4,7 +4,7 @@ import { blockPath, tableColumns } from "#pkg/block/block-file.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
 import { openLog } from "#pkg/log/log.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import { type BlockFile, openTable } from "#pkg/table/table.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";

@@ -1,6 +1,6 @@
 /** Configs of `spoor serve` for buckets on real servers. */
-import type { GcsOptions } from "#pkg/objstore/gcs-options.ts";
-import type { S3Options } from "#pkg/objstore/s3-options.ts";
+import type { GcsOptions } from "#pkg/objstore/gcs/gcs-options.ts";
+import type { S3Options } from "#pkg/objstore/s3/s3-options.ts";
 
 /** Returns the YAML of the section `storage`; `over` overrides single options. */
 export function s3StorageYaml(options: S3Options, over: Partial<S3Options> = {}): string {

@@ -5,8 +5,8 @@ import { BlockVerifier } from "#pkg/block/verify.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { columnOf, valueBytes } from "#pkg/columns/columns.ts";
 import { openLog } from "#pkg/log/log.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
 import { openTable } from "#pkg/table/table.ts";
 

@@ -5,8 +5,8 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
 import type { RequestKind } from "#pkg/objstore/ledger.ts";
-import type { AssembleOptions, ListOptions, ObjectInfo } from "#pkg/objstore/objstore.ts";
-import type { ObjectStore, Piece, ReadOptions } from "#pkg/objstore/objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "#pkg/objstore/object-store.ts";
+import type { ObjectStore, Piece, ReadOptions } from "#pkg/objstore/object-store.ts";
 import type { Dice } from "./dice.ts";
 import type { Gate } from "./gate.ts";
 import type { VirtualTime } from "./virtual-time.ts";

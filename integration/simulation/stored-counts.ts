@@ -2,7 +2,7 @@
 import { spansOfBlock } from "#integration/parts/stored.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { openTable } from "#pkg/table/table.ts";
 import { type Model, tenants } from "./model.ts";
 

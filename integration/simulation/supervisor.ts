@@ -7,7 +7,7 @@ import type { SpoorError } from "#pkg/errors/errors.ts";
 import { checksumMismatch } from "#pkg/errors/reasons.ts";
 import type { LogFields } from "#pkg/log/log.ts";
 import type { RequestKind } from "#pkg/objstore/ledger.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import type { Dice } from "./dice.ts";
 import { Disk } from "./disk.ts";
 import { SimulatedProcess, type SimulatedProcessOptions } from "./life.ts";

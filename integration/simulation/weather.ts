@@ -1,5 +1,5 @@
 /** The current faults of the environment (store and disk), changed by seeded choice. */
-import type { Fault, StoreCall } from "#pkg/objstore/fault.ts";
+import type { Fault, StoreCall } from "#pkg/objstore/fault.testing.ts";
 import type { Dice } from "./dice.ts";
 
 /** Behaviour of the bucket. */

@@ -13,7 +13,7 @@ import {
 } from "#integration/parts/spoor.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { openTable } from "#pkg/table/table.ts";
 import { folderBytes, formatSample, type Sample, Watch } from "./watch.ts";
 

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { blockPath } from "#pkg/block/block-file.ts";
-import { type Fault, failNth, faultStore } from "#pkg/objstore/fault.ts";
+import { type Fault, failNth, faultStore } from "#pkg/objstore/fault.testing.ts";
 import { temporaryKey } from "#pkg/objstore/temporaries.ts";
 import { day, hour, ManualClock, pathAt, start, World } from "./testing.ts";
 

@@ -5,7 +5,7 @@ import { blockPath } from "#pkg/block/block-file.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { type BlockFile, openTable, type Table } from "#pkg/table/table.ts";
 import { Compactor, type CompactorOptions } from "./compactor.ts";
 import { type CompactorConfig, compactorConfig } from "./config.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { StoredSpans } from "#pkg/questions/shards.ts";
-import { faultStore } from "#pkg/objstore/fault.ts";
+import { faultStore } from "#pkg/objstore/fault.testing.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { filled, place, type Rig, root } from "./http-rig.ts";
 import { TestSpans } from "./testing.ts";

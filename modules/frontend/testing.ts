@@ -13,7 +13,7 @@ import { TagCounter } from "#pkg/engine/tag-counter.ts";
 import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import {
   type Answered,

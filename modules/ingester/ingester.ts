@@ -7,7 +7,7 @@ import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
 import type { LiveSpans, Outcomes, PinnedHeads, ShardAsk } from "#pkg/questions/shards.ts";

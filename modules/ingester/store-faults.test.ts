@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it, inject } from "vitest";
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { SpanSpec } from "#pkg/engine/testing.ts";
-import { type FaultPlan, failNth } from "#pkg/objstore/fault.ts";
+import { type FaultPlan, failNth } from "#pkg/objstore/fault.testing.ts";
 import {
   eventually,
   expected,

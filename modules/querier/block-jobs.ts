@@ -6,7 +6,7 @@ import { Arena } from "#pkg/bytes/arena.ts";
 import { blockError } from "#pkg/block/block-index.ts";
 import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { storeName } from "#pkg/objstore/store-config.ts";
 import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
 import { type QuestionName, requestPreparer } from "#pkg/questions/questions.ts";

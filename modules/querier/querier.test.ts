@@ -15,9 +15,9 @@ import { batchOfHead, headOf, putBlock, type SpanSpec, traceDataOf } from "#pkg/
 import { listTraces } from "#pkg/engine/list-traces.ts";
 import { traceDetails } from "#pkg/engine/traces.ts";
 import { openLog } from "#pkg/log/log.ts";
-import { type CountedStore, countStore } from "#pkg/objstore/count.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import { type CountedStore, countStore } from "#pkg/objstore/wrap/count.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { type BlockFile, openTable, type Table } from "#pkg/table/table.ts";
 import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";

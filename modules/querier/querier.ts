@@ -8,7 +8,7 @@ import type { TagsRequest } from "#pkg/api/tags.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
 import type {
   BlockRef,

@@ -9,7 +9,7 @@ import { bloomShards, markBloom, traceIdPairs } from "#pkg/block/bloom.ts";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
 import type { QuerierMetrics } from "./metrics.ts";
 

@@ -7,7 +7,7 @@
  *                                  [ near: read when the index is opened        ]
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ReadOptions } from "#pkg/objstore/objstore.ts";
+import type { ReadOptions } from "#pkg/objstore/object-store.ts";
 import { blockFactsCrc, commitMismatch } from "./block-facts.ts";
 import type { BlockAddress, ByteRange } from "./block-source.ts";
 import { parquetMagic, parquetTailBytes } from "./footer.ts";

@@ -10,7 +10,7 @@
 import { crc32 } from "node:zlib";
 import type { Arena } from "#pkg/bytes/arena.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore, ReadOptions } from "#pkg/objstore/object-store.ts";
 import type { RangeSource } from "./parquet.ts";
 import type { Segment } from "./stitch.ts";
 

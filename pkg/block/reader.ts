@@ -6,7 +6,7 @@
 import type { Arena } from "#pkg/bytes/arena.ts";
 import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ReadOptions } from "#pkg/objstore/objstore.ts";
+import type { ReadOptions } from "#pkg/objstore/object-store.ts";
 import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
 import {
   type BlockAddress,

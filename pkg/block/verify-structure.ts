@@ -5,7 +5,7 @@
 import { crc32 } from "node:zlib";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { formatTooNew } from "#pkg/errors/reasons.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { type Findings, type FindingCause } from "./findings.ts";
 import {
   footerRowGroups,

@@ -4,7 +4,7 @@ import { cutHead } from "#pkg/block/cut.ts";
 import { Head, type HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { KeyValue, TraceData } from "#pkg/otlp/otlp.ts";
 import type { BlockFile } from "#pkg/table/table.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { describeObjectStore } from "./contract.ts";
+import { describeObjectStore } from "#pkg/objstore/contract/contract.ts";
 import { MemoryStore } from "./memory.ts";
 
 describeObjectStore("memory", async () => new MemoryStore());

@@ -3,8 +3,8 @@ import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { checkRange, checkSignal, copyOf, keyIsFolder, notFound, shortObject } from "./checks.ts";
 import { checkFolderPrefix, checkKey, checkPrefix, compareKeys } from "./keys.ts";
-import type { AssembleOptions, ListOptions, ObjectInfo } from "./objstore.ts";
-import type { ObjectRange, ObjectStore, Piece, ReadOptions } from "./objstore.ts";
+import type { AssembleOptions, ListOptions, ObjectInfo } from "./object-store.ts";
+import type { ObjectRange, ObjectStore, Piece, ReadOptions } from "./object-store.ts";
 import { bytesOfPieces, checkPieces, isRange, reportRequest } from "./pieces.ts";
 
 export interface MemoryStoreOptions {

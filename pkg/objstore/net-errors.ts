@@ -1,7 +1,7 @@
 /** Network errors, which all remote stores share. */
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
-import { errnoOf } from "./fs-errors.ts";
+import { errnoOf } from "#pkg/objstore/fs/fs-errors.ts";
 
 const knownErrors: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {
   ECONNREFUSED: ["Unavailable", "unreachable"],

@@ -2,7 +2,7 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { checkSignal, shortObject } from "./checks.ts";
 import { checkKey } from "./keys.ts";
-import type { AssembleOptions, MadeRequest, ObjectRange, Piece } from "./objstore.ts";
+import type { AssembleOptions, MadeRequest, ObjectRange, Piece } from "./object-store.ts";
 
 /** Shorter ranges are read and sent, because no server copies a shorter part. 5 MiB. */
 export const copyBytesMin: number = 5 * 1024 * 1024;

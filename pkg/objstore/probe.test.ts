@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { faultStore } from "./fault.ts";
+import { faultStore } from "./fault.testing.ts";
 import { MemoryStore } from "./memory.ts";
-import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./objstore.ts";
-import { ForwardingStore } from "./passing.ts";
+import type { ListOptions, ObjectInfo, ObjectStore, ReadOptions } from "./object-store.ts";
+import { ForwardingStore } from "#pkg/objstore/wrap/passing.ts";
 import { probeStore } from "./probe.ts";
 
 const options = { clock: systemClock, clockSkewMaxMs: 300_000 };

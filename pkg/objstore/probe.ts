@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { ObjectStore } from "./objstore.ts";
+import type { ObjectStore } from "./object-store.ts";
 
 export interface ProbeOptions {
   clock: Clock;

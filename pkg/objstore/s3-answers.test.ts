@@ -9,10 +9,10 @@ import type { AddressInfo } from "node:net";
 import { crc32 } from "node:zlib";
 import { afterEach, expect, test } from "vitest";
 import { toSpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore } from "./objstore.ts";
-import { openS3Store } from "./s3.ts";
-import { s3TestOptions } from "./s3-testing.ts";
-import type { S3Options } from "./s3-options.ts";
+import type { ObjectStore } from "./object-store.ts";
+import { openS3Store } from "#pkg/objstore/s3/s3.ts";
+import { s3TestOptions } from "#pkg/objstore/s3/s3.testing.ts";
+import type { S3Options } from "#pkg/objstore/s3/s3-options.ts";
 
 interface Seen {
   method: string;

@@ -5,20 +5,20 @@
  */
 import { redactUserinfo } from "#pkg/log/redact.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { cacheStore } from "./cache.ts";
-import { coalesceStore } from "./coalesce.ts";
-import { countStore } from "./count.ts";
-import { DiskCache } from "./disk-cache.ts";
-import { openFsStore } from "./fs.ts";
-import type { GcsOptions } from "./gcs-options.ts";
-import { hedgeStore } from "./hedge.ts";
+import { cacheStore } from "#pkg/objstore/wrap/cache.ts";
+import { coalesceStore } from "#pkg/objstore/wrap/coalesce.ts";
+import { countStore } from "#pkg/objstore/wrap/count.ts";
+import { DiskCache } from "#pkg/objstore/wrap/disk-cache.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
+import type { GcsOptions } from "#pkg/objstore/gcs/gcs-options.ts";
+import { hedgeStore } from "#pkg/objstore/wrap/hedge.ts";
 import { StoreLedger } from "./ledger.ts";
-import { limitStore } from "./limit.ts";
-import type { ObjectStore } from "./objstore.ts";
-import { prefixStore } from "./prefix.ts";
-import { retryStore } from "./retry.ts";
-import type { S3Options } from "./s3-options.ts";
-import { timeoutStore } from "./timeout.ts";
+import { limitStore } from "#pkg/objstore/wrap/limit.ts";
+import type { ObjectStore } from "./object-store.ts";
+import { prefixStore } from "#pkg/objstore/wrap/prefix.ts";
+import { retryStore } from "#pkg/objstore/wrap/retry.ts";
+import type { S3Options } from "#pkg/objstore/s3/s3-options.ts";
+import { timeoutStore } from "#pkg/objstore/wrap/timeout.ts";
 
 export interface FsStoreConfig {
   kind: "fs";
@@ -120,8 +120,8 @@ function wrappersOf(
 
 /** Imports lazily: the SDKs of the clouds are large, and a process uses at most one. */
 async function openBackend(config: S3StoreConfig | GcsStoreConfig): Promise<ObjectStore> {
-  if (config.kind === "s3") return (await import("./s3.ts")).openS3Store(config.s3);
-  return (await import("./gcs.ts")).openGcsStore(config.gcs);
+  if (config.kind === "s3") return (await import("#pkg/objstore/s3/s3.ts")).openS3Store(config.s3);
+  return (await import("#pkg/objstore/gcs/gcs.ts")).openGcsStore(config.gcs);
 }
 
 /** Blocks, "<tenant>/blocks/...", are written once, under names that are never reused. */

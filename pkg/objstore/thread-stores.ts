@@ -1,5 +1,5 @@
 /** The stores of one thread: each bucket is opened once and then shared by its users. */
-import type { ObjectStore } from "./objstore.ts";
+import type { ObjectStore } from "./object-store.ts";
 import { openStore, type StoreConfig, storeName } from "./store-config.ts";
 
 /** Opens the bucket of a config. */

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
-import { describeObjectStore } from "./contract.ts";
-import { countStore, estimateCost } from "./count.ts";
-import { failNth, failSeeded, faultStore } from "./fault.ts";
+import { describeObjectStore } from "#pkg/objstore/contract/contract.ts";
+import { countStore, estimateCost } from "#pkg/objstore/wrap/count.ts";
+import { failNth, failSeeded, faultStore } from "./fault.testing.ts";
 import { MemoryStore } from "./memory.ts";
-import type { AssembleOptions, MadeRequest, ObjectStore, Piece } from "./objstore.ts";
-import { ForwardingStore } from "./passing.ts";
-import { prefixStore } from "./prefix.ts";
+import type { AssembleOptions, MadeRequest, ObjectStore, Piece } from "./object-store.ts";
+import { ForwardingStore } from "#pkg/objstore/wrap/passing.ts";
+import { prefixStore } from "#pkg/objstore/wrap/prefix.ts";
 
 const content = new Uint8Array([1, 2, 3]);
 

@@ -2,10 +2,10 @@
 import * as fc from "fast-check";
 import { expect, test, inject } from "vitest";
 import { hasCode } from "#pkg/errors/errors.ts";
-import { countStore } from "#pkg/objstore/count.ts";
-import { failNth, faultStore } from "#pkg/objstore/fault.ts";
+import { countStore } from "#pkg/objstore/wrap/count.ts";
+import { failNth, faultStore } from "#pkg/objstore/fault.testing.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-parquet.ts";
 import { decodeCheckpointLines, encodeCheckpointLines } from "./checkpoint-lines.ts";
 import { checkpointKey, lastCheckpoint } from "./checkpoint.ts";

@@ -10,7 +10,7 @@
  */
 import { crc32 } from "node:zlib";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore, ReadOptions } from "#pkg/objstore/object-store.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { type StartThread, startWorker } from "#pkg/rpc/thread.ts";
 import { decodeCheckpointLines, encodeCheckpointLines } from "./checkpoint-lines.ts";

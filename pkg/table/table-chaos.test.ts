@@ -4,11 +4,11 @@
  */
 import { expect, test, inject } from "vitest";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
-import { chaos, cloudErrors, faultStore } from "#pkg/objstore/fault.ts";
+import { chaos, cloudErrors, faultStore } from "#pkg/objstore/fault.testing.ts";
 import { StoreLedger } from "#pkg/objstore/ledger.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
-import { retryStore } from "#pkg/objstore/retry.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
+import { retryStore } from "#pkg/objstore/wrap/retry.ts";
 import type { Table } from "./table.ts";
 import type { Change } from "./model.ts";
 import { addOf, pathOf, pathsOf, tableOf, testClock } from "./testing.ts";

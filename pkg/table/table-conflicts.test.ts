@@ -1,6 +1,6 @@
 /** Tests of changes that contradict the table, or are invalid for every table. */
 import { expect, test } from "vitest";
-import { countStore } from "#pkg/objstore/count.ts";
+import { countStore } from "#pkg/objstore/wrap/count.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { Table } from "./table.ts";
 import type { Change, ColumnDef } from "./model.ts";

@@ -1,6 +1,6 @@
 /** Logs that cannot be read are refused, naming the key. */
 import { expect, test } from "vitest";
-import { countStore } from "#pkg/objstore/count.ts";
+import { countStore } from "#pkg/objstore/wrap/count.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { commitKey } from "./history.ts";
 import { addOf, putText, tableOf, textAt, thrownBy } from "./testing.ts";

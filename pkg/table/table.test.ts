@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { openLog } from "#pkg/log/log.ts";
-import { countStore } from "#pkg/objstore/count.ts";
-import { faultStore } from "#pkg/objstore/fault.ts";
+import { countStore } from "#pkg/objstore/wrap/count.ts";
+import { faultStore } from "#pkg/objstore/fault.testing.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { openTable } from "./table.ts";
 import { addOf, blockOf, nowMs, pathOf, pathsOf, tableOf, testClock } from "./testing.ts";

@@ -2,7 +2,7 @@
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
 import { openLog } from "#pkg/log/log.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { commitKey } from "./history.ts";
 import { openTable } from "./table.ts";
 import type { BlockFile, Change, ColumnDef } from "./model.ts";

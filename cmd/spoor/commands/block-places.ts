@@ -3,7 +3,7 @@ import { type FileHandle, open, stat } from "node:fs/promises";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { openLog } from "#pkg/log/log.ts";
-import type { ObjectInfo, ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectInfo, ObjectStore } from "#pkg/objstore/object-store.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
 import { type BlockFile, openTable, type Snapshot } from "#pkg/table/table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";

@@ -6,7 +6,7 @@ import { tableColumns } from "#pkg/block/block-file.ts";
 import { commitOf, cutTraces, sampleTraces } from "#pkg/block/testing.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { openTable } from "#pkg/table/table.ts";
 import { runCli } from "#cmd/spoor/cli.ts";
 import { recordIo } from "#cmd/spoor/testing.ts";

@@ -7,7 +7,7 @@ import { systemClock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { dataDirLocked } from "#pkg/errors/reasons.ts";
 import { openLog } from "#pkg/log/log.ts";
-import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
 import { type LogConfig, openSpanLog } from "#pkg/spanlog/log-config.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";

@@ -8,7 +8,7 @@ import { commitOf, cutRequests } from "#pkg/block/testing.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { openLog } from "#pkg/log/log.ts";
-import { openFsStore } from "#pkg/objstore/fs.ts";
+import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { TraceData } from "#pkg/otlp/otlp.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
