@@ -4,7 +4,7 @@
 import { ulid } from "ulid";
 import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
 import { type CutBlock, cutHead } from "#pkg/block/cut.ts";
-import { wasmMemoryBytes } from "#pkg/block/parquet.ts";
+import { wasmMemoryBytes } from "#pkg/parquet/parquet-wasm.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { StoreOpener } from "#pkg/objstore/thread-stores.ts";
 import { version } from "#pkg/version/version.ts";

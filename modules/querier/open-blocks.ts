@@ -4,7 +4,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { type BlockIndex, type BlockAddress, openBlockIndex } from "#pkg/block/block-index.ts";
-import { ParquetLibrary } from "#pkg/block/parquet-library.ts";
+import { ParquetLibrary } from "#pkg/parquet/parquet-library.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 
 export interface OpenBlocksOptions {

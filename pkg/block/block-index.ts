@@ -10,7 +10,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/object-store.ts";
 import { blockFactsCrc, commitMismatch } from "./block-facts.ts";
 import type { BlockAddress, ByteRange } from "./block-source.ts";
-import { parquetMagic, parquetTailBytes } from "./footer.ts";
+import { parquetMagic, parquetTailBytes } from "#pkg/parquet/footer.ts";
 import {
   decodeDirectory,
   decodeTrailer,

@@ -11,8 +11,8 @@ import { crc32 } from "node:zlib";
 import type { Arena } from "#pkg/bytes/arena.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore, ReadOptions } from "#pkg/objstore/object-store.ts";
-import type { RangeSource } from "./parquet.ts";
-import type { Segment } from "./stitch.ts";
+import type { RangeSource } from "#pkg/parquet/parquet-wasm.ts";
+import type { Segment } from "#pkg/parquet/stitch.ts";
 
 /** Locates a block. Without `footerOffset`, one more read finds it from the end of the file. */
 export interface BlockAddress {

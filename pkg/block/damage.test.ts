@@ -2,7 +2,13 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Column } from "#pkg/columns/columns.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
 import type { Finding, FindingCause } from "./findings.ts";
-import { footerRowGroups, setInt64, setStructList, structField, structList } from "./footer.ts";
+import {
+  footerRowGroups,
+  setInt64,
+  setStructList,
+  structField,
+  structList,
+} from "#pkg/parquet/footer.ts";
 import type { PartLocation } from "./place.ts";
 import { decodeTagKeys, valueLocations } from "./tag-parts.ts";
 import { type BlockParts, putTogether, rewrite, takeApart, withInt } from "./take-apart.ts";

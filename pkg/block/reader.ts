@@ -19,17 +19,23 @@ import {
   footerRowGroups,
   parquetTailBytes,
   type RowGroupInfo,
-} from "./footer.ts";
+} from "#pkg/parquet/footer.ts";
 import { decodeSegments, type Directory } from "./index-section.ts";
-import { decodePages, type Page, pagesOfRows, rangesOfRows, type RowRange } from "./pages.ts";
-import { decodeChunk } from "./chunk-decode.ts";
-import type { ParquetReader } from "./parquet.ts";
-import { ParquetLibrary } from "./parquet-library.ts";
+import {
+  decodePages,
+  type Page,
+  pagesOfRows,
+  rangesOfRows,
+  type RowRange,
+} from "#pkg/parquet/pages.ts";
+import { decodeChunk } from "#pkg/parquet/chunk-decode.ts";
+import type { ParquetReader } from "#pkg/parquet/parquet-wasm.ts";
+import { ParquetLibrary } from "#pkg/parquet/parquet-library.ts";
 import { checkPart } from "./place.ts";
-import { sliceColumn } from "./slice-column.ts";
-import type { Segment } from "./stitch.ts";
+import { sliceColumn } from "#pkg/parquet/slice-column.ts";
+import type { Segment } from "#pkg/parquet/stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
-import { decodeThrift } from "./thrift.ts";
+import { decodeThrift } from "#pkg/parquet/thrift.ts";
 
 /** The results of opening a block. */
 interface BlockContent {

@@ -1,6 +1,6 @@
 /** Test support: takes a block apart and puts it together again with valid checksums. */
 import { columnOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
-import { parquetTailBytes, readFooter } from "./footer.ts";
+import { parquetTailBytes, readFooter } from "#pkg/parquet/footer.ts";
 import {
   decodeDirectory,
   decodeSegments,
@@ -11,11 +11,11 @@ import {
 } from "./index-section.ts";
 import type { PartLocation } from "./place.ts";
 import { openBlock } from "./reader.ts";
-import type { Segment } from "./stitch.ts";
+import type { Segment } from "#pkg/parquet/stitch.ts";
 import { storeOf, testKey } from "./testing.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { decodeTagKeys, decodeTagValues, withValues } from "./tag-parts.ts";
-import { encodeThrift, type ThriftStruct } from "./thrift.ts";
+import { encodeThrift, type ThriftStruct } from "#pkg/parquet/thrift.ts";
 import { type WrittenBlock, writeBlock } from "./writer.ts";
 import { crc32 } from "node:zlib";
 

@@ -13,7 +13,7 @@ import {
   parquetMagic,
   parquetTailBytes,
   type RowGroupInfo,
-} from "./footer.ts";
+} from "#pkg/parquet/footer.ts";
 import {
   decodeDirectory,
   decodeSegments,
@@ -23,10 +23,10 @@ import {
   trailerBytes,
 } from "./index-section.ts";
 import { checkPart, type PartLocation } from "./place.ts";
-import type { Segment } from "./stitch.ts";
+import type { Segment } from "#pkg/parquet/stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { decodeTagKeys, decodeTagValues, valueLocations, withValues } from "./tag-parts.ts";
-import { decodeThrift } from "./thrift.ts";
+import { decodeThrift } from "#pkg/parquet/thrift.ts";
 
 export type RangeStore = Pick<ObjectStore, "getRange" | "head">;
 

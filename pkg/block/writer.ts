@@ -5,12 +5,12 @@
 import { type Column, type ColumnBatch, columnOf, valueBytes } from "#pkg/columns/columns.ts";
 import { columnType } from "#pkg/columns/schema.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { encodeArrow, type NamedColumn } from "./arrow-write.ts";
+import { encodeArrow, type NamedColumn } from "#pkg/parquet/arrow-write.ts";
 import { type BloomShape, buildBloom, traceIdHasher } from "./bloom.ts";
 import { encodeIndex, type IndexInput } from "./index-section.ts";
-import { type ColumnEncoding, encodeParquet } from "./parquet.ts";
-import { sliceColumn } from "./slice-column.ts";
-import { stitch } from "./stitch.ts";
+import { type ColumnEncoding, encodeParquet } from "#pkg/parquet/parquet-wasm.ts";
+import { sliceColumn } from "#pkg/parquet/slice-column.ts";
+import { stitch } from "#pkg/parquet/stitch.ts";
 import { buildTagIndex } from "./tag-build.ts";
 import { mergeTagIndexes, type TagIndex } from "./tag-index.ts";
 

@@ -2,9 +2,9 @@
 import { columnPrefix } from "#pkg/columns/schema.ts";
 import { Arena } from "#pkg/bytes/arena.ts";
 import type { TimeRange } from "#pkg/api/query.ts";
-import type { RowRange } from "#pkg/block/pages.ts";
+import type { RowRange } from "#pkg/parquet/pages.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
-import type { ColumnChunk } from "#pkg/block/footer.ts";
+import type { ColumnChunk } from "#pkg/parquet/footer.ts";
 import type { TagIndex } from "#pkg/block/tag-index.ts";
 import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";

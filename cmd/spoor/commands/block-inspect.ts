@@ -1,5 +1,5 @@
 /** What `spoor block inspect` tells of a block. */
-import type { ColumnChunk } from "#pkg/block/footer.ts";
+import type { ColumnChunk } from "#pkg/parquet/footer.ts";
 import type { PartLocation } from "#pkg/block/place.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { TagEntry } from "#pkg/block/tag-index.ts";

@@ -10,9 +10,9 @@ import { decodeArrow } from "./arrow-read.ts";
 import { decodeChunk } from "./chunk-decode.ts";
 import { type ColumnChunk, footerRowGroups, readFooter } from "./footer.ts";
 import { openPage } from "./page.ts";
-import { ParquetReader } from "./parquet.ts";
-import { openBlock } from "./reader.ts";
-import { cutRequests, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
+import { ParquetReader } from "./parquet-wasm.ts";
+import { openBlock } from "#pkg/block/reader.ts";
+import { cutRequests, cutTraces, sampleTraces, storeOf, testKey } from "#pkg/block/testing.ts";
 import { decodeThrift, encodeThrift, type ThriftStruct } from "./thrift.ts";
 
 /** Returns each row's value as plain data, independent of dictionary and validity encoding. */

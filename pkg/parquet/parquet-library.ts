@@ -3,7 +3,7 @@
  * and a thread without its WASM starts sooner and takes less memory.
  */
 import type * as arrow from "./arrow-read.ts";
-import type * as parquet from "./parquet.ts";
+import type * as parquet from "./parquet-wasm.ts";
 
 type Loaded = Pick<typeof parquet, "ParquetReader" | "wasmMemoryBytes"> &
   Pick<typeof arrow, "decodeArrow">;
@@ -14,7 +14,7 @@ export class ParquetLibrary {
   async load(): Promise<Loaded> {
     if (this.#loaded !== undefined) return this.#loaded;
     const [{ ParquetReader, wasmMemoryBytes }, { decodeArrow }] = await Promise.all([
-      import("./parquet.ts"),
+      import("./parquet-wasm.ts"),
       import("./arrow-read.ts"),
     ]);
     this.#loaded = { ParquetReader, wasmMemoryBytes, decodeArrow };

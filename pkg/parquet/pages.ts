@@ -6,7 +6,7 @@
  *       [ needed ]                      [ rows 25000 to 26000 ]
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ByteRange } from "./block-source.ts";
+import type { ByteRange } from "#pkg/block/block-source.ts";
 import { type ColumnChunk, intField, structList } from "./footer.ts";
 import { decodeThrift } from "./thrift.ts";
 

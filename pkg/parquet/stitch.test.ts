@@ -8,7 +8,7 @@ import { hasCode } from "#pkg/errors/errors.ts";
 import { decodeArrow } from "./arrow-read.ts";
 import { encodeArrow, type NamedColumn } from "./arrow-write.ts";
 import { footerRowGroups, parquetTailBytes } from "./footer.ts";
-import { encodeParquet, ParquetReader } from "./parquet.ts";
+import { encodeParquet, ParquetReader } from "./parquet-wasm.ts";
 import { stitch } from "./stitch.ts";
 import { decodeThrift } from "./thrift.ts";
 
