@@ -1,7 +1,7 @@
 /** Reads the spans in a bucket without a server. */
 import { join } from "node:path";
 import { openBlock } from "#pkg/block/reader.ts";
-import { BlockVerifier } from "#pkg/block/verify.ts";
+import { BlockVerifier } from "#pkg/block/verify/verify.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { columnOf, valueBytes } from "#pkg/columns/columns.ts";
 import { openLog } from "#pkg/log/log.ts";

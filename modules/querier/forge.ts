@@ -6,7 +6,7 @@ import {
   decodeTrailer,
   type Directory,
   trailerBytes,
-} from "#pkg/block/index-section.ts";
+} from "#pkg/block/index/index-section.ts";
 import type { PartLocation } from "#pkg/block/place.ts";
 
 /** A copy of the block with `change` done to its body, whose sizes stay. */

@@ -5,7 +5,7 @@
 import { crc32 } from "node:zlib";
 import { LRUCache } from "lru-cache";
 import type { BlockTags } from "#pkg/block/block-file.ts";
-import { bloomShards, markBloom, traceIdPairs } from "#pkg/block/bloom.ts";
+import { bloomShards, markBloom, traceIdPairs } from "#pkg/block/index/bloom.ts";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";

@@ -5,8 +5,8 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { BlockFile, ColumnDef, ColumnType as TableType } from "#pkg/table/table.ts";
 import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
-import type { BloomShape } from "./bloom.ts";
-import { bloomShapeSchema } from "./bloom-schema.ts";
+import type { BloomShape } from "#pkg/block/index/bloom.ts";
+import { bloomShapeSchema } from "#pkg/block/index/bloom-schema.ts";
 import type { WrittenBlock } from "./writer.ts";
 
 /** Version of the tags that this code writes; newer ones are refused. */

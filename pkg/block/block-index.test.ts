@@ -3,8 +3,8 @@ import { hasCode } from "#pkg/errors/errors.ts";
 import type { KeyValue } from "#pkg/otlp/otlp.ts";
 import { type BlockIndex, openBlockIndex } from "./block-index.ts";
 import { openBlock } from "./reader.ts";
-import { takeApart } from "./take-apart.ts";
-import { cutTraces, sampleTraces, testKey } from "./testing.ts";
+import { takeApart } from "./take-apart.testing.ts";
+import { cutTraces, sampleTraces, testKey } from "./block.testing.ts";
 
 /** Spans with a key of many values: their index section is longer than the read on opening. */
 const data = sampleTraces(300);

@@ -17,9 +17,9 @@ import {
   type Directory,
   type Trailer,
   trailerBytes,
-} from "./index-section.ts";
+} from "#pkg/block/index/index-section.ts";
 import { checkPart, type PartLocation } from "./place.ts";
-import type { TagIndex } from "./tag-index.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
 import {
   decodeTagKeys,
   decodeTagValues,
@@ -27,7 +27,7 @@ import {
   type TagKeys,
   type TagValuesPart,
   withValues,
-} from "./tag-parts.ts";
+} from "#pkg/block/index/tag-parts.ts";
 
 /** Bytes before the footer that are read on opening: directory, segments, lists of keys. 32 KiB. */
 const nearBytes = 32 * 1024;

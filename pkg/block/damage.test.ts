@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import type { Column } from "#pkg/columns/columns.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
-import type { Finding, FindingCause } from "./findings.ts";
+import type { Finding, FindingCause } from "#pkg/block/verify/findings.ts";
 import {
   footerRowGroups,
   setInt64,
@@ -10,10 +10,10 @@ import {
   structList,
 } from "#pkg/parquet/footer.ts";
 import type { PartLocation } from "./place.ts";
-import { decodeTagKeys, valueLocations } from "./tag-parts.ts";
-import { type BlockParts, putTogether, rewrite, takeApart, withInt } from "./take-apart.ts";
-import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
-import { BlockVerifier } from "./verify.ts";
+import { decodeTagKeys, valueLocations } from "#pkg/block/index/tag-parts.ts";
+import { type BlockParts, putTogether, rewrite, takeApart, withInt } from "./take-apart.testing.ts";
+import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./block.testing.ts";
+import { BlockVerifier } from "#pkg/block/verify/verify.ts";
 
 const verifier = new BlockVerifier();
 afterAll(async () => {

@@ -15,7 +15,7 @@ import { type Column, type ColumnBatch, isValid, valueBytes } from "#pkg/columns
 import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
 import { randomWire } from "#pkg/otlp/random-otlp.ts";
 import { openBlock } from "./reader.ts";
-import { cutRequests, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
+import { cutRequests, cutTraces, sampleTraces, storeOf, testKey } from "./block.testing.ts";
 
 let folder = "";
 let duckdb: DuckDBConnection;

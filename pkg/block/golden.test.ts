@@ -8,9 +8,9 @@ import { readSpans } from "#pkg/columns/spans.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
 import { parseBlockTags } from "./block-file.ts";
 import { openBlock } from "./reader.ts";
-import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
-import { valueLocations } from "./tag-parts.ts";
-import { verifyBlock } from "./verify.ts";
+import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./block.testing.ts";
+import { valueLocations } from "#pkg/block/index/tag-parts.ts";
+import { verifyBlock } from "#pkg/block/verify/verify.ts";
 
 const folder = new URL("../../testdata/blocks/", import.meta.url);
 

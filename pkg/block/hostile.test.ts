@@ -7,11 +7,16 @@ import { describe, expect, it } from "vitest";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
 import { parseBlockTags } from "./block-file.ts";
-import { decodeDirectory, decodeTrailer, indexVersion, trailerBytes } from "./index-section.ts";
+import {
+  decodeDirectory,
+  decodeTrailer,
+  indexVersion,
+  trailerBytes,
+} from "#pkg/block/index/index-section.ts";
 import { openBlock } from "./reader.ts";
-import { decodeTagKeys, decodeTagValues } from "./tag-parts.ts";
-import { takeApart } from "./take-apart.ts";
-import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./testing.ts";
+import { decodeTagKeys, decodeTagValues } from "#pkg/block/index/tag-parts.ts";
+import { takeApart } from "./take-apart.testing.ts";
+import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./block.testing.ts";
 
 const small = sampleTraces(1);
 small.resourceSpans[0].scopeSpans[0].spans.length = 2;

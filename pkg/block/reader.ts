@@ -20,7 +20,7 @@ import {
   parquetTailBytes,
   type RowGroupInfo,
 } from "#pkg/parquet/footer.ts";
-import { decodeSegments, type Directory } from "./index-section.ts";
+import { decodeSegments, type Directory } from "#pkg/block/index/index-section.ts";
 import {
   decodePages,
   type Page,
@@ -34,7 +34,7 @@ import { ParquetLibrary } from "#pkg/parquet/parquet-library.ts";
 import { checkPart } from "./place.ts";
 import { sliceColumn } from "#pkg/parquet/slice-column.ts";
 import type { Segment } from "#pkg/parquet/stitch.ts";
-import type { TagIndex } from "./tag-index.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
 import { decodeThrift } from "#pkg/parquet/thrift.ts";
 
 /** The results of opening a block. */

@@ -6,13 +6,13 @@ import { type Column, type ColumnBatch, columnOf, valueBytes } from "#pkg/column
 import { columnType } from "#pkg/columns/schema.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeArrow, type NamedColumn } from "#pkg/parquet/arrow-write.ts";
-import { type BloomShape, buildBloom, traceIdHasher } from "./bloom.ts";
-import { encodeIndex, type IndexInput } from "./index-section.ts";
+import { type BloomShape, buildBloom, traceIdHasher } from "#pkg/block/index/bloom.ts";
+import { encodeIndex, type IndexInput } from "#pkg/block/index/index-section.ts";
 import { type ColumnEncoding, encodeParquet } from "#pkg/parquet/parquet-wasm.ts";
 import { sliceColumn } from "#pkg/parquet/slice-column.ts";
 import { stitch } from "#pkg/parquet/stitch.ts";
-import { buildTagIndex } from "./tag-build.ts";
-import { mergeTagIndexes, type TagIndex } from "./tag-index.ts";
+import { buildTagIndex } from "#pkg/block/index/tag-build.ts";
+import { mergeTagIndexes, type TagIndex } from "#pkg/block/index/tag-index.ts";
 
 export interface BlockInput {
   /** Spans in block order: by trace, traces by start. */

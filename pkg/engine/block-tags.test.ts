@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { TagQuestion, TagScope } from "#pkg/api/tags.ts";
 import { openBlock } from "#pkg/block/reader.ts";
-import { cutTraces, sampleTraces, storeOf, testKey } from "#pkg/block/testing.ts";
+import { cutTraces, sampleTraces, storeOf, testKey } from "#pkg/block/block.testing.ts";
 import { countRowGroupTags, type IndexedTags, tagsOfIndex } from "./block-tags.ts";
 import { TagCounter } from "./tag-counter.ts";
 

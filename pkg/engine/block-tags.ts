@@ -5,8 +5,8 @@
 import type { TagCounts, TagQuestion, TagReference, TagScope, TagsRequest } from "#pkg/api/tags.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
-import type { TagIndex } from "#pkg/block/tag-index.ts";
-import type { TagKey, TagKeys } from "#pkg/block/tag-parts.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
+import type { TagKey, TagKeys } from "#pkg/block/index/tag-parts.ts";
 import { columnPrefix } from "#pkg/columns/schema.ts";
 import { filterColumns } from "./filter.ts";
 import { mayHoldMatch } from "./row-group.ts";

@@ -2,7 +2,7 @@
  * Which share of a row group's spans may satisfy a condition, guessed from its tag index. It
  * decides what is read first, never what is found.
  */
-import type { TagEntry, TagIndex } from "#pkg/block/tag-index.ts";
+import type { TagEntry, TagIndex } from "#pkg/block/index/tag-index.ts";
 import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
 import { type IndexedType, valueOfText } from "./index-values.ts";
 import { comparisonWith, mirrored, type Predicate } from "./predicate.ts";

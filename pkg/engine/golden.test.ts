@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { cutHead } from "#pkg/block/cut.ts";
 import { openBlock } from "#pkg/block/reader.ts";
-import { cutOptions } from "#pkg/block/testing.ts";
+import { cutOptions } from "#pkg/block/block.testing.ts";
 import { type ColumnBatch, columnOf } from "#pkg/columns/columns.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";

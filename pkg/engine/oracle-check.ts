@@ -4,10 +4,10 @@
  * number.
  */
 import { usedArena } from "#pkg/bytes/testing.ts";
-import { cutOptions } from "#pkg/block/testing.ts";
+import { cutOptions } from "#pkg/block/block.testing.ts";
 import { cutHead } from "#pkg/block/cut.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
-import type { TagIndex } from "#pkg/block/tag-index.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
 import { type ColumnBatch, columnOf } from "#pkg/columns/columns.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { openBlock } from "#pkg/block/reader.ts";
-import type { TagIndex } from "#pkg/block/tag-index.ts";
-import { cutTraces, sampleTraces, storeOf, testKey } from "#pkg/block/testing.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
+import { cutTraces, sampleTraces, storeOf, testKey } from "#pkg/block/block.testing.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { mayMatch } from "./prune.ts";
 

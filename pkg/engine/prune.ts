@@ -4,8 +4,8 @@
  */
 import { intrinsicSources } from "./intrinsics.ts";
 import { columnPrefix } from "#pkg/columns/schema.ts";
-import type { TagEntry, TagIndex, TagType } from "#pkg/block/tag-index.ts";
-import { TagValues } from "#pkg/block/tag-values.ts";
+import type { TagEntry, TagIndex, TagType } from "#pkg/block/index/tag-index.ts";
+import { TagValues } from "#pkg/block/index/tag-values.ts";
 import type {
   ComparisonOp,
   FieldExpr,

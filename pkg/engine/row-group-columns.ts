@@ -5,7 +5,7 @@ import type { TimeRange } from "#pkg/api/query.ts";
 import type { RowRange } from "#pkg/parquet/pages.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { ColumnChunk } from "#pkg/parquet/footer.ts";
-import type { TagIndex } from "#pkg/block/tag-index.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
 import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";

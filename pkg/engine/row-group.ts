@@ -16,7 +16,7 @@ import type { Arena } from "#pkg/bytes/arena.ts";
 import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { RowRange } from "#pkg/parquet/pages.ts";
-import type { TagIndex } from "#pkg/block/tag-index.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import { joinBatches } from "#pkg/columns/join-batches.ts";
 import { traceColumnNames } from "#pkg/columns/schema.ts";

@@ -1,6 +1,6 @@
 /** How questions about tags, columns and the tag index name the same things. */
 import type { TagQuestion, TagReference, TagScope, TagValueType } from "#pkg/api/tags.ts";
-import type { TagType } from "#pkg/block/tag-index.ts";
+import type { TagType } from "#pkg/block/index/tag-index.ts";
 import { columnPrefix, parseAttributeColumn, type ScalarType } from "#pkg/columns/schema.ts";
 import type { IntrinsicName } from "#pkg/traceql/ast.ts";
 import { intrinsicSources } from "./intrinsics.ts";

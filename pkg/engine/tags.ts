@@ -1,8 +1,8 @@
 /** Names of attributes and their values in a batch of spans. */
 import type { IntrinsicName } from "#pkg/traceql/ast.ts";
 import type { TagCounts, TagReference, TagScope, TagsRequest } from "#pkg/api/tags.ts";
-import { listAttributes } from "#pkg/block/tag-lists.ts";
-import { countInts, wordsOf } from "#pkg/block/value-counts.ts";
+import { listAttributes } from "#pkg/block/index/tag-lists.ts";
+import { countInts, wordsOf } from "#pkg/block/index/value-counts.ts";
 import {
   type Column,
   type ColumnBatch,

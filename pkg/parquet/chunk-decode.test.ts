@@ -12,7 +12,13 @@ import { type ColumnChunk, footerRowGroups, readFooter } from "./footer.ts";
 import { openPage } from "./page.ts";
 import { ParquetReader } from "./parquet-wasm.ts";
 import { openBlock } from "#pkg/block/reader.ts";
-import { cutRequests, cutTraces, sampleTraces, storeOf, testKey } from "#pkg/block/testing.ts";
+import {
+  cutRequests,
+  cutTraces,
+  sampleTraces,
+  storeOf,
+  testKey,
+} from "#pkg/block/block.testing.ts";
 import { decodeThrift, encodeThrift, type ThriftStruct } from "./thrift.ts";
 
 /** Returns each row's value as plain data, independent of dictionary and validity encoding. */

@@ -1,7 +1,7 @@
 /** `spoor block find TRACE`: which blocks of the table hold spans of a trace, and how many. */
 import { crc32 } from "node:zlib";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
-import { bloomMayHold, bloomShard, traceIdHasher } from "#pkg/block/bloom.ts";
+import { bloomMayHold, bloomShard, traceIdHasher } from "#pkg/block/index/bloom.ts";
 import { openBlock } from "#pkg/block/reader.ts";
 import { findInRowGroup } from "#pkg/engine/row-group.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";

@@ -2,8 +2,8 @@
 import type { ColumnChunk } from "#pkg/parquet/footer.ts";
 import type { PartLocation } from "#pkg/block/place.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
-import type { TagEntry } from "#pkg/block/tag-index.ts";
-import { valueLocations } from "#pkg/block/tag-parts.ts";
+import type { TagEntry } from "#pkg/block/index/tag-index.ts";
+import { valueLocations } from "#pkg/block/index/tag-parts.ts";
 import { nanoText, sizeText } from "./block-list.ts";
 import type { RangeStore } from "./block-places.ts";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tableColumns } from "#pkg/block/block-file.ts";
-import { commitOf, cutTraces, sampleTraces } from "#pkg/block/testing.ts";
+import { commitOf, cutTraces, sampleTraces } from "#pkg/block/block.testing.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";

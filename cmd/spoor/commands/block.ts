@@ -1,5 +1,5 @@
 /** `spoor block ls|inspect|verify`: looks into blocks, in the bucket or as plain files. */
-import { BlockVerifier } from "#pkg/block/verify.ts";
+import { BlockVerifier } from "#pkg/block/verify/verify.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import {
   type CommandHelp,

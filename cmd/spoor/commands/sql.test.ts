@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { expect, it } from "vitest";
 import { tableColumns } from "#pkg/block/block-file.ts";
-import { commitOf, cutRequests } from "#pkg/block/testing.ts";
+import { commitOf, cutRequests } from "#pkg/block/block.testing.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
 import { openLog } from "#pkg/log/log.ts";

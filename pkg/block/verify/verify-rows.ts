@@ -16,7 +16,7 @@ import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
 import { type Findings } from "./findings.ts";
-import type { RowGroupIndex } from "./index-section.ts";
+import type { RowGroupIndex } from "#pkg/block/index/index-section.ts";
 import { plainTree, type TreeFacts, type TreeSpan } from "./verify-tree.ts";
 
 /** Columns that every row group has, without nulls. */

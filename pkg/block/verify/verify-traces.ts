@@ -1,8 +1,8 @@
 /** Verifies all trace ids of a block together: partition, uniqueness and bloom. */
 import { partitionOf, traceIdBytes } from "#pkg/otlp/trace-hash.ts";
-import { BloomShard, bloomShard, traceIdHasher } from "./bloom.ts";
+import { BloomShard, bloomShard, traceIdHasher } from "#pkg/block/index/bloom.ts";
 import type { Findings } from "./findings.ts";
-import type { Directory } from "./index-section.ts";
+import type { Directory } from "#pkg/block/index/index-section.ts";
 
 export class TraceCheck {
   readonly #directory: Directory;

@@ -70,7 +70,7 @@ export class VerifyThread {
   }
 
   #start(): Running {
-    const worker = new Worker(new URL("./verify-worker.ts", import.meta.url));
+    const worker = new Worker(new URL("verify-worker.ts", import.meta.url));
     const read = async ({ start, end }: ReadArgs): Promise<Uint8Array> => {
       this.#watch(running);
       const { store, key, signal } = running.source!;

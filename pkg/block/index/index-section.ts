@@ -13,7 +13,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { BloomBytes, BloomShape } from "./bloom.ts";
 import { bloomShapeSchema } from "./bloom-schema.ts";
 import { packJson, unpackJson } from "./packed-json.ts";
-import { type PartLocation, partLocationSchema } from "./place.ts";
+import { type PartLocation, partLocationSchema } from "#pkg/block/place.ts";
 import type { Segment } from "#pkg/parquet/stitch.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { encodeTagKeys } from "./tag-parts.ts";

@@ -9,9 +9,9 @@
 import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
 import { formatTooNew, parquetPanic, verifySilent } from "#pkg/errors/reasons.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
-import { type BlockTags, parseBlockTags } from "./block-file.ts";
+import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { type Finding, Findings } from "./findings.ts";
-import type { TagIndex } from "./tag-index.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
 import {
   checkStructure,
   type RangeStore,

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, inject, it } from "vitest";
 import { randomWire } from "#pkg/otlp/random-otlp.ts";
-import { commitOf, cutRequests, storeOf, testKey } from "./testing.ts";
+import { commitOf, cutRequests, storeOf, testKey } from "#pkg/block/block.testing.ts";
 import { BlockVerifier } from "./verify.ts";
 
 const verifier = new BlockVerifier();

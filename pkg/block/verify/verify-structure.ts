@@ -21,11 +21,16 @@ import {
   type Directory,
   type Trailer,
   trailerBytes,
-} from "./index-section.ts";
-import { checkPart, type PartLocation } from "./place.ts";
+} from "#pkg/block/index/index-section.ts";
+import { checkPart, type PartLocation } from "#pkg/block/place.ts";
 import type { Segment } from "#pkg/parquet/stitch.ts";
-import type { TagIndex } from "./tag-index.ts";
-import { decodeTagKeys, decodeTagValues, valueLocations, withValues } from "./tag-parts.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
+import {
+  decodeTagKeys,
+  decodeTagValues,
+  valueLocations,
+  withValues,
+} from "#pkg/block/index/tag-parts.ts";
 import { decodeThrift } from "#pkg/parquet/thrift.ts";
 
 export type RangeStore = Pick<ObjectStore, "getRange" | "head">;

@@ -10,9 +10,9 @@ import { hasCode } from "#pkg/errors/errors.ts";
 import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
 import type { AnyValue, KeyValue } from "#pkg/otlp/otlp.ts";
 import { type Findings } from "./findings.ts";
-import { intrinsicColumns } from "./tag-build.ts";
-import type { ItemScope, TagEntry, TagIndex, TagType } from "./tag-index.ts";
-import { TagValues } from "./tag-values.ts";
+import { intrinsicColumns } from "#pkg/block/index/tag-build.ts";
+import type { ItemScope, TagEntry, TagIndex, TagType } from "#pkg/block/index/tag-index.ts";
+import { TagValues } from "#pkg/block/index/tag-values.ts";
 
 /** The values of one key and type in the rows. */
 interface Truth {

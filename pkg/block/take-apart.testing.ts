@@ -8,13 +8,13 @@ import {
   type Directory,
   encodeIndex,
   trailerBytes,
-} from "./index-section.ts";
+} from "#pkg/block/index/index-section.ts";
 import type { PartLocation } from "./place.ts";
 import { openBlock } from "./reader.ts";
 import type { Segment } from "#pkg/parquet/stitch.ts";
-import { storeOf, testKey } from "./testing.ts";
-import type { TagIndex } from "./tag-index.ts";
-import { decodeTagKeys, decodeTagValues, withValues } from "./tag-parts.ts";
+import { storeOf, testKey } from "./block.testing.ts";
+import type { TagIndex } from "#pkg/block/index/tag-index.ts";
+import { decodeTagKeys, decodeTagValues, withValues } from "#pkg/block/index/tag-parts.ts";
 import { encodeThrift, type ThriftStruct } from "#pkg/parquet/thrift.ts";
 import { type WrittenBlock, writeBlock } from "./writer.ts";
 import { crc32 } from "node:zlib";

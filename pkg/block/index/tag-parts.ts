@@ -11,7 +11,7 @@ import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { bloomShapeSchema } from "./bloom-schema.ts";
 import { packJson, unpackJson } from "./packed-json.ts";
-import { type PartWriter, type PartLocation, partLocationSchema } from "./place.ts";
+import { type PartWriter, type PartLocation, partLocationSchema } from "#pkg/block/place.ts";
 import { keysMax, type TagEntry, type TagIndex } from "./tag-index.ts";
 import { coversSchema, entryFacts, parseTagIndex, valuesSchema } from "./tag-schema.ts";
 

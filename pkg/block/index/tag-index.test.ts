@@ -4,12 +4,12 @@ import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts"
 import { DictBuilder } from "#pkg/columns/dict-builder.ts";
 import { formatAttributesJson } from "#pkg/otlp/json-encode.ts";
 import type { KeyValue } from "#pkg/otlp/otlp.ts";
-import { Findings } from "./findings.ts";
+import { Findings } from "#pkg/block/verify/findings.ts";
 import { buildTagIndex } from "./tag-build.ts";
 import { mergeTagIndexes, type TagEntry, type TagIndex, type TagType } from "./tag-index.ts";
 import { TagValues } from "./tag-values.ts";
 import { countInts, topCounts, wordsOf } from "./value-counts.ts";
-import { checkMergedTags, checkTags } from "./verify-tags.ts";
+import { checkMergedTags, checkTags } from "#pkg/block/verify/verify-tags.ts";
 
 /** Returns whether a row group with this index can hold `key` = `text` of this type. */
 function mayHoldValue(index: TagIndex, key: string, type: TagType, text: string): boolean {

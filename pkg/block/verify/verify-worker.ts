@@ -8,7 +8,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { Rpc } from "#pkg/rpc/rpc.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { Findings } from "./findings.ts";
-import { type BlockReader, openBlock } from "./reader.ts";
+import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import { checkRows } from "./verify-rows.ts";
 import { checkTags } from "./verify-tags.ts";
 import type { OpenArgs, ReadArgs, RowGroupReport } from "./verify-thread.ts";
