@@ -22,7 +22,7 @@ const deepTests: readonly string[] = [
   "modules/ingester/store-faults.test.ts",
   "pkg/block/{block,chunk-decode,page,verify}.test.ts",
   "pkg/columns/head.test.ts",
-  "pkg/engine/filter.test.ts",
+  "pkg/engine/condition/filter.test.ts",
   "pkg/otlp/{decode,split}.test.ts",
   "pkg/spanlog/{damage,file-log.model,format}.test.ts",
   "pkg/table/{checkpoint,table-chaos}.test.ts",

@@ -34,7 +34,7 @@ import {
   type SpoorProcess,
   startSpoorProcess,
 } from "#integration/parts/spoor.ts";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 
 const timeout = 180_000;
 

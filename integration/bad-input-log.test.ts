@@ -22,7 +22,7 @@ import {
   type SpoorProcess,
   startSpoorProcess,
 } from "#integration/parts/spoor.ts";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 
 const timeout = 180_000;

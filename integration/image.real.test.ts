@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildImage, type Image, type Running } from "#integration/parts/image.ts";
-import { traceDataOf } from "#pkg/engine/testing.ts";
+import { traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 
 let image: Image;

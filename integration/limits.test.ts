@@ -12,7 +12,7 @@ import {
   type SpoorProcess,
   startSpoorProcess,
 } from "#integration/parts/spoor.ts";
-import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 
 type Protocol = "http" | "grpc";

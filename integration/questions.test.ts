@@ -9,7 +9,7 @@ import { startIngester, TempFolder } from "#modules/ingester/testing.ts";
 import { querierConfig } from "#modules/querier/config.ts";
 import { Querier } from "#modules/querier/querier.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { headOf, putBlock } from "#pkg/engine/testing.ts";
+import { headOf, putBlock } from "#pkg/engine/testing/spans.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { checkErrors, checkQuestions, contractSpans } from "#pkg/questions/contract.ts";

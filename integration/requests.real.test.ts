@@ -18,7 +18,7 @@ import { makeS3Bucket } from "#integration/parts/buckets.ts";
 import { type Minio, startMinio } from "#integration/parts/minio.ts";
 import { s3StorageYaml } from "#integration/parts/spoor-on-bucket.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { openS3Store } from "#pkg/objstore/s3/s3.ts";
 
 /** Each may find a block in a thread that did not have it yet. */

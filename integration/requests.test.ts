@@ -16,7 +16,7 @@ import {
 } from "#integration/parts/many-blocks.ts";
 import { eventually, find, makeTrace, metric, send } from "#integration/parts/spans.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 
 const config = `

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runServe, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 import { startReceiver, type TestReceiver } from "#modules/receivers/receiver-fixture.ts";
-import { traceDataOf } from "#pkg/engine/testing.ts";
+import { traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 
 let dir: string;

@@ -2,14 +2,14 @@
  * Conditions beside DuckDB on the same files, on one thread each: the spans that match, counted
  * over all row groups, and the newest 20 traces with one. Both must give the same answers.
  */
-import { planQuery } from "#pkg/engine/plan.ts";
+import { planQuery } from "#pkg/engine/condition/plan.ts";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { Arena } from "#pkg/bytes/arena.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { countRowGroup } from "#pkg/engine/row-group.ts";
+import { countRowGroup } from "#pkg/engine/row-group/row-group.ts";
 import { searchNewest } from "#modules/frontend/search.ts";
 import { TestSpans } from "#modules/frontend/testing.ts";
 import { openLog } from "#pkg/log/log.ts";

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { rm } from "node:fs/promises";
 import { runSpoor, startSpoorProcess } from "#integration/parts/spoor.ts";
-import { traceDataOf } from "#pkg/engine/testing.ts";
+import { traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { sendHttp } from "./load.ts";
 import { median, percentile } from "./measure.ts";

@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { adminToken, type SpoorProcess, startSpoorProcess } from "./spoor.ts";
 import { eventually, find, makeTrace, send, spanIdsOf } from "./spans.ts";
 

@@ -2,7 +2,7 @@
 import { ulid } from "ulid";
 import { blockPath, tableColumns } from "#pkg/block/block-file.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
+import { headOf, putBlock, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { openLog } from "#pkg/log/log.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";

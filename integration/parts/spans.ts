@@ -1,7 +1,7 @@
 /** Helpers that send spans to a running Spoor and request them. */
 import { asAdmin } from "./spoor.ts";
 import { randomBytes } from "node:crypto";
-import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 
 /** Makes a trace of `spanCount` spans that start about now. */

@@ -1,5 +1,5 @@
 /** The model that a simulation is checked against: sent requests and their acknowledgements. */
-import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { Dice } from "./dice.ts";
 

@@ -1,6 +1,6 @@
 /** Queries to the running process; each result is checked against the model. */
 import type { Frontend } from "#modules/frontend/frontend.ts";
-import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
 import type { Model, SentRequest, SentTrace } from "./model.ts";
 

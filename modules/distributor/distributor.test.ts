@@ -3,7 +3,7 @@ import { Registry } from "prom-client";
 import { afterEach, describe, expect, it } from "vitest";
 import type { PushResult } from "#pkg/api/ingest.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
-import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { TenantLimits } from "#pkg/limits/limits.ts";

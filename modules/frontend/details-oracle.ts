@@ -5,7 +5,7 @@
 import type { RootSummary, SpanSummary, TimeRange } from "#pkg/api/query.ts";
 import { matchTrace } from "./match-oracle.ts";
 import { compareRoots } from "#pkg/columns/trace-root.ts";
-import { compareSpans } from "#pkg/engine/traces.ts";
+import { compareSpans } from "#pkg/engine/trace/traces.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { Resource, Span, TraceData } from "#pkg/otlp/otlp.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";

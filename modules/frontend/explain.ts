@@ -1,8 +1,8 @@
 /** What a search did, for `spoor query --explain`: the search is run, and its work told. */
 import type { QueryPlan } from "#pkg/api/query.ts";
-import { cheapestFirst } from "#pkg/engine/filter.ts";
-import { isOfWholeTraces } from "#pkg/engine/plan.ts";
-import { conjunctsOf } from "#pkg/engine/span-part.ts";
+import { cheapestFirst } from "#pkg/engine/condition/filter.ts";
+import { isOfWholeTraces } from "#pkg/engine/condition/plan.ts";
+import { conjunctsOf } from "#pkg/engine/condition/span-part.ts";
 import { formatField } from "#pkg/traceql/format.ts";
 import { intrinsics } from "#pkg/traceql/intrinsics.ts";
 import { metricsJson } from "./search-answer.ts";

@@ -4,7 +4,7 @@ import { Registry } from "prom-client";
 import type { Partition, StoredBlock } from "#pkg/questions/shards.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { noTracer } from "#pkg/trace/trace.ts";
 import { TenantLimits } from "#pkg/limits/limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";

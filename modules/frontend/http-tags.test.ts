@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
-import { headOfRecord, traceDataOf } from "#pkg/engine/testing.ts";
+import { headOfRecord, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { FrontendConfig } from "./config.ts";
 import { breakBlock, place, Rig, root } from "./http-rig.ts";

@@ -9,7 +9,7 @@ import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { TraceData } from "#pkg/otlp/otlp.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { matchRows } from "#pkg/engine/traces.ts";
+import { matchRows } from "#pkg/engine/trace/traces.ts";
 
 export interface TraceMatch {
   /** 1 for each span that matches, in the order in which the data has them. */

@@ -5,7 +5,7 @@
  */
 import type { SpanSummary, TraceDetails } from "#pkg/api/query.ts";
 import { compareRoots } from "#pkg/columns/trace-root.ts";
-import { compareSpans } from "#pkg/engine/traces.ts";
+import { compareSpans } from "#pkg/engine/trace/traces.ts";
 
 /** What is known of a trace after all that have spans of it were asked. */
 export type MergedTrace = Omit<TraceDetails, "fingerprints">;

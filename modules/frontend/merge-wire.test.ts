@@ -4,7 +4,7 @@ import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { randomTraceData } from "#pkg/otlp/random-otlp.ts";
 import type { KeyValue, Span, TraceData } from "#pkg/otlp/otlp.ts";
-import { traceDataOf } from "#pkg/engine/testing.ts";
+import { traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { SeededRandom } from "#pkg/loadgen/random.ts";
 import { mergeTraces } from "./merge-trace.ts";
 import { decodeSpan, type DecodeSpan, mergeWire } from "./merge-wire.ts";

@@ -1,5 +1,5 @@
 /** Parameters of requests, checked. All errors are InvalidInput with a text for people. */
-import { planOf } from "#pkg/engine/plan.ts";
+import { planOf } from "#pkg/engine/condition/plan.ts";
 import type { QueryPlan, TimeRange } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseNumber } from "#pkg/traceql/literals.ts";

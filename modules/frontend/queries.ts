@@ -1,5 +1,5 @@
 /** Queries from parsed parameters to answers, with what must be said when not all could be read. */
-import type { TagValue } from "#pkg/engine/tag-counter.ts";
+import type { TagValue } from "#pkg/engine/tags/tag-counter.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";

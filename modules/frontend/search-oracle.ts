@@ -2,12 +2,12 @@
  * Test support: random conditions over random spans, through heads, one block, many blocks in any
  * order, and a mix: the whole search against the plainest evaluation of whole traces.
  */
-import { planQuery } from "#pkg/engine/plan.ts";
+import { planQuery } from "#pkg/engine/condition/plan.ts";
 import type { TimeRange } from "#pkg/api/query.ts";
-import { OracleError, oracleHolds, type WholeSpan } from "#pkg/engine/filter-oracle.ts";
-import { randomExpr } from "#pkg/engine/oracle-check.ts";
-import { type Random, randomFrom, randomSpans } from "#pkg/engine/random-filter.ts";
-import { headOfRecord } from "#pkg/engine/testing.ts";
+import { OracleError, oracleHolds, type WholeSpan } from "#pkg/engine/testing/filter-oracle.ts";
+import { randomExpr } from "#pkg/engine/testing/oracle-check.ts";
+import { type Random, randomFrom, randomSpans } from "#pkg/engine/testing/random-filter.ts";
+import { headOfRecord } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";

@@ -1,6 +1,6 @@
-import { planOf } from "#pkg/engine/plan.ts";
+import { planOf } from "#pkg/engine/condition/plan.ts";
 import { expect, it } from "vitest";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { place } from "./http-rig.ts";
 import { searchNewest } from "./search.ts";

@@ -23,7 +23,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { QueryPlan, TraceDetails } from "#pkg/api/query.ts";
-import { isOfWholeTraces, planForShards } from "#pkg/engine/plan.ts";
+import { isOfWholeTraces, planForShards } from "#pkg/engine/condition/plan.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { ShardRef } from "#pkg/questions/shards.ts";
 import { Asker, type StateAsk } from "./asker.ts";

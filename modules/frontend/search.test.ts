@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it, inject } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { QueryPlan, SpanAttribute } from "#pkg/api/query.ts";
 import { type Condition, oracleSearch } from "./oracle.ts";

@@ -1,7 +1,7 @@
 /** Parameters of the endpoints of tags, checked. All errors are InvalidInput. */
 import type { TimeRange } from "#pkg/api/query.ts";
 import type { TagScope } from "#pkg/api/tags.ts";
-import { spanPart } from "#pkg/engine/span-part.ts";
+import { spanPart } from "#pkg/engine/condition/span-part.ts";
 import { type FieldExpr, parseLeniently, type ParseOptions } from "#pkg/traceql/traceql.ts";
 import { defaultRange, parseSince, valueOf } from "./params.ts";
 import { invalid } from "./params-errors.ts";

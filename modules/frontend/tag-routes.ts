@@ -1,6 +1,6 @@
 /** The endpoints of tags: names and values, in both versions of the API. */
 import type { TagScope } from "#pkg/api/tags.ts";
-import type { TagValue } from "#pkg/engine/tag-counter.ts";
+import type { TagValue } from "#pkg/engine/tags/tag-counter.ts";
 import type { Answer } from "./answers.ts";
 import type { Queries } from "./queries.ts";
 import type { ParamsReader } from "./read-params.ts";

@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { Partition } from "#pkg/questions/shards.ts";
 import type { TagQuestion, TagReference, TagScope } from "#pkg/api/tags.ts";
-import { OracleError, oracleHolds, type WholeSpan } from "#pkg/engine/filter-oracle.ts";
+import { OracleError, oracleHolds, type WholeSpan } from "#pkg/engine/testing/filter-oracle.ts";
 import {
   type Random,
   randomCondition,
   randomFrom,
   randomSpans,
-} from "#pkg/engine/random-filter.ts";
-import { spanPart } from "#pkg/engine/span-part.ts";
-import type { TagValue } from "#pkg/engine/tag-counter.ts";
-import { headOfRecord, type SpanSpec } from "#pkg/engine/testing.ts";
+} from "#pkg/engine/testing/random-filter.ts";
+import { spanPart } from "#pkg/engine/condition/span-part.ts";
+import type { TagValue } from "#pkg/engine/tags/tag-counter.ts";
+import { headOfRecord, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { AnyValue, KeyValue, TraceData } from "#pkg/otlp/otlp.ts";

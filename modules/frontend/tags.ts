@@ -5,7 +5,7 @@
  */
 import type { TimeRange } from "#pkg/api/query.ts";
 import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
-import { TagCounter, type TagValue } from "#pkg/engine/tag-counter.ts";
+import { TagCounter, type TagValue } from "#pkg/engine/tags/tag-counter.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { IndexedTags, ShardAsk, ShardRef, StoredBlock } from "#pkg/questions/shards.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";

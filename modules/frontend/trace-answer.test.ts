@@ -9,8 +9,8 @@ import {
   putBlock,
   type SpanSpec,
   traceDataOf,
-} from "#pkg/engine/testing.ts";
-import { findTrace } from "#pkg/engine/traces.ts";
+} from "#pkg/engine/testing/spans.ts";
+import { findTrace } from "#pkg/engine/trace/traces.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { traceDataOf, type SpanSpec } from "#pkg/engine/testing.ts";
+import { traceDataOf, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceAnswer } from "./trace-answer.ts";
 import { findTrace, type FoundTrace, type TraceQuery } from "./trace-by-id.ts";

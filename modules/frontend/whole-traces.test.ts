@@ -2,14 +2,14 @@
  * Traces that are joined as columns come to what they come to as objects, wherever each shard keeps
  * an attribute, whichever spans came twice.
  */
-import { planQuery } from "#pkg/engine/plan.ts";
+import { planQuery } from "#pkg/engine/condition/plan.ts";
 import { expect, inject, it } from "vitest";
 import type { TimeRange } from "#pkg/api/query.ts";
 import { bytesOfData } from "#pkg/columns/batch-data.ts";
-import { randomExpr } from "#pkg/engine/oracle-check.ts";
-import { type Random, randomFrom, randomSpans } from "#pkg/engine/random-filter.ts";
-import { batchOfHead, headOf, headOfRecord, type SpanSpec } from "#pkg/engine/testing.ts";
-import { collectSpans, detailsOfJoined } from "#pkg/engine/trace-spans.ts";
+import { randomExpr } from "#pkg/engine/testing/oracle-check.ts";
+import { type Random, randomFrom, randomSpans } from "#pkg/engine/testing/random-filter.ts";
+import { batchOfHead, headOf, headOfRecord, type SpanSpec } from "#pkg/engine/testing/spans.ts";
+import { collectSpans, detailsOfJoined } from "#pkg/engine/trace/trace-spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { ResourceSpans } from "#pkg/otlp/otlp.ts";

@@ -2,7 +2,7 @@ import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { IngesterConfig } from "./config.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { eventually, expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
 
 const signal = new AbortController().signal;

@@ -1,4 +1,4 @@
-import { planOf } from "#pkg/engine/plan.ts";
+import { planOf } from "#pkg/engine/condition/plan.ts";
 import { MessageChannel } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ListTracesRequest } from "#pkg/api/query.ts";

@@ -1,5 +1,5 @@
 /** Answers questions about pinned heads on a thread. */
-import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
+import type { FilterTools } from "#pkg/engine/condition/prepare-filter.ts";
 import {
   type AnswerOf,
   buffersOf,

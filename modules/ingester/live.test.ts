@@ -4,7 +4,7 @@ import type { TimeRange } from "#pkg/api/query.ts";
 import type { HeadRef } from "#pkg/questions/shards.ts";
 import type { TagQuestion } from "#pkg/api/tags.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
-import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { type FieldExpr, parseLeniently } from "#pkg/traceql/traceql.ts";
 import { makeTrace, startIngester, TempFolder, type TestIngester } from "./testing.ts";

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { defaultLimits } from "#pkg/limits/limits.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import { traceDataOf } from "#pkg/engine/testing.ts";
+import { traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { SharedNumber } from "#pkg/rpc/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import { HandClock, openTestLog } from "#pkg/spanlog/log-testing.ts";

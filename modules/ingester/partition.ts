@@ -5,7 +5,7 @@
  *     log -> [open head] -> [closed head, being cut] -> committed: dropped when no query pins it
  */
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
+import type { FilterTools } from "#pkg/engine/condition/prepare-filter.ts";
 import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
 import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";

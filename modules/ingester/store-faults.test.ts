@@ -2,7 +2,7 @@ import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it, inject } from "vitest";
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { SpanSpec } from "#pkg/engine/testing.ts";
+import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { type FaultPlan, failNth } from "#pkg/objstore/fault.testing.ts";
 import {
   eventually,

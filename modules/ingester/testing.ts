@@ -11,7 +11,7 @@ import { openBlock } from "#pkg/block/reader.ts";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
-import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import { type FaultPlan, faultStore } from "#pkg/objstore/fault.testing.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";

@@ -4,7 +4,7 @@
  */
 import { Arena } from "#pkg/bytes/arena.ts";
 import { blockError } from "#pkg/block/block-index.ts";
-import type { FilterTools } from "#pkg/engine/prepare-filter.ts";
+import type { FilterTools } from "#pkg/engine/condition/prepare-filter.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { storeName } from "#pkg/objstore/store-config.ts";

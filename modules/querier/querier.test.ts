@@ -1,4 +1,4 @@
-import { planQuery } from "#pkg/engine/plan.ts";
+import { planQuery } from "#pkg/engine/condition/plan.ts";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,9 +11,15 @@ import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { openBlock } from "#pkg/block/reader.ts";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
-import { batchOfHead, headOf, putBlock, type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
-import { listTraces } from "#pkg/engine/list-traces.ts";
-import { traceDetails } from "#pkg/engine/traces.ts";
+import {
+  batchOfHead,
+  headOf,
+  putBlock,
+  type SpanSpec,
+  traceDataOf,
+} from "#pkg/engine/testing/spans.ts";
+import { listTraces } from "#pkg/engine/trace/list-traces.ts";
+import { traceDetails } from "#pkg/engine/trace/traces.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { type CountedStore, countStore } from "#pkg/objstore/wrap/count.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";

@@ -3,8 +3,8 @@
  * reads a few parts of each.
  */
 import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
-import { type IndexedTags, tagsOfIndex } from "#pkg/engine/block-tags.ts";
-import { TagCounter } from "#pkg/engine/tag-counter.ts";
+import { type IndexedTags, tagsOfIndex } from "#pkg/engine/tags/block-tags.ts";
+import { TagCounter } from "#pkg/engine/tags/tag-counter.ts";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import type { OpenBlock } from "./open-blocks.ts";

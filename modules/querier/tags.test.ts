@@ -7,7 +7,7 @@ import type { RowGroupRef, StoredBlock } from "#pkg/questions/shards.ts";
 import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { headOf, putBlock, type SpanSpec } from "#pkg/engine/testing.ts";
+import { headOf, putBlock, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";

@@ -18,7 +18,7 @@ export interface TimeRange {
 }
 
 /**
- * How a condition is answered, as plain data (pkg/engine/plan.ts makes it).
+ * How a condition is answered, as plain data (pkg/engine/condition/plan.ts makes it).
  *
  *     prefilter   asked of single spans, in every shard
  *     filter      asked of the spans of the traces that are left, with the values of their whole

@@ -10,9 +10,9 @@ import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { AnyValue, KeyValue, Span, TraceData } from "#pkg/otlp/otlp.ts";
 import { type FieldExpr, notSupportedYet, parseQuery } from "#pkg/traceql/traceql.ts";
-import { filterColumns } from "./filter.ts";
-import { batchOfHead, headOfRecord } from "./testing.ts";
-import { matchRows } from "./traces.ts";
+import { filterColumns } from "#pkg/engine/condition/filter.ts";
+import { batchOfHead, headOfRecord } from "#pkg/engine/testing/spans.ts";
+import { matchRows } from "#pkg/engine/trace/traces.ts";
 
 const folder = new URL("../../testdata/traceql/eval/", import.meta.url);
 

@@ -2,7 +2,7 @@
  * Contract suite of what can be asked: every question, to all shards that hold some spans, must be
  * answered as it is over the spans themselves, and the same when all passes through bytes.
  */
-import { planOf } from "#pkg/engine/plan.ts";
+import { planOf } from "#pkg/engine/condition/plan.ts";
 import { expect } from "vitest";
 import type { TraceDetails, TraceList } from "#pkg/api/query.ts";
 import type { TagCounts } from "#pkg/api/tags.ts";
@@ -11,7 +11,7 @@ import { type ColumnBatch, columnOf, valueText } from "#pkg/columns/columns.ts";
 import { joinBatches } from "#pkg/columns/join-batches.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
-import { batchOfHead, headOf, type SpanSpec } from "#pkg/engine/testing.ts";
+import { batchOfHead, headOf, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { TraceData } from "#pkg/otlp/otlp.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";

@@ -14,7 +14,7 @@ import type {
   TimeRange,
   TraceList,
 } from "#pkg/api/query.ts";
-import type { TraceSpans, TraceSpansRequest } from "#pkg/engine/trace-spans.ts";
+import type { TraceSpans, TraceSpansRequest } from "#pkg/engine/trace/trace-spans.ts";
 import type { TagCounts, TagGroup, TagQuestion, TagReference, TagsRequest } from "#pkg/api/tags.ts";
 import {
   bigInt,

@@ -21,10 +21,10 @@ import { ownBuffers } from "#pkg/bytes/own-buffers.ts";
 import { arraysOf } from "#pkg/columns/batch-data.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
-import { countRowGroupTags } from "#pkg/engine/block-tags.ts";
-import { listHead } from "#pkg/engine/list-head.ts";
-import { listTraces } from "#pkg/engine/list-traces.ts";
-import { type FilterTools, prepareFilter } from "#pkg/engine/prepare-filter.ts";
+import { countRowGroupTags } from "#pkg/engine/tags/block-tags.ts";
+import { listHead } from "#pkg/engine/trace/list-head.ts";
+import { listTraces } from "#pkg/engine/trace/list-traces.ts";
+import { type FilterTools, prepareFilter } from "#pkg/engine/condition/prepare-filter.ts";
 import {
   detailsOfRowGroup,
   findInRowGroup,
@@ -33,11 +33,15 @@ import {
   mayHoldMatch,
   noTraces,
   spansOfRowGroup,
-} from "#pkg/engine/row-group.ts";
-import { TagCounter } from "#pkg/engine/tag-counter.ts";
-import { countTags } from "#pkg/engine/tags.ts";
-import { collectSpans, type TraceSpans, type TraceSpansRequest } from "#pkg/engine/trace-spans.ts";
-import { findTrace, heldTraces, traceDetails } from "#pkg/engine/traces.ts";
+} from "#pkg/engine/row-group/row-group.ts";
+import { TagCounter } from "#pkg/engine/tags/tag-counter.ts";
+import { countTags } from "#pkg/engine/tags/tags.ts";
+import {
+  collectSpans,
+  type TraceSpans,
+  type TraceSpansRequest,
+} from "#pkg/engine/trace/trace-spans.ts";
+import { findTrace, heldTraces, traceDetails } from "#pkg/engine/trace/traces.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import type { Codec, ValueOf } from "#pkg/wire/wire.ts";
 import {

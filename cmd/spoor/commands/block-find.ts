@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { bloomMayHold, bloomShard, traceIdHasher } from "#pkg/block/index/bloom.ts";
 import { openBlock } from "#pkg/block/reader.ts";
-import { findInRowGroup } from "#pkg/engine/row-group.ts";
+import { findInRowGroup } from "#pkg/engine/row-group/row-group.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";

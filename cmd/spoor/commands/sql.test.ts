@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 import { tableColumns } from "#pkg/block/block-file.ts";
 import { commitOf, cutRequests } from "#pkg/block/block.testing.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { type SpanSpec, traceDataOf } from "#pkg/engine/testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";

@@ -19,8 +19,8 @@ import {
   parseAttributeColumn,
 } from "#pkg/columns/schema.ts";
 import type { AnyValue } from "#pkg/otlp/otlp.ts";
-import { evaluateFilter } from "./filter.ts";
-import { SpanTimes } from "./span-times.ts";
+import { evaluateFilter } from "#pkg/engine/condition/filter.ts";
+import { SpanTimes } from "#pkg/engine/trace/span-times.ts";
 import { headRoots } from "./tag-roots.ts";
 import { TagCounter } from "./tag-counter.ts";
 import { listedColumn, scalarTypes, valueTypes } from "./tag-names.ts";

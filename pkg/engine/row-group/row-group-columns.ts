@@ -9,8 +9,8 @@ import type { TagIndex } from "#pkg/block/index/tag-index.ts";
 import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { filterColumns, spanColumnsOf } from "./filter.ts";
-import { type KeyPlaces, type OneScope, typedColumns } from "./references.ts";
+import { filterColumns, spanColumnsOf } from "#pkg/engine/condition/filter.ts";
+import { type KeyPlaces, type OneScope, typedColumns } from "#pkg/engine/condition/references.ts";
 import { idsInRange } from "./row-clusters.ts";
 
 const idColumn: readonly string[] = ["trace_id"];

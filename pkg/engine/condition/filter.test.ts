@@ -1,5 +1,5 @@
 import { expect, it, inject } from "vitest";
-import { allPairs, checkAgainstOracle } from "./oracle-check.ts";
+import { allPairs, checkAgainstOracle } from "#pkg/engine/testing/oracle-check.ts";
 
 const seed = Number(process.env.SEED ?? 2);
 const dataSets = 65 * inject("depth");

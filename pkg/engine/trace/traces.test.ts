@@ -6,7 +6,7 @@ import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts"
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { listTraces } from "./list-traces.ts";
-import { batchOfHead, headOf, type SpanSpec } from "./testing.ts";
+import { batchOfHead, headOf, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { compareSpans, findTrace, heldTraces, traceDetails, traceRows } from "./traces.ts";
 
 const range = { startNano: 100n, endNano: 200n };

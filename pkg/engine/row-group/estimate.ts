@@ -4,12 +4,12 @@
  */
 import type { TagEntry, TagIndex } from "#pkg/block/index/tag-index.ts";
 import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
-import { type IndexedType, valueOfText } from "./index-values.ts";
-import { comparisonWith, mirrored, type Predicate } from "./predicate.ts";
-import { setComparison } from "./literal-set.ts";
+import { type IndexedType, valueOfText } from "#pkg/engine/condition/index-values.ts";
+import { comparisonWith, mirrored, type Predicate } from "#pkg/engine/condition/predicate.ts";
+import { setComparison } from "#pkg/engine/condition/literal-set.ts";
 import { columnPrefix } from "#pkg/columns/schema.ts";
-import { type IntrinsicKind, intrinsicSources } from "./intrinsics.ts";
-import { isId, scopesOf } from "./references.ts";
+import { type IntrinsicKind, intrinsicSources } from "#pkg/engine/condition/intrinsics.ts";
+import { isId, scopesOf } from "#pkg/engine/condition/references.ts";
 
 /** Where the index tells nothing. */
 const unknownShare = 0.5;

@@ -22,7 +22,7 @@ import { RootOrder } from "#pkg/columns/trace-root.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceDataChunks } from "#pkg/otlp/encode-chunks.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { evaluateFilter, intrinsicNames } from "./filter.ts";
+import { evaluateFilter, intrinsicNames } from "#pkg/engine/condition/filter.ts";
 import { Fingerprints } from "./fingerprints.ts";
 import { IdPlaces } from "./id-places.ts";
 import { listColumns } from "./list-traces.ts";

@@ -1,6 +1,6 @@
 /**
  * Time of conditions over one row group, and of a search of a live head with them, which makes its
- * columns anew: `node pkg/engine/filter.bench.ts [spans]`. Medians of five runs, milliseconds, one
+ * columns anew: `node pkg/engine/condition/filter.bench.ts [spans]`. Medians of five runs, milliseconds, one
  * thread, nothing read from a store.
  */
 import { Head } from "#pkg/columns/head.ts";
@@ -9,9 +9,9 @@ import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { parseQuery } from "#pkg/traceql/traceql.ts";
 import { evaluateFilter } from "./filter.ts";
-import { listTraces } from "./list-traces.ts";
+import { listTraces } from "#pkg/engine/trace/list-traces.ts";
 import { planQuery } from "./plan.ts";
-import { type SpanSpec, traceDataOf } from "./testing.ts";
+import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 
 const runs = 5;
 const spans = Number(process.argv[2] ?? 100_000);

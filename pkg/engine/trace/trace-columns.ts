@@ -20,7 +20,7 @@ import { treeColumns } from "#pkg/columns/trace-tree.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { IntrinsicName } from "#pkg/traceql/ast.ts";
 import { serviceColumn, serviceColumnName, serviceRestColumns } from "./service.ts";
-import { isOfWholeTrace } from "./intrinsics.ts";
+import { isOfWholeTrace } from "#pkg/engine/condition/intrinsics.ts";
 
 const timeNames = ["trace_id", "start_unix_nano", "duration_nano"];
 const orderNames = [

@@ -35,7 +35,7 @@ import {
 import { ItemValues } from "./item-values.ts";
 import { type IntrinsicKind, intrinsicSources, isOfWholeTrace } from "./intrinsics.ts";
 import { SmallIntValues } from "./small-int-values.ts";
-import { traceColumnInputs } from "./trace-columns.ts";
+import { traceColumnInputs } from "#pkg/engine/trace/trace-columns.ts";
 import { type Value, valueOf, valueOfKey } from "./values.ts";
 
 /** What has several values in one span, and which of them is looked at. */

@@ -41,7 +41,7 @@ async function tellOf(
   return { indexed, whole: shown(), unread };
 }
 
-const old = readFileSync(new URL("../../testdata/blocks/v1.parquet", import.meta.url));
+const old = readFileSync(new URL("../../../testdata/blocks/v1.parquet", import.meta.url));
 /** The same spans in today's format. */
 const block = cutTraces(sampleTraces(6), { rowGroupSpans: 8 }).bytes;
 

@@ -7,7 +7,7 @@ import { parseQuery } from "#pkg/traceql/traceql.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { evaluateFilter } from "./filter.ts";
 import { RowEvaluator } from "./filter-rows.ts";
-import { batchOfHead, headOfRecord, traceDataOf } from "./testing.ts";
+import { batchOfHead, headOfRecord, traceDataOf } from "#pkg/engine/testing/spans.ts";
 
 const numbers = fc.oneof(
   fc.constantFrom(0n, 1n, -1n, 7n, 2n ** 53n, 2n ** 53n - 1n, -(2n ** 53n) + 1n, 2n ** 62n),

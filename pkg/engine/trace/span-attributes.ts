@@ -5,9 +5,9 @@
 import type { SpanAttribute } from "#pkg/api/query.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
-import { referencesOf } from "./filter.ts";
-import { RowEvaluator } from "./filter-rows.ts";
-import type { Value } from "./values.ts";
+import { referencesOf } from "#pkg/engine/condition/filter.ts";
+import { RowEvaluator } from "#pkg/engine/condition/filter-rows.ts";
+import type { Value } from "#pkg/engine/condition/values.ts";
 
 /** Shown in fields of their own. */
 const fieldNames: readonly IntrinsicName[] = [

@@ -22,7 +22,7 @@ import { joinBatches } from "#pkg/columns/join-batches.ts";
 import { traceColumnNames } from "#pkg/columns/schema.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { estimateShare } from "./estimate.ts";
-import { evaluateFilter } from "./filter.ts";
+import { evaluateFilter } from "#pkg/engine/condition/filter.ts";
 import {
   insideColumns,
   listColumns,
@@ -30,23 +30,29 @@ import {
   mergeLists,
   prefiltered,
   rowsInRange,
-} from "./list-traces.ts";
-import { mayMatch, pruneKeys } from "./prune.ts";
-import { planQuery } from "./plan.ts";
-import { countRows } from "./passes.ts";
+} from "#pkg/engine/trace/list-traces.ts";
+import { mayMatch, pruneKeys } from "#pkg/engine/condition/prune.ts";
+import { planQuery } from "#pkg/engine/condition/plan.ts";
+import { countRows } from "#pkg/engine/condition/passes.ts";
 import { clustersOf } from "./row-clusters.ts";
 import { RowGroupColumns, withoutIds } from "./row-group-columns.ts";
-import { serviceColumnName, serviceRestColumns } from "./service.ts";
-import { conjunctsOf } from "./span-part.ts";
-import { storedColumns, storedMatches } from "./stored-values.ts";
+import { serviceColumnName, serviceRestColumns } from "#pkg/engine/trace/service.ts";
+import { conjunctsOf } from "#pkg/engine/condition/span-part.ts";
+import { storedColumns, storedMatches } from "#pkg/engine/trace/stored-values.ts";
 import {
   collectSpans,
   noSpans,
   spanColumns,
   type TraceSpans,
   type TraceSpansRequest,
-} from "./trace-spans.ts";
-import { detailColumns, findTrace, heldTraces, traceDetails, wantedCodes } from "./traces.ts";
+} from "#pkg/engine/trace/trace-spans.ts";
+import {
+  detailColumns,
+  findTrace,
+  heldTraces,
+  traceDetails,
+  wantedCodes,
+} from "#pkg/engine/trace/traces.ts";
 
 /**
  * Traces with a matching span in the range; see `listTraces`. Nothing of the answer is in the

@@ -5,7 +5,7 @@
 import { columnOf, type DictColumn } from "#pkg/columns/columns.ts";
 import type { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { RootOrder } from "#pkg/columns/trace-root.ts";
-import { serviceColumn } from "./service.ts";
+import { serviceColumn } from "#pkg/engine/trace/service.ts";
 
 /** Per row, name or service of its trace's root; undefined if no span has one. */
 export function headRoots(batch: HeadBatch, what: "name" | "service"): DictColumn | undefined {

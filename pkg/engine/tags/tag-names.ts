@@ -3,8 +3,8 @@ import type { TagQuestion, TagReference, TagScope, TagValueType } from "#pkg/api
 import type { TagType } from "#pkg/block/index/tag-index.ts";
 import { columnPrefix, parseAttributeColumn, type ScalarType } from "#pkg/columns/schema.ts";
 import type { IntrinsicName } from "#pkg/traceql/ast.ts";
-import { intrinsicSources } from "./intrinsics.ts";
-import { referenceColumns } from "./references.ts";
+import { intrinsicSources } from "#pkg/engine/condition/intrinsics.ts";
+import { referenceColumns } from "#pkg/engine/condition/references.ts";
 
 export const scalarTypes: readonly ScalarType[] = ["string", "int64", "double", "bool"];
 

@@ -14,9 +14,9 @@ import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { TraceData } from "#pkg/otlp/otlp.ts";
 import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";
-import { evaluateFilter, filterColumns } from "./filter.ts";
+import { evaluateFilter, filterColumns } from "#pkg/engine/condition/filter.ts";
 import { oracleHolds, OracleError, type WholeSpan } from "./filter-oracle.ts";
-import { mayMatch, pruneKeys } from "./prune.ts";
+import { mayMatch, pruneKeys } from "#pkg/engine/condition/prune.ts";
 import {
   filterIntrinsics,
   opsOfType,
@@ -26,9 +26,9 @@ import {
   randomSpans,
   scopePrefixes,
 } from "./random-filter.ts";
-import { namesWholeTrace, spanPart } from "./span-part.ts";
-import { batchOfHead, headOfRecord } from "./testing.ts";
-import { matchRows } from "./traces.ts";
+import { namesWholeTrace, spanPart } from "#pkg/engine/condition/span-part.ts";
+import { batchOfHead, headOfRecord } from "./spans.ts";
+import { matchRows } from "#pkg/engine/trace/traces.ts";
 
 /** The condition of a query that is one filter; undefined if its types contradict each other. */
 function conditionOf(text: string): FieldExpr | undefined {

@@ -46,7 +46,7 @@ describe("pruning", () => {
   });
 
   it("does not take an old index for complete", async () => {
-    const file = new URL("../../testdata/blocks/v1.parquet", import.meta.url);
+    const file = new URL("../../../testdata/blocks/v1.parquet", import.meta.url);
     expect(await mayMatchEach(readFileSync(file))).toEqual({
       '.http.method = "GET"': true,
       '.http.method = "PUT"': true,

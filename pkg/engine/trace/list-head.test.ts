@@ -6,8 +6,8 @@ import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { listHead } from "./list-head.ts";
 import { listTraces } from "./list-traces.ts";
 import { nthLargest } from "./nth-largest.ts";
-import { planOf } from "./plan.ts";
-import { batchOfHead, headOf, type SpanSpec } from "./testing.ts";
+import { planOf } from "#pkg/engine/condition/plan.ts";
+import { batchOfHead, headOf, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 
 const traces = 3000;
 const spansPerTrace = 4;

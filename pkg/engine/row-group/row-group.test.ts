@@ -1,5 +1,5 @@
 /** Questions of which the answer is in a few pages of a row group: the rest is not read. */
-import { planQuery } from "./plan.ts";
+import { planQuery } from "#pkg/engine/condition/plan.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
@@ -8,11 +8,11 @@ import type { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";
-import { listTraces, mergeLists } from "./list-traces.ts";
+import { listTraces, mergeLists } from "#pkg/engine/trace/list-traces.ts";
 import { clustersOf } from "./row-clusters.ts";
 import { detailsOfRowGroup, findInRowGroup, listRowGroup } from "./row-group.ts";
-import { batchOfHead, headOf, putBlock, type SpanSpec } from "./testing.ts";
-import { findTrace, traceDetails } from "./traces.ts";
+import { batchOfHead, headOf, putBlock, type SpanSpec } from "#pkg/engine/testing/spans.ts";
+import { findTrace, traceDetails } from "#pkg/engine/trace/traces.ts";
 
 const traces = 12_000;
 const spansPerTrace = 5;
