@@ -1,7 +1,7 @@
 /** Sends Spoor's own spans to an OTLP endpoint with the OpenTelemetry SDK. */
 import type { Tracer as SdkTracer } from "@opentelemetry/api";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { noTracer, type SpanAttributes, type Tracer } from "#pkg/trace/trace.ts";
+import { noTracer, type SpanAttributes, type Tracer } from "#pkg/selftrace/selftrace.ts";
 import { version } from "#pkg/version/version.ts";
 
 export interface TracingOptions {

@@ -23,7 +23,7 @@ import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { retryStore } from "#pkg/objstore/wrap/retry.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
-import { noTracer } from "#pkg/trace/trace.ts";
+import { noTracer } from "#pkg/selftrace/selftrace.ts";
 import type { Dice } from "./dice.ts";
 import type { Disk } from "./disk.ts";
 import { Gate } from "./gate.ts";

@@ -10,7 +10,7 @@ import type { RouteFacts } from "#pkg/listen/routes.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
-import type { Tracer } from "#pkg/trace/trace.ts";
+import type { Tracer } from "#pkg/selftrace/selftrace.ts";
 import type { Access } from "#pkg/tenant/access.ts";
 import { AnswerPool } from "./answer-pool.ts";
 import type { FrontendConfig } from "./config.ts";

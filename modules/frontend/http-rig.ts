@@ -5,7 +5,7 @@ import type { Partition, StoredBlock } from "#pkg/questions/shards.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
-import { noTracer } from "#pkg/trace/trace.ts";
+import { noTracer } from "#pkg/selftrace/selftrace.ts";
 import { TenantLimits } from "#pkg/limits/limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";

@@ -9,7 +9,7 @@ import { alreadyCommitted, cutterDied, encodeFailed, ownerLost } from "#pkg/erro
 import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import type { Tracer } from "#pkg/trace/trace.ts";
+import type { Tracer } from "#pkg/selftrace/selftrace.ts";
 import type { LogConfig } from "#pkg/spanlog/log-config.ts";
 import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
 import type { Cutter } from "./cutter.ts";

@@ -1,7 +1,7 @@
 import { MessageChannel } from "node:worker_threads";
 import { afterEach, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Thread } from "#pkg/rpc/thread.ts";
+import type { Thread } from "#pkg/threads/thread.ts";
 import { KeptThreads } from "./kept-threads.ts";
 
 interface Fake {

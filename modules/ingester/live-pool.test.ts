@@ -2,7 +2,7 @@ import { planOf } from "#pkg/engine/condition/plan.ts";
 import { MessageChannel } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ListTracesRequest } from "#pkg/api/query.ts";
-import type { Thread } from "#pkg/rpc/thread.ts";
+import type { Thread } from "#pkg/threads/thread.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { LivePool, type LivePoolOptions } from "./live-pool.ts";
 import type { LiveTask } from "./live-questions.ts";

@@ -9,7 +9,7 @@
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
-import type { StartThread } from "#pkg/rpc/thread.ts";
+import type { StartThread } from "#pkg/threads/thread.ts";
 import { FairQueue } from "#pkg/threads/fair-queue.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";
 import { type KeptThread, KeptThreads } from "./kept-threads.ts";

@@ -12,9 +12,9 @@ import {
   type RequestOf,
 } from "#pkg/questions/questions.ts";
 import type { HeadRef } from "#pkg/questions/shards.ts";
-import { Rpc } from "#pkg/rpc/rpc.ts";
-import { SharedNumber } from "#pkg/rpc/shared-number.ts";
-import { type StartThread, startWorker, type Thread } from "#pkg/rpc/thread.ts";
+import { Rpc } from "#pkg/threads/rpc.ts";
+import { SharedNumber } from "#pkg/threads/shared-number.ts";
+import { type StartThread, startWorker, type Thread } from "#pkg/threads/thread.ts";
 import type { Limits, TenantLimits } from "#pkg/limits/limits.ts";
 import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";

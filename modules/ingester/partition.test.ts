@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { defaultLimits } from "#pkg/limits/limits.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { traceDataOf } from "#pkg/engine/testing/spans.ts";
-import { SharedNumber } from "#pkg/rpc/shared-number.ts";
+import { SharedNumber } from "#pkg/threads/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import { HandClock, openTestLog } from "#pkg/spanlog/log-testing.ts";
 import { ingesterConfig } from "./config.ts";

@@ -6,7 +6,7 @@ import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { encodeFailed } from "#pkg/errors/reasons.ts";
-import type { StartThread } from "#pkg/rpc/thread.ts";
+import type { StartThread } from "#pkg/threads/thread.ts";
 import { Cutter } from "./cutter.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 import { putBack } from "./put-back.ts";

@@ -11,8 +11,8 @@
 import { crc32 } from "node:zlib";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore, ReadOptions } from "#pkg/objstore/object-store.ts";
-import { Rpc } from "#pkg/rpc/rpc.ts";
-import { type StartThread, startWorker } from "#pkg/rpc/thread.ts";
+import { Rpc } from "#pkg/threads/rpc.ts";
+import { type StartThread, startWorker } from "#pkg/threads/thread.ts";
 import { decodeCheckpointLines, encodeCheckpointLines } from "./checkpoint-lines.ts";
 import { corrupt, own, parseObject, uintField } from "./json.ts";
 import type { Snapshot } from "./model.ts";

@@ -2,7 +2,7 @@
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { newerFormat } from "#pkg/errors/reasons.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import type { StartThread } from "#pkg/rpc/thread.ts";
+import type { StartThread } from "#pkg/threads/thread.ts";
 import { checkpointVersion, lastCheckpoint, readCheckpoint } from "./checkpoint.ts";
 import { type Commit, commitBytesMax, decodeCommit } from "./commit.ts";
 import { corrupt } from "./json.ts";

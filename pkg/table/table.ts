@@ -15,7 +15,7 @@ import type { Log } from "#pkg/log/log.ts";
 import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import type { StartThread } from "#pkg/rpc/thread.ts";
+import type { StartThread } from "#pkg/threads/thread.ts";
 import { type Attempt, checkChange, type Plan, planCommit } from "./change.ts";
 import { lastCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { cleanUpLog, commitAgeMinMs } from "./clean-up.ts";
