@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
-import { headShard, TestSpans } from "#modules/frontend/testing.ts";
+import { headShard, TestSpans } from "#pkg/query/testing/spans.ts";
 import { startIngester, TempFolder } from "#modules/ingester/testing.ts";
 import { querierConfig } from "#modules/querier/config.ts";
 import { Querier } from "#modules/querier/querier.ts";

@@ -1,6 +1,6 @@
 /** A share of the data sets, on a thread of its own. */
 import { parentPort, workerData } from "node:worker_threads";
-import { checkSearches } from "#modules/frontend/search-oracle.ts";
+import { checkSearches } from "#pkg/query/testing/search-oracle.ts";
 import { checkAgainstOracle, type OracleRun } from "#pkg/engine/testing/oracle-check.ts";
 
 export interface OracleTask {

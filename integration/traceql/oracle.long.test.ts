@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
-import type { SearchOutcome } from "#modules/frontend/search-oracle.ts";
+import type { SearchOutcome } from "#pkg/query/testing/search-oracle.ts";
 import { allPairs, type OracleOutcome } from "#pkg/engine/testing/oracle-check.ts";
 import type { OracleTask } from "./oracle-worker.ts";
 

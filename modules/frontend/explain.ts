@@ -6,8 +6,8 @@ import { conjunctsOf } from "#pkg/engine/condition/span-part.ts";
 import { formatField } from "#pkg/traceql/format.ts";
 import { intrinsics } from "#pkg/traceql/intrinsics.ts";
 import { metricsJson } from "./search-answer.ts";
-import type { SearchQuery } from "./search-query.ts";
-import type { SearchResult } from "./search.ts";
+import type { SearchQuery } from "#pkg/query/search-query.ts";
+import type { SearchResult } from "#pkg/query/search.ts";
 
 /**
  * The answer of `/api/search/explain` as JSON.

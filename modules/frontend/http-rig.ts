@@ -12,7 +12,7 @@ import { openLog } from "#pkg/log/log.ts";
 import { Access } from "#pkg/tenant/access.ts";
 import { type FrontendConfig, frontendConfig } from "./config.ts";
 import { Frontend, type FrontendOptions } from "./frontend.ts";
-import { headShard, TestSpans } from "./testing.ts";
+import { headShard, TestSpans } from "#pkg/query/testing/spans.ts";
 
 export const nowMs = 1_700_000_000_000;
 const clock: Clock = {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { askFilled, breakBlock, child, filled, place, Rig, root } from "./http-rig.ts";
-import { headShard } from "./testing.ts";
+import { headShard } from "#pkg/query/testing/spans.ts";
 
 const span = (n: number, name: string): object => ({
   spanID: `000000000000000${n}`,

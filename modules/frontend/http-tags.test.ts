@@ -6,7 +6,7 @@ import { headOfRecord, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { FrontendConfig } from "./config.ts";
 import { breakBlock, place, Rig, root } from "./http-rig.ts";
-import { headShardOf } from "./testing.ts";
+import { headShardOf } from "#pkg/query/testing/spans.ts";
 
 const values = {
   "http.status_code": 200n,

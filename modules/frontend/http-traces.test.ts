@@ -1,7 +1,7 @@
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { askFilled, breakBlock, filled, place, Rig, root } from "./http-rig.ts";
-import { headShard } from "./testing.ts";
+import { headShard } from "#pkg/query/testing/spans.ts";
 
 describe("trace by id", () => {
   it("bounds its memory: beyond it, version 2 is partial and version 1 refuses", async () => {

@@ -13,7 +13,7 @@ import {
   type Route,
 } from "./http-context.ts";
 import { isLimitRefusal } from "./queries.ts";
-import { throwIfEnded } from "./view.ts";
+import { throwIfEnded } from "#pkg/query/view.ts";
 
 /** Builds the API from the table of its routes (`routesOf`). */
 export function buildApp(parts: HttpParts, routes: readonly Route[]): Hono<Env> {

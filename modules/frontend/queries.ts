@@ -8,12 +8,12 @@ import { type Answer, headerText, jsonAnswer } from "./answers.ts";
 import type { FrontendConfig } from "./config.ts";
 import { formatExplanation } from "./explain.ts";
 import type { FrontendMetrics } from "./metrics.ts";
-import { checkRange, withByteBudget } from "./query-limits.ts";
-import { QueryQueue } from "./query-queue.ts";
+import { checkRange, withByteBudget } from "#pkg/query/query-limits.ts";
+import { QueryQueue } from "#pkg/query/query-queue.ts";
 import { formatSearch } from "./search-answer.ts";
-import { withStallLimit } from "./stalled-store.ts";
-import type { SearchQuery } from "./search-query.ts";
-import { searchNewest, type SearchResult } from "./search.ts";
+import { withStallLimit } from "#pkg/query/stalled-store.ts";
+import type { SearchQuery } from "#pkg/query/search-query.ts";
+import { searchNewest, type SearchResult } from "#pkg/query/search.ts";
 import type { TagAnswer } from "./tag-answer.ts";
 import {
   findTags,
@@ -21,10 +21,10 @@ import {
   type TagsQuery,
   type TagsResult,
   type TagsStats,
-} from "./tags.ts";
+} from "#pkg/query/tags.ts";
 import type { TraceFormat } from "./trace-answer.ts";
-import { findTrace, type TraceQuery, traceTooLarge } from "./trace-by-id.ts";
-import { type Failure, joinMessages, type Spans } from "./view.ts";
+import { findTrace, type TraceQuery, traceTooLarge } from "#pkg/query/trace-by-id.ts";
+import { type Failure, joinMessages, type Spans } from "#pkg/query/view.ts";
 
 export interface QueriesOptions {
   spans: Spans;

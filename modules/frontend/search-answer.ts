@@ -4,8 +4,8 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { SpanAttribute, SpanSummary } from "#pkg/api/query.ts";
-import type { MergedTrace } from "./merge-details.ts";
-import type { SearchStats } from "./search.ts";
+import type { MergedTrace } from "#pkg/query/merge-details.ts";
+import type { SearchStats } from "#pkg/query/search.ts";
 
 /** Shown for traces whose root span has not come (Tempo's words, known to Grafana's users). */
 const rootMissing = "<root span not yet received>";

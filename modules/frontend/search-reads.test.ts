@@ -3,8 +3,8 @@ import { expect, it } from "vitest";
 import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { place } from "./http-rig.ts";
-import { searchNewest } from "./search.ts";
-import { tenant, TestSpans } from "./testing.ts";
+import { searchNewest } from "#pkg/query/search.ts";
+import { tenant, TestSpans } from "#pkg/query/testing/spans.ts";
 
 const { signal } = new AbortController();
 const blocks = 8;

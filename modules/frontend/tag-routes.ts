@@ -14,7 +14,7 @@ import {
 } from "./tag-answer.ts";
 import { decodeTagName, intrinsicTags, parseOldTagName, parseTagName } from "./tag-names.ts";
 import { parseTagScope, type TagParams } from "./tag-params.ts";
-import type { TagsStats } from "./tags.ts";
+import type { TagsStats } from "#pkg/query/tags.ts";
 
 /** Which of the two APIs: the first has neither types nor scopes. */
 export type TagVersion = "v1" | "v2";

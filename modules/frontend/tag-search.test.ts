@@ -5,7 +5,7 @@ import { formatField } from "#pkg/traceql/format.ts";
 import { child, place, Rig, root } from "./http-rig.ts";
 import { parseLogfmt } from "./logfmt.ts";
 import { tagsFilter } from "./tag-search.ts";
-import { headShard } from "./testing.ts";
+import { headShard } from "#pkg/query/testing/spans.ts";
 
 describe("logfmt", () => {
   it.each([

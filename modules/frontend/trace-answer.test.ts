@@ -17,7 +17,7 @@ import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { randomWire } from "#pkg/otlp/random-otlp.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { encodeTraceAnswer, type TraceFormat } from "./trace-answer.ts";
-import { mergeTraces } from "./merge-trace.ts";
+import { mergeTraces } from "#pkg/query/merge-trace.ts";
 
 const span: SpanSpec = {
   traceId: "000102030405060708090a0b0c0d0e0f",

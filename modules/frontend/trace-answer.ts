@@ -20,7 +20,7 @@ import {
   mergeWire,
   type WireResource,
   type WireSpan,
-} from "./merge-wire.ts";
+} from "#pkg/query/merge-wire.ts";
 
 export type TraceFormat = "v1-json" | "v1-protobuf" | "v2-json" | "v2-protobuf";
 

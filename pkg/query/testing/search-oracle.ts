@@ -11,9 +11,9 @@ import { headOfRecord } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import { searchNewest } from "./search.ts";
-import type { JobBounds } from "./shard-jobs.ts";
-import { headShardOf, tenant, TestSpans } from "./testing.ts";
+import { searchNewest } from "#pkg/query/search.ts";
+import type { JobBounds } from "#pkg/query/shard-jobs.ts";
+import { headShardOf, tenant, TestSpans } from "./spans.ts";
 
 const { signal } = new AbortController();
 const ranges: readonly TimeRange[] = [

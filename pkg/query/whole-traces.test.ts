@@ -14,9 +14,9 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { ResourceSpans } from "#pkg/otlp/otlp.ts";
 import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
-import { detailsOfTrace } from "./details-oracle.ts";
+import { detailsOfTrace } from "#pkg/query/testing/details-oracle.ts";
 import { searchNewest, type SearchResult } from "./search.ts";
-import { headShardOf, tenant, TestSpans } from "./testing.ts";
+import { headShardOf, tenant, TestSpans } from "#pkg/query/testing/spans.ts";
 
 const partition = { index: 0, count: 1 };
 const ranges: readonly TimeRange[] = [

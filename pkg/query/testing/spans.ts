@@ -38,7 +38,7 @@ import type {
   StoredSpans,
 } from "#pkg/questions/shards.ts";
 import { storedBlock } from "#pkg/questions/stored-block.ts";
-import { overlaps } from "./view.ts";
+import { overlaps } from "#pkg/query/view.ts";
 
 export const tenant = "single-tenant";
 

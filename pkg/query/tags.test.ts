@@ -15,7 +15,7 @@ import type { HeadData } from "#pkg/columns/head.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { AnyValue, KeyValue, TraceData } from "#pkg/otlp/otlp.ts";
 import { type FieldExpr, parseLeniently } from "#pkg/traceql/traceql.ts";
-import { headShard, headShardOf, TestSpans, tenant } from "./testing.ts";
+import { headShard, headShardOf, TestSpans, tenant } from "#pkg/query/testing/spans.ts";
 import { findTags, type TagsResult } from "./tags.ts";
 
 const seed = Number(process.env.SEED ?? 1);

@@ -1,7 +1,7 @@
 /** Test support: the plainest search over all spans in one array, the oracle of search.ts. */
 import type { SpanAttribute, TimeRange } from "#pkg/api/query.ts";
 import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
-import type { MergedTrace } from "./merge-details.ts";
+import type { MergedTrace } from "#pkg/query/merge-details.ts";
 
 function endOf({ startNano, endNano }: SpanSpec): bigint {
   return endNano > startNano ? endNano : startNano;

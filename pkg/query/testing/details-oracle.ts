@@ -9,8 +9,8 @@ import { compareSpans } from "#pkg/engine/trace/traces.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import type { Resource, Span, TraceData } from "#pkg/otlp/otlp.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import type { MergedTrace } from "./merge-details.ts";
-import { mergeTraces } from "./merge-trace.ts";
+import type { MergedTrace } from "#pkg/query/merge-details.ts";
+import { mergeTraces } from "#pkg/query/merge-trace.ts";
 
 interface DetailsQuery extends TimeRange {
   /** The condition that spans must satisfy to be shown and counted as matched. */

@@ -4,11 +4,11 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { QueryPlan, SpanAttribute } from "#pkg/api/query.ts";
-import { type Condition, oracleSearch } from "./oracle.ts";
-import { parseSearch } from "./params.ts";
+import { type Condition, oracleSearch } from "#pkg/query/testing/oracle.ts";
+import { parseSearch } from "#modules/frontend/params.ts";
 import type { SearchQuery } from "./search-query.ts";
 import { newestTraces, searchNewest, type SearchResult } from "./search.ts";
-import { headShard, tenant, TestSpans } from "./testing.ts";
+import { headShard, tenant, TestSpans } from "#pkg/query/testing/spans.ts";
 
 const { signal } = new AbortController();
 const most = { memoryBytesMax: 2 ** 28, jobBytesMax: 2 ** 22, jobRowGroupsMax: 64 };
