@@ -1,5 +1,5 @@
 /** The span log on the status page. */
-import type { StatusTable } from "#modules/frontend/status-page.ts";
+import type { StatusTable } from "#modules/frontend/status/status-page.ts";
 import type { Ingester } from "#modules/ingester/ingester.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 

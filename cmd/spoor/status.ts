@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { TenantActivity } from "#modules/distributor/activity.ts";
 import type { Viewer } from "#pkg/tenant/access.ts";
-import type { StatusPage, StatusPages, StatusTable } from "#modules/frontend/status-page.ts";
+import type { StatusPage, StatusPages, StatusTable } from "#modules/frontend/status/status-page.ts";
 import type { Ingester } from "#modules/ingester/ingester.ts";
 import type { PartitionState } from "#modules/ingester/messages.ts";
 import { formatNumber } from "#pkg/config/config.ts";

@@ -3,10 +3,10 @@ import { openLog } from "#pkg/log/log.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Access, type Right } from "#pkg/tenant/access.ts";
-import { buildApp } from "./http.ts";
-import { filled, Rig } from "./http-rig.ts";
-import type { HttpParts } from "./http-context.ts";
-import { routesOf } from "./routes.ts";
+import { buildApp } from "#modules/frontend/http/http.ts";
+import { filled, Rig } from "./http.testing.ts";
+import type { HttpParts } from "#modules/frontend/http/http-context.ts";
+import { routesOf } from "#modules/frontend/http/routes.ts";
 
 const token = "s3cret";
 const asAdmin = { authorization: `Bearer ${token}` };

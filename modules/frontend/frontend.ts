@@ -12,15 +12,15 @@ import type { Refusals } from "#pkg/limits/refusals.ts";
 import type { Log } from "#pkg/log/log.ts";
 import type { Tracer } from "#pkg/selftrace/selftrace.ts";
 import type { Access } from "#pkg/tenant/access.ts";
-import { AnswerPool } from "./answer-pool.ts";
+import { AnswerPool } from "#modules/frontend/http/answer-pool.ts";
 import type { FrontendConfig } from "./config.ts";
-import { buildApp } from "./http.ts";
+import { buildApp } from "#modules/frontend/http/http.ts";
 import { frontendMetrics } from "./metrics.ts";
-import { Profiles } from "./profiles.ts";
-import { Queries } from "./queries.ts";
-import { ParamsReader } from "./read-params.ts";
-import { routesOf } from "./routes.ts";
-import type { StatusPages } from "./status-page.ts";
+import { Profiles } from "#modules/frontend/status/profiles.ts";
+import { Queries } from "#modules/frontend/http/queries.ts";
+import { ParamsReader } from "#modules/frontend/http/read-params.ts";
+import { routesOf } from "#modules/frontend/http/routes.ts";
+import type { StatusPages } from "#modules/frontend/status/status-page.ts";
 
 export interface FrontendOptions {
   config: FrontendConfig;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { askFilled, breakBlock, child, filled, place, Rig, root } from "./http-rig.ts";
+import { askFilled, breakBlock, child, filled, place, Rig, root } from "./http.testing.ts";
 import { headShard } from "#pkg/query/testing/spans.ts";
 
 const span = (n: number, name: string): object => ({

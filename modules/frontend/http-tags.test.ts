@@ -5,7 +5,7 @@ import type { HeadData } from "#pkg/columns/head.ts";
 import { headOfRecord, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { FrontendConfig } from "./config.ts";
-import { breakBlock, place, Rig, root } from "./http-rig.ts";
+import { breakBlock, place, Rig, root } from "./http.testing.ts";
 import { headShardOf } from "#pkg/query/testing/spans.ts";
 
 const values = {

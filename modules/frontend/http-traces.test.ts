@@ -1,6 +1,6 @@
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { askFilled, breakBlock, filled, place, Rig, root } from "./http-rig.ts";
+import { askFilled, breakBlock, filled, place, Rig, root } from "./http.testing.ts";
 import { headShard } from "#pkg/query/testing/spans.ts";
 
 describe("trace by id", () => {

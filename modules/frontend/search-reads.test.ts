@@ -2,7 +2,7 @@ import { planOf } from "#pkg/engine/condition/plan.ts";
 import { expect, it } from "vitest";
 import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
-import { place } from "./http-rig.ts";
+import { place } from "./http.testing.ts";
 import { searchNewest } from "#pkg/query/search.ts";
 import { tenant, TestSpans } from "#pkg/query/testing/spans.ts";
 

@@ -8,7 +8,7 @@ import { traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { SeededRandom } from "#pkg/loadgen/random.ts";
 import { mergeTraces } from "./merge-trace.ts";
 import { decodeSpan, type DecodeSpan, mergeWire } from "./merge-wire.ts";
-import { traceAnswerChunks } from "#modules/frontend/trace-answer.ts";
+import { traceAnswerChunks } from "#modules/frontend/http/trace-answer.ts";
 
 const traceId = "0af7651916cd43dd8448eb211c80319c";
 const mebibyte = 1024 * 1024;

@@ -5,7 +5,7 @@ import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { QueryPlan, SpanAttribute } from "#pkg/api/query.ts";
 import { type Condition, oracleSearch } from "#pkg/query/testing/oracle.ts";
-import { parseSearch } from "#modules/frontend/params.ts";
+import { parseSearch } from "#modules/frontend/http/params.ts";
 import type { SearchQuery } from "./search-query.ts";
 import { newestTraces, searchNewest, type SearchResult } from "./search.ts";
 import { headShard, tenant, TestSpans } from "#pkg/query/testing/spans.ts";

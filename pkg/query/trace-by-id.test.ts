@@ -4,7 +4,7 @@ import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceDataOf, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { encodeTraceAnswer } from "#modules/frontend/trace-answer.ts";
+import { encodeTraceAnswer } from "#modules/frontend/http/trace-answer.ts";
 import { findTrace, type FoundTrace, type TraceQuery } from "./trace-by-id.ts";
 import { headShard, tenant, TestSpans } from "#pkg/query/testing/spans.ts";
 

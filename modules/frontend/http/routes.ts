@@ -12,7 +12,11 @@ import {
   type Route,
 } from "./http-context.ts";
 import { type SearchParams, parseTraceId, parseTraceRange } from "./params.ts";
-import { formatStatusPage, statusJson, type StatusPages } from "./status-page.ts";
+import {
+  formatStatusPage,
+  statusJson,
+  type StatusPages,
+} from "#modules/frontend/status/status-page.ts";
 import { type TagAsk, tagNames, tagValues } from "./tag-routes.ts";
 
 /**

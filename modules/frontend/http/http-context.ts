@@ -9,12 +9,12 @@ import type { Tracer } from "#pkg/selftrace/selftrace.ts";
 import type { RouteFacts } from "#pkg/listen/routes.ts";
 import type { Access, Credentials, Viewer } from "#pkg/tenant/access.ts";
 import type { Answer } from "./answers.ts";
-import type { FrontendConfig } from "./config.ts";
-import type { FrontendMetrics } from "./metrics.ts";
-import type { Profiles } from "./profiles.ts";
+import type { FrontendConfig } from "#modules/frontend/config.ts";
+import type { FrontendMetrics } from "#modules/frontend/metrics.ts";
+import type { Profiles } from "#modules/frontend/status/profiles.ts";
 import type { Queries } from "./queries.ts";
 import type { ParamsReader } from "./read-params.ts";
-import type { StatusPages } from "./status-page.ts";
+import type { StatusPages } from "#modules/frontend/status/status-page.ts";
 
 export interface HttpParts {
   config: FrontendConfig;

@@ -67,7 +67,7 @@ export class AnswerPool {
     let pool = this.#pools.get(name);
     if (pool === undefined) {
       pool = new Piscina<AnswerJob, AnswerJobResult>({
-        filename: new URL("./answer-worker.ts", import.meta.url).href,
+        filename: new URL("answer-worker.ts", import.meta.url).href,
         minThreads: 0,
         maxThreads: name === "bounded" ? 1 : 2,
         maxQueue: queuedMax,

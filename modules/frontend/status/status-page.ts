@@ -1,6 +1,6 @@
 /** The status page: a small HTML page for people, without anything from outside. */
 import type { Viewer } from "#pkg/tenant/access.ts";
-import { type Answer, jsonAnswer } from "./answers.ts";
+import { type Answer, jsonAnswer } from "#modules/frontend/http/answers.ts";
 
 /** How a number is shown to people; programs get it as it is. */
 export type StatusUnit = "bytes" | "bytes_per_second" | "per_second" | "time";
