@@ -29,7 +29,7 @@ import {
   readAll,
   sendStream,
   type StreamAnswer,
-} from "#modules/receivers/client-fixture.ts";
+} from "#modules/receivers/client.testing.ts";
 import { frameMessage } from "#pkg/grpc/frame.ts";
 import { WireReader } from "#pkg/bytes/wire.ts";
 

@@ -27,7 +27,7 @@ import {
   startSpoorProcess,
 } from "#integration/parts/spoor.ts";
 import { readStored } from "#integration/parts/stored.ts";
-import { callGrpc, openClient } from "#modules/receivers/client-fixture.ts";
+import { callGrpc, openClient } from "#modules/receivers/client.testing.ts";
 
 /** A long test has a process to start more than once, on a machine that may be busy. */
 const timeout = 120_000;

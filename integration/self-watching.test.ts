@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runServe, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
-import { startReceiver, type TestReceiver } from "#modules/receivers/receiver-fixture.ts";
+import { startReceiver, type TestReceiver } from "#modules/receivers/receiver.testing.ts";
 import { traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 

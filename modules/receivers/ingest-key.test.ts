@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { gzipSync } from "node:zlib";
 import { requestKey } from "#pkg/spanlog/retry-memory.ts";
-import { demoTrace, sendHttp } from "./client-fixture.ts";
-import { startReceiver } from "./receiver-fixture.ts";
+import { demoTrace, sendHttp } from "./client.testing.ts";
+import { startReceiver } from "./receiver.testing.ts";
 
 test.each([100, 60_000])(
   "JSON of %i bytes has the key of the JSON as it was sent",

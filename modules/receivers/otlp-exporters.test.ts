@@ -12,7 +12,7 @@ import {
 import { describe, expect, test } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { startReceiver, type TestReceiver } from "./receiver-fixture.ts";
+import { startReceiver, type TestReceiver } from "./receiver.testing.ts";
 
 type Gzip = ConstructorParameters<typeof ProtoExporter>[0];
 const gzip = { compression: "gzip" } as unknown as NonNullable<Gzip>;

@@ -2,9 +2,9 @@ import { connect, type IncomingHttpHeaders } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import type { ServiceError } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
-import { callGrpc, demoTrace, exportPath, openClient, sendStream } from "./client-fixture.ts";
+import { callGrpc, demoTrace, exportPath, openClient, sendStream } from "./client.testing.ts";
 import { frameMessage } from "#pkg/grpc/frame.ts";
-import { eventually, startReceiver } from "./receiver-fixture.ts";
+import { eventually, startReceiver } from "./receiver.testing.ts";
 
 describe("clients that misbehave", () => {
   test("a deadline that passes aborts the push and answers DEADLINE_EXCEEDED", async () => {

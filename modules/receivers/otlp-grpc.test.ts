@@ -5,9 +5,9 @@ import type { Client, ServiceError } from "@grpc/grpc-js";
 import { compressSync as snappyCompress } from "snappy";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
-import { callGrpc, demoTrace, openClient, sendStream } from "./client-fixture.ts";
+import { callGrpc, demoTrace, openClient, sendStream } from "./client.testing.ts";
 import { frameMessage } from "#pkg/grpc/frame.ts";
-import { startReceiver, type TestReceiver } from "./receiver-fixture.ts";
+import { startReceiver, type TestReceiver } from "./receiver.testing.ts";
 
 const healthPath = "/grpc.health.v1.Health/Check";
 const mebibyte = 1024 * 1024;

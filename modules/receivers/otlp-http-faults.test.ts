@@ -1,7 +1,7 @@
 import { Agent } from "node:http";
 import { describe, expect, test } from "vitest";
-import { openSocket, readAll, sendHttp } from "./client-fixture.ts";
-import { eventually, startReceiver } from "./receiver-fixture.ts";
+import { openSocket, readAll, sendHttp } from "./client.testing.ts";
+import { eventually, startReceiver } from "./receiver.testing.ts";
 
 const mebibyte = 1024 * 1024;
 

@@ -12,8 +12,8 @@ import {
   type Post,
   readAll,
   sendHttp,
-} from "./client-fixture.ts";
-import { startReceiver, type TestReceiver } from "./receiver-fixture.ts";
+} from "./client.testing.ts";
+import { startReceiver, type TestReceiver } from "./receiver.testing.ts";
 
 const json = readFileSync("testdata/captures/otel-json.01.bin");
 const mebibyte = 1024 * 1024;

@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { type ClientHttp2Session, connect } from "node:http2";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { demoTrace, exportPath, openSocket, sendHttp } from "./client-fixture.ts";
+import { demoTrace, exportPath, openSocket, sendHttp } from "./client.testing.ts";
 import { frameMessage } from "#pkg/grpc/frame.ts";
-import { startReceiver, type TestReceiver } from "./receiver-fixture.ts";
+import { startReceiver, type TestReceiver } from "./receiver.testing.ts";
 
 /** Values of X-Scope-OrgID, each in a header of its own, and what becomes of them. */
 const cases: [values: string[], code: number, grpcStatus: string, reason: string][] = [
