@@ -4,7 +4,7 @@ import { Refusals } from "#pkg/limits/refusals.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Access, type Right } from "#pkg/tenant/access.ts";
 import { buildApp } from "#modules/frontend/http/http.ts";
-import { filled, Rig } from "./http.testing.ts";
+import { filled, Rig } from "#modules/frontend/http/http.testing.ts";
 import type { HttpParts } from "#modules/frontend/http/http-context.ts";
 import { routesOf } from "#modules/frontend/http/routes.ts";
 

@@ -2,7 +2,7 @@ import { get as httpGet } from "node:http";
 import { describe, expect, it } from "vitest";
 import type { FrontendConfig } from "./config.ts";
 import type { FrontendOptions } from "./frontend.ts";
-import { type Ask, askFilled, filled, nowMs, Rig } from "./http.testing.ts";
+import { type Ask, askFilled, filled, nowMs, Rig } from "#modules/frontend/http/http.testing.ts";
 
 describe("tenants", () => {
   const tenantsOf = (rig: Rig): string[] => {

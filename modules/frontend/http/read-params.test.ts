@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { RegexCache } from "#pkg/traceql/regex.ts";
-import { filled } from "#modules/frontend/http.testing.ts";
+import { filled } from "./http.testing.ts";
 import { type ParamsJob, ParamsReader, parseParams } from "./read-params.ts";
 
 const never = new AbortController().signal;

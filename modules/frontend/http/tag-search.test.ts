@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { formatField } from "#pkg/traceql/format.ts";
-import { child, place, Rig, root } from "#modules/frontend/http.testing.ts";
+import { child, place, Rig, root } from "./http.testing.ts";
 import { parseLogfmt } from "./logfmt.ts";
 import { tagsFilter } from "./tag-search.ts";
 import { headShard } from "#pkg/query/testing/spans.ts";

@@ -6,9 +6,9 @@ import { randomTraceData } from "#pkg/otlp/random-otlp.ts";
 import type { KeyValue, Span, TraceData } from "#pkg/otlp/otlp.ts";
 import { traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { SeededRandom } from "#pkg/loadgen/random.ts";
-import { mergeTraces } from "./merge-trace.ts";
-import { decodeSpan, type DecodeSpan, mergeWire } from "./merge-wire.ts";
-import { traceAnswerChunks } from "#modules/frontend/http/trace-answer.ts";
+import { mergeTraces } from "#pkg/query/merge-trace.ts";
+import { decodeSpan, type DecodeSpan, mergeWire } from "#pkg/query/merge-wire.ts";
+import { traceAnswerChunks } from "./trace-answer.ts";
 
 const traceId = "0af7651916cd43dd8448eb211c80319c";
 const mebibyte = 1024 * 1024;

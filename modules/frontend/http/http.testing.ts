@@ -10,8 +10,8 @@ import { TenantLimits } from "#pkg/limits/limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import { openLog } from "#pkg/log/log.ts";
 import { Access } from "#pkg/tenant/access.ts";
-import { type FrontendConfig, frontendConfig } from "./config.ts";
-import { Frontend, type FrontendOptions } from "./frontend.ts";
+import { type FrontendConfig, frontendConfig } from "#modules/frontend/config.ts";
+import { Frontend, type FrontendOptions } from "#modules/frontend/frontend.ts";
 import { headShard, TestSpans } from "#pkg/query/testing/spans.ts";
 
 export const nowMs = 1_700_000_000_000;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { StoredSpans } from "#pkg/questions/shards.ts";
 import { faultStore } from "#pkg/objstore/fault.testing.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import { filled, place, type Rig, root } from "#modules/frontend/http.testing.ts";
+import { filled, place, type Rig, root } from "./http.testing.ts";
 import { TestSpans } from "#pkg/query/testing/spans.ts";
 
 /** A bucket that takes requests and never answers. */

@@ -4,8 +4,8 @@ import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceDataOf, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { encodeTraceAnswer } from "#modules/frontend/http/trace-answer.ts";
-import { findTrace, type FoundTrace, type TraceQuery } from "./trace-by-id.ts";
+import { encodeTraceAnswer } from "./trace-answer.ts";
+import { findTrace, type FoundTrace, type TraceQuery } from "#pkg/query/trace-by-id.ts";
 import { headShard, tenant, TestSpans } from "#pkg/query/testing/spans.ts";
 
 const traceId = "000000000000000000000000000000aa";

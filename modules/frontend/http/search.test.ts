@@ -5,9 +5,9 @@ import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import type { QueryPlan, SpanAttribute } from "#pkg/api/query.ts";
 import { type Condition, oracleSearch } from "#pkg/query/testing/oracle.ts";
-import { parseSearch } from "#modules/frontend/http/params.ts";
-import type { SearchQuery } from "./search-query.ts";
-import { newestTraces, searchNewest, type SearchResult } from "./search.ts";
+import { parseSearch } from "./params.ts";
+import type { SearchQuery } from "#pkg/query/search-query.ts";
+import { newestTraces, searchNewest, type SearchResult } from "#pkg/query/search.ts";
 import { headShard, tenant, TestSpans } from "#pkg/query/testing/spans.ts";
 
 const { signal } = new AbortController();

@@ -4,7 +4,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { headOfRecord, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { FrontendConfig } from "./config.ts";
+import type { FrontendConfig } from "#modules/frontend/config.ts";
 import { breakBlock, place, Rig, root } from "./http.testing.ts";
 import { headShardOf } from "#pkg/query/testing/spans.ts";
 
