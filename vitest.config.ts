@@ -18,9 +18,12 @@ declare module "vitest" {
 
 /** Tests that sample in `npm test` what they do at length in `npm run test:long`. */
 const deepTests: readonly string[] = [
-  "modules/frontend/{merge-wire,search,search-oracle}.test.ts",
+  "modules/frontend/http/{merge-wire,search}.test.ts",
+  "pkg/query/testing/search-oracle.test.ts",
   "modules/ingester/store-faults.test.ts",
-  "pkg/block/{block,chunk-decode,page,verify}.test.ts",
+  "pkg/block/{block,chunk-decode}.test.ts",
+  "pkg/block/verify/verify.test.ts",
+  "pkg/parquet/page.test.ts",
   "pkg/columns/head.test.ts",
   "pkg/engine/condition/filter.test.ts",
   "pkg/otlp/{decode,split}.test.ts",
@@ -40,7 +43,7 @@ const longest: readonly string[] = [
   "lifecycle.test.ts",
   "bad-input-log.test.ts",
   "ingester/threads.test.ts",
-  "engine/filter.test.ts",
+  "condition/filter.test.ts",
   "crash/crash.test.ts",
   "integration/verify.test.ts",
   "bad-input-files.test.ts",

@@ -10,11 +10,11 @@ import { querierConfig } from "#modules/querier/config.ts";
 import { Querier } from "#modules/querier/querier.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { headOf, putBlock } from "#pkg/engine/testing/spans.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
-import { checkErrors, checkQuestions, contractSpans } from "#pkg/questions/contract.ts";
+import { checkErrors, checkQuestions, contractSpans } from "#pkg/questions/contract.testing.ts";
 import { liveOverWire, storedOverWire } from "#pkg/questions/over-wire.ts";
-import { openTable } from "#pkg/table/table.ts";
+import { openTable } from "#pkg/table/delta-table.ts";
 
 const { signal } = new AbortController();
 const partition = { index: 0, count: 1 };

@@ -20,7 +20,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { jsonToWire } from "#pkg/otlp/json-decode.ts";
-import type { AnyValue, Span, TraceData } from "#pkg/otlp/otlp.ts";
+import type { AnyValue, Span, TraceData } from "#pkg/otlp/trace-data.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 
 let dir: string;

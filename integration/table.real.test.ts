@@ -11,9 +11,9 @@ import { makeTrace, send } from "#integration/parts/spans.ts";
 import { s3StorageYaml } from "#integration/parts/spoor-on-bucket.ts";
 import { startSpoorProcess } from "#integration/parts/spoor.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { openS3Store } from "#pkg/objstore/s3/s3.ts";
-import { openTable, type Snapshot, type Table } from "#pkg/table/table.ts";
+import { openTable, type Snapshot, type Table } from "#pkg/table/delta-table.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
 
 const bucket = "lake";

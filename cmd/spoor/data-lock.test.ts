@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SpoorError } from "#pkg/errors/errors.ts";
-import { HandClock, KeptLog } from "#pkg/spanlog/log-testing.ts";
+import { HandClock, KeptLog } from "#pkg/spanlog/span-log.testing.ts";
 import { type DataLock, lockDataFolder } from "./data-lock.ts";
 
 class SleepingClock extends HandClock {

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { parseConfig } from "#pkg/config/config.ts";
+import { parseConfig } from "#pkg/config/settings.ts";
 import { spoorConfig } from "./config.ts";
 import { storeConfigOf } from "./storage.ts";
 

@@ -7,7 +7,7 @@ import {
   storeEvents,
   type StoreLedger,
 } from "#pkg/objstore/ledger.ts";
-import type { ConsumerState, SpanLog, SpanLogStats } from "#pkg/spanlog/spanlog.ts";
+import type { ConsumerState, SpanLog, SpanLogStats } from "#pkg/spanlog/span-log.ts";
 
 type LogNumber = Exclude<keyof SpanLogStats, "refusedTotal">;
 

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ThreadWatch } from "#modules/ingester/testing.ts";
-import { TenantLimits } from "#pkg/limits/limits.ts";
-import { KeptLog } from "#pkg/spanlog/log-testing.ts";
+import { TenantLimits } from "#pkg/limits/tenant-limits.ts";
+import { KeptLog } from "#pkg/spanlog/span-log.testing.ts";
 import { Overrides } from "./overrides.ts";
 
 let dir: string;

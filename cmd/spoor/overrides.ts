@@ -7,8 +7,8 @@ import { createHash } from "node:crypto";
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { Environment } from "#pkg/config/interpolate.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
-import type { TenantLimits } from "#pkg/limits/limits.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { TenantLimits } from "#pkg/limits/tenant-limits.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import { parseOverridesAside, readOverridesText } from "./overrides-file.ts";
 
 export interface OverridesOptions {

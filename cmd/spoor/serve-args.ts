@@ -1,5 +1,5 @@
 /** The arguments of `spoor serve`: a config file, and flags that override it. */
-import { parseConfig, type ConfigOverride } from "#pkg/config/config.ts";
+import { parseConfig, type ConfigOverride } from "#pkg/config/settings.ts";
 import type { Environment } from "#pkg/config/interpolate.ts";
 import { printConfig } from "#pkg/config/print.ts";
 import { renamedKeys, spoorConfig, type SpoorConfig } from "./config.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { moduleTable } from "./modules.ts";
 import { type Row, rowMaker, RunningParts, startRows } from "./start-rows.ts";
 import { insideNames, moduleNames, targets } from "./targets.ts";

@@ -1,6 +1,6 @@
 import { Registry } from "prom-client";
 import { expect, it } from "vitest";
-import { openTestLog, TempDir } from "#pkg/spanlog/log-testing.ts";
+import { openTestLog, TempDir } from "#pkg/spanlog/span-log.testing.ts";
 import { observeSpanLog } from "./metrics.ts";
 import { claimProblems, consumersTable } from "./status-log.ts";
 

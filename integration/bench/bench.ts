@@ -17,7 +17,7 @@ import { openBlock } from "#pkg/block/reader.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Head } from "#pkg/columns/head.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { Traffic } from "#pkg/loadgen/traffic.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { mayExceedLimits } from "#pkg/otlp/attribute-scan.ts";

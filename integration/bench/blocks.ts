@@ -8,11 +8,11 @@ import { cutHead } from "#pkg/block/cut.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Head } from "#pkg/columns/head.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { SplitScratch } from "#pkg/otlp/split-scratch.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
-import { openTable } from "#pkg/table/table.ts";
+import { openTable } from "#pkg/table/delta-table.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
 import { generateDataset } from "./dataset.ts";
 

@@ -4,7 +4,7 @@
  * spans of one service instance, of many traces, about 95 per request.
  */
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { AnyValue, KeyValue, Resource, Span } from "#pkg/otlp/otlp.ts";
+import type { AnyValue, KeyValue, Resource, Span } from "#pkg/otlp/trace-data.ts";
 
 export interface DatasetOptions {
   spans: number;

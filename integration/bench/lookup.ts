@@ -16,7 +16,7 @@ import { find } from "#integration/parts/spans.ts";
 import { s3StorageYaml } from "#integration/parts/spoor-on-bucket.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 import { openBlock } from "#pkg/block/reader.ts";
-import { columnOf, valueBytes } from "#pkg/columns/columns.ts";
+import { columnOf, valueBytes } from "#pkg/columns/column-batch.ts";
 import { SeededRandom } from "#pkg/loadgen/random.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";

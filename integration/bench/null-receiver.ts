@@ -4,7 +4,7 @@ import { OtlpReceiver } from "#modules/receivers/otlp-receiver.ts";
 import { otlpReceiverConfigSchema } from "#modules/receivers/config.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { Access } from "#pkg/tenant/access.ts";
 
 const receiver = new OtlpReceiver({

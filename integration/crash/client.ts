@@ -3,7 +3,7 @@
  * of whole traces. If a response is lost, it may retry the same bytes later, as SDKs do.
  */
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { Span } from "#pkg/otlp/otlp.ts";
+import type { Span } from "#pkg/otlp/trace-data.ts";
 
 export interface SentTrace {
   traceId: string;

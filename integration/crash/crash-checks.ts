@@ -5,10 +5,10 @@ import { readBucket } from "#integration/parts/stored.ts";
 import { compactorConfig } from "#modules/compactor/config.ts";
 import { Compactor } from "#modules/compactor/compactor.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
-import { openTable } from "#pkg/table/table.ts";
+import { openTable } from "#pkg/table/delta-table.ts";
 import type { SentTrace } from "./client.ts";
 
 /** Requests traces by id; each must have exactly its spans. Returns the problems. */

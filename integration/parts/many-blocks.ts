@@ -3,10 +3,10 @@ import { ulid } from "ulid";
 import { blockPath, tableColumns } from "#pkg/block/block-file.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { headOf, putBlock, type SpanSpec } from "#pkg/engine/testing/spans.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import { type BlockFile, openTable } from "#pkg/table/table.ts";
+import { type BlockFile, openTable } from "#pkg/table/delta-table.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
 import { makeTrace } from "./spans.ts";
 

@@ -6,7 +6,7 @@ import { parseArgs } from "#cmd/spoor/flags.ts";
 import { type RunningSpoor, startSpoor } from "#cmd/spoor/modules.ts";
 import { configFlags, loadConfig } from "#cmd/spoor/serve-args.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 
 /** Calls `use` when queries see everything, and stops it all afterwards. `config` is YAML. */
 export async function withSpoorHere<T>(

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { openBlock } from "#pkg/block/reader.ts";
 import { BlockVerifier } from "#pkg/block/verify/verify.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { columnOf, valueBytes } from "#pkg/columns/columns.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { columnOf, valueBytes } from "#pkg/columns/column-batch.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
-import { openTable } from "#pkg/table/table.ts";
+import { openTable } from "#pkg/table/delta-table.ts";
 
 export interface StoredSpans {
   blocks: number;

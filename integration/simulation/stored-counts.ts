@@ -1,9 +1,9 @@
 /** Counts the spans in the bucket at the end of a simulation, without the process. */
 import { spansOfBlock } from "#integration/parts/stored.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import { openTable } from "#pkg/table/table.ts";
+import { openTable } from "#pkg/table/delta-table.ts";
 import { type Model, tenants } from "./model.ts";
 
 export interface StoredCounts {

@@ -7,7 +7,7 @@ import { BlockJobs } from "#modules/querier/block-jobs.ts";
 import type { ThreadPool, StartPool } from "#modules/querier/job-pool.ts";
 import { errorToData } from "#pkg/errors/errors.ts";
 import type { StoreOpener } from "#pkg/objstore/thread-stores.ts";
-import { type Port, Rpc } from "#pkg/threads/rpc.ts";
+import { type Port, Rpc } from "#pkg/threads/calls.ts";
 import type { StartThread, Thread } from "#pkg/threads/thread.ts";
 import { checkpointHandlers } from "#pkg/table/checkpoint-handlers.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";

@@ -12,9 +12,9 @@ import {
   startSpoorProcess,
 } from "#integration/parts/spoor.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
-import { openTable } from "#pkg/table/table.ts";
+import { openTable } from "#pkg/table/delta-table.ts";
 import { folderBytes, formatSample, type Sample, Watch } from "./watch.ts";
 
 export interface SoakOptions {

@@ -6,7 +6,7 @@
  */
 import { writeSync } from "node:fs";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import { KILL_LOG_OPTIONS, killPartition, killText } from "./kill-record.ts";
 

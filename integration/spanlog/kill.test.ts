@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openFileLog } from "#pkg/spanlog/file-log.ts";
 import { KILL_LOG_OPTIONS, killPartition, killText } from "./kill-record.ts";
-import { KeptLog, readAll, TempDir } from "#pkg/spanlog/log-testing.ts";
+import { KeptLog, readAll, TempDir } from "#pkg/spanlog/span-log.testing.ts";
 
 const CHILD = fileURLToPath(new URL("kill-worker.ts", import.meta.url));
 const ROUNDS = 6;

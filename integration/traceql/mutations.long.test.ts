@@ -4,8 +4,8 @@
  * `npm test`.
  */
 import { expect, test } from "vitest";
-import { checkMutations } from "#pkg/traceql/mutations.ts";
-import { goldenQueries } from "#pkg/traceql/testing.ts";
+import { checkMutations } from "#pkg/traceql/mutations.testing.ts";
+import { goldenQueries } from "#pkg/traceql/traceql.testing.ts";
 
 const mutationCount = 1_000_000;
 

@@ -5,10 +5,10 @@
 import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, type SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import type { Table } from "#pkg/table/table.ts";
+import type { Table } from "#pkg/table/delta-table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import { checkClock } from "./clock-check.ts";
 import type { CompactorConfig } from "./config.ts";

@@ -15,7 +15,7 @@
 import { blockTimeMs } from "#pkg/block/block-file.ts";
 import type { ObjectInfo, ObjectStore } from "#pkg/objstore/object-store.ts";
 import { isTemporary } from "#pkg/objstore/temporaries.ts";
-import type { Snapshot, Table } from "#pkg/table/table.ts";
+import type { Snapshot, Table } from "#pkg/table/delta-table.ts";
 import type { CompactorConfig } from "./config.ts";
 
 export interface GarbageOptions {

@@ -3,10 +3,10 @@ import { Registry } from "prom-client";
 import { ulid } from "ulid";
 import { blockPath } from "#pkg/block/block-file.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import { type BlockFile, openTable, type Table } from "#pkg/table/table.ts";
+import { type BlockFile, openTable, type Table } from "#pkg/table/delta-table.ts";
 import { Compactor, type CompactorOptions } from "./compactor.ts";
 import { type CompactorConfig, compactorConfig } from "./config.ts";
 

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { Access, type Right } from "#pkg/tenant/access.ts";

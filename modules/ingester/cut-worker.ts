@@ -5,7 +5,7 @@
  */
 import { parentPort } from "node:worker_threads";
 import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
-import { Rpc } from "#pkg/threads/rpc.ts";
+import { Rpc } from "#pkg/threads/calls.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { type CutThread, runCut } from "./cut-task.ts";
 import type { CutTask } from "./messages.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { FaultyFs } from "#pkg/spanlog/log-testing.ts";
+import { FaultyFs } from "#pkg/spanlog/span-log.testing.ts";
 import {
   eventually,
   expected,

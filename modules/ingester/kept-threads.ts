@@ -1,6 +1,6 @@
 /** Worker threads that stay when their work is done: the next work need not wait for a start. */
 import type { SpoorError } from "#pkg/errors/errors.ts";
-import { Rpc } from "#pkg/threads/rpc.ts";
+import { Rpc } from "#pkg/threads/calls.ts";
 import { type StartThread, startWorker, type Thread } from "#pkg/threads/thread.ts";
 
 export interface KeptThreadsOptions {

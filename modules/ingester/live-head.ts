@@ -11,7 +11,7 @@ import {
   hasAttributeLimits,
   mayExceedLimits,
 } from "#pkg/otlp/attribute-scan.ts";
-import type { LogRecord } from "#pkg/spanlog/spanlog.ts";
+import type { LogRecord } from "#pkg/spanlog/span-log.ts";
 import type { HeadInfo } from "./messages.ts";
 
 export class LiveHead {

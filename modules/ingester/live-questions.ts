@@ -7,8 +7,8 @@ import {
   questionOf,
   type RequestOf,
   requestPreparer,
-} from "#pkg/questions/questions.ts";
-import { type Port, Rpc, Transferred } from "#pkg/threads/rpc.ts";
+} from "#pkg/questions/question-table.ts";
+import { type Port, Rpc, Transferred } from "#pkg/threads/calls.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import { allSpans, type PinnedData, spansOfTraces } from "./live-head.ts";

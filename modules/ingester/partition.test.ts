@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { defaultLimits } from "#pkg/limits/limits.ts";
+import { defaultLimits } from "#pkg/limits/tenant-limits.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { SharedNumber } from "#pkg/threads/shared-number.ts";
 import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
-import { HandClock, openTestLog } from "#pkg/spanlog/log-testing.ts";
+import { HandClock, openTestLog } from "#pkg/spanlog/span-log.testing.ts";
 import { ingesterConfig } from "./config.ts";
 import { Partition } from "./partition.ts";
 import { makeTrace, TempFolder } from "./testing.ts";

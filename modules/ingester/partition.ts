@@ -6,8 +6,8 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { FilterTools } from "#pkg/engine/condition/prepare-filter.ts";
-import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
-import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
+import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/question-table.ts";
+import type { LogReader, LogRecord } from "#pkg/spanlog/span-log.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import { LiveHead, type PinnedData, Undecodable } from "./live-head.ts";
 import { answerLive } from "./live-questions.ts";

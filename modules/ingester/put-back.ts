@@ -15,9 +15,9 @@ import { join } from "node:path";
 import { z } from "zod";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
-import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
+import type { SpanLog } from "#pkg/spanlog/span-log.ts";
 import {
   type AsideRecord,
   isMissing,

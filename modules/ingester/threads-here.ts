@@ -6,7 +6,7 @@
 import { MessageChannel, type TransferListItem } from "node:worker_threads";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
-import { type Port, Rpc } from "#pkg/threads/rpc.ts";
+import { type Port, Rpc } from "#pkg/threads/calls.ts";
 import type { StartThread, Thread } from "#pkg/threads/thread.ts";
 import { runCut } from "./cut-task.ts";
 import { serveLive } from "./live-questions.ts";

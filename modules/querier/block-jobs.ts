@@ -9,7 +9,7 @@ import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { storeName } from "#pkg/objstore/store-config.ts";
 import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
-import { type QuestionName, requestPreparer } from "#pkg/questions/questions.ts";
+import { type QuestionName, requestPreparer } from "#pkg/questions/question-table.ts";
 import type { StopMark } from "#pkg/threads/stop-mark.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import type { BlockJobBase } from "./block-place.ts";

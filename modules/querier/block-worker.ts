@@ -6,7 +6,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
-import { buffersOf } from "#pkg/questions/questions.ts";
+import { buffersOf } from "#pkg/questions/question-table.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";
 import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";

@@ -1,7 +1,7 @@
 import { Registry } from "prom-client";
 import { afterEach, describe, expect, it } from "vitest";
-import { openLog } from "#pkg/log/log.ts";
-import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
+import type { AnswerOf, QuestionName } from "#pkg/questions/question-table.ts";
 import { JobPool } from "./job-pool.ts";
 import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
 import type { ShardsJob } from "./shards-job.ts";

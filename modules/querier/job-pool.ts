@@ -9,7 +9,7 @@
  */
 import { Piscina } from "piscina";
 import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
 import { FairQueue, type Turn } from "#pkg/threads/fair-queue.ts";
 import { StopMark } from "#pkg/threads/stop-mark.ts";

@@ -7,9 +7,9 @@ import type { Registry } from "prom-client";
 import type { TagsRequest } from "#pkg/api/tags.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
+import type { AnswerOf, QuestionName } from "#pkg/questions/question-table.ts";
 import type {
   BlockRef,
   FailedBlock,
@@ -20,7 +20,7 @@ import type {
   StoredSnapshot,
   StoredSpans,
 } from "#pkg/questions/shards.ts";
-import type { BlockFile, Snapshot, Table } from "#pkg/table/table.ts";
+import type { BlockFile, Snapshot, Table } from "#pkg/table/delta-table.ts";
 import { askShards } from "./ask-shards.ts";
 import type { QuerierConfig } from "./config.ts";
 import type { WorkerOptions } from "./block-worker.ts";

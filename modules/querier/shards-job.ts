@@ -10,7 +10,7 @@ import {
   type QuestionName,
   questionOf,
   type RequestOf,
-} from "#pkg/questions/questions.ts";
+} from "#pkg/questions/question-table.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import type { OpenBlock } from "./open-blocks.ts";
 

@@ -7,7 +7,7 @@ import { LRUCache } from "lru-cache";
 import type { BlockTags } from "#pkg/block/block-file.ts";
 import { bloomShards, markBloom, traceIdPairs } from "#pkg/block/index/bloom.ts";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";

@@ -3,7 +3,7 @@
 import { Health } from "#pkg/grpc/health.ts";
 import type { GrpcMethod, UnaryCall } from "#pkg/grpc/methods.ts";
 import { GrpcServer } from "#pkg/grpc/server.ts";
-import type { Listener } from "#pkg/listen/listen.ts";
+import type { Listener } from "#pkg/listen/addresses.ts";
 import { ExportTraceServiceResponseSchema } from "#pkg/pb/otlp/export_pb.ts";
 import { encodeResponse } from "./answers.ts";
 import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";

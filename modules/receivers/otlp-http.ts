@@ -12,7 +12,7 @@ import { preflightHeaders } from "#pkg/listen/cors.ts";
 import { HttpListener } from "#pkg/listen/http-listener.ts";
 import { Admission } from "#pkg/listen/in-flight.ts";
 import { type Encoding, encodingNames, parseEncoding } from "#pkg/listen/inflate.ts";
-import { type Listener, peerOf } from "#pkg/listen/listen.ts";
+import { type Listener, peerOf } from "#pkg/listen/addresses.ts";
 import { credentialsOf, readBody, signalOf } from "#pkg/listen/request.ts";
 import { findRoute, type RouteFacts } from "#pkg/listen/routes.ts";
 import type { RawAnswer, Unreadable } from "#pkg/listen/unreadable.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { hasCode } from "#pkg/errors/errors.ts";
-import type { KeyValue } from "#pkg/otlp/otlp.ts";
+import type { KeyValue } from "#pkg/otlp/trace-data.ts";
 import { type BlockIndex, openBlockIndex } from "./block-index.ts";
 import { openBlock } from "./reader.ts";
 import { takeApart } from "./take-apart.testing.ts";

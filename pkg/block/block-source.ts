@@ -11,6 +11,7 @@ import { crc32 } from "node:zlib";
 import type { Arena } from "#pkg/bytes/arena.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ObjectStore, ReadOptions } from "#pkg/objstore/object-store.ts";
+import type { ByteRange } from "#pkg/parquet/pages.ts";
 import type { RangeSource } from "#pkg/parquet/parquet-wasm.ts";
 import type { Segment } from "#pkg/parquet/stitch.ts";
 
@@ -24,12 +25,6 @@ export interface BlockAddress {
   footerOffset?: number;
   /** `blockFactsCrc` of the block's commit; unchecked if absent. */
   factsCrc?: number;
-}
-
-/** Bytes [start, end) of the file. */
-export interface ByteRange {
-  start: number;
-  end: number;
 }
 
 export interface HoldOptions extends ReadOptions {

@@ -6,7 +6,7 @@ import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { randomWire } from "#pkg/otlp/random-otlp.ts";
+import { randomWire } from "#pkg/otlp/random-otlp.testing.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { cutHead, type CutOptions } from "./cut.ts";
 import { openBlock } from "./reader.ts";

@@ -3,9 +3,9 @@ import { Head } from "#pkg/columns/head.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { KeyValue, Span, SpanLink, TraceData } from "#pkg/otlp/otlp.ts";
+import type { KeyValue, Span, SpanLink, TraceData } from "#pkg/otlp/trace-data.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
-import type { BlockFile } from "#pkg/table/table.ts";
+import type { BlockFile } from "#pkg/table/delta-table.ts";
 import { blockPath, toBlockFile } from "./block-file.ts";
 import { type CutBlock, cutHead, type CutOptions } from "./cut.ts";
 

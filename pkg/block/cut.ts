@@ -2,7 +2,7 @@
  * Cuts a frozen head into a block: orders the spans, drops exact duplicates, chooses which
  * attributes get a column, computes the tree columns and encodes. Pure: memory in, bytes out.
  */
-import { type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
+import { type Column, type ColumnBatch } from "#pkg/columns/column-batch.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { findDuplicates } from "#pkg/columns/duplicates.ts";

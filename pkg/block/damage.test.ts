@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
-import type { Column } from "#pkg/columns/columns.ts";
-import type { BlockFile } from "#pkg/table/table.ts";
+import type { Column } from "#pkg/columns/column-batch.ts";
+import type { BlockFile } from "#pkg/table/delta-table.ts";
 import type { Finding, FindingCause } from "#pkg/block/verify/findings.ts";
 import {
   footerRowGroups,

@@ -11,9 +11,9 @@ import {
 } from "@duckdb/node-api";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Column, type ColumnBatch, isValid, valueBytes } from "#pkg/columns/columns.ts";
+import { type Column, type ColumnBatch, isValid, valueBytes } from "#pkg/columns/column-batch.ts";
 import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
-import { randomWire } from "#pkg/otlp/random-otlp.ts";
+import { randomWire } from "#pkg/otlp/random-otlp.testing.ts";
 import { openBlock } from "./reader.ts";
 import { cutRequests, cutTraces, sampleTraces, storeOf, testKey } from "./block.testing.ts";
 

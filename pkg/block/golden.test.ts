@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
-import type { BlockFile } from "#pkg/table/table.ts";
+import type { BlockFile } from "#pkg/table/delta-table.ts";
 import { parseBlockTags } from "./block-file.ts";
 import { openBlock } from "./reader.ts";
 import { commitOf, cutTraces, sampleTraces, storeOf, testKey } from "./block.testing.ts";

@@ -4,16 +4,11 @@
  * parsed.
  */
 import type { Arena } from "#pkg/bytes/arena.ts";
-import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
+import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/column-batch.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { ReadOptions } from "#pkg/objstore/object-store.ts";
 import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
-import {
-  type BlockAddress,
-  BlockSource,
-  type ByteRange,
-  type HoldOptions,
-} from "./block-source.ts";
+import { type BlockAddress, BlockSource, type HoldOptions } from "./block-source.ts";
 import {
   type ColumnChunk,
   footerRowGroups,
@@ -27,6 +22,7 @@ import {
   pagesOfRows,
   rangesOfRows,
   type RowRange,
+  type ByteRange,
 } from "#pkg/parquet/pages.ts";
 import { decodeChunk } from "#pkg/parquet/chunk-decode.ts";
 import type { ParquetReader } from "#pkg/parquet/parquet-wasm.ts";

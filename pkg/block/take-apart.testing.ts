@@ -1,5 +1,5 @@
 /** Test support: takes a block apart and puts it together again with valid checksums. */
-import { columnOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
+import { columnOf, type Column, type ColumnBatch } from "#pkg/columns/column-batch.ts";
 import { parquetTailBytes, readFooter } from "#pkg/parquet/footer.ts";
 import {
   decodeDirectory,

@@ -2,7 +2,7 @@
  * Writes a block. It encodes each row group with parquet-wasm separately, which bounds WASM memory,
  * joins them with `stitch` and inserts the index section before the footer.
  */
-import { type Column, type ColumnBatch, columnOf, valueBytes } from "#pkg/columns/columns.ts";
+import { type Column, type ColumnBatch, columnOf, valueBytes } from "#pkg/columns/column-batch.ts";
 import { columnType } from "#pkg/columns/schema.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeArrow, type NamedColumn } from "#pkg/parquet/arrow-write.ts";

@@ -11,7 +11,7 @@ import {
   isValid,
   type ListColumn,
   valueBytes,
-} from "./columns.ts";
+} from "./column-batch.ts";
 
 export interface NamedColumn {
   name: string;

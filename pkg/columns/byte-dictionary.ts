@@ -12,7 +12,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { GrowU32, GrowU8, type Ledger } from "#pkg/bytes/grow.ts";
-import type { ByteValues } from "./columns.ts";
+import type { ByteValues } from "./column-batch.ts";
 
 export class ByteDictionary {
   readonly #bytes: GrowU8;

@@ -1,6 +1,6 @@
 // HOT: runs per value read from a block; measured by `npm run bench:search`.
 /** 64-bit integers by dictionary, which become a plain array only if somebody asks for it. */
-import { type CodedInts, type Int64Column, wordPairs } from "./columns.ts";
+import { type CodedInts, type Int64Column, wordPairs } from "./column-batch.ts";
 
 export class CodedInt64 implements Int64Column {
   readonly kind = "int64";

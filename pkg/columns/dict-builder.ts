@@ -1,5 +1,5 @@
 /** Builds a DictColumn from strings, for cold paths: one Map look-up per value. */
-import type { ByteValues, DictColumn } from "./columns.ts";
+import type { ByteValues, DictColumn } from "./column-batch.ts";
 
 export class DictBuilder {
   readonly #codes = new Map<string, number>();

@@ -5,8 +5,8 @@
  */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import type { AnyValue, KeyValue, Resource, Scope } from "#pkg/otlp/otlp.ts";
-import { type Column, type ListColumn, valueBytes, valueText } from "./columns.ts";
+import type { AnyValue, KeyValue, Resource, Scope } from "#pkg/otlp/trace-data.ts";
+import { type Column, type ListColumn, valueBytes, valueText } from "./column-batch.ts";
 import { DictBuilder } from "./dict-builder.ts";
 import type { HeadData } from "./head.ts";
 import { formatRestValue } from "./rest-value.ts";

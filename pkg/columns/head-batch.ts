@@ -2,7 +2,7 @@
  * A head as a ColumnBatch: the given rows of it, in the given order, each column made when it is
  * first asked for. The same for a live look-up (few rows) and for a cut (all rows, sorted).
  */
-import { type Column, type ColumnBatch, type DictColumn, type ByteValues } from "./columns.ts";
+import { type Column, type ColumnBatch, type DictColumn, type ByteValues } from "./column-batch.ts";
 import { DictBuilder } from "./dict-builder.ts";
 import { EnvelopeColumns } from "./envelopes.ts";
 import { type HeadData, lowerBound, type SparseData, sparseString } from "./head.ts";

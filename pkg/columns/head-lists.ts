@@ -8,7 +8,7 @@ import {
   type ListColumn,
   valueBytes,
   valueText,
-} from "./columns.ts";
+} from "./column-batch.ts";
 import { DictBuilder } from "./dict-builder.ts";
 import { type Entries, type HeadRowsView, listOffsets } from "./entries.ts";
 import { type SparseData, sparseBool, sparseInt, sparseString } from "./head.ts";

@@ -12,7 +12,7 @@
 import { GrowU32, Ledger } from "#pkg/bytes/grow.ts";
 import { ByteDictionary } from "./byte-dictionary.ts";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
-import { type ByteValues, valueBytes } from "./columns.ts";
+import { type ByteValues, valueBytes } from "./column-batch.ts";
 import { columnKeyPattern } from "./schema.ts";
 import { TraceIds } from "./trace-ids.ts";
 

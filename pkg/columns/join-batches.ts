@@ -17,7 +17,7 @@ import {
   type Int64Column,
   isValid,
   type ListColumn,
-} from "./columns.ts";
+} from "./column-batch.ts";
 
 /** The batches as one. Throws Corrupt where they disagree about what a column is. */
 export function joinBatches(parts: readonly ColumnBatch[]): ColumnBatch {

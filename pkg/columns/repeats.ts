@@ -10,7 +10,7 @@ import {
   isValid,
   type ListColumn,
   valueText,
-} from "./columns.ts";
+} from "./column-batch.ts";
 import { formatRestValue } from "./rest-value.ts";
 import { parseAttributeColumn, traceColumnNames } from "./schema.ts";
 import { scalarValue } from "./spans.ts";

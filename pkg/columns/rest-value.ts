@@ -10,7 +10,7 @@
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { parseAnyValueJson } from "#pkg/otlp/json-decode.ts";
 import { formatAnyValueJson } from "#pkg/otlp/json-encode.ts";
-import type { AnyValue } from "#pkg/otlp/otlp.ts";
+import type { AnyValue } from "#pkg/otlp/trace-data.ts";
 
 export function formatRestValue(value: AnyValue): string {
   switch (value.kind) {

@@ -14,7 +14,7 @@ import type {
   SpanEvent,
   SpanLink,
   TraceData,
-} from "#pkg/otlp/otlp.ts";
+} from "#pkg/otlp/trace-data.ts";
 import {
   type Column,
   type ColumnBatch,
@@ -23,7 +23,7 @@ import {
   type ListColumn,
   valueBytes,
   valueText,
-} from "./columns.ts";
+} from "./column-batch.ts";
 import { parseRestValue } from "./rest-value.ts";
 import { enumValue, kindWords, parseAttributeColumn, statusWords } from "./schema.ts";
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { Span } from "#pkg/otlp/otlp.ts";
+import type { Span } from "#pkg/otlp/trace-data.ts";
 import { Head, type HeadData } from "./head.ts";
 import { HeadDecoder } from "./head-decode.ts";
 import { orderSpans, type SpanOrder } from "./trace-order.ts";

@@ -10,7 +10,7 @@ import {
   type Int64Column,
   isValid,
   valueBytes,
-} from "./columns.ts";
+} from "./column-batch.ts";
 
 /** What the rule goes by, of a span that is told of. */
 interface RootFacts {

@@ -8,7 +8,7 @@
  * `nested_parent` is the parent's left number, -1 for a root. Spans whose ancestors do not lead to
  * a root here have 0 in all three: they are not connected.
  */
-import { type Column, type ColumnBatch, columnOf, isValid } from "./columns.ts";
+import { type Column, type ColumnBatch, columnOf, isValid } from "./column-batch.ts";
 
 /**
  * @param batch spans ordered by trace.

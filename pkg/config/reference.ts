@@ -1,6 +1,6 @@
 /** Generates the reference page of a config: one table per section. */
 import type { z } from "zod";
-import { formatNumber } from "./config.ts";
+import { formatNumber } from "./settings.ts";
 import { configTree, type ConfigNode, type ScalarNode, type SectionNode } from "./config-tree.ts";
 import { toYaml } from "./print.ts";
 

@@ -1,9 +1,9 @@
 import { createServer } from "node:http2";
 import { expect, onTestFinished, test } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { listenOn, stopAll } from "#pkg/listen/listen.ts";
+import { listenOn, stopAll } from "#pkg/listen/addresses.ts";
 import { GrpcClient, type GrpcClientOptions } from "./client.ts";
-import { serveMethods, unary } from "./grpc-testing.ts";
+import { serveMethods, unary } from "./grpc.testing.ts";
 
 const path = "/test.Test/Echo";
 const hello = Buffer.from("hello");

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type Client, credentials, makeGenericClientConstructor, Metadata } from "@grpc/grpc-js";
 import { expect, onTestFinished, test } from "vitest";
 import { frameMessage } from "./frame.ts";
-import { openStream, sendBytes, serveMethods } from "./grpc-testing.ts";
+import { openStream, sendBytes, serveMethods } from "./grpc.testing.ts";
 import { Health } from "./health.ts";
 
 const check = "/grpc.health.v1.Health/Check";

@@ -17,7 +17,7 @@ import {
   streaming,
   type TestGrpc,
   unary,
-} from "./grpc-testing.ts";
+} from "./grpc.testing.ts";
 import { unaryMethod } from "./methods.ts";
 import { readTrailers } from "./metadata.ts";
 

@@ -24,7 +24,7 @@ import {
   peerOf,
   type Place,
   type Refused,
-} from "#pkg/listen/listen.ts";
+} from "#pkg/listen/addresses.ts";
 import type { Turns } from "#pkg/listen/turns.ts";
 import type { Access, Viewer } from "#pkg/tenant/access.ts";
 import { abortAfter, orAborted } from "./aborts.ts";

@@ -2,7 +2,7 @@ import { Agent, request, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { HttpListener, type HttpListenerOptions } from "./http-listener.ts";
-import { listenOn, type Refused, startAll, stopAll } from "./listen.ts";
+import { listenOn, type Refused, startAll, stopAll } from "./addresses.ts";
 
 interface Running {
   listener: HttpListener;

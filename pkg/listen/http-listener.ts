@@ -13,7 +13,7 @@ import {
   peerOf,
   type Place,
   type Refused,
-} from "./listen.ts";
+} from "./addresses.ts";
 import { endWithAnswer, type RawAnswer, type Unreadable, unreadableOf } from "./unreadable.ts";
 
 export interface HttpListenerOptions {

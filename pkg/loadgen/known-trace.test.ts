@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import type { ResourceSpans } from "#pkg/otlp/otlp.ts";
+import type { ResourceSpans } from "#pkg/otlp/trace-data.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { parseQuery } from "#pkg/traceql/traceql.ts";
 import { compareWithKnown, type KnownTrace, makeKnownTrace } from "./known-trace.ts";

@@ -13,7 +13,7 @@ import type {
   Span,
   SpanEvent,
   SpanLink,
-} from "#pkg/otlp/otlp.ts";
+} from "#pkg/otlp/trace-data.ts";
 import { SeededRandom } from "./random.ts";
 
 export interface KnownTrace {

@@ -8,7 +8,7 @@ import { WireReader } from "#pkg/bytes/wire.ts";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { writeTraceData } from "#pkg/otlp/encode.ts";
-import type { KeyValue, Resource, ResourceSpans, Scope, Span } from "#pkg/otlp/otlp.ts";
+import type { KeyValue, Resource, ResourceSpans, Scope, Span } from "#pkg/otlp/trace-data.ts";
 
 /** Kinds of placeholders. Texts are lower-case hex digits, except `user` (decimal digits). */
 export const places = {

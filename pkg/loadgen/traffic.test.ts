@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { Span } from "#pkg/otlp/otlp.ts";
+import type { Span } from "#pkg/otlp/trace-data.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { services } from "./shop.ts";
 import { Traffic, type TrafficRequest } from "./traffic.ts";

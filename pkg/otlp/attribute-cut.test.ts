@@ -4,8 +4,8 @@ import { cutAttributes, truncatedKey } from "./attribute-cut.ts";
 import { type AttributeLimits, hasAttributeLimits, mayExceedLimits } from "./attribute-scan.ts";
 import { decodeTraceData } from "./decode.ts";
 import { encodeTraceData } from "./encode.ts";
-import type { AnyValue, KeyValue, Span, TraceData } from "./otlp.ts";
-import { randomTraceData } from "./random-otlp.ts";
+import type { AnyValue, KeyValue, Span, TraceData } from "./trace-data.ts";
+import { randomTraceData } from "./random-otlp.testing.ts";
 
 const limitsArb: fc.Arbitrary<AttributeLimits> = fc.record({
   attributeKeyBytesMax: fc.nat(12),

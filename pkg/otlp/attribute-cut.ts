@@ -13,7 +13,7 @@ import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import type { AttributeLimits } from "./attribute-scan.ts";
 import { decodeTraceData } from "./decode.ts";
 import { encodeTraceData, writeAnyValue } from "./encode.ts";
-import type { AnyValue, KeyValue, Span } from "./otlp.ts";
+import type { AnyValue, KeyValue, Span } from "./trace-data.ts";
 
 export const truncatedKey = "spoor.truncated";
 

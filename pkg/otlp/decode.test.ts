@@ -6,8 +6,8 @@ import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { decodeAnyValue, decodeKeyValueList, decodeTraceData } from "./decode.ts";
 import { encodeTraceData, writeAnyValue } from "./encode.ts";
-import { type AnyValue, type TraceData, valueDepthMax } from "./otlp.ts";
-import { randomAnyValue, randomTraceData, randomWire } from "./random-otlp.ts";
+import { type AnyValue, type TraceData, valueDepthMax } from "./trace-data.ts";
+import { randomAnyValue, randomTraceData, randomWire } from "./random-otlp.testing.ts";
 
 /** Runs `decode`; anything but a value or InvalidInput fails the test. */
 function decodeOrRefuse(bytes: Uint8Array): TraceData | undefined {

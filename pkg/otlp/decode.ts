@@ -23,7 +23,7 @@ import {
   type SpanStatus,
   type TraceData,
   valueDepthMax,
-} from "./otlp.ts";
+} from "./trace-data.ts";
 
 /** Counts of changes by the decoder, for the caller's metrics. */
 export interface DecodeCounts {

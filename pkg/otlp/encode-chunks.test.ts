@@ -4,7 +4,7 @@ import { decodeTraceData } from "./decode.ts";
 import { traceDataChunks } from "./encode-chunks.ts";
 import { encodeTraceData } from "./encode.ts";
 import { formatTraceJson, traceJsonTexts } from "./json-encode.ts";
-import { randomWire } from "./random-otlp.ts";
+import { randomWire } from "./random-otlp.testing.ts";
 
 it("concatenated chunks equal the bytes encoded as a whole", () => {
   fc.assert(

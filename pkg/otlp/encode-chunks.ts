@@ -1,7 +1,7 @@
 /** Encodes traces of any size as OTLP protobuf in chunks, so that no buffer holds a whole trace. */
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { writeResource, writeScope, writeSpan } from "./encode.ts";
-import type { Resource, Scope, Span, TraceData } from "./otlp.ts";
+import type { Resource, Scope, Span, TraceData } from "./trace-data.ts";
 
 const chunkBytes = 1024 * 1024;
 

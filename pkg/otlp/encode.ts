@@ -17,7 +17,7 @@ import type {
   SpanEvent,
   SpanLink,
   TraceData,
-} from "./otlp.ts";
+} from "./trace-data.ts";
 
 /** Encodes TracesData, ExportTraceServiceRequest or tempopb.Trace: their wire form is the same. */
 export function encodeTraceData(data: TraceData): Uint8Array {

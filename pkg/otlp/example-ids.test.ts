@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { exampleTraceIds } from "./example-ids.ts";
-import { randomWire } from "./random-otlp.ts";
+import { randomWire } from "./random-otlp.testing.ts";
 
 test("ids are those of the first spans, even of a truncated or invalid request", () => {
   fc.assert(

@@ -17,7 +17,7 @@ import {
   statusCodeNames,
   type TraceData,
   valueDepthMax,
-} from "./otlp.ts";
+} from "./trace-data.ts";
 
 /** Converts an ExportTraceServiceRequest from OTLP/JSON (UTF-8) to protobuf. */
 export function jsonToWire(json: Uint8Array): Uint8Array {

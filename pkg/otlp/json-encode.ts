@@ -23,7 +23,7 @@ import {
   spanKindNames,
   statusCodeNames,
   type TraceData,
-} from "./otlp.ts";
+} from "./trace-data.ts";
 
 export interface TraceJsonOptions {
   dialect: "otlp" | "tempo";

@@ -11,8 +11,8 @@ import {
 } from "./json-decode.ts";
 import { formatAnyValueJson, formatAttributesJson, formatTraceJson } from "./json-encode.ts";
 import { JsonReader } from "./json-reader.ts";
-import { type AnyValue, type TraceData, valueDepthMax } from "./otlp.ts";
-import { randomAnyValue, randomAttributes, randomTraceData } from "./random-otlp.ts";
+import { type AnyValue, type TraceData, valueDepthMax } from "./trace-data.ts";
+import { randomAnyValue, randomAttributes, randomTraceData } from "./random-otlp.testing.ts";
 
 const otlp = { dialect: "otlp", key: "resourceSpans" } as const;
 const captureJson = (): Buffer => readFileSync("testdata/captures/otel-json.01.bin");

@@ -16,7 +16,7 @@ import {
   wireVarint,
   type WireReader,
 } from "#pkg/bytes/wire.ts";
-import { valueDepthMax } from "./otlp.ts";
+import { valueDepthMax } from "./trace-data.ts";
 
 /** Messages below the envelopes, as numbers for the table. */
 export const messageResource = 1;

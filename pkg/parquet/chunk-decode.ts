@@ -8,7 +8,7 @@
  */
 import { Arena } from "#pkg/bytes/arena.ts";
 import { CodedInt64 } from "#pkg/columns/coded-int64.ts";
-import type { Column, DictColumn, ListColumn } from "#pkg/columns/columns.ts";
+import type { Column, DictColumn, ListColumn } from "#pkg/columns/column-batch.ts";
 import { columnType } from "#pkg/columns/schema.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { type Cursor, cursorOf, readDelta, readHybrid } from "./bits.ts";

@@ -6,9 +6,14 @@
  *       [ needed ]                      [ rows 25000 to 26000 ]
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ByteRange } from "#pkg/block/block-source.ts";
 import { type ColumnChunk, intField, structList } from "./footer.ts";
 import { decodeThrift } from "./thrift.ts";
+
+/** Bytes [start, end) of the file. */
+export interface ByteRange {
+  start: number;
+  end: number;
+}
 
 /** Rows [from, to) of a row group. */
 export interface RowRange {

@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
+import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/column-batch.ts";
 import { DictBuilder } from "#pkg/columns/dict-builder.ts";
 import { spanKeys } from "#pkg/columns/spans.ts";
 import { hasCode } from "#pkg/errors/errors.ts";

@@ -6,7 +6,7 @@ import {
   type QuestionName,
   questionOf,
   type RequestOf,
-} from "#pkg/questions/questions.ts";
+} from "#pkg/questions/question-table.ts";
 import type { ShardRef } from "#pkg/questions/shards.ts";
 import type { ShardState } from "./candidates.ts";
 import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";

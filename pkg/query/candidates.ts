@@ -4,7 +4,7 @@
  */
 import type { TimeRange, TraceList } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { wordPairs } from "#pkg/columns/columns.ts";
+import { wordPairs } from "#pkg/columns/column-batch.ts";
 import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
 import type { ShardRef } from "#pkg/questions/shards.ts";
 import type { MergedTrace } from "./merge-details.ts";

@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { KeyValue, ResourceSpans, ScopeSpans, Span, TraceData } from "#pkg/otlp/otlp.ts";
+import type { KeyValue, ResourceSpans, ScopeSpans, Span, TraceData } from "#pkg/otlp/trace-data.ts";
 
 /** A span with what stands around it. */
 interface FlatSpan {

@@ -5,7 +5,7 @@
 import { WireReader, wireBytes } from "#pkg/bytes/wire.ts";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import type { ResourceSpans, ScopeSpans, Span } from "#pkg/otlp/otlp.ts";
+import type { ResourceSpans, ScopeSpans, Span } from "#pkg/otlp/trace-data.ts";
 import {
   compareText,
   contentDigest,

@@ -1,7 +1,7 @@
 /** What one query may cost: the bytes that it reads from the store, and its time range. */
 import type { TimeRange } from "#pkg/api/query.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Limits } from "#pkg/limits/limits.ts";
+import type { Limits } from "#pkg/limits/tenant-limits.ts";
 import type { StoredSpans } from "#pkg/questions/shards.ts";
 
 /** Throws InvalidInput `query_range`. */

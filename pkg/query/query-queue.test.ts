@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { TenantLimits } from "#pkg/limits/limits.ts";
+import { TenantLimits } from "#pkg/limits/tenant-limits.ts";
 import { QueryQueue } from "./query-queue.ts";
 
 const never: AbortSignal = new AbortController().signal;

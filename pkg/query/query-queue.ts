@@ -4,7 +4,7 @@
  * many or heavy queries delays itself only.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { TenantLimits } from "#pkg/limits/limits.ts";
+import type { TenantLimits } from "#pkg/limits/tenant-limits.ts";
 import { FairQueue } from "#pkg/threads/fair-queue.ts";
 
 export interface QueryQueueOptions {

@@ -13,7 +13,7 @@ import type { TagValue } from "#pkg/engine/tags/tag-counter.ts";
 import { headOfRecord, type SpanSpec } from "#pkg/engine/testing/spans.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { AnyValue, KeyValue, TraceData } from "#pkg/otlp/otlp.ts";
+import type { AnyValue, KeyValue, TraceData } from "#pkg/otlp/trace-data.ts";
 import { type FieldExpr, parseLeniently } from "#pkg/traceql/traceql.ts";
 import { headShard, headShardOf, TestSpans, tenant } from "#pkg/query/testing/spans.ts";
 import { findTags, type TagsResult } from "./tags.ts";

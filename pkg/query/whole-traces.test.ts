@@ -12,8 +12,8 @@ import { batchOfHead, headOf, headOfRecord, type SpanSpec } from "#pkg/engine/te
 import { collectSpans, detailsOfJoined } from "#pkg/engine/trace/trace-spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { ResourceSpans } from "#pkg/otlp/otlp.ts";
-import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
+import type { ResourceSpans } from "#pkg/otlp/trace-data.ts";
+import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/question-table.ts";
 import { detailsOfTrace } from "#pkg/query/testing/details-oracle.ts";
 import { searchNewest, type SearchResult } from "./search.ts";
 import { headShardOf, tenant, TestSpans } from "#pkg/query/testing/spans.ts";

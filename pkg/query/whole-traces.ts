@@ -7,7 +7,7 @@ import type { TraceDetailsRequest } from "#pkg/api/query.ts";
 import { type BatchData, bytesOfData } from "#pkg/columns/batch-data.ts";
 import { joinedColumns, type TraceSpans } from "#pkg/engine/trace/trace-spans.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { RequestOf } from "#pkg/questions/questions.ts";
+import type { RequestOf } from "#pkg/questions/question-table.ts";
 import type { KnownTrace, ShardState } from "./candidates.ts";
 import type { WholeTraces } from "./evaluate-whole.ts";
 import type { MergedTrace } from "./merge-details.ts";

@@ -1,6 +1,6 @@
 /** Codec of batches as data: typed arrays as they are in memory. */
 import type { BatchData, NamedColumn } from "#pkg/columns/batch-data.ts";
-import type { ByteValues, Column, ListColumn } from "#pkg/columns/columns.ts";
+import type { ByteValues, Column, ListColumn } from "#pkg/columns/column-batch.ts";
 import {
   bigInt64s,
   bytes,
@@ -14,7 +14,7 @@ import {
   text,
   variant,
   word,
-} from "#pkg/wire/wire.ts";
+} from "#pkg/wire/codec.ts";
 
 /** With as many offsets as it needs, and signed ones. */
 const byteValues: Codec<ByteValues> = {

@@ -12,7 +12,7 @@ import {
   text,
   variant,
   word,
-} from "#pkg/wire/wire.ts";
+} from "#pkg/wire/codec.ts";
 
 export const intrinsicName: Codec<IntrinsicName> = word([
   "span:duration",

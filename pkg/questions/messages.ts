@@ -33,7 +33,7 @@ import {
   text,
   variant,
   word,
-} from "#pkg/wire/wire.ts";
+} from "#pkg/wire/codec.ts";
 import { batchData } from "./batch-codec.ts";
 import { fieldExpr, intrinsicName } from "./filter-codec.ts";
 

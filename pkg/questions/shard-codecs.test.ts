@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { type Codec, decode, encode } from "#pkg/wire/wire.ts";
+import { type Codec, decode, encode } from "#pkg/wire/codec.ts";
 import { randomCondition, randomFrom } from "#pkg/engine/testing/random-filter.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { fieldExpr } from "./filter-codec.ts";
-import { type QuestionName, questions } from "./questions.ts";
+import { type QuestionName, questions } from "./question-table.ts";
 import {
   asksOf,
   indexedTagsAnswer,

@@ -18,9 +18,9 @@ import {
   text,
   variant,
   word,
-} from "#pkg/wire/wire.ts";
+} from "#pkg/wire/codec.ts";
 import { tagCounts, tagQuestion, tagsRequest } from "./messages.ts";
-import { type AnswerOf, type QuestionName, questionOf, type RequestOf } from "./questions.ts";
+import { type AnswerOf, type QuestionName, questionOf, type RequestOf } from "./question-table.ts";
 import type {
   AsideSpans,
   BlockRef,

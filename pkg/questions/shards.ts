@@ -6,7 +6,7 @@
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import type { BlockTags } from "#pkg/block/block-file.ts";
 import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
-import type { Answered, AnswerOf, QuestionName, RequestOf } from "./questions.ts";
+import type { Answered, AnswerOf, QuestionName, RequestOf } from "./question-table.ts";
 
 export interface Partition {
   index: number;

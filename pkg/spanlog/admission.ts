@@ -1,7 +1,7 @@
 /** Admission of records to the log, by its limits of disk and memory and by the free disk space. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { errorText, type LogContext } from "./log-context.ts";
-import type { RefusedReason } from "./spanlog.ts";
+import type { RefusedReason } from "./span-log.ts";
 
 /** Minimum interval between look-ups of the free space. */
 const FREE_SPACE_CHECK_MS = 1000;

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { openFileLogReader } from "./file-log-reader.ts";
 import type { FileLogOptions } from "./file-log.ts";
-import { FaultyFs, KeptLog, openTestLog, readAll, TempDir } from "./log-testing.ts";
-import type { ConsumerConfig, LogBatch, SpanLog } from "./spanlog.ts";
+import { FaultyFs, KeptLog, openTestLog, readAll, TempDir } from "./span-log.testing.ts";
+import type { ConsumerConfig, LogBatch, SpanLog } from "./span-log.ts";
 
 const metrics: ConsumerConfig = { name: "metrics", recordsBehindMax: 1000, bytesBehindMax: 8000 };
 const edges: ConsumerConfig = { name: "edges", recordsBehindMax: 1000, bytesBehindMax: 8000 };

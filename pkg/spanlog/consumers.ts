@@ -7,7 +7,7 @@ import {
   type ConsumerConfig,
   type ConsumerState,
   ingesterName,
-} from "./spanlog.ts";
+} from "./span-log.ts";
 
 /** One partition of an open log. */
 export interface LogPartition {

@@ -15,8 +15,8 @@ import { afterAll, beforeAll, describe, expect, it, inject } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { SEGMENT_HEADER_BYTES } from "./format.ts";
 import { openFileLogReader } from "./file-log-reader.ts";
-import { cutFile, openTestLog, patchFile, readAll, TempDir } from "./log-testing.ts";
-import type { SpanLog } from "./spanlog.ts";
+import { cutFile, openTestLog, patchFile, readAll, TempDir } from "./span-log.testing.ts";
+import type { SpanLog } from "./span-log.ts";
 
 const RECORDS = 30;
 const textOf = (i: number): string => `record ${i} `.padEnd(60 + ((i * 37) % 90), "abc");

@@ -9,8 +9,8 @@ import {
   TempDir,
   type Failure,
   type FsCall,
-} from "./log-testing.ts";
-import type { AppendResult, SpanLog } from "./spanlog.ts";
+} from "./span-log.testing.ts";
+import type { AppendResult, SpanLog } from "./span-log.ts";
 
 const append = (log: SpanLog, text: string): Promise<AppendResult> =>
   log.append(0, "acme", Buffer.from(text));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { FaultyFs, HandClock, KeptLog, openTestLog, readAll, TempDir } from "./log-testing.ts";
-import type { AppendResult, SpanLog } from "./spanlog.ts";
+import { FaultyFs, HandClock, KeptLog, openTestLog, readAll, TempDir } from "./span-log.testing.ts";
+import type { AppendResult, SpanLog } from "./span-log.ts";
 
 const bytes = (text: string): Uint8Array => Buffer.from(text, "latin1");
 

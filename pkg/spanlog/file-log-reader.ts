@@ -23,7 +23,7 @@ import {
 import { claimLostError, errorText, partitionFolder } from "./log-context.ts";
 import { SegmentWalker } from "./segment-walker.ts";
 import { listSegments } from "./segments.ts";
-import { ingesterName, type LogBatch, type LogReader, type LogReadOptions } from "./spanlog.ts";
+import { ingesterName, type LogBatch, type LogReader, type LogReadOptions } from "./span-log.ts";
 import { isOffset, readLogState, readTrimState } from "./state-file.ts";
 
 /** A `LogReader` whose `read` is synchronous. */

@@ -7,10 +7,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { openFileLogReader } from "./file-log-reader.ts";
 import { openFileLog } from "./file-log.ts";
-import type { SpanLog } from "./spanlog.ts";
+import type { SpanLog } from "./span-log.ts";
 
 const SPANS_PER_RECORD = 95;
 const RECORD_BYTES = 35_000;

@@ -2,8 +2,15 @@
 import * as fc from "fast-check";
 import { describe, expect, it, inject } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { FaultyFs, HandClock, openTestLog, readAll, TempDir, type Failure } from "./log-testing.ts";
-import type { SpanLog } from "./spanlog.ts";
+import {
+  FaultyFs,
+  HandClock,
+  openTestLog,
+  readAll,
+  TempDir,
+  type Failure,
+} from "./span-log.testing.ts";
+import type { SpanLog } from "./span-log.ts";
 
 const PARTITIONS = 2;
 const WINDOW_MS = 600_000;

@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { openFileLogReader } from "./file-log-reader.ts";
 import { requestKey } from "./retry-memory.ts";
-import { HandClock, KeptLog, openTestLog, readAll, TempDir } from "./log-testing.ts";
-import type { AppendResult, SpanLog } from "./spanlog.ts";
+import { HandClock, KeptLog, openTestLog, readAll, TempDir } from "./span-log.testing.ts";
+import type { AppendResult, SpanLog } from "./span-log.ts";
 
 const bytes = (text: string): Uint8Array => Buffer.from(text, "latin1");
 

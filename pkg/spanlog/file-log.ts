@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import { Admission } from "./admission.ts";
 import {
   consumerStates,
@@ -37,7 +37,7 @@ import {
   type LogDamage,
   type SpanLog,
   type SpanLogStats,
-} from "./spanlog.ts";
+} from "./span-log.ts";
 import {
   isOffset,
   isPartitionCount,

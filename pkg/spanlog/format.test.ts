@@ -19,7 +19,7 @@ import {
   segmentName,
   segmentSeed,
 } from "./format.ts";
-import { FaultyFs, TempDir } from "./log-testing.ts";
+import { FaultyFs, TempDir } from "./span-log.testing.ts";
 import { hashRecord, RETRY_ENTRY_BYTES } from "./retry-memory.ts";
 import { readSidecar, writeSidecar } from "./retry-sidecar.ts";
 import { readLogState, readTrimState, writeLogState, writeTrimState } from "./state-file.ts";

@@ -4,7 +4,7 @@
  */
 import { openFileLog, type FileLogBounds, type LogParts } from "./file-log.ts";
 import { openFileLogReader } from "./file-log-reader.ts";
-import type { LogReader, SpanLog } from "./spanlog.ts";
+import type { LogReader, SpanLog } from "./span-log.ts";
 
 export interface FileLogConfig extends FileLogBounds {
   kind: "file";

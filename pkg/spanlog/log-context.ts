@@ -2,9 +2,9 @@
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { claimLost, ownerLost } from "#pkg/errors/reasons.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import type { LogFs } from "./log-fs.ts";
-import type { ConsumerConfig, LogDamage, RefusedReason } from "./spanlog.ts";
+import type { ConsumerConfig, LogDamage, RefusedReason } from "./span-log.ts";
 
 export interface LogBounds {
   /** Size at which a segment is full and a new one begins. */

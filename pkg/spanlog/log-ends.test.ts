@@ -1,8 +1,8 @@
 /** Tests of a log that is gone, or that ends before an acknowledged record. */
 import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { cutFile, KeptLog, openTestLog, readAll, TempDir } from "./log-testing.ts";
-import type { SpanLog } from "./spanlog.ts";
+import { cutFile, KeptLog, openTestLog, readAll, TempDir } from "./span-log.testing.ts";
+import type { SpanLog } from "./span-log.ts";
 
 class LogFixture implements Disposable {
   readonly #dir = new TempDir();

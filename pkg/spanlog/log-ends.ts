@@ -6,7 +6,7 @@
 import { rename, writeFile } from "node:fs/promises";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { errorText, reportDamage, type LogContext } from "./log-context.ts";
-import type { SpanLog } from "./spanlog.ts";
+import type { SpanLog } from "./span-log.ts";
 import { encodeChecked, isOffset, readChecked } from "./state-file.ts";
 
 /** Stored state of one partition. */

@@ -14,7 +14,7 @@ import { encodeRecordHeader, RECORD_HEADER_BYTES } from "./format.ts";
 import { errorText, isOwnerLost, logClosed, writeFailed, type LogContext } from "./log-context.ts";
 import { hashRecord, type RetryMemory } from "./retry-memory.ts";
 import type { SegmentWriter } from "./segment-writer.ts";
-import type { AppendResult } from "./spanlog.ts";
+import type { AppendResult } from "./span-log.ts";
 
 /** Initial state of a partition. */
 export interface PartitionParts {

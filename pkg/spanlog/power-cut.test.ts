@@ -6,10 +6,10 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { HandClock, KeptLog, readAll, TempDir } from "./log-testing.ts";
+import { HandClock, KeptLog, readAll, TempDir } from "./span-log.testing.ts";
 import { openFileLog } from "./file-log.ts";
 import { nodeLogFs, type LogFile, type LogFs } from "./log-fs.ts";
-import type { SpanLog } from "./spanlog.ts";
+import type { SpanLog } from "./span-log.ts";
 
 /** A file's identity, which outlives its names. */
 interface Inode {

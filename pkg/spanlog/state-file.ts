@@ -5,7 +5,7 @@ import { readRegularFile } from "#pkg/files/regular-file.ts";
 import { FORMAT_VERSION, LOG_ID_BYTES, refuseNewer } from "./format.ts";
 import { errorText } from "./log-context.ts";
 import { writeFileDurably, type LogFs } from "./log-fs.ts";
-import { ingesterName } from "./spanlog.ts";
+import { ingesterName } from "./span-log.ts";
 
 export const LOG_STATE_NAME = "log.json";
 export const TRIM_STATE_NAME = "trimmed.json";

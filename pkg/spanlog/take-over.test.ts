@@ -2,9 +2,9 @@
 import { cpSync, readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { FileLogOptions } from "./file-log.ts";
-import { FaultyFs, HandClock, KeptLog, openTestLog, readAll, TempDir } from "./log-testing.ts";
+import { FaultyFs, HandClock, KeptLog, openTestLog, readAll, TempDir } from "./span-log.testing.ts";
 import { requestKey } from "./retry-memory.ts";
-import type { AppendResult, SpanLog } from "./spanlog.ts";
+import type { AppendResult, SpanLog } from "./span-log.ts";
 
 function append(log: SpanLog, text: string): Promise<AppendResult> {
   return log.append(0, "acme", Buffer.from(text));

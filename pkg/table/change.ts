@@ -13,7 +13,7 @@ import type {
   Snapshot,
   StatValue,
   Transaction,
-} from "./model.ts";
+} from "./table-model.testing.ts";
 
 /** Maximum blocks of one table. */
 export const filesMax = 1_000_000;

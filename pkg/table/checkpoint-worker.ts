@@ -3,7 +3,7 @@
  * Parquet reader may panic here, which ends the thread.
  */
 import { parentPort } from "node:worker_threads";
-import { Rpc } from "#pkg/threads/rpc.ts";
+import { Rpc } from "#pkg/threads/calls.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { checkpointHandlers } from "./checkpoint-handlers.ts";
 

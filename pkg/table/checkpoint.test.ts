@@ -11,11 +11,11 @@ import { decodeCheckpointLines, encodeCheckpointLines } from "./checkpoint-lines
 import { checkpointKey, lastCheckpoint } from "./checkpoint.ts";
 import type { Commit } from "./commit.ts";
 import { commitKey } from "./history.ts";
-import type { Snapshot } from "./model.ts";
+import type { Snapshot } from "./table-model.testing.ts";
 import { snapshotOfCheckpoint } from "./snapshot.ts";
-import { openTable, type Table } from "./table.ts";
-import { addOf, blockOf, nowMs, pathOf, tableOf, testClock, thrownBy } from "./testing.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openTable, type Table } from "./delta-table.ts";
+import { addOf, blockOf, nowMs, pathOf, tableOf, testClock, thrownBy } from "./table.testing.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 
 const policy = { commitsMin: 1, removedBeforeMs: 0 };
 const hourMs = 3_600_000;

@@ -8,7 +8,7 @@ import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Reason } from "#pkg/errors/reasons.ts";
 import { corrupt, isObject, own, parseObject, printObject } from "./json.ts";
 import { stringField } from "./json.ts";
-import type { ColumnDef, Field } from "./model.ts";
+import type { ColumnDef, Field } from "./table-model.testing.ts";
 
 /** Maximum columns of one table. */
 export const columnsMax = 2000;

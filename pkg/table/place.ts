@@ -1,7 +1,7 @@
 /** Writes one commit at one version, and determines whether it is there. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 

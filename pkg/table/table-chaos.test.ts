@@ -9,9 +9,9 @@ import { StoreLedger } from "#pkg/objstore/ledger.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { retryStore } from "#pkg/objstore/wrap/retry.ts";
-import type { Table } from "./table.ts";
-import type { Change } from "./model.ts";
-import { addOf, pathOf, pathsOf, tableOf, testClock } from "./testing.ts";
+import type { Table } from "./delta-table.ts";
+import type { Change } from "./table-model.testing.ts";
+import { addOf, pathOf, pathsOf, tableOf, testClock } from "./table.testing.ts";
 
 const writers = 3;
 const steps = 8;

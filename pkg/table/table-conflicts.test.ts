@@ -2,10 +2,10 @@
 import { expect, test } from "vitest";
 import { countStore } from "#pkg/objstore/wrap/count.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import type { Table } from "./table.ts";
-import type { Change, ColumnDef } from "./model.ts";
-import { addOf, blockOf, coreColumns, pathOf, pathsOf, putText, tableOf } from "./testing.ts";
-import { textAt, thrownBy } from "./testing.ts";
+import type { Table } from "./delta-table.ts";
+import type { Change, ColumnDef } from "./table-model.testing.ts";
+import { addOf, blockOf, coreColumns, pathOf, pathsOf, putText, tableOf } from "./table.testing.ts";
+import { textAt, thrownBy } from "./table.testing.ts";
 
 async function twoTables(): Promise<{ store: MemoryStore; one: Table; two: Table }> {
   const store = new MemoryStore();

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { countStore } from "#pkg/objstore/wrap/count.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { commitKey } from "./history.ts";
-import { addOf, putText, tableOf, textAt, thrownBy } from "./testing.ts";
+import { addOf, putText, tableOf, textAt, thrownBy } from "./table.testing.ts";
 
 async function started(): Promise<MemoryStore> {
   const store = new MemoryStore();

@@ -11,9 +11,9 @@ import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { decodeCommit } from "./commit.ts";
 import { commitKey } from "./history.ts";
 import { putsMax } from "./place.ts";
-import type { Table } from "./table.ts";
-import type { Change, CommitResult, Snapshot } from "./model.ts";
-import { addOf, pathOf, tableOf, thrownBy } from "./testing.ts";
+import type { Table } from "./delta-table.ts";
+import type { Change, CommitResult, Snapshot } from "./table-model.testing.ts";
+import { addOf, pathOf, tableOf, thrownBy } from "./table.testing.ts";
 
 /** Counts how often each path is added, and each version of each appId is reached, in the log. */
 async function history(store: ObjectStore): Promise<{ adds: string[]; txns: string[] }> {

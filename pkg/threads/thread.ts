@@ -3,7 +3,7 @@
  * where it controls the order of events.
  */
 import { Worker } from "node:worker_threads";
-import type { Port } from "./rpc.ts";
+import type { Port } from "./calls.ts";
 
 /** A running worker thread, from its starter's side. */
 export interface Thread extends Port {

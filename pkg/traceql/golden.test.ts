@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { goldenFiles, readCases, withoutRanges } from "./testing.ts";
+import { goldenFiles, readCases, withoutRanges } from "./traceql.testing.ts";
 import { formatQuery, parseQuery } from "./traceql.ts";
 
 /** Returns the outcome of parsing in the form of the golden files. */

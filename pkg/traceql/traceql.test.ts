@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, inject, test } from "vitest";
 import { hasCode } from "#pkg/errors/errors.ts";
-import { checkAnyText, checkMutations } from "./mutations.ts";
-import { randomQuery } from "./random-query.ts";
+import { checkAnyText, checkMutations } from "./mutations.testing.ts";
+import { randomQuery } from "./random-query.testing.ts";
 import { depthMax, queryBytesMax, treeDepthMax } from "./limits.ts";
-import { goldenQueries, withoutRanges } from "./testing.ts";
+import { goldenQueries, withoutRanges } from "./traceql.testing.ts";
 import { formatQuery, notSupportedYet, parseLeniently, parseQuery } from "./traceql.ts";
 
 function messageOf(run: () => unknown): string {

@@ -2,10 +2,10 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import type { ObjectInfo, ObjectStore } from "#pkg/objstore/object-store.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
-import { type BlockFile, openTable, type Snapshot } from "#pkg/table/table.ts";
+import { type BlockFile, openTable, type Snapshot } from "#pkg/table/delta-table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import type { ParsedArgs } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";

@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tableColumns } from "#pkg/block/block-file.ts";
 import { commitOf, cutTraces, sampleTraces } from "#pkg/block/block.testing.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
-import { openTable } from "#pkg/table/table.ts";
+import { openTable } from "#pkg/table/delta-table.ts";
 import { runCli } from "#cmd/spoor/cli.ts";
 import { recordIo } from "#cmd/spoor/testing.ts";
 

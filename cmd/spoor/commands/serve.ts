@@ -8,7 +8,7 @@
 import { systemClock } from "#pkg/clock/clock.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import { dataDirLost } from "#pkg/errors/reasons.ts";
-import { type Log, openProcessLog } from "#pkg/log/log.ts";
+import { type Log, openProcessLog } from "#pkg/log/pino-log.ts";
 import { version } from "#pkg/version/version.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { type RunningSpoor, startSpoor } from "#cmd/spoor/modules.ts";

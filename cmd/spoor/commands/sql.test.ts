@@ -7,12 +7,12 @@ import { tableColumns } from "#pkg/block/block-file.ts";
 import { commitOf, cutRequests } from "#pkg/block/block.testing.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { TraceData } from "#pkg/otlp/otlp.ts";
+import type { TraceData } from "#pkg/otlp/trace-data.ts";
 import { singleTenant } from "#pkg/tenant/tenant.ts";
-import { openTable } from "#pkg/table/table.ts";
+import { openTable } from "#pkg/table/delta-table.ts";
 import { runCli } from "#cmd/spoor/cli.ts";
 import { recordIo } from "#cmd/spoor/testing.ts";
 

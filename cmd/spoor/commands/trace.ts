@@ -3,7 +3,7 @@ import { wireBytes, WireReader, wireVarint } from "#pkg/bytes/wire.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
-import type { TraceData } from "#pkg/otlp/otlp.ts";
+import type { TraceData } from "#pkg/otlp/trace-data.ts";
 import {
   type CommandHelp,
   flagText,

@@ -2,7 +2,7 @@
 import type { TagValue } from "#pkg/engine/tags/tag-counter.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { TenantLimits } from "#pkg/limits/limits.ts";
+import type { TenantLimits } from "#pkg/limits/tenant-limits.ts";
 import type { AnswerPool } from "./answer-pool.ts";
 import { type Answer, headerText, jsonAnswer } from "./answers.ts";
 import type { FrontendConfig } from "#modules/frontend/config.ts";

@@ -14,7 +14,7 @@ import { findTrace } from "#pkg/engine/trace/traces.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import { randomWire } from "#pkg/otlp/random-otlp.ts";
+import { randomWire } from "#pkg/otlp/random-otlp.testing.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { encodeTraceAnswer, type TraceFormat } from "./trace-answer.ts";
 import { mergeTraces } from "#pkg/query/merge-trace.ts";

@@ -11,7 +11,7 @@ import {
   isValid,
   valueBytes,
   valueText,
-} from "#pkg/columns/columns.ts";
+} from "#pkg/columns/column-batch.ts";
 import { parseAttributeColumn } from "#pkg/columns/schema.ts";
 import { bloomRate, bloomRateOf, buildBloom, bytesHasher } from "./bloom.ts";
 import { listDrafts } from "./tag-lists.ts";

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import fc from "fast-check";
-import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
+import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/column-batch.ts";
 import { DictBuilder } from "#pkg/columns/dict-builder.ts";
 import { formatAttributesJson } from "#pkg/otlp/json-encode.ts";
-import type { KeyValue } from "#pkg/otlp/otlp.ts";
+import type { KeyValue } from "#pkg/otlp/trace-data.ts";
 import { Findings } from "#pkg/block/verify/findings.ts";
 import { buildTagIndex } from "./tag-build.ts";
 import { mergeTagIndexes, type TagEntry, type TagIndex, type TagType } from "./tag-index.ts";

@@ -5,7 +5,7 @@ import {
   type DictColumn,
   type ListColumn,
   valueText,
-} from "#pkg/columns/columns.ts";
+} from "#pkg/columns/column-batch.ts";
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
 import { comparing, mostFrequent, type TagEntry, type TagType } from "./tag-index.ts";
 

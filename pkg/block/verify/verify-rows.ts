@@ -10,7 +10,7 @@ import {
   isValid,
   valueBytes,
   valueText,
-} from "#pkg/columns/columns.ts";
+} from "#pkg/columns/column-batch.ts";
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
 import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";

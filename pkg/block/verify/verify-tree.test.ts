@@ -1,7 +1,7 @@
 /** Compares the fast computation of tree columns (trace-tree.ts) with the plain one. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { batchOf, type Column, columnOf, valueText } from "#pkg/columns/columns.ts";
+import { batchOf, type Column, columnOf, valueText } from "#pkg/columns/column-batch.ts";
 import { DictBuilder } from "#pkg/columns/dict-builder.ts";
 import { treeColumns } from "#pkg/columns/trace-tree.ts";
 import { plainTree, type TreeFacts, type TreeSpan } from "./verify-tree.ts";

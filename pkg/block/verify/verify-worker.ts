@@ -5,7 +5,7 @@
  */
 import { parentPort } from "node:worker_threads";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { Rpc } from "#pkg/threads/rpc.ts";
+import { Rpc } from "#pkg/threads/calls.ts";
 import { runInBackground } from "#pkg/threads/background.ts";
 import { Findings } from "./findings.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, inject, it } from "vitest";
-import { randomWire } from "#pkg/otlp/random-otlp.ts";
+import { randomWire } from "#pkg/otlp/random-otlp.testing.ts";
 import { commitOf, cutRequests, storeOf, testKey } from "#pkg/block/block.testing.ts";
 import { BlockVerifier } from "./verify.ts";
 

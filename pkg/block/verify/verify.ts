@@ -8,7 +8,7 @@
  */
 import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
 import { formatTooNew, parquetPanic, verifySilent } from "#pkg/errors/reasons.ts";
-import type { BlockFile } from "#pkg/table/table.ts";
+import type { BlockFile } from "#pkg/table/delta-table.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { type Finding, Findings } from "./findings.ts";
 import type { TagIndex } from "#pkg/block/index/tag-index.ts";

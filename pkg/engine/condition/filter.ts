@@ -11,7 +11,7 @@
  * events (links); `= nil` if none has a value. Within one comparison all names mean the same event.
  */
 import { Arena } from "#pkg/bytes/arena.ts";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
 import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
 import { RowEvaluator } from "./filter-rows.ts";
 import { isOfWholeTrace } from "./intrinsics.ts";

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { AnyValue } from "#pkg/otlp/otlp.ts";
+import type { AnyValue } from "#pkg/otlp/trace-data.ts";
 import { parseQuery } from "#pkg/traceql/traceql.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { evaluateFilter } from "./filter.ts";

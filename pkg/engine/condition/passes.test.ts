@@ -1,7 +1,7 @@
 /** The loops without branches do what the plain ones do. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isValid } from "#pkg/columns/columns.ts";
+import { isValid } from "#pkg/columns/column-batch.ts";
 import {
   answers,
   countRows,

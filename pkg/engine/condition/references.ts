@@ -10,7 +10,7 @@ import {
   type DictColumn,
   type ListColumn,
   valueText,
-} from "#pkg/columns/columns.ts";
+} from "#pkg/columns/column-batch.ts";
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
 import {
   attributeColumnName,

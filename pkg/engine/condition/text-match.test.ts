@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { ByteValues } from "#pkg/columns/columns.ts";
+import type { ByteValues } from "#pkg/columns/column-batch.ts";
 import { compileRegex } from "#pkg/traceql/regex.ts";
 import { shapeOf } from "#pkg/traceql/regex-shape.ts";
 import { markMatches } from "./text-match.ts";

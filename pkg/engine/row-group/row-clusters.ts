@@ -3,7 +3,7 @@
  * the pages there need to be read.
  */
 import type { RowRange } from "#pkg/parquet/pages.ts";
-import type { Column, ColumnBatch, DictColumn } from "#pkg/columns/columns.ts";
+import type { Column, ColumnBatch, DictColumn } from "#pkg/columns/column-batch.ts";
 
 /** Ranges closer than this are one: a page has about as many rows. */
 const gapRowsMax = 8192;

@@ -6,7 +6,7 @@ import type { RowRange } from "#pkg/parquet/pages.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { ColumnChunk } from "#pkg/parquet/footer.ts";
 import type { TagIndex } from "#pkg/block/index/tag-index.ts";
-import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
+import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/column-batch.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { filterColumns, spanColumnsOf } from "#pkg/engine/condition/filter.ts";

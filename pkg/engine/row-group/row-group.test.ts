@@ -3,7 +3,7 @@ import { planQuery } from "#pkg/engine/condition/plan.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
-import type { DictColumn } from "#pkg/columns/columns.ts";
+import type { DictColumn } from "#pkg/columns/column-batch.ts";
 import type { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";

@@ -17,7 +17,7 @@ import type { BlockIndex } from "#pkg/block/block-index.ts";
 import type { BlockReader } from "#pkg/block/reader.ts";
 import type { RowRange } from "#pkg/parquet/pages.ts";
 import type { TagIndex } from "#pkg/block/index/tag-index.ts";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
 import { joinBatches } from "#pkg/columns/join-batches.ts";
 import { traceColumnNames } from "#pkg/columns/schema.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";

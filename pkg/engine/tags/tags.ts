@@ -10,7 +10,7 @@ import {
   type DictColumn,
   isValid,
   valueText,
-} from "#pkg/columns/columns.ts";
+} from "#pkg/columns/column-batch.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
 import {
@@ -18,7 +18,7 @@ import {
   columnKeyPattern,
   parseAttributeColumn,
 } from "#pkg/columns/schema.ts";
-import type { AnyValue } from "#pkg/otlp/otlp.ts";
+import type { AnyValue } from "#pkg/otlp/trace-data.ts";
 import { evaluateFilter } from "#pkg/engine/condition/filter.ts";
 import { SpanTimes } from "#pkg/engine/trace/span-times.ts";
 import { headRoots } from "./tag-roots.ts";

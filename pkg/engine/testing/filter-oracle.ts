@@ -2,7 +2,7 @@
  * Test support: the plainest evaluation of a condition, over one OTLP span as an object. Shares no
  * code with the engine, so that one misreading cannot hide in both.
  */
-import type { AnyValue, KeyValue, Resource, Scope, Span } from "#pkg/otlp/otlp.ts";
+import type { AnyValue, KeyValue, Resource, Scope, Span } from "#pkg/otlp/trace-data.ts";
 import type { FieldExpr, Static } from "#pkg/traceql/ast.ts";
 import { compileRegex } from "#pkg/traceql/traceql.ts";
 

@@ -3,16 +3,16 @@
  * groups, against the oracle (filter-oracle.ts). A data set is a function of the seed and its
  * number.
  */
-import { usedArena } from "#pkg/bytes/testing.ts";
+import { usedArena } from "#pkg/bytes/bytes.testing.ts";
 import { cutOptions } from "#pkg/block/block.testing.ts";
 import { cutHead } from "#pkg/block/cut.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import type { TagIndex } from "#pkg/block/index/tag-index.ts";
-import { type ColumnBatch, columnOf } from "#pkg/columns/columns.ts";
+import { type ColumnBatch, columnOf } from "#pkg/columns/column-batch.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { TraceData } from "#pkg/otlp/otlp.ts";
+import type { TraceData } from "#pkg/otlp/trace-data.ts";
 import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";
 import { evaluateFilter, filterColumns } from "#pkg/engine/condition/filter.ts";
 import { oracleHolds, OracleError, type WholeSpan } from "./filter-oracle.ts";

@@ -1,5 +1,5 @@
 /** Test support: random spans over few keys and values, and random conditions that fit them. */
-import type { AnyValue, KeyValue, Span, TraceData } from "#pkg/otlp/otlp.ts";
+import type { AnyValue, KeyValue, Span, TraceData } from "#pkg/otlp/trace-data.ts";
 
 /** Numbers from 0 to below 1, from a seed (mulberry32). */
 export type Random = () => number;

@@ -6,8 +6,8 @@ import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { KeyValue, TraceData } from "#pkg/otlp/otlp.ts";
-import type { BlockFile } from "#pkg/table/table.ts";
+import type { KeyValue, TraceData } from "#pkg/otlp/trace-data.ts";
+import type { BlockFile } from "#pkg/table/delta-table.ts";
 
 export interface SpanSpec {
   /** 32 hex digits. */

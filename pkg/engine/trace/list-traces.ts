@@ -5,7 +5,12 @@
  */
 import type { ListTracesRequest, QueryPlan, TimeRange, TraceList } from "#pkg/api/query.ts";
 import { Arena } from "#pkg/bytes/arena.ts";
-import { type ByteValues, type ColumnBatch, valueBytes, wordPairs } from "#pkg/columns/columns.ts";
+import {
+  type ByteValues,
+  type ColumnBatch,
+  valueBytes,
+  wordPairs,
+} from "#pkg/columns/column-batch.ts";
 import { evaluateFilter } from "#pkg/engine/condition/filter.ts";
 import { compareNano, spanStarts, SpanTimes } from "./span-times.ts";
 import type { StoredMatches } from "./stored-values.ts";

@@ -8,7 +8,7 @@ import {
   type DictColumn,
   type ListColumn,
   valueText,
-} from "#pkg/columns/columns.ts";
+} from "#pkg/columns/column-batch.ts";
 import { DictBuilder } from "#pkg/columns/dict-builder.ts";
 import { parseRestValue } from "#pkg/columns/rest-value.ts";
 

@@ -3,7 +3,7 @@
  * filter, by their bare names, as Tempo does.
  */
 import type { SpanAttribute } from "#pkg/api/query.ts";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
 import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
 import { referencesOf } from "#pkg/engine/condition/filter.ts";
 import { RowEvaluator } from "#pkg/engine/condition/filter-rows.ts";

@@ -7,7 +7,7 @@
  */
 import type { QueryPlan } from "#pkg/api/query.ts";
 import type { Arena } from "#pkg/bytes/arena.ts";
-import { type Column, type ColumnBatch, wordPairs } from "#pkg/columns/columns.ts";
+import { type Column, type ColumnBatch, wordPairs } from "#pkg/columns/column-batch.ts";
 import type { IntrinsicName } from "#pkg/traceql/ast.ts";
 import { evaluateFilter } from "#pkg/engine/condition/filter.ts";
 import { intrinsicSources } from "#pkg/engine/condition/intrinsics.ts";

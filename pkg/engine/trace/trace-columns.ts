@@ -14,7 +14,7 @@ import {
   columnOf,
   type DictColumn,
   type Int64Column,
-} from "#pkg/columns/columns.ts";
+} from "#pkg/columns/column-batch.ts";
 import { compareCodes, RootOrder } from "#pkg/columns/trace-root.ts";
 import { treeColumns } from "#pkg/columns/trace-tree.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";

@@ -3,13 +3,13 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { cutHead } from "#pkg/block/cut.ts";
 import { openBlock } from "#pkg/block/reader.ts";
-import { type ColumnBatch, columnOf, valueText } from "#pkg/columns/columns.ts";
+import { type ColumnBatch, columnOf, valueText } from "#pkg/columns/column-batch.ts";
 import { compareRoots } from "#pkg/columns/trace-root.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import { headRoots } from "#pkg/engine/tags/tag-roots.ts";
 import { batchOfHead, headOf, type SpanSpec } from "#pkg/engine/testing/spans.ts";
-import { withTraceColumns } from "#pkg/engine/trace/trace-columns.ts";
-import { traceDetails } from "#pkg/engine/trace/traces.ts";
+import { withTraceColumns } from "./trace-columns.ts";
+import { traceDetails } from "./traces.ts";
 
 const traceId = "000000000000000000000000000000ab";
 /** In UTF-16 the second comes before the first, in UTF-8 after it. */

@@ -4,7 +4,7 @@
  */
 import type { QueryPlan, TimeRange, TraceDetails, TraceDetailsRequest } from "#pkg/api/query.ts";
 import { type BatchData, batchOfData, gatherRows, RowSizes } from "#pkg/columns/batch-data.ts";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
 import { joinBatches } from "#pkg/columns/join-batches.ts";
 import { findRepeats } from "#pkg/columns/repeats.ts";
 import { traceColumnNames } from "#pkg/columns/schema.ts";

@@ -2,7 +2,7 @@ import { compareRoots } from "#pkg/columns/trace-root.ts";
 import fc from "fast-check";
 import { ownBuffers } from "#pkg/bytes/own-buffers.ts";
 import { describe, expect, it } from "vitest";
-import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
+import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/column-batch.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { listTraces } from "./list-traces.ts";

@@ -16,7 +16,7 @@ import {
   type Int64Column,
   valueBytes,
   valueText,
-} from "#pkg/columns/columns.ts";
+} from "#pkg/columns/column-batch.ts";
 import { readSpans } from "#pkg/columns/spans.ts";
 import { RootOrder } from "#pkg/columns/trace-root.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";

@@ -7,7 +7,7 @@ import { matchTrace } from "./match-oracle.ts";
 import { compareRoots } from "#pkg/columns/trace-root.ts";
 import { compareSpans } from "#pkg/engine/trace/traces.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import type { Resource, Span, TraceData } from "#pkg/otlp/otlp.ts";
+import type { Resource, Span, TraceData } from "#pkg/otlp/trace-data.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import type { MergedTrace } from "#pkg/query/merge-details.ts";
 import { mergeTraces } from "#pkg/query/merge-trace.ts";

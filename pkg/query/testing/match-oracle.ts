@@ -7,7 +7,7 @@ import { Head } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { HeadDecoder } from "#pkg/columns/head-decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { TraceData } from "#pkg/otlp/otlp.ts";
+import type { TraceData } from "#pkg/otlp/trace-data.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { matchRows } from "#pkg/engine/trace/traces.ts";
 

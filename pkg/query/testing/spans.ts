@@ -5,7 +5,7 @@
 import type { TagsRequest } from "#pkg/api/tags.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
 import type { HeadData } from "#pkg/columns/head.ts";
 import { tagsOfIndex } from "#pkg/engine/tags/block-tags.ts";
 import { SpanTimes } from "#pkg/engine/trace/span-times.ts";
@@ -20,7 +20,7 @@ import {
   type AnswerOf,
   type QuestionName,
   questionOf,
-} from "#pkg/questions/questions.ts";
+} from "#pkg/questions/question-table.ts";
 import type {
   AsideSpans,
   BlockRef,

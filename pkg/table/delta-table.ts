@@ -11,7 +11,7 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/log.ts";
+import type { Log } from "#pkg/log/pino-log.ts";
 import { abortable, checkSignal } from "#pkg/objstore/checks.ts";
 import { checkKey } from "#pkg/objstore/keys.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
@@ -20,11 +20,18 @@ import { type Attempt, checkChange, type Plan, planCommit } from "./change.ts";
 import { lastCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { cleanUpLog, commitAgeMinMs } from "./clean-up.ts";
 import { commitKey, readForward } from "./history.ts";
-import type { Change, CommitResult, Snapshot } from "./model.ts";
+import type { Change, CommitResult, Snapshot } from "./table-model.testing.ts";
 import { putCommit } from "./place.ts";
 import { emptySnapshot, SnapshotBuilder, withoutOldTombstones } from "./snapshot.ts";
 
-export type { BlockFile, Change, ColumnDef, ColumnType, CommitResult, Snapshot } from "./model.ts";
+export type {
+  BlockFile,
+  Change,
+  ColumnDef,
+  ColumnType,
+  CommitResult,
+  Snapshot,
+} from "./table-model.testing.ts";
 
 export interface TableOptions {
   store: ObjectStore;

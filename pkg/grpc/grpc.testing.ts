@@ -7,7 +7,7 @@ import {
 } from "node:http2";
 import { type SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { InFlight } from "#pkg/listen/in-flight.ts";
-import { type Refused, stopAll } from "#pkg/listen/listen.ts";
+import { type Refused, stopAll } from "#pkg/listen/addresses.ts";
 import { Turns } from "#pkg/listen/turns.ts";
 import { Access } from "#pkg/tenant/access.ts";
 import type { GrpcMethod, StreamingMethod, UnaryMethod } from "./methods.ts";

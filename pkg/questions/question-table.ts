@@ -19,7 +19,7 @@ import type { BlockReader } from "#pkg/block/reader.ts";
 import type { Arena } from "#pkg/bytes/arena.ts";
 import { ownBuffers } from "#pkg/bytes/own-buffers.ts";
 import { arraysOf } from "#pkg/columns/batch-data.ts";
-import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
 import { countRowGroupTags } from "#pkg/engine/tags/block-tags.ts";
 import { listHead } from "#pkg/engine/trace/list-head.ts";
@@ -43,7 +43,7 @@ import {
 } from "#pkg/engine/trace/trace-spans.ts";
 import { findTrace, heldTraces, traceDetails } from "#pkg/engine/trace/traces.ts";
 import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import type { Codec, ValueOf } from "#pkg/wire/wire.ts";
+import type { Codec, ValueOf } from "#pkg/wire/codec.ts";
 import {
   detailsAnswer,
   detailsRequest,

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { parseConfig, type ConfigOverride } from "./config.ts";
+import { parseConfig, type ConfigOverride } from "./settings.ts";
 import { configTree, yamlKey } from "./config-tree.ts";
 import type { Environment } from "./interpolate.ts";
 import { printConfig } from "./print.ts";

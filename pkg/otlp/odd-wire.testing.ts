@@ -5,7 +5,7 @@
  * explicit defaults, values that a later occurrence replaces, singular messages in two halves,
  * unknown fields, padded varints.
  */
-import type { AnyValue, KeyValue, ScopeSpans, Span, TraceData } from "./otlp.ts";
+import type { AnyValue, KeyValue, ScopeSpans, Span, TraceData } from "./trace-data.ts";
 
 /** One encoded field, or the halves of a singular message, which stay in order. */
 interface Chunk {

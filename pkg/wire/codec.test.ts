@@ -21,7 +21,7 @@ import {
   text,
   variant,
   word,
-} from "./wire.ts";
+} from "./codec.ts";
 
 type Shape = { kind: "leaf"; value: number } | { kind: "pair"; left: Shape; right: Shape };
 

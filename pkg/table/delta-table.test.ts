@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import { countStore } from "#pkg/objstore/wrap/count.ts";
 import { faultStore } from "#pkg/objstore/fault.testing.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
-import { openTable } from "./table.ts";
-import { addOf, blockOf, nowMs, pathOf, pathsOf, tableOf, testClock } from "./testing.ts";
-import { textAt, thrownBy } from "./testing.ts";
+import { openTable } from "./delta-table.ts";
+import { addOf, blockOf, nowMs, pathOf, pathsOf, tableOf, testClock } from "./table.testing.ts";
+import { textAt, thrownBy } from "./table.testing.ts";
 
 test("a table is nothing until its first commit", async () => {
   const store = new MemoryStore();

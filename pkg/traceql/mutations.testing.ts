@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { traceqlSyntax } from "#pkg/errors/reasons.ts";
-import { withoutRanges } from "./testing.ts";
+import { withoutRanges } from "./traceql.testing.ts";
 import { formatQuery, parseLeniently, parseQuery } from "./traceql.ts";
 
 const words = [

@@ -2,24 +2,18 @@
 import fc from "fast-check";
 import { describe, expect, it, inject } from "vitest";
 import type { Arena } from "#pkg/bytes/arena.ts";
-import { usedArena } from "#pkg/bytes/testing.ts";
-import { type Column, isValid, valueBytes } from "#pkg/columns/columns.ts";
+import { usedArena } from "#pkg/bytes/bytes.testing.ts";
+import { type Column, isValid, valueBytes } from "#pkg/columns/column-batch.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { randomWire } from "#pkg/otlp/random-otlp.ts";
-import { decodeArrow } from "./arrow-read.ts";
-import { decodeChunk } from "./chunk-decode.ts";
-import { type ColumnChunk, footerRowGroups, readFooter } from "./footer.ts";
-import { openPage } from "./page.ts";
-import { ParquetReader } from "./parquet-wasm.ts";
-import { openBlock } from "#pkg/block/reader.ts";
-import {
-  cutRequests,
-  cutTraces,
-  sampleTraces,
-  storeOf,
-  testKey,
-} from "#pkg/block/block.testing.ts";
-import { decodeThrift, encodeThrift, type ThriftStruct } from "./thrift.ts";
+import { randomWire } from "#pkg/otlp/random-otlp.testing.ts";
+import { decodeArrow } from "#pkg/parquet/arrow-read.ts";
+import { decodeChunk } from "#pkg/parquet/chunk-decode.ts";
+import { type ColumnChunk, footerRowGroups, readFooter } from "#pkg/parquet/footer.ts";
+import { openPage } from "#pkg/parquet/page.ts";
+import { ParquetReader } from "#pkg/parquet/parquet-wasm.ts";
+import { openBlock } from "./reader.ts";
+import { cutRequests, cutTraces, sampleTraces, storeOf, testKey } from "./block.testing.ts";
+import { decodeThrift, encodeThrift, type ThriftStruct } from "#pkg/parquet/thrift.ts";
 
 /** Returns each row's value as plain data, independent of dictionary and validity encoding. */
 function rowsOf(column: Column, rows: number): unknown[] {

@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync, writeSync, openSync, closeSync, ftruncateSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { Log, LogFields } from "#pkg/log/log.ts";
+import type { Log, LogFields } from "#pkg/log/pino-log.ts";
 import { openFileLogReader } from "./file-log-reader.ts";
 import { openFileLog, type FileLogOptions } from "./file-log.ts";
 import { nodeLogFs, type LogFile, type LogFs } from "./log-fs.ts";
-import type { LogGap, SpanLog } from "./spanlog.ts";
+import type { LogGap, SpanLog } from "./span-log.ts";
 
 export class HandClock implements Clock {
   /** Time that passes for both clocks. */

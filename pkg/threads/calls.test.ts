@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { type Handlers, Rpc, Transferred } from "./rpc.ts";
+import { type Handlers, Rpc, Transferred } from "./calls.ts";
 
 const ports: MessagePort[] = [];
 

@@ -29,7 +29,7 @@ import {
   orderOps,
   otherStatic,
   range,
-} from "./random-field.ts";
+} from "./random-field.testing.ts";
 
 const spansetOps: SpansetOp[] = [
   ...(["&&", "||", ">", "<", ">>", "<<", "~", "!>", "!<", "!>>", "!<<", "!~"] as const),

@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { openLog } from "#pkg/log/log.ts";
-import { defaultLimits, limitOverrides, TenantLimits } from "./limits.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
+import { defaultLimits, limitOverrides, TenantLimits } from "./tenant-limits.ts";
 import { Refusals } from "./refusals.ts";
 import { TokenBucket } from "./token-bucket.ts";
 

@@ -1,7 +1,7 @@
 /** Test data: random traces, and random but valid wire bytes of them (odd-wire.ts). */
 import * as fc from "fast-check";
-import { oddWire } from "./odd-wire.ts";
-import type { AnyValue, KeyValue, Resource, ScopeSpans, Span, TraceData } from "./otlp.ts";
+import { oddWire } from "./odd-wire.testing.ts";
+import type { AnyValue, KeyValue, Resource, ScopeSpans, Span, TraceData } from "./trace-data.ts";
 
 const u32: fc.Arbitrary<number> = fc.oneof(fc.constant(0), fc.nat(), fc.constant(0xffff_ffff));
 const u64: fc.Arbitrary<bigint> = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });

@@ -1,13 +1,13 @@
 /** Test support: tables over one store, blocks, and a clock that never waits. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
-import { openLog } from "#pkg/log/log.ts";
+import { openLog } from "#pkg/log/pino-log.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { commitKey } from "./history.ts";
-import { openTable } from "./table.ts";
-import type { BlockFile, Change, ColumnDef } from "./model.ts";
-import type { Table } from "./table.ts";
-import type { Snapshot } from "./model.ts";
+import { openTable } from "./delta-table.ts";
+import type { BlockFile, Change, ColumnDef } from "./table-model.testing.ts";
+import type { Table } from "./delta-table.ts";
+import type { Snapshot } from "./table-model.testing.ts";
 
 export const nowMs = 1_763_800_000_000;
 /** A clock whose sleeps return at once, so that pauses between attempts take no time. */
