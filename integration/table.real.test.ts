@@ -14,7 +14,7 @@ import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/pino-log.ts";
 import { openS3Store } from "#pkg/objstore/s3/s3.ts";
 import { openTable, type Snapshot, type Table } from "#pkg/table/delta-table.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 
 const bucket = "lake";
 let dir = "";

@@ -6,7 +6,7 @@ import type { Environment } from "#pkg/config/interpolate.ts";
 import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
 import { readRegularFileAsync } from "#pkg/files/regular-file.ts";
 import { limitOverrides, type LimitOverrides } from "#pkg/limits/tenant-limits.ts";
-import { isTenantName } from "#pkg/tenant/tenant.ts";
+import { isTenantName } from "#pkg/tenant/tenant-name.ts";
 
 export interface OverridesSource {
   text: string;

@@ -13,7 +13,7 @@ import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { SplitScratch } from "#pkg/otlp/split-scratch.ts";
 import { splitRequest } from "#pkg/otlp/split.ts";
 import { openTable } from "#pkg/table/delta-table.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 import { generateDataset } from "./dataset.ts";
 
 interface BlocksOptions {

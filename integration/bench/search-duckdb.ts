@@ -15,7 +15,7 @@ import { TestSpans } from "#pkg/query/testing/spans.ts";
 import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { openTable } from "#pkg/table/delta-table.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";
 import type { BuiltBlocks } from "./blocks.ts";
 import { median } from "./measure.ts";

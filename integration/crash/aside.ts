@@ -12,7 +12,7 @@ import { seededRandom } from "#integration/bench/dataset.ts";
 import { runSpoor, type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import type { Span } from "#pkg/otlp/trace-data.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 import { CrashClient, type SentRequest, type SentTrace } from "./client.ts";
 import { checkStored, checkTraces, type StoredCheck } from "./crash-checks.ts";
 

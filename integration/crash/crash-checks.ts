@@ -7,7 +7,7 @@ import { Compactor } from "#modules/compactor/compactor.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { openLog } from "#pkg/log/pino-log.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 import { openTable } from "#pkg/table/delta-table.ts";
 import type { SentTrace } from "./client.ts";
 

@@ -7,7 +7,7 @@ import { openLog } from "#pkg/log/pino-log.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
 import { type BlockFile, openTable } from "#pkg/table/delta-table.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 import { makeTrace } from "./spans.ts";
 
 export const blockCount = 1000;

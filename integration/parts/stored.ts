@@ -7,7 +7,7 @@ import { columnOf, valueBytes } from "#pkg/columns/column-batch.ts";
 import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 import { openTable } from "#pkg/table/delta-table.ts";
 
 export interface StoredSpans {

@@ -9,7 +9,7 @@ import type { Log } from "#pkg/log/pino-log.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import type { Table } from "#pkg/table/delta-table.ts";
-import { isTenantName } from "#pkg/tenant/tenant.ts";
+import { isTenantName } from "#pkg/tenant/tenant-name.ts";
 import { checkClock } from "./clock-check.ts";
 import type { CompactorConfig } from "./config.ts";
 import { expireBlocks } from "./expire.ts";

@@ -12,7 +12,7 @@ import { openLog } from "#pkg/log/pino-log.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 import type { FileLogOptions } from "#pkg/spanlog/file-log.ts";
 import { FaultyFs, openTestLog, readAll, TempDir } from "#pkg/spanlog/span-log.testing.ts";
 import type { SpanLog } from "#pkg/spanlog/span-log.ts";

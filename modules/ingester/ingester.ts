@@ -17,7 +17,7 @@ import type { Tracer } from "#pkg/selftrace/selftrace.ts";
 import type { LogConfig } from "#pkg/spanlog/log-config.ts";
 import type { SpanLog } from "#pkg/spanlog/span-log.ts";
 import type { Snapshot, Table } from "#pkg/table/delta-table.ts";
-import { isTenantName } from "#pkg/tenant/tenant.ts";
+import { isTenantName } from "#pkg/tenant/tenant-name.ts";
 import type { IngesterConfig } from "./config.ts";
 import type { StartThread } from "#pkg/threads/thread.ts";
 import { askHeads } from "./ask-heads.ts";

@@ -4,7 +4,7 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { resolveTenant } from "./tenant.ts";
+import { resolveTenant } from "./tenant-name.ts";
 
 /**
  * What a route needs:

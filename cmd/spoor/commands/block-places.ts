@@ -6,7 +6,7 @@ import { openLog } from "#pkg/log/pino-log.ts";
 import type { ObjectInfo, ObjectStore } from "#pkg/objstore/object-store.ts";
 import { openStore } from "#pkg/objstore/store-config.ts";
 import { type BlockFile, openTable, type Snapshot } from "#pkg/table/delta-table.ts";
-import { isTenantName } from "#pkg/tenant/tenant.ts";
+import { isTenantName } from "#pkg/tenant/tenant-name.ts";
 import type { ParsedArgs } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { loadConfig } from "#cmd/spoor/serve-args.ts";

@@ -11,7 +11,7 @@ import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import type { TraceData } from "#pkg/otlp/trace-data.ts";
-import { singleTenant } from "#pkg/tenant/tenant.ts";
+import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 import { openTable } from "#pkg/table/delta-table.ts";
 import { runCli } from "#cmd/spoor/cli.ts";
 import { recordIo } from "#cmd/spoor/testing.ts";

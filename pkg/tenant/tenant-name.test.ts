@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { resolveTenant, singleTenant } from "./tenant.ts";
+import { resolveTenant, singleTenant } from "./tenant-name.ts";
 
 describe("resolveTenant", () => {
   it("ignores the header while multi-tenancy is off", () => {
