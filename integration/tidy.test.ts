@@ -3,7 +3,7 @@
  * they may get, what they may not contain.
  */
 import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { basename, dirname, join, matchesGlob, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
@@ -23,10 +23,9 @@ const level0 = [
   "files",
   "limits",
   "log",
-  "rpc",
+  "selftrace",
   "tenant",
   "threads",
-  "trace",
   "version",
 ];
 
@@ -45,13 +44,70 @@ const pkgEdges: Record<string, readonly string[]> = {
   objstore: [],
   spanlog: [],
   columns: ["otlp"],
+  parquet: ["columns"],
   table: ["objstore"],
-  block: ["columns", "objstore", "otlp", "table"],
+  block: ["columns", "objstore", "otlp", "parquet", "table"],
   traceql: [],
-  engine: ["api", "block", "columns", "objstore", "otlp", "table", "traceql"],
+  engine: ["api", "block", "columns", "objstore", "otlp", "parquet", "table", "traceql"],
   wire: [],
   questions: ["api", "block", "columns", "engine", "otlp", "traceql", "wire"],
+  query: [
+    "api",
+    "block",
+    "columns",
+    "engine",
+    "loadgen",
+    "objstore",
+    "otlp",
+    "questions",
+    "table",
+    "traceql",
+  ],
 };
+
+/** Folders with a door of their own, beside the door of their package. */
+const foldersWithDoors = [
+  "pkg/block/verify",
+  "pkg/objstore/fs",
+  "pkg/objstore/gcs",
+  "pkg/objstore/s3",
+  "pkg/objstore/wrap",
+];
+
+/** Files that others import although they are no door, and why. */
+const besideDoors: Readonly<Record<string, readonly string[]>> = {
+  "a command that starts no module reads its settings": ["modules/*/config.ts"],
+  "flags are read before anything else is loaded": [
+    "pkg/config/duration.ts",
+    "pkg/config/nearest.ts",
+    "pkg/config/problems.ts",
+    "pkg/config/size.ts",
+  ],
+  "loads pino, which threads do not need": ["pkg/log/pino-log.ts"],
+  "loads the Parquet library, which only cutters and some reads need": [
+    "pkg/block/cut.ts",
+    "pkg/parquet/arrow-read.ts",
+    "pkg/parquet/arrow-write.ts",
+    "pkg/parquet/parquet-library.ts",
+    "pkg/parquet/parquet-wasm.ts",
+  ],
+  "threads that search heads load no schemas and no store": [
+    "pkg/block/block-facts.ts",
+    "pkg/block/index/bloom.ts",
+    "pkg/block/index/tag-lists.ts",
+    "pkg/block/index/tag-values.ts",
+    "pkg/block/index/value-counts.ts",
+  ],
+  "threads that evaluate conditions load no parser": [
+    "pkg/traceql/arithmetic.ts",
+    "pkg/traceql/format.ts",
+    "pkg/traceql/regex.ts",
+  ],
+  "generated code has no door": ["pkg/pb/**"],
+};
+
+/** Test support: named so, and out of reach of the program. */
+const testSupport = /(?:\.testing\.ts$|\/testing\/|\/contract\/|\.(?:test|bench)\.tsx?$)/;
 
 /** What the other layers may import. Modules never import modules, except themselves. */
 const layerEdges: Record<string, readonly string[]> = {
@@ -140,6 +196,15 @@ function programsOf(text: string): string[] {
   return Array.from(text.matchAll(pattern), ([, path]) => path.replace(/^(?!\.)/, "./"));
 }
 
+/** Whether another package may import this file. */
+function isDoor(target: string): boolean {
+  const folder = dirname(target);
+  const isFolder = folder === folderOf(target) || foldersWithDoors.includes(folder);
+  if (isFolder && basename(target) === `${basename(folder)}.ts`) return true;
+  const patterns = Object.values(besideDoors).flat();
+  return patterns.some((pattern) => matchesGlob(target, pattern));
+}
+
 /** The file that an import of ours means; undefined for packages and node:. */
 function resolveImport(from: string, specifier: string): string | undefined {
   if (specifier.startsWith("#")) return specifier.slice(1);
@@ -150,6 +215,11 @@ function resolveImport(from: string, specifier: string): string | undefined {
 /** `pkg/block/reader.ts` -> `pkg/block`. */
 function folderOf(path: string): string {
   return path.split("/").slice(0, 2).join("/");
+}
+
+/** Whether a file is part of what users run. */
+function isProgram({ path, isTest }: SourceFile): boolean {
+  return !isTest && !testSupport.test(path) && /^(?:cmd|modules|pkg)\//.test(path);
 }
 
 /** Why `file` may not import `target`; undefined if it may. */
@@ -202,6 +272,35 @@ describe("imports", () => {
     expect(wrong).toEqual([]);
   });
 
+  test("of the program reach another package by a door", () => {
+    const wrong: string[] = [];
+    for (const file of sources.filter(isProgram)) {
+      for (const specifier of file.imports) {
+        const target = resolveImport(file.path, specifier);
+        const isOther = target !== undefined && folderOf(target) !== folderOf(file.path);
+        if (!isOther || !/^(?:pkg|modules)\//.test(target) || isDoor(target)) continue;
+        wrong.push(`${file.path} -> ${specifier}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+    for (const folder of foldersWithDoors) expect(existsSync(join(root, folder))).toBe(true);
+    const unused = Object.values(besideDoors)
+      .flat()
+      .filter((pattern) => !files.some(({ path }) => matchesGlob(path, pattern)));
+    expect(unused).toEqual([]);
+  });
+
+  test("of the program bring no test support", () => {
+    const wrong = sources
+      .filter(isProgram)
+      .flatMap(({ path, imports }) =>
+        imports
+          .filter((name) => testSupport.test(resolveImport(path, name) ?? ""))
+          .map((name) => `${path} -> ${name}`),
+      );
+    expect(wrong).toEqual([]);
+  });
+
   test("name files that exist: ./x.ts in the same folder, #folder/... elsewhere", () => {
     const wrong: string[] = [];
     for (const file of files) {
@@ -229,7 +328,7 @@ describe("imports", () => {
   test("of modules reach the span log by its seam: none knows that it is a folder", () => {
     const seam = /^#pkg\/spanlog\/(?:spanlog|log-config|retry-memory)\.ts$/;
     const modules = sources.filter(
-      ({ path }) => path.startsWith("modules/") && !path.endsWith("/testing.ts"),
+      ({ path }) => path.startsWith("modules/") && !testSupport.test(path),
     );
     const used = modules.flatMap(({ path, imports }) =>
       imports.filter((name) => name.includes("/spanlog/")).map((name) => ({ path, name })),

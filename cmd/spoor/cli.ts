@@ -4,9 +4,8 @@
  */
 import { didYouMean } from "#pkg/config/nearest.ts";
 import { ConfigError } from "#pkg/config/problems.ts";
-import { toSpoorError } from "#pkg/errors/errors.ts";
-import { wrongUsage } from "#pkg/errors/reasons.ts";
-import { redactUserinfo } from "#pkg/log/redact.ts";
+import { toSpoorError, wrongUsage } from "#pkg/errors/errors.ts";
+import { redactUserinfo } from "#pkg/log/log.ts";
 import { version } from "#pkg/version/version.ts";
 import { helpText, usageError, type CommandHelp } from "./flags.ts";
 import type { CommandIo } from "./io.ts";

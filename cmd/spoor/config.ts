@@ -6,8 +6,8 @@ import { frontendConfig, type FrontendConfig } from "#modules/frontend/config.ts
 import { ingesterConfig, type IngesterConfig } from "#modules/ingester/config.ts";
 import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
-import { limitFields, type Limits } from "#pkg/limits/tenant-limits.ts";
-import type { RenamedKey } from "#pkg/config/renamed-keys.ts";
+import { limitFields, type Limits } from "#pkg/limits/limits.ts";
+import type { RenamedKey } from "#pkg/config/config.ts";
 import type { LogFormat, LogLevel } from "#pkg/log/pino-log.ts";
 import { storageConfig, type StorageConfig } from "./storage.ts";
 

@@ -1,7 +1,6 @@
 /** The process interface of a command, which tests can replace. */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
-import { configBytesMax } from "#pkg/config/yaml-file.ts";
-import type { Environment } from "#pkg/config/interpolate.ts";
+import { configBytesMax, type Environment } from "#pkg/config/config.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 /** How long a pipe in place of a config file may deliver nothing, milliseconds. */

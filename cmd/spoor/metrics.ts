@@ -1,13 +1,13 @@
 /** Metrics of parts that have plain counters: the span log, the store and the logger. */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import { countsOf, estimateCost, type RequestPrices } from "#pkg/objstore/wrap/count.ts";
+import { countsOf, estimateCost, type RequestPrices } from "#pkg/objstore/wrap/wrap.ts";
 import {
   latencyBounds,
   requestKinds,
   storeEvents,
   type StoreLedger,
-} from "#pkg/objstore/ledger.ts";
-import type { ConsumerState, SpanLog, SpanLogStats } from "#pkg/spanlog/span-log.ts";
+} from "#pkg/objstore/objstore.ts";
+import type { ConsumerState, SpanLog, SpanLogStats } from "#pkg/spanlog/spanlog.ts";
 
 type LogNumber = Exclude<keyof SpanLogStats, "refusedTotal">;
 

@@ -1,12 +1,10 @@
 /** Reads and parses the overrides file (limits of single tenants); large files on a thread. */
 import { Worker } from "node:worker_threads";
-import { configBytesMax } from "#pkg/config/yaml-file.ts";
-import { parseConfig } from "#pkg/config/settings.ts";
-import type { Environment } from "#pkg/config/interpolate.ts";
+import { configBytesMax, type Environment, parseConfig } from "#pkg/config/config.ts";
 import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
-import { readRegularFileAsync } from "#pkg/files/regular-file.ts";
-import { limitOverrides, type LimitOverrides } from "#pkg/limits/tenant-limits.ts";
-import { isTenantName } from "#pkg/tenant/tenant-name.ts";
+import { readRegularFileAsync } from "#pkg/files/files.ts";
+import { limitOverrides, type LimitOverrides } from "#pkg/limits/limits.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
 
 export interface OverridesSource {
   text: string;

@@ -5,9 +5,9 @@
  */
 import { createHash } from "node:crypto";
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { Environment } from "#pkg/config/interpolate.ts";
+import type { Environment } from "#pkg/config/config.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
-import type { TenantLimits } from "#pkg/limits/tenant-limits.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
 import { parseOverridesAside, readOverridesText } from "./overrides-file.ts";
 

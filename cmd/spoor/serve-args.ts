@@ -1,7 +1,10 @@
 /** The arguments of `spoor serve`: a config file, and flags that override it. */
-import { parseConfig, type ConfigOverride } from "#pkg/config/settings.ts";
-import type { Environment } from "#pkg/config/interpolate.ts";
-import { printConfig } from "#pkg/config/print.ts";
+import {
+  type ConfigOverride,
+  type Environment,
+  parseConfig,
+  printConfig,
+} from "#pkg/config/config.ts";
 import { renamedKeys, spoorConfig, type SpoorConfig } from "./config.ts";
 import {
   flagText,

@@ -1,6 +1,6 @@
 /** Everything that a process serves, over all of its ports, as data: for checks and documents. */
-import type { GrpcMethod, MethodFacts } from "#pkg/grpc/methods.ts";
-import type { RouteFacts } from "#pkg/listen/routes.ts";
+import type { GrpcMethod, MethodFacts } from "#pkg/grpc/grpc.ts";
+import type { RouteFacts } from "#pkg/listen/listen.ts";
 
 export type PortName = "api" | "otlp_http" | "otlp_grpc";
 

@@ -3,25 +3,28 @@
  */
 import { join, resolve } from "node:path";
 import { collectDefaultMetrics, Registry } from "prom-client";
-import { TenantActivity } from "#modules/distributor/activity.ts";
+import { TenantActivity } from "#modules/distributor/distributor.ts";
 import { quarantineFolder } from "#modules/ingester/ingester.ts";
-import type { LiveSpans, StoredSpans } from "#pkg/questions/shards.ts";
-import type { StartPool } from "#modules/querier/job-pool.ts";
+import type { LiveSpans, StoredSpans } from "#pkg/questions/questions.ts";
+import type { StartPool } from "#modules/querier/querier.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { Environment } from "#pkg/config/interpolate.ts";
+import type { Environment } from "#pkg/config/config.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { TenantLimits } from "#pkg/limits/tenant-limits.ts";
-import { Refusals } from "#pkg/limits/refusals.ts";
+import { Refusals, TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import { CacheEvictor } from "#pkg/objstore/wrap/cache-keeper.ts";
-import { StoreLedger } from "#pkg/objstore/ledger.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import { type ProbeOptions, probeStore } from "#pkg/objstore/probe.ts";
-import { openStore, type StoreConfig, storeName } from "#pkg/objstore/store-config.ts";
-import type { StartThread } from "#pkg/threads/thread.ts";
-import type { LogParts } from "#pkg/spanlog/file-log.ts";
-import type { LogConfig } from "#pkg/spanlog/log-config.ts";
-import { openTable, type Table } from "#pkg/table/delta-table.ts";
+import { CacheEvictor } from "#pkg/objstore/wrap/wrap.ts";
+import {
+  type ObjectStore,
+  openStore,
+  type ProbeOptions,
+  probeStore,
+  type StoreConfig,
+  StoreLedger,
+  storeName,
+} from "#pkg/objstore/objstore.ts";
+import type { StartThread } from "#pkg/threads/threads.ts";
+import type { LogConfig, LogParts } from "#pkg/spanlog/spanlog.ts";
+import { openTable, type Table } from "#pkg/table/table.ts";
 import type { Tracer } from "#pkg/selftrace/selftrace.ts";
 import type { ServerConfig, SpoorConfig } from "./config.ts";
 import { lockDataFolder } from "./data-lock.ts";

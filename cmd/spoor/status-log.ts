@@ -1,7 +1,7 @@
 /** The span log on the status page. */
-import type { StatusTable } from "#modules/frontend/status/status-page.ts";
+import type { StatusTable } from "#modules/frontend/frontend.ts";
 import type { Ingester } from "#modules/ingester/ingester.ts";
-import type { SpanLog } from "#pkg/spanlog/span-log.ts";
+import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 
 interface LogSources {
   spanLog: SpanLog;

@@ -1,23 +1,22 @@
 /** The status pages of the running process, as tables for people and programs. */
 import { z } from "zod";
-import type { TenantActivity } from "#modules/distributor/activity.ts";
-import type { Viewer } from "#pkg/tenant/access.ts";
-import type { StatusPage, StatusPages, StatusTable } from "#modules/frontend/status/status-page.ts";
-import type { Ingester } from "#modules/ingester/ingester.ts";
-import type { PartitionState } from "#modules/ingester/messages.ts";
-import { formatNumber } from "#pkg/config/settings.ts";
-import { configTree, type ScalarNode, yamlKey } from "#pkg/config/config-tree.ts";
+import type { TenantActivity } from "#modules/distributor/distributor.ts";
+import type { Viewer } from "#pkg/tenant/tenant.ts";
+import type { StatusPage, StatusPages, StatusTable } from "#modules/frontend/frontend.ts";
+import type { Ingester, PartitionState } from "#modules/ingester/ingester.ts";
+import { configTree, formatNumber, type ScalarNode, yamlKey } from "#pkg/config/config.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import {
   limitFields,
   limitNames,
   type Limits,
+  type RefusalEntry,
+  type Refusals,
   type TenantLimits,
-} from "#pkg/limits/tenant-limits.ts";
-import type { RefusalEntry, Refusals } from "#pkg/limits/refusals.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import type { SpanLog } from "#pkg/spanlog/span-log.ts";
-import type { Table } from "#pkg/table/delta-table.ts";
+} from "#pkg/limits/limits.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
+import type { Table } from "#pkg/table/table.ts";
 import type { Overrides } from "./overrides.ts";
 import {
   claimProblems,

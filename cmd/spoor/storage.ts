@@ -1,11 +1,14 @@
 /** The config section `storage`: the bucket, and limits of its requests. */
 import { join, resolve } from "node:path";
 import { z } from "zod";
-import type { GcsOptions } from "#pkg/objstore/gcs/gcs-options.ts";
-import { checkFolderPrefix } from "#pkg/objstore/keys.ts";
-import { StoreLedger } from "#pkg/objstore/ledger.ts";
-import type { S3Options } from "#pkg/objstore/s3/s3-options.ts";
-import type { RequestConfig, StoreConfig } from "#pkg/objstore/store-config.ts";
+import type { GcsOptions } from "#pkg/objstore/gcs/gcs.ts";
+import {
+  checkFolderPrefix,
+  type RequestConfig,
+  type StoreConfig,
+  StoreLedger,
+} from "#pkg/objstore/objstore.ts";
+import type { S3Options } from "#pkg/objstore/s3/s3.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

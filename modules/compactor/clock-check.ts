@@ -3,7 +3,7 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore, ReadOptions } from "#pkg/objstore/object-store.ts";
+import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
 
 /** An object that each check overwrites; the store's modification time is the bucket's clock. */
 const probeKey = "_spoor/compactor-clock";

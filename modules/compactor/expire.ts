@@ -1,7 +1,7 @@
 /** Removes blocks past their retention from a tenant's table; `garbage.ts` deletes the objects. */
-import { blockTimeMs } from "#pkg/block/block-file.ts";
+import { blockTimeMs } from "#pkg/block/block.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
-import type { BlockFile, Table } from "#pkg/table/delta-table.ts";
+import type { BlockFile, Table } from "#pkg/table/table.ts";
 import type { CompactorConfig } from "./config.ts";
 
 export interface ExpireOptions {

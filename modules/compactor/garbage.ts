@@ -12,10 +12,9 @@
  *
  * The table is read after the listing, so that commits during the listing are known.
  */
-import { blockTimeMs } from "#pkg/block/block-file.ts";
-import type { ObjectInfo, ObjectStore } from "#pkg/objstore/object-store.ts";
-import { isTemporary } from "#pkg/objstore/temporaries.ts";
-import type { Snapshot, Table } from "#pkg/table/delta-table.ts";
+import { blockTimeMs } from "#pkg/block/block.ts";
+import { isTemporary, type ObjectInfo, type ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { Snapshot, Table } from "#pkg/table/table.ts";
 import type { CompactorConfig } from "./config.ts";
 
 export interface GarbageOptions {

@@ -3,14 +3,12 @@
  * appends one record per partition to the log. Resolves when all of them are durable.
  */
 import type { Registry } from "prom-client";
-import type { PushRequest, PushResult, SpanSink } from "#pkg/api/ingest.ts";
+import type { PushRequest, PushResult, SpanSink } from "#pkg/api/api.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Limits, TenantLimits } from "#pkg/limits/tenant-limits.ts";
-import type { Refusals } from "#pkg/limits/refusals.ts";
-import { exampleTraceIds } from "#pkg/otlp/example-ids.ts";
-import type { SplitRejection, SplitResult } from "#pkg/otlp/split.ts";
-import type { AppendOptions, LogProducer } from "#pkg/spanlog/span-log.ts";
+import type { Limits, Refusals, TenantLimits } from "#pkg/limits/limits.ts";
+import { exampleTraceIds, type SplitRejection, type SplitResult } from "#pkg/otlp/otlp.ts";
+import type { AppendOptions, LogProducer } from "#pkg/spanlog/spanlog.ts";
 import type { TenantActivity } from "./activity.ts";
 import type { DistributorConfig } from "./config.ts";
 import { IngestRates } from "./ingest-rates.ts";
@@ -138,3 +136,4 @@ function rejectionText({ reason, spanCount, example }: SplitRejection): string {
   const spans = spanCount === 1 ? "1 span" : `${spanCount} spans`;
   return `${spans}: ${reason} (${example})`;
 }
+export { TenantActivity } from "./activity.ts";

@@ -1,8 +1,7 @@
 /** The rate at which each tenant sends, against its limit. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Limits } from "#pkg/limits/tenant-limits.ts";
-import { TokenBucket } from "#pkg/limits/token-bucket.ts";
+import { type Limits, TokenBucket } from "#pkg/limits/limits.ts";
 
 /** Beyond this many tenants, those that sent nothing lately are forgotten. */
 const bucketsMax = 10_000;

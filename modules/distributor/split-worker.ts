@@ -1,8 +1,8 @@
 /** Worker thread: splits a large request. Buffers are moved in and out, not copied. */
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
-import { splitRequest, type SplitResult } from "#pkg/otlp/split.ts";
-import { requestKey } from "#pkg/spanlog/retry-memory.ts";
+import { splitRequest, type SplitResult } from "#pkg/otlp/otlp.ts";
+import { requestKey } from "#pkg/spanlog/spanlog.ts";
 
 /** The parts of a request, and its key: of the body as it was received. */
 export interface KeyedSplit extends SplitResult {

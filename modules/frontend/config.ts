@@ -1,6 +1,6 @@
 /** Settings of the frontend. Sizes are bytes, durations milliseconds. */
 import { z } from "zod";
-import { isListenHost, listenHostError } from "#pkg/listen/host.ts";
+import { isListenHost, listenHostError } from "#pkg/listen/listen.ts";
 
 export interface FrontendConfig {
   host: string;

@@ -3,15 +3,13 @@
  */
 import { getRequestListener } from "@hono/node-server";
 import type { Registry } from "prom-client";
-import type { LiveSpans, StoredSpans } from "#pkg/questions/shards.ts";
+import type { LiveSpans, StoredSpans } from "#pkg/questions/questions.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import { HttpListener } from "#pkg/listen/http-listener.ts";
-import type { RouteFacts } from "#pkg/listen/routes.ts";
-import type { TenantLimits } from "#pkg/limits/tenant-limits.ts";
-import type { Refusals } from "#pkg/limits/refusals.ts";
+import { HttpListener, type RouteFacts } from "#pkg/listen/listen.ts";
+import type { Refusals, TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
 import type { Tracer } from "#pkg/selftrace/selftrace.ts";
-import type { Access } from "#pkg/tenant/access.ts";
+import type { Access } from "#pkg/tenant/tenant.ts";
 import { AnswerPool } from "#modules/frontend/http/answer-pool.ts";
 import type { FrontendConfig } from "./config.ts";
 import { buildApp } from "#modules/frontend/http/http.ts";
@@ -116,3 +114,4 @@ export class Frontend {
     this.#listener.kill();
   }
 }
+export type { StatusPage, StatusPages, StatusTable } from "#modules/frontend/status/status-page.ts";

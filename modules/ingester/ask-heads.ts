@@ -1,7 +1,12 @@
 /** Sends a question to pinned heads; the partition that holds a head answers it. */
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { AnswerOf, QuestionName } from "#pkg/questions/question-table.ts";
-import type { Outcome, Outcomes, ShardAsk } from "#pkg/questions/shards.ts";
+import type {
+  AnswerOf,
+  Outcome,
+  Outcomes,
+  QuestionName,
+  ShardAsk,
+} from "#pkg/questions/questions.ts";
 import type { PartitionHost } from "./partition-host.ts";
 
 /** Asks all heads concurrently. The failure of one is its outcome; never throws. */

@@ -4,14 +4,21 @@
  * head's log range down to the faulty records, which go to quarantine.
  */
 import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
-import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { alreadyCommitted, cutterDied, encodeFailed, ownerLost } from "#pkg/errors/reasons.ts";
-import type { TenantLimits } from "#pkg/limits/tenant-limits.ts";
+import {
+  alreadyCommitted,
+  cutterDied,
+  encodeFailed,
+  hasCode,
+  ownerLost,
+  SpoorError,
+  toSpoorError,
+} from "#pkg/errors/errors.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import type { StoreConfig } from "#pkg/objstore/store-config.ts";
+import type { StoreConfig } from "#pkg/objstore/objstore.ts";
 import type { Tracer } from "#pkg/selftrace/selftrace.ts";
-import type { LogConfig } from "#pkg/spanlog/log-config.ts";
-import type { Change, ColumnDef, Table } from "#pkg/table/delta-table.ts";
+import type { LogConfig } from "#pkg/spanlog/spanlog.ts";
+import type { Change, ColumnDef, Table } from "#pkg/table/table.ts";
 import type { Cutter } from "./cutter.ts";
 import type { ClosedHead, CutTask, LogRange, StoredCut } from "./messages.ts";
 import { endAppId } from "./log-losses.ts";

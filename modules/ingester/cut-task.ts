@@ -2,13 +2,12 @@
  * The task of a cutter thread: encodes a closed head from shared memory and stores the block.
  */
 import { ulid } from "ulid";
-import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block-file.ts";
+import { blockPath, tableColumns, toBlockFile } from "#pkg/block/block.ts";
 import { type CutBlock, cutHead } from "#pkg/block/cut.ts";
 import { wasmMemoryBytes } from "#pkg/parquet/parquet-wasm.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
-import type { StoreOpener } from "#pkg/objstore/thread-stores.ts";
+import { encodeFailed, SpoorError } from "#pkg/errors/errors.ts";
+import type { StoreOpener } from "#pkg/objstore/objstore.ts";
 import { version } from "#pkg/version/version.ts";
-import { encodeFailed } from "#pkg/errors/reasons.ts";
 import type { CutResult, CutTask, StoredCut } from "./messages.ts";
 import { rebuildHead } from "./rebuild.ts";
 

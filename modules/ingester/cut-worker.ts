@@ -4,9 +4,8 @@
  * code. It is replaced after a failure and when its WASM memory, which never shrinks, is too large.
  */
 import { parentPort } from "node:worker_threads";
-import { ThreadStores } from "#pkg/objstore/thread-stores.ts";
-import { Rpc } from "#pkg/threads/calls.ts";
-import { runInBackground } from "#pkg/threads/background.ts";
+import { ThreadStores } from "#pkg/objstore/objstore.ts";
+import { Rpc, runInBackground } from "#pkg/threads/threads.ts";
 import { type CutThread, runCut } from "./cut-task.ts";
 import type { CutTask } from "./messages.ts";
 

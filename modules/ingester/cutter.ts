@@ -1,7 +1,6 @@
 /** Runs cuts on threads of their own, a bounded number at a time. */
-import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { cutterDied } from "#pkg/errors/reasons.ts";
-import type { StartThread } from "#pkg/threads/thread.ts";
+import { cutterDied, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
+import type { StartThread } from "#pkg/threads/threads.ts";
 import { type KeptThread, KeptThreads } from "./kept-threads.ts";
 import type { CutResult, CutTask } from "./messages.ts";
 

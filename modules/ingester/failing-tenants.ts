@@ -5,10 +5,9 @@
  * readable.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
-import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
-import { newerFormat } from "#pkg/errors/reasons.ts";
+import { hasCode, newerFormat, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import type { Table } from "#pkg/table/delta-table.ts";
+import type { Table } from "#pkg/table/table.ts";
 
 export interface FailingTenantsOptions {
   tableOf: (tenant: string) => Table;

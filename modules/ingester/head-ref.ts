@@ -1,6 +1,6 @@
 /** Describes a pinned head as a shard of a query. */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { HeadRef } from "#pkg/questions/shards.ts";
+import type { HeadRef } from "#pkg/questions/questions.ts";
 import type { HeadInfo } from "./messages.ts";
 
 export interface PinnedHeadAddress extends Pick<HeadRef, "partition" | "appId" | "tenant"> {

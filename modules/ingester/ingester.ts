@@ -7,19 +7,22 @@ import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import type { AnswerOf, QuestionName } from "#pkg/questions/question-table.ts";
-import type { LiveSpans, Outcomes, PinnedHeads, ShardAsk } from "#pkg/questions/shards.ts";
-import type { TenantLimits } from "#pkg/limits/tenant-limits.ts";
-import type { Refusals } from "#pkg/limits/refusals.ts";
+import type { ObjectStore, StoreConfig } from "#pkg/objstore/objstore.ts";
+import type {
+  AnswerOf,
+  LiveSpans,
+  Outcomes,
+  PinnedHeads,
+  QuestionName,
+  ShardAsk,
+} from "#pkg/questions/questions.ts";
+import type { Refusals, TenantLimits } from "#pkg/limits/limits.ts";
 import type { Tracer } from "#pkg/selftrace/selftrace.ts";
-import type { LogConfig } from "#pkg/spanlog/log-config.ts";
-import type { SpanLog } from "#pkg/spanlog/span-log.ts";
-import type { Snapshot, Table } from "#pkg/table/delta-table.ts";
-import { isTenantName } from "#pkg/tenant/tenant-name.ts";
+import type { LogConfig, SpanLog } from "#pkg/spanlog/spanlog.ts";
+import type { Snapshot, Table } from "#pkg/table/table.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
 import type { IngesterConfig } from "./config.ts";
-import type { StartThread } from "#pkg/threads/thread.ts";
+import type { StartThread } from "#pkg/threads/threads.ts";
 import { askHeads } from "./ask-heads.ts";
 import { Cutter } from "./cutter.ts";
 import { LivePool } from "./live-pool.ts";
@@ -389,3 +392,7 @@ function makeSearches(
 export function quarantineFolder(dataDir: string): string {
   return join(dataDir, "quarantine");
 }
+export type { PartitionState } from "./messages.ts";
+export { finishPutBacks, putBack } from "./put-back.ts";
+export { type AsideRecord, readAside, removeDurably } from "./quarantine-files.ts";
+export type { QuarantineTotals } from "./quarantine.ts";

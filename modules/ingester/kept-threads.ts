@@ -1,7 +1,6 @@
 /** Worker threads that stay when their work is done: the next work need not wait for a start. */
 import type { SpoorError } from "#pkg/errors/errors.ts";
-import { Rpc } from "#pkg/threads/calls.ts";
-import { type StartThread, startWorker, type Thread } from "#pkg/threads/thread.ts";
+import { Rpc, type StartThread, startWorker, type Thread } from "#pkg/threads/threads.ts";
 
 export interface KeptThreadsOptions {
   entry: URL;

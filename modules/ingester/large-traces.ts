@@ -1,5 +1,5 @@
 /** Finds traces with too many spans in a head. They are kept, and reported to the operator. */
-import type { HeadData } from "#pkg/columns/head.ts";
+import type { HeadData } from "#pkg/columns/columns.ts";
 
 export interface LargeTraces {
   count: number;

@@ -2,16 +2,15 @@
  * One tenant's head in one partition: spans, their log range and their time range.
  */
 import { randomBytes } from "node:crypto";
-import { Head, type HeadData } from "#pkg/columns/head.ts";
-import { HeadBatch } from "#pkg/columns/head-batch.ts";
-import { HeadDecoder } from "#pkg/columns/head-decode.ts";
-import { type CutRecord, cutAttributes } from "#pkg/otlp/attribute-cut.ts";
+import { Head, HeadBatch, type HeadData, HeadDecoder } from "#pkg/columns/columns.ts";
 import {
   type AttributeLimits,
+  cutAttributes,
+  type CutRecord,
   hasAttributeLimits,
   mayExceedLimits,
-} from "#pkg/otlp/attribute-scan.ts";
-import type { LogRecord } from "#pkg/spanlog/span-log.ts";
+} from "#pkg/otlp/otlp.ts";
+import type { LogRecord } from "#pkg/spanlog/spanlog.ts";
 import type { HeadInfo } from "./messages.ts";
 
 export class LiveHead {

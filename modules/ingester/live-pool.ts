@@ -8,10 +8,8 @@
  * its thread is ended.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { AnswerOf, QuestionName } from "#pkg/questions/question-table.ts";
-import type { StartThread } from "#pkg/threads/thread.ts";
-import { FairQueue } from "#pkg/threads/fair-queue.ts";
-import { StopMark } from "#pkg/threads/stop-mark.ts";
+import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
+import { FairQueue, type StartThread, StopMark } from "#pkg/threads/threads.ts";
 import { type KeptThread, KeptThreads } from "./kept-threads.ts";
 import type { LiveCall, LiveTask } from "./live-questions.ts";
 

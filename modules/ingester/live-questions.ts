@@ -1,5 +1,5 @@
 /** Answers questions about pinned heads on a thread. */
-import type { FilterTools } from "#pkg/engine/condition/prepare-filter.ts";
+import type { FilterTools } from "#pkg/engine/engine.ts";
 import {
   type AnswerOf,
   buffersOf,
@@ -7,9 +7,8 @@ import {
   questionOf,
   type RequestOf,
   requestPreparer,
-} from "#pkg/questions/question-table.ts";
-import { type Port, Rpc, Transferred } from "#pkg/threads/calls.ts";
-import { StopMark } from "#pkg/threads/stop-mark.ts";
+} from "#pkg/questions/questions.ts";
+import { type Port, Rpc, StopMark, Transferred } from "#pkg/threads/threads.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import { allSpans, type PinnedData, spansOfTraces } from "./live-head.ts";
 

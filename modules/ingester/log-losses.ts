@@ -6,7 +6,7 @@
  * Tables know the ends of partitions, not of tenants. If a record of one tenant is not stored and
  * lies below a stored record of another tenant, only `log-ends.json` beside the log detects it.
  */
-import type { Snapshot } from "#pkg/table/delta-table.ts";
+import type { Snapshot } from "#pkg/table/table.ts";
 
 /** Returns the appId whose transaction holds the durable end of a partition's log at a commit. */
 export function endAppId(appId: string): string {

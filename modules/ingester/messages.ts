@@ -1,13 +1,12 @@
 /**
  * Messages between the ingester's main thread, its partition workers and its cutter threads.
  */
-import type { HeadData } from "#pkg/columns/head.ts";
-import type { Limits } from "#pkg/limits/tenant-limits.ts";
-import type { CutCounts } from "#pkg/otlp/attribute-cut.ts";
-import type { AttributeLimits } from "#pkg/otlp/attribute-scan.ts";
-import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import type { LogConfig } from "#pkg/spanlog/log-config.ts";
-import type { BlockFile, ColumnDef } from "#pkg/table/delta-table.ts";
+import type { HeadData } from "#pkg/columns/columns.ts";
+import type { Limits } from "#pkg/limits/limits.ts";
+import type { AttributeLimits, CutCounts } from "#pkg/otlp/otlp.ts";
+import type { StoreConfig } from "#pkg/objstore/objstore.ts";
+import type { LogConfig } from "#pkg/spanlog/spanlog.ts";
+import type { BlockFile, ColumnDef } from "#pkg/table/table.ts";
 import type { IngesterConfig } from "./config.ts";
 
 export interface PartitionWorkerData {

@@ -7,17 +7,20 @@ import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
 import {
   type AnswerOf,
+  type HeadRef,
   type QuestionName,
   questionOf,
   type RequestOf,
-} from "#pkg/questions/question-table.ts";
-import type { HeadRef } from "#pkg/questions/shards.ts";
-import { Rpc } from "#pkg/threads/calls.ts";
-import { SharedNumber } from "#pkg/threads/shared-number.ts";
-import { type StartThread, startWorker, type Thread } from "#pkg/threads/thread.ts";
-import type { Limits, TenantLimits } from "#pkg/limits/tenant-limits.ts";
-import type { Refusals } from "#pkg/limits/refusals.ts";
-import type { SpanLog } from "#pkg/spanlog/span-log.ts";
+} from "#pkg/questions/questions.ts";
+import {
+  Rpc,
+  SharedNumber,
+  type StartThread,
+  startWorker,
+  type Thread,
+} from "#pkg/threads/threads.ts";
+import type { Limits, Refusals, TenantLimits } from "#pkg/limits/limits.ts";
+import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { Committer, type CommitterOptions } from "./committer.ts";
 import type { IngesterConfig } from "./config.ts";
 import type { PinnedData } from "./live-head.ts";

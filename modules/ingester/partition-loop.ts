@@ -2,10 +2,9 @@
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
-import { buffersOf } from "#pkg/questions/question-table.ts";
-import { type Handlers, type Port, Rpc, Transferred } from "#pkg/threads/calls.ts";
-import { SharedNumber } from "#pkg/threads/shared-number.ts";
-import { openSpanLogReader } from "#pkg/spanlog/log-config.ts";
+import { buffersOf } from "#pkg/questions/questions.ts";
+import { type Handlers, type Port, Rpc, SharedNumber, Transferred } from "#pkg/threads/threads.ts";
+import { openSpanLogReader } from "#pkg/spanlog/spanlog.ts";
 import type { PartitionWorkerData, RecordLimits } from "./messages.ts";
 import { type LookUp, Partition } from "./partition.ts";
 

@@ -5,13 +5,13 @@
  *     log -> [open head] -> [closed head, being cut] -> committed: dropped when no query pins it
  */
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { FilterTools } from "#pkg/engine/condition/prepare-filter.ts";
-import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/question-table.ts";
-import type { LogReader, LogRecord } from "#pkg/spanlog/span-log.ts";
+import type { FilterTools } from "#pkg/engine/engine.ts";
+import type { AnswerOf, QuestionName, RequestOf } from "#pkg/questions/questions.ts";
+import type { LogReader, LogRecord } from "#pkg/spanlog/spanlog.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import { LiveHead, type PinnedData, Undecodable } from "./live-head.ts";
 import { answerLive } from "./live-questions.ts";
-import type { CutRecord } from "#pkg/otlp/attribute-cut.ts";
+import type { CutRecord } from "#pkg/otlp/otlp.ts";
 import { findLargeTraces } from "./large-traces.ts";
 import type {
   ClosedHead,

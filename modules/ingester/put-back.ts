@@ -13,11 +13,11 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
+import { WireWriter } from "#pkg/bytes/bytes.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import { splitRequest } from "#pkg/otlp/split.ts";
-import type { SpanLog } from "#pkg/spanlog/span-log.ts";
+import { splitRequest } from "#pkg/otlp/otlp.ts";
+import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import {
   type AsideRecord,
   isMissing,

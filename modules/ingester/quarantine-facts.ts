@@ -1,6 +1,6 @@
 /** Extracts facts about a record in quarantine without decoding its spans. */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { WireReader } from "#pkg/bytes/wire.ts";
+import { WireReader } from "#pkg/bytes/bytes.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 export interface RecordFacts {

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { mkdir, open, readdir, readFile, stat, unlink } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { isTenantName } from "#pkg/tenant/tenant-name.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
 import { type RecordFacts, recordFacts } from "./quarantine-facts.ts";
 
 /** A record in quarantine. */

@@ -1,7 +1,6 @@
 /** Reads records of the log again, to rebuild a head that could not be cut. */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { type LogConfig, openSpanLogReader } from "#pkg/spanlog/log-config.ts";
-import type { LogRecord } from "#pkg/spanlog/span-log.ts";
+import { type LogConfig, type LogRecord, openSpanLogReader } from "#pkg/spanlog/spanlog.ts";
 import { LiveHead, Undecodable } from "./live-head.ts";
 import type { ClosedHead, CutTask, LogRange } from "./messages.ts";
 

@@ -5,9 +5,8 @@
  */
 import { MessageChannel, type TransferListItem } from "node:worker_threads";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
-import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
-import { type Port, Rpc } from "#pkg/threads/calls.ts";
-import type { StartThread, Thread } from "#pkg/threads/thread.ts";
+import { type StoreOpener, ThreadStores } from "#pkg/objstore/objstore.ts";
+import { type Port, Rpc, type StartThread, type Thread } from "#pkg/threads/threads.ts";
 import { runCut } from "./cut-task.ts";
 import { serveLive } from "./live-questions.ts";
 import type { CutTask, PartitionWorkerData } from "./messages.ts";

@@ -3,8 +3,7 @@
  * its thread takes only the row group along that the thread was at: the others are asked again.
  */
 import { errorFromData, hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import type { AnswerOf, QuestionName } from "#pkg/questions/question-table.ts";
-import type { Outcome, Outcomes } from "#pkg/questions/shards.ts";
+import type { AnswerOf, Outcome, Outcomes, QuestionName } from "#pkg/questions/questions.ts";
 import type { JobPool } from "./job-pool.ts";
 import type { QuerierMetrics } from "./metrics.ts";
 import { begun, type ShardsItem, type ShardsJob } from "./shards-job.ts";

@@ -2,15 +2,18 @@
  * What a worker thread does with blocks: opens them, keeps a bounded number of them open, and
  * answers one job at a time from their columns. Jobs and answers are plain data.
  */
-import { Arena } from "#pkg/bytes/arena.ts";
-import { blockError } from "#pkg/block/block-index.ts";
-import type { FilterTools } from "#pkg/engine/condition/prepare-filter.ts";
+import { Arena } from "#pkg/bytes/bytes.ts";
+import { blockError } from "#pkg/block/block.ts";
+import type { FilterTools } from "#pkg/engine/engine.ts";
 import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import { storeName } from "#pkg/objstore/store-config.ts";
-import { type StoreOpener, ThreadStores } from "#pkg/objstore/thread-stores.ts";
-import { type QuestionName, requestPreparer } from "#pkg/questions/question-table.ts";
-import type { StopMark } from "#pkg/threads/stop-mark.ts";
+import {
+  type ObjectStore,
+  storeName,
+  type StoreOpener,
+  ThreadStores,
+} from "#pkg/objstore/objstore.ts";
+import { type QuestionName, requestPreparer } from "#pkg/questions/questions.ts";
+import type { StopMark } from "#pkg/threads/threads.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";

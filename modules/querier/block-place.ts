@@ -1,5 +1,5 @@
 /** Where a job finds its block. */
-import type { StoreConfig } from "#pkg/objstore/store-config.ts";
+import type { StoreConfig } from "#pkg/objstore/objstore.ts";
 
 /** The block, and its place in the store. */
 export interface BlockJobBase {

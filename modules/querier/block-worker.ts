@@ -6,9 +6,8 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
-import { buffersOf } from "#pkg/questions/question-table.ts";
-import { runInBackground } from "#pkg/threads/background.ts";
-import { StopMark } from "#pkg/threads/stop-mark.ts";
+import { buffersOf } from "#pkg/questions/questions.ts";
+import { runInBackground, StopMark } from "#pkg/threads/threads.ts";
 import { type BlockJob, type BlockJobAnswer, BlockJobs } from "./block-jobs.ts";
 import { isPanic, type ShardsAnswer } from "./shards-job.ts";
 import type { OpenBlocksOptions } from "./open-blocks.ts";

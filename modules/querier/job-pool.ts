@@ -10,9 +10,8 @@
 import { Piscina } from "piscina";
 import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import { checkSignal } from "#pkg/objstore/checks.ts";
-import { FairQueue, type Turn } from "#pkg/threads/fair-queue.ts";
-import { StopMark } from "#pkg/threads/stop-mark.ts";
+import { checkSignal } from "#pkg/objstore/objstore.ts";
+import { FairQueue, StopMark, type Turn } from "#pkg/threads/threads.ts";
 import type { BlockJob, BlockJobAnswer, BlockJobAnswers } from "./block-jobs.ts";
 import type { LastWords, WorkerAnswer, WorkerTask } from "./block-worker.ts";
 import type { QuerierMetrics } from "./metrics.ts";

@@ -3,9 +3,14 @@
  * are read. Bounded by number and by bytes; least recently used go first.
  */
 import { LRUCache } from "lru-cache";
-import { type BlockIndex, type BlockAddress, openBlockIndex } from "#pkg/block/block-index.ts";
+import {
+  type BlockAddress,
+  type BlockIndex,
+  type BlockReader,
+  openBlock,
+  openBlockIndex,
+} from "#pkg/block/block.ts";
 import { ParquetLibrary } from "#pkg/parquet/parquet-library.ts";
-import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 
 export interface OpenBlocksOptions {
   openBlocksMax: number;

@@ -4,29 +4,29 @@
  */
 import { LRUCache } from "lru-cache";
 import type { Registry } from "prom-client";
-import type { TagsRequest } from "#pkg/api/tags.ts";
+import type { TagsRequest } from "#pkg/api/api.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import type { AnswerOf, QuestionName } from "#pkg/questions/question-table.ts";
+import type { ObjectStore, StoreConfig } from "#pkg/objstore/objstore.ts";
 import type {
+  AnswerOf,
   BlockRef,
   FailedBlock,
   IndexedTags,
   Outcomes,
+  QuestionName,
   ShardAsk,
   StoredBlock,
   StoredSnapshot,
   StoredSpans,
-} from "#pkg/questions/shards.ts";
-import type { BlockFile, Snapshot, Table } from "#pkg/table/delta-table.ts";
+} from "#pkg/questions/questions.ts";
+import type { BlockFile, Snapshot, Table } from "#pkg/table/table.ts";
 import { askShards } from "./ask-shards.ts";
 import type { QuerierConfig } from "./config.ts";
 import type { WorkerOptions } from "./block-worker.ts";
 import { JobPool, type StartPool } from "./job-pool.ts";
 import { type QuerierMetrics, querierMetrics } from "./metrics.ts";
-import type { StoreConfig } from "#pkg/objstore/store-config.ts";
 import {
   type BlockContext,
   checkedBlock,
@@ -178,3 +178,4 @@ export class Querier implements StoredSpans {
     }
   }
 }
+export type { StartPool } from "./job-pool.ts";

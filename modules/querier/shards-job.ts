@@ -2,7 +2,7 @@
  * One question to some row groups, on a worker thread: many small ones in one job, as what they
  * cost one by one is mostly the asking. Several are read at the same time.
  */
-import type { Arena } from "#pkg/bytes/arena.ts";
+import type { Arena } from "#pkg/bytes/bytes.ts";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import {
   type Answered,
@@ -10,7 +10,7 @@ import {
   type QuestionName,
   questionOf,
   type RequestOf,
-} from "#pkg/questions/question-table.ts";
+} from "#pkg/questions/questions.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import type { OpenBlock } from "./open-blocks.ts";
 

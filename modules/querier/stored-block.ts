@@ -3,13 +3,18 @@
  */
 import type { LRUCache } from "lru-cache";
 import { commitMismatch } from "#pkg/block/block-facts.ts";
-import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
+import { type BlockTags, parseBlockTags } from "#pkg/block/block.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import type { QuestionName } from "#pkg/questions/question-table.ts";
-import type { BlockRef, Outcome, ShardAsk, StoredBlock } from "#pkg/questions/shards.ts";
-import { storedBlock } from "#pkg/questions/stored-block.ts";
-import type { BlockFile } from "#pkg/table/delta-table.ts";
+import type { StoreConfig } from "#pkg/objstore/objstore.ts";
+import {
+  type BlockRef,
+  type Outcome,
+  type QuestionName,
+  type ShardAsk,
+  type StoredBlock,
+  storedBlock,
+} from "#pkg/questions/questions.ts";
+import type { BlockFile } from "#pkg/table/table.ts";
 import type { ShardsAsker } from "./ask-shards.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import type { ShardsItem } from "./shards-job.ts";

@@ -1,7 +1,7 @@
 /** Questions about tags over blocks of a snapshot: one job on a thread for several of them. */
-import type { TagsRequest } from "#pkg/api/tags.ts";
+import type { TagsRequest } from "#pkg/api/api.ts";
 import { errorFromData } from "#pkg/errors/errors.ts";
-import type { IndexedTags, StoredBlock } from "#pkg/questions/shards.ts";
+import type { IndexedTags, StoredBlock } from "#pkg/questions/questions.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import type { JobPool } from "./job-pool.ts";
 import type { TagIndexJob } from "./tag-index-job.ts";

@@ -2,9 +2,8 @@
  * A question about tags that the indexes of several blocks answer, on a worker thread: one job
  * reads a few parts of each.
  */
-import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
-import { type IndexedTags, tagsOfIndex } from "#pkg/engine/tags/block-tags.ts";
-import { TagCounter } from "#pkg/engine/tags/tag-counter.ts";
+import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/api.ts";
+import { type IndexedTags, TagCounter, tagsOfIndex } from "#pkg/engine/engine.ts";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import type { OpenBlock } from "./open-blocks.ts";

@@ -4,13 +4,12 @@
  */
 import { crc32 } from "node:zlib";
 import { LRUCache } from "lru-cache";
-import type { BlockTags } from "#pkg/block/block-file.ts";
+import type { BlockTags } from "#pkg/block/block.ts";
 import { bloomShards, markBloom, traceIdPairs } from "#pkg/block/index/bloom.ts";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import { checkSignal } from "#pkg/objstore/checks.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
+import { checkSignal, type ObjectStore } from "#pkg/objstore/objstore.ts";
+import { traceIdBytes } from "#pkg/otlp/otlp.ts";
 import type { QuerierMetrics } from "./metrics.ts";
 
 export interface TraceBloomsOptions {

@@ -3,7 +3,7 @@
  * as protobuf and as JSON. https://opentelemetry.io/docs/specs/otlp/
  */
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
-import type { PushResult } from "#pkg/api/ingest.ts";
+import type { PushResult } from "#pkg/api/api.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import {
   cutMessage,
@@ -12,7 +12,7 @@ import {
   errorInfoUrl,
   retryInfoUrl,
   type Status,
-} from "#pkg/grpc/status.ts";
+} from "#pkg/grpc/grpc.ts";
 import { ExportTraceServiceResponseSchema } from "#pkg/pb/otlp/export_pb.ts";
 
 export type BodyFormat = "protobuf" | "json";

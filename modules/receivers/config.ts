@@ -1,6 +1,6 @@
 /** Settings of the OTLP receivers. Sizes are bytes, durations milliseconds. */
 import { z } from "zod";
-import { isListenHost, listenHostError } from "#pkg/listen/host.ts";
+import { isListenHost, listenHostError } from "#pkg/listen/listen.ts";
 
 const mebibyte = 1024 * 1024;
 

@@ -1,15 +1,19 @@
 /** The way of every OTLP request after its bytes are read: inflate, JSON to protobuf, sink. */
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Refusals } from "#pkg/limits/refusals.ts";
+import type { Refusals } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import type { PushResult, SpanSink } from "#pkg/api/ingest.ts";
-import type { Access } from "#pkg/tenant/access.ts";
+import type { PushResult, SpanSink } from "#pkg/api/api.ts";
+import type { Access } from "#pkg/tenant/tenant.ts";
 import { answerFor, type BodyFormat } from "./answers.ts";
 import type { OtlpReceiverConfig } from "./config.ts";
-import type { InFlight, Lease } from "#pkg/listen/in-flight.ts";
-import { type Encoding, inflate } from "#pkg/listen/inflate.ts";
+import {
+  type Encoding,
+  inflate,
+  type InFlight,
+  type Lease,
+  type Turns,
+} from "#pkg/listen/listen.ts";
 import type { JsonPool } from "./json-pool.ts";
-import type { Turns } from "#pkg/listen/turns.ts";
 import type { ProtocolMetrics, ReceiverMetrics } from "./metrics.ts";
 
 /** What the servers of all protocols share. */

@@ -1,8 +1,8 @@
 /** Converts OTLP/JSON bodies to protobuf: small ones in place, others on worker threads. */
 import { Piscina } from "piscina";
 import { errorFromData, SpoorError } from "#pkg/errors/errors.ts";
-import { jsonToWire } from "#pkg/otlp/json-decode.ts";
-import { requestKey } from "#pkg/spanlog/retry-memory.ts";
+import { jsonToWire } from "#pkg/otlp/otlp.ts";
+import { requestKey } from "#pkg/spanlog/spanlog.ts";
 import type { JsonJob, JsonJobResult, KeyedWire } from "./json-worker.ts";
 
 /** About one millisecond of work. */

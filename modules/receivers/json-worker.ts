@@ -1,8 +1,8 @@
 /** Worker thread: converts OTLP/JSON to protobuf. Buffers are moved in and out, not copied. */
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
-import { jsonToWire } from "#pkg/otlp/json-decode.ts";
-import { requestKey } from "#pkg/spanlog/retry-memory.ts";
+import { jsonToWire } from "#pkg/otlp/otlp.ts";
+import { requestKey } from "#pkg/spanlog/spanlog.ts";
 
 export interface JsonJob {
   tenant: string;

@@ -3,8 +3,8 @@
  */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { SpoorError } from "#pkg/errors/errors.ts";
-import type { PushResult } from "#pkg/api/ingest.ts";
-import type { InFlight } from "#pkg/listen/in-flight.ts";
+import type { PushResult } from "#pkg/api/api.ts";
+import type { InFlight } from "#pkg/listen/listen.ts";
 
 /** The metrics of all protocols, on the registry that is passed in. */
 export class ReceiverMetrics {

@@ -1,9 +1,7 @@
 // HOT: runs per request; measured by `npm run bench` (receive).
 /** OTLP/gRPC: `TraceService/Export` and the health of the port, on a server of pkg/grpc. */
-import { Health } from "#pkg/grpc/health.ts";
-import type { GrpcMethod, UnaryCall } from "#pkg/grpc/methods.ts";
-import { GrpcServer } from "#pkg/grpc/server.ts";
-import type { Listener } from "#pkg/listen/addresses.ts";
+import { type GrpcMethod, GrpcServer, Health, type UnaryCall } from "#pkg/grpc/grpc.ts";
+import type { Listener } from "#pkg/listen/listen.ts";
 import { ExportTraceServiceResponseSchema } from "#pkg/pb/otlp/export_pb.ts";
 import { encodeResponse } from "./answers.ts";
 import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";

@@ -7,16 +7,25 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { errorTable } from "#pkg/errors/errors.ts";
-import { grpcStatus, type Status, statusOf } from "#pkg/grpc/status.ts";
-import { preflightHeaders } from "#pkg/listen/cors.ts";
-import { HttpListener } from "#pkg/listen/http-listener.ts";
-import { Admission } from "#pkg/listen/in-flight.ts";
-import { type Encoding, encodingNames, parseEncoding } from "#pkg/listen/inflate.ts";
-import { type Listener, peerOf } from "#pkg/listen/addresses.ts";
-import { credentialsOf, readBody, signalOf } from "#pkg/listen/request.ts";
-import { findRoute, type RouteFacts } from "#pkg/listen/routes.ts";
-import type { RawAnswer, Unreadable } from "#pkg/listen/unreadable.ts";
-import type { Right } from "#pkg/tenant/access.ts";
+import { grpcStatus, type Status, statusOf } from "#pkg/grpc/grpc.ts";
+import {
+  Admission,
+  credentialsOf,
+  type Encoding,
+  encodingNames,
+  findRoute,
+  HttpListener,
+  type Listener,
+  parseEncoding,
+  peerOf,
+  preflightHeaders,
+  type RawAnswer,
+  readBody,
+  type RouteFacts,
+  signalOf,
+  type Unreadable,
+} from "#pkg/listen/listen.ts";
+import type { Right } from "#pkg/tenant/tenant.ts";
 import { type BodyFormat, encodeError, encodeResponse } from "./answers.ts";
 import { ingest, logUnanswered, type ReceiverParts, refuse, refuseMalformed } from "./ingest.ts";
 import type { ProtocolMetrics } from "./metrics.ts";

@@ -3,20 +3,24 @@
  * when the sink has made the spans durable; until then they are held here and counted.
  */
 import type { Registry } from "prom-client";
-import type { SpanSink } from "#pkg/api/ingest.ts";
-import type { Refusals } from "#pkg/limits/refusals.ts";
-import type { GrpcMethod } from "#pkg/grpc/methods.ts";
-import type { RouteFacts } from "#pkg/listen/routes.ts";
+import type { SpanSink } from "#pkg/api/api.ts";
+import type { Refusals } from "#pkg/limits/limits.ts";
+import type { GrpcMethod } from "#pkg/grpc/grpc.ts";
+import {
+  InFlight,
+  type Listener,
+  type RouteFacts,
+  startAll,
+  stopAll,
+  Turns,
+} from "#pkg/listen/listen.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import type { Access } from "#pkg/tenant/access.ts";
+import type { Access } from "#pkg/tenant/tenant.ts";
 import type { OtlpReceiverConfig } from "./config.ts";
-import { InFlight } from "#pkg/listen/in-flight.ts";
-import { type Listener, startAll, stopAll } from "#pkg/listen/addresses.ts";
 import { JsonPool } from "./json-pool.ts";
 import { ReceiverMetrics } from "./metrics.ts";
 import { OtlpGrpcServer } from "./otlp-grpc.ts";
 import { OtlpHttpServer, otlpHttpRoutes } from "./otlp-http.ts";
-import { Turns } from "#pkg/listen/turns.ts";
 
 /** Bodies that are inflated in Node's thread pool at a time: it has threads for little more. */
 const inflateTasksMax = 2;

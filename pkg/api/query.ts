@@ -10,7 +10,7 @@
  * range is [startNano, endNano) and holds the spans that overlap it.
  */
 
-import type { FieldExpr, IntrinsicName } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, IntrinsicName } from "#pkg/traceql/traceql.ts";
 
 export interface TimeRange {
   startNano: bigint;

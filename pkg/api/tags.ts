@@ -3,7 +3,7 @@
  * about everything that a shard holds whose time overlaps the range; with one, about the spans that
  * match and overlap the range themselves.
  */
-import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, Reference } from "#pkg/traceql/traceql.ts";
 
 /** Scopes that have attributes. */
 export type TagScope = "span" | "resource" | "event" | "link" | "instrumentation";

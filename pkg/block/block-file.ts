@@ -3,8 +3,8 @@
  * without opening it.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { BlockFile, ColumnDef, ColumnType as TableType } from "#pkg/table/delta-table.ts";
-import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
+import type { BlockFile, ColumnDef, ColumnType as TableType } from "#pkg/table/table.ts";
+import { columnType, type ColumnType } from "#pkg/columns/columns.ts";
 import type { BloomShape } from "#pkg/block/index/bloom.ts";
 import { bloomShapeSchema } from "#pkg/block/index/bloom-schema.ts";
 import type { WrittenBlock } from "./writer.ts";

@@ -6,12 +6,11 @@
  *     | bloom | values of tags | lists of keys | segments | directory | trailer | footer
  *                                  [ near: read when the index is opened        ]
  */
-import type { ByteRange } from "#pkg/parquet/pages.ts";
+import { type ByteRange, parquetMagic, parquetTailBytes } from "#pkg/parquet/parquet.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ReadOptions } from "#pkg/objstore/object-store.ts";
+import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { blockFactsCrc, commitMismatch } from "./block-facts.ts";
 import type { BlockAddress } from "./block-source.ts";
-import { parquetMagic, parquetTailBytes } from "#pkg/parquet/footer.ts";
 import {
   decodeDirectory,
   decodeTrailer,

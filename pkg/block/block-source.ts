@@ -8,12 +8,11 @@
  * The Parquet reader panics if one of its reads fails, so all reads from the store happen before.
  */
 import { crc32 } from "node:zlib";
-import type { Arena } from "#pkg/bytes/arena.ts";
+import type { Arena } from "#pkg/bytes/bytes.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore, ReadOptions } from "#pkg/objstore/object-store.ts";
-import type { ByteRange } from "#pkg/parquet/pages.ts";
+import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
+import type { ByteRange, Segment } from "#pkg/parquet/parquet.ts";
 import type { RangeSource } from "#pkg/parquet/parquet-wasm.ts";
-import type { Segment } from "#pkg/parquet/stitch.ts";
 
 /** Locates a block. Without `footerOffset`, one more read finds it from the end of the file. */
 export interface BlockAddress {

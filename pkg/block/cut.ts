@@ -2,13 +2,19 @@
  * Cuts a frozen head into a block: orders the spans, drops exact duplicates, chooses which
  * attributes get a column, computes the tree columns and encodes. Pure: memory in, bytes out.
  */
-import { type Column, type ColumnBatch } from "#pkg/columns/column-batch.ts";
-import type { HeadData } from "#pkg/columns/head.ts";
-import { HeadBatch } from "#pkg/columns/head-batch.ts";
-import { findDuplicates } from "#pkg/columns/duplicates.ts";
-import { columnType, fixedColumns } from "#pkg/columns/schema.ts";
-import { orderSpans, type OrderOptions, type SpanOrder } from "#pkg/columns/trace-order.ts";
-import { treeColumns } from "#pkg/columns/trace-tree.ts";
+import {
+  type Column,
+  type ColumnBatch,
+  columnType,
+  findDuplicates,
+  fixedColumns,
+  HeadBatch,
+  type HeadData,
+  type OrderOptions,
+  orderSpans,
+  type SpanOrder,
+  treeColumns,
+} from "#pkg/columns/columns.ts";
 import { type WrittenBlock, writeBlock } from "./writer.ts";
 
 export interface CutOptions extends OrderOptions {

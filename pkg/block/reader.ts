@@ -3,35 +3,33 @@
  * and column chunks are read on demand. Every byte is checked against its CRC-32 before it is
  * parsed.
  */
-import type { Arena } from "#pkg/bytes/arena.ts";
-import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/column-batch.ts";
+import type { Arena } from "#pkg/bytes/bytes.ts";
+import { batchOf, type Column, type ColumnBatch } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ReadOptions } from "#pkg/objstore/object-store.ts";
+import type { ReadOptions } from "#pkg/objstore/objstore.ts";
 import { BlockIndex, blockError, footerLength, openBlockIndex } from "./block-index.ts";
 import { type BlockAddress, BlockSource, type HoldOptions } from "./block-source.ts";
 import {
+  type ByteRange,
   type ColumnChunk,
-  footerRowGroups,
-  parquetTailBytes,
-  type RowGroupInfo,
-} from "#pkg/parquet/footer.ts";
-import { decodeSegments, type Directory } from "#pkg/block/index/index-section.ts";
-import {
+  decodeChunk,
   decodePages,
+  decodeThrift,
+  footerRowGroups,
   type Page,
   pagesOfRows,
+  parquetTailBytes,
   rangesOfRows,
+  type RowGroupInfo,
   type RowRange,
-  type ByteRange,
-} from "#pkg/parquet/pages.ts";
-import { decodeChunk } from "#pkg/parquet/chunk-decode.ts";
+  type Segment,
+  sliceColumn,
+} from "#pkg/parquet/parquet.ts";
+import { decodeSegments, type Directory } from "#pkg/block/index/index-section.ts";
 import type { ParquetReader } from "#pkg/parquet/parquet-wasm.ts";
 import { ParquetLibrary } from "#pkg/parquet/parquet-library.ts";
 import { checkPart } from "./place.ts";
-import { sliceColumn } from "#pkg/parquet/slice-column.ts";
-import type { Segment } from "#pkg/parquet/stitch.ts";
 import type { TagIndex } from "#pkg/block/index/tag-index.ts";
-import { decodeThrift } from "#pkg/parquet/thrift.ts";
 
 /** The results of opening a block. */
 interface BlockContent {

@@ -6,8 +6,12 @@
  * few values. The folder also holds files that no commit names, so reading all files finds too many
  * spans.
  */
-import type { ColumnType } from "#pkg/columns/schema.ts";
-import { columnType, fixedColumns, parseAttributeColumn } from "#pkg/columns/schema.ts";
+import {
+  type ColumnType,
+  columnType,
+  fixedColumns,
+  parseAttributeColumn,
+} from "#pkg/columns/columns.ts";
 
 export interface SqlTable {
   /** Paths or URLs of the files of one snapshot of the table. */

@@ -2,15 +2,19 @@
  * Writes a block. It encodes each row group with parquet-wasm separately, which bounds WASM memory,
  * joins them with `stitch` and inserts the index section before the footer.
  */
-import { type Column, type ColumnBatch, columnOf, valueBytes } from "#pkg/columns/column-batch.ts";
-import { columnType } from "#pkg/columns/schema.ts";
+import {
+  type Column,
+  type ColumnBatch,
+  columnOf,
+  columnType,
+  valueBytes,
+} from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeArrow, type NamedColumn } from "#pkg/parquet/arrow-write.ts";
 import { type BloomShape, buildBloom, traceIdHasher } from "#pkg/block/index/bloom.ts";
 import { encodeIndex, type IndexInput } from "#pkg/block/index/index-section.ts";
 import { type ColumnEncoding, encodeParquet } from "#pkg/parquet/parquet-wasm.ts";
-import { sliceColumn } from "#pkg/parquet/slice-column.ts";
-import { stitch } from "#pkg/parquet/stitch.ts";
+import { sliceColumn, stitch } from "#pkg/parquet/parquet.ts";
 import { buildTagIndex } from "#pkg/block/index/tag-build.ts";
 import { mergeTagIndexes, type TagIndex } from "#pkg/block/index/tag-index.ts";
 

@@ -11,7 +11,7 @@
  * murmur3's finaliser, so that a client cannot easily choose values that collide.
  */
 import { isUtf8 } from "node:buffer";
-import { GrowU32, GrowU8, type Ledger } from "#pkg/bytes/grow.ts";
+import { GrowU32, GrowU8, type Ledger } from "#pkg/bytes/bytes.ts";
 import type { ByteValues } from "./column-batch.ts";
 
 export class ByteDictionary {

@@ -1,6 +1,5 @@
 /** Spans as canonical text, so that tests and `spoor verify` can compare two sets of spans. */
-import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
-import type { KeyValue, TraceData } from "#pkg/otlp/trace-data.ts";
+import { formatTraceJson, type KeyValue, type TraceData } from "#pkg/otlp/otlp.ts";
 
 /** One text per span, with its resource and scope; attribute order does not show. Sorted. */
 export function canonicalSpans(data: TraceData): string[] {

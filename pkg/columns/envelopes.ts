@@ -3,9 +3,14 @@
  * pair; here each pair is decoded once and spread over the rows that have it, so the work is per
  * pair and not per span.
  */
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
-import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import type { AnyValue, KeyValue, Resource, Scope } from "#pkg/otlp/trace-data.ts";
+import { WireWriter } from "#pkg/bytes/bytes.ts";
+import {
+  type AnyValue,
+  decodeTraceData,
+  type KeyValue,
+  type Resource,
+  type Scope,
+} from "#pkg/otlp/otlp.ts";
 import { type Column, type ListColumn, valueBytes, valueText } from "./column-batch.ts";
 import { DictBuilder } from "./dict-builder.ts";
 import type { HeadData } from "./head.ts";

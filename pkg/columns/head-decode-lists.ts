@@ -4,7 +4,7 @@
  * the message and may read to `end`; the caller sets it on afterwards. They belong to row
  * `head.rows`: the span that is being decoded.
  */
-import type { WireReader } from "#pkg/bytes/wire.ts";
+import type { WireReader } from "#pkg/bytes/bytes.ts";
 import type { Head } from "./head.ts";
 import type { Scratch } from "./scratch.ts";
 

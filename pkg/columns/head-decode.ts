@@ -5,7 +5,7 @@
  * trace/v1/trace.proto. The distributor has validated the bytes; a record that still does not parse
  * throws InvalidInput and leaves the head as it was.
  */
-import { WireReader } from "#pkg/bytes/wire.ts";
+import { WireReader } from "#pkg/bytes/bytes.ts";
 import { decodeEvent, decodeLink } from "./head-decode-lists.ts";
 import { Scratch } from "./scratch.ts";
 import { type Head, sparseBool, sparseDouble, sparseInt, sparseString } from "./head.ts";

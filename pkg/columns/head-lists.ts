@@ -1,6 +1,5 @@
 /** List columns of a head: events, links, and attributes that have no column of their own. */
-import { decodeAnyValue, decodeKeyValueList } from "#pkg/otlp/decode.ts";
-import { formatAttributesJson } from "#pkg/otlp/json-encode.ts";
+import { decodeAnyValue, decodeKeyValueList, formatAttributesJson } from "#pkg/otlp/otlp.ts";
 import {
   type ByteValues,
   type Column,

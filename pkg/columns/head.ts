@@ -9,9 +9,8 @@
  * One thread appends. `freeze()` takes a snapshot that other threads may read at the same time:
  * values below the snapshot's lengths are never written again.
  */
-import { GrowU32, Ledger } from "#pkg/bytes/grow.ts";
+import { GrowU32, Ledger, WireWriter } from "#pkg/bytes/bytes.ts";
 import { ByteDictionary } from "./byte-dictionary.ts";
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { type ByteValues, valueBytes } from "./column-batch.ts";
 import { columnKeyPattern } from "./schema.ts";
 import { TraceIds } from "./trace-ids.ts";

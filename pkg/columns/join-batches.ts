@@ -3,7 +3,7 @@
  * distinct one once; what a batch has no column for is null in its rows. Columns are joined when
  * they are first asked for.
  */
-import { Ledger } from "#pkg/bytes/grow.ts";
+import { Ledger } from "#pkg/bytes/bytes.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { ByteDictionary } from "./byte-dictionary.ts";
 import {

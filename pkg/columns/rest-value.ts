@@ -8,9 +8,7 @@
  * -0. The text is a dictionary entry, so a search compares it once per distinct value.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { parseAnyValueJson } from "#pkg/otlp/json-decode.ts";
-import { formatAnyValueJson } from "#pkg/otlp/json-encode.ts";
-import type { AnyValue } from "#pkg/otlp/trace-data.ts";
+import { type AnyValue, formatAnyValueJson, parseAnyValueJson } from "#pkg/otlp/otlp.ts";
 
 export function formatRestValue(value: AnyValue): string {
   switch (value.kind) {

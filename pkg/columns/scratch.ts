@@ -3,7 +3,7 @@
  * Bytes collected from several places of a message, to be interned as one value. Concatenating the
  * occurrences of a sub-message is protobuf's own way to merge them.
  */
-import type { WireReader } from "#pkg/bytes/wire.ts";
+import type { WireReader } from "#pkg/bytes/bytes.ts";
 
 /** Field 1, length-delimited: collected KeyValues form a KeyValueList. */
 const keyValueTag = (1 << 3) | 2;

@@ -3,18 +3,18 @@
  * with few rows; a search never builds these.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
-import type {
-  AnyValue,
-  EntityRef,
-  KeyValue,
-  ResourceSpans,
-  ScopeSpans,
-  Span,
-  SpanEvent,
-  SpanLink,
-  TraceData,
-} from "#pkg/otlp/trace-data.ts";
+import {
+  type AnyValue,
+  type EntityRef,
+  type KeyValue,
+  parseAttributesJson,
+  type ResourceSpans,
+  type ScopeSpans,
+  type Span,
+  type SpanEvent,
+  type SpanLink,
+  type TraceData,
+} from "#pkg/otlp/otlp.ts";
 import {
   type Column,
   type ColumnBatch,

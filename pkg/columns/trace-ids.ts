@@ -3,7 +3,7 @@
  * Interns 16-byte trace ids. Each id is four big-endian 32-bit words in shared memory; the hash
  * table (open addressing, at most half full) is private to the thread that fills it.
  */
-import { GrowU32, type Ledger } from "#pkg/bytes/grow.ts";
+import { GrowU32, type Ledger } from "#pkg/bytes/bytes.ts";
 
 export class TraceIds {
   /** Four words per id. */

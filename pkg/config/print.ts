@@ -4,7 +4,7 @@ import type { z } from "zod";
 import { configTree, type ConfigNode } from "./config-tree.ts";
 import { formatDuration } from "./duration.ts";
 import { escapeVariables } from "./interpolate.ts";
-import { redacted, redactUserinfo } from "#pkg/log/redact.ts";
+import { redacted, redactUserinfo } from "#pkg/log/log.ts";
 import { formatSize } from "./size.ts";
 
 /** Returns the effective config with all defaults; secrets and users in URLs are `<redacted>`. */

@@ -5,7 +5,7 @@ import type { ConfigNode, ListNode, MapNode, ScalarNode, SectionNode } from "./c
 import { durationExample, parseDuration } from "./duration.ts";
 import { expandVariables, hasVariables, type Environment } from "./interpolate.ts";
 import { didYouMean } from "./nearest.ts";
-import { redacted } from "#pkg/log/redact.ts";
+import { redacted } from "#pkg/log/log.ts";
 import { parseSize, sizeExample } from "./size.ts";
 
 const shownCharsMax = 60;

@@ -110,3 +110,20 @@ export function errorFromData(data: ErrorData): SpoorError {
     retryAfterMs: data.retryAfterMs,
   });
 }
+export {
+  type Reason,
+  alreadyCommitted,
+  checksumMismatch,
+  claimLost,
+  cutterDied,
+  dataDirLocked,
+  dataDirLost,
+  encodeFailed,
+  foreignReason,
+  formatTooNew,
+  newerFormat,
+  ownerLost,
+  parquetPanic,
+  verifySilent,
+  wrongUsage,
+} from "./reasons.ts";

@@ -1,6 +1,5 @@
 /** Calls that end before their work does. */
-import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Reason } from "#pkg/errors/reasons.ts";
+import { type Reason, SpoorError } from "#pkg/errors/errors.ts";
 
 /** Longest that setTimeout can wait. */
 const timerMsMax = 2 ** 31 - 1;

@@ -11,9 +11,8 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Lease } from "#pkg/listen/in-flight.ts";
-import type { Encoding } from "#pkg/listen/inflate.ts";
-import type { Right, Viewer } from "#pkg/tenant/access.ts";
+import type { Encoding, Lease } from "#pkg/listen/listen.ts";
+import type { Right, Viewer } from "#pkg/tenant/tenant.ts";
 
 export interface MethodFacts {
   /** E.g. `grpc.health.v1.Health`. */

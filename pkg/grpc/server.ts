@@ -15,18 +15,24 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { Admission, type Connection, type InFlight, type Lease } from "#pkg/listen/in-flight.ts";
-import { type Encoding, encodingNames, inflate, parseEncoding } from "#pkg/listen/inflate.ts";
 import {
+  Admission,
   boundConnections,
+  type Connection,
+  type Encoding,
+  encodingNames,
+  inflate,
+  type InFlight,
+  type Lease,
   type Listener,
   listenOn,
+  parseEncoding,
   peerOf,
   type Place,
   type Refused,
-} from "#pkg/listen/addresses.ts";
-import type { Turns } from "#pkg/listen/turns.ts";
-import type { Access, Viewer } from "#pkg/tenant/access.ts";
+  type Turns,
+} from "#pkg/listen/listen.ts";
+import type { Access, Viewer } from "#pkg/tenant/tenant.ts";
 import { abortAfter, orAborted } from "./aborts.ts";
 import { answerMessage, answerStatus, answerStream } from "./answer.ts";
 import { type Frame, MessageReader } from "./frame.ts";

@@ -2,7 +2,7 @@
 /** What every HTTP port wants of a request: its body within bounds, its credentials, its end. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Credentials } from "#pkg/tenant/access.ts";
+import type { Credentials } from "#pkg/tenant/tenant.ts";
 import type { Admission } from "./in-flight.ts";
 
 /** Aborts when the client goes away before it has its answer. */

@@ -3,7 +3,7 @@
  * without a router of their own find a request's route here.
  */
 import type { IncomingMessage } from "node:http";
-import type { Right } from "#pkg/tenant/access.ts";
+import type { Right } from "#pkg/tenant/tenant.ts";
 import { pathOfTarget } from "./request-target.ts";
 
 export interface RouteFacts {

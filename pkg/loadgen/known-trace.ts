@@ -3,17 +3,17 @@
  * trace, forget it, generate it again and compare it with a backend's response. Together the traces
  * use every field and every value type that OTLP has for spans.
  */
-import { canonicalSpans } from "#pkg/columns/canonical.ts";
-import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type {
-  AnyValue,
-  KeyValue,
-  ResourceSpans,
-  Span,
-  SpanEvent,
-  SpanLink,
-} from "#pkg/otlp/trace-data.ts";
+import { canonicalSpans } from "#pkg/columns/columns.ts";
+import {
+  type AnyValue,
+  decodeTraceData,
+  encodeTraceData,
+  type KeyValue,
+  type ResourceSpans,
+  type Span,
+  type SpanEvent,
+  type SpanLink,
+} from "#pkg/otlp/otlp.ts";
 import { SeededRandom } from "./random.ts";
 
 export interface KnownTrace {

@@ -1,5 +1,5 @@
 /** The operations of the shop's services: each is a span template. */
-import type { KeyValue, Span, SpanEvent, SpanLink } from "#pkg/otlp/trace-data.ts";
+import type { KeyValue, Span, SpanEvent, SpanLink } from "#pkg/otlp/otlp.ts";
 import type { Service } from "./shop.ts";
 import {
   markerBytes,

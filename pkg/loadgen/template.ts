@@ -4,11 +4,16 @@
  * searched in the encoded bytes. A marker has the length of its replacement, so that all copies
  * have the same length.
  */
-import { WireReader } from "#pkg/bytes/wire.ts";
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
+import { WireReader, WireWriter } from "#pkg/bytes/bytes.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { writeTraceData } from "#pkg/otlp/encode.ts";
-import type { KeyValue, Resource, ResourceSpans, Scope, Span } from "#pkg/otlp/trace-data.ts";
+import {
+  type KeyValue,
+  type Resource,
+  type ResourceSpans,
+  type Scope,
+  type Span,
+  writeTraceData,
+} from "#pkg/otlp/otlp.ts";
 
 /** Kinds of placeholders. Texts are lower-case hex digits, except `user` (decimal digits). */
 export const places = {

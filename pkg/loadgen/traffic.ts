@@ -9,7 +9,7 @@
  *
  *     | unused | ResourceSpans: tag, size | resource | ScopeSpans: tag, size | scope | spans ... |
  */
-import { varintSize } from "#pkg/bytes/wire-writer.ts";
+import { varintSize } from "#pkg/bytes/bytes.ts";
 import { SeededRandom } from "./random.ts";
 import { drawShapes, type Shapes, type TraceShape } from "./shape.ts";
 import { instancesPerService, type Service, services } from "./shop.ts";

@@ -2,8 +2,7 @@
  * Rules for keys. All stores share them, so a key that is valid in a bucket is also valid on a
  * disk.
  */
-import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Reason } from "#pkg/errors/reasons.ts";
+import { type Reason, SpoorError } from "#pkg/errors/errors.ts";
 
 /** Longest key in UTF-8 bytes: the limit of S3 and GCS. */
 export const keyBytesMax = 1024;

@@ -1,6 +1,5 @@
 /** Network errors, which all remote stores share. */
-import { type ErrorCode, SpoorError } from "#pkg/errors/errors.ts";
-import type { Reason } from "#pkg/errors/reasons.ts";
+import { type ErrorCode, type Reason, SpoorError } from "#pkg/errors/errors.ts";
 import { errnoOf } from "#pkg/objstore/fs/fs-errors.ts";
 
 const knownErrors: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {

@@ -4,8 +4,7 @@
  * lists and deletes. The error names the missing capability.
  */
 import { randomUUID } from "node:crypto";
-import { hasCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Reason } from "#pkg/errors/reasons.ts";
+import { hasCode, type Reason, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { ObjectStore } from "./object-store.ts";
 

@@ -3,7 +3,7 @@
  * passed between threads. Its buffers are shared memory: all threads use one ledger and one count
  * of the bytes in the disk cache.
  */
-import { redactUserinfo } from "#pkg/log/redact.ts";
+import { redactUserinfo } from "#pkg/log/log.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { cacheStore } from "#pkg/objstore/wrap/cache.ts";
 import { coalesceStore } from "#pkg/objstore/wrap/coalesce.ts";

@@ -9,7 +9,7 @@
  * A span, scope or resource with a cut gets the attribute `spoor.truncated` = true. A cut in an
  * event or a link marks its span.
  */
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
+import { WireWriter } from "#pkg/bytes/bytes.ts";
 import type { AttributeLimits } from "./attribute-scan.ts";
 import { decodeTraceData } from "./decode.ts";
 import { encodeTraceData, writeAnyValue } from "./encode.ts";

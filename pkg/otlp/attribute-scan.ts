@@ -4,7 +4,7 @@
  * skips everything else, so that the many records within their limits cost little. The record has
  * passed the splitter, so it parses.
  */
-import { WireReader } from "#pkg/bytes/wire.ts";
+import { WireReader } from "#pkg/bytes/bytes.ts";
 
 export interface AttributeLimits {
   /** 0: no limit. */

@@ -8,7 +8,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { wireBytes, wireFixed32, wireFixed64, wireVarint, WireReader } from "#pkg/bytes/wire.ts";
+import { wireBytes, wireFixed32, wireFixed64, WireReader, wireVarint } from "#pkg/bytes/bytes.ts";
 import {
   type AnyValue,
   type EntityRef,

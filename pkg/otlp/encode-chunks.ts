@@ -1,5 +1,5 @@
 /** Encodes traces of any size as OTLP protobuf in chunks, so that no buffer holds a whole trace. */
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
+import { WireWriter } from "#pkg/bytes/bytes.ts";
 import { writeResource, writeScope, writeSpan } from "./encode.ts";
 import type { Resource, Scope, Span, TraceData } from "./trace-data.ts";
 

@@ -4,7 +4,7 @@
  * Fields are written in the order of their numbers. Default values are omitted, except `resource`,
  * `scope` and `status`: Grafana's reader needs all three, even empty.
  */
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
+import { WireWriter } from "#pkg/bytes/bytes.ts";
 import type {
   AnyValue,
   EntityRef,

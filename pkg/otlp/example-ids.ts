@@ -1,5 +1,5 @@
 /** Finds a few trace ids of a refused request, so that an operator can find its sender. */
-import { WireReader } from "#pkg/bytes/wire.ts";
+import { WireReader } from "#pkg/bytes/bytes.ts";
 
 const traceIdBytes = 16;
 

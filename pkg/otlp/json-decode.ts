@@ -7,7 +7,7 @@
  * skipped. A duplicate key merges like a repeated protobuf field. Strict: ids are hex, keys are
  * lowerCamelCase, a value of a wrong type is InvalidInput with the path to it.
  */
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
+import { WireWriter } from "#pkg/bytes/bytes.ts";
 import { decodeAnyValue, decodeKeyValueList, decodeTraceData } from "./decode.ts";
 import { JsonReader, shorten } from "./json-reader.ts";
 import {

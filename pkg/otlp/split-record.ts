@@ -5,7 +5,7 @@
  * and by scope.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { varintSize } from "#pkg/bytes/wire-writer.ts";
+import { varintSize } from "#pkg/bytes/bytes.ts";
 import type { IntList, SplitScratch } from "./split-scratch.ts";
 
 export interface RecordRange {

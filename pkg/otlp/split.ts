@@ -11,7 +11,7 @@
  * - If all spans are valid and in one partition, the record is `body` itself, not a copy.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { wireBytes, WireReader } from "#pkg/bytes/wire.ts";
+import { wireBytes, WireReader } from "#pkg/bytes/bytes.ts";
 import { writeRecord } from "./split-record.ts";
 import { SplitScratch } from "./split-scratch.ts";
 import { partitionOf, traceIdBytes } from "./trace-hash.ts";

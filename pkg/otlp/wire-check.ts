@@ -13,9 +13,9 @@ import {
   wireBytes,
   wireFixed32,
   wireFixed64,
-  wireVarint,
   type WireReader,
-} from "#pkg/bytes/wire.ts";
+  wireVarint,
+} from "#pkg/bytes/bytes.ts";
 import { valueDepthMax } from "./trace-data.ts";
 
 /** Messages below the envelopes, as numbers for the table. */

@@ -1,7 +1,7 @@
 /** Converts the Arrow record batches that parquet-wasm returns to columns of a ColumnBatch. */
 import { type Data, DataType, type Table, tableFromIPC, Type } from "apache-arrow";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { ByteValues, Column, DictColumn, ListColumn } from "#pkg/columns/column-batch.ts";
+import type { ByteValues, Column, DictColumn, ListColumn } from "#pkg/columns/columns.ts";
 
 /** Decodes an Arrow IPC stream with one record batch of `rows` rows. Throws Corrupt. */
 export function decodeArrow(ipc: Uint8Array, rows: number): Map<string, Column> {

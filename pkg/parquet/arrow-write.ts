@@ -23,7 +23,7 @@ import {
   tableToIPC,
   Utf8,
 } from "apache-arrow";
-import type { Column, DictColumn } from "#pkg/columns/column-batch.ts";
+import type { Column, DictColumn } from "#pkg/columns/columns.ts";
 
 /** A named column restricted to the rows of one row group. */
 export interface NamedColumn {

@@ -1,6 +1,6 @@
 // HOT: runs per string read from a block; measured by `npm run bench:search`.
 /** Reads the byte strings of plain pages: each is a 4-byte length, then the bytes. */
-import type { ByteValues } from "#pkg/columns/column-batch.ts";
+import type { ByteValues } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Cursor } from "./bits.ts";
 

@@ -6,10 +6,14 @@
  *
  *     page:  repetition levels (lists) | definition levels (nullable) | values that are there
  */
-import { Arena } from "#pkg/bytes/arena.ts";
-import { CodedInt64 } from "#pkg/columns/coded-int64.ts";
-import type { Column, DictColumn, ListColumn } from "#pkg/columns/column-batch.ts";
-import { columnType } from "#pkg/columns/schema.ts";
+import { Arena } from "#pkg/bytes/bytes.ts";
+import {
+  CodedInt64,
+  type Column,
+  columnType,
+  type DictColumn,
+  type ListColumn,
+} from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { type Cursor, cursorOf, readDelta, readHybrid } from "./bits.ts";
 import { ByteValuesBuilder } from "./byte-values.ts";

@@ -9,7 +9,7 @@ import type {
   Int32Column,
   Int64Column,
   ListColumn,
-} from "#pkg/columns/column-batch.ts";
+} from "#pkg/columns/columns.ts";
 
 /** Returns rows [from, to) of a column. Its dictionary has only the values that these rows use. */
 export function sliceColumn(column: Column, from: number, to: number): Column {

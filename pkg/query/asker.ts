@@ -6,8 +6,8 @@ import {
   type QuestionName,
   questionOf,
   type RequestOf,
-} from "#pkg/questions/question-table.ts";
-import type { ShardRef } from "#pkg/questions/shards.ts";
+  type ShardRef,
+} from "#pkg/questions/questions.ts";
 import type { ShardState } from "./candidates.ts";
 import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
 import { failureOf } from "./trace-by-id.ts";

@@ -2,11 +2,11 @@
  * The traces that a search knows of: candidates, which will be asked for, and maybes, which match
  * in no shard on its own and may match as a whole.
  */
-import type { TimeRange, TraceList } from "#pkg/api/query.ts";
+import type { TimeRange, TraceList } from "#pkg/api/api.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { wordPairs } from "#pkg/columns/column-batch.ts";
-import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
-import type { ShardRef } from "#pkg/questions/shards.ts";
+import { wordPairs } from "#pkg/columns/columns.ts";
+import { traceIdBytes } from "#pkg/otlp/otlp.ts";
+import type { ShardRef } from "#pkg/questions/questions.ts";
 import type { MergedTrace } from "./merge-details.ts";
 import { comparePlaces, type Place } from "./place.ts";
 import { ListedAhead, type NextTraces } from "./listed-ahead.ts";

@@ -1,5 +1,5 @@
 /** Where traces that were joined from several shards are evaluated. */
-import { detailsOfJoined, type JoinedTraces } from "#pkg/engine/trace/trace-spans.ts";
+import { detailsOfJoined, type JoinedTraces } from "#pkg/engine/engine.ts";
 import type { MergedTrace } from "./merge-details.ts";
 
 /** Where whole traces are evaluated. Throws as `detailsOfJoined`; Canceled, Timeout. */

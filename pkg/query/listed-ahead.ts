@@ -3,8 +3,8 @@
  * than are wanted, as reading its columns is what costs: if some of them turn out to start earlier,
  * in other shards, the next ones are here already.
  */
-import type { TraceList } from "#pkg/api/query.ts";
-import { traceIdBytes } from "#pkg/otlp/trace-hash.ts";
+import type { TraceList } from "#pkg/api/api.ts";
+import { traceIdBytes } from "#pkg/otlp/otlp.ts";
 import type { Place } from "./place.ts";
 
 type Pairs = Pick<TraceList, "ids" | "startNanos">;

@@ -3,9 +3,9 @@
  * twice, and the condition may not be about the whole trace. Else the trace's spans are joined
  * (whole-traces.ts).
  */
-import type { SpanSummary, TraceDetails } from "#pkg/api/query.ts";
-import { compareRoots } from "#pkg/columns/trace-root.ts";
-import { compareSpans } from "#pkg/engine/trace/traces.ts";
+import type { SpanSummary, TraceDetails } from "#pkg/api/api.ts";
+import { compareRoots } from "#pkg/columns/columns.ts";
+import { compareSpans } from "#pkg/engine/engine.ts";
 
 /** What is known of a trace after all that have spans of it were asked. */
 export type MergedTrace = Omit<TraceDetails, "fingerprints">;

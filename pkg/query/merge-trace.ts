@@ -4,8 +4,14 @@
  * resources, scopes, spans and attributes come in an order that only their content decides.
  */
 import { createHash } from "node:crypto";
-import { encodeTraceData } from "#pkg/otlp/encode.ts";
-import type { KeyValue, ResourceSpans, ScopeSpans, Span, TraceData } from "#pkg/otlp/trace-data.ts";
+import {
+  encodeTraceData,
+  type KeyValue,
+  type ResourceSpans,
+  type ScopeSpans,
+  type Span,
+  type TraceData,
+} from "#pkg/otlp/otlp.ts";
 
 /** A span with what stands around it. */
 interface FlatSpan {

@@ -2,10 +2,8 @@
  * Joins the pieces of one trace as `mergeTraces` does, and leaves the spans where they are: a span
  * is a range of a piece's bytes, decoded one at a time and only when its fields are needed.
  */
-import { WireReader, wireBytes } from "#pkg/bytes/wire.ts";
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
-import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import type { ResourceSpans, ScopeSpans, Span } from "#pkg/otlp/trace-data.ts";
+import { wireBytes, WireReader, WireWriter } from "#pkg/bytes/bytes.ts";
+import { decodeTraceData, type ResourceSpans, type ScopeSpans, type Span } from "#pkg/otlp/otlp.ts";
 import {
   compareText,
   contentDigest,

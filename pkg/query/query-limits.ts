@@ -1,8 +1,8 @@
 /** What one query may cost: the bytes that it reads from the store, and its time range. */
-import type { TimeRange } from "#pkg/api/query.ts";
+import type { TimeRange } from "#pkg/api/api.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Limits } from "#pkg/limits/tenant-limits.ts";
-import type { StoredSpans } from "#pkg/questions/shards.ts";
+import type { Limits } from "#pkg/limits/limits.ts";
+import type { StoredSpans } from "#pkg/questions/questions.ts";
 
 /** Throws InvalidInput `query_range`. */
 export function checkRange({ startNano, endNano }: TimeRange, { queryRangeMs }: Limits): void {

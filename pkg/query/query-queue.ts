@@ -4,8 +4,8 @@
  * many or heavy queries delays itself only.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { TenantLimits } from "#pkg/limits/tenant-limits.ts";
-import { FairQueue } from "#pkg/threads/fair-queue.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
+import { FairQueue } from "#pkg/threads/threads.ts";
 
 export interface QueryQueueOptions {
   /** Queries that run at a time. */

@@ -1,5 +1,5 @@
 /** What a search is asked, and its bounds. */
-import type { QueryPlan, TimeRange } from "#pkg/api/query.ts";
+import type { QueryPlan, TimeRange } from "#pkg/api/api.ts";
 import type { WholeTraces } from "./evaluate-whole.ts";
 import type { JobBounds } from "./shard-jobs.ts";
 

@@ -22,10 +22,10 @@
  * own list, frontier and failure, so nothing here depends on which were asked together.
  */
 import { setImmediate } from "node:timers/promises";
-import type { QueryPlan, TraceDetails } from "#pkg/api/query.ts";
-import { isOfWholeTraces, planForShards } from "#pkg/engine/condition/plan.ts";
-import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import type { ShardRef } from "#pkg/questions/shards.ts";
+import type { QueryPlan, TraceDetails } from "#pkg/api/api.ts";
+import { isOfWholeTraces, planForShards } from "#pkg/engine/engine.ts";
+import { partitionOf } from "#pkg/otlp/otlp.ts";
+import type { ShardRef } from "#pkg/questions/questions.ts";
 import { Asker, type StateAsk } from "./asker.ts";
 import { Candidates, type KnownTrace, ShardState } from "./candidates.ts";
 import { comparePlaces, type Place } from "./place.ts";

@@ -3,7 +3,7 @@
  * overlap the range, whatever heads, row groups and blocks they are in. With a filter, those traces
  * of which at least one of these spans matches. How: search-run.ts.
  */
-import type { ShardRef, StoredBlock } from "#pkg/questions/shards.ts";
+import type { ShardRef, StoredBlock } from "#pkg/questions/questions.ts";
 import type { ShardState } from "./candidates.ts";
 import type { MergedTrace } from "./merge-details.ts";
 import { SearchRun } from "./search-run.ts";

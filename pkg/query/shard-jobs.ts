@@ -2,8 +2,13 @@
  * How shards are asked: a head by itself, row groups joined to jobs of about equal bytes. What many
  * small ones cost one by one is mostly the asking; a large one is a job of its own.
  */
-import type { AnswerOf, QuestionName } from "#pkg/questions/question-table.ts";
-import type { Outcomes, ShardAsk, ShardRef } from "#pkg/questions/shards.ts";
+import type {
+  AnswerOf,
+  Outcomes,
+  QuestionName,
+  ShardAsk,
+  ShardRef,
+} from "#pkg/questions/questions.ts";
 import type { Spans } from "./view.ts";
 
 export interface JobBounds {

@@ -7,7 +7,7 @@
  * asked later fails at once. Without that, each wave of a search would wait once more.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { StoredSpans } from "#pkg/questions/shards.ts";
+import type { StoredSpans } from "#pkg/questions/questions.ts";
 
 export interface StallOptions {
   /** Milliseconds without any answer. */

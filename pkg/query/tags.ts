@@ -3,12 +3,11 @@
  * per job; only row groups whose index does not list all values are read. With a filter, every head
  * and row group of the range is asked for its matching spans.
  */
-import type { TimeRange } from "#pkg/api/query.ts";
-import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
-import { TagCounter, type TagValue } from "#pkg/engine/tags/tag-counter.ts";
+import type { TagCounts, TagQuestion, TagsRequest, TimeRange } from "#pkg/api/api.ts";
+import { TagCounter, type TagValue } from "#pkg/engine/engine.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { IndexedTags, ShardAsk, ShardRef, StoredBlock } from "#pkg/questions/shards.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { IndexedTags, ShardAsk, ShardRef, StoredBlock } from "#pkg/questions/questions.ts";
+import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
 import { failureOf } from "./trace-by-id.ts";
 import {

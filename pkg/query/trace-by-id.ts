@@ -1,8 +1,8 @@
 /** Finds all spans of one trace in heads and blocks. */
-import type { TimeRange } from "#pkg/api/query.ts";
+import type { TimeRange } from "#pkg/api/api.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import type { BlockRef, Partition, ShardRef } from "#pkg/questions/shards.ts";
+import { partitionOf } from "#pkg/otlp/otlp.ts";
+import type { BlockRef, Partition, ShardRef } from "#pkg/questions/questions.ts";
 import { askJob } from "./shard-jobs.ts";
 import { type Failure, forEachBounded, openView, type Spans, throwIfEnded } from "./view.ts";
 

@@ -1,6 +1,6 @@
 /** Some traces by the partition that they are in, so that a shard is asked for its own only. */
 import { setImmediate } from "node:timers/promises";
-import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import { partitionOf } from "#pkg/otlp/otlp.ts";
 import type { KnownTrace } from "./candidates.ts";
 
 export interface PartitionTraces {

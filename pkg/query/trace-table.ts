@@ -5,7 +5,7 @@
  *     slots   | -1 | 2 | -1 | 0 | 1 | ...     by hash of the id, the next free one if taken
  *     ids     | id of place 0 | id of place 1 | id of place 2 |
  */
-import { partitionHash, traceIdBytes } from "#pkg/otlp/trace-hash.ts";
+import { partitionHash, traceIdBytes } from "#pkg/otlp/otlp.ts";
 
 const firstCapacity = 64;
 

@@ -3,7 +3,7 @@
  * is read exactly once. Heads are pinned first; then the snapshot is brought to what their ingester
  * has committed; then a head is read only where its log range is beyond the snapshot's transaction.
  */
-import type { TimeRange } from "#pkg/api/query.ts";
+import type { TimeRange } from "#pkg/api/api.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type {
   AsideSpans,
@@ -13,7 +13,7 @@ import type {
   StoredBlock,
   StoredSnapshot,
   StoredSpans,
-} from "#pkg/questions/shards.ts";
+} from "#pkg/questions/questions.ts";
 
 export interface Spans {
   live: LiveSpans;

@@ -3,11 +3,11 @@
  * whole trace, or a span of theirs may have come twice. Their spans are fetched as columns, joined,
  * and evaluated together, many traces at a time.
  */
-import type { TraceDetailsRequest } from "#pkg/api/query.ts";
-import { type BatchData, bytesOfData } from "#pkg/columns/batch-data.ts";
-import { joinedColumns, type TraceSpans } from "#pkg/engine/trace/trace-spans.ts";
+import type { TraceDetailsRequest } from "#pkg/api/api.ts";
+import { type BatchData, bytesOfData } from "#pkg/columns/columns.ts";
+import { joinedColumns, type TraceSpans } from "#pkg/engine/engine.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { RequestOf } from "#pkg/questions/question-table.ts";
+import type { RequestOf } from "#pkg/questions/questions.ts";
 import type { KnownTrace, ShardState } from "./candidates.ts";
 import type { WholeTraces } from "./evaluate-whole.ts";
 import type { MergedTrace } from "./merge-details.ts";

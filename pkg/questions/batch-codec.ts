@@ -1,6 +1,11 @@
 /** Codec of batches as data: typed arrays as they are in memory. */
-import type { BatchData, NamedColumn } from "#pkg/columns/batch-data.ts";
-import type { ByteValues, Column, ListColumn } from "#pkg/columns/column-batch.ts";
+import type {
+  BatchData,
+  ByteValues,
+  Column,
+  ListColumn,
+  NamedColumn,
+} from "#pkg/columns/columns.ts";
 import {
   bigInt64s,
   bytes,
@@ -14,7 +19,7 @@ import {
   text,
   variant,
   word,
-} from "#pkg/wire/codec.ts";
+} from "#pkg/wire/wire.ts";
 
 /** With as many offsets as it needs, and signed ones. */
 const byteValues: Codec<ByteValues> = {

@@ -1,5 +1,5 @@
 /** Codec of conditions: the syntax tree of TraceQL, without what a thread has made ready of it. */
-import type { FieldExpr, IntrinsicName, Range, Scalar, Static } from "#pkg/traceql/ast.ts";
+import type { FieldExpr, IntrinsicName, Range, Scalar, Static } from "#pkg/traceql/traceql.ts";
 import {
   bigInt,
   bool,
@@ -12,7 +12,7 @@ import {
   text,
   variant,
   word,
-} from "#pkg/wire/codec.ts";
+} from "#pkg/wire/wire.ts";
 
 export const intrinsicName: Codec<IntrinsicName> = word([
   "span:duration",

@@ -9,13 +9,17 @@ import type {
   RootSummary,
   SpanAttribute,
   SpanSummary,
+  TagCounts,
+  TagGroup,
+  TagQuestion,
+  TagReference,
+  TagsRequest,
+  TimeRange,
   TraceDetails,
   TraceDetailsRequest,
-  TimeRange,
   TraceList,
-} from "#pkg/api/query.ts";
-import type { TraceSpans, TraceSpansRequest } from "#pkg/engine/trace/trace-spans.ts";
-import type { TagCounts, TagGroup, TagQuestion, TagReference, TagsRequest } from "#pkg/api/tags.ts";
+} from "#pkg/api/api.ts";
+import type { TraceSpans, TraceSpansRequest } from "#pkg/engine/engine.ts";
 import {
   bigInt,
   bigInt64s,
@@ -33,7 +37,7 @@ import {
   text,
   variant,
   word,
-} from "#pkg/wire/codec.ts";
+} from "#pkg/wire/wire.ts";
 import { batchData } from "./batch-codec.ts";
 import { fieldExpr, intrinsicName } from "./filter-codec.ts";
 

@@ -2,7 +2,7 @@
  * Live and stored spans of which everything that goes in or comes out passes through bytes, as it
  * would to another process: nothing gets by that is not plain data, or that a codec lacks.
  */
-import { type Codec, decode, encode, text } from "#pkg/wire/codec.ts";
+import { type Codec, decode, encode, text } from "#pkg/wire/wire.ts";
 import {
   asksOf,
   indexedTagsAnswer,

@@ -10,40 +10,38 @@ import type {
   HeldTracesRequest,
   ListTracesRequest,
   QueryPlan,
+  TagCounts,
+  TagsRequest,
   TraceDetailsRequest,
   TraceList,
-} from "#pkg/api/query.ts";
-import type { TagCounts, TagsRequest } from "#pkg/api/tags.ts";
-import type { BlockIndex } from "#pkg/block/block-index.ts";
-import type { BlockReader } from "#pkg/block/reader.ts";
-import type { Arena } from "#pkg/bytes/arena.ts";
-import { ownBuffers } from "#pkg/bytes/own-buffers.ts";
-import { arraysOf } from "#pkg/columns/batch-data.ts";
-import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
-import { HeadBatch } from "#pkg/columns/head-batch.ts";
-import { countRowGroupTags } from "#pkg/engine/tags/block-tags.ts";
-import { listHead } from "#pkg/engine/trace/list-head.ts";
-import { listTraces } from "#pkg/engine/trace/list-traces.ts";
-import { type FilterTools, prepareFilter } from "#pkg/engine/condition/prepare-filter.ts";
-import {
-  detailsOfRowGroup,
-  findInRowGroup,
-  heldInRowGroup,
-  listRowGroup,
-  mayHoldMatch,
-  noTraces,
-  spansOfRowGroup,
-} from "#pkg/engine/row-group/row-group.ts";
-import { TagCounter } from "#pkg/engine/tags/tag-counter.ts";
-import { countTags } from "#pkg/engine/tags/tags.ts";
+} from "#pkg/api/api.ts";
+import type { BlockIndex, BlockReader } from "#pkg/block/block.ts";
+import { type Arena, ownBuffers } from "#pkg/bytes/bytes.ts";
+import { arraysOf, type ColumnBatch, HeadBatch } from "#pkg/columns/columns.ts";
 import {
   collectSpans,
+  countRowGroupTags,
+  countTags,
+  detailsOfRowGroup,
+  type FilterTools,
+  findInRowGroup,
+  findTrace,
+  heldInRowGroup,
+  heldTraces,
+  listHead,
+  listRowGroup,
+  listTraces,
+  mayHoldMatch,
+  noTraces,
+  prepareFilter,
+  spansOfRowGroup,
+  TagCounter,
+  traceDetails,
   type TraceSpans,
   type TraceSpansRequest,
-} from "#pkg/engine/trace/trace-spans.ts";
-import { findTrace, heldTraces, traceDetails } from "#pkg/engine/trace/traces.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
-import type { Codec, ValueOf } from "#pkg/wire/codec.ts";
+} from "#pkg/engine/engine.ts";
+import type { FieldExpr } from "#pkg/traceql/traceql.ts";
+import type { Codec, ValueOf } from "#pkg/wire/wire.ts";
 import {
   detailsAnswer,
   detailsRequest,

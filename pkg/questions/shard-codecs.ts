@@ -2,9 +2,14 @@
  * Codecs of the calls of shards.ts. Messages name a block once, however many of its row groups are
  * in them.
  */
-import type { TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
-import { type ErrorData, errorFromData, errorToData, type SpoorError } from "#pkg/errors/errors.ts";
-import { foreignReason } from "#pkg/errors/reasons.ts";
+import type { TagQuestion, TagsRequest } from "#pkg/api/api.ts";
+import {
+  type ErrorData,
+  errorFromData,
+  errorToData,
+  foreignReason,
+  type SpoorError,
+} from "#pkg/errors/errors.ts";
 import {
   bigInt,
   bool,
@@ -18,7 +23,7 @@ import {
   text,
   variant,
   word,
-} from "#pkg/wire/codec.ts";
+} from "#pkg/wire/wire.ts";
 import { tagCounts, tagQuestion, tagsRequest } from "./messages.ts";
 import { type AnswerOf, type QuestionName, questionOf, type RequestOf } from "./question-table.ts";
 import type {

@@ -4,8 +4,8 @@
  * codecs are in shard-codecs.ts and questions.ts.
  */
 import type { SpoorError } from "#pkg/errors/errors.ts";
-import type { BlockTags } from "#pkg/block/block-file.ts";
-import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/tags.ts";
+import type { BlockTags } from "#pkg/block/block.ts";
+import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/api.ts";
 import type { Answered, AnswerOf, QuestionName, RequestOf } from "./question-table.ts";
 
 export interface Partition {

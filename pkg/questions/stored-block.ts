@@ -1,6 +1,6 @@
 /** A block of the table as shards that can be asked. */
 import { blockFactsCrc } from "#pkg/block/block-facts.ts";
-import type { BlockTags } from "#pkg/block/block-file.ts";
+import type { BlockTags } from "#pkg/block/block.ts";
 import type { BlockRef, RowGroupRef, StoredBlock } from "./shards.ts";
 
 /** @param file its path below the tenant's folder, and its size in bytes. */

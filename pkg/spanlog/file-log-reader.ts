@@ -9,7 +9,7 @@
  */
 import { closeSync, readdirSync } from "node:fs";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { openRegularFile } from "#pkg/files/regular-file.ts";
+import { openRegularFile } from "#pkg/files/files.ts";
 import {
   RECORD_HEADER_BYTES,
   recordAppendedMs,

@@ -4,7 +4,7 @@
  * check finds and reports them.
  */
 import { closeSync, statSync } from "node:fs";
-import { openRegularFile } from "#pkg/files/regular-file.ts";
+import { openRegularFile } from "#pkg/files/files.ts";
 import { type SegmentId, parseSegmentName, segmentName, segmentSeed } from "./format.ts";
 import { errorText, partitionFolder, reportDamage, type LogContext } from "./log-context.ts";
 import { SegmentWalker } from "./segment-walker.ts";

@@ -1,7 +1,6 @@
 /** State that the parts of one open file log share: its identity, limits and counters. */
 import type { Clock } from "#pkg/clock/clock.ts";
-import { SpoorError } from "#pkg/errors/errors.ts";
-import { claimLost, ownerLost } from "#pkg/errors/reasons.ts";
+import { claimLost, ownerLost, SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
 import type { LogFs } from "./log-fs.ts";
 import type { ConsumerConfig, LogDamage, RefusedReason } from "./span-log.ts";

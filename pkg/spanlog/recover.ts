@@ -4,7 +4,7 @@
  */
 import { closeSync, readSync, statSync } from "node:fs";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { openRegularFile } from "#pkg/files/regular-file.ts";
+import { openRegularFile } from "#pkg/files/files.ts";
 import {
   decodeSegmentHeader,
   recordHash,

@@ -3,7 +3,7 @@
  * trim that removed segments. A file is deleted when all of its entries have expired.
  */
 import { crc32 } from "node:zlib";
-import { readRegularFile } from "#pkg/files/regular-file.ts";
+import { readRegularFile } from "#pkg/files/files.ts";
 import { FORMAT_VERSION, readUint64, refuseNewer } from "./format.ts";
 import { writeFileDurably, type LogFs } from "./log-fs.ts";
 import { RETRY_ENTRY_BYTES } from "./retry-memory.ts";

@@ -1,7 +1,7 @@
 /** The log's two small JSON files, each with its own CRC: `log.json` and `p<i>/trimmed.json`. */
 import { crc32 } from "node:zlib";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { readRegularFile } from "#pkg/files/regular-file.ts";
+import { readRegularFile } from "#pkg/files/files.ts";
 import { FORMAT_VERSION, LOG_ID_BYTES, refuseNewer } from "./format.ts";
 import { errorText } from "./log-context.ts";
 import { writeFileDurably, type LogFs } from "./log-fs.ts";

@@ -1,7 +1,6 @@
 /** Turns a change into a commit on top of a snapshot, or throws if the two conflict. */
-import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Reason } from "#pkg/errors/reasons.ts";
-import { checkKey } from "#pkg/objstore/keys.ts";
+import { type Reason, SpoorError } from "#pkg/errors/errors.ts";
+import { checkKey } from "#pkg/objstore/objstore.ts";
 import { checkColumns, mergeColumns } from "./columns.ts";
 import { type Commit, commitBytesMax, encodeCommit } from "./commit.ts";
 import { newMetaData, withFields } from "./metadata.ts";

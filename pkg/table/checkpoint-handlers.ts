@@ -1,5 +1,5 @@
 /** RPC handlers of the thread that encodes and decodes checkpoints (checkpoint-worker.ts). */
-import { type Handlers, Transferred } from "#pkg/threads/calls.ts";
+import { type Handlers, Transferred } from "#pkg/threads/threads.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint-parquet.ts";
 
 /** Returns the handlers that checkpoint.ts calls. */

@@ -3,8 +3,7 @@
  * Parquet reader may panic here, which ends the thread.
  */
 import { parentPort } from "node:worker_threads";
-import { Rpc } from "#pkg/threads/calls.ts";
-import { runInBackground } from "#pkg/threads/background.ts";
+import { Rpc, runInBackground } from "#pkg/threads/threads.ts";
 import { checkpointHandlers } from "./checkpoint-handlers.ts";
 
 runInBackground();

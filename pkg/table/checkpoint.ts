@@ -10,9 +10,8 @@
  */
 import { crc32 } from "node:zlib";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import type { ObjectStore, ReadOptions } from "#pkg/objstore/object-store.ts";
-import { Rpc } from "#pkg/threads/calls.ts";
-import { type StartThread, startWorker } from "#pkg/threads/thread.ts";
+import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
+import { Rpc, type StartThread, startWorker } from "#pkg/threads/threads.ts";
 import { decodeCheckpointLines, encodeCheckpointLines } from "./checkpoint-lines.ts";
 import { corrupt, own, parseObject, uintField } from "./json.ts";
 import type { Snapshot } from "./table-model.testing.ts";

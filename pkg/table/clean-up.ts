@@ -5,7 +5,7 @@
  * that commit. So only commits above a minimum age are deleted, and a writer whose snapshot is
  * older than a part of that age refreshes it first (table.ts).
  */
-import type { ObjectInfo } from "#pkg/objstore/object-store.ts";
+import type { ObjectInfo } from "#pkg/objstore/objstore.ts";
 import { type CheckpointOptions, checkpointVersion, lastCheckpoint } from "./checkpoint.ts";
 import { readCheckpoint } from "./checkpoint.ts";
 

@@ -4,8 +4,7 @@
  * Fields that other engines added are kept unchanged. Types are short strings ("long",
  * "array<string>"); a type that Spoor never writes is represented by its JSON.
  */
-import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Reason } from "#pkg/errors/reasons.ts";
+import { type Reason, SpoorError } from "#pkg/errors/errors.ts";
 import { corrupt, isObject, own, parseObject, printObject } from "./json.ts";
 import { stringField } from "./json.ts";
 import type { ColumnDef, Field } from "./table-model.testing.ts";

@@ -4,7 +4,7 @@
  */
 import { crc32 } from "node:zlib";
 import { hasCode } from "#pkg/errors/errors.ts";
-import { checkKey } from "#pkg/objstore/keys.ts";
+import { checkKey } from "#pkg/objstore/objstore.ts";
 import { corrupt, isObject, type JsonObject, optionalObject, own, parseObject } from "./json.ts";
 import { stringField, stringMap, uintField } from "./json.ts";
 import { checkProtocol, decodeMetaData, encodeMetaData } from "./metadata.ts";

@@ -1,8 +1,7 @@
 /** Reads the table's log forward: applies the commits after a snapshot. */
-import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import { newerFormat } from "#pkg/errors/reasons.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import type { StartThread } from "#pkg/threads/thread.ts";
+import { hasCode, newerFormat, SpoorError } from "#pkg/errors/errors.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
+import type { StartThread } from "#pkg/threads/threads.ts";
 import { checkpointVersion, lastCheckpoint, readCheckpoint } from "./checkpoint.ts";
 import { type Commit, commitBytesMax, decodeCommit } from "./commit.ts";
 import { corrupt } from "./json.ts";

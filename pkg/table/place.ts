@@ -2,8 +2,7 @@
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { Log } from "#pkg/log/pino-log.ts";
-import { checkSignal } from "#pkg/objstore/checks.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
+import { checkSignal, type ObjectStore } from "#pkg/objstore/objstore.ts";
 
 /** Maximum puts of the same bytes at the same version before the outcome is called unknown. */
 export const putsMax = 5;

@@ -26,3 +26,17 @@ export function parseQuery(text: string, options: ParseOptions = {}): Query {
   const context = contextOf(wellFormed, { ...options, isLenient: false });
   return buildQuery(context, parseTree(wellFormed));
 }
+export type {
+  ArithmeticOp,
+  AttributeScope,
+  ComparisonOp,
+  FieldExpr,
+  IntrinsicName,
+  LiteralSet,
+  Range,
+  Reference,
+  Scalar,
+  Static,
+} from "./ast.ts";
+export { parseNumber } from "./literals.ts";
+export type { Glob, RegexShape } from "./regex-shape.ts";

@@ -1,5 +1,5 @@
 /** What commands with several actions share: `spoor block ls`, `spoor quarantine retry` ... */
-import { isTenantName } from "#pkg/tenant/tenant-name.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
 import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
 import { configFlags } from "#cmd/spoor/serve-args.ts";
 

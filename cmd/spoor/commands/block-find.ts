@@ -1,12 +1,10 @@
 /** `spoor block find TRACE`: which blocks of the table hold spans of a trace, and how many. */
 import { crc32 } from "node:zlib";
-import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
+import { type BlockTags, openBlock, parseBlockTags } from "#pkg/block/block.ts";
 import { bloomMayHold, bloomShard, traceIdHasher } from "#pkg/block/index/bloom.ts";
-import { openBlock } from "#pkg/block/reader.ts";
-import { findInRowGroup } from "#pkg/engine/row-group/row-group.ts";
+import { findInRowGroup } from "#pkg/engine/engine.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { partitionOf } from "#pkg/otlp/trace-hash.ts";
+import { decodeTraceData, partitionOf } from "#pkg/otlp/otlp.ts";
 import type { BlockPlaces, PlacedBlock } from "./block-places.ts";
 
 export interface FoundIn {

@@ -1,9 +1,12 @@
 /** What `spoor block inspect` tells of a block. */
-import type { ColumnChunk } from "#pkg/parquet/footer.ts";
-import type { PartLocation } from "#pkg/block/place.ts";
-import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
-import type { TagEntry } from "#pkg/block/index/tag-index.ts";
-import { valueLocations } from "#pkg/block/index/tag-parts.ts";
+import type { ColumnChunk } from "#pkg/parquet/parquet.ts";
+import {
+  type BlockReader,
+  openBlock,
+  type PartLocation,
+  type TagEntry,
+  valueLocations,
+} from "#pkg/block/block.ts";
 import { nanoText, sizeText } from "./block-list.ts";
 import type { RangeStore } from "./block-places.ts";
 

@@ -1,7 +1,7 @@
 /** The lines of `spoor block ls`. */
-import { type BlockTags, blockTimeMs, parseBlockTags } from "#pkg/block/block-file.ts";
+import { type BlockTags, blockTimeMs, parseBlockTags } from "#pkg/block/block.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
-import type { BlockFile } from "#pkg/table/delta-table.ts";
+import type { BlockFile } from "#pkg/table/table.ts";
 import { escapeControls } from "./escape.ts";
 
 /** A block as its commit describes it. Times are ISO 8601, or nanoseconds where that cannot be. */

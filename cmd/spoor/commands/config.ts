@@ -1,5 +1,5 @@
 /** `spoor config print|check|reference`. */
-import { configReference } from "#pkg/config/reference.ts";
+import { configReference } from "#pkg/config/config.ts";
 import { spoorConfig } from "#cmd/spoor/config.ts";
 import { parseArgs, usageError, type CommandHelp } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";

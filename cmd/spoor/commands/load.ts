@@ -3,7 +3,7 @@
  * 1 some were not; 2 wrong arguments.
  */
 import { systemClock } from "#pkg/clock/clock.ts";
-import { Traffic } from "#pkg/loadgen/traffic.ts";
+import { Traffic } from "#pkg/loadgen/loadgen.ts";
 import { type CommandHelp, parseArgs, usageError } from "#cmd/spoor/flags.ts";
 import { durationFlag, numberFlag } from "#cmd/spoor/flag-values.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";

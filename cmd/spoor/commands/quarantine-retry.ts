@@ -1,17 +1,17 @@
 /** The span log, opened by a command while no server runs, to put records back into it. */
 import { dirname, join } from "node:path";
-import { quarantineFolder } from "#modules/ingester/ingester.ts";
-import { finishPutBacks, putBack } from "#modules/ingester/put-back.ts";
-import type { AsideRecord } from "#modules/ingester/quarantine-files.ts";
+import {
+  type AsideRecord,
+  finishPutBacks,
+  putBack,
+  quarantineFolder,
+} from "#modules/ingester/ingester.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
-import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import { dataDirLocked } from "#pkg/errors/reasons.ts";
+import { dataDirLocked, hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { openLog } from "#pkg/log/pino-log.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
-import { openStore } from "#pkg/objstore/store-config.ts";
-import { type LogConfig, openSpanLog } from "#pkg/spanlog/log-config.ts";
-import type { SpanLog } from "#pkg/spanlog/span-log.ts";
-import { openTable } from "#pkg/table/delta-table.ts";
+import { type ObjectStore, openStore } from "#pkg/objstore/objstore.ts";
+import { type LogConfig, openSpanLog, type SpanLog } from "#pkg/spanlog/spanlog.ts";
+import { openTable } from "#pkg/table/table.ts";
 import type { SpoorConfig } from "#cmd/spoor/config.ts";
 import { lockDataFolder } from "#cmd/spoor/data-lock.ts";
 import { storeConfigOf } from "#cmd/spoor/storage.ts";

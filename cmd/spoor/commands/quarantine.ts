@@ -1,11 +1,14 @@
 /** `spoor quarantine ls|show|retry|rm`: acknowledged spans that could not become blocks. */
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { quarantineFolder } from "#modules/ingester/ingester.ts";
-import { type AsideRecord, readAside, removeDurably } from "#modules/ingester/quarantine-files.ts";
+import {
+  type AsideRecord,
+  quarantineFolder,
+  readAside,
+  removeDurably,
+} from "#modules/ingester/ingester.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
+import { decodeTraceData, formatTraceJson } from "#pkg/otlp/otlp.ts";
 import { type CommandHelp, parseArgs, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { loadConfig } from "#cmd/spoor/serve-args.ts";

@@ -1,6 +1,6 @@
 /** What commands that ask a running Spoor (or Tempo) share: where it is, and one GET. */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { isTenantName } from "#pkg/tenant/tenant-name.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
 import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
 import { parseEndpoint } from "#cmd/spoor/endpoint.ts";
 import { escapeControls } from "./escape.ts";

@@ -6,8 +6,7 @@
  * quarantine and all others in blocks.
  */
 import { systemClock } from "#pkg/clock/clock.ts";
-import type { SpoorError } from "#pkg/errors/errors.ts";
-import { dataDirLost } from "#pkg/errors/reasons.ts";
+import { dataDirLost, type SpoorError } from "#pkg/errors/errors.ts";
 import { type Log, openProcessLog } from "#pkg/log/pino-log.ts";
 import { version } from "#pkg/version/version.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";

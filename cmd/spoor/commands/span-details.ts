@@ -1,6 +1,5 @@
 /** The details of `spoor trace -v`: attributes, events and links of a span. */
-import { formatAnyValueJson } from "#pkg/otlp/json-encode.ts";
-import type { AnyValue, KeyValue } from "#pkg/otlp/trace-data.ts";
+import { type AnyValue, formatAnyValueJson, type KeyValue } from "#pkg/otlp/otlp.ts";
 import { escapeControls } from "./escape.ts";
 import { durationText } from "./times.ts";
 import type { TreeNode } from "./trace-tree.ts";

@@ -1,9 +1,9 @@
 /** `spoor sql`: prints SQL for reading a tenant's table with DuckDB. */
 import { resolve } from "node:path";
-import { duckdbStatements } from "#pkg/block/sql.ts";
+import { duckdbStatements } from "#pkg/block/block.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { StoreConfig } from "#pkg/objstore/store-config.ts";
-import { isTenantName, singleTenant } from "#pkg/tenant/tenant-name.ts";
+import type { StoreConfig } from "#pkg/objstore/objstore.ts";
+import { isTenantName, singleTenant } from "#pkg/tenant/tenant.ts";
 import { type CommandHelp, flagText, parseArgs, usageError } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { configFlags, loadConfig } from "#cmd/spoor/serve-args.ts";

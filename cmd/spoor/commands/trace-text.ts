@@ -9,7 +9,7 @@
  *
  * Times are on the left, so that long names and deep trees do not push them off the screen.
  */
-import { spanKindNames } from "#pkg/otlp/trace-data.ts";
+import { spanKindNames } from "#pkg/otlp/otlp.ts";
 import type { Paint } from "#cmd/spoor/paint.ts";
 import { detailLines } from "./span-details.ts";
 import { escapeControls } from "./escape.ts";

@@ -2,7 +2,7 @@
  * Builds a tree from the spans of any trace, also with several roots, missing parents, cycles and
  * duplicate ids. Each span is in the tree exactly once.
  */
-import type { Span, TraceData } from "#pkg/otlp/trace-data.ts";
+import type { Span, TraceData } from "#pkg/otlp/otlp.ts";
 
 export interface TreeSpan {
   /** `service.name` of the resource; empty if there is none. */

@@ -1,9 +1,7 @@
 /** `spoor trace ID`: gets a trace from a running Spoor (or Tempo) and prints it as a tree. */
-import { wireBytes, WireReader, wireVarint } from "#pkg/bytes/wire.ts";
+import { wireBytes, WireReader, wireVarint } from "#pkg/bytes/bytes.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { decodeTraceData } from "#pkg/otlp/decode.ts";
-import { formatTraceJson } from "#pkg/otlp/json-encode.ts";
-import type { TraceData } from "#pkg/otlp/trace-data.ts";
+import { decodeTraceData, formatTraceJson, type TraceData } from "#pkg/otlp/otlp.ts";
 import {
   type CommandHelp,
   flagText,

@@ -10,7 +10,7 @@ import { openSender, sendFlags } from "#cmd/spoor/send/send-flags.ts";
 import { stopOnSignal } from "#cmd/spoor/stop-signal.ts";
 import { verifyMetrics } from "#cmd/spoor/verify/metrics.ts";
 import { serveMetrics } from "#cmd/spoor/verify/metrics-port.ts";
-import { stopAll } from "#pkg/listen/addresses.ts";
+import { stopAll } from "#pkg/listen/listen.ts";
 import { type FailedCheck, Verifier } from "#cmd/spoor/verify/verifier.ts";
 import { placeOfApi } from "./query-api.ts";
 import { escapeControls } from "./escape.ts";

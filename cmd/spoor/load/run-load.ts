@@ -4,8 +4,7 @@
  * back-pressure of the server slows the load down, as with SDKs.
  */
 import type { Clock } from "#pkg/clock/clock.ts";
-import { Latencies } from "#pkg/loadgen/latency.ts";
-import type { Traffic, TrafficRequest } from "#pkg/loadgen/traffic.ts";
+import { Latencies, type Traffic, type TrafficRequest } from "#pkg/loadgen/loadgen.ts";
 import type { Sender } from "#cmd/spoor/send/sender.ts";
 
 export interface LoadOptions {

@@ -1,6 +1,5 @@
 /** Sends OTLP/gRPC on one HTTP/2 connection, which is reopened when it ends. */
-import { GrpcClient } from "#pkg/grpc/client.ts";
-import { grpcStatus } from "#pkg/grpc/status.ts";
+import { GrpcClient, grpcStatus } from "#pkg/grpc/grpc.ts";
 import { readPartialSuccess } from "./partial-success.ts";
 import { noResponse, type SendResult, type Sender, type SenderOptions } from "./sender.ts";
 

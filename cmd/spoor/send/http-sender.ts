@@ -7,7 +7,7 @@ import {
 } from "node:http";
 import { Agent as HttpsAgent, request as tlsRequest } from "node:https";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { readStatus, type Status } from "#pkg/grpc/status.ts";
+import { readStatus, type Status } from "#pkg/grpc/grpc.ts";
 import { noResponse, type SendResult, type Sender, type SenderOptions } from "./sender.ts";
 import { readPartialSuccess } from "./partial-success.ts";
 

@@ -1,5 +1,5 @@
 /** Flags of commands that send OTLP. */
-import { isTenantName } from "#pkg/tenant/tenant-name.ts";
+import { isTenantName } from "#pkg/tenant/tenant.ts";
 import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
 import { parseEndpoint } from "#cmd/spoor/endpoint.ts";
 import { openGrpcSender } from "./grpc-sender.ts";

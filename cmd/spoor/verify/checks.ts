@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { compareWithKnown, type KnownTrace } from "#pkg/loadgen/known-trace.ts";
+import { compareWithKnown, type KnownTrace } from "#pkg/loadgen/loadgen.ts";
 import { type ApiPlace, getFromApi } from "#cmd/spoor/commands/query-api.ts";
 import { decodeAnswer } from "#cmd/spoor/commands/trace.ts";
 

@@ -1,7 +1,11 @@
 /** The port of `spoor verify --metrics`: what Prometheus reads, and nothing else. */
-import { HttpListener } from "#pkg/listen/http-listener.ts";
-import type { Listener, Place } from "#pkg/listen/addresses.ts";
-import { findRoute, type RouteFacts } from "#pkg/listen/routes.ts";
+import {
+  findRoute,
+  HttpListener,
+  type Listener,
+  type Place,
+  type RouteFacts,
+} from "#pkg/listen/listen.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import type { VerifyMetrics } from "./metrics.ts";
 

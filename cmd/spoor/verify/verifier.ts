@@ -4,7 +4,7 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { formatDuration } from "#pkg/config/duration.ts";
-import { type KnownTrace, makeKnownTrace } from "#pkg/loadgen/known-trace.ts";
+import { type KnownTrace, makeKnownTrace } from "#pkg/loadgen/loadgen.ts";
 import type { Sender } from "#cmd/spoor/send/sender.ts";
 import {
   type CheckFailure,

@@ -3,14 +3,13 @@
  * long texts or costly patterns, evaluates whole traces. Small work is done in place.
  */
 import { Piscina } from "piscina";
-import { ownBuffers } from "#pkg/bytes/own-buffers.ts";
-import { arraysOf, bytesOfData } from "#pkg/columns/batch-data.ts";
+import { ownBuffers } from "#pkg/bytes/bytes.ts";
+import { arraysOf, bytesOfData } from "#pkg/columns/columns.ts";
 import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerJob, AnswerJobResult } from "./answer-worker.ts";
 import type { ParsedParams, ParamsJob } from "./read-params.ts";
-import type { MergedTrace } from "#pkg/query/merge-details.ts";
+import { type MergedTrace, type WholeTraces, wholeTracesHere } from "#pkg/query/query.ts";
 import { type TraceAnswerJob, traceAnswerChunks } from "./trace-answer.ts";
-import { type WholeTraces, wholeTracesHere } from "#pkg/query/evaluate-whole.ts";
 
 /** About 2 ms of work; as JSON it is two to three times as long. */
 const inPlaceBytesMax = 64 * 1024;

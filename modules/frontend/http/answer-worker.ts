@@ -2,8 +2,8 @@
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
-import { detailsOfJoined, type JoinedTraces } from "#pkg/engine/trace/trace-spans.ts";
-import type { MergedTrace } from "#pkg/query/merge-details.ts";
+import { detailsOfJoined, type JoinedTraces } from "#pkg/engine/engine.ts";
+import type { MergedTrace } from "#pkg/query/query.ts";
 import { type ParamsJob, type ParsedParams, parseParams } from "./read-params.ts";
 import { type TraceAnswerJob, traceAnswerChunks } from "./trace-answer.ts";
 

@@ -2,7 +2,7 @@
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { createGzip, gzip } from "node:zlib";
-import { redactUserinfo } from "#pkg/log/redact.ts";
+import { redactUserinfo } from "#pkg/log/log.ts";
 import { errorTable, type SpoorError } from "#pkg/errors/errors.ts";
 
 export interface Answer {

@@ -1,13 +1,10 @@
 /** What a search did, for `spoor query --explain`: the search is run, and its work told. */
-import type { QueryPlan } from "#pkg/api/query.ts";
-import { cheapestFirst } from "#pkg/engine/condition/filter.ts";
-import { isOfWholeTraces } from "#pkg/engine/condition/plan.ts";
-import { conjunctsOf } from "#pkg/engine/condition/span-part.ts";
+import type { QueryPlan } from "#pkg/api/api.ts";
+import { cheapestFirst, conjunctsOf, isOfWholeTraces } from "#pkg/engine/engine.ts";
 import { formatField } from "#pkg/traceql/format.ts";
-import { intrinsics } from "#pkg/traceql/intrinsics.ts";
+import { intrinsics } from "#pkg/traceql/traceql.ts";
 import { metricsJson } from "./search-answer.ts";
-import type { SearchQuery } from "#pkg/query/search-query.ts";
-import type { SearchResult } from "#pkg/query/search.ts";
+import type { SearchQuery, SearchResult } from "#pkg/query/query.ts";
 
 /**
  * The answer of `/api/search/explain` as JSON.

@@ -1,7 +1,7 @@
 /** The HTTP API: who may ask, within which bounds, and what becomes of errors. */
 import { type Context, Hono } from "hono";
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { pathOfTarget } from "#pkg/listen/request-target.ts";
+import { pathOfTarget } from "#pkg/listen/listen.ts";
 import { type Answer, bytesOf, errorAnswer, textAnswer, toResponse } from "./answers.ts";
 import {
   credentialsOf,
@@ -13,7 +13,7 @@ import {
   type Route,
 } from "./http-context.ts";
 import { isLimitRefusal } from "./queries.ts";
-import { throwIfEnded } from "#pkg/query/view.ts";
+import { throwIfEnded } from "#pkg/query/query.ts";
 
 /** Builds the API from the table of its routes (`routesOf`). */
 export function buildApp(parts: HttpParts, routes: readonly Route[]): Hono<Env> {

@@ -1,11 +1,11 @@
 /** Parameters of requests, checked. All errors are InvalidInput with a text for people. */
-import { planOf } from "#pkg/engine/condition/plan.ts";
-import type { QueryPlan, TimeRange } from "#pkg/api/query.ts";
+import { planOf } from "#pkg/engine/engine.ts";
+import type { QueryPlan, TimeRange } from "#pkg/api/api.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { parseNumber } from "#pkg/traceql/literals.ts";
 import {
   type FieldExpr,
   notSupportedYet,
+  parseNumber,
   type ParseOptions,
   parseQuery,
   type Query,

@@ -1,30 +1,36 @@
 /** Queries from parsed parameters to answers, with what must be said when not all could be read. */
-import type { TagValue } from "#pkg/engine/tags/tag-counter.ts";
+import type { TagValue } from "#pkg/engine/engine.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { TenantLimits } from "#pkg/limits/tenant-limits.ts";
+import type { TenantLimits } from "#pkg/limits/limits.ts";
 import type { AnswerPool } from "./answer-pool.ts";
 import { type Answer, headerText, jsonAnswer } from "./answers.ts";
 import type { FrontendConfig } from "#modules/frontend/config.ts";
 import { formatExplanation } from "./explain.ts";
 import type { FrontendMetrics } from "#modules/frontend/metrics.ts";
-import { checkRange, withByteBudget } from "#pkg/query/query-limits.ts";
-import { QueryQueue } from "#pkg/query/query-queue.ts";
-import { formatSearch } from "./search-answer.ts";
-import { withStallLimit } from "#pkg/query/stalled-store.ts";
-import type { SearchQuery } from "#pkg/query/search-query.ts";
-import { searchNewest, type SearchResult } from "#pkg/query/search.ts";
-import type { TagAnswer } from "./tag-answer.ts";
 import {
+  checkRange,
+  type Failure,
   findTags,
+  findTrace,
+  joinMessages,
+  QueryQueue,
+  searchNewest,
+  type SearchQuery,
+  type SearchResult,
+  type Spans,
   type TagsOptions,
   type TagsQuery,
   type TagsResult,
   type TagsStats,
-} from "#pkg/query/tags.ts";
+  type TraceQuery,
+  traceTooLarge,
+  withByteBudget,
+  withStallLimit,
+} from "#pkg/query/query.ts";
+import { formatSearch } from "./search-answer.ts";
+import type { TagAnswer } from "./tag-answer.ts";
 import type { TraceFormat } from "./trace-answer.ts";
-import { findTrace, type TraceQuery, traceTooLarge } from "#pkg/query/trace-by-id.ts";
-import { type Failure, joinMessages, type Spans } from "#pkg/query/view.ts";
 
 export interface QueriesOptions {
   spans: Spans;

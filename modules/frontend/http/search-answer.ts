@@ -3,9 +3,8 @@
  * only the keys below are ever written.
  */
 import { setImmediate } from "node:timers/promises";
-import type { SpanAttribute, SpanSummary } from "#pkg/api/query.ts";
-import type { MergedTrace } from "#pkg/query/merge-details.ts";
-import type { SearchStats } from "#pkg/query/search.ts";
+import type { SpanAttribute, SpanSummary } from "#pkg/api/api.ts";
+import type { MergedTrace, SearchStats } from "#pkg/query/query.ts";
 
 /** Shown for traces whose root span has not come (Tempo's words, known to Grafana's users). */
 const rootMissing = "<root span not yet received>";

@@ -1,5 +1,5 @@
 /** Names and values of tags as Tempo's JSON, with the metrics that Tempo 2.7 has. */
-import type { TagsStats } from "#pkg/query/tags.ts";
+import type { TagsStats } from "#pkg/query/query.ts";
 
 export interface AnswerBounds {
   /** Most names per scope, or most values; undefined: no bound but the bytes. */

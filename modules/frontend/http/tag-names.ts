@@ -1,6 +1,6 @@
 /** Names of tags as clients write them. */
-import type { TagReference, TagScope } from "#pkg/api/tags.ts";
-import { intrinsicSources } from "#pkg/engine/condition/intrinsics.ts";
+import type { TagReference, TagScope } from "#pkg/api/api.ts";
+import { intrinsicSources } from "#pkg/engine/engine.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import {
   type AttributeScope,

@@ -1,7 +1,6 @@
 /** Parameters of the endpoints of tags, checked. All errors are InvalidInput. */
-import type { TimeRange } from "#pkg/api/query.ts";
-import type { TagScope } from "#pkg/api/tags.ts";
-import { spanPart } from "#pkg/engine/condition/span-part.ts";
+import type { TagScope, TimeRange } from "#pkg/api/api.ts";
+import { spanPart } from "#pkg/engine/engine.ts";
 import { type FieldExpr, parseLeniently, type ParseOptions } from "#pkg/traceql/traceql.ts";
 import { defaultRange, parseSince, valueOf } from "./params.ts";
 import { invalid } from "./params-errors.ts";

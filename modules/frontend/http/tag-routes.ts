@@ -1,6 +1,6 @@
 /** The endpoints of tags: names and values, in both versions of the API. */
-import type { TagScope } from "#pkg/api/tags.ts";
-import type { TagValue } from "#pkg/engine/tags/tag-counter.ts";
+import type { TagScope } from "#pkg/api/api.ts";
+import type { TagValue } from "#pkg/engine/engine.ts";
 import type { Answer } from "./answers.ts";
 import type { Queries } from "./queries.ts";
 import type { ParamsReader } from "./read-params.ts";
@@ -14,7 +14,7 @@ import {
 } from "./tag-answer.ts";
 import { decodeTagName, intrinsicTags, parseOldTagName, parseTagName } from "./tag-names.ts";
 import { parseTagScope, type TagParams } from "./tag-params.ts";
-import type { TagsStats } from "#pkg/query/tags.ts";
+import type { TagsStats } from "#pkg/query/query.ts";
 
 /** Which of the two APIs: the first has neither types nor scopes. */
 export type TagVersion = "v1" | "v2";

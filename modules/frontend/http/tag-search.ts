@@ -4,11 +4,11 @@
  */
 import { hasCode } from "#pkg/errors/errors.ts";
 import { formatField } from "#pkg/traceql/format.ts";
-import { parseNumber } from "#pkg/traceql/literals.ts";
 import {
   type ComparisonOp,
   type FieldExpr,
   type IntrinsicName,
+  parseNumber,
   type ParseOptions,
   parseQuery,
   type Static,

@@ -10,17 +10,21 @@
  * | v2 JSON | `{"trace": {"resourceSpans": []}, "metrics": {}, "status": "", "message": ""}` |
  * | v2 protobuf | tempopb.TraceByIDResponse: trace = 1, metrics = 2, status = 3, message = 4 |
  */
-import { WireWriter } from "#pkg/bytes/wire-writer.ts";
-import { writeSpan } from "#pkg/otlp/encode.ts";
-import { nestedChunks, spansChunks } from "#pkg/otlp/encode-chunks.ts";
-import { type SpansOnDemand, traceJsonTexts } from "#pkg/otlp/json-encode.ts";
+import { WireWriter } from "#pkg/bytes/bytes.ts";
+import {
+  nestedChunks,
+  spansChunks,
+  type SpansOnDemand,
+  traceJsonTexts,
+  writeSpan,
+} from "#pkg/otlp/otlp.ts";
 import {
   type DecodeSpan,
   decodeSpan,
   mergeWire,
   type WireResource,
   type WireSpan,
-} from "#pkg/query/merge-wire.ts";
+} from "#pkg/query/query.ts";
 
 export type TraceFormat = "v1-json" | "v1-protobuf" | "v2-json" | "v2-protobuf";
 

@@ -1,5 +1,5 @@
 /** The status page: a small HTML page for people, without anything from outside. */
-import type { Viewer } from "#pkg/tenant/access.ts";
+import type { Viewer } from "#pkg/tenant/tenant.ts";
 import { type Answer, jsonAnswer } from "#modules/frontend/http/answers.ts";
 
 /** How a number is shown to people; programs get it as it is. */

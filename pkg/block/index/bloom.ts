@@ -8,7 +8,7 @@
  */
 import bloomFilters from "bloom-filters";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { bloomHash } from "#pkg/otlp/trace-hash.ts";
+import { bloomHash } from "#pkg/otlp/otlp.ts";
 
 const { BloomFilter } = bloomFilters;
 

@@ -14,7 +14,7 @@ import type { BloomBytes, BloomShape } from "./bloom.ts";
 import { bloomShapeSchema } from "./bloom-schema.ts";
 import { packJson, unpackJson } from "./packed-json.ts";
 import { type PartLocation, partLocationSchema } from "#pkg/block/place.ts";
-import type { Segment } from "#pkg/parquet/stitch.ts";
+import type { Segment } from "#pkg/parquet/parquet.ts";
 import type { TagIndex } from "./tag-index.ts";
 import { encodeTagKeys } from "./tag-parts.ts";
 

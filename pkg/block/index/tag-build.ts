@@ -9,10 +9,10 @@ import {
   type Int32Column,
   type Int64Column,
   isValid,
+  parseAttributeColumn,
   valueBytes,
   valueText,
-} from "#pkg/columns/column-batch.ts";
-import { parseAttributeColumn } from "#pkg/columns/schema.ts";
+} from "#pkg/columns/columns.ts";
 import { bloomRate, bloomRateOf, buildBloom, bytesHasher } from "./bloom.ts";
 import { listDrafts } from "./tag-lists.ts";
 import { type Draft, restCounts } from "./tag-rest.ts";

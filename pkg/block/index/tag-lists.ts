@@ -3,7 +3,7 @@
  * Drafts tag index entries for attributes of events and links. The attribute lists are OTLP/JSON
  * texts in a dictionary, so each distinct list is parsed once.
  */
-import { type ByteValues, type ColumnBatch, valueText } from "#pkg/columns/column-batch.ts";
+import { type ByteValues, type ColumnBatch, valueText } from "#pkg/columns/columns.ts";
 import { type ItemScope, type TagType } from "./tag-index.ts";
 import { type Draft, draftType } from "./tag-rest.ts";
 import { countCodes } from "./value-counts.ts";

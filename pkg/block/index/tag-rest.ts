@@ -4,9 +4,9 @@ import {
   type ColumnBatch,
   type DictColumn,
   type ListColumn,
+  parseRestValue,
   valueText,
-} from "#pkg/columns/column-batch.ts";
-import { parseRestValue } from "#pkg/columns/rest-value.ts";
+} from "#pkg/columns/columns.ts";
 import { comparing, mostFrequent, type TagEntry, type TagType } from "./tag-index.ts";
 
 /** An entry, and the values for its filter if there are too many to list. */

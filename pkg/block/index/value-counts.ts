@@ -1,6 +1,6 @@
 // HOT: runs per value at each cut; measured by `npm run bench` (cut).
 /** Counts values of a row group, without an object or a bigint per row. */
-import { isValid, wordPairs } from "#pkg/columns/column-batch.ts";
+import { isValid, wordPairs } from "#pkg/columns/columns.ts";
 
 /** Distinct 64-bit integers: halves and counts of value i are at index i. */
 export interface IntCounts {

@@ -4,17 +4,18 @@ import {
   type Column,
   type ColumnBatch,
   columnOf,
+  columnType,
+  type ColumnType,
   type DictColumn,
   type Int32Column,
   type Int64Column,
   isValid,
+  parseRestValue,
   valueBytes,
   valueText,
-} from "#pkg/columns/column-batch.ts";
-import { parseRestValue } from "#pkg/columns/rest-value.ts";
-import { columnType, type ColumnType } from "#pkg/columns/schema.ts";
+} from "#pkg/columns/columns.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
-import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
+import { parseAttributesJson } from "#pkg/otlp/otlp.ts";
 import { type Findings } from "./findings.ts";
 import type { RowGroupIndex } from "#pkg/block/index/index-section.ts";
 import { plainTree, type TreeFacts, type TreeSpan } from "./verify-tree.ts";

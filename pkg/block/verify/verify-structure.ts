@@ -3,17 +3,18 @@
  * checksum matches. No number from the file is used before it is checked.
  */
 import { crc32 } from "node:zlib";
-import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import { formatTooNew } from "#pkg/errors/reasons.ts";
-import type { ObjectStore } from "#pkg/objstore/object-store.ts";
+import { formatTooNew, hasCode, SpoorError } from "#pkg/errors/errors.ts";
+import type { ObjectStore } from "#pkg/objstore/objstore.ts";
 import { type Findings, type FindingCause } from "./findings.ts";
 import {
+  decodeThrift,
   footerRowGroups,
   intField,
   parquetMagic,
   parquetTailBytes,
   type RowGroupInfo,
-} from "#pkg/parquet/footer.ts";
+  type Segment,
+} from "#pkg/parquet/parquet.ts";
 import {
   decodeDirectory,
   decodeSegments,
@@ -23,7 +24,6 @@ import {
   trailerBytes,
 } from "#pkg/block/index/index-section.ts";
 import { checkPart, type PartLocation } from "#pkg/block/place.ts";
-import type { Segment } from "#pkg/parquet/stitch.ts";
 import type { TagIndex } from "#pkg/block/index/tag-index.ts";
 import {
   decodeTagKeys,
@@ -31,7 +31,6 @@ import {
   valueLocations,
   withValues,
 } from "#pkg/block/index/tag-parts.ts";
-import { decodeThrift } from "#pkg/parquet/thrift.ts";
 
 export type RangeStore = Pick<ObjectStore, "getRange" | "head">;
 

@@ -2,13 +2,17 @@
  * Verifies tag indexes against the rows. It counts values from the rows one by one and shares no
  * code with the builder of indexes.
  */
-import { type Column, type ColumnBatch, columnOf, valueText } from "#pkg/columns/column-batch.ts";
-import { parseRestValue } from "#pkg/columns/rest-value.ts";
-import { parseAttributeColumn } from "#pkg/columns/schema.ts";
-import { scalarValue } from "#pkg/columns/spans.ts";
+import {
+  type Column,
+  type ColumnBatch,
+  columnOf,
+  parseAttributeColumn,
+  parseRestValue,
+  scalarValue,
+  valueText,
+} from "#pkg/columns/columns.ts";
 import { hasCode } from "#pkg/errors/errors.ts";
-import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
-import type { AnyValue, KeyValue } from "#pkg/otlp/trace-data.ts";
+import { type AnyValue, type KeyValue, parseAttributesJson } from "#pkg/otlp/otlp.ts";
 import { type Findings } from "./findings.ts";
 import { intrinsicColumns } from "#pkg/block/index/tag-build.ts";
 import type { ItemScope, TagEntry, TagIndex, TagType } from "#pkg/block/index/tag-index.ts";

@@ -4,7 +4,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { Rpc } from "#pkg/threads/calls.ts";
+import { Rpc } from "#pkg/threads/threads.ts";
 import type { Finding } from "./findings.ts";
 import type { StructureSource } from "./verify-structure.ts";
 

@@ -1,5 +1,5 @@
 /** Verifies all trace ids of a block together: partition, uniqueness and bloom. */
-import { partitionOf, traceIdBytes } from "#pkg/otlp/trace-hash.ts";
+import { partitionOf, traceIdBytes } from "#pkg/otlp/otlp.ts";
 import { BloomShard, bloomShard, traceIdHasher } from "#pkg/block/index/bloom.ts";
 import type { Findings } from "./findings.ts";
 import type { Directory } from "#pkg/block/index/index-section.ts";

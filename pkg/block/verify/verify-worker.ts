@@ -5,8 +5,7 @@
  */
 import { parentPort } from "node:worker_threads";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { Rpc } from "#pkg/threads/calls.ts";
-import { runInBackground } from "#pkg/threads/background.ts";
+import { Rpc, runInBackground } from "#pkg/threads/threads.ts";
 import { Findings } from "./findings.ts";
 import { type BlockReader, openBlock } from "#pkg/block/reader.ts";
 import { checkRows } from "./verify-rows.ts";

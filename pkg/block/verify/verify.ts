@@ -6,9 +6,14 @@
  *     bytes (verify-structure.ts)  ->  rows, per row group, in a worker (verify-rows.ts,
  *     verify-tags.ts)  ->  all trace ids together (verify-traces.ts)  ->  the commit
  */
-import { hasCode, type SpoorError } from "#pkg/errors/errors.ts";
-import { formatTooNew, parquetPanic, verifySilent } from "#pkg/errors/reasons.ts";
-import type { BlockFile } from "#pkg/table/delta-table.ts";
+import {
+  formatTooNew,
+  hasCode,
+  parquetPanic,
+  type SpoorError,
+  verifySilent,
+} from "#pkg/errors/errors.ts";
+import type { BlockFile } from "#pkg/table/table.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
 import { type Finding, Findings } from "./findings.ts";
 import type { TagIndex } from "#pkg/block/index/tag-index.ts";

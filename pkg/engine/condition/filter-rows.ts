@@ -1,7 +1,7 @@
 /** Evaluates any condition row by row: what columns cannot be asked for as a whole. */
-import { Arena } from "#pkg/bytes/arena.ts";
-import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
-import type { FieldExpr, LiteralSet, Reference, Static } from "#pkg/traceql/ast.ts";
+import { Arena } from "#pkg/bytes/bytes.ts";
+import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { FieldExpr, LiteralSet, Reference, Static } from "#pkg/traceql/traceql.ts";
 import { compileRegex } from "#pkg/traceql/regex.ts";
 import { setComparison } from "./literal-set.ts";
 import type { Predicate } from "./predicate.ts";

@@ -10,9 +10,9 @@
  * Events and links: a comparison, or a bare attribute, holds for a span if it holds for any of its
  * events (links); `= nil` if none has a value. Within one comparison all names mean the same event.
  */
-import { Arena } from "#pkg/bytes/arena.ts";
-import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
-import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
+import { Arena } from "#pkg/bytes/bytes.ts";
+import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/traceql.ts";
 import { RowEvaluator } from "./filter-rows.ts";
 import { isOfWholeTrace } from "./intrinsics.ts";
 import { compareRows, NumberColumns } from "./number-rows.ts";

@@ -1,5 +1,5 @@
 /** Values as a tag index lists them, which is as text. */
-import type { TagType } from "#pkg/block/index/tag-index.ts";
+import type { TagType } from "#pkg/block/block.ts";
 import type { Value } from "./values.ts";
 
 /** Words of statuses and kinds are texts to the index. */

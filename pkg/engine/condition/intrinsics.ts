@@ -3,7 +3,7 @@
  * index, and whether its values are listed. The one table for filters, pruning, tags and details;
  * how intrinsics are written stands in `pkg/traceql/intrinsics.ts`.
  */
-import type { IntrinsicName } from "#pkg/traceql/ast.ts";
+import type { IntrinsicName } from "#pkg/traceql/traceql.ts";
 
 /** How its values are read. `tree`: made by `withTraceColumns` from all spans of the trace. */
 export type IntrinsicKind =

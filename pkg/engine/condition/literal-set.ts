@@ -1,5 +1,5 @@
 /** Sets of literals, asked whether a value is one of them or none of them. */
-import type { ComparisonOp, LiteralSet } from "#pkg/traceql/ast.ts";
+import type { ComparisonOp, LiteralSet } from "#pkg/traceql/traceql.ts";
 import type { Predicate } from "./predicate.ts";
 import { normalizeId, type Value } from "./values.ts";
 

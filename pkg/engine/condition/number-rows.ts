@@ -6,9 +6,9 @@
  * that, or could be an error (an array, a division by zero, a power of integers), is `unsure`: it
  * is evaluated by itself (filter-rows.ts), which decides it or throws. values.ts has the rules.
  */
-import type { Arena } from "#pkg/bytes/arena.ts";
+import type { Arena } from "#pkg/bytes/bytes.ts";
 import { floatResult } from "#pkg/traceql/arithmetic.ts";
-import type { ArithmeticOp, FieldExpr, Reference } from "#pkg/traceql/ast.ts";
+import type { ArithmeticOp, FieldExpr, Reference } from "#pkg/traceql/traceql.ts";
 import { type NumberRows, numberKinds } from "./number-values.ts";
 import type { Layer } from "./references.ts";
 import type { OrderOp } from "./values.ts";

@@ -1,6 +1,6 @@
 // HOT: runs per row of every condition with arithmetic; measured by filter.bench.ts.
 /** Values of rows as the numbers that number-rows.ts calculates with. */
-import { wordPairs } from "#pkg/columns/column-batch.ts";
+import { wordPairs } from "#pkg/columns/columns.ts";
 import type { Value } from "./values.ts";
 
 /**

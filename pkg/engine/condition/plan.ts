@@ -2,8 +2,8 @@
  * How a condition is answered, worked out once per query: it goes to the shards and is printed by
  * `--explain`. What the parts of a plan are for stands in pkg/api/query.ts.
  */
-import type { QueryPlan } from "#pkg/api/query.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { QueryPlan } from "#pkg/api/api.ts";
+import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import { filterColumns, intrinsicNames } from "./filter.ts";
 import { isOfWholeTrace } from "./intrinsics.ts";
 import { hasPattern, mayFail, requiredTraceId, spanPart } from "./span-part.ts";

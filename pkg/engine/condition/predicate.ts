@@ -2,7 +2,7 @@
  * A question about one value, in the forms that columns can answer fast: a range for 64-bit
  * integers, bytes for text. `value` answers for any value and is what the other forms mean.
  */
-import type { ComparisonOp, Static } from "#pkg/traceql/ast.ts";
+import type { ComparisonOp, Static } from "#pkg/traceql/traceql.ts";
 import { compileRegex, type Regex } from "#pkg/traceql/regex.ts";
 import type { TextPattern } from "./text-match.ts";
 import { compareValues, matchValue, normalizeId, requireBool, type Value } from "./values.ts";

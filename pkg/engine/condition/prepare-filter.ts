@@ -1,6 +1,6 @@
 /** Conditions made ready for many batches: patterns compiled once, and work that can be stopped. */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import type { Regex, RegexCache } from "#pkg/traceql/regex.ts";
 
 export interface FilterTools {

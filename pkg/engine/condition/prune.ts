@@ -3,8 +3,8 @@
  * is certain; true may be wrong: not everything is in the index (ids), and old indexes have less.
  */
 import { intrinsicSources } from "./intrinsics.ts";
-import { columnPrefix } from "#pkg/columns/schema.ts";
-import type { TagEntry, TagIndex, TagType } from "#pkg/block/index/tag-index.ts";
+import { columnPrefix } from "#pkg/columns/columns.ts";
+import type { TagEntry, TagIndex, TagType } from "#pkg/block/block.ts";
 import { TagValues } from "#pkg/block/index/tag-values.ts";
 import type {
   ComparisonOp,
@@ -13,7 +13,7 @@ import type {
   LiteralSet,
   Reference,
   Static,
-} from "#pkg/traceql/ast.ts";
+} from "#pkg/traceql/traceql.ts";
 import { referencesOf } from "./filter.ts";
 import { setComparison } from "./literal-set.ts";
 import {

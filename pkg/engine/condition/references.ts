@@ -2,25 +2,23 @@
  * What an attribute or intrinsic of a query names in a batch: layers of values, of which the first
  * that has one counts. Only the columns that `referenceColumns` lists are read.
  */
-import type { Arena } from "#pkg/bytes/arena.ts";
-import {
-  type Column,
-  type ColumnBatch,
-  columnOf,
-  type DictColumn,
-  type ListColumn,
-  valueText,
-} from "#pkg/columns/column-batch.ts";
-import { parseRestValue } from "#pkg/columns/rest-value.ts";
+import type { Arena } from "#pkg/bytes/bytes.ts";
 import {
   attributeColumnName,
-  columnPrefix,
+  type Column,
+  type ColumnBatch,
   columnKeyPattern,
+  columnOf,
+  columnPrefix,
+  type DictColumn,
+  type ListColumn,
+  parseRestValue,
   type ScalarType,
-} from "#pkg/columns/schema.ts";
+  valueText,
+} from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { parseAttributesJson } from "#pkg/otlp/json-decode.ts";
-import type { AttributeScope, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
+import { parseAttributesJson } from "#pkg/otlp/otlp.ts";
+import type { AttributeScope, IntrinsicName, Reference } from "#pkg/traceql/traceql.ts";
 import {
   BoolValues,
   CodedValues,

@@ -10,7 +10,7 @@ import {
   valueBytes,
   valueText,
   wordPairs,
-} from "#pkg/columns/column-batch.ts";
+} from "#pkg/columns/columns.ts";
 import { type NumberRows, numberKinds, numbersOfEach, readInts } from "./number-values.ts";
 import { answers, lookUpCodes, lookUpValidCodes, type Pass, seenCodes, wordsOf } from "./passes.ts";
 import { int64Max, int64Min, type IntRange, type Predicate } from "./predicate.ts";

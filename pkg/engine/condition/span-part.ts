@@ -2,7 +2,7 @@
  * Which names of a condition are values of the whole trace, and what is left of a condition when
  * the trace is not known: a shard holds a part of it only.
  */
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import { costOfRegex } from "#pkg/traceql/regex.ts";
 import { isOfWholeTrace } from "./intrinsics.ts";
 

@@ -8,8 +8,8 @@
  *     entries:   | order-1 | order-2 | order-77777 | order-3 |
  *     needle 77777                        ^ next = 22: entries before it are decided
  */
-import { type ByteValues, valueText } from "#pkg/columns/column-batch.ts";
-import type { Glob, RegexShape } from "#pkg/traceql/regex-shape.ts";
+import { type ByteValues, valueText } from "#pkg/columns/columns.ts";
+import type { Glob, RegexShape } from "#pkg/traceql/traceql.ts";
 
 /** A pattern to look for in texts. */
 export interface TextPattern {

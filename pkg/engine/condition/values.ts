@@ -4,9 +4,9 @@
  * operator make a comparison false and a calculation nil; only what no data can mean is an error.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { AnyValue, KeyValue } from "#pkg/otlp/trace-data.ts";
+import type { AnyValue, KeyValue } from "#pkg/otlp/otlp.ts";
 import { exactDuration, floatResult } from "#pkg/traceql/arithmetic.ts";
-import type { ArithmeticOp, ComparisonOp, Static } from "#pkg/traceql/ast.ts";
+import type { ArithmeticOp, ComparisonOp, Static } from "#pkg/traceql/traceql.ts";
 
 export type Scalar = Exclude<Static, { type: "nil" }>;
 

@@ -2,12 +2,12 @@
  * Which share of a row group's spans may satisfy a condition, guessed from its tag index. It
  * decides what is read first, never what is found.
  */
-import type { TagEntry, TagIndex } from "#pkg/block/index/tag-index.ts";
-import type { FieldExpr, Reference } from "#pkg/traceql/ast.ts";
+import type { TagEntry, TagIndex } from "#pkg/block/block.ts";
+import type { FieldExpr, Reference } from "#pkg/traceql/traceql.ts";
 import { type IndexedType, valueOfText } from "#pkg/engine/condition/index-values.ts";
 import { comparisonWith, mirrored, type Predicate } from "#pkg/engine/condition/predicate.ts";
 import { setComparison } from "#pkg/engine/condition/literal-set.ts";
-import { columnPrefix } from "#pkg/columns/schema.ts";
+import { columnPrefix } from "#pkg/columns/columns.ts";
 import { type IntrinsicKind, intrinsicSources } from "#pkg/engine/condition/intrinsics.ts";
 import { isId, scopesOf } from "#pkg/engine/condition/references.ts";
 

@@ -2,8 +2,8 @@
  * Where in a row group some traces are: ranges of rows that hold all spans of them, so that only
  * the pages there need to be read.
  */
-import type { RowRange } from "#pkg/parquet/pages.ts";
-import type { Column, ColumnBatch, DictColumn } from "#pkg/columns/column-batch.ts";
+import type { RowRange } from "#pkg/parquet/parquet.ts";
+import type { Column, ColumnBatch, DictColumn } from "#pkg/columns/columns.ts";
 
 /** Ranges closer than this are one: a page has about as many rows. */
 const gapRowsMax = 8192;

@@ -1,14 +1,11 @@
 /** The columns of one row group as a question reads them: the fewest, each once. */
-import { columnPrefix } from "#pkg/columns/schema.ts";
-import { Arena } from "#pkg/bytes/arena.ts";
-import type { TimeRange } from "#pkg/api/query.ts";
-import type { RowRange } from "#pkg/parquet/pages.ts";
-import type { BlockReader } from "#pkg/block/reader.ts";
-import type { ColumnChunk } from "#pkg/parquet/footer.ts";
-import type { TagIndex } from "#pkg/block/index/tag-index.ts";
-import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/column-batch.ts";
+import { type ColumnBatch, columnOf, columnPrefix, type DictColumn } from "#pkg/columns/columns.ts";
+import { Arena } from "#pkg/bytes/bytes.ts";
+import type { TimeRange } from "#pkg/api/api.ts";
+import type { ColumnChunk, RowRange } from "#pkg/parquet/parquet.ts";
+import type { BlockReader, TagIndex } from "#pkg/block/block.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import { filterColumns, spanColumnsOf } from "#pkg/engine/condition/filter.ts";
 import { type KeyPlaces, type OneScope, typedColumns } from "#pkg/engine/condition/references.ts";
 import { idsInRange } from "./row-clusters.ts";

@@ -11,16 +11,12 @@ import type {
   TraceDetails,
   TraceDetailsRequest,
   TraceList,
-} from "#pkg/api/query.ts";
-import type { Arena } from "#pkg/bytes/arena.ts";
-import type { BlockIndex } from "#pkg/block/block-index.ts";
-import type { BlockReader } from "#pkg/block/reader.ts";
-import type { RowRange } from "#pkg/parquet/pages.ts";
-import type { TagIndex } from "#pkg/block/index/tag-index.ts";
-import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
-import { joinBatches } from "#pkg/columns/join-batches.ts";
-import { traceColumnNames } from "#pkg/columns/schema.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+} from "#pkg/api/api.ts";
+import type { Arena } from "#pkg/bytes/bytes.ts";
+import type { BlockIndex, BlockReader, TagIndex } from "#pkg/block/block.ts";
+import type { RowRange } from "#pkg/parquet/parquet.ts";
+import { type ColumnBatch, joinBatches, traceColumnNames } from "#pkg/columns/columns.ts";
+import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import { estimateShare } from "./estimate.ts";
 import { evaluateFilter } from "#pkg/engine/condition/filter.ts";
 import {

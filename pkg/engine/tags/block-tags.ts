@@ -2,12 +2,9 @@
  * Questions about tags over blocks: from tag indexes alone where these know all, from the columns
  * of a row group where they do not, or where a filter chooses spans.
  */
-import type { TagCounts, TagQuestion, TagReference, TagScope, TagsRequest } from "#pkg/api/tags.ts";
-import type { BlockIndex } from "#pkg/block/block-index.ts";
-import type { BlockReader } from "#pkg/block/reader.ts";
-import type { TagIndex } from "#pkg/block/index/tag-index.ts";
-import type { TagKey, TagKeys } from "#pkg/block/index/tag-parts.ts";
-import { columnPrefix } from "#pkg/columns/schema.ts";
+import type { TagCounts, TagQuestion, TagReference, TagScope, TagsRequest } from "#pkg/api/api.ts";
+import type { BlockIndex, BlockReader, TagIndex, TagKey, TagKeys } from "#pkg/block/block.ts";
+import { columnPrefix } from "#pkg/columns/columns.ts";
 import { filterColumns } from "#pkg/engine/condition/filter.ts";
 import { mayHoldMatch } from "#pkg/engine/row-group/row-group.ts";
 import { TagCounter } from "./tag-counter.ts";

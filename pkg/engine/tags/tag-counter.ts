@@ -1,5 +1,5 @@
 /** Distinct names or values with their counts, in bounded memory. */
-import type { TagCounts, TagGroup } from "#pkg/api/tags.ts";
+import type { TagCounts, TagGroup } from "#pkg/api/api.ts";
 
 /** What a text takes beside its characters, bytes. */
 const textOverhead = 80;

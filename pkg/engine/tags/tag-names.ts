@@ -1,8 +1,8 @@
 /** How questions about tags, columns and the tag index name the same things. */
-import type { TagQuestion, TagReference, TagScope, TagValueType } from "#pkg/api/tags.ts";
-import type { TagType } from "#pkg/block/index/tag-index.ts";
-import { columnPrefix, parseAttributeColumn, type ScalarType } from "#pkg/columns/schema.ts";
-import type { IntrinsicName } from "#pkg/traceql/ast.ts";
+import type { TagQuestion, TagReference, TagScope, TagValueType } from "#pkg/api/api.ts";
+import type { TagType } from "#pkg/block/block.ts";
+import { columnPrefix, parseAttributeColumn, type ScalarType } from "#pkg/columns/columns.ts";
+import type { IntrinsicName } from "#pkg/traceql/traceql.ts";
 import { intrinsicSources } from "#pkg/engine/condition/intrinsics.ts";
 import { referenceColumns } from "#pkg/engine/condition/references.ts";
 

@@ -2,9 +2,7 @@
  * Roots of traces in a head, which has no columns of them: as a cut would write them, of what the
  * head has of each trace.
  */
-import { columnOf, type DictColumn } from "#pkg/columns/column-batch.ts";
-import type { HeadBatch } from "#pkg/columns/head-batch.ts";
-import { RootOrder } from "#pkg/columns/trace-root.ts";
+import { columnOf, type DictColumn, type HeadBatch, RootOrder } from "#pkg/columns/columns.ts";
 import { serviceColumn } from "#pkg/engine/trace/service.ts";
 
 /** Per row, name or service of its trace's root; undefined if no span has one. */

@@ -1,30 +1,28 @@
 /** Names of attributes and their values in a batch of spans. */
-import type { IntrinsicName } from "#pkg/traceql/ast.ts";
-import type { TagCounts, TagReference, TagScope, TagsRequest } from "#pkg/api/tags.ts";
+import type { IntrinsicName } from "#pkg/traceql/traceql.ts";
+import type { TagCounts, TagReference, TagScope, TagsRequest } from "#pkg/api/api.ts";
 import { listAttributes } from "#pkg/block/index/tag-lists.ts";
 import { countInts, wordsOf } from "#pkg/block/index/value-counts.ts";
 import {
+  attributeColumnName,
   type Column,
   type ColumnBatch,
-  columnOf,
-  type DictColumn,
-  isValid,
-  valueText,
-} from "#pkg/columns/column-batch.ts";
-import { HeadBatch } from "#pkg/columns/head-batch.ts";
-import { parseRestValue } from "#pkg/columns/rest-value.ts";
-import {
-  attributeColumnName,
   columnKeyPattern,
+  columnOf,
+  columnPrefix,
+  type DictColumn,
+  HeadBatch,
+  isValid,
   parseAttributeColumn,
-} from "#pkg/columns/schema.ts";
-import type { AnyValue } from "#pkg/otlp/trace-data.ts";
+  parseRestValue,
+  valueText,
+} from "#pkg/columns/columns.ts";
+import type { AnyValue } from "#pkg/otlp/otlp.ts";
 import { evaluateFilter } from "#pkg/engine/condition/filter.ts";
 import { SpanTimes } from "#pkg/engine/trace/span-times.ts";
 import { headRoots } from "./tag-roots.ts";
 import { TagCounter } from "./tag-counter.ts";
 import { listedColumn, scalarTypes, valueTypes } from "./tag-names.ts";
-import { columnPrefix } from "#pkg/columns/schema.ts";
 
 /**
  * Counts what the request asks for. Throws InvalidInput (`traceql_value`) for a filter that these

@@ -10,7 +10,7 @@ import {
   type Int64Column,
   isValid,
   valueBytes,
-} from "#pkg/columns/column-batch.ts";
+} from "#pkg/columns/columns.ts";
 import { serviceColumn } from "./service.ts";
 
 const numberColumns = ["span_id", "parent_span_id", "start_unix_nano", "duration_nano"] as const;

@@ -11,9 +11,8 @@
  *
  * A trace below the threshold starts before all that are above, so what matches there is final.
  */
-import type { ListTracesRequest, TimeRange, TraceList } from "#pkg/api/query.ts";
-import type { HeadData } from "#pkg/columns/head.ts";
-import { HeadBatch } from "#pkg/columns/head-batch.ts";
+import type { ListTracesRequest, TimeRange, TraceList } from "#pkg/api/api.ts";
+import { HeadBatch, type HeadData } from "#pkg/columns/columns.ts";
 import { type ListOptions, listTraces } from "./list-traces.ts";
 import { nthLargest } from "./nth-largest.ts";
 

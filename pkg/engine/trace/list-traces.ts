@@ -3,14 +3,9 @@
  * Which traces of one ColumnBatch have a matching span in a time range. See pkg/api/query.ts for
  * the meaning of answers.
  */
-import type { ListTracesRequest, QueryPlan, TimeRange, TraceList } from "#pkg/api/query.ts";
-import { Arena } from "#pkg/bytes/arena.ts";
-import {
-  type ByteValues,
-  type ColumnBatch,
-  valueBytes,
-  wordPairs,
-} from "#pkg/columns/column-batch.ts";
+import type { ListTracesRequest, QueryPlan, TimeRange, TraceList } from "#pkg/api/api.ts";
+import { Arena } from "#pkg/bytes/bytes.ts";
+import { type ByteValues, type ColumnBatch, valueBytes, wordPairs } from "#pkg/columns/columns.ts";
 import { evaluateFilter } from "#pkg/engine/condition/filter.ts";
 import { compareNano, spanStarts, SpanTimes } from "./span-times.ts";
 import type { StoredMatches } from "./stored-values.ts";

@@ -5,12 +5,12 @@
 import {
   type ColumnBatch,
   columnOf,
+  DictBuilder,
   type DictColumn,
   type ListColumn,
+  parseRestValue,
   valueText,
-} from "#pkg/columns/column-batch.ts";
-import { DictBuilder } from "#pkg/columns/dict-builder.ts";
-import { parseRestValue } from "#pkg/columns/rest-value.ts";
+} from "#pkg/columns/columns.ts";
 
 export const serviceColumnName = "resource.service.name";
 

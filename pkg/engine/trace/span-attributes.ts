@@ -2,9 +2,9 @@
  * What a search shows of a matching span beside its fixed fields: the values of the names in the
  * filter, by their bare names, as Tempo does.
  */
-import type { SpanAttribute } from "#pkg/api/query.ts";
-import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
-import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/ast.ts";
+import type { SpanAttribute } from "#pkg/api/api.ts";
+import type { ColumnBatch } from "#pkg/columns/columns.ts";
+import type { FieldExpr, IntrinsicName, Reference } from "#pkg/traceql/traceql.ts";
 import { referencesOf } from "#pkg/engine/condition/filter.ts";
 import { RowEvaluator } from "#pkg/engine/condition/filter-rows.ts";
 import type { Value } from "#pkg/engine/condition/values.ts";

@@ -1,5 +1,5 @@
 /** When the spans of a batch were, and of which traces they are. */
-import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/column-batch.ts";
+import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 /** Traces and starts only. */

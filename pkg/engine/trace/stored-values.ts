@@ -5,10 +5,10 @@
  * in it come to (trace-columns.ts): the trace lies in the range, and no two of its spans start at
  * the same time, as the cut has put those in the order in which they came.
  */
-import type { QueryPlan } from "#pkg/api/query.ts";
-import type { Arena } from "#pkg/bytes/arena.ts";
-import { type Column, type ColumnBatch, wordPairs } from "#pkg/columns/column-batch.ts";
-import type { IntrinsicName } from "#pkg/traceql/ast.ts";
+import type { QueryPlan } from "#pkg/api/api.ts";
+import type { Arena } from "#pkg/bytes/bytes.ts";
+import { type Column, type ColumnBatch, wordPairs } from "#pkg/columns/columns.ts";
+import type { IntrinsicName } from "#pkg/traceql/traceql.ts";
 import { evaluateFilter } from "#pkg/engine/condition/filter.ts";
 import { intrinsicSources } from "#pkg/engine/condition/intrinsics.ts";
 import { serviceColumnName } from "./service.ts";

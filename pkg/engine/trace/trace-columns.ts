@@ -12,13 +12,14 @@ import {
   type Column,
   type ColumnBatch,
   columnOf,
+  compareCodes,
   type DictColumn,
   type Int64Column,
-} from "#pkg/columns/column-batch.ts";
-import { compareCodes, RootOrder } from "#pkg/columns/trace-root.ts";
-import { treeColumns } from "#pkg/columns/trace-tree.ts";
+  RootOrder,
+  treeColumns,
+} from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { IntrinsicName } from "#pkg/traceql/ast.ts";
+import type { IntrinsicName } from "#pkg/traceql/traceql.ts";
 import { serviceColumn, serviceColumnName, serviceRestColumns } from "./service.ts";
 import { isOfWholeTrace } from "#pkg/engine/condition/intrinsics.ts";
 

@@ -2,12 +2,17 @@
  * All spans of some traces, as columns: what is joined where a trace lies in several shards, and
  * the details of such traces over the joined batch.
  */
-import type { QueryPlan, TimeRange, TraceDetails, TraceDetailsRequest } from "#pkg/api/query.ts";
-import { type BatchData, batchOfData, gatherRows, RowSizes } from "#pkg/columns/batch-data.ts";
-import type { ColumnBatch } from "#pkg/columns/column-batch.ts";
-import { joinBatches } from "#pkg/columns/join-batches.ts";
-import { findRepeats } from "#pkg/columns/repeats.ts";
-import { traceColumnNames } from "#pkg/columns/schema.ts";
+import type { QueryPlan, TimeRange, TraceDetails, TraceDetailsRequest } from "#pkg/api/api.ts";
+import {
+  type BatchData,
+  batchOfData,
+  type ColumnBatch,
+  findRepeats,
+  gatherRows,
+  joinBatches,
+  RowSizes,
+  traceColumnNames,
+} from "#pkg/columns/columns.ts";
 import { IdPlaces } from "./id-places.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { SpanTimes } from "./span-times.ts";

@@ -2,26 +2,21 @@
  * Questions about some traces of one ColumnBatch: what is known of them, and all spans of one. See
  * pkg/api/query.ts for the meaning of answers.
  */
-import type {
-  RootSummary,
-  SpanSummary,
-  TraceDetails,
-  TraceDetailsRequest,
-} from "#pkg/api/query.ts";
+import type { RootSummary, SpanSummary, TraceDetails, TraceDetailsRequest } from "#pkg/api/api.ts";
 import {
   type ByteValues,
   type ColumnBatch,
   columnOf,
   type DictColumn,
   type Int64Column,
+  readSpans,
+  RootOrder,
   valueBytes,
   valueText,
-} from "#pkg/columns/column-batch.ts";
-import { readSpans } from "#pkg/columns/spans.ts";
-import { RootOrder } from "#pkg/columns/trace-root.ts";
+} from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { traceDataChunks } from "#pkg/otlp/encode-chunks.ts";
-import type { FieldExpr } from "#pkg/traceql/ast.ts";
+import { traceDataChunks } from "#pkg/otlp/otlp.ts";
+import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import { evaluateFilter, intrinsicNames } from "#pkg/engine/condition/filter.ts";
 import { Fingerprints } from "./fingerprints.ts";
 import { IdPlaces } from "./id-places.ts";

@@ -1,6 +1,11 @@
 /** Errors of the operating system -> SpoorError. */
-import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { foreignReason, type Reason } from "#pkg/errors/reasons.ts";
+import {
+  type ErrorCode,
+  foreignReason,
+  type Reason,
+  SpoorError,
+  toSpoorError,
+} from "#pkg/errors/errors.ts";
 import { keyIsFolder } from "#pkg/objstore/checks.ts";
 
 const knownErrors: Readonly<Record<string, readonly [ErrorCode, Reason]>> = {

@@ -1,6 +1,5 @@
 /** Maps errors of Google Cloud Storage, its client and the network to SpoorErrors. */
-import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Reason } from "#pkg/errors/reasons.ts";
+import { type ErrorCode, type Reason, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { checkSignal, notFound } from "#pkg/objstore/checks.ts";
 import { networkError, retryAfterMs } from "#pkg/objstore/net-errors.ts";
 

@@ -219,3 +219,4 @@ function infoOf({ name, metadata }: File): ObjectInfo {
   const time = metadata.updated ?? metadata.timeCreated ?? "";
   return { key: name, sizeBytes: Number(metadata.size ?? 0), modifiedMs: Date.parse(time) || 0 };
 }
+export type { GcsOptions } from "./gcs-options.ts";

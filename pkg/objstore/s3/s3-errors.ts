@@ -1,6 +1,11 @@
 /** Maps errors of an S3 server, the SDK and the network to SpoorErrors. */
-import { type ErrorCode, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import { foreignReason, type Reason } from "#pkg/errors/reasons.ts";
+import {
+  type ErrorCode,
+  foreignReason,
+  type Reason,
+  SpoorError,
+  toSpoorError,
+} from "#pkg/errors/errors.ts";
 import { checkSignal, notFound } from "#pkg/objstore/checks.ts";
 import { networkError, retryAfterMs } from "#pkg/objstore/net-errors.ts";
 

@@ -296,3 +296,4 @@ function fail(error: unknown, attempt: string, context: S3Context): never {
 function decodeKey(encoded: string): string {
   return decodeURIComponent(encoded.replaceAll("+", "%20"));
 }
+export type { S3Options } from "./s3-options.ts";

@@ -8,8 +8,7 @@
  * `putIfAbsent` must pass bytes that no other caller passes (commits contain a unique id).
  */
 import type { Clock } from "#pkg/clock/clock.ts";
-import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import { checksumMismatch } from "#pkg/errors/reasons.ts";
+import { checksumMismatch, hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import { checkSignal } from "#pkg/objstore/checks.ts";
 import type { StoreLedger } from "#pkg/objstore/ledger.ts";
 import type { AssembleOptions, ListOptions, ObjectInfo } from "#pkg/objstore/object-store.ts";

@@ -1,0 +1,4 @@
+/**
+ * The door of modules/receivers.
+ */
+export { OtlpReceiver } from "./otlp-receiver.ts";
