@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { runCli } from "#cmd/spoor/cli.ts";
-import { recordIo } from "#cmd/spoor/testing.ts";
+import { recordIo } from "#cmd/spoor/spoor.testing.ts";
 import { seededRandom } from "#integration/bench/dataset.ts";
 import {
   eventually,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { runCli } from "#cmd/spoor/cli.ts";
-import { recordIo } from "#cmd/spoor/testing.ts";
+import { recordIo } from "#cmd/spoor/spoor.testing.ts";
 import { seededRandom } from "#integration/bench/dataset.ts";
 import { CrashClient } from "#integration/crash/client.ts";
 import {

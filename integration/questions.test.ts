@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Registry } from "prom-client";
 import { describe, expect, it } from "vitest";
 import { headShard, TestSpans } from "#pkg/query/testing/spans.ts";
-import { startIngester, TempFolder } from "#modules/ingester/testing.ts";
+import { startIngester, TempFolder } from "#modules/ingester/ingester.testing.ts";
 import { querierConfig } from "#modules/querier/config.ts";
 import { Querier } from "#modules/querier/querier.ts";
 import { systemClock } from "#pkg/clock/clock.ts";

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { runCli } from "#cmd/spoor/cli.ts";
-import { recordIo, type RecordedIo } from "#cmd/spoor/testing.ts";
+import { recordIo, type RecordedIo } from "#cmd/spoor/spoor.testing.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { encodeTraceData } from "#pkg/otlp/encode.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";

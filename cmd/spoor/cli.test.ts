@@ -12,7 +12,7 @@ import { version } from "#pkg/version/version.ts";
 import { runCli } from "./cli.ts";
 import { readTextFile } from "./io.ts";
 import { parseServeArgs, type ServeArgs } from "./serve-args.ts";
-import { recordIo, type RecordedIo } from "./testing.ts";
+import { recordIo, type RecordedIo } from "./spoor.testing.ts";
 
 const launcher = fileURLToPath(new URL("spoor.js", import.meta.url));
 

@@ -8,7 +8,7 @@ import { querierConfig, type QuerierConfig } from "#modules/querier/config.ts";
 import { otlpReceiverConfigSchema, type OtlpReceiverConfig } from "#modules/receivers/config.ts";
 import { limitFields, type Limits } from "#pkg/limits/limits.ts";
 import type { RenamedKey } from "#pkg/config/config.ts";
-import type { LogFormat, LogLevel } from "#pkg/log/pino-log.ts";
+import type { LogFormat, LogLevel } from "#pkg/log/log.ts";
 import { storageConfig, type StorageConfig } from "./storage.ts";
 
 const MIB = 1024 * 1024;

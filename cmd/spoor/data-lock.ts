@@ -27,7 +27,7 @@ import { dirname, join } from "node:path";
 import { lock } from "proper-lockfile";
 import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 
 /** A lock that was not refreshed for this time counts as abandoned. */
 const staleMs = 10_000;

@@ -10,7 +10,7 @@ import { Ingester, type QuarantineTotals } from "#modules/ingester/ingester.ts";
 import { Querier } from "#modules/querier/querier.ts";
 import { OtlpReceiver } from "#modules/receivers/receivers.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import { openSpanLog, type SpanLog } from "#pkg/spanlog/spanlog.ts";
 import { Access } from "#pkg/tenant/tenant.ts";
 import { version } from "#pkg/version/version.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Registry } from "prom-client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ThreadWatch } from "#modules/ingester/testing.ts";
+import { ThreadWatch } from "#modules/ingester/ingester.testing.ts";
 import { TenantLimits } from "#pkg/limits/tenant-limits.ts";
 import { KeptLog } from "#pkg/spanlog/span-log.testing.ts";
 import { Overrides } from "./overrides.ts";

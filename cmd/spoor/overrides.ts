@@ -8,7 +8,7 @@ import { Counter, Gauge, type Registry } from "prom-client";
 import type { Environment } from "#pkg/config/config.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import { parseOverridesAside, readOverridesText } from "./overrides-file.ts";
 
 export interface OverridesOptions {

@@ -11,7 +11,7 @@ import type { Clock } from "#pkg/clock/clock.ts";
 import type { Environment } from "#pkg/config/config.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { Refusals, TenantLimits } from "#pkg/limits/limits.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import { CacheEvictor } from "#pkg/objstore/wrap/wrap.ts";
 import {
   type ObjectStore,

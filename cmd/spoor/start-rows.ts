@@ -4,7 +4,7 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 
 /** A started row. */
 export interface Started<T> {

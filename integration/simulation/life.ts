@@ -11,7 +11,7 @@ import { TenantActivity } from "#modules/distributor/activity.ts";
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import { TenantLimits } from "#pkg/limits/tenant-limits.ts";
 import { Refusals } from "#pkg/limits/refusals.ts";
-import type { Log, LogFields } from "#pkg/log/pino-log.ts";
+import type { Log, LogFields } from "#pkg/log/log.ts";
 import { cacheStore } from "#pkg/objstore/wrap/cache.ts";
 import { coalesceStore } from "#pkg/objstore/wrap/coalesce.ts";
 import { countStore } from "#pkg/objstore/wrap/count.ts";

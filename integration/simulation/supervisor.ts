@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import { checksumMismatch } from "#pkg/errors/reasons.ts";
-import type { LogFields } from "#pkg/log/pino-log.ts";
+import type { LogFields } from "#pkg/log/log.ts";
 import type { RequestKind } from "#pkg/objstore/ledger.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import type { Dice } from "./dice.ts";

@@ -7,7 +7,7 @@ import { hasCode } from "#pkg/errors/errors.ts";
 import { blockPath } from "#pkg/block/block-file.ts";
 import { type Fault, failNth, faultStore } from "#pkg/objstore/fault.testing.ts";
 import { temporaryKey } from "#pkg/objstore/temporaries.ts";
-import { day, hour, ManualClock, pathAt, start, World } from "./testing.ts";
+import { day, hour, ManualClock, pathAt, start, World } from "./compactor.testing.ts";
 
 describe("retention", () => {
   it("removes blocks by the time of their ULID, oldest first, some per commit", async () => {

@@ -5,7 +5,7 @@
 import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, type SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import { checkSignal, type ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { Table } from "#pkg/table/table.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";

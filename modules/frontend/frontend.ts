@@ -7,7 +7,7 @@ import type { LiveSpans, StoredSpans } from "#pkg/questions/questions.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { HttpListener, type RouteFacts } from "#pkg/listen/listen.ts";
 import type { Refusals, TenantLimits } from "#pkg/limits/limits.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { Tracer } from "#pkg/selftrace/selftrace.ts";
 import type { Access } from "#pkg/tenant/tenant.ts";
 import { AnswerPool } from "#modules/frontend/http/answer-pool.ts";

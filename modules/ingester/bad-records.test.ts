@@ -16,7 +16,7 @@ import {
   startIngester,
   TempFolder,
   type TestIngester,
-} from "./testing.ts";
+} from "./ingester.testing.ts";
 
 /** A cutter that fails for ranges with one of these records, as if they could not be encoded. */
 class PoisonedCutter extends Cutter {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
-import { eventually, expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
+import { eventually, expected, makeTrace, startIngester, TempFolder } from "./ingester.testing.ts";
 
 const signal = new AbortController().signal;
 

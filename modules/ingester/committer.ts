@@ -14,7 +14,7 @@ import {
   toSpoorError,
 } from "#pkg/errors/errors.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { StoreConfig } from "#pkg/objstore/objstore.ts";
 import type { Tracer } from "#pkg/selftrace/selftrace.ts";
 import type { LogConfig } from "#pkg/spanlog/spanlog.ts";

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { eventually, expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
+import { eventually, expected, makeTrace, startIngester, TempFolder } from "./ingester.testing.ts";
 
 it("a tenant with a damaged table is not served until the table can be read", async () => {
   await using folder = await TempFolder.make();

@@ -6,7 +6,7 @@
  */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, newerFormat, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { Table } from "#pkg/table/table.ts";
 
 export interface FailingTenantsOptions {

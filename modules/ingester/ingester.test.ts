@@ -7,7 +7,7 @@ import {
   partitionCount,
   startIngester,
   TempFolder,
-} from "./testing.ts";
+} from "./ingester.testing.ts";
 
 const signal = new AbortController().signal;
 

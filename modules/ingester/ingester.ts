@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { ObjectStore, StoreConfig } from "#pkg/objstore/objstore.ts";
 import type {
   AnswerOf,

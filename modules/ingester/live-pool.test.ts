@@ -6,7 +6,7 @@ import type { Thread } from "#pkg/threads/thread.ts";
 import { parseLeniently } from "#pkg/traceql/traceql.ts";
 import { LivePool, type LivePoolOptions } from "./live-pool.ts";
 import type { LiveTask } from "./live-questions.ts";
-import { makeTrace, startIngester, TempFolder } from "./testing.ts";
+import { makeTrace, startIngester, TempFolder } from "./ingester.testing.ts";
 
 const never = new AbortController().signal;
 const all = { startNano: 0n, endNano: 2n ** 62n };

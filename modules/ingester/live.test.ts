@@ -7,7 +7,7 @@ import { canonicalSpans } from "#pkg/columns/canonical.ts";
 import { type SpanSpec, traceDataOf } from "#pkg/engine/testing/spans.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { type FieldExpr, parseLeniently } from "#pkg/traceql/traceql.ts";
-import { makeTrace, startIngester, TempFolder, type TestIngester } from "./testing.ts";
+import { makeTrace, startIngester, TempFolder, type TestIngester } from "./ingester.testing.ts";
 
 const signal = new AbortController().signal;
 

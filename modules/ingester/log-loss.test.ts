@@ -2,7 +2,7 @@ import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
-import { expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
+import { expected, makeTrace, startIngester, TempFolder } from "./ingester.testing.ts";
 
 /** The files of partition 0's records, oldest first. */
 async function segments(dir: string): Promise<string[]> {

@@ -1,7 +1,7 @@
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { eventually, expected, makeTrace, startIngester, TempFolder } from "./testing.ts";
+import { eventually, expected, makeTrace, startIngester, TempFolder } from "./ingester.testing.ts";
 
 it("a lost log whose last record was acknowledged but not stored is reported", async () => {
   await using folder = await TempFolder.make();

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import {
   type AnswerOf,
   type HeadRef,
@@ -394,8 +394,7 @@ function recordLimits(limits: TenantLimits): RecordLimits {
   return { defaults: recordPart(limits.defaults), tenants: new Map(tenants) };
 }
 
-function recordPart(limits: Limits): RecordLimits["defaults"] {
-  const { attributeKeyBytesMax, attributeValueBytesMax, attributesPerSpanMax } = limits;
-  const { traceSpansMax } = limits;
+function recordPart(own: Limits): RecordLimits["defaults"] {
+  const { attributeKeyBytesMax, attributeValueBytesMax, attributesPerSpanMax, traceSpansMax } = own;
   return { attributeKeyBytesMax, attributeValueBytesMax, attributesPerSpanMax, traceSpansMax };
 }

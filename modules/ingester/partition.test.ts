@@ -8,7 +8,7 @@ import { openFileLogReader } from "#pkg/spanlog/file-log-reader.ts";
 import { HandClock, openTestLog } from "#pkg/spanlog/span-log.testing.ts";
 import { ingesterConfig } from "./config.ts";
 import { Partition } from "./partition.ts";
-import { makeTrace, TempFolder } from "./testing.ts";
+import { makeTrace, TempFolder } from "./ingester.testing.ts";
 
 const hour = 3_600_000;
 

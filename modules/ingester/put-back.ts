@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { WireWriter } from "#pkg/bytes/bytes.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import { splitRequest } from "#pkg/otlp/otlp.ts";
 import type { SpanLog } from "#pkg/spanlog/spanlog.ts";
 import {

@@ -20,7 +20,7 @@ import {
   TempFolder,
   type TestIngester,
   type TestIngesterOptions,
-} from "./testing.ts";
+} from "./ingester.testing.ts";
 
 const bad = "cannot be encoded";
 

@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { AsideSpans } from "#pkg/questions/questions.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { LogRange } from "./messages.ts";
 import { recordFacts } from "./quarantine-facts.ts";
 import {

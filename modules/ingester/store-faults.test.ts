@@ -12,7 +12,7 @@ import {
   startIngester,
   TempFolder,
   type TestIngester,
-} from "./testing.ts";
+} from "./ingester.testing.ts";
 
 const allFail: FaultPlan = () => "before";
 const commitsFail: FaultPlan = ({ kind }) => (kind === "putIfAbsent" ? "before" : "none");

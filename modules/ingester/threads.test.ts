@@ -12,7 +12,7 @@ import {
   startIngester,
   TempFolder,
   ThreadWatch,
-} from "./testing.ts";
+} from "./ingester.testing.ts";
 
 describe("a partition's worker that dies", () => {
   it.each(["is ended", "throws"])(

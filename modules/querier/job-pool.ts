@@ -9,7 +9,7 @@
  */
 import { Piscina } from "piscina";
 import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import { checkSignal } from "#pkg/objstore/objstore.ts";
 import { FairQueue, StopMark, type Turn } from "#pkg/threads/threads.ts";
 import type { BlockJob, BlockJobAnswer, BlockJobAnswers } from "./block-jobs.ts";

@@ -28,7 +28,7 @@ import { decodeTraceData } from "#pkg/otlp/decode.ts";
 import { type BlockFile, openTable, type Table } from "#pkg/table/delta-table.ts";
 import { type FieldExpr, parseQuery } from "#pkg/traceql/traceql.ts";
 import { type QuerierConfig, querierConfig } from "./config.ts";
-import { forgeBlock } from "./forge.ts";
+import { forgeBlock } from "./forge.testing.ts";
 import { Querier } from "./querier.ts";
 
 const log = openLog("silent");

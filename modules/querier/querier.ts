@@ -7,7 +7,7 @@ import type { Registry } from "prom-client";
 import type { TagsRequest } from "#pkg/api/api.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { ObjectStore, StoreConfig } from "#pkg/objstore/objstore.ts";
 import type {
   AnswerOf,

@@ -7,7 +7,7 @@ import { LRUCache } from "lru-cache";
 import type { BlockTags } from "#pkg/block/block.ts";
 import { bloomShards, markBloom, traceIdPairs } from "#pkg/block/index/bloom.ts";
 import { hasCode, toSpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import { checkSignal, type ObjectStore } from "#pkg/objstore/objstore.ts";
 import { traceIdBytes } from "#pkg/otlp/otlp.ts";
 import type { QuerierMetrics } from "./metrics.ts";

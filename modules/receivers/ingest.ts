@@ -1,7 +1,7 @@
 /** The way of every OTLP request after its bytes are read: inflate, JSON to protobuf, sink. */
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Refusals } from "#pkg/limits/limits.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { PushResult, SpanSink } from "#pkg/api/api.ts";
 import type { Access } from "#pkg/tenant/tenant.ts";
 import { answerFor, type BodyFormat } from "./answers.ts";

@@ -14,7 +14,7 @@ import {
   stopAll,
   Turns,
 } from "#pkg/listen/listen.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { Access } from "#pkg/tenant/tenant.ts";
 import type { OtlpReceiverConfig } from "./config.ts";
 import { JsonPool } from "./json-pool.ts";

@@ -1,6 +1,6 @@
 /**
- * The door of pkg/block: opening and naming blocks, their indexes and facts. Cutting is in `cut.ts`,
- * verification in `verify/verify.ts`.
+ * The door of pkg/block: opening and naming blocks, their indexes and facts. Blocks are cut by
+ * `cut.ts` and verified by `verify/verify.ts`.
  */
 export {
   type BlockTags,

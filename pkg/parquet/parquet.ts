@@ -1,5 +1,6 @@
 /**
- * The door of pkg/parquet: footers, pages and columns of Parquet files, without the Parquet library.
+ * The door of pkg/parquet: footers, pages and columns of Parquet files. The Parquet library is in
+ * `parquet-wasm.ts`.
  */
 export { decodeChunk } from "./chunk-decode.ts";
 export {

@@ -2,24 +2,22 @@
  * One search under way.
  *
  * Every shard (a head or a row group) has a frontier: no trace that it has not listed yet comes
- * before it in the order of the answer (newest start first, then by id). A trace that is known from
- * one shard may start earlier in another one, so what is known is an upper bound until all shards
- * that may hold the trace were asked ("resolved").
+ * before it in the order of the result (newest start first, then by id). A trace that one shard
+ * listed may start earlier in another, until all shards that may hold it answered ("resolved").
  *
  *     known:   t1 ✓ | t2 ✓ | t3 ? | t4 ...      ✓ resolved   ? may still move to the right
  *     shards:            ^frontier of A   ^frontier of B
  *
- * First shards are listed until the first `limit` known traces are before every frontier; then
- * those of them that are not resolved are; if one has moved, it starts again.
+ * Shards are listed until the first `limit` known traces come before every frontier. Then the
+ * traces among them that are not resolved are resolved. If one of them moved, this repeats.
  *
  * A filter that names values of whole traces (`trace:duration`) can be wrong about a trace of which
- * a shard has only a part. Shards list such traces as maybes; those of which no other shard holds a
- * part are dropped, all others are fetched whole. Which other shards hold a part, bloom filters
- * tell first: of many filters a few are wrong about nearly every trace, so those that say yes are
- * asked for the ids that they have.
+ * a shard has only a part. Shards list such traces as maybes. Bloom filters, and then the ids that
+ * shards hold, tell which other shards have a part. A maybe without other parts is dropped, the
+ * others are fetched whole.
  *
- * Row groups are asked in jobs of several (shard-jobs.ts), the first ones small; each still has its
- * own list, frontier and failure, so nothing here depends on which were asked together.
+ * Row groups are sent to in jobs of several (shard-jobs.ts), the first jobs small. Each row group
+ * has its own list, frontier and failure, so the result does not depend on the jobs.
  */
 import { setImmediate } from "node:timers/promises";
 import type { QueryPlan, TraceDetails } from "#pkg/api/api.ts";

@@ -1,7 +1,7 @@
 /** State that the parts of one open file log share: its identity, limits and counters. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { claimLost, ownerLost, SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { LogFs } from "./log-fs.ts";
 import type { ConsumerConfig, LogDamage, RefusedReason } from "./span-log.ts";
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeSync, openSync, closeSync, ftruncateSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "#pkg/clock/clock.ts";
-import type { Log, LogFields } from "#pkg/log/pino-log.ts";
+import type { Log, LogFields } from "#pkg/log/log.ts";
 import { openFileLogReader } from "./file-log-reader.ts";
 import { openFileLog, type FileLogOptions } from "./file-log.ts";
 import { nodeLogFs, type LogFile, type LogFs } from "./log-fs.ts";

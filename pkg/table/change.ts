@@ -12,7 +12,7 @@ import type {
   Snapshot,
   StatValue,
   Transaction,
-} from "./table-model.testing.ts";
+} from "./table-model.ts";
 
 /** Maximum blocks of one table. */
 export const filesMax = 1_000_000;

@@ -10,7 +10,7 @@ import { ActionDecoder, type Commit, encodeAdd, encodeRemove } from "./commit.ts
 import { encodeMetaData, readerVersion, writerVersion } from "./metadata.ts";
 import { corrupt, isObject, type JsonObject, optionalObject, own, parseObject } from "./json.ts";
 import { stringField, stringMap } from "./json.ts";
-import type { MetaData, Snapshot } from "./table-model.testing.ts";
+import type { MetaData, Snapshot } from "./table-model.ts";
 
 /** Lines that are decoded in one turn of the event loop: about 2 ms. */
 const linesPerTurn = 200;

@@ -11,7 +11,7 @@ import { decodeCheckpointLines, encodeCheckpointLines } from "./checkpoint-lines
 import { checkpointKey, lastCheckpoint } from "./checkpoint.ts";
 import type { Commit } from "./commit.ts";
 import { commitKey } from "./history.ts";
-import type { Snapshot } from "./table-model.testing.ts";
+import type { Snapshot } from "./table-model.ts";
 import { snapshotOfCheckpoint } from "./snapshot.ts";
 import { openTable, type Table } from "./delta-table.ts";
 import { addOf, blockOf, nowMs, pathOf, tableOf, testClock, thrownBy } from "./table.testing.ts";

@@ -14,7 +14,7 @@ import type { ObjectStore, ReadOptions } from "#pkg/objstore/objstore.ts";
 import { Rpc, type StartThread, startWorker } from "#pkg/threads/threads.ts";
 import { decodeCheckpointLines, encodeCheckpointLines } from "./checkpoint-lines.ts";
 import { corrupt, own, parseObject, uintField } from "./json.ts";
-import type { Snapshot } from "./table-model.testing.ts";
+import type { Snapshot } from "./table-model.ts";
 import { snapshotOfCheckpoint } from "./snapshot.ts";
 
 export interface CheckpointOptions extends ReadOptions {

@@ -7,7 +7,7 @@
 import { type Reason, SpoorError } from "#pkg/errors/errors.ts";
 import { corrupt, isObject, own, parseObject, printObject } from "./json.ts";
 import { stringField } from "./json.ts";
-import type { ColumnDef, Field } from "./table-model.testing.ts";
+import type { ColumnDef, Field } from "./table-model.ts";
 
 /** Maximum columns of one table. */
 export const columnsMax = 2000;

@@ -5,7 +5,7 @@ import { type Commit, type CommitInfo, decodeCommit, decodePath } from "./commit
 import { commitBytesMax, encodeCommit, encodePath } from "./commit.ts";
 import { newMetaData } from "./metadata.ts";
 import { decodeStats, encodeStats } from "./stats.ts";
-import type { BlockFile, StatValue } from "./table-model.testing.ts";
+import type { BlockFile, StatValue } from "./table-model.ts";
 import { blockOf, coreColumns, nowMs } from "./table.testing.ts";
 
 const info: CommitInfo = { timestampMs: nowMs, operation: "WRITE", dataChange: true };

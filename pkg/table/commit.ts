@@ -10,7 +10,7 @@ import { stringField, stringMap, uintField } from "./json.ts";
 import { checkProtocol, decodeMetaData, encodeMetaData } from "./metadata.ts";
 import { readerVersion, writerVersion } from "./metadata.ts";
 import { decodeStats, encodeStats } from "./stats.ts";
-import type { BlockFile, MetaData, Tombstone } from "./table-model.testing.ts";
+import type { BlockFile, MetaData, Tombstone } from "./table-model.ts";
 
 /** Maximum size of a commit, in bytes. 16 MiB: about 10,000 blocks. */
 export const commitBytesMax: number = 16 * 2 ** 20;

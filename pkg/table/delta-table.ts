@@ -11,14 +11,14 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, type ClockReading, longestSinceMs, readClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import { abortable, checkKey, checkSignal, type ObjectStore } from "#pkg/objstore/objstore.ts";
 import type { StartThread } from "#pkg/threads/threads.ts";
 import { type Attempt, checkChange, type Plan, planCommit } from "./change.ts";
 import { lastCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { cleanUpLog, commitAgeMinMs } from "./clean-up.ts";
 import { commitKey, readForward } from "./history.ts";
-import type { Change, CommitResult, Snapshot } from "./table-model.testing.ts";
+import type { Change, CommitResult, Snapshot } from "./table-model.ts";
 import { putCommit } from "./place.ts";
 import { emptySnapshot, SnapshotBuilder, withoutOldTombstones } from "./snapshot.ts";
 
@@ -29,7 +29,7 @@ export type {
   ColumnType,
   CommitResult,
   Snapshot,
-} from "./table-model.testing.ts";
+} from "./table-model.ts";
 
 export interface TableOptions {
   store: ObjectStore;

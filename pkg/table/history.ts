@@ -6,7 +6,7 @@ import { checkpointVersion, lastCheckpoint, readCheckpoint } from "./checkpoint.
 import { type Commit, commitBytesMax, decodeCommit } from "./commit.ts";
 import { corrupt } from "./json.ts";
 import { SnapshotBuilder } from "./snapshot.ts";
-import type { Snapshot } from "./table-model.testing.ts";
+import type { Snapshot } from "./table-model.ts";
 
 /** Commits that are read concurrently. */
 const parallelReads = 32;

@@ -1,7 +1,7 @@
 /** The `protocol` and `metaData` actions: the required reader version, and the schema. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeSchema, encodeSchema } from "./columns.ts";
-import type { Field, MetaData } from "./table-model.testing.ts";
+import type { Field, MetaData } from "./table-model.ts";
 import { corrupt, type JsonObject, optionalObject, own, printObject } from "./json.ts";
 import { stringField, stringMap, uintField } from "./json.ts";
 

@@ -1,7 +1,7 @@
 /** Writes one commit at one version, and determines whether it is there. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import { checkSignal, type ObjectStore } from "#pkg/objstore/objstore.ts";
 
 /** Maximum puts of the same bytes at the same version before the outcome is called unknown. */

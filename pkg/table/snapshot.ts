@@ -1,7 +1,7 @@
 /** Applies commits to a snapshot to make the next one. */
 import { corrupt } from "./json.ts";
 import type { Commit } from "./commit.ts";
-import type { BlockFile, MetaData, Snapshot, Tombstone } from "./table-model.testing.ts";
+import type { BlockFile, MetaData, Snapshot, Tombstone } from "./table-model.ts";
 
 /** Returns the snapshot before the first commit. */
 export function emptySnapshot(): Snapshot {

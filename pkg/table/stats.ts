@@ -10,7 +10,7 @@
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { corrupt, isObject, type JsonObject, optionalObject, own, uintField } from "./json.ts";
-import type { BlockStats, StatValue } from "./table-model.testing.ts";
+import type { BlockStats, StatValue } from "./table-model.ts";
 
 /** Maximum length of one block's statistics text, UTF-16 units. 64 Ki. */
 export const statsLengthMax = 65_536;

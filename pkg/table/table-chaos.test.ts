@@ -10,7 +10,7 @@ import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { retryStore } from "#pkg/objstore/wrap/retry.ts";
 import type { Table } from "./delta-table.ts";
-import type { Change } from "./table-model.testing.ts";
+import type { Change } from "./table-model.ts";
 import { addOf, pathOf, pathsOf, tableOf, testClock } from "./table.testing.ts";
 
 const writers = 3;

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { countStore } from "#pkg/objstore/wrap/count.ts";
 import { MemoryStore } from "#pkg/objstore/memory.ts";
 import type { Table } from "./delta-table.ts";
-import type { Change, ColumnDef } from "./table-model.testing.ts";
+import type { Change, ColumnDef } from "./table-model.ts";
 import { addOf, blockOf, coreColumns, pathOf, pathsOf, putText, tableOf } from "./table.testing.ts";
 import { textAt, thrownBy } from "./table.testing.ts";
 

@@ -12,7 +12,7 @@ import { decodeCommit } from "./commit.ts";
 import { commitKey } from "./history.ts";
 import { putsMax } from "./place.ts";
 import type { Table } from "./delta-table.ts";
-import type { Change, CommitResult, Snapshot } from "./table-model.testing.ts";
+import type { Change, CommitResult, Snapshot } from "./table-model.ts";
 import { addOf, pathOf, tableOf, thrownBy } from "./table.testing.ts";
 
 /** Counts how often each path is added, and each version of each appId is reached, in the log. */

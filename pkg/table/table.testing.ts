@@ -5,9 +5,9 @@ import { openLog } from "#pkg/log/pino-log.ts";
 import type { ObjectStore } from "#pkg/objstore/object-store.ts";
 import { commitKey } from "./history.ts";
 import { openTable } from "./delta-table.ts";
-import type { BlockFile, Change, ColumnDef } from "./table-model.testing.ts";
+import type { BlockFile, Change, ColumnDef } from "./table-model.ts";
 import type { Table } from "./delta-table.ts";
-import type { Snapshot } from "./table-model.testing.ts";
+import type { Snapshot } from "./table-model.ts";
 
 export const nowMs = 1_763_800_000_000;
 /** A clock whose sleeps return at once, so that pauses between attempts take no time. */

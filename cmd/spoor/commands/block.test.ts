@@ -9,7 +9,7 @@ import { openLog } from "#pkg/log/pino-log.ts";
 import { openFsStore } from "#pkg/objstore/fs/fs.ts";
 import { openTable } from "#pkg/table/delta-table.ts";
 import { runCli } from "#cmd/spoor/cli.ts";
-import { recordIo } from "#cmd/spoor/testing.ts";
+import { recordIo } from "#cmd/spoor/spoor.testing.ts";
 
 const block = cutTraces(sampleTraces(), { rowGroupSpans: 8 });
 let dataDir = "";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { runCli } from "#cmd/spoor/cli.ts";
 import type { LoadSummary } from "#cmd/spoor/load/load-text.ts";
-import { recordIo } from "#cmd/spoor/testing.ts";
+import { recordIo } from "#cmd/spoor/spoor.testing.ts";
 import { startReceiver, type TestReceiver } from "#modules/receivers/receiver.testing.ts";
 import type { PushRequest } from "#pkg/api/ingest.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";

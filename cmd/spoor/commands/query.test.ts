@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
 import { runCli } from "#cmd/spoor/cli.ts";
-import { recordIo, type RecordedIo } from "#cmd/spoor/testing.ts";
+import { recordIo, type RecordedIo } from "#cmd/spoor/spoor.testing.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { queryCommand } from "./query.ts";
 

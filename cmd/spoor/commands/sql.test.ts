@@ -14,7 +14,7 @@ import type { TraceData } from "#pkg/otlp/trace-data.ts";
 import { singleTenant } from "#pkg/tenant/tenant-name.ts";
 import { openTable } from "#pkg/table/delta-table.ts";
 import { runCli } from "#cmd/spoor/cli.ts";
-import { recordIo } from "#cmd/spoor/testing.ts";
+import { recordIo } from "#cmd/spoor/spoor.testing.ts";
 
 /** Returns 200 spans; the spans before `upTo` have the attributes. */
 function spans(upTo: number, attributes: SpanSpec["attributes"]): TraceData {

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "vitest";
 import { runCli } from "#cmd/spoor/cli.ts";
-import { recordIo, type RecordedIo } from "#cmd/spoor/testing.ts";
+import { recordIo, type RecordedIo } from "#cmd/spoor/spoor.testing.ts";
 
 /** Runs a command against a server with one answer; the endpoint is given without `http://`. */
 async function runAgainst(

@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { runCli } from "#cmd/spoor/cli.ts";
 import { plain } from "#cmd/spoor/paint.ts";
-import { recordIo, type RecordedIo } from "#cmd/spoor/testing.ts";
+import { recordIo, type RecordedIo } from "#cmd/spoor/spoor.testing.ts";
 import { WireWriter } from "#pkg/bytes/wire-writer.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeTraceData } from "#pkg/otlp/decode.ts";

@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import type { Registry } from "prom-client";
 import type { Clock } from "#pkg/clock/clock.ts";
 import type { Refusals } from "#pkg/limits/limits.ts";
-import type { Log } from "#pkg/log/pino-log.ts";
+import type { Log } from "#pkg/log/log.ts";
 import type { Tracer } from "#pkg/selftrace/selftrace.ts";
 import type { RouteFacts } from "#pkg/listen/listen.ts";
 import type { Access, Credentials, Viewer } from "#pkg/tenant/tenant.ts";

@@ -33,7 +33,7 @@ import { openTable, type Table } from "#pkg/table/delta-table.ts";
 import { ingesterConfig } from "./config.ts";
 import type { Cutter } from "./cutter.ts";
 import { Ingester, type IngesterOptions } from "./ingester.ts";
-import { threadsHere } from "./threads-here.ts";
+import { threadsHere } from "./threads-here.testing.ts";
 
 export const partitionCount = 4;
 const signal: AbortSignal = new AbortController().signal;
