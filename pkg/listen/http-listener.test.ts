@@ -92,6 +92,14 @@ test("a body that does not come is answered as one that may come again", async (
   expect(client.got).toMatch(/^HTTP\/1\.1 503 (.|\r|\n)+request_timeout \/b$/);
 });
 
+test("a request that was answered before its body came gets no second answer", async () => {
+  const { port } = await listen({ requestTimeoutMs: 100 });
+  const client = new Client(port);
+  client.socket.write("POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
+  await client.closed;
+  expect(client.got.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 200"]);
+});
+
 test("connections over the bound are closed and counted", async () => {
   const { port, refused } = await listen({ connectionsMax: 1 });
   const first = new Client(port);

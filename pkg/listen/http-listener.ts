@@ -131,11 +131,15 @@ export class HttpListener implements Listener {
     const { reason, message } = unreadable;
     this.#options.noteRefused({ reason, message, peer: peerOf(socket) });
     const isUsable = socket.writable && error.code !== "ECONNRESET";
-    const isMidAnswer = current?.res.headersSent === true && !current.res.writableFinished;
-    if (!isUsable || isMidAnswer) socket.destroy();
+    if (!isUsable || (current !== undefined && isHalfDone(current))) socket.destroy();
     else {
       const req = isInBody ? current.req : undefined;
       endWithAnswer(socket, this.#options.answerUnreadable(unreadable, req));
     }
   }
+}
+
+/** Whether a request has some of its answer, and one of the two goes on. */
+function isHalfDone({ req, res }: Current): boolean {
+  return res.headersSent && !(res.writableFinished && req.complete);
 }
