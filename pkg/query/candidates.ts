@@ -89,6 +89,15 @@ const isOpen = 0;
 const isMaybe = 1;
 const isRejected = 2;
 
+/** Traces of which one shard says that they may match. */
+export interface Maybes {
+  /** 16 bytes each. */
+  ids: Uint8Array;
+  listedBy: readonly ShardState[];
+  /** In the table of all. */
+  places: readonly number[];
+}
+
 export class Candidates {
   readonly #table = new TraceTable();
   /** By place in the table, as the next two. */
@@ -207,12 +216,26 @@ export class Candidates {
   }
 
   /** Maybes that would come before `last` in the answer; undefined: all of them. */
-  maybesBefore(last: Place | undefined): KnownTrace[] {
-    const maybes: KnownTrace[] = [];
+  maybesBefore(last: Place | undefined): Maybes {
+    const places: number[] = [];
     for (let place = 0; place < this.size; place++) {
-      if (this.#isMaybeBefore(place, last)) maybes.push(this.#open(place));
+      if (this.#isMaybeBefore(place, last)) places.push(place);
     }
-    return maybes;
+    return {
+      ids: this.#table.idsOf(places),
+      listedBy: places.map((at) => this.#listedBy[at]),
+      places,
+    };
+  }
+
+  /** Those of the maybes that are marked with 1, still maybes; the others do not match. */
+  rejectUnmarked({ places }: Maybes, marks: Uint8Array): KnownTrace[] {
+    const marked: KnownTrace[] = [];
+    places.forEach((place, i) => {
+      if (marks[i] === 1) marked.push(this.#open(place));
+      else this.#states[place] = isRejected;
+    });
+    return marked;
   }
 
   /** The same ones do not match. */

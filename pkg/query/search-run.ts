@@ -19,20 +19,19 @@
  * Row groups are sent to in jobs of several (shard-jobs.ts), the first jobs small. Each row group
  * has its own list, frontier and failure, so the result does not depend on the jobs.
  */
-import { setImmediate } from "node:timers/promises";
 import type { QueryPlan, TraceDetails } from "#pkg/api/api.ts";
 import { isOfWholeTraces, planForShards } from "#pkg/engine/engine.ts";
-import { partitionOf } from "#pkg/otlp/otlp.ts";
 import type { ShardRef } from "#pkg/questions/questions.ts";
 import { Asker, type StateAsk } from "./asker.ts";
 import { Candidates, type KnownTrace, ShardState } from "./candidates.ts";
 import { comparePlaces, type Place } from "./place.ts";
 import { type WholeTraces, wholeTracesHere } from "./evaluate-whole.ts";
+import { Holders } from "./holders.ts";
 import { addedUp, hasRepeats, type MergedTrace } from "./merge-details.ts";
 import type { SearchOptions, SearchQuery } from "./search-query.ts";
 import { type JobBounds, jobsOf } from "./shard-jobs.ts";
-import { type PartitionTraces, TraceSet, tracesPerTurn } from "./trace-set.ts";
-import { forEachBounded, type Spans, throwIfEnded } from "./view.ts";
+import { tracesPerTurn } from "./trace-set.ts";
+import { type Spans, throwIfEnded } from "./view.ts";
 import { detailsOfWhole, type WholeTrace } from "./whole-traces.ts";
 
 /**
@@ -43,8 +42,6 @@ const firstWave = 4;
 /** What share of its bytes a job has at first. */
 const firstJobDivisor = 16;
 
-/** Looks into bloom filters before other work has its turn. */
-const looksPerTurn = 20_000;
 /** So few maybes become candidates if a bloom filter says that another shard may hold them. */
 const unaskedMaybesMax = 64;
 /** Traces resolved at a time beyond the limit. */
@@ -52,14 +49,6 @@ const resolvedAheadMax = 2000;
 /** The same at the least, at first and once a trace had moved: asking is what costs. */
 const resolvedMin = 20;
 const resolvedAgainMin = 128;
-
-/** What one shard is asked of some traces. */
-interface TracesAsk {
-  state: ShardState;
-  traces: KnownTrace[];
-  /** 16 bytes each. */
-  ids: Uint8Array;
-}
 
 /** What shards have said of one trace. */
 class KnownParts {
@@ -83,14 +72,11 @@ export class SearchRun {
   readonly #plan: QueryPlan | undefined;
   /** What shards are asked of it. */
   readonly #shardPlan: QueryPlan | undefined;
-  /** Shards list every trace that they have, as one that matches or as one that may. */
-  readonly #listsAll: boolean;
-  readonly #spans: Spans;
   readonly #bounds: JobBounds;
   readonly #wholeTraces: WholeTraces;
   readonly #isEager: boolean;
   readonly #wholeBytesMax: number;
-  readonly #counts: ReadonlySet<number>;
+  readonly #holders: Holders;
   #inspectedSpans = 0;
   /** Maybes that became candidates: most of them match nowhere. */
   #promoted = 0;
@@ -103,12 +89,10 @@ export class SearchRun {
     options: SearchOptions,
   ) {
     const { plan } = query;
-    this.#spans = spans;
     this.#bounds = options;
     this.asker = new Asker(spans, options, query.signal);
     this.#wholeBytesMax = Math.floor(options.memoryBytesMax / 2);
     this.#wholeTraces = options.wholeTraces ?? wholeTracesHere;
-    this.#counts = new Set(shards.map(({ partition }) => partition.count));
     this.shards = shards.map((shard) => new ShardState(shard, query));
     this.#query = query;
     this.#isEager = options.isEager === true;
@@ -117,13 +101,16 @@ export class SearchRun {
     this.#isWhole = isOfWholeTraces(plan);
     this.#plan = plan;
     this.#shardPlan = planForShards(plan);
-    this.#listsAll = this.#shardPlan?.prefilter === undefined;
+    const { concurrency } = options;
+    const { signal } = query;
+    const listsAll = this.#shardPlan?.prefilter === undefined;
+    this.#holders = new Holders(spans.stored, this.shards, { listsAll, concurrency, signal });
   }
 
   /** Yields the traces of the answer as they become final, newest first: none is taken back. */
   async *run(): AsyncGenerator<MergedTrace, void> {
     const { limit, signal } = this.#query;
-    await this.#exclude();
+    await this.#holders.exclude(this.#plan?.traceId);
     let resolvedMax = Math.max(limit, resolvedMin);
     let told = 0;
     for (let wave = 0; ;) {
@@ -209,39 +196,23 @@ export class SearchRun {
     );
   }
 
-  /** Shards that cannot hold the trace which the condition names are not asked. */
-  async #exclude(): Promise<void> {
-    const id = this.#plan?.traceId;
-    if (id === undefined) return;
-    await forEachBounded(this.shards, this.#concurrency, async (state) => {
-      if (await this.#mayHold(state, id)) return;
-      state.isExcluded = true;
-      state.frontier = undefined;
-    });
-  }
-
-  async #mayHold({ shard }: ShardState, id: Uint8Array): Promise<boolean> {
-    const { index, count } = shard.partition;
-    if (partitionOf(id, 0, count) !== index) return false;
-    return (await this.#marksOf(shard, id))[0] === 1;
-  }
-
   /**
    * Maybes before `last`: those of which another shard holds a part become candidates, all others
    * match nowhere. True if there is a new candidate.
    */
   async #settleMaybes(last: Place | undefined): Promise<boolean> {
-    if (this.#openShards(false).length === 0) {
+    if (this.#holders.haveListedAll()) {
       this.#candidates.rejectMaybesBefore(last);
       return false;
     }
-    const maybes = this.#candidates.maybesBefore(last);
+    const all = this.#candidates.maybesBefore(last);
+    const maybes = this.#candidates.rejectUnmarked(all, await this.#holders.mayBeElsewhere(all));
     const held = await this.#heldElsewhere(maybes);
     this.#promoted += held.size;
     for (let i = 0; i < maybes.length; i++) {
       if (held.has(maybes[i])) this.#candidates.promote(maybes[i]);
       else this.#candidates.reject(maybes[i]);
-      if (i % tracesPerTurn === tracesPerTurn - 1) await this.#turn();
+      if (i % tracesPerTurn === tracesPerTurn - 1) await this.#holders.turn();
     }
     return held.size > 0;
   }
@@ -251,7 +222,7 @@ export class SearchRun {
    * may are not asked about, as asking for their details tells as well.
    */
   async #heldElsewhere(traces: readonly KnownTrace[]): Promise<Set<KnownTrace>> {
-    const asks = await this.#whoMayHold(traces, false);
+    const asks = await this.#holders.whoMayHold(traces, false);
     const held = new Set(asks.flatMap((ask) => ask.traces));
     if (held.size <= unaskedMaybesMax) return held;
     held.clear();
@@ -266,18 +237,12 @@ export class SearchRun {
     return held;
   }
 
-  /** Gives other work its turn. */
-  async #turn(): Promise<void> {
-    await setImmediate();
-    throwIfEnded(this.#query.signal);
-  }
-
   /** Asks every shard that may hold one of the candidates for what it knows of them. */
   async #resolve(candidates: readonly KnownTrace[]): Promise<void> {
     const { startNano, endNano, spansPerTrace } = this.#query;
     const plan = this.#shardPlan;
     const found = new Map(candidates.map(({ id }) => [id, new KnownParts()]));
-    const asks = (await this.#whoMayHold(candidates, true)).map(({ state, ids }) => {
+    const asks = (await this.#holders.whoMayHold(candidates, true)).map(({ state, ids }) => {
       const request = { startNano, endNano, ids, spansPerTrace, plan };
       return { state, shard: state.shard, request };
     });
@@ -319,82 +284,10 @@ export class SearchRun {
       },
     });
   }
-
-  /** Whether the shard has no other traces than those that are known to be in it. */
-  #hasListedAll({ frontier, isPruned }: ShardState): boolean {
-    return this.#listsAll && frontier === undefined && !isPruned;
-  }
-
-  /** Shards that may have traces, or with `withSeen` false: that may have such as are not known. */
-  #openShards(withSeen: boolean): ShardState[] {
-    return this.shards.filter(
-      (state) => !state.isFailed && !state.isExcluded && (withSeen || !this.#hasListedAll(state)),
-    );
-  }
-
-  /** Which shards may hold which of the traces; with those that have listed them, or without. */
-  async #whoMayHold(traces: readonly KnownTrace[], withSeen: boolean): Promise<TracesAsk[]> {
-    const open = this.#openShards(withSeen);
-    if (traces.length === 0 || open.length === 0) return [];
-    const set = await TraceSet.of(traces, this.#counts);
-    const asks: TracesAsk[] = [];
-    let looks = 0;
-    await forEachBounded(open, this.#concurrency, async (state) => {
-      const own = set.in(state.shard.partition);
-      const some = await this.#tracesFor(state, own, withSeen);
-      if (some.length > 0) {
-        const ids = Buffer.concat(some.map((i) => own.ids.subarray(i * 16, i * 16 + 16)));
-        asks.push({ state, traces: some.map((i) => own.traces[i]), ids });
-      }
-      looks += own.traces.length;
-      if (looks < looksPerTurn) return;
-      looks = 0;
-      await this.#turn();
-    });
-    return asks;
-  }
-
-  /** Places of those of the traces that the shard may hold. */
-  async #tracesFor(
-    state: ShardState,
-    { traces, ids }: PartitionTraces,
-    withSeen: boolean,
-  ): Promise<number[]> {
-    const isListed = this.#hasListedAll(state);
-    const isUnknown = ({ seenIn }: KnownTrace): boolean =>
-      !isListed && !seenIn.includes(state) && !isDisjoint(state, seenIn);
-    // Bloom filters are read where they can tell something.
-    const marks = traces.some(isUnknown) ? await this.#marksOf(state.shard, ids) : undefined;
-    const some: number[] = [];
-    if (withSeen) {
-      traces.forEach(({ seenIn }, i) => {
-        if (seenIn.includes(state)) some.push(i);
-      });
-    }
-    if (marks === undefined) return some;
-    for (let i = marks.indexOf(1); i >= 0; i = marks.indexOf(1, i + 1)) {
-      if (isUnknown(traces[i])) some.push(i);
-    }
-    return some;
-  }
-
-  /** 1 for each of the traces that the shard may hold. */
-  async #marksOf(shard: ShardRef, ids: Uint8Array): Promise<Uint8Array> {
-    // Asking a head costs as much as the answer: it may hold every trace of its partition.
-    if (shard.kind === "head") return new Uint8Array(ids.length / 16).fill(1);
-    return await this.#spans.stored.mayHold(shard.block, ids, this.#query.signal);
-  }
 }
 
 /** The first of the traces: those before the first frontier. */
 function clearOf(top: readonly KnownTrace[], { frontier }: ShardState): KnownTrace[] {
   const end = top.findIndex((one) => comparePlaces(one, frontier!) > 0);
   return end < 0 ? [...top] : top.slice(0, end);
-}
-
-/** Whether a shard that has the trace tells that this one does not. */
-function isDisjoint({ shard: { disjoint } }: ShardState, seenIn: readonly ShardState[]): boolean {
-  if (disjoint === undefined) return false;
-  for (const { shard } of seenIn) if (shard.disjoint === disjoint) return true;
-  return false;
 }

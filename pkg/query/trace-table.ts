@@ -41,6 +41,16 @@ export class TraceTable {
     this.#grow(length);
   }
 
+  /** 16 bytes for each of the places. */
+  idsOf(places: readonly number[]): Uint8Array {
+    const ids = new Uint8Array(places.length * traceIdBytes);
+    for (let i = 0; i < places.length; i++) {
+      const from = places[i] * traceIdBytes;
+      for (let at = 0; at < traceIdBytes; at++) ids[i * traceIdBytes + at] = this.#ids[from + at];
+    }
+    return ids;
+  }
+
   /** 32 hex digits. */
   hex(place: number): string {
     const { buffer } = this.#ids;
