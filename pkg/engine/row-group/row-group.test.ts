@@ -41,24 +41,27 @@ const specs: SpanSpec[] = Array.from({ length: traces * spansPerTrace }, (_, i) 
   };
 });
 
-let block: BlockReader;
+const partition = { index: 0, count: 1 };
 let head: HeadBatch;
+let block: BlockReader;
+/** Opens the same block once more. */
+let openAgain: () => Promise<BlockReader>;
+
+/** Opens a block of one row group with these spans. */
+async function openedBlock(all: readonly SpanSpec[]): Promise<BlockReader> {
+  const store = new MemoryStore();
+  const data = headOf(all);
+  const path = "blocks/2023/11/14/a.parquet";
+  const asked = { tenant: "t", path, head: data, partition, rowGroupSpans: 100_000 };
+  const file = await putBlock(store, asked);
+  const { indexOffset } = parseBlockTags(file);
+  openAgain = () => openBlock({ store, key: `t/${path}`, sizeBytes: file.sizeBytes, indexOffset });
+  return await openAgain();
+}
 
 beforeAll(async () => {
-  const store = new MemoryStore();
-  const data = headOf(specs);
-  head = batchOfHead(data);
-  const partition = { index: 0, count: 1 };
-  const path = "blocks/2023/11/14/a.parquet";
-  const file = await putBlock(store, {
-    tenant: "t",
-    path,
-    head: data,
-    partition,
-    rowGroupSpans: 100_000,
-  });
-  const { indexOffset } = parseBlockTags(file);
-  block = await openBlock({ store, key: `t/${path}`, sizeBytes: file.sizeBytes, indexOffset });
+  head = batchOfHead(headOf(specs));
+  block = await openedBlock(specs);
   expect(block.rowGroups).toHaveLength(1);
 });
 
@@ -119,6 +122,72 @@ describe("a row group", () => {
     expect(await findInRowGroup(block, 0, { traceId: Buffer.from(idOf(traces), "hex") })).toEqual(
       [],
     );
+  });
+
+  it.each([
+    '{ rootServiceName = "service-3" }',
+    '{ rootName != "name-3" && span.number = 1 }',
+    "{ span:childCount > 3 }",
+    "{ span:childCount = 4 && trace:duration > 5s }",
+    "{ nestedSetParent < 0 && duration > 900ns }",
+    "{ nestedSetLeft = 2 || nestedSetRight = 10 }",
+    "{ trace:duration < 5s && nestedSetParent > 1 }",
+  ])("lists by what it has stored of whole traces, and reads less: %s", async (query) => {
+    const plan = planQuery(filterOf(query));
+    // The second range cuts traces at both ends, the third holds a part of one.
+    for (const [from, to] of [
+      [0, traces * spansPerTrace],
+      [1003, 20_002],
+      [11, 14],
+    ]) {
+      const [startNano, endNano] = [from, to].map((n) => base + BigInt(n) * 1_000_000n + 500n);
+      const request = { startNano: startNano - 1000n, endNano, limit: 50, plan };
+      const told = await Promise.all(
+        [true, false].map(async (hasWholeTraces) => {
+          const columns = new Set<string>();
+          const reader = await openAgain();
+          const read = reader.readRowGroup.bind(reader);
+          reader.readRowGroup = (rowGroup, names = [], options) => {
+            for (const name of names) columns.add(name);
+            return read(rowGroup, names, options);
+          };
+          return {
+            list: await listRowGroup(reader, 0, { ...request, hasWholeTraces }),
+            readsParents: columns.has("parent_span_id") || columns.has("span_id"),
+          };
+        }),
+      );
+      const [stored, computed] = told;
+      expect(stored.list).toEqual(computed.list);
+      // A range that cuts traces may need more than what is stored.
+      if (from === 0) expect([stored.readsParents, computed.readsParents]).toEqual([false, true]);
+    }
+  });
+
+  it("computes what spans with the same start and id leave open", async () => {
+    const id = idOf(0);
+    const spanOf = (spanId: string, more: Partial<SpanSpec>): SpanSpec => {
+      return { traceId: id, spanId, startNano: base, endNano: base + 1n, ...more };
+    };
+    // Two spans with one id: the first in the order of services is the parent, not the first to come.
+    const twice = [
+      spanOf("00000000000000aa", { service: "z", name: "late" }),
+      spanOf("00000000000000aa", { service: "a", name: "early" }),
+      ...[1, 2].map((n) =>
+        spanOf(`000000000000000${n}`, { parentId: "00000000000000aa", startNano: base + 5n }),
+      ),
+    ];
+    const reader = await openedBlock(twice);
+    const request = { ...range, limit: 10, hasWholeTraces: true };
+    const ask = async (query: string): Promise<string[]> => {
+      const { ids } = await listRowGroup(reader, 0, {
+        ...request,
+        plan: planQuery(filterOf(query)),
+      });
+      return hexOf(ids);
+    };
+    expect(await ask('{ rootName = "early" }')).toEqual([id]);
+    expect(await ask('{ rootName = "late" }')).toEqual([]);
   });
 
   it.each([

@@ -1,7 +1,7 @@
 /** Which shards of a search may hold which traces, as far as is known without asking them. */
 import { setImmediate } from "node:timers/promises";
-import { partitionOf } from "#pkg/otlp/trace-hash.ts";
-import type { ShardRef, StoredSpans } from "#pkg/questions/shards.ts";
+import { partitionOf } from "#pkg/otlp/otlp.ts";
+import type { ShardRef, StoredSpans } from "#pkg/questions/questions.ts";
 import type { KnownTrace, Maybes, ShardState } from "./candidates.ts";
 import { idsOfTexts, TraceSet } from "./trace-set.ts";
 import { forEachBounded, throwIfEnded } from "./view.ts";
