@@ -127,6 +127,8 @@ export const questions: Questions = {
         ? listHead(batch, request, { isInside })
         : listTraces(batch, request, { isInside });
     },
+    arraysOf: ({ ids, startNanos, maybes }) =>
+      maybes === undefined ? [ids, startNanos] : [ids, startNanos, maybes.ids, maybes.startNanos],
     isIndexFirst: ({ plan }) => plan !== undefined,
     overRowGroup: async ({ index, reader, rowGroup, arena }, request) => {
       const { plan } = request;

@@ -293,7 +293,10 @@ export async function spansOfRowGroup(
   const traces = await columns.traces();
   const wanted = wantedCodes(traces.dictionary, request.ids);
   if (!wanted.includes(1)) return { batch: noSpans, answered: request.ids.length / 16 };
-  const names = [...listColumns, ...spanColumns(request, reader.columnNames)];
+  const { columnNames } = reader;
+  const hasService = columnNames.includes(serviceColumnName);
+  const wide = spanColumns(request, { names: () => columnNames, hasService });
+  const names = [...listColumns, ...wide];
   const batches: ColumnBatch[] = [];
   for (const range of clustersOf(traces, wanted))
     batches.push(await columns.readRows(names, range));

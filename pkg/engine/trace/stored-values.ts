@@ -1,5 +1,4 @@
-// HOT: runs per row of searches that name values of whole traces; measured by `npm run
-// bench:search -- --only whole`.
+// HOT: runs per row of searches by values of whole traces; measured by `npm run bench:search`.
 /**
  * Values of whole traces as a row group has them stored, where they are what all spans of the trace
  * in it come to (trace-columns.ts): the trace lies in the range, and no two of its spans start at

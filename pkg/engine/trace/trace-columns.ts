@@ -142,6 +142,8 @@ class TraceSpans {
 
 const noBytes = new Uint8Array(0);
 
+const int64Max = 2n ** 63n - 1n;
+
 /** From the first start to the last end; a span that ends before it starts ends at its start. */
 function durations({ rows, selection, traces, start, duration }: TraceSpans): Column {
   const { codes, dictionary } = traces;
@@ -157,9 +159,15 @@ function durations({ rows, selection, traces, start, duration }: TraceSpans): Co
     if (isKnown[code] === 0 || to > last[code]) last[code] = to;
     isKnown[code] = 1;
   }
+  const lengths = new BigInt64Array(dictionary.length);
+  for (let code = 0; code < lengths.length; code++) {
+    const length = last[code] - first[code];
+    // As a block stores it: what is longer than a column can say is as long as it can say.
+    lengths[code] = length > int64Max ? int64Max : length;
+  }
   const values = new BigInt64Array(rows);
   for (let row = 0; row < rows; row++) {
-    if (selection[row] === 1) values[row] = last[codes[row]] - first[codes[row]];
+    if (selection[row] === 1) values[row] = lengths[codes[row]];
   }
   return { kind: "int64", values, valid: undefined };
 }

@@ -42,14 +42,20 @@ export interface TraceSpans {
 /** Of no trace. */
 export const noSpans: BatchData = { rows: 0, columns: [] };
 
-/** The columns of a request; `known` are those that the shard has. */
+/** What a shard has columns for. */
+interface KnownColumns {
+  names: () => readonly string[];
+  hasService: boolean;
+}
+
+/** The columns of a request. */
 export function spanColumns(
   { columns }: TraceSpansRequest,
-  known: readonly string[],
+  { names, hasService }: KnownColumns,
 ): readonly string[] {
-  if (columns === undefined) return known.filter((name) => !traceColumnNames.includes(name));
-  // The others of the trace's shards have services in their column.
-  const isService = columns.includes(serviceColumnName) && !known.includes(serviceColumnName);
+  if (columns === undefined) return names().filter((name) => !traceColumnNames.includes(name));
+  // The others of the trace's shards may have services in their column.
+  const isService = columns.includes(serviceColumnName) && !hasService;
   return isService ? [...new Set([...columns, ...serviceRestColumns])] : columns;
 }
 
@@ -62,7 +68,9 @@ export function joinedColumns(plan: QueryPlan | undefined): string[] {
 export function collectSpans(batch: ColumnBatch, request: TraceSpansRequest): TraceSpans {
   const count = request.ids.length / 16;
   if (batch.rows === 0) return { batch: noSpans, answered: count };
-  const names = spanColumns(request, batch.names);
+  const hasService = batch.column(serviceColumnName) !== undefined;
+  // All names of a head's columns are known when all of these are made.
+  const names = spanColumns(request, { names: () => batch.names, hasService });
   const rowsOf = rowsByPlace(batch, request);
   const sizes = new RowSizes(batch, names);
   const kept: number[] = [];
