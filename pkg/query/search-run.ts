@@ -39,6 +39,8 @@ import { detailsOfWhole, type WholeTrace } from "./whole-traces.ts";
  * many as may be asked at a time, each of them grows.
  */
 const firstWave = 4;
+/** Spans of row groups that are listed at first: the newest ones of several partitions. */
+const firstWaveSpans = 8192;
 /** What share of its bytes a job has at first. */
 const firstJobDivisor = 16;
 
@@ -123,7 +125,7 @@ export class SearchRun {
         const clear = this.#isEager ? clearOf(top, unclear[0]) : [];
         if (await this.#resolveEarly(clear)) continue;
         for (; told < clear.length; told++) yield clear[told].trace!;
-        await this.#listWave(unclear, wave++);
+        await this.#listWave(this.#firstOf(unclear, top.length, wave), wave++);
         continue;
       }
       if (this.#isWhole && (await this.#settleMaybes(last))) continue;
@@ -166,6 +168,24 @@ export class SearchRun {
           frontier !== undefined && (last === undefined || comparePlaces(last, frontier) > 0),
       )
       .sort((a, b) => comparePlaces(a.frontier!, b.frontier!));
+  }
+
+  /**
+   * Returns the newest shards with about as many spans as the missing matches take, judging by
+   * those that were inspected. The first wave is small; where nothing matched yet, all are taken.
+   */
+  #firstOf(unclear: readonly ShardState[], known: number, wave: number): readonly ShardState[] {
+    const missing = Math.max(0, this.#query.limit - known);
+    const spansPerMatch = known === 0 ? Number.POSITIVE_INFINITY : this.#inspectedSpans / known;
+    const wanted = missing === 0 ? 0 : 2 * missing * spansPerMatch;
+    let left = wave === 0 ? firstWaveSpans : Math.max(wanted, firstWaveSpans * 4 ** wave);
+    const end = unclear.findIndex(({ shard }, i) => {
+      // Heads are in memory, and end early by themselves.
+      if (shard.kind === "head") return false;
+      left -= shard.spans;
+      return left < 0 && i > 0;
+    });
+    return end < 0 ? unclear : unclear.slice(0, end);
   }
 
   /** Lists the newest of these shards: the later the wave, the more. */
