@@ -15,9 +15,9 @@ test("a schema or generated file that was changed alone is found, and named", as
   const schema = await readFile(status, "utf8");
   await writeFile(status, schema.replace("int32 code = 1;", "int32 code = 9;"));
   await rm(join(folder, traces));
-  await mkdir(join(folder, "grpc"));
-  await writeFile(join(folder, "grpc/old_pb.ts"), "export const old = 1;\n");
-  const stale = ["google/rpc/status_pb.ts", "grpc/old_pb.ts", traces];
+  await mkdir(join(folder, "old"));
+  await writeFile(join(folder, "old/old_pb.ts"), "export const old = 1;\n");
+  const stale = ["google/rpc/status_pb.ts", "old/old_pb.ts", traces];
   expect((await staleFiles(folder)).toSorted()).toEqual(stale);
 });
 

@@ -237,7 +237,7 @@ test("overrides are read again at SIGHUP; a bad file changes nothing and is told
   spoor.signal("SIGHUP");
   await expect.poll(good).toBe("0");
   expect(await page("limits")).toContain("spans_per_request");
-  await expect.poll(() => spoor.log()).toContain("the last good ones stay");
+  await expect.poll(() => spoor.log()).toContain("the last valid limits stay in force");
   expect(await send("http", "nobody", trace(11).body)).toMatchObject({ kind: "refused" });
   await writeFile(overridesPath, overrides);
   spoor.signal("SIGHUP");

@@ -537,7 +537,7 @@ describe("Querier", () => {
       const after = await querier.snapshot(tenant, 0, never);
       expect(after.blocks).toEqual([]);
       expect(after.failed.map(({ path }) => path)).toEqual([file.path]);
-      expect(after.failed[0].message).toContain("another partition or other times");
+      expect(after.failed[0].message).toContain("its commit does not match");
     },
   );
 

@@ -143,6 +143,7 @@ export const reasons = [
   "not_a_file",
   // pkg/grpc
   "health_watchers",
+  "unimplemented",
   // pkg/listen
   "connections",
   "headers_too_large",
