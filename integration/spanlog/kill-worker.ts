@@ -35,11 +35,23 @@ async function sendFrom(firstKey: number): Promise<void> {
 async function send(key: number): Promise<void> {
   const partition = killPartition(key);
   const { offset, duplicate } = await log.append(partition, "acme", killText(key));
-  writeSync(1, `ack ${key} ${offset} ${duplicate ? "again" : "new"} ${round}\n`);
+  tell(`ack ${key} ${offset} ${duplicate ? "again" : "new"} ${round}\n`);
 }
 
 async function trim(partition: number): Promise<void> {
   const upTo = Math.max(0, log.durableEnd(partition) - 40);
-  writeSync(1, `trim ${partition} ${upTo}\n`);
+  tell(`trim ${partition} ${upTo}\n`);
   await log.trim(partition, upTo, { acme: upTo });
+}
+
+/** Writes a line before anything else happens; a pipe that is full is written to again. */
+function tell(line: string): void {
+  for (;;) {
+    try {
+      writeSync(1, line);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+    }
+  }
 }

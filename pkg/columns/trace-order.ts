@@ -14,6 +14,8 @@ export interface OrderOptions {
   /** Starts outside [from, to) are bad clocks; nanoseconds since the epoch. */
   plausibleFromNano: bigint;
   plausibleToNano: bigint;
+  /** Row groups for the newest traces, spans of each, the newest last. */
+  newestSpans?: readonly number[];
 }
 
 export interface SpanOrder {
@@ -45,7 +47,7 @@ export function orderSpans(data: HeadData, options: OrderOptions, keep?: Uint8Ar
     const rowB = rows[starts[b]] * 2;
     return (start[rowA + 1] | 0) - (start[rowB + 1] | 0) || start[rowA] - start[rowB] || a - b;
   });
-  return assemble(sorted, rows, starts, outlier, options.rowGroupSpans);
+  return assemble(sorted, rows, starts, outlier, options);
 }
 
 function groupByTrace(
@@ -120,7 +122,7 @@ function assemble(
   rows: Uint32Array,
   starts: Uint32Array,
   outlier: Uint8Array,
-  rowGroupSpans: number,
+  { rowGroupSpans, newestSpans = defaultNewestSpans }: OrderOptions,
 ): SpanOrder {
   const rowIds = new Uint32Array(rows.length);
   const traceStarts = new Uint32Array(sorted.length + 1);
@@ -149,7 +151,7 @@ function assemble(
     rowIds,
     traceStarts,
     rowGroups: rowGroups.flatMap((group, i) =>
-      i === newest ? splitNewest(group, traceStarts) : group,
+      i === newest ? splitNewest(group, traceStarts, newestSpans) : group,
     ),
   };
 }
@@ -159,7 +161,7 @@ function assemble(
  * they stand by themselves: a frequent condition is satisfied by the last 1,024 spans, a less
  * frequent one by the 8,192 before.
  */
-const newestSpans: readonly number[] = [8192, 1024];
+const defaultNewestSpans: readonly number[] = [8192, 1024];
 /** A row group with fewer spans is small already. */
 const splitSpansMin = 32_768;
 
@@ -167,6 +169,7 @@ const splitSpansMin = 32_768;
 function splitNewest(
   group: SpanOrder["rowGroups"][number],
   traceStarts: Uint32Array,
+  newestSpans: readonly number[],
 ): SpanOrder["rowGroups"] {
   const spansOf = (from: number, to: number): number => traceStarts[to] - traceStarts[from];
   if (spansOf(group.firstTrace, group.endTrace) < splitSpansMin) return [group];

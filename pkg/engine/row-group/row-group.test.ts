@@ -52,8 +52,8 @@ async function openedBlock(all: readonly SpanSpec[]): Promise<BlockReader> {
   const store = new MemoryStore();
   const data = headOf(all);
   const path = "blocks/2023/11/14/a.parquet";
-  const asked = { tenant: "t", path, head: data, partition, rowGroupSpans: 100_000 };
-  const file = await putBlock(store, asked);
+  const sizes = { rowGroupSpans: 100_000, newestSpans: [] };
+  const file = await putBlock(store, { tenant: "t", path, head: data, partition, ...sizes });
   const { indexOffset } = parseBlockTags(file);
   openAgain = () => openBlock({ store, key: `t/${path}`, sizeBytes: file.sizeBytes, indexOffset });
   return await openAgain();

@@ -100,13 +100,16 @@ export interface TestBlock {
   head: HeadData;
   partition: { index: number; count: number };
   rowGroupSpans: number;
+  /** See OrderOptions. */
+  newestSpans?: readonly number[];
 }
 
 /** Cuts a head and stores the block; returns what its commit would say. */
 export async function putBlock(store: ObjectStore, block: TestBlock): Promise<BlockFile> {
-  const { tenant, path, head, partition, rowGroupSpans } = block;
+  const { tenant, path, head, partition, rowGroupSpans, newestSpans } = block;
   const written = cutHead(head, {
     rowGroupSpans,
+    newestSpans,
     plausibleFromNano: 0n,
     plausibleToNano: 2n ** 63n - 1n,
     partition,
