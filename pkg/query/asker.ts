@@ -1,4 +1,4 @@
-/** Asks the shards of one search, in jobs, and keeps account of it. */
+/** Sends the requests of one search to its shards, in jobs, and counts their cost. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import {
   type Answered,
@@ -13,7 +13,7 @@ import { askJob, type JobBounds, jobsOf } from "./shard-jobs.ts";
 import { failureOf } from "./trace-by-id.ts";
 import { type Failure, forEachBounded, isQueryFault, type Spans, throwIfEnded } from "./view.ts";
 
-/** A shard of the run, and what it is asked. */
+/** A request to one shard of the search. */
 export interface StateAsk<K extends QuestionName> {
   state: ShardState;
   shard: ShardRef;
@@ -40,22 +40,25 @@ export class Asker {
     this.#signal = signal;
   }
 
-  /** Bytes of blocks that were read for it. */
+  /** Bytes of blocks that were read for the search. */
   get readBytes(): number {
     return this.#readBytes;
   }
 
-  /** Jobs that shards were asked in so far; a head is one by itself. */
+  /** Jobs sent so far; a request to a head is a job. */
   get jobs(): number {
     return this.#jobs;
   }
 
-  /** How long these took, added up, milliseconds: several are asked at the same time. */
+  /** Sum of the durations of these jobs, milliseconds. Jobs overlap in time. */
   get askedMs(): number {
     return this.#askedMs;
   }
 
-  /** Asks one job; a shard that cannot answer has failed. */
+  /**
+   * Sends one job. A shard whose request fails is marked as failed; `take` gets the other answers.
+   * Throws Canceled or Timeout, and errors that the query itself caused.
+   */
   async askJob<K extends QuestionName, A extends StateAsk<K>>(
     question: K,
     asks: readonly A[],
@@ -81,7 +84,9 @@ export class Asker {
     }
   }
 
-  /** Asks some shards in jobs. */
+  /**
+   * Splits the requests into jobs and sends these, `concurrency` at a time; otherwise as `askJob`.
+   */
   async askAll<K extends QuestionName, A extends StateAsk<K>>(
     question: K,
     asks: readonly A[],
@@ -95,7 +100,7 @@ export class Asker {
 
   #fail(state: ShardState, error: unknown): void {
     throwIfEnded(this.#signal);
-    // It is the query's fault, not that of the shard.
+    // The query caused the error: it ends the query, not only this shard.
     if (error instanceof SpoorError && isQueryFault(error)) throw error;
     state.isFailed = true;
     state.frontier = undefined;

@@ -1,6 +1,6 @@
 /**
- * The traces that a search knows of: candidates, which will be asked for, and maybes, which match
- * in no shard on its own and may match as a whole.
+ * The traces that a search has seen. Candidates are resolved when they come first in the result.
+ * Maybes match in no single shard, but may match as a whole.
  */
 import type { TimeRange, TraceList } from "#pkg/api/api.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -13,44 +13,44 @@ import { ListedAhead, type NextTraces } from "./listed-ahead.ts";
 import { TraceTable } from "./trace-table.ts";
 
 export interface KnownTrace extends Place {
-  /** In the table of all. */
+  /** Index in the trace table. */
   readonly place: number;
-  /** Shards that have listed it: one, most often. */
+  /** Shards that have listed it; most often one. */
   readonly seenIn: ShardState[];
   /** Undefined until all shards that may hold the trace were asked. */
   trace: MergedTrace | undefined;
 }
 
-/** Traces that are looked at, at the least: some of them may turn out to start earlier. */
+/** Traces of a list looked at first, at least: some may turn out to start earlier. */
 const lookMin = 20;
-/** Traces that a shard is asked for at the least, and at the least once it was asked before. */
+/** Least limit of a shard's first list request, and of its later ones. */
 const askMin = 256;
 const askAgainMin = 65_536;
-/** How many more traces are looked at each time that those before were too few. */
+/** Factor by which limits grow when the traces before were too few. */
 const limitGrowth = 4;
 
 export class ShardState {
   readonly shard: ShardRef;
-  /** Undefined: all of its traces are known. */
+  /** No unlisted trace comes before it. Undefined: there is nothing more to list. */
   frontier: Place | undefined;
-  /** Traces that the search looks at next. */
+  /** Number of listed traces that the search looks at next. */
   nextLimit: number;
-  /** Traces that it is asked for when it is asked. */
+  /** Limit of the next list request. */
   askLimit: number;
-  /** What it has listed and the search has not looked at. */
+  /** Traces that it has listed and the search has not looked at. */
   ahead: ListedAhead | undefined;
   isFailed = false;
-  /** It was asked for its traces. */
+  /** A list request was sent to it. */
   isAsked = false;
   /** It cannot hold the trace that the condition names. */
   isExcluded = false;
-  /** It told from its index alone that nothing in it matches. */
+  /** Its index alone showed that nothing in it matches. */
   isPruned = false;
 
   constructor(shard: ShardRef, { startNano, endNano, limit }: TimeRange & { limit: number }) {
     this.shard = shard;
     const { minStartNano, maxStartNano, maxTraceStartNano = maxStartNano } = shard;
-    // Of a trace that begins before the range, any span may be the first one in the range.
+    // If a trace begins before the range, any of its spans may be its first one in the range.
     const last = minStartNano >= startNano ? maxTraceStartNano : maxStartNano;
     // A span that overlaps the range starts before its end.
     const latest = last < endNano ? last : endNano - 1n;
@@ -59,13 +59,13 @@ export class ShardState {
     this.askLimit = Math.max(limit, askMin);
   }
 
-  /** It has listed traces. */
+  /** Stores the response of a list request. */
   take(list: TraceList): void {
     this.ahead = new ListedAhead(list);
     this.askLimit = Math.max(this.askLimit * limitGrowth, askAgainMin);
   }
 
-  /** The next traces of what it has listed; moves the frontier. */
+  /** Returns the next listed traces and moves the frontier. */
   next(): NextTraces {
     const next = this.ahead!.next(this.nextLimit);
     if (this.ahead!.isDone) this.ahead = undefined;
@@ -75,39 +75,39 @@ export class ShardState {
   }
 }
 
-/** What one known trace takes at the most: its id as text, its places in maps and lists. */
+/** Bytes of one known trace at most: its id as text, its entries in maps and lists. */
 const traceBytes = 400;
-/** What a resolved one takes beside that, and each span that is shown of it. */
+/** Additional bytes of a resolved trace, and of each of its spans in the result. */
 const detailBytes = 500;
 const spanBytes = 300;
 
-/** What share of the memory traces may take that were listed and not looked at. */
+/** Share of the memory for traces that were listed and not looked at: one part in so many. */
 const aheadDivisor = 4;
 
-/** States of a trace: it has an object; one shard says that it may match; it does not match. */
+/** States of a trace: it has an object; one shard listed it as a maybe; it does not match. */
 const isOpen = 0;
 const isMaybe = 1;
 const isRejected = 2;
 
-/** Traces of which one shard says that they may match. */
+/** Traces that exactly one shard has listed, as maybes. */
 export interface Maybes {
   /** 16 bytes each. */
   ids: Uint8Array;
   listedBy: readonly ShardState[];
-  /** In the table of all. */
+  /** Indexes in the trace table. */
   places: readonly number[];
 }
 
 export class Candidates {
   readonly #table = new TraceTable();
-  /** By place in the table, as the next two. */
+  /** By index in the table, as are the next three arrays. */
   #states = new Uint8Array(1024);
   #startNanos = new BigInt64Array(1024);
-  /** The same by words: integers of 64 bits would be objects. */
+  /** `#startNanos` as pairs of 32-bit words: reading a bigint would allocate. */
   #startWords = wordPairs(this.#startNanos);
-  /** The first shard that has listed it. */
+  /** The first shard that listed the trace. */
   #listedBy: ShardState[] = [];
-  /** Those that have an object. */
+  /** Traces that have an object. */
   readonly #known = new Map<number, KnownTrace>();
   readonly #candidates = new Set<KnownTrace>();
   readonly #bytesMax: number;
@@ -118,28 +118,28 @@ export class Candidates {
     this.#bytesMax = bytesMax;
   }
 
-  /** How many traces are known. */
+  /** Number of known traces. */
   get size(): number {
     return this.#table.count;
   }
 
-  /** The first of the answer, as far as is known. */
+  /** Returns the first candidates in the order of the result, as known so far. */
   top(limit: number): KnownTrace[] {
     return [...this.#candidates].sort(comparePlaces).slice(0, limit);
   }
 
-  /** A shard has listed traces; more of them than are looked at now. */
+  /** Takes a shard's list and looks at its first traces; the others stay with the shard. */
   takeList(state: ShardState, list: TraceList): void {
     state.take(list);
     this.#aheadBytes += state.ahead?.sizeBytes ?? 0;
     this.#learnNext(state);
     if (state.ahead === undefined || this.#aheadBytes <= this.#bytesMax / aheadDivisor) return;
-    // No room: the shard will be asked once more.
+    // Over the memory limit: the shard will be asked again.
     this.#aheadBytes -= state.ahead.sizeBytes;
     state.ahead = undefined;
   }
 
-  /** Looks at what some shards have listed already; false if none of them has. */
+  /** Looks at the next traces that the shards listed before; false if there are none. */
   takeAhead(states: readonly ShardState[]): boolean {
     const known = states.filter(({ ahead }) => ahead !== undefined);
     for (const state of known) this.#learnNext(state);
@@ -154,7 +154,7 @@ export class Candidates {
     this.learn(maybes, state, false);
   }
 
-  /** A shard has listed traces: as such that match, or as such that may. */
+  /** Records traces that a shard has listed, as matches or as maybes. */
   learn(
     { ids, startNanos }: Pick<TraceList, "ids" | "startNanos">,
     state: ShardState,
@@ -167,24 +167,24 @@ export class Candidates {
       const place = this.#table.place(ids, i * traceIdBytes);
       if (place === count) {
         this.#add(place, words, i, state);
-        // Most of very many: nothing more is to be done for them.
+        // Most maybes end here, without an object.
         if (!isMatch) continue;
       }
       if (this.#states[place] === isRejected) continue;
-      // A longer list of the same shard tells nothing new of what it has listed before.
+      // A longer list of the same shard repeats the maybes of its shorter list.
       const isKnown = this.#states[place] === isMaybe && this.#listedBy[place] === state;
       if (isKnown && !isMatch) continue;
       const trace = this.#open(place);
       if (!trace.seenIn.includes(state)) trace.seenIn.push(state);
-      // What is resolved has been asked for everywhere: no list can move it.
+      // All shards were asked for a resolved trace: no list can move it.
       const isEarlier = trace.trace === undefined && startNanos[i] < trace.startNano;
       if (isEarlier) trace.startNano = startNanos[i];
-      // In two shards: only both together tell.
+      // A trace in two shards: only its joined spans show whether it matches.
       if (isMatch || trace.seenIn.length > 1) this.promote(trace);
     }
   }
 
-  /** @param words of starts, of which the trace's is number `i`. */
+  /** @param words Start times as pairs of 32-bit words; pair `i` is the trace's. */
   #add(place: number, words: Int32Array, i: number, state: ShardState): void {
     if (place === this.#states.length) {
       this.#states = grown(this.#states, new Uint8Array(place * 2));
@@ -198,7 +198,7 @@ export class Candidates {
     if (this.size % 1024 === 0) this.#checkBytes();
   }
 
-  /** The object of a trace that is not rejected. */
+  /** Returns the object of a trace that is not rejected; creates it if needed. */
   #open(place: number): KnownTrace {
     const known = this.#known.get(place);
     if (known !== undefined) return known;
@@ -210,12 +210,12 @@ export class Candidates {
     return trace;
   }
 
-  /** A maybe becomes a candidate. */
+  /** Makes a maybe a candidate. */
   promote(trace: KnownTrace): void {
     this.#candidates.add(trace);
   }
 
-  /** Maybes that would come before `last` in the answer; undefined: all of them. */
+  /** Returns maybes that would come before `last` in the result; undefined: all maybes. */
   maybesBefore(last: Place | undefined): Maybes {
     const places: number[] = [];
     for (let place = 0; place < this.size; place++) {
@@ -228,7 +228,7 @@ export class Candidates {
     };
   }
 
-  /** Those of the maybes that are marked with 1, still maybes; the others do not match. */
+  /** Returns the maybes marked with 1 and rejects the others. */
   rejectUnmarked({ places }: Maybes, marks: Uint8Array): KnownTrace[] {
     const marked: KnownTrace[] = [];
     places.forEach((place, i) => {
@@ -238,7 +238,7 @@ export class Candidates {
     return marked;
   }
 
-  /** The same ones do not match. */
+  /** Rejects the maybes that `maybesBefore` returns. */
   rejectMaybesBefore(last: Place | undefined): void {
     for (let place = 0; place < this.size; place++) {
       if (this.#isMaybeBefore(place, last)) this.#states[place] = isRejected;
@@ -253,7 +253,7 @@ export class Candidates {
     return this.#table.hex(place) < last.id;
   }
 
-  /** The trace does not match: it is not learnt again from a shard that knows a part of it. */
+  /** Rejects a trace: later lists that contain it are ignored for it. */
   reject(trace: KnownTrace): void {
     this.#states[trace.place] = isRejected;
     this.#known.delete(trace.place);
@@ -267,7 +267,7 @@ export class Candidates {
     this.#checkBytes();
   }
 
-  /** Throws InvalidInput when the query would take more memory than it may. */
+  /** Throws InvalidInput `query_memory` if the traces exceed the memory limit. */
   #checkBytes(): void {
     const sizeBytes = this.size * traceBytes + this.#detailsBytes;
     if (sizeBytes <= this.#bytesMax) return;

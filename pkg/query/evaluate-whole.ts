@@ -1,9 +1,9 @@
-/** Where traces that were joined from several shards are evaluated. */
+/** Evaluation of traces that were joined from several shards. */
 import { detailsOfJoined, type JoinedTraces } from "#pkg/engine/engine.ts";
 import type { MergedTrace } from "./merge-details.ts";
 
-/** Where whole traces are evaluated. Throws as `detailsOfJoined`; Canceled, Timeout. */
+/** Evaluates joined traces. Throws as `detailsOfJoined` does, and Canceled or Timeout. */
 export type WholeTraces = (job: JoinedTraces, signal: AbortSignal) => Promise<MergedTrace[]>;
 
-/** Evaluates them in this thread. */
+/** Evaluates joined traces in the calling thread. */
 export const wholeTracesHere: WholeTraces = async (job) => detailsOfJoined(job);

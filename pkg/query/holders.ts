@@ -1,4 +1,4 @@
-/** Which shards of a search may hold which traces, as far as is known without asking them. */
+/** Finds which shards of a search may hold which traces, without sending requests to them. */
 import { setImmediate } from "node:timers/promises";
 import { partitionOf } from "#pkg/otlp/otlp.ts";
 import type { ShardRef, StoredSpans } from "#pkg/questions/questions.ts";
@@ -6,10 +6,10 @@ import type { KnownTrace, Maybes, ShardState } from "./candidates.ts";
 import { idsOfTexts, TraceSet } from "./trace-set.ts";
 import { forEachBounded, throwIfEnded } from "./view.ts";
 
-/** Looks into bloom filters before other work has its turn. */
+/** Bloom filter lookups before yielding to the event loop. */
 const looksPerTurn = 20_000;
 
-/** What one shard is asked of some traces. */
+/** The traces that one shard is asked for. */
 export interface TracesAsk {
   state: ShardState;
   traces: KnownTrace[];
@@ -18,7 +18,7 @@ export interface TracesAsk {
 }
 
 interface HoldersOptions {
-  /** Shards list every trace that they have, as one that matches or as one that may. */
+  /** Shards list every trace that they have, either as a match or as a maybe. */
   listsAll: boolean;
   concurrency: number;
   signal: AbortSignal;
@@ -45,12 +45,12 @@ export class Holders {
     this.#counts = new Set(shards.map(({ shard }) => shard.partition.count));
   }
 
-  /** Whether no shard has traces that are not known. */
+  /** Returns whether every shard has listed all its traces. */
   haveListedAll(): boolean {
     return this.#openShards(false).length === 0;
   }
 
-  /** Shards that cannot hold the trace which the condition names are not asked. */
+  /** Excludes shards that cannot hold the trace id that the condition names. */
   async exclude(id: Uint8Array | undefined): Promise<void> {
     if (id === undefined) return;
     await forEachBounded(this.#shards, this.#concurrency, async (state) => {
@@ -66,7 +66,7 @@ export class Holders {
     return (await this.#marksOf(shard, id))[0] === 1;
   }
 
-  /** 1 for each of the maybes that a shard which has not listed it may hold as well. */
+  /** Marks with 1 each maybe that another shard, one that has not listed it, may hold as well. */
   async mayBeElsewhere({ ids, listedBy }: Maybes): Promise<Uint8Array> {
     const found = new Uint8Array(listedBy.length);
     if (listedBy.length === 0) return found;
@@ -77,7 +77,7 @@ export class Holders {
         const lister = listedBy[at];
         return lister !== state && !isDisjoint(state, [lister]);
       };
-      // Bloom filters are read where they can tell something.
+      // The bloom filter is read only if the answer depends on it.
       if (!own.at.some(isUnknown)) return own.at.length;
       const marks = await this.#marksOf(state.shard, own.ids);
       for (let i = marks.indexOf(1); i >= 0; i = marks.indexOf(1, i + 1)) {
@@ -88,7 +88,10 @@ export class Holders {
     return found;
   }
 
-  /** For each shard, some at a time; other work has its turn after as many looks as are told. */
+  /**
+   * Calls `each` for all shards, some at a time. `each` returns its number of lookups; after
+   * `looksPerTurn` of them the event loop gets a turn.
+   */
   async #eachBounded(
     states: readonly ShardState[],
     each: (state: ShardState) => Promise<number>,
@@ -102,25 +105,28 @@ export class Holders {
     });
   }
 
-  /** Gives other work its turn. */
+  /** Yields to the event loop. Throws Canceled or Timeout if the query has ended. */
   async turn(): Promise<void> {
     await setImmediate();
     throwIfEnded(this.#signal);
   }
 
-  /** Whether the shard has no other traces than those that are known to be in it. */
+  /** Returns whether the shard has listed all its traces. */
   #hasListedAll({ frontier, isPruned }: ShardState): boolean {
     return this.#listsAll && frontier === undefined && !isPruned;
   }
 
-  /** Shards that may have traces, or with `withSeen` false: that may have such as are not known. */
+  /** Returns shards that may have traces. Without `withSeen`: only shards with unlisted traces. */
   #openShards(withSeen: boolean): ShardState[] {
     return this.#shards.filter(
       (state) => !state.isFailed && !state.isExcluded && (withSeen || !this.#hasListedAll(state)),
     );
   }
 
-  /** Which shards may hold which of the traces; with those that have listed them, or without. */
+  /**
+   * Returns which shards may hold which of the traces. `withSeen` includes the shards that have
+   * listed them.
+   */
   async whoMayHold(traces: readonly KnownTrace[], withSeen: boolean): Promise<TracesAsk[]> {
     const open = this.#openShards(withSeen);
     if (traces.length === 0 || open.length === 0) return [];
@@ -139,7 +145,7 @@ export class Holders {
     return asks;
   }
 
-  /** Places of those of the traces that the shard may hold. */
+  /** Returns the indexes of the traces that the shard may hold. */
   async #tracesFor(
     state: ShardState,
     { traces, ids }: { traces: readonly KnownTrace[]; ids: Uint8Array },
@@ -148,7 +154,7 @@ export class Holders {
     const isListed = this.#hasListedAll(state);
     const isUnknown = ({ seenIn }: KnownTrace): boolean =>
       !isListed && !seenIn.includes(state) && !isDisjoint(state, seenIn);
-    // Bloom filters are read where they can tell something.
+    // The bloom filter is read only if the answer depends on it.
     const marks = traces.some(isUnknown) ? await this.#marksOf(state.shard, ids) : undefined;
     const some: number[] = [];
     if (withSeen) {
@@ -163,15 +169,15 @@ export class Holders {
     return some;
   }
 
-  /** 1 for each of the traces that the shard may hold. */
+  /** Marks with 1 each trace that the shard may hold. */
   async #marksOf(shard: ShardRef, ids: Uint8Array): Promise<Uint8Array> {
-    // Asking a head costs as much as the answer: it may hold every trace of its partition.
+    // Heads have no bloom filter: a check would cost as much as the request that it might save.
     if (shard.kind === "head") return new Uint8Array(ids.length / 16).fill(1);
     return await this.#stored.mayHold(shard.block, ids, this.#signal);
   }
 }
 
-/** Whether a shard that has the trace tells that this one does not. */
+/** Returns whether a shard of the same disjoint group has the trace, so this one cannot have it. */
 function isDisjoint({ shard: { disjoint } }: ShardState, seenIn: readonly ShardState[]): boolean {
   if (disjoint === undefined) return false;
   for (const { shard } of seenIn) if (shard.disjoint === disjoint) return true;

@@ -1,7 +1,7 @@
 /**
- * What a shard has listed beyond what the search looks at yet. A shard is asked for more traces
- * than are wanted, as reading its columns is what costs: if some of them turn out to start earlier,
- * in other shards, the next ones are here already.
+ * Traces that a shard has listed and the search has not looked at yet. A shard is asked for more
+ * traces than the search needs, because reading its columns is the main cost. If some of them turn
+ * out to start earlier in other shards, the next ones are here already.
  */
 import type { TraceList } from "#pkg/api/api.ts";
 import { traceIdBytes } from "#pkg/otlp/otlp.ts";
@@ -13,7 +13,7 @@ type Pairs = Pick<TraceList, "ids" | "startNanos">;
 export interface NextTraces {
   matches: Pairs;
   maybes: Pairs;
-  /** Where the list goes on; undefined: the shard has no other traces. */
+  /** The last trace taken from the list; undefined: the shard has no other traces. */
   frontier: Place | undefined;
 }
 
@@ -29,18 +29,18 @@ export class ListedAhead {
     this.#maybes = list.maybes ?? { ids: new Uint8Array(0), startNanos: new BigInt64Array(0) };
   }
 
-  /** Memory of what was not taken yet. */
+  /** Bytes of the traces that were not taken yet. */
   get sizeBytes(): number {
     const left = this.#list.startNanos.length - this.#at + this.#maybes.startNanos.length;
     return left * (traceIdBytes + startBytes);
   }
 
-  /** Whether all was taken. */
+  /** Whether all traces were taken. */
   get isDone(): boolean {
     return this.#at >= this.#list.startNanos.length;
   }
 
-  /** Takes at most so many traces that match, and the maybes before the last of them. */
+  /** Takes at most `count` traces that match, and the maybes before the last of them. */
   next(count: number): NextTraces {
     const { startNanos, truncated } = this.#list;
     const end = Math.min(this.#at + count, startNanos.length);
@@ -70,7 +70,7 @@ function placeIn({ ids, startNanos }: Pairs, at: number): Place {
   return { id, startNano: startNanos[at] };
 }
 
-/** Those before a place, and the others. */
+/** Splits the traces into those before `last` and the others. */
 function split(pairs: Pairs, last: Place): [Pairs, Pairs] {
   const before: number[] = [];
   const after: number[] = [];

@@ -1,16 +1,16 @@
 /**
- * What several shards know of one trace, as one, where that can be added up: no span may have come
- * twice, and the condition may not be about the whole trace. Else the trace's spans are joined
+ * Sums the details of one trace from several shards. This is correct only if no span is a duplicate
+ * and the condition does not use values of the whole trace. Otherwise the trace's spans are joined
  * (whole-traces.ts).
  */
 import type { SpanSummary, TraceDetails } from "#pkg/api/api.ts";
 import { compareRoots } from "#pkg/columns/columns.ts";
 import { compareSpans } from "#pkg/engine/engine.ts";
 
-/** What is known of a trace after all that have spans of it were asked. */
+/** Details of a trace from all shards that have spans of it. */
 export type MergedTrace = Omit<TraceDetails, "fingerprints">;
 
-/** Whether a span may be there twice: a client that sent again. */
+/** Returns whether a span may be a duplicate, for example after a client's retry. */
 export function hasRepeats(all: readonly TraceDetails[]): boolean {
   const seen = new Set<bigint>();
   let count = 0;
@@ -21,7 +21,7 @@ export function hasRepeats(all: readonly TraceDetails[]): boolean {
   return seen.size < count;
 }
 
-/** Details of at least one part of a trace, added up. */
+/** Returns the sum of the details of one or more parts of a trace. */
 export function addedUp(all: readonly TraceDetails[], spansPerTrace: number): MergedTrace {
   const { traceId, startNano, endNano, root } = all[0];
   const out: MergedTrace = {

@@ -1,7 +1,8 @@
 /**
- * Joins the pieces of one trace from heads and blocks. Spans equal in every field are one span; the
- * same id with other content is kept. The result does not depend on how the pieces were cut:
- * resources, scopes, spans and attributes come in an order that only their content decides.
+ * Merges the pieces of one trace from heads and blocks. Spans equal in every field are duplicates
+ * and are merged. Spans that share an id and differ otherwise are all kept. The result does not
+ * depend on how the spans were distributed: content alone decides the order of resources, scopes,
+ * spans and attributes.
  */
 import { createHash } from "node:crypto";
 import {
@@ -13,22 +14,22 @@ import {
   type TraceData,
 } from "#pkg/otlp/otlp.ts";
 
-/** A span with what stands around it. */
+/** A span with its resource and scope. */
 interface FlatSpan {
   span: Span;
   resource: Envelope<ResourceSpans>;
   scope: Envelope<ScopeSpans>;
-  /** Digest of the content, made when two spans must be told apart. */
+  /** Digest of the content; computed only when two spans must be compared. */
   content: string | undefined;
 }
 
-/** A resource or scope without its spans, and a text that is equal for equal ones. */
+/** A resource or scope without its spans, and a key that is equal for equal content. */
 export interface Envelope<T> {
   value: T;
   key: string;
 }
 
-/** Merges pieces; does not change them. */
+/** Merges pieces into one trace. Does not change the pieces. */
 export function mergeTraces(pieces: readonly TraceData[]): TraceData {
   const spans = withoutRepeats(pieces.flatMap(flatten));
   spans.sort(compareFlat);
@@ -99,19 +100,19 @@ function emptyResource(): ResourceSpans {
 }
 
 /**
- * By key: heads and blocks hand them over in different orders. Values of one key keep their order,
- * which both preserve: the last one counts.
+ * Sorts attributes by key: heads and blocks return them in different orders. The sort is stable, so
+ * values of one key keep their order; the last one counts.
  */
 export function sortedAttributes(attributes: readonly KeyValue[]): KeyValue[] {
   return [...attributes].sort((a, b) => compareText(a.key, b.key));
 }
 
-/** Protobuf bytes as text: equal exactly for equal content. */
+/** Returns the protobuf bytes as text, which is equal only for equal content. */
 function contentText(data: TraceData): string {
   return Buffer.from(encodeTraceData(data)).toString("latin1");
 }
 
-/** A digest (SHA-256) of a span and what stands around it: short, and equal for equal content. */
+/** Returns the SHA-256 of a span with its resource and scope: equal for equal content. */
 export function contentDigest(resource: ResourceSpans, scope: ScopeSpans, span: Span): string {
   const data = { resourceSpans: [{ ...resource, scopeSpans: [{ ...scope, spans: [span] }] }] };
   return createHash("sha256").update(encodeTraceData(data)).digest("binary");
@@ -122,7 +123,7 @@ function contentOf(flat: FlatSpan): string {
   return flat.content;
 }
 
-/** Only spans that share their ids can be equal: the content of others is never made. */
+/** Removes duplicates. Only spans that share an id are compared; others get no digest. */
 function withoutRepeats(spans: readonly FlatSpan[]): FlatSpan[] {
   const firstOf = new Map<string, FlatSpan>();
   const contentsOf = new Map<string, Set<string>>();

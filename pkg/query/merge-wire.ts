@@ -1,6 +1,6 @@
 /**
- * Joins the pieces of one trace as `mergeTraces` does, and leaves the spans where they are: a span
- * is a range of a piece's bytes, decoded one at a time and only when its fields are needed.
+ * Merges the pieces of one trace as `mergeTraces` does, without decoding all spans. A span stays a
+ * byte range of its piece and is decoded only when its fields are needed.
  */
 import { wireBytes, WireReader, WireWriter } from "#pkg/bytes/bytes.ts";
 import { decodeTraceData, type ResourceSpans, type ScopeSpans, type Span } from "#pkg/otlp/otlp.ts";
@@ -13,16 +13,16 @@ import {
   sortedAttributes,
 } from "./merge-trace.ts";
 
-/** A Span message: bytes `from` to `to` of a piece, and what it is put in order by. */
+/** A Span message: bytes `from` to `to` of a piece, and its sort key. */
 export interface WireSpan {
   piece: Uint8Array;
   from: number;
   to: number;
   start: bigint;
-  /** Latin-1 texts of the bytes. */
+  /** The bytes of the id as Latin-1 text. */
   traceId: string;
   spanId: string;
-  /** Whether its attributes are in the order of their keys. */
+  /** Whether its attributes are sorted by key. */
   isSorted: boolean;
 }
 
@@ -38,21 +38,22 @@ export interface WireResource {
   scopeSpans: WireScope[];
 }
 
-/** A span with what stands around it. */
+/** A span with its resource and scope. */
 interface FlatSpan {
   span: WireSpan;
   resource: Envelope<ResourceSpans>;
   scope: Envelope<ScopeSpans>;
-  /** Digest of the content, made when two spans must be told apart. */
+  /** Digest of the content; computed only when two spans must be compared. */
   content: string | undefined;
 }
 
 export type DecodeSpan = (span: WireSpan) => Span;
 
 /**
- * Merges pieces of protobuf TracesData; does not change them. Throws InvalidInput.
+ * Merges pieces of protobuf TracesData. Does not change them. Throws InvalidInput for malformed
+ * bytes.
  *
- * @param decode Reads a span that shares its ids with another one.
+ * @param decode Decodes spans that must be compared with others.
  */
 export function mergeWire(
   pieces: readonly Uint8Array[],
@@ -82,7 +83,7 @@ export function mergeWire(
   return out;
 }
 
-/** Decodes one span, its attributes in the order of their keys. */
+/** Decodes one span and sorts its attributes by key. */
 export function decodeSpan({ piece, from, to }: WireSpan): Span {
   const scopeSpans = new WireWriter(to - from + 32);
   scopeSpans.message(1, (outer) => {
@@ -109,7 +110,7 @@ function flatten(piece: Uint8Array): FlatSpan[] {
 
 type Range = readonly [from: number, to: number];
 
-/** Ranges of the content of each occurrence of a field. */
+/** Returns the byte range of the content of each occurrence of a field. */
 function nested(piece: Uint8Array, [from, to]: Range, field: number): Range[] {
   const reader = new WireReader(piece, from, to);
   const out: Range[] = [];
@@ -127,7 +128,7 @@ function nested(piece: Uint8Array, [from, to]: Range, field: number): Range[] {
   return out;
 }
 
-/** The bytes of a message but those of field 2. */
+/** Returns the bytes of a message without its field 2. */
 function around(piece: Uint8Array, [from, to]: Range): Uint8Array {
   const reader = new WireReader(piece, from, to);
   const parts: Uint8Array[] = [];
@@ -199,7 +200,7 @@ function contentOf(flat: FlatSpan, decode: DecodeSpan): string {
   return flat.content;
 }
 
-/** Only spans that share their ids can be equal: the content of others is never made. */
+/** Removes duplicates. Only spans that share an id are compared; others get no digest. */
 function withoutRepeats(spans: readonly FlatSpan[], decode: DecodeSpan): FlatSpan[] {
   const firstOf = new Map<string, FlatSpan>();
   const contentsOf = new Map<string, Set<string>>();

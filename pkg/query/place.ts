@@ -1,9 +1,9 @@
-/** Places of traces in the order of an answer. */
+/** The order of traces in the result of a search. */
 
-/** A place in the order of the answer: newest start first, then by id. */
+/** The sort key of a trace in the result: newest start first, then by id. */
 export interface Place {
   startNano: bigint;
-  /** 32 hex digits; "" comes before all. */
+  /** 32 hex digits; "" sorts before all ids. */
   id: string;
 }
 

@@ -1,10 +1,10 @@
-/** What one query may cost: the bytes that it reads from the store, and its time range. */
+/** Limits of one query: the bytes that it reads from the store, and its time range. */
 import type { TimeRange } from "#pkg/api/api.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Limits } from "#pkg/limits/limits.ts";
 import type { StoredSpans } from "#pkg/questions/questions.ts";
 
-/** Throws InvalidInput `query_range`. */
+/** Throws InvalidInput `query_range` if the range exceeds the tenant's limit. */
 export function checkRange({ startNano, endNano }: TimeRange, { queryRangeMs }: Limits): void {
   if (queryRangeMs === 0 || endNano - startNano <= BigInt(queryRangeMs) * 1_000_000n) return;
   const message = `the time range is longer than ${queryRangeMs / 1000} s: narrow it`;
@@ -12,8 +12,8 @@ export function checkRange({ startNano, endNano }: TimeRange, { queryRangeMs }: 
 }
 
 /**
- * The same spans for one query, which may read `bytesMax` bytes of blocks. What it reads is known
- * when it was read: a query may read a little more, by what it reads at the same time.
+ * Wraps `stored` for one query that may read `bytesMax` bytes of blocks. Bytes are counted after a
+ * read, so reads in flight can exceed the limit.
  */
 export function withByteBudget(stored: StoredSpans, bytesMax: number): StoredSpans {
   const budget = new ByteBudget(bytesMax);
@@ -33,7 +33,7 @@ class ByteBudget {
     this.#bytesMax = bytesMax;
   }
 
-  /** Throws InvalidInput `query_bytes` when all is spent. */
+  /** Throws InvalidInput `query_bytes` if more than the budget was read. */
   check(): void {
     if (this.#spentBytes <= this.#bytesMax) return;
     const message =

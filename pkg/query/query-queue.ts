@@ -1,7 +1,7 @@
 /**
- * Admits queries: a number at a time over all tenants and per tenant. The others wait, each tenant
- * in a line of its own, and the lines take turns by the time that their queries took: a tenant with
- * many or heavy queries delays itself only.
+ * Admits a limited number of queries at a time, over all tenants and per tenant. The others wait in
+ * one queue per tenant. The queues are scheduled by the time that their queries took, so a tenant
+ * with many or heavy queries delays only itself.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { TenantLimits } from "#pkg/limits/limits.ts";
@@ -13,13 +13,13 @@ export interface QueryQueueOptions {
   /** Queries that run or wait; more are refused. */
   queriesMax: number;
   limits: TenantLimits;
-  /** Queries of one tenant at a time, where its limits say nothing. */
+  /** Queries of one tenant at a time, unless the tenant's own limit is set. */
   tenantRunningMax: number;
   /** A clock that never goes back, milliseconds. */
   nowMs: () => number;
 }
 
-/** Some queries will have ended by then. */
+/** Delay advised to refused clients: some queries should have ended by then. */
 const retryAfterMs = 1000;
 
 export class QueryQueue {
@@ -40,8 +40,8 @@ export class QueryQueue {
   }
 
   /**
-   * Runs `work` when it is its turn. LimitExceeded if too many wait already; what `signal` aborts
-   * with if it does so first.
+   * Waits for a free slot, then runs `work`. Throws LimitExceeded if too many queries wait already,
+   * and the abort reason if `signal` aborts while waiting.
    */
   async run<T>(tenant: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     await this.#enter(tenant, signal);
@@ -56,7 +56,7 @@ export class QueryQueue {
     const { queriesMax, limits } = this.#options;
     const queue = this.#queue;
     if (queue.running + queue.waiting >= queriesMax) {
-      const message = `${queriesMax} queries are under way already`;
+      const message = `${queriesMax} queries are in flight already: retry later`;
       throw new SpoorError("LimitExceeded", message, { reason: "queries_max", retryAfterMs });
     }
     const waiting = queue.waitingOf(tenant);
@@ -66,7 +66,7 @@ export class QueryQueue {
     }
     const { queriesQueuedMax } = limits.of(tenant);
     if (queriesQueuedMax > 0 && waiting >= queriesQueuedMax) {
-      const message = `${queriesQueuedMax} queries of tenant ${tenant} wait already`;
+      const message = `${queriesQueuedMax} queries of tenant ${tenant} wait already: retry later`;
       throw new SpoorError("LimitExceeded", message, { reason: "queries_queued", retryAfterMs });
     }
     await this.#wait(tenant, signal);
@@ -75,7 +75,7 @@ export class QueryQueue {
   async #wait(tenant: string, signal: AbortSignal): Promise<void> {
     const turn = Promise.withResolvers<void>();
     const onAbort = (): void => {
-      // If the turn came first, the query sees its signal itself.
+      // A query that was admitted already handles the abort itself.
       if (this.#queue.delete(tenant, turn.resolve)) turn.reject(signal.reason as Error);
     };
     if (signal.aborted) throw signal.reason as Error;

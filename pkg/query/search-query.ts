@@ -1,16 +1,16 @@
-/** What a search is asked, and its bounds. */
+/** The request of a search, and its limits. */
 import type { QueryPlan, TimeRange } from "#pkg/api/api.ts";
 import type { WholeTraces } from "./evaluate-whole.ts";
 import type { JobBounds } from "./shard-jobs.ts";
 
 export interface SearchQuery extends TimeRange {
   tenant: string;
-  /** Most traces to return. */
+  /** Traces returned at most. */
   limit: number;
   spansPerTrace: number;
-  /** The condition that at least one span of a trace must satisfy; undefined: none. */
+  /** The condition that at least one span of a trace must match; undefined: none. */
   plan?: QueryPlan;
-  /** Answers to searches by tags do not show the spans that match. */
+  /** A search by tags: its response does not list the spans that match. */
   isByTags?: boolean;
   signal: AbortSignal;
 }
@@ -18,13 +18,13 @@ export interface SearchQuery extends TimeRange {
 export interface SearchOptions extends JobBounds {
   /** Jobs and heads asked at a time. */
   concurrency: number;
-  /** Memory for what is known of traces, bytes. */
+  /** Memory for the traces that the search tracks, bytes. */
   memoryBytesMax: number;
   /**
-   * Traces are made final as soon as they come before all that was not read, at the price of more
-   * questions: for who waits for each of them. Else most of them come at the end.
+   * Yield each trace as soon as no unread trace can come before it. This costs more requests and
+   * serves streaming clients. Otherwise most traces become final only at the end.
    */
   isEager?: boolean;
-  /** Where whole traces are evaluated; in this thread unless given. */
+  /** Evaluates whole traces; by default in the calling thread. */
   wholeTraces?: WholeTraces;
 }

@@ -16,8 +16,8 @@
  * shards hold, tell which other shards have a part. A maybe without other parts is dropped, the
  * others are fetched whole.
  *
- * Row groups are sent to in jobs of several (shard-jobs.ts), the first jobs small. Each row group
- * has its own list, frontier and failure, so the result does not depend on the jobs.
+ * Requests to several row groups travel as one job (shard-jobs.ts); the first jobs are small. Each
+ * row group has its own list, frontier and failure, so the result does not depend on the jobs.
  */
 import type { QueryPlan, TraceDetails } from "#pkg/api/api.ts";
 import { isOfWholeTraces, planForShards } from "#pkg/engine/engine.ts";
@@ -35,24 +35,28 @@ import { type Spans, throwIfEnded } from "./view.ts";
 import { detailsOfWhole, type WholeTrace } from "./whole-traces.ts";
 
 /**
- * Jobs at first; then twice as many each time, so that a long range reads little. Once there are as
- * many as may be asked at a time, each of them grows.
+ * Jobs in the first wave. Each wave doubles the number, so that a long range reads little. Once the
+ * number reaches the concurrency, the jobs themselves grow.
  */
 const firstWave = 4;
+<<<<<<< HEAD
 /** Spans of row groups that are listed at first: the newest ones of several partitions. */
 const firstWaveSpans = 8192;
 /** What share of its bytes a job has at first. */
+=======
+/** Share of `jobBytesMax` that a job of the first wave has: one part in so many. */
+>>>>>>> lang3
 const firstJobDivisor = 16;
 
-/** So few maybes become candidates if a bloom filter says that another shard may hold them. */
+/** Up to this number, maybes become candidates if a bloom filter says so, without a look-up. */
 const unaskedMaybesMax = 64;
 /** Traces resolved at a time beyond the limit. */
 const resolvedAheadMax = 2000;
-/** The same at the least, at first and once a trace had moved: asking is what costs. */
+/** Traces resolved at a time at least, first and after a trace moved: each request is costly. */
 const resolvedMin = 20;
 const resolvedAgainMin = 128;
 
-/** What shards have said of one trace. */
+/** The parts of one trace in the shards that have it. */
 class KnownParts {
   readonly details: TraceDetails[] = [];
   readonly holders: ShardState[] = [];
@@ -69,10 +73,10 @@ export class SearchRun {
   readonly #query: SearchQuery;
   readonly #concurrency: number;
   readonly #candidates: Candidates;
-  /** Only whole traces tell who matches: a part of one does not. */
+  /** The plan uses values of whole traces: a part of a trace does not show whether it matches. */
   readonly #isWhole: boolean;
   readonly #plan: QueryPlan | undefined;
-  /** What shards are asked of it. */
+  /** The plan that is sent to shards. */
   readonly #shardPlan: QueryPlan | undefined;
   readonly #bounds: JobBounds;
   readonly #wholeTraces: WholeTraces;
@@ -83,7 +87,7 @@ export class SearchRun {
   /** Maybes that became candidates: most of them match nowhere. */
   #promoted = 0;
 
-  /** @param spans what can be asked of the shards. */
+  /** @param spans Access to the shards. */
   constructor(
     spans: Spans,
     shards: readonly ShardRef[],
@@ -109,7 +113,7 @@ export class SearchRun {
     this.#holders = new Holders(spans.stored, this.shards, { listsAll, concurrency, signal });
   }
 
-  /** Yields the traces of the answer as they become final, newest first: none is taken back. */
+  /** Yields the traces of the result as they become final, newest first. */
   async *run(): AsyncGenerator<MergedTrace, void> {
     const { limit, signal } = this.#query;
     await this.#holders.exclude(this.#plan?.traceId);
@@ -136,13 +140,13 @@ export class SearchRun {
       const most = resolvedMax + this.#promoted;
       const unresolved = this.#candidates.top(most).filter(({ trace }) => !trace);
       await this.#resolve(unresolved);
-      // Some may move, or not match as a whole: many may have to be looked at to find the first.
+      // Some may move or not match as a whole, so the next round resolves more of them.
       resolvedMax = Math.max(resolvedMax * 2, resolvedAgainMin);
       resolvedMax = Math.min(resolvedMax, limit + resolvedAheadMax);
     }
   }
 
-  /** Makes traces final that come before all that was not read; true if their order may change. */
+  /** Resolves traces that come before all unread traces. True if their order may have changed. */
   async #resolveEarly(clear: readonly KnownTrace[]): Promise<boolean> {
     const last = clear.at(-1);
     if (last === undefined) return false;
@@ -160,7 +164,7 @@ export class SearchRun {
     };
   }
 
-  /** Shards that may know a trace that comes before `last`, newest first. */
+  /** Returns shards that may have an unlisted trace before `last`, newest first. */
   #unclearShards(last: Place | undefined): ShardState[] {
     return this.shards
       .filter(
@@ -170,6 +174,7 @@ export class SearchRun {
       .sort((a, b) => comparePlaces(a.frontier!, b.frontier!));
   }
 
+<<<<<<< HEAD
   /**
    * Returns the newest shards with about as many spans as the missing matches take, judging by
    * those that were inspected. The first wave is small; where nothing matched yet, all are taken.
@@ -189,6 +194,9 @@ export class SearchRun {
   }
 
   /** Lists the newest of these shards: the later the wave, the more. */
+=======
+  /** Lists the newest of these shards; later waves list more of them. */
+>>>>>>> lang3
   async #listWave(unclear: readonly ShardState[], wave: number): Promise<void> {
     const { startNano, endNano } = this.#query;
     const plan = this.#shardPlan;
@@ -217,8 +225,8 @@ export class SearchRun {
   }
 
   /**
-   * Maybes before `last`: those of which another shard holds a part become candidates, all others
-   * match nowhere. True if there is a new candidate.
+   * Decides the maybes before `last`. A maybe with a part in another shard becomes a candidate; the
+   * others are rejected. Returns whether there is a new candidate.
    */
   async #settleMaybes(last: Place | undefined): Promise<boolean> {
     if (this.#holders.haveListedAll()) {
@@ -238,8 +246,8 @@ export class SearchRun {
   }
 
   /**
-   * Those of the traces of which a shard that has not listed them holds a part; few of which one
-   * may are not asked about, as asking for their details tells as well.
+   * Returns the traces with a part in a shard that has not listed them. If bloom filters leave only
+   * a few traces, these are returned without a look-up: the request for their details decides.
    */
   async #heldElsewhere(traces: readonly KnownTrace[]): Promise<Set<KnownTrace>> {
     const asks = await this.#holders.whoMayHold(traces, false);
@@ -257,7 +265,7 @@ export class SearchRun {
     return held;
   }
 
-  /** Asks every shard that may hold one of the candidates for what it knows of them. */
+  /** Resolves the candidates: asks every shard that may hold one of them for its details. */
   async #resolve(candidates: readonly KnownTrace[]): Promise<void> {
     const { startNano, endNano, spansPerTrace } = this.#query;
     const plan = this.#shardPlan;
@@ -280,11 +288,11 @@ export class SearchRun {
     const whole = await this.#detailsOfWhole(wholes);
     for (const candidate of candidates) {
       const { details } = found.get(candidate.id)!;
-      // What no shard was asked cannot be told from what they said.
+      // The shards' details do not apply if they were sent a weaker plan.
       const isKnown = details.length > 0 && plan === this.#plan;
       const parts = isKnown ? addedUp(details, spansPerTrace) : undefined;
       const trace = whole.get(candidate.id) ?? parts;
-      // The only shards that have it, or a span of it that matches, failed meanwhile.
+      // It does not match as a whole, or the only shards that have it have failed meanwhile.
       if (trace === undefined || trace.matchedSpans === 0) this.#candidates.reject(candidate);
       else this.#candidates.resolve(candidate, trace);
     }
@@ -306,7 +314,7 @@ export class SearchRun {
   }
 }
 
-/** The first of the traces: those before the first frontier. */
+/** Returns the leading traces of `top`, those before the frontier. */
 function clearOf(top: readonly KnownTrace[], { frontier }: ShardState): KnownTrace[] {
   const end = top.findIndex((one) => comparePlaces(one, frontier!) > 0);
   return end < 0 ? [...top] : top.slice(0, end);

@@ -1,7 +1,7 @@
 /**
- * Finds the newest traces of a time range, exactly: the answer is a function of the spans that
- * overlap the range, whatever heads, row groups and blocks they are in. With a filter, those traces
- * of which at least one of these spans matches. How: search-run.ts.
+ * Finds the newest traces of a time range. The result is exact: it depends only on the spans that
+ * overlap the range, not on the heads, row groups and blocks that hold them. With a filter, at
+ * least one of these spans of each trace matches. search-run.ts describes the algorithm.
  */
 import type { ShardRef, StoredBlock } from "#pkg/questions/questions.ts";
 import type { ShardState } from "./candidates.ts";
@@ -20,22 +20,22 @@ export interface SearchStats {
   completedJobs: number;
 }
 
-/** How a search went about it: what was left out and why. */
-export interface SearchPlan {
+/** How a search was executed: which shards were read, and which were skipped and why. */
+export interface SearchReport {
   /** Blocks of the tenant, whatever their time. */
   storedBlocks: number;
   /** Heads and row groups whose time overlaps the range. */
   heads: number;
   rowGroups: number;
-  /** Of these: asked for their traces; the others could not change the answer. */
+  /** Heads and row groups asked for their traces; the others could not change the result. */
   askedShards: number;
-  /** Asked, and left out by their tag index. */
+  /** Asked, and skipped because their tag index shows that nothing matches. */
   prunedShards: number;
-  /** Not asked, as they cannot hold the trace that the condition names. */
+  /** Not asked, because they cannot hold the trace id that the condition names. */
   excludedShards: number;
-  /** How often heads and jobs of row groups were asked: for traces, details, spans to join. */
+  /** Requests to heads and jobs of row groups: lists of traces, details, spans to join. */
   jobs: number;
-  /** How long these took, added up, milliseconds. */
+  /** Sum of the durations of these requests, milliseconds. */
   askedMs: number;
 }
 
@@ -43,16 +43,17 @@ export interface SearchResult {
   /** Newest start first, ties by id. */
   traces: MergedTrace[];
   stats: SearchStats;
-  plan: SearchPlan;
+  plan: SearchReport;
   /** What could not be read. */
   failures: Failure[];
-  /** Nothing of the blocks could be read, not even which there are. */
+  /** The table could not be read: all blocks are missing. */
   isStoredMissing: boolean;
 }
 
 /**
- * Throws Canceled or Timeout when the signal aborts, and InvalidInput for a filter that the spans
- * make impossible; all else is in `failures`.
+ * Returns the newest traces that match. Throws Canceled or Timeout when the signal aborts, and
+ * InvalidInput if the filter cannot be evaluated over these spans or the query exceeds its limits.
+ * All other errors are in `failures`.
  */
 export async function searchNewest(
   spans: Spans,
@@ -69,8 +70,8 @@ export async function searchNewest(
 }
 
 /**
- * The traces of `searchNewest` one by one, as they become final, and then all that is to be said of
- * the search. Throws as that does, also after some traces.
+ * Yields the traces of `searchNewest` one by one, as they become final, and returns the rest of the
+ * result. Throws as `searchNewest` does, possibly after some traces.
  */
 export async function* newestTraces(
   spans: Spans,

@@ -1,6 +1,7 @@
 /**
- * How shards are asked: a head by itself, row groups joined to jobs of about equal bytes. What many
- * small ones cost one by one is mostly the asking; a large one is a job of its own.
+ * Groups requests to shards into jobs. A head is a job of its own. Row groups are joined into jobs
+ * of about equal bytes: the cost of many small row groups is mostly per request. A large row group
+ * is a job of its own.
  */
 import type {
   AnswerOf,
@@ -12,22 +13,22 @@ import type {
 import type { Spans } from "./view.ts";
 
 export interface JobBounds {
-  /** Bytes of row groups that are joined; a larger one is alone. */
+  /** Bytes of row groups in one job; a larger row group is a job of its own. */
   jobBytesMax: number;
   /** Row groups in one job. */
   jobRowGroupsMax: number;
 }
 
-/** Jobs that a question has at the least, if it has so many shards: so that all threads work. */
+/** Jobs per question at least, given enough shards: so that all threads have work. */
 const jobsMin = 4;
 
-/** What share of a row group is read for some of its traces. */
+/** Share of a row group that a look-up of some traces reads: one part in so many. */
 const lookUpDivisor = 8;
 
 /**
- * Shards in jobs, in the order given.
+ * Splits the requests into jobs and keeps their order.
  *
- * @param isLookUp They are asked for some of their traces: little of each is read.
+ * @param isLookUp The requests name some traces, so only a part of each row group is read.
  */
 export function jobsOf<T extends { shard: ShardRef }>(
   asks: readonly T[],
@@ -57,12 +58,12 @@ export function jobsOf<T extends { shard: ShardRef }>(
   return jobs;
 }
 
-/** Heads are in memory, each on a thread of its own. */
+/** Heads are in memory, and each belongs to one thread. */
 function isLive({ kind }: ShardRef): boolean {
   return kind === "head";
 }
 
-/** Asks one job of `jobsOf`. Throws Canceled, and what limits of the query throw. */
+/** Sends one job of `jobsOf`. Throws Canceled or Timeout, and errors of the query's limits. */
 export async function askJob<K extends QuestionName>(
   { live, stored }: Spans,
   question: K,

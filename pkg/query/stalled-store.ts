@@ -1,27 +1,27 @@
 /**
- * Stored spans of one query that are given up when the bucket does not answer: live spans must be
- * answered within a stated time, whatever the bucket does.
+ * Stored spans with a time limit: a query still returns live spans in time when the bucket does not
+ * respond.
  *
- * The query waits for stored spans as long as something of them comes: when nothing came for
- * `stallMs`, or when the query has run for `totalMs`, all that is under way fails, and all that is
- * asked later fails at once. Without that, each wave of a search would wait once more.
+ * The query keeps waiting while responses arrive. When none arrived for `stallMs`, or when the
+ * query has run for `totalMs`, all requests in flight fail, and later requests fail at once.
+ * Otherwise each wave of a search would wait for the limit again.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { StoredSpans } from "#pkg/questions/questions.ts";
 
 export interface StallOptions {
-  /** Milliseconds without any answer. */
+  /** Milliseconds without any response. */
   stallMs: number;
   /** Milliseconds since the start of the query. */
   totalMs: number;
-  /** Told when stored spans were given up. */
+  /** Called once, when the query gives up waiting for stored spans. */
   onStall?: () => void;
 }
 
-/** The reason of failures. */
+/** Reason of failures caused by the time limit. */
 export const storeStalled = "store_stalled";
 
-/** The same spans for one query; `done` must be called at its end. */
+/** Wraps `stored` for one query. The caller must call `done` at the end of the query. */
 export function withStallLimit(
   stored: StoredSpans,
   options: StallOptions,
@@ -46,7 +46,7 @@ class StallWatch {
   readonly #total: NodeJS.Timeout;
   #stall: NodeJS.Timeout | undefined;
   readonly #signals = new WeakMap<AbortSignal, AbortSignal>();
-  #underWay = 0;
+  #inFlight = 0;
 
   constructor(options: StallOptions) {
     this.#options = options;
@@ -59,30 +59,30 @@ class StallWatch {
     clearTimeout(this.#stall);
   }
 
-  /** Runs what asks the store. Throws Unavailable `store_stalled`, or what it throws. */
+  /** Runs a store request. Throws Unavailable `store_stalled`, or the request's own error. */
   async during<T>(work: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
     const { signal: stalled } = this.#stalled;
     stalled.throwIfAborted();
     const given = Promise.withResolvers<never>();
     const onStall = (): void => given.reject(stalled.reason as Error);
     stalled.addEventListener("abort", onStall, { once: true });
-    if (this.#underWay++ === 0) this.#wait();
+    if (this.#inFlight++ === 0) this.#wait();
     try {
       const asked = work(this.#both(signal));
       const answer = await Promise.race([asked, given.promise]);
       this.#stall?.refresh();
       return answer;
     } catch (error) {
-      // What fails because it was given up is said in one way.
+      // Requests that fail because of the abort all report the same error.
       if (stalled.aborted && !signal.aborted) throw stalled.reason;
       throw error;
     } finally {
       stalled.removeEventListener("abort", onStall);
-      if (--this.#underWay === 0) clearTimeout(this.#stall);
+      if (--this.#inFlight === 0) clearTimeout(this.#stall);
     }
   }
 
-  /** One signal per signal: a search asks thousands of bloom filters. */
+  /** Returns one combined signal per `signal`: a search checks thousands of bloom filters. */
   #both(signal: AbortSignal): AbortSignal {
     let both = this.#signals.get(signal);
     if (both === undefined) {
@@ -92,7 +92,7 @@ class StallWatch {
     return both;
   }
 
-  /** Nothing was under way: it waits from now on. */
+  /** Starts the stall timer; called when the first request is in flight. */
   #wait(): void {
     clearTimeout(this.#stall);
     const { stallMs } = this.#options;

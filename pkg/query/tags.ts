@@ -1,7 +1,7 @@
 /**
- * Finds names and values of tags. Without a filter, blocks answer from their tag indexes, several
- * per job; only row groups whose index does not list all values are read. With a filter, every head
- * and row group of the range is asked for its matching spans.
+ * Finds names and values of tags. Without a filter, the tag indexes of blocks are read, several
+ * blocks per job; a row group is read only if its index does not list all values. With a filter,
+ * every head and row group of the range counts the tags of its matching spans.
  */
 import type { TagCounts, TagQuestion, TagsRequest, TimeRange } from "#pkg/api/api.ts";
 import { TagCounter, type TagValue } from "#pkg/engine/engine.ts";
@@ -41,7 +41,7 @@ export interface TagsStats {
   inspectedSpans: number;
   totalBlocks: number;
   totalBlockBytes: number;
-  /** Heads, blocks, and row groups that were asked beside their block. */
+  /** Heads, blocks, and row groups that were read because their index was not enough. */
   totalJobs: number;
   completedJobs: number;
 }
@@ -49,12 +49,12 @@ export interface TagsStats {
 export interface TagsResult {
   /** Most frequent first, then by text. */
   values: TagValue[];
-  /** There are more than memory was allowed for: the rarest are missing. */
+  /** The values exceeded `memoryBytesMax`: rare ones are missing. */
   truncated: boolean;
   stats: TagsStats;
   /** What could not be read. */
   failures: Failure[];
-  /** Nothing of the blocks could be read, not even which there are. */
+  /** The table could not be read: all blocks are missing. */
   isStoredMissing: boolean;
 }
 
@@ -62,8 +62,9 @@ export interface TagsResult {
 const blocksPerJob = 16;
 
 /**
- * Throws Canceled or Timeout when the signal aborts, and InvalidInput (`traceql_value`) for a
- * filter that the spans make impossible; all else is in `failures`.
+ * Returns names or values of tags with their counts. Throws Canceled or Timeout when the signal
+ * aborts, and InvalidInput (`traceql_value`) if the filter cannot be evaluated over these spans.
+ * All other errors are in `failures`.
  */
 export async function findTags(
   spans: Spans,
@@ -120,7 +121,7 @@ class TagsRun {
     const { filter } = this.#query;
     const shards: ShardRef[] = heads.filter((head) => overlaps(head, this.#query));
     const work: Work[] = [];
-    /** What the indexes do not know. */
+    /** Row groups whose index does not list all values. */
     const rest: TagsAsk[] = [];
     if (filter === undefined) {
       for (let from = 0; from < blocks.length; from += blocksPerJob) {
@@ -187,7 +188,7 @@ class TagsRun {
 
   #fail(error: unknown, name: string): void {
     throwIfEnded(this.#query.signal);
-    // It is the query's fault, not that of the shard.
+    // The query caused the error: it ends the query, not only this shard.
     if (error instanceof SpoorError && isQueryFault(error)) throw error;
     this.failures.push(failureOf(error, name));
   }

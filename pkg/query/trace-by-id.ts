@@ -16,33 +16,33 @@ export interface TraceQuery {
 }
 
 export interface FoundTrace {
-  /** Protobuf TracesData, some per place that has spans of the trace; not merged yet. */
+  /** Protobuf TracesData from each head and row group that has spans of the trace; not merged. */
   pieces: Uint8Array[];
-  /** What could not be read. Empty: the trace is whole. */
+  /** What could not be read. Empty: the trace is complete. */
   failures: Failure[];
 }
 
 export interface FindOptions {
   /** Heads and blocks asked at a time. */
   concurrency: number;
-  /** Bytes of pieces; what does not fit is left out, and said to be. */
+  /** Bytes of pieces. Pieces beyond it are left out, and a failure says so. */
   bytesMax: number;
 }
 
-/** The reason of a failure: not all spans of the trace are in the answer. */
+/** Reason of the failure that says that the trace exceeds the size limit. */
 export const traceTooLarge = "trace_too_large";
 
-/** A head or a block, which may have spans of the trace. */
+/** A head or a block that may have spans of the trace. */
 interface Candidate {
   name: string;
-  /** Whose bloom filter tells. */
+  /** The block whose bloom filter is checked first; undefined for a head. */
   block: BlockRef | undefined;
   shards: readonly ShardRef[];
 }
 
 /**
- * Asks everything that may hold the trace, `concurrency` at a time. Throws NotFound only if nothing
- * failed: as long as something could not be read, nobody knows that a trace does not exist.
+ * Reads the trace from every head and block that may hold it, `concurrency` at a time. Throws
+ * NotFound only if all of them could be read: a part that could not be read might hold the trace.
  */
 export async function findTrace(
   spans: Spans,
@@ -93,7 +93,7 @@ function overlaps(
   return times.minStartNano < range.endNano && times.maxEndNano >= range.startNano;
 }
 
-/** What was found so far, within a bound. */
+/** The pieces found so far, up to a number of bytes. */
 class Found implements FoundTrace {
   readonly pieces: Uint8Array[] = [];
   readonly failures: Failure[];
@@ -106,7 +106,7 @@ class Found implements FoundTrace {
     this.#bytesMax = bytesMax;
   }
 
-  /** Nothing more is to be asked for. */
+  /** A piece did not fit: no further request is sent. */
   get isFull(): boolean {
     return this.#isFull;
   }
@@ -147,18 +147,18 @@ async function ask(
     for (const outcome of outcomes) {
       if ("answer" in outcome) for (const piece of outcome.answer) found.add(piece);
     }
-    // One reason is enough for a block of many row groups.
+    // One failure per block is enough, however many of its row groups failed.
     const failed = outcomes.find((outcome) => "error" in outcome);
     if (failed !== undefined) throw failed.error;
   } catch (error) {
     throwIfEnded(signal);
-    // It is the query's limit, not the candidate's fault.
+    // The query's own limit ends the query; it is not a failure of this candidate.
     if (error instanceof SpoorError && error.reason === "query_bytes") throw error;
     found.failures.push(failureOf(error, name));
   }
 }
 
-/** Why something could not be read, in words that name it. */
+/** Returns the failure for an error; its message contains `name`. */
 export function failureOf(error: unknown, name: string): Failure {
   const { message, reason } = toSpoorError(error);
   const named = message.includes(name) ? message : `${name}: ${message}`;

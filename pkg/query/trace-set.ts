@@ -1,25 +1,25 @@
-/** Some traces by the partition that they are in, so that a shard is asked for its own only. */
+/** Traces grouped by partition, so that a shard is asked only for traces of its partition. */
 import { setImmediate } from "node:timers/promises";
 import { partitionOf, traceIdBytes } from "#pkg/otlp/otlp.ts";
 
 export interface PartitionTraces {
-  /** Their places among all. */
+  /** Their indexes among all traces. */
   at: readonly number[];
   /** Their ids in the same order, 16 bytes each. */
   ids: Uint8Array;
 }
 
-/** Traces handled before other work has its turn: about 1 ms. */
+/** Traces handled before yielding to the event loop: about 1 ms of work. */
 export const tracesPerTurn = 2048;
 
-/** Ids that are texts of 32 hex digits, as bytes. */
+/** Converts ids of 32 hex digits to bytes, 16 each. */
 export function idsOfTexts(texts: readonly string[]): Uint8Array {
   return new Uint8Array(Buffer.from(texts.join(""), "hex"));
 }
 
 export class TraceSet {
   readonly #ids: Uint8Array;
-  /** By how many partitions there are, and then by partition. */
+  /** By partition count, then by partition index. */
   readonly #byCount = new Map<number, PartitionTraces[]>();
 
   private constructor(ids: Uint8Array) {
@@ -27,8 +27,10 @@ export class TraceSet {
   }
 
   /**
+   * Groups the traces; yields to the event loop every `tracesPerTurn` traces.
+   *
    * @param ids 16 bytes each.
-   * @param counts how many partitions the shards say there are.
+   * @param counts The partition counts of all shards.
    */
   static async of(ids: Uint8Array, counts: ReadonlySet<number>): Promise<TraceSet> {
     const set = new TraceSet(ids);
@@ -36,7 +38,7 @@ export class TraceSet {
     return set;
   }
 
-  /** Those of one partition: the same object each time. */
+  /** Returns the traces of one partition; the object is shared by all callers. */
   in({ index, count }: { index: number; count: number }): PartitionTraces {
     return this.#byCount.get(count)![index] ?? nothing;
   }

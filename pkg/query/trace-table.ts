@@ -1,8 +1,8 @@
 /**
- * Very many traces by id: an open-addressed table of places over plain arrays, as an object and a
- * text for each would be most of what a search that lists every trace does.
+ * A hash table that numbers trace ids in order of insertion. It uses open addressing over plain
+ * arrays: an object and a string per trace would be most of the cost of a search over all traces.
  *
- *     slots   | -1 | 2 | -1 | 0 | 1 | ...     by hash of the id, the next free one if taken
+ *     slots   | -1 | 2 | -1 | 0 | 1 | ...     by hash of the id; linear probing
  *     ids     | id of place 0 | id of place 1 | id of place 2 |
  */
 import { partitionHash, traceIdBytes } from "#pkg/otlp/otlp.ts";
@@ -12,15 +12,15 @@ const firstCapacity = 64;
 export class TraceTable {
   #count = 0;
   #ids = new Uint8Array(firstCapacity * traceIdBytes);
-  /** Twice as many as there may be places. */
+  /** Place of the id in each slot, -1 if free; twice the capacity of `#ids`. */
   #slots = new Int32Array(firstCapacity * 2).fill(-1);
 
-  /** How many there are: their places are 0, 1, 2, ... in the order in which they came. */
+  /** Number of ids. Their places are 0, 1, 2, ... in order of insertion. */
   get count(): number {
     return this.#count;
   }
 
-  /** The place of the id at `offset` of `ids`: a new one, the last, if it was not there. */
+  /** Returns the place of the id at `offset` of `ids`; inserts the id if it is new. */
   place(ids: Uint8Array, offset: number): number {
     if (this.#count * traceIdBytes === this.#ids.length) this.#grow(this.#ids.length * 2);
     const slot = this.#slotOf(ids, offset);
@@ -32,7 +32,7 @@ export class TraceTable {
     return this.#count++;
   }
 
-  /** Makes room for so many more. */
+  /** Reserves capacity for `count` more ids. */
   reserve(count: number): void {
     const wanted = (this.#count + count) * traceIdBytes;
     if (wanted <= this.#ids.length) return;
@@ -41,7 +41,7 @@ export class TraceTable {
     this.#grow(length);
   }
 
-  /** 16 bytes for each of the places. */
+  /** Returns the ids of the places, 16 bytes each. */
   idsOf(places: readonly number[]): Uint8Array {
     const ids = new Uint8Array(places.length * traceIdBytes);
     for (let i = 0; i < places.length; i++) {
@@ -51,17 +51,18 @@ export class TraceTable {
     return ids;
   }
 
-  /** 32 hex digits. */
+  /** Returns the id as 32 hex digits. */
   hex(place: number): string {
     const { buffer } = this.#ids;
     return Buffer.from(buffer, place * traceIdBytes, traceIdBytes).toString("hex");
   }
 
-  /** The slot that has the id, or that it would get. */
+  /** Returns the slot of the id, or the free slot where it would be inserted. */
   #slotOf(ids: Uint8Array, offset: number): number {
     const slots = this.#slots;
     const mask = slots.length - 1;
-    // The low bits of this hash are the partition: mixed, or they would fill a part of the slots.
+    // All ids of a partition share the low bits of this hash. Without mixing they would use only
+    // some of the slots.
     let slot = (Math.imul(partitionHash(ids, offset), 0x9e3779b1) >>> 7) & mask;
     while (slots[slot] >= 0 && !this.#isAt(slots[slot], ids, offset)) slot = (slot + 1) & mask;
     return slot;

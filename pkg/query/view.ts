@@ -1,7 +1,10 @@
 /**
- * What one query sees: pinned heads and a snapshot of the table that fits them, so that every span
- * is read exactly once. Heads are pinned first; then the snapshot is brought to what their ingester
- * has committed; then a head is read only where its log range is beyond the snapshot's transaction.
+ * What one query sees: pinned heads and a matching snapshot of the table, so that every span is
+ * read exactly once. The order matters:
+ *
+ * 1. Heads are pinned.
+ * 2. The snapshot is taken at the table version that the heads' ingester has committed, or later.
+ * 3. A head is read only if its log range ends after the snapshot's transaction for its log.
  */
 import type { TimeRange } from "#pkg/api/api.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
@@ -20,25 +23,25 @@ export interface Spans {
   stored: StoredSpans;
 }
 
-/** Something that could not be read: the answer may lack its spans. */
+/** Something that could not be read: its spans may be missing from the result. */
 export interface Failure {
   /** Short stable word for metrics. */
   reason: string;
-  /** English, names what it is about. */
+  /** English; names the head, block or row group. */
   message: string;
 }
 
 export interface View {
   heads: readonly HeadRef[];
   blocks: readonly StoredBlock[];
-  /** What is missing before a single span is read. */
+  /** Failures known before the first span is read. */
   failures: readonly Failure[];
-  /** The snapshot of the table could not be had: all blocks are missing. */
+  /** The snapshot of the table could not be read: all blocks are missing. */
   isStoredMissing: boolean;
   release(): void;
 }
 
-/** What a query is about. */
+/** The spans that a query needs. */
 export interface ViewOf {
   tenant: string;
   /** Undefined: all times. */
@@ -48,7 +51,10 @@ export interface ViewOf {
   signal: AbortSignal;
 }
 
-/** The caller must `release` the view. Throws Canceled or Timeout when `signal` aborts. */
+/**
+ * Pins the heads and takes a snapshot. The caller must `release` the view. Throws Canceled or
+ * Timeout when `signal` aborts; other errors become failures of the view.
+ */
 export async function openView({ live, stored }: Spans, query: ViewOf): Promise<View> {
   const { tenant, signal } = query;
   const failures: Failure[] = [];
@@ -80,7 +86,7 @@ export async function openView({ live, stored }: Spans, query: ViewOf): Promise<
   }
 }
 
-/** Whether something may hold spans that overlap the range. */
+/** Returns whether spans within `times` may overlap the range. */
 export function overlaps(
   times: { minStartNano: bigint; maxEndNano: bigint },
   { startNano, endNano }: TimeRange,
@@ -88,7 +94,7 @@ export function overlaps(
   return times.minStartNano < endNano && times.maxEndNano >= startNano;
 }
 
-/** Whether spans in quarantine may belong to the answer. */
+/** Returns whether spans in quarantine may belong to the result. */
 function mayMatter(aside: AsideSpans, { range, traceId }: ViewOf): boolean {
   if (range !== undefined && !overlaps(aside, range)) return false;
   const { traceIds } = aside;
@@ -100,7 +106,7 @@ function mayMatter(aside: AsideSpans, { range, traceId }: ViewOf): boolean {
   return false;
 }
 
-/** Offsets decide: a head at or below the snapshot's transaction is in blocks already. */
+/** Drops heads that end at or before the snapshot's transaction: blocks hold their spans. */
 function usableHeads(
   pinned: PinnedHeads | undefined,
   snapshot: StoredSnapshot | undefined,
@@ -111,7 +117,7 @@ function usableHeads(
   );
 }
 
-/** A failure becomes a reason; the end of the query itself is thrown. */
+/** Awaits `work` and records its error as a failure. Throws only if the query has ended. */
 async function attempt<T>(
   work: Promise<T>,
   what: string,
@@ -140,7 +146,7 @@ export function throwIfEnded(signal: AbortSignal): void {
   throw new SpoorError("Canceled", "query was cancelled", { reason: "client_gone", cause });
 }
 
-/** Runs `each` over all items, a bounded number at a time. The first error ends it. */
+/** Runs `each` over all items, at most `concurrency` at a time. Rejects with the first error. */
 export async function forEachBounded<T>(
   items: Iterable<T>,
   concurrency: number,
@@ -155,17 +161,17 @@ export async function forEachBounded<T>(
   await Promise.all(Array.from({ length: concurrency }, worker));
 }
 
-/** Reasons as one text, at most `shown` of them in full. */
+/** Joins the distinct messages into one text; counts those beyond `shown`. */
 export function joinMessages(failures: readonly Failure[], shown = 5): string {
   const messages = [...new Set(failures.map(({ message }) => message))];
   const head = messages.slice(0, shown).join("; ");
   return messages.length > shown ? `${head}; and ${messages.length - shown} more` : head;
 }
 
-/** Reasons of errors that end a query; what a shard alone has is a failure of that shard. */
+/** Reasons of errors that end the whole query. Any other error fails one shard only. */
 const queryFaults: readonly string[] = ["traceql_value", "query_memory", "query_bytes"];
 
-/** Whether the query itself is at fault, not the shard that was asked. */
+/** Returns whether the query caused the error, not the shard that reported it. */
 export function isQueryFault({ reason }: SpoorError): boolean {
   return queryFaults.includes(reason);
 }

@@ -1,7 +1,7 @@
 /**
- * Traces that must be looked at whole: they lie in several shards and the condition is about the
- * whole trace, or a span of theirs may have come twice. Their spans are fetched as columns, joined,
- * and evaluated together, many traces at a time.
+ * Traces that must be evaluated as a whole. Their spans lie in several shards, and either the
+ * condition needs values of the whole trace, or a span may be a duplicate. Their spans are fetched
+ * as columns, joined, and evaluated together, many traces at a time.
  */
 import type { TraceDetailsRequest } from "#pkg/api/api.ts";
 import { type BatchData, bytesOfData } from "#pkg/columns/columns.ts";
@@ -15,16 +15,17 @@ import type { SearchQuery } from "./search-query.ts";
 import { failureOf, traceTooLarge } from "./trace-by-id.ts";
 import type { Failure } from "./view.ts";
 
-/** A trace to be looked at whole. */
+/** A trace to evaluate as a whole. */
 export interface WholeTrace {
   trace: KnownTrace;
-  /** Shards that have spans of it, and how many these are together. */
+  /** Shards that have spans of the trace. */
   holders: ShardState[];
+  /** Spans of the trace in all holders. */
   spans: number;
   hasRepeats: boolean;
 }
 
-/** What a shard is asked, and the traces that it is asked for. */
+/** A request for spans to one shard, and the traces it is about. */
 export interface SpansAsk {
   state: ShardState;
   traces: KnownTrace[];
@@ -33,32 +34,32 @@ export interface SpansAsk {
 
 export interface WholeTracesOptions {
   query: SearchQuery;
-  /** Asks all; shards that fail are not told. */
+  /** Sends all requests. `take` is not called for shards that fail. */
   ask: (
     asks: readonly SpansAsk[],
     take: (ask: SpansAsk, answer: TraceSpans) => void,
   ) => Promise<void>;
   evaluate: WholeTraces;
-  /** Of the columns that are joined at a time. */
+  /** Bytes of the columns that are joined at a time. */
   bytesMax: number;
   fail: (failure: Failure) => void;
 }
 
-/** Spans that are joined at a time; those of one trace are joined whatever they are. */
+/** Spans that are joined at a time. All spans of one trace are joined, even if they are more. */
 const joinSpansMax = 20_000;
 
-/** Columns of some traces, and the traces of which some are missing. */
+/** Columns of some traces, and the traces whose columns are incomplete. */
 interface Fetched {
   parts: BatchData[];
-  /** They did not fit. */
+  /** Traces whose spans did not fit into the response. */
   cut: Set<KnownTrace>;
-  /** A shard could not be read. */
+  /** Traces with a shard that could not be read. */
   failed: Set<KnownTrace>;
 }
 
 /**
- * Details of the traces, by id; those are missing of which no span is in the range, which could not
- * be read, or which are too large.
+ * Returns details of the traces by id. A trace is missing if no span of it is in the range, if it
+ * could not be read, or if it is too large; the latter two are reported as failures.
  */
 export async function detailsOfWhole(
   traces: readonly WholeTrace[],
@@ -110,12 +111,12 @@ function requestFor(
 ): RequestOf<"spans"> {
   const { startNano, endNano, plan } = query;
   const range = { startNano, endNano };
-  // Whether two spans are one, all columns tell.
+  // All columns are needed to decide whether two spans are duplicates.
   const columns = hasRepeats ? undefined : joinedColumns(plan);
   return { ids: idsOf(traces), columns, range, bytesMax };
 }
 
-/** Asks all shards of the traces at the same time. */
+/** Fetches the spans of the traces from all their shards at the same time. */
 async function fetchSpans(
   traces: readonly WholeTrace[],
   options: WholeTracesOptions,
@@ -144,7 +145,10 @@ async function fetchSpans(
   return fetched;
 }
 
-/** Asks one shard after the other for one trace; undefined, and a failure, if it is too large. */
+/**
+ * Fetches one trace, one shard after the other. Returns undefined if a shard fails or if the trace
+ * is too large; reports a failure for the latter.
+ */
 async function fetchOne(
   { trace, holders, hasRepeats }: WholeTrace,
   options: WholeTracesOptions,

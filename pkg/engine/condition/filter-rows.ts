@@ -1,4 +1,4 @@
-/** Evaluates any condition row by row: what columns cannot be asked for as a whole. */
+/** Evaluates any condition row by row: for conditions that cannot be evaluated over columns. */
 import { Arena } from "#pkg/bytes/bytes.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
 import type { FieldExpr, LiteralSet, Reference, Static } from "#pkg/traceql/traceql.ts";
@@ -19,8 +19,8 @@ import {
 
 type Comparison = Extract<FieldExpr, { kind: "comparison" }>;
 
-/** A row, and which of its events and links the names of a comparison mean; -1 if it has none. */
-interface Place {
+/** A row, and the event and link that the names of a comparison refer to; -1 if there are none. */
+interface Binding {
   row: number;
   event: number;
   link: number;
@@ -34,13 +34,13 @@ export class RowEvaluator {
   readonly #matchers = new Map<string, Matcher>();
   readonly #sets = new Map<Comparison, Predicate>();
 
-  /** @param arena not reset while this is in use. */
+  /** @param arena The caller must not reset it while the evaluator is in use. */
   constructor(batch: ColumnBatch, arena: Arena = new Arena()) {
     this.#batch = batch;
     this.#arena = arena;
   }
 
-  /** What a name means in this batch, opened once. */
+  /** Returns the values of a name in this batch; opens them on first use. */
   layers(reference: Reference): readonly Layer[] {
     const scope = reference.kind === "attribute" ? reference.scope : "intrinsic";
     const key = `${scope}\n${reference.name}`;
@@ -52,21 +52,21 @@ export class RowEvaluator {
     return layers;
   }
 
-  /** Whether the condition holds for the span in this row. */
+  /** Returns whether the condition holds for the span in this row. */
   holds(expr: FieldExpr, row: number): boolean {
     return this.#truth(expr, row) === true;
   }
 
-  /** The first value that the span has for a name: of its first event or link that has one. */
+  /** Returns the span's first value of a name: that of the first event or link that has one. */
   firstValue(reference: Reference, row: number): Value | undefined {
-    for (const place of this.#places(reference, row)) {
-      const value = this.#referenceValue(reference, place);
+    for (const binding of this.#bindings(reference, row)) {
+      const value = this.#referenceValue(reference, binding);
       if (value !== undefined) return value;
     }
     return undefined;
   }
 
-  /** Undefined is nil. */
+  /** Evaluates a condition; undefined stands for nil. */
   #truth(expr: FieldExpr, row: number): boolean | undefined {
     switch (expr.kind) {
       case "static":
@@ -84,8 +84,8 @@ export class RowEvaluator {
         return this.#comparison(expr, row);
       case "attribute":
       case "intrinsic":
-        return this.#places(expr, row).some((place) => {
-          const value = this.#referenceValue(expr, place);
+        return this.#bindings(expr, row).some((binding) => {
+          const value = this.#referenceValue(expr, binding);
           return value?.type === "bool" && value.value;
         });
       default:
@@ -93,11 +93,11 @@ export class RowEvaluator {
     }
   }
 
-  /** The operand of `!`: true if any of its values is. */
+  /** Evaluates the operand of `!`: true if any of its values is true. */
   #bool(reference: Reference, row: number): boolean | undefined {
     let truth: boolean | undefined;
-    for (const place of this.#places(reference, row)) {
-      const value = this.#referenceValue(reference, place);
+    for (const binding of this.#bindings(reference, row)) {
+      const value = this.#referenceValue(reference, binding);
       if (value !== undefined) truth = requireBool(value) || truth === true;
     }
     return truth;
@@ -105,25 +105,25 @@ export class RowEvaluator {
 
   #comparison(expr: Comparison, row: number): boolean {
     const { op, left, right } = expr;
-    const places = this.#places(expr, row);
+    const bindings = this.#bindings(expr, row);
     const isLeftNil = isNil(left);
     if (isLeftNil || isNil(right)) {
       if (isLeftNil && isNil(right)) return false;
       const other = isLeftNil ? right : left;
-      const isPresent = places.some((place) => this.#value(other, place) !== undefined);
+      const isPresent = bindings.some((binding) => this.#value(other, binding) !== undefined);
       return isPresent === (op === "!=");
     }
-    return places.some((place) => this.#compareAt(expr, place));
+    return bindings.some((binding) => this.#compareAt(expr, binding));
   }
 
-  #compareAt(expr: Comparison, place: Place): boolean {
+  #compareAt(expr: Comparison, binding: Binding): boolean {
     const { op, left, right } = expr;
     if (right.kind === "set") {
-      const value = this.#value(left, place);
+      const value = this.#value(left, binding);
       return value !== undefined && this.#set(expr, right).value(value);
     }
-    const leftValue = this.#value(left, place);
-    const rightValue = this.#value(right, place);
+    const leftValue = this.#value(left, binding);
+    const rightValue = this.#value(right, binding);
     if (leftValue === undefined || rightValue === undefined) return false;
     if (op === "=~" || op === "!~") {
       if (rightValue.type !== "string") return false;
@@ -136,31 +136,31 @@ export class RowEvaluator {
     return compareValues(op, leftValue, rightValue);
   }
 
-  #value(expr: FieldExpr, place: Place): Value | undefined {
+  #value(expr: FieldExpr, binding: Binding): Value | undefined {
     switch (expr.kind) {
       case "static":
         return literalValue(expr.static);
       case "attribute":
       case "intrinsic":
-        return this.#referenceValue(expr, place);
+        return this.#referenceValue(expr, binding);
       case "negate": {
-        const value = this.#value(expr.operand, place);
+        const value = this.#value(expr.operand, binding);
         return value === undefined ? undefined : negateValue(value);
       }
       case "arithmetic": {
-        const left = this.#value(expr.left, place);
-        const right = this.#value(expr.right, place);
+        const left = this.#value(expr.left, binding);
+        const right = this.#value(expr.right, binding);
         if (left === undefined || right === undefined) return undefined;
         return calculate(expr.op, left, right);
       }
       default: {
-        const truth = this.#truth(expr, place.row);
+        const truth = this.#truth(expr, binding.row);
         return truth === undefined ? undefined : { type: "bool", value: truth };
       }
     }
   }
 
-  #referenceValue(reference: Reference, { row, event, link }: Place): Value | undefined {
+  #referenceValue(reference: Reference, { row, event, link }: Binding): Value | undefined {
     for (const layer of this.layers(reference)) {
       if (layer.axis === undefined) {
         const value = layer.values.get(row);
@@ -172,8 +172,8 @@ export class RowEvaluator {
     return undefined;
   }
 
-  /** Every combination of an event and a link that the names of an expression can mean. */
-  #places(expr: FieldExpr, row: number): Place[] {
+  /** Returns every combination of an event and a link that the names of an expression refer to. */
+  #bindings(expr: FieldExpr, row: number): Binding[] {
     let events = 0;
     let links = 0;
     for (const reference of this.#namesIn(expr)) {
@@ -182,11 +182,12 @@ export class RowEvaluator {
         if (layer.axis === "link") links = Math.max(links, layer.values.count(row));
       }
     }
-    const places: Place[] = [];
+    const bindings: Binding[] = [];
     for (let event = events === 0 ? -1 : 0; event < events; event++) {
-      for (let link = links === 0 ? -1 : 0; link < links; link++) places.push({ row, event, link });
+      for (let link = links === 0 ? -1 : 0; link < links; link++)
+        bindings.push({ row, event, link });
     }
-    return places;
+    return bindings;
   }
 
   #namesIn(expr: FieldExpr): readonly Reference[] {
@@ -217,7 +218,7 @@ export class RowEvaluator {
   }
 }
 
-/** The names of a comparison's sides; conditions inside of it look at events of their own. */
+/** Returns the names of a comparison's sides. Nested conditions bind events independently. */
 function ownNames(expr: FieldExpr): Reference[] {
   switch (expr.kind) {
     case "attribute":

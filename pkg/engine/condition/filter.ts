@@ -2,13 +2,16 @@
 /**
  * Evaluates the condition of a spanset filter over a batch of spans.
  *
- * A selection is a mask, one byte per row. `&&` and `||` hand down to their next side only the
- * rows that it decides; `&&` asks what is cheap first, unless that could hide an error. A
- * comparison of a name with a literal is asked of columns (row-values.ts), one of computed numbers
- * of columns of doubles (number-rows.ts); all else is evaluated row by row (filter-rows.ts).
+ * A selection is a mask, one byte per row. `&&` and `||` evaluate their next side only for the rows
+ * that are still undecided. `&&` evaluates cheap sides first, unless that could hide an error.
+ *
+ * - A comparison of a name with a literal is evaluated over columns (row-values.ts).
+ * - A comparison of computed numbers is evaluated over columns of doubles (number-rows.ts).
+ * - All other conditions are evaluated row by row (filter-rows.ts).
  *
  * Events and links: a comparison, or a bare attribute, holds for a span if it holds for any of its
- * events (links); `= nil` if none has a value. Within one comparison all names mean the same event.
+ * events (links). `= nil` holds if no event has a value. Within one comparison, all names refer to
+ * the same event.
  */
 import { Arena } from "#pkg/bytes/bytes.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
@@ -31,13 +34,13 @@ import { isId, type KeyPlaces, referenceColumns } from "./references.ts";
 import { conjunctsOf, mayFail } from "./span-part.ts";
 import type { OrderOp } from "./values.ts";
 
-/** Names of the columns that evaluating the condition reads. */
+/** Returns the names of the columns that evaluating the condition reads. */
 export function filterColumns(expr: FieldExpr, places?: KeyPlaces): string[] {
   const names = referencesOf(expr).flatMap((reference) => referenceColumns(reference, places));
   return [...new Set(names)];
 }
 
-/** The same without those of values of whole traces. */
+/** As `filterColumns`, without the columns for values of whole traces. */
 export function spanColumnsOf(expr: FieldExpr, places: KeyPlaces): string[] {
   const ofSpans = referencesOf(expr).filter(
     (one) => one.kind === "attribute" || !isOfWholeTrace(one.name),
@@ -45,7 +48,7 @@ export function spanColumnsOf(expr: FieldExpr, places: KeyPlaces): string[] {
   return [...new Set(ofSpans.flatMap((one) => referenceColumns(one, places)))];
 }
 
-/** The attributes and intrinsics that the condition names, in the order of the text. */
+/** Returns the attributes and intrinsics that the condition names, in the order of the text. */
 export function referencesOf(expr: FieldExpr): Reference[] {
   switch (expr.kind) {
     case "static":
@@ -62,20 +65,20 @@ export function referencesOf(expr: FieldExpr): Reference[] {
   }
 }
 
-/** The intrinsics that the condition names. */
+/** Returns the intrinsics that the condition names. */
 export function intrinsicNames(filter: FieldExpr): IntrinsicName[] {
   return referencesOf(filter).flatMap((one) => (one.kind === "intrinsic" ? one.name : []));
 }
 
 /**
- * 1 for each row that satisfies the condition, 0 for the others.
+ * Returns 1 for each row that matches the condition, 0 for the others.
  *
- * @param selection rows to look at, 1 or 0 each; undefined: all.
- * @param arena for the answer and what comes before it; they are good until its next `reset`.
+ * @param selection Rows to evaluate, 1 or 0 each; undefined: all.
+ * @param arena Allocates the result and temporary masks; they are valid until its next `reset`.
  *
- * Throws InvalidInput for what cannot be evaluated with these values (an integer divided by zero,
- * `!` of what is no boolean, two arrays compared). Names of whole traces need a batch of
- * `withTraceColumns`.
+ * Throws InvalidInput if the values make the condition impossible to evaluate (an integer divided
+ * by zero, `!` of a value that is not a boolean, two arrays compared). Names of values of whole
+ * traces need a batch of `withTraceColumns`.
  */
 export function evaluateFilter(
   batch: ColumnBatch,
@@ -99,7 +102,7 @@ class Evaluation {
     this.#arena = arena;
   }
 
-  /** The rows of the selection that satisfy the expression. */
+  /** Returns the rows of the selection that match the expression. */
   run(expr: FieldExpr, selection: Uint8Array): Uint8Array {
     switch (expr.kind) {
       case "static": {
@@ -177,7 +180,7 @@ class Evaluation {
     return pass.hits;
   }
 
-  /** Numbers are compared as columns; rows that doubles cannot decide, one by one. */
+  /** Compares numbers as columns; rows that doubles cannot decide are evaluated one by one. */
   #compareNumbers(
     expr: Extract<FieldExpr, { kind: "comparison" }>,
     selection: Uint8Array,
@@ -208,7 +211,7 @@ class Evaluation {
     return out;
   }
 
-  /** Rows of `a` that are not in `b`. */
+  /** Returns the rows of `a` that are not in `b`. */
   #difference(a: Uint8Array, b: Uint8Array): Uint8Array {
     const out = this.#arena.uint8(a.length);
     subtractRows(a, b, out);
@@ -217,15 +220,15 @@ class Evaluation {
 }
 
 /**
- * The conditions in the order in which they are asked. What may fail keeps its place: whether a row
- * reaches it depends on what stands left of it.
+ * Returns the conditions in the order of evaluation, cheapest first. If one may fail, all keep
+ * their order: the conditions before it decide which rows reach it.
  */
 export function cheapestFirst(conjuncts: readonly FieldExpr[]): readonly FieldExpr[] {
   if (conjuncts.some((one) => mayFail(one))) return conjuncts;
   return conjuncts.toSorted((a, b) => costOf(a) - costOf(b));
 }
 
-/** Work per row, in units of a look at a dictionary code. */
+/** Estimates the work per row; 1 is a look-up by dictionary code. */
 function costOf(expr: FieldExpr): number {
   switch (expr.kind) {
     case "static":

@@ -1,11 +1,11 @@
-/** Values as a tag index lists them, which is as text. */
+/** Conversion of the values of a tag index, which stores them as text. */
 import type { TagType } from "#pkg/block/block.ts";
 import type { Value } from "./values.ts";
 
-/** Words of statuses and kinds are texts to the index. */
+/** Types of indexed values. The index stores statuses and kinds as strings. */
 export type IndexedType = TagType | "status" | "kind";
 
-/** Lists and the like (`other`) have no value here that equals anything. */
+/** Converts a text of the index. The result for `other` (lists and the like) equals no value. */
 export function valueOfText(type: IndexedType, text: string): Value {
   switch (type) {
     case "int64":

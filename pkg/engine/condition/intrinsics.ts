@@ -1,11 +1,11 @@
 /**
- * How each intrinsic of the language is answered: from which columns, by which key of the tag
- * index, and whether its values are listed. The one table for filters, pruning, tags and details;
- * how intrinsics are written stands in `pkg/traceql/intrinsics.ts`.
+ * The data behind each intrinsic of the language: its columns, its key in the tag index, and
+ * whether its values are listed. Filters, pruning, tags and details all use this table.
+ * `pkg/traceql/intrinsics.ts` defines the syntax of intrinsics.
  */
 import type { IntrinsicName } from "#pkg/traceql/traceql.ts";
 
-/** How its values are read. `tree`: made by `withTraceColumns` from all spans of the trace. */
+/** How values are read. `tree`: `withTraceColumns` computes them from all spans of the trace. */
 export type IntrinsicKind =
   | "duration"
   | "text"
@@ -23,11 +23,11 @@ export interface IntrinsicSource {
   kind: IntrinsicKind;
   /** The column of its values, in blocks and in batches of `withTraceColumns`. */
   column: string;
-  /** Further columns that are needed for them. */
+  /** Other columns that are needed for its values. */
   besides: readonly string[];
-  /** The key of the tag index that says something of it; undefined if none does. */
+  /** The key of the tag index that helps to prune; undefined if there is none. */
   indexKey: string | undefined;
-  /** Whether questions for tags list its values: of times, ids and numbers nearly all differ. */
+  /** Whether tag requests list its values. Times, ids and numbers are not listed: most differ. */
   isListed: boolean;
 }
 
@@ -49,7 +49,7 @@ function listedText(column: string): IntrinsicSource {
   return source("text", column, { indexKey: column, isListed: true });
 }
 
-/** By the name of the node. */
+/** The sources by the name of the intrinsic. */
 export const intrinsicSources: Readonly<Record<IntrinsicName, IntrinsicSource>> = {
   "span:duration": source("duration", "duration_nano", { indexKey: "duration_nano" }),
   "span:name": listedText("name"),
@@ -64,7 +64,7 @@ export const intrinsicSources: Readonly<Record<IntrinsicName, IntrinsicSource>> 
   "trace:rootName": source("tree", "root_name", { isListed: true }),
   "trace:rootService": source("tree", "root_service", { isListed: true }),
   "event:name": source("event_text", "event_name", { indexKey: "event_name", isListed: true }),
-  // Of times of events and of links the index says only whether there are any.
+  // For times of events and for links, the index shows only whether there are any.
   "event:timeSinceStart": source("event_time", "event_time", {
     besides: ["start_unix_nano"],
     indexKey: "event_name",
@@ -78,7 +78,7 @@ export const intrinsicSources: Readonly<Record<IntrinsicName, IntrinsicSource>> 
   nestedSetParent: source("tree", "nested_parent"),
 };
 
-/** Whether its values depend on the other spans of the trace. */
+/** Returns whether the values depend on the other spans of the trace. */
 export function isOfWholeTrace(name: IntrinsicName): boolean {
   return intrinsicSources[name].kind === "tree";
 }

@@ -1,5 +1,5 @@
-// HOT: runs per event and link of searches that ask for them; measured by filter.bench.ts.
-/** Values of the events or links of each row, asked by a predicate. */
+// HOT: runs per event and link of searches that name them; measured by filter.bench.ts.
+/** Values of the events or links of each row, tested by a predicate. */
 import type { Pass } from "./passes.ts";
 import type { Predicate } from "./predicate.ts";
 import type { Value } from "./values.ts";
@@ -31,14 +31,14 @@ export class ItemValues {
     return this.#at(this.#offsets![row] + index);
   }
 
-  /** Whether any item of the row has a value. */
+  /** Returns whether any item of the row has a value. */
   has(row: number): boolean {
     const count = this.count(row);
     for (let i = 0; i < count; i++) if (this.item(row, i) !== undefined) return true;
     return false;
   }
 
-  /** A hit if the predicate holds for any item's value; asked of every one of them. */
+  /** Sets a hit if the predicate holds for any item's value. Tests all items: one may throw. */
   test(predicate: Predicate, { pending, hits }: Pass): void {
     const known = new Map<number, number>();
     for (let row = 0; row < pending.length; row++) {

@@ -1,9 +1,9 @@
-/** Sets of literals, asked whether a value is one of them or none of them. */
+/** Comparison of a value with a set of literals. */
 import type { ComparisonOp, LiteralSet } from "#pkg/traceql/traceql.ts";
 import type { Predicate } from "./predicate.ts";
 import { normalizeId, type Value } from "./values.ts";
 
-/** The same question as a chain of `=` and `||`, or of `!=` and `&&`. */
+/** Returns the predicate of a set: equal to a chain of `=` and `||`, or of `!=` and `&&`. */
 export function setComparison(op: ComparisonOp, { values }: LiteralSet, isId: boolean): Predicate {
   const members = new Members(isId ? values.map((value) => normalizeId(value)) : values);
   const test = (item: Value): boolean =>
@@ -17,7 +17,7 @@ export function setComparison(op: ComparisonOp, { values }: LiteralSet, isId: bo
   };
 }
 
-/** Numbers are equal across their types: an integral double stands as an integer. */
+/** The literals. Numbers are equal across types: an integral double is stored as an integer. */
 class Members {
   readonly #type: string;
   readonly #values = new Set<string | number | bigint | boolean>();
@@ -29,7 +29,7 @@ class Members {
     }
   }
 
-  /** Whether the value is of the sort of the literals: others equal none and differ from none. */
+  /** Returns whether the value has the literals' type; `=` and `!=` are false for other types. */
   isComparable(value: Value): boolean {
     return sortOf(value) === this.#type;
   }

@@ -1,10 +1,11 @@
 // HOT: runs per row of every condition with arithmetic; measured by filter.bench.ts.
 /**
- * Arithmetic on whole columns: numbers of all rows as doubles, with the kind of each.
+ * Arithmetic on whole columns: the numbers of all rows as doubles, with the kind of each.
  *
- * Integers and durations are exact up to 2^53 in a double. A row whose value or result is beyond
- * that, or could be an error (an array, a division by zero, a power of integers), is `unsure`: it
- * is evaluated by itself (filter-rows.ts), which decides it or throws. values.ts has the rules.
+ * A double holds integers and durations exactly up to 2^53. A row is `unsure` if its value or
+ * result is larger, or could be an error (an array, a division by zero, a power of integers). Such
+ * a row is evaluated alone (filter-rows.ts), which decides it or throws. values.ts defines the
+ * rules.
  */
 import type { Arena } from "#pkg/bytes/bytes.ts";
 import { floatResult } from "#pkg/traceql/arithmetic.ts";
@@ -15,10 +16,10 @@ import type { OrderOp } from "./values.ts";
 
 const { none, int, duration, float, unsure } = numberKinds;
 
-/** What opens the values of a name in the batch. */
+/** Opens the values of a name in the batch. */
 export type OpenLayers = (reference: Reference) => readonly Layer[];
 
-/** Evaluates numbers of the rows of one batch. Arrays are good until the arena's next `reset`. */
+/** Numbers of the rows of one batch. Arrays are valid until the arena's next `reset`. */
 export class NumberColumns {
   readonly #rows: number;
   readonly #layers: OpenLayers;
@@ -30,13 +31,13 @@ export class NumberColumns {
     this.#arena = arena;
   }
 
-  /** Whether the comparison is about numbers alone, of which one side at least is computed. */
+  /** Returns whether both sides may be numbers and at least one of them is computed. */
   isNumeric({ op, left, right }: Extract<FieldExpr, { kind: "comparison" }>): boolean {
     if (op === "=~" || op === "!~") return false;
     return (isComputed(left) || isComputed(right)) && this.#isNumber(left) && this.#isNumber(right);
   }
 
-  /** The numbers of the selected rows; of the others, anything. */
+  /** Returns the numbers of the selected rows; values of other rows are undefined. */
   valuesOf(expr: FieldExpr, selection: Uint8Array): NumberRows {
     switch (expr.kind) {
       case "static":
@@ -107,8 +108,8 @@ function isComputed({ kind }: FieldExpr): boolean {
 }
 
 /**
- * Compares two columns of numbers in the selected rows: sets `hits` for those that hold, and `left`
- * for those that must be evaluated one by one. Both hold 0 before.
+ * Compares two columns of numbers in the selected rows. Sets `hits` for rows that match, and `left`
+ * for rows that must be evaluated one by one. The caller passes both filled with 0.
  */
 export function compareRows(
   op: OrderOp,
@@ -169,7 +170,7 @@ function calculateRows(op: ArithmeticOp, a: NumberRows, b: NumberRows, out: Numb
   }
 }
 
-/** The kind of a result; `unsure` where it could be an error or needs more than a double. */
+/** Returns the kind of a result; `unsure` if it could be an error or exceed a double. */
 function kindOf(op: ArithmeticOp, kindA: number, kindB: number, a: number, b: number): number {
   if (kindA === float || kindB === float) return float;
   if (kindA === int && kindB === int) {

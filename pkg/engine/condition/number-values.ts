@@ -1,11 +1,11 @@
 // HOT: runs per row of every condition with arithmetic; measured by filter.bench.ts.
-/** Values of rows as the numbers that number-rows.ts calculates with. */
+/** Conversion of values to the numbers that number-rows.ts uses. */
 import { wordPairs } from "#pkg/columns/columns.ts";
 import type { Value } from "./values.ts";
 
 /**
- * What arithmetic knows of the value of a row. `unsure`: a double cannot hold it, or it could be an
- * error, so the row must be evaluated by itself.
+ * Kinds of a row's number. `unsure`: a double cannot hold the value, or the value could be an
+ * error, so the row must be evaluated alone.
  */
 export const numberKinds = { none: 0, int: 1, duration: 2, float: 3, unsure: 4 } as const;
 
@@ -16,7 +16,7 @@ export interface NumberRows {
   kinds: Uint8Array;
 }
 
-/** Integers as doubles; those beyond 2^53 are `unsure`. */
+/** Reads integers as doubles; those beyond 2^53 are `unsure`. */
 export function readInts(
   values: BigInt64Array,
   { valid, kind }: { valid: Uint8Array | undefined; kind: number },

@@ -1,26 +1,26 @@
 // HOT: runs per row of every search with a condition; measured by filter.bench.ts.
 /**
- * Loops over the rows of a batch, without a branch per row: what a row has decides by arithmetic,
- * as which rows match can rarely be foreseen.
+ * Loops over the rows of a batch without a branch per row. Arithmetic replaces branches, because
+ * the processor rarely predicts which rows match.
  */
 
 /**
- * A pass over rows: those with pending = 1 still look for their value. A layer that has it sets
- * pending to 0 and hits to the predicate's answer. Both hold nothing but 0 and 1.
+ * The state of a test over rows. Rows with pending = 1 have no value yet. A layer that has the
+ * value sets pending to 0 and hits to the predicate's result. Both hold only 0 and 1.
  */
 export interface Pass {
   pending: Uint8Array;
   hits: Uint8Array;
 }
 
-/** What a table says of a code: bit 1, whether there is a value; bit 0, whether it satisfies. */
+/** Entries of a table by code. Bit 1: there is a value; bit 0: it satisfies the predicate. */
 export const answers = { none: 0, no: 0b10, yes: 0b11 } as const;
 
 /**
- * Answers the pending rows from a table.
+ * Decides the pending rows from a table.
  *
- * @param codes per row, -1 for none.
- * @param table an answer for each code, at code + 1.
+ * @param codes One per row, -1 for none.
+ * @param table One of `answers` for each code, at code + 1.
  */
 export function lookUpCodes(
   codes: Int32Array | Uint8Array,
@@ -28,7 +28,7 @@ export function lookUpCodes(
   { pending, hits }: Pass,
 ): void {
   if (!table.includes(answers.none)) {
-    // Every row is answered, so that only the hits are told.
+    // The table decides every row: only hits differ.
     for (let row = 0; row < pending.length; row++) {
       hits[row] |= table[codes[row] + 1] & pending[row];
     }
@@ -42,7 +42,7 @@ export function lookUpCodes(
   }
 }
 
-/** The same where a bitmap says which rows have a value; in the others stands any code. */
+/** As `lookUpCodes`, with a bitmap of the rows that have a value; other rows have any code. */
 export function lookUpValidCodes(
   codes: Int32Array | Uint8Array,
   valid: Uint8Array,
@@ -57,14 +57,14 @@ export function lookUpValidCodes(
   }
 }
 
-/** 1 for each code of `length` that a pending row has, at code + 1. */
+/** Marks with 1, at code + 1, each code below `length` that a pending row has. */
 export function seenCodes(codes: Int32Array, pending: Uint8Array, length: number): Uint8Array {
   const seen = new Uint8Array(length + 1);
   for (let row = 0; row < pending.length; row++) seen[codes[row] + 1] |= pending[row];
   return seen;
 }
 
-/** How many rows a mask has. */
+/** Returns the number of rows in a mask. */
 export function countRows(mask: Uint8Array): number {
   const words = wordsOf(mask);
   let count = 0;
@@ -74,7 +74,10 @@ export function countRows(mask: Uint8Array): number {
   return count;
 }
 
-/** A mask four rows at a time, as far as that goes: to step over many rows that are not in it. */
+/**
+ * Returns a mask as words of four rows, to skip many unset rows at once. Empty if the mask is not
+ * aligned; the last rows may be missing.
+ */
 export function wordsOf({ buffer, byteOffset, length }: Uint8Array): Int32Array {
   return (byteOffset & 3) === 0 ? new Int32Array(buffer, byteOffset, length >> 2) : noWords;
 }
@@ -85,7 +88,7 @@ export function uniteRows(a: Uint8Array, b: Uint8Array, out: Uint8Array): void {
   for (let row = 0; row < out.length; row++) out[row] = a[row] | b[row];
 }
 
-/** Rows of `a` that are not in `b`. */
+/** Writes the rows of `a` that are not in `b` to `out`. */
 export function subtractRows(a: Uint8Array, b: Uint8Array, out: Uint8Array): void {
   for (let row = 0; row < out.length; row++) out[row] = a[row] & ~b[row];
 }

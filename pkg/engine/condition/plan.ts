@@ -1,6 +1,6 @@
 /**
- * How a condition is answered, worked out once per query: it goes to the shards and is printed by
- * `--explain`. What the parts of a plan are for stands in pkg/api/query.ts.
+ * Plans how a condition is evaluated. A plan is made once per query, sent to the shards, and
+ * printed by `--explain`. pkg/api/query.ts describes its fields.
  */
 import type { QueryPlan } from "#pkg/api/api.ts";
 import type { FieldExpr } from "#pkg/traceql/traceql.ts";
@@ -8,7 +8,7 @@ import { filterColumns, intrinsicNames } from "./filter.ts";
 import { isOfWholeTrace } from "./intrinsics.ts";
 import { hasPattern, mayFail, requiredTraceId, spanPart } from "./span-part.ts";
 
-/** The plan of a filter. */
+/** Returns the plan of a filter. */
 export function planQuery(filter: FieldExpr): QueryPlan {
   const prefilter = spanPart(filter);
   const traceId = requiredTraceId(filter);
@@ -23,19 +23,20 @@ export function planQuery(filter: FieldExpr): QueryPlan {
   };
 }
 
-/** The plan of a filter, if there is one. */
+/** Returns the plan of a filter; undefined without a filter. */
 export function planOf(filter: FieldExpr | undefined): QueryPlan | undefined {
   return filter === undefined ? undefined : planQuery(filter);
 }
 
-/** Whether only whole traces tell who matches. */
+/** Returns whether the plan uses values of whole traces. */
 export function isOfWholeTraces(plan: QueryPlan | undefined): boolean {
   return plan !== undefined && plan.traceNames.length > 0;
 }
 
 /**
- * What shards are asked of it: nothing where a part of a trace could be an error that the whole is
- * not. Then each of their traces is looked at whole.
+ * Returns the plan that is sent to shards. It is undefined if the condition uses values of whole
+ * traces and may fail: a part of a trace could then cause an error that the whole trace does not
+ * cause. In this case shards list all traces, and each trace is evaluated as a whole.
  */
 export function planForShards(plan: QueryPlan | undefined): QueryPlan | undefined {
   return isOfWholeTraces(plan) && plan!.canFail ? undefined : plan;

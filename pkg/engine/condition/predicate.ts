@@ -1,6 +1,7 @@
 /**
- * A question about one value, in the forms that columns can answer fast: a range for 64-bit
- * integers, bytes for text. `value` answers for any value and is what the other forms mean.
+ * A predicate on one value. Besides `value`, which works for any value, it can have forms that
+ * columns test faster: a range for 64-bit integers, bytes or a pattern for text. These forms are
+ * equivalent to `value`.
  */
 import type { ComparisonOp, Static } from "#pkg/traceql/traceql.ts";
 import { compileRegex, type Regex } from "#pkg/traceql/regex.ts";
@@ -28,24 +29,26 @@ export const int64Min: bigint = -(2n ** 63n);
 export const int64Max: bigint = 2n ** 63n - 1n;
 const noInts: IntRange = { min: 1n, max: 0n, isInside: true };
 
-/** Any value at all. */
+/** True for any value. */
 export const exists: Predicate = {
   value: () => true,
   ints: { min: int64Min, max: int64Max, isInside: true },
 };
 
-/** Boolean true: what a bare attribute asks for. */
+/** True for boolean true: the meaning of a bare attribute. */
 export const isTrue: Predicate = {
   value: (value) => value.type === "bool" && value.value,
   ints: noInts,
 };
 
-/** What `!` before a bare attribute asks for. Throws InvalidInput for what is no boolean. */
+/** The meaning of `!` before a bare attribute. Throws InvalidInput for values of other types. */
 export const isFalse: Predicate = { value: (value) => !requireBool(value) };
 
 /**
- * `value op literal`. The literal is not nil; that of a regex is a string, and `regex` what it
- * compiles to, if that is known.
+ * Returns the predicate `value op literal`; false for a nil literal. The literal of a regex is a
+ * string.
+ *
+ * @param regex The compiled literal, if there is one.
  */
 export function comparisonWith(op: ComparisonOp, literal: Static, regex?: Regex): Predicate {
   if (literal.type === "nil") return { value: () => false, ints: noInts };
@@ -67,14 +70,14 @@ export function comparisonWith(op: ComparisonOp, literal: Static, regex?: Regex)
   return out;
 }
 
-/** `id op literal`, where case and leading zeros do not count for = and !=. */
+/** Returns the predicate `id op literal`; = and != ignore case and leading zeros. */
 export function idComparisonWith(op: ComparisonOp, literal: Static): Predicate {
   if ((op !== "=" && op !== "!=") || literal.type !== "string") return comparisonWith(op, literal);
   const wanted = normalizeId(literal);
   return { value: (value) => compareValues(op, normalizeId(value), wanted), ints: noInts };
 }
 
-/** The same comparison seen from the other side: `1 < .a` is `.a > 1`. */
+/** Returns the operator for swapped operands: `1 < .a` is `.a > 1`. */
 export function mirrored(op: ComparisonOp): ComparisonOp {
   const mirror: Partial<Record<ComparisonOp, ComparisonOp>> = {
     "<": ">",
@@ -111,7 +114,7 @@ function intsOf(op: ComparisonOp, literal: Static): IntRange {
   }
 }
 
-/** Infinite numbers become integers beyond 64 bits. */
+/** Rounds down; infinite numbers become integers beyond 64 bits. */
 function floor(value: number): bigint {
   if (value === Number.POSITIVE_INFINITY) return 2n ** 70n;
   if (value === Number.NEGATIVE_INFINITY) return -(2n ** 70n);

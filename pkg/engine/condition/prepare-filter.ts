@@ -1,15 +1,15 @@
-/** Conditions made ready for many batches: patterns compiled once, and work that can be stopped. */
+/** Preparation of conditions for many batches: patterns are compiled once and can be cancelled. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import type { Regex, RegexCache } from "#pkg/traceql/regex.ts";
 
 export interface FilterTools {
   regexes: RegexCache;
-  /** Whether nobody waits for the answer any more; looked at before each match of a pattern. */
+  /** Whether the request was cancelled; checked before each match of a pattern. */
   isStopped: () => boolean;
 }
 
-/** The same condition with its patterns compiled. Throws InvalidInput for what is no pattern. */
+/** Returns the condition with compiled patterns. Throws InvalidInput for an invalid pattern. */
 export function prepareFilter(expr: FieldExpr, tools: FilterTools): FieldExpr {
   switch (expr.kind) {
     case "not":
@@ -40,7 +40,7 @@ function stoppable({ literals, shape, matches }: Regex, { isStopped }: FilterToo
     literals,
     shape,
     matches: (text) => {
-      if (isStopped()) throw new SpoorError("Canceled", "match a pattern: nobody waits for it");
+      if (isStopped()) throw new SpoorError("Canceled", "match a pattern: request was cancelled");
       return matches(text);
     },
   };

@@ -1,6 +1,7 @@
 /**
- * Whether a row group can have a span that satisfies a condition, from its tag index alone. False
- * is certain; true may be wrong: not everything is in the index (ids), and old indexes have less.
+ * Decides from the tag index alone whether a row group can have a span that matches a condition.
+ * False is certain. True may be wrong: the index does not hold everything (no ids), and indexes of
+ * older versions hold less.
  */
 import { intrinsicSources } from "./intrinsics.ts";
 import { columnPrefix } from "#pkg/columns/columns.ts";
@@ -31,24 +32,24 @@ import { compareValues, type OrderOp, type Value } from "./values.ts";
 
 type Comparison = Extract<FieldExpr, { kind: "comparison" }>;
 
-/** What is asked of values: the predicate, and the comparison that it came from. */
+/** A test of values: the predicate, and the comparison that it is made from. */
 interface Question {
   predicate: Predicate;
   op: OrderOp | undefined;
   literal: Static | undefined;
-  /** Of a set: all literals; with `=`, the value is one of them. */
+  /** For a set: all its literals; with `=`, the value must be one of them. */
   literals?: readonly Static[];
 }
 
 const existence: Question = { predicate: exists, op: undefined, literal: undefined };
 const truth: Question = { predicate: isTrue, op: undefined, literal: undefined };
 
-/** Throws Corrupt for a damaged filter in the index. */
+/** Returns whether a span can match. Throws Corrupt for a damaged filter in the index. */
 export function mayMatch(index: TagIndex, expr: FieldExpr): boolean {
   return new Pruner(index).may(expr);
 }
 
-/** The keys of a tag index that `mayMatch` looks at for this condition. */
+/** Returns the keys of a tag index that `mayMatch` reads for this condition. */
 export function pruneKeys(expr: FieldExpr): string[] {
   return [...new Set(referencesOf(expr).flatMap((reference) => indexKeys(reference)))];
 }
@@ -58,7 +59,7 @@ function indexKeys(reference: Reference): string[] {
     return [intrinsicSources[reference.name].indexKey ?? []].flat();
   return scopesOf(reference.scope).flatMap((scope) => {
     const key = `${columnPrefix(scope)}.${reference.name}`;
-    // Of an index without attributes of events, whether there are events at all.
+    // An index without attributes of events still shows whether there are events.
     return scope === "event" ? [key, "event_name"] : key;
   });
 }
@@ -105,7 +106,7 @@ class Pruner {
     return isNilAsked || (this.#mayBe(left) && this.#mayBe(right));
   }
 
-  /** Whether an operand can be something else than nil. */
+  /** Returns whether an operand can be other than nil. */
   #mayBe(expr: FieldExpr): boolean {
     switch (expr.kind) {
       case "attribute":
@@ -120,7 +121,7 @@ class Pruner {
     }
   }
 
-  /** Whether the name can have a value that satisfies the question. */
+  /** Returns whether the name can have a value that satisfies the question. */
   #mayHave(reference: Reference, question: Question): boolean {
     if (reference.kind === "intrinsic") return this.#intrinsic(reference.name, question);
     return scopesOf(reference.scope).some((scope) => {
@@ -159,12 +160,12 @@ class Pruner {
     return this.#key("event_name", existence);
   }
 
-  /** An index without attributes of links does not count links either. */
+  /** Returns whether there may be links. An index without link attributes does not count links. */
   #hasLinks(): boolean {
     return !this.#index.covers.includes("link") || this.#key("link_span_id", existence);
   }
 
-  /** Null is not in the index: it is the empty text. */
+  /** Tests a text. The index omits nulls, which are `absent` texts. */
   #text(key: string, question: Question, absent: string): boolean {
     return holds(question, { type: "string", value: absent }) || this.#key(key, question);
   }
@@ -217,7 +218,7 @@ function questionOf(
     isLeft,
   }: { reference: Reference; literal: Extract<FieldExpr, { kind: "static" }>; isLeft: boolean },
 ): Question {
-  // Ids are not in the index, and a literal left of a regex is not allowed.
+  // Ids are not in the index, and the language does not allow a literal left of a regex.
   if (isId(reference)) return existence;
   const seen = isLeft ? op : mirrored(op);
   const predicate = comparisonWith(seen, literal.static, literal.regex);
@@ -241,11 +242,11 @@ function holds({ predicate }: Question, value: Value): boolean {
   return predicate.value(value);
 }
 
-/** Whether one of an entry's values can satisfy the question. */
+/** Returns whether one of an entry's values can satisfy the question. */
 function mayHold(entry: TagEntry, question: Question): boolean {
   const { type, values, truncated } = entry;
   if (type === "other" || question === existence) return true;
-  // A type that can never satisfy it: an integer asked for a text.
+  // The type can never satisfy the question, for example an integer compared with a text.
   if (question.literal !== undefined && !isComparable(type, question.literal)) return false;
   if (values.some(([text]) => holds(question, valueOfText(type, text)))) return true;
   if (!truncated) return false;
@@ -273,7 +274,7 @@ function mayHoldNumber({ type, min, max }: TagEntry, question: Question): boolea
   if (type === "int64") {
     return mayHoldBetween(question, { type: "int", min: BigInt(min), max: BigInt(max) });
   }
-  // NaN is in no range, and unequal to everything.
+  // Minimum and maximum do not cover NaN, which is unequal to everything.
   if (question.op === "!=" || question.op === undefined) return true;
   const [least, greatest]: Value[] = [min, max].map((text) => valueOfText(type, text));
   if (question.op !== "=") return holds(question, least) || holds(question, greatest);
@@ -281,7 +282,7 @@ function mayHoldNumber({ type, min, max }: TagEntry, question: Question): boolea
   return compareValues("<=", least, literal) && compareValues(">=", greatest, literal);
 }
 
-/** Whether an integer from `min` to `max` can satisfy the question. */
+/** Returns whether an integer from `min` to `max` can satisfy the question. */
 function mayHoldBetween(
   { predicate }: Question,
   { min, max }: { type: "int" | "duration"; min: bigint; max: bigint },

@@ -1,6 +1,6 @@
 /**
- * What an attribute or intrinsic of a query names in a batch: layers of values, of which the first
- * that has one counts. Only the columns that `referenceColumns` lists are read.
+ * Resolves an attribute or intrinsic of a query to layers of values in a batch. The first layer
+ * with a value in a row counts. Only the columns that `referenceColumns` lists are read.
  */
 import type { Arena } from "#pkg/bytes/bytes.ts";
 import {
@@ -36,7 +36,7 @@ import { SmallIntValues } from "./small-int-values.ts";
 import { traceColumnInputs } from "#pkg/engine/trace/trace-columns.ts";
 import { type Value, valueOf, valueOfKey } from "./values.ts";
 
-/** What has several values in one span, and which of them is looked at. */
+/** The lists of a span whose items have values of their own. */
 export type Axis = "event" | "link";
 
 export type Layer = { axis: undefined; values: RowValues } | { axis: Axis; values: ItemValues };
@@ -52,12 +52,14 @@ export function scopesOf(scope: AttributeScope): readonly OneScope[] {
   return scope === "any" ? anyScopes : [scope];
 }
 
-/** Where a row group keeps the values of a key: not at all, in columns only, or also in lists. */
+/**
+ * Returns where a row group has the values of a key: nowhere, only in columns, or also in lists.
+ */
 export type KeyPlaces = (scope: OneScope, key: string) => "nowhere" | "columns" | "anywhere";
 
 const anywhere: KeyPlaces = () => "anywhere";
 
-/** Names of the columns that may hold it. */
+/** Returns the names of the columns that may hold values of the reference. */
 export function referenceColumns(
   reference: Reference,
   places: KeyPlaces = anywhere,
@@ -78,7 +80,7 @@ export function referenceColumns(
   });
 }
 
-/** The columns of an attribute, one per type. */
+/** Returns the columns of an attribute, one per type; none if the key cannot have columns. */
 export function typedColumns(scope: OneScope, key: string): string[] {
   if ((scope !== "span" && scope !== "resource") || !columnKeyPattern.test(key)) return [];
   return columnTypes.map((type) => attributeColumnName(scope, key, type));
@@ -91,15 +93,14 @@ const idKinds: ReadonlySet<IntrinsicKind> = new Set<IntrinsicKind>([
   "link_span_id",
 ]);
 
-/** Whether two ids are compared, not texts. */
+/** Returns whether values are compared as ids, not as texts. */
 export function isId(reference: Reference): boolean {
   return reference.kind === "intrinsic" && idKinds.has(intrinsicSources[reference.name].kind);
 }
 
 /**
- * The layers of a reference, the first of which counts that has a value in a row; they are good
- * until the arena's next `reset`. Values of whole traces are there only in a batch of
- * `withTraceColumns`.
+ * Returns the layers of a reference; the first layer with a value in a row counts. Layers are valid
+ * until the arena's next `reset`. Values of whole traces need a batch of `withTraceColumns`.
  */
 export function openReference(batch: ColumnBatch, reference: Reference, arena: Arena): Layer[] {
   if (reference.kind === "intrinsic") return [openIntrinsic(batch, reference.name)];
@@ -157,8 +158,9 @@ function textValue(value: string): Value {
 }
 
 /**
- * Values in rest lists. Where a row has the key more than once, all its values are there, in order,
- * and the last one counts (in blocks of older versions the first may be in a column).
+ * Opens the values of a key in rest lists. If a row has the key more than once, the list holds all
+ * its values in order, and the last one counts. (In blocks of older versions the first value may be
+ * in a column.)
  */
 function openRest(
   batch: ColumnBatch,
@@ -181,7 +183,7 @@ function openRest(
   return new CodedValues(codes, (code) => valueOf(parseRestValue(valueText(dictionary, code))));
 }
 
-/** 1 for each entry with this text; undefined if there is none. */
+/** Marks with 1 each entry with this text; returns undefined if there is none. */
 function codesOfText(dictionary: DictColumn["dictionary"], text: string): Uint8Array | undefined {
   const wanted = new Uint8Array(dictionary.length);
   let isAny = false;
@@ -223,7 +225,7 @@ function ofSpan(values: RowValues): Layer {
   return { axis: undefined, values };
 }
 
-/** What `withTraceColumns` has made. A trace whose root is not there has a root without a name. */
+/** Opens values from `withTraceColumns`. A trace without a root span has "" as its root's name. */
 function traceValues(batch: ColumnBatch, name: IntrinsicName): RowValues {
   const column = batch.column(intrinsicSources[name].column);
   switch (column?.kind) {
@@ -244,13 +246,13 @@ function traceIds(batch: ColumnBatch): RowValues {
   return new CodedValues(codes, (code) => textValue(hexOf(column!.dictionary, code)));
 }
 
-/** A number without a word stays a word of its own: it equals none of the language's. */
+/** Opens statuses or kinds. A number without a word keeps its text, which equals no word. */
 function wordValues(batch: ColumnBatch, type: "status" | "kind", absent: string): DictValues {
   const make = (value: string): Value => ({ type, value }) as Value;
   return new DictValues(columnOf(batch, type, "dict"), make, make(absent));
 }
 
-/** A span that ends before it starts has no duration. */
+/** Opens durations. A span that ends before it starts has duration 0. */
 function durationsOf(batch: ColumnBatch): RowValues {
   const column = columnOf(batch, "duration_nano", "int64");
   if (column !== undefined) return new DurationValues(column);

@@ -1,7 +1,7 @@
 // HOT: runs per row of every search with a condition; measured by filter.bench.ts.
 /**
- * Values of one kind in the rows of a batch, asked by a predicate: dictionary entries are tested
- * once each and then looked up by code; numbers are tested in place.
+ * Values of one kind in the rows of a batch, tested by a predicate. Each dictionary entry is tested
+ * once, and rows look up the result by code. Numbers are tested in place.
  */
 import {
   type ByteValues,
@@ -22,8 +22,8 @@ export interface RowValues {
   get(row: number): Value | undefined;
   test(predicate: Predicate, pass: Pass): void;
   /**
-   * Writes the numbers of the pending rows that have a value, and sets `pending` to 0 for them; a
-   * value that is no number counts as none.
+   * Writes the numbers of the pending rows that have a value, and sets `pending` to 0 for these
+   * rows. A value of another type counts as no number.
    */
   numbers(pending: Uint8Array, out: NumberRows): void;
 }
@@ -33,7 +33,7 @@ export class DictValues implements RowValues {
   readonly #codes: Int32Array | undefined;
   readonly #dictionary: ByteValues;
   readonly #make: (text: string) => Value;
-  /** What null means; undefined: nothing. */
+  /** The value of null; undefined: null is no value. */
   readonly #absent: Value | undefined;
 
   constructor(
@@ -95,12 +95,12 @@ export class DictValues implements RowValues {
     return table;
   }
 
-  /** Asks only for entries that a pending row has: it may cost much, or be an error. */
+  /** Tests only entries that a pending row has: a test may be expensive or throw. */
   #askSeen(predicate: Predicate, codes: Int32Array, pending: Uint8Array): Uint8Array {
     const table = seenCodes(codes, pending, this.#dictionary.length);
     for (let place = 0; place < table.length; place++) {
       if (table[place] === 0) {
-        // No row asks: any answer will do.
+        // No pending row has this entry: any answer will do.
         table[place] = answers.no;
         continue;
       }
@@ -178,7 +178,7 @@ export class IntValues implements RowValues {
   }
 }
 
-/** Answers for the entries of a dictionary, by code + 1; numbers have no code -1. */
+/** Returns the table of a dictionary, by code + 1. Numbers have no code -1. */
 function tableOfEntries(entries: BigInt64Array, range: IntRange): Uint8Array {
   const pending = new Uint8Array(entries.length).fill(1);
   const hits = new Uint8Array(entries.length);
@@ -224,7 +224,7 @@ function testInts(
   }
 }
 
-/** Whether all integers below zero are in the range, or out of it, as zero is. */
+/** Returns whether the range treats all negative integers as it treats zero. */
 function isZeroAlike({ min, max }: IntRange): boolean {
   return min > 0n || (min <= int64Min && max >= 0n);
 }
@@ -236,7 +236,7 @@ function clamped(values: BigInt64Array): BigInt64Array {
   return out;
 }
 
-/** Durations as the column has them: what is below zero counts as zero. */
+/** Durations of the column; negative ones count as zero. */
 export class DurationValues implements RowValues {
   readonly #values: BigInt64Array;
 
@@ -306,7 +306,7 @@ export class BoolValues implements RowValues {
   }
 }
 
-/** Span ids: 8 bytes as an integer, shown as hex; an absent one is the empty text. */
+/** Span ids: 8 bytes stored as an integer, shown as hex; an absent id is the empty text. */
 export class IdValues implements RowValues {
   readonly #values: BigInt64Array | undefined;
   readonly #valid: Uint8Array | undefined;
@@ -333,13 +333,13 @@ export class IdValues implements RowValues {
 
 const noId: Value = { type: "string", value: "" };
 
-/** Values by code, made when they are first asked for: attributes in rest lists. */
+/** Values by code, each made on first use: attributes in rest lists. */
 export class CodedValues implements RowValues {
   readonly #codes: Int32Array;
   readonly #values: (Value | undefined)[];
   readonly #make: (code: number) => Value;
 
-  /** @param codes per row, -1 for none. */
+  /** @param codes One per row, -1 for none. */
   constructor(codes: Int32Array, make: (code: number) => Value) {
     this.#codes = codes;
     this.#values = [];
@@ -382,7 +382,7 @@ function testEach(values: RowValues, predicate: Predicate, { pending, hits }: Pa
   }
 }
 
-/** Text of dictionary entries that are bytes: ids of links. */
+/** Returns the hex text of a dictionary entry of bytes: ids of links. */
 export function hexOf(dictionary: ByteValues, code: number): string {
   return Buffer.from(valueBytes(dictionary, code)).toString("hex");
 }

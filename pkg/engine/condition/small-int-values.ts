@@ -1,5 +1,5 @@
 // HOT: runs per row of searches that name the tree of a trace; measured by `npm run bench:search`.
-/** 32-bit integers, one in each row, as values of the language: places in trees, and counts. */
+/** 32-bit integers, one per row, as values of the language: nested-set numbers and counts. */
 import { type NumberRows, numberKinds } from "./number-values.ts";
 import type { Pass } from "./passes.ts";
 import type { Predicate } from "./predicate.ts";
@@ -30,7 +30,7 @@ export class SmallIntValues implements RowValues {
       pending.fill(0);
       return;
     }
-    // An empty range stays empty: its least value is above its greatest.
+    // An empty range stays empty when clamped: its minimum is above its maximum.
     const min = Number(ints.min < int32Min ? int32Min : ints.min);
     const max = Number(ints.max > int32Max ? int32Max : ints.max);
     const outside = ints.isInside ? 0 : 1;

@@ -1,12 +1,12 @@
 /**
- * Which names of a condition are values of the whole trace, and what is left of a condition when
- * the trace is not known: a shard holds a part of it only.
+ * Analyses conditions that use values of whole traces. A shard may hold only a part of a trace, so
+ * it evaluates the part of the condition that concerns single spans.
  */
 import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import { costOfRegex } from "#pkg/traceql/regex.ts";
 import { isOfWholeTrace } from "./intrinsics.ts";
 
-/** Whether the condition names a value of the whole trace. */
+/** Returns whether the condition names a value of the whole trace. */
 export function namesWholeTrace(expr: FieldExpr): boolean {
   switch (expr.kind) {
     case "static":
@@ -24,9 +24,10 @@ export function namesWholeTrace(expr: FieldExpr): boolean {
 }
 
 /**
- * A condition on single spans that every span satisfies that satisfies `expr`, whatever the rest of
- * its trace is; undefined if that is any span. `expr` itself if it names no value of the trace.
- * What can fail is asked of every span: an error must not depend on what is known of a trace.
+ * Returns a condition on single spans that is necessary for `expr`: every span that matches `expr`
+ * matches it, whatever the rest of its trace. Returns `expr` itself if it names no value of the
+ * trace, and undefined if any span may match. A condition that can fail has no span part: whether
+ * it fails must not depend on the known part of a trace.
  */
 export function spanPart(expr: FieldExpr): FieldExpr | undefined {
   if (!namesWholeTrace(expr)) return expr;
@@ -35,7 +36,10 @@ export function spanPart(expr: FieldExpr): FieldExpr | undefined {
   return part === true ? undefined : part;
 }
 
-/** True: any span may satisfy it. `!` of a bare name that was not there before could fail. */
+/**
+ * Returns the necessary condition; true if any span may match. Adds no `!` of a bare name: it may
+ * fail.
+ */
 function possible(expr: FieldExpr): FieldExpr | true {
   if (expr.kind === "logical") {
     const left = possible(expr.left);
@@ -51,7 +55,7 @@ function possible(expr: FieldExpr): FieldExpr | true {
   return namesWholeTrace(expr) ? true : expr;
 }
 
-/** False: no span satisfies it for certain. */
+/** Returns a sufficient condition on single spans; false if no span is certain to match. */
 function certain(expr: FieldExpr): FieldExpr | false {
   if (expr.kind === "logical") {
     const left = certain(expr.left);
@@ -70,8 +74,9 @@ function certain(expr: FieldExpr): FieldExpr | false {
 }
 
 /**
- * Whether evaluating the condition can throw for some values: `!` of what is no boolean, arithmetic
- * with arrays, two arrays compared, an integer divided by zero. Only attributes can be arrays.
+ * Returns whether evaluating the condition can throw for some values: `!` of a value that is not a
+ * boolean, arithmetic with arrays, two arrays compared, an integer divided by zero. Only attributes
+ * can be arrays.
  */
 export function mayFail(expr: FieldExpr): boolean {
   switch (expr.kind) {
@@ -108,7 +113,7 @@ function isName({ kind }: FieldExpr): boolean {
   return kind === "attribute" || kind === "intrinsic";
 }
 
-/** Whether a condition asks for a pattern that is no choice of texts. */
+/** Returns whether a condition has a pattern other than a choice of texts. */
 export function hasPattern(expr: FieldExpr | undefined): boolean {
   switch (expr?.kind) {
     case "not":
@@ -130,13 +135,13 @@ export function hasPattern(expr: FieldExpr | undefined): boolean {
   }
 }
 
-/** The conditions that `&&` joins, from left to right. */
+/** Returns the conditions that `&&` joins, from left to right. */
 export function conjunctsOf(expr: FieldExpr): FieldExpr[] {
   if (expr.kind !== "logical" || expr.op !== "&&") return [expr];
   return [...conjunctsOf(expr.left), ...conjunctsOf(expr.right)];
 }
 
-/** The trace (16 bytes) that every span which satisfies the condition is of, if it names one. */
+/** Returns the id (16 bytes) of the only trace that can match, if the condition names one. */
 export function requiredTraceId(expr: FieldExpr): Uint8Array | undefined {
   for (const one of conjunctsOf(expr)) {
     if (one.kind !== "comparison" || one.op !== "=") continue;

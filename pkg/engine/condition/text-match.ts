@@ -1,9 +1,9 @@
 // HOT: runs per distinct text of every search with a pattern; measured by filter.bench.ts.
 /**
- * Which entries of a dictionary a pattern matches, on their bytes: the regular expression engine is
- * asked only for entries that hold what every match must hold.
+ * Finds the entries of a dictionary that a pattern matches, on their bytes. The regular expression
+ * engine runs only for entries with a needle: a text that every match must contain.
  *
- * Searching the bytes of all entries at once finds a needle's next place in one native call:
+ * Searching the bytes of all entries at once finds a needle's next offset in one native call:
  *
  *     entries:   | order-1 | order-2 | order-77777 | order-3 |
  *     needle 77777                        ^ next = 22: entries before it are decided
@@ -18,8 +18,7 @@ export interface TextPattern {
 }
 
 /**
- * Sets `marks[code]` to 1 for the entries that match, of those whose mark is 1 before, and to 0 for
- * the others.
+ * Tests the entries whose mark is 1. Keeps the mark of entries that match and sets the others to 0.
  */
 export function markMatches(dictionary: ByteValues, pattern: TextPattern, marks: Uint8Array): void {
   const { shape } = pattern;
@@ -33,7 +32,7 @@ export function markMatches(dictionary: ByteValues, pattern: TextPattern, marks:
   }
 }
 
-/** The bytes of all entries as a Buffer, whose `indexOf` is native. */
+/** Returns the bytes of all entries as a Buffer, whose `indexOf` is native. */
 function bytesOf({ bytes, offsets, length }: ByteValues): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, offsets[length]));
 }
@@ -47,7 +46,7 @@ function markNeedles(dictionary: ByteValues, needles: readonly string[], marks: 
   }
 }
 
-/** Calls back for each of the asked entries that holds the text, in order. */
+/** Calls `found` for each requested entry that contains the text, in order. */
 function eachHolding(
   dictionary: ByteValues,
   text: Buffer,
@@ -95,7 +94,7 @@ function compileGlob({ parts, gaps }: Glob): CompiledGlob {
   return { parts: parts.map((part) => Buffer.from(part)), gaps };
 }
 
-/** Whether the text at [start, end) is the parts in order with the gaps between them. */
+/** Returns whether the text at [start, end) consists of the parts and the gaps between them. */
 function holdsGlob(
   all: Buffer,
   start: number,
@@ -118,13 +117,13 @@ function holdsGlob(
   return from >= 0 && from <= tail && standsAt(all, tail, end, parts[last]);
 }
 
-/** The place after some characters; -1 if there are fewer. */
+/** Returns the offset after some characters; -1 if there are fewer. */
 function stepOver(all: Buffer, at: number, end: number, characters: number): number {
   let place = at;
   for (let i = 0; i < characters; i++) {
     if (place >= end) return -1;
     place++;
-    // Bytes 10xxxxxx go on with a character.
+    // Bytes 10xxxxxx continue a character.
     while (place < end && (all[place] & 0xc0) === 0x80) place++;
   }
   return place;
@@ -136,7 +135,7 @@ function standsAt(all: Buffer, at: number, end: number, part: Buffer): boolean {
   return true;
 }
 
-/** The first place of the part at or after `at`; -1 if there is none, or `at` is -1. */
+/** Returns the first offset of the part from `at` on; -1 if there is none, or `at` is -1. */
 function findPart(all: Buffer, at: number, end: number, part: Buffer): number {
   if (at < 0) return -1;
   for (let place = at; place + part.length <= end; place++) {

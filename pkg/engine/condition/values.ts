@@ -1,7 +1,8 @@
 /**
- * Values of TraceQL at run time, and what its operators do with them. A missing value is undefined
- * ("nil"): comparing it is false, calculating with it is nil again. Types that do not fit an
- * operator make a comparison false and a calculation nil; only what no data can mean is an error.
+ * Values of TraceQL at run time, and its operators. A missing value is undefined ("nil"): a
+ * comparison with nil is false, and a calculation with nil is nil. If types do not fit the
+ * operator, a comparison is false and a calculation is nil. Only a few combinations throw, as
+ * documented per function.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { AnyValue, KeyValue } from "#pkg/otlp/otlp.ts";
@@ -10,7 +11,9 @@ import type { ArithmeticOp, ComparisonOp, Static } from "#pkg/traceql/traceql.ts
 
 export type Scalar = Exclude<Static, { type: "nil" }>;
 
-/** `other`: key-value lists, bytes and empty values; they exist and equal nothing. */
+/**
+ * `other` stands for key-value lists, bytes and empty values. They are not nil and equal nothing.
+ */
 export type Value = Scalar | { type: "array"; values: Value[] } | { type: "other" };
 
 /** Matches the whole of a text. */
@@ -39,13 +42,13 @@ export function valueOf(value: AnyValue): Value {
   }
 }
 
-/** The value of a key in a list of attributes, the last if it has several; undefined: none. */
+/** Returns the last value of a key in a list of attributes; undefined if there is none. */
 export function valueOfKey(attributes: readonly KeyValue[], key: string): Value | undefined {
   const last = attributes.findLast((attribute) => attribute.key === key);
   return last === undefined ? undefined : valueOf(last.value);
 }
 
-/** `left op right`, neither of them missing. Throws InvalidInput for two arrays. */
+/** Evaluates `left op right`; neither is nil. Throws InvalidInput for two arrays. */
 export function compareValues(op: OrderOp, left: Value, right: Value): boolean {
   if (left.type === "array") {
     if (right.type === "array") throw arrayError(op, "array");
@@ -110,12 +113,12 @@ function holds(op: OrderOp, order: number): boolean {
   }
 }
 
-/** The order of the UTF-8 bytes. */
+/** Compares two texts by their UTF-8 bytes. */
 export function compareText(left: string, right: string): number {
   return Buffer.compare(Buffer.from(left), Buffer.from(right));
 }
 
-/** `left =~ pattern` or `left !~ pattern`. */
+/** Evaluates `left =~ pattern` or `left !~ pattern`. */
 export function matchValue(op: "=~" | "!~", left: Value, matcher: Matcher): boolean {
   if (left.type === "array") {
     const test = (item: Value): boolean => item.type !== "array" && matchValue(op, item, matcher);
@@ -124,16 +127,16 @@ export function matchValue(op: "=~" | "!~", left: Value, matcher: Matcher): bool
   return left.type === "string" && matcher.matches(left.value) === (op === "=~");
 }
 
-/** Compares ids given as hex text: case and leading zeros do not count. */
+/** Normalizes an id given as hex text, because comparisons ignore case and leading zeros. */
 export function normalizeId(value: Value): Value {
   if (value.type !== "string") return value;
   return { type: "string", value: value.value.toLowerCase().replace(/^0+/, "") };
 }
 
 /**
- * `left op right`. Two integers give an integer of 64 bits, durations stay durations where that is
- * exact, all other numbers become doubles. Throws InvalidInput for arrays and for an integer
- * divided by zero.
+ * Evaluates `left op right`. The result of two integers is a 64-bit integer. Durations stay
+ * durations where that is exact. All other results are doubles; nil if an operand is not a number.
+ * Throws InvalidInput for arrays and for an integer divided by zero.
  */
 export function calculate(op: ArithmeticOp, left: Value, right: Value): Value | undefined {
   if (left.type === "array" || right.type === "array") throw arrayError(op, "number");
@@ -167,7 +170,7 @@ function calculateInts(op: ArithmeticOp, left: bigint, right: bigint): bigint {
   }
 }
 
-/** Rounded towards zero; the low 64 bits, in as many steps as the exponent has bits. */
+/** Returns the low 64 bits of a power, rounded towards zero. One step per bit of the exponent. */
 function powerOf(base: bigint, exponent: bigint): bigint {
   if (exponent < 0n) {
     if (base !== 1n && base !== -1n) return 0n;
@@ -182,7 +185,7 @@ function powerOf(base: bigint, exponent: bigint): bigint {
   return out;
 }
 
-/** `-value`; nil for what is not a number. Throws InvalidInput for arrays. */
+/** Evaluates `-value`; nil for a value that is not a number. Throws InvalidInput for arrays. */
 export function negateValue(value: Value): Value | undefined {
   if (value.type === "array") throw arrayError("-", "number");
   if (value.type === "float") return { type: "float", value: -value.value };
@@ -190,7 +193,7 @@ export function negateValue(value: Value): Value | undefined {
   return { type: value.type, value: BigInt.asIntN(64, -value.value) };
 }
 
-/** The operand of `!`. Throws InvalidInput if it is no boolean. */
+/** Returns the boolean operand of `!`. Throws InvalidInput for other types. */
 export function requireBool(value: Value): boolean {
   if (value.type === "bool") return value.value;
   throw queryError(`negate a ${value.type} with !: it needs a boolean`);

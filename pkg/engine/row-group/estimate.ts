@@ -1,6 +1,6 @@
 /**
- * Which share of a row group's spans may satisfy a condition, guessed from its tag index. It
- * decides what is read first, never what is found.
+ * Estimates which share of a row group's spans match a condition, from its tag index. The estimate
+ * decides the order of reading, never the result.
  */
 import type { TagEntry, TagIndex } from "#pkg/block/block.ts";
 import type { FieldExpr, Reference } from "#pkg/traceql/traceql.ts";
@@ -11,19 +11,19 @@ import { columnPrefix } from "#pkg/columns/columns.ts";
 import { type IntrinsicKind, intrinsicSources } from "#pkg/engine/condition/intrinsics.ts";
 import { isId, scopesOf } from "#pkg/engine/condition/references.ts";
 
-/** Where the index tells nothing. */
+/** The estimate if the index does not help. */
 const unknownShare = 0.5;
-/** Of values that are not listed, one is taken for one in so many. */
+/** Assumed number of distinct values among those that the index does not list. */
 const unlistedValues = 1000;
 
-/** What the index lists of an intrinsic, by how its values are read. */
+/** Type of an intrinsic's values in the index, for the kinds of intrinsics that it lists. */
 const indexedTypes: Partial<Record<IntrinsicKind, IndexedType>> = {
   text: "string",
   status: "status",
   kind: "kind",
 };
 
-/** From 0 to 1. */
+/** Returns the estimated share of matching spans, 0 to 1. `rows` is the row count of the group. */
 export function estimateShare(index: TagIndex, expr: FieldExpr, rows: number): number {
   switch (expr.kind) {
     case "static":
@@ -64,7 +64,7 @@ function comparisonShare(
   return shareOf(index, reference, { predicate, isEqual: op === "=", rows });
 }
 
-/** Of the spans whose value of a name satisfies the predicate. */
+/** Returns the estimated share of spans with a value that satisfies the predicate. */
 function shareOf(
   index: TagIndex,
   reference: Reference,
@@ -76,7 +76,7 @@ function shareOf(
   return Math.min(1, sum(found) / rows);
 }
 
-/** Undefined if the index does not know the name. */
+/** Returns the entries of a name; undefined if the index does not list this kind of name. */
 function entriesOf(
   index: TagIndex,
   reference: Reference,

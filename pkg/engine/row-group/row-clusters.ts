@@ -1,26 +1,26 @@
 /**
- * Where in a row group some traces are: ranges of rows that hold all spans of them, so that only
- * the pages there need to be read.
+ * Finds the ranges of rows that hold all spans of some traces in a row group, so that only the
+ * pages of these ranges are read.
  */
 import type { RowRange } from "#pkg/parquet/parquet.ts";
 import type { Column, ColumnBatch, DictColumn } from "#pkg/columns/columns.ts";
 
-/** Ranges closer than this are one: a page has about as many rows. */
+/** Ranges closer than this are merged. About the number of rows in a page. */
 const gapRowsMax = 8192;
-/** With more ranges, or when they hold more of the rows than this, all rows are read. */
+/** All rows are read if there are more ranges, or if they hold a larger share of the rows. */
 const rangesMax = 8;
 const shareMax = 0.5;
 
 /**
- * Ranges that hold all rows of the wanted traces, ascending, no trace in two of them; one range of
- * all rows where reading less would not pay.
+ * Returns ascending ranges that hold all rows of the wanted traces; no trace is in two ranges.
+ * Returns one range of all rows if reading fewer rows would not pay.
  *
- * @param wanted 1 for each code of a trace that is wanted.
+ * @param wanted 1 for each code of a wanted trace.
  */
 export function clustersOf({ codes }: DictColumn, wanted: Uint8Array): RowRange[] {
   const all = [{ from: 0, to: codes.length }];
   const clusters: RowRange[] = [];
-  /** Which cluster a trace is in, from 1. */
+  /** Number of the trace's cluster, from 1; 0: none yet. */
   const clusterOf = new Uint8Array(wanted.length);
   let rows = 0;
   for (let row = 0; row < codes.length; row++) {
@@ -35,14 +35,14 @@ export function clustersOf({ codes }: DictColumn, wanted: Uint8Array): RowRange[
     rows += row + 1 - last.to;
     last.to = row + 1;
     if (rows > codes.length * shareMax) return all;
-    // Spans of a trace stand together; where they do not, no range holds them all.
+    // Usually the spans of a trace are adjacent. If they are not, no single range holds them all.
     if (clusterOf[code] !== 0 && clusterOf[code] !== clusters.length) return all;
     clusterOf[code] = clusters.length;
   }
   return clusters;
 }
 
-/** The same rows of a column of ids. */
+/** Returns a batch with the rows of the range and only the column of trace ids. */
 export function idsInRange({ codes, dictionary, type }: DictColumn, range: RowRange): ColumnBatch {
   const column: Column = {
     kind: "dict",

@@ -1,4 +1,4 @@
-/** The columns of one row group as a question reads them: the fewest, each once. */
+/** The columns of one row group. A question reads only those that it needs, each once. */
 import { type ColumnBatch, columnOf, columnPrefix, type DictColumn } from "#pkg/columns/columns.ts";
 import { Arena } from "#pkg/bytes/bytes.ts";
 import type { TimeRange } from "#pkg/api/api.ts";
@@ -17,7 +17,7 @@ export class RowGroupColumns {
   readonly rows: number;
   /** The entries of the tag index that the question's filter names. */
   readonly tags: TagIndex;
-  /** For what is good until the question is answered. */
+  /** For buffers that are valid until the question is answered. */
   readonly arena: Arena;
   readonly #reader: BlockReader;
   readonly #rowGroup: number;
@@ -25,7 +25,7 @@ export class RowGroupColumns {
   readonly #asked = new Set<string>();
   #batch: ColumnBatch;
 
-  /** @param arena for columns; they are good until its next `reset`. */
+  /** @param arena Allocates the columns; they are valid until its next `reset`. */
   constructor(reader: BlockReader, rowGroup: number, tags: TagIndex, arena: Arena = new Arena()) {
     const { rows, columns } = reader.rowGroups[rowGroup];
     this.rows = rows;
@@ -37,28 +37,28 @@ export class RowGroupColumns {
     this.#chunks = new Map(columns.map((chunk) => [chunk.name, chunk]));
   }
 
-  /** Whether all spans overlap the range, from the index. */
+  /** Returns whether the index shows that all spans start in the range. */
   isInside({ startNano, endNano }: TimeRange): boolean {
     const { minStartNano, maxStartNano } = this.#reader.directory.rowGroups[this.#rowGroup];
     return BigInt(minStartNano) >= startNano && BigInt(maxStartNano) < endNano;
   }
 
-  /** Bytes that reading the named columns takes; those that are there take none. */
+  /** Returns the bytes to read for the named columns; columns read before cost nothing. */
   sizeOf(names: readonly string[]): number {
     const wanted = new Set(names.filter((name) => !this.#asked.has(name)));
     return [...wanted].reduce((sum, name) => sum + (this.#chunks.get(name)?.sizeBytes ?? 0), 0);
   }
 
   /**
-   * Names of the columns that evaluating a condition on these rows takes; with "spans" only those
-   * of what it says of single spans.
+   * Returns the names of the columns that a condition needs. "spans" leaves out columns from which
+   * values of whole traces are computed.
    */
   namesFor(condition: FieldExpr, what: "all" | "spans" = "all"): string[] {
     const places: KeyPlaces = (scope, key) => this.#placesOf(scope, key);
     return what === "all" ? filterColumns(condition, places) : spanColumnsOf(condition, places);
   }
 
-  /** From the tag index, which counts the values of a key wherever they are. */
+  /** Finds out where the values of a key are stored, from the counts in the tag index. */
   #placesOf(scope: OneScope, key: string): ReturnType<KeyPlaces> {
     const { entries, truncated, covers } = this.tags;
     if (truncated) return "anywhere";
@@ -77,14 +77,14 @@ export class RowGroupColumns {
     return left === 0 ? "columns" : "anywhere";
   }
 
-  /** The ids, all of them: they tell where traces are. */
+  /** Returns the trace ids of all rows. Throws Corrupt if the column is missing. */
   async traces(): Promise<DictColumn> {
     const traces = columnOf(await this.read(idColumn), "trace_id", "dict");
     if (traces === undefined) throw new SpoorError("Corrupt", "a row group lacks trace_id");
     return traces;
   }
 
-  /** A batch of some rows with their ids and the named columns. */
+  /** Reads a range of rows of the named columns; the batch also has the trace ids. */
   async readRows(names: readonly string[], range: RowRange): Promise<ColumnBatch> {
     if (range.to - range.from === this.rows) return await this.read([...idColumn, ...names]);
     const wanted = withoutIds(names);
@@ -95,7 +95,7 @@ export class RowGroupColumns {
     );
   }
 
-  /** A batch that has the named columns, and those that were read before. */
+  /** Reads all rows of the named columns; the batch also has the columns read before. */
   async read(names: readonly string[]): Promise<ColumnBatch> {
     const wanted = [...new Set(names.filter((name) => !this.#asked.has(name)))];
     if (wanted.length > 0) {
@@ -107,12 +107,12 @@ export class RowGroupColumns {
   }
 }
 
-/** Names without those of the ids. */
+/** Returns the distinct names without the column of trace ids. */
 export function withoutIds(names: readonly string[]): string[] {
   return [...new Set(names.filter((name) => !idColumn.includes(name)))];
 }
 
-/** Two batches of the same rows as one. */
+/** Returns a batch with the columns of two batches of the same rows. */
 function joined(a: ColumnBatch, b: ColumnBatch): ColumnBatch {
   return {
     rows: a.rows,

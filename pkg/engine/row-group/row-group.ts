@@ -1,6 +1,6 @@
 /**
- * Questions about the traces of one row group of a block. Only the columns that a question needs
- * are read, and none if the tag index shows that no span can match.
+ * Answers questions about the traces of one row group of a block. Only the columns that a question
+ * needs are read. A list reads no column if the tag index shows that no span can match.
  */
 import type {
   DetailsAnswer,
@@ -51,8 +51,8 @@ import {
 } from "#pkg/engine/trace/traces.ts";
 
 /**
- * Traces with a matching span in the range; see `listTraces`. Nothing of the answer is in the
- * arena.
+ * Lists the traces with a matching span in the range, as `listTraces` does. The answer does not use
+ * the arena's memory.
  */
 export async function listRowGroup(
   reader: BlockReader,
@@ -107,9 +107,9 @@ async function listColumnsOf(
 interface SomeRows {
   range: RowRange;
   isInside: boolean;
-  /** Of the range: rows that satisfy the prefilter. */
+  /** 1 for each row of `range` that satisfies the prefilter. */
   hits: Uint8Array;
-  /** Columns that a list takes. */
+  /** Columns that a list needs without a filter. */
   own: readonly string[];
   /** Columns that the block has. */
   known: readonly string[];
@@ -117,8 +117,8 @@ interface SomeRows {
 }
 
 /**
- * Lists by values of whole traces: by those that are stored, and where these do not tell, by those
- * that the spans come to.
+ * Lists traces by values of whole traces. Uses the stored values where they are valid; otherwise
+ * computes the values from the spans.
  */
 async function listWhole(
   columns: RowGroupColumns,
@@ -141,7 +141,7 @@ async function listWhole(
   return listTraces(await columns.readRows(all, range), request, options);
 }
 
-/** How many spans of a row group satisfy a condition, whatever their time. */
+/** Returns the number of spans of a row group that match a condition, at any time. */
 export async function countRowGroup(
   reader: BlockReader,
   rowGroup: number,
@@ -155,8 +155,8 @@ export async function countRowGroup(
 }
 
 /**
- * Rows that satisfy a condition, asked in steps: the columns of what leaves few rows for few bytes
- * are read first, and when no row is left nothing more is read.
+ * Returns the rows that match a condition, evaluated in steps. Cheap and selective parts of the
+ * condition come first. Reading stops when no row is left.
  */
 async function hitsOf(columns: RowGroupColumns, condition: FieldExpr): Promise<Uint8Array> {
   const { arena } = columns;
@@ -174,12 +174,12 @@ interface ReadStep {
   columns: string[];
 }
 
-/** Conditions that leave more than this share of the rows do not keep the next columns unread. */
+/** A new step starts only if the conditions before leave less than this share of the rows. */
 const selectiveShare = 0.2;
-/** Columns of fewer bytes than this are read together: a request costs more. 64 KiB. */
+/** Columns of fewer bytes are read together, because a request costs more than the bytes. */
 const stepBytesMin = 64 * 1024;
 
-/** What is read one after the other for a condition that cannot fail. */
+/** Splits a condition that cannot fail into steps that are read one after the other. */
 export function readSteps(columns: RowGroupColumns, condition: FieldExpr): ReadStep[] {
   const conjuncts = conjunctsOf(condition).map((one) => {
     const names = columns.namesFor(one);
@@ -204,7 +204,7 @@ export function readSteps(columns: RowGroupColumns, condition: FieldExpr): ReadS
   return [...steps, step];
 }
 
-/** Of a row group of which no span matches. */
+/** The list of a row group without a matching span. */
 export const noTraces: TraceList = {
   ids: new Uint8Array(0),
   startNanos: new BigInt64Array(0),
@@ -213,8 +213,8 @@ export const noTraces: TraceList = {
 };
 
 /**
- * Whether a row group can hold a span that matches, from those entries of its tag index that the
- * filter names. Throws what reading them throws.
+ * Returns whether a row group can hold a span that matches, from the tag index entries that the
+ * filter names. Throws errors of reading these entries.
  */
 export async function mayHoldMatch(
   index: BlockIndex,
@@ -235,7 +235,7 @@ async function tagsFor(
 
 const noTags: TagIndex = { entries: [], truncated: true, covers: [] };
 
-/** Details of the asked traces; see `traceDetails`. */
+/** Returns details of the requested traces, as `traceDetails` does. */
 export async function detailsOfRowGroup(
   reader: BlockReader,
   rowGroup: number,
@@ -271,7 +271,7 @@ async function detailsOf(
   return details;
 }
 
-/** Which of some traces (16 bytes each) a row group has, from their ids alone. */
+/** Marks which of some traces (16 bytes each) a row group has. Reads only trace ids. */
 export async function heldInRowGroup(
   reader: BlockReader,
   rowGroup: number,
@@ -282,7 +282,7 @@ export async function heldInRowGroup(
   return { marks: heldTraces(await columns.read(["trace_id"]), ids) };
 }
 
-/** Spans of the asked traces as columns. */
+/** Returns the spans of the requested traces as columns. */
 export async function spansOfRowGroup(
   reader: BlockReader,
   rowGroup: number,
@@ -303,12 +303,12 @@ export async function spansOfRowGroup(
   return collectSpans(joinBatches(batches), request);
 }
 
-/** A plan that nothing satisfies, in the place of one that no row of this group does. */
+/** Returns a plan that matches nothing; it replaces a plan that matches no row of this group. */
 function neverOf({ filter: { range } }: QueryPlan): QueryPlan {
   return planQuery({ kind: "static", static: { type: "bool", value: false }, range });
 }
 
-/** All spans of a trace, in pieces; an answer of more than `bytesMax` may lack some. */
+/** Returns all spans of a trace in pieces. Stops after `bytesMax`, so spans may then be missing. */
 export async function findInRowGroup(
   reader: BlockReader,
   rowGroup: number,

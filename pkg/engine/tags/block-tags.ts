@@ -1,6 +1,6 @@
 /**
- * Questions about tags over blocks: from tag indexes alone where these know all, from the columns
- * of a row group where they do not, or where a filter chooses spans.
+ * Answers questions about tags over blocks: from tag indexes if these list all values, otherwise,
+ * or with a filter, from the columns of a row group.
  */
 import type { TagCounts, TagQuestion, TagReference, TagScope, TagsRequest } from "#pkg/api/api.ts";
 import type { BlockIndex, BlockReader, TagIndex, TagKey, TagKeys } from "#pkg/block/block.ts";
@@ -11,7 +11,7 @@ import { TagCounter } from "./tag-counter.ts";
 import { indexKeyOf, questionColumns, valueTypes } from "./tag-names.ts";
 import { countTags } from "./tags.ts";
 
-/** What the indexes of a block tell, and what rows must be asked for. */
+/** The counts from the indexes of a block, and the questions left for row groups. */
 export interface IndexedTags {
   counts: Pick<TagCounts, "groups" | "truncated">;
   unread: { rowGroup: number; question: TagQuestion }[];
@@ -19,7 +19,7 @@ export interface IndexedTags {
 
 /**
  * Answers a question without a filter from the indexes of some row groups (undefined: of the whole
- * block). Throws what reading an index throws.
+ * block). Throws errors of reading an index.
  */
 export async function tagsOfIndex(
   index: BlockIndex,
@@ -40,7 +40,7 @@ export async function tagsOfIndex(
   return { counts: counter.counts(), unread };
 }
 
-/** What one index tells goes to the counter; returns what it does not know for certain. */
+/** Adds the counts of one index to the counter; returns the question that it cannot answer. */
 async function answerFrom(
   index: BlockIndex,
   rowGroup: number | undefined,
@@ -81,13 +81,13 @@ function answerNames(
   return unknown.length === 0 ? undefined : { kind: "names", scopes: unknown };
 }
 
-/** Whether the index lists all values with their exact counts. */
+/** Returns whether the index lists all values with their exact counts. */
 function isKnown(keys: TagKeys | TagIndex, reference: TagReference): boolean {
   const wanted = indexKeyOf(reference);
   if (wanted === undefined) return true;
   if (reference.kind === "attribute" && !isCovered(keys, reference.scope)) return false;
   const own = (keys.entries as TagKey[]).filter(({ key }) => key === wanted);
-  // Where keys were left out, one type of this key may be among them.
+  // If the index left out keys, one type of this key may be among them.
   if (keys.truncated) return false;
   return own.every(({ type, truncated }) => type === "other" || !truncated);
 }
@@ -96,16 +96,16 @@ function isCovered({ covers }: TagKeys | TagIndex, scope: TagScope): boolean {
   return (scope !== "event" && scope !== "link") || covers.includes(scope);
 }
 
-/** A block whose index is open, and whose rows can be read. */
+/** A block with an open index, and a function that opens its rows. */
 export interface TagBlock {
   index: BlockIndex;
   reader: () => Promise<BlockReader>;
 }
 
 /**
- * Counts in the rows of one row group. Only the columns of the question and of its filter are read,
- * and none if the index shows that there is nothing. Throws what reading throws, and InvalidInput
- * (`traceql_value`) for a filter that these spans make impossible.
+ * Counts tags in the rows of one row group. Reads only the columns of the question and of its
+ * filter, and none if the index shows that there is nothing to count. Throws errors of reading, and
+ * InvalidInput (`traceql_value`) if the filter cannot be evaluated over these spans.
  */
 export async function countRowGroupTags(
   block: TagBlock,

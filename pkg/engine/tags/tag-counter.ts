@@ -1,7 +1,7 @@
 /** Distinct names or values with their counts, in bounded memory. */
 import type { TagCounts, TagGroup } from "#pkg/api/api.ts";
 
-/** What a text takes beside its characters, bytes. */
+/** Bytes of a text in addition to its characters. */
 const textOverhead = 80;
 
 export class TagCounter {
@@ -10,12 +10,12 @@ export class TagCounter {
   #sizeBytes = 0;
   #isTruncated = false;
 
-  /** @param bytesMax memory for the texts; when it is used up, the rarest of them are dropped. */
+  /** @param bytesMax Memory for the texts. When it is exceeded, the rarest texts are dropped. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 
-  /** The empty text is no value: nobody can ask for it in an editor. */
+  /** Adds to the count of a text. Ignores the empty text: an editor cannot search for it. */
   add(kind: TagGroup["kind"], text: string, count: number): void {
     if (text === "" || count === 0) return;
     let texts = this.#groups.get(kind);
@@ -36,14 +36,14 @@ export class TagCounter {
     if (truncated) this.noteTruncated();
   }
 
-  /** Something is missing that was never given. */
+  /** Records that the source of the counts had left out some texts. */
   noteTruncated(): void {
     this.#isTruncated = true;
   }
 
   /**
-   * What is known, for another counter. Where some were left out, the rarest of the others are of
-   * little use to it.
+   * Returns the counts, to be added to another counter. If texts were dropped, also drops the
+   * rarest of the others: their counts would be of little use.
    */
   counts(): Pick<TagCounts, "groups" | "truncated"> {
     if (this.#isTruncated) this.#shrink(this.#bytesMax / 8);
@@ -53,12 +53,12 @@ export class TagCounter {
     return { groups, truncated: this.#isTruncated };
   }
 
-  /** Whether something was left out. */
+  /** Whether texts were left out. */
   get isTruncated(): boolean {
     return this.#isTruncated;
   }
 
-  /** Most frequent first, then by text. */
+  /** Returns the counts, most frequent first, then by text. */
   sorted(): TagValue[] {
     const all: TagValue[] = [];
     for (const [kind, texts] of this.#groups) {
@@ -67,7 +67,7 @@ export class TagCounter {
     return all.sort(compareTagValues);
   }
 
-  /** Keeps the most frequent ones. Of those that are as frequent as the last ones, some. */
+  /** Keeps the most frequent texts. Of those with the lowest count kept, some are dropped. */
   #shrink(bytesMax: number): void {
     if (this.#sizeBytes <= bytesMax) return;
     const least = this.#leastCount(bytesMax);
@@ -86,7 +86,7 @@ export class TagCounter {
     this.#sizeBytes = bytesMax - room;
   }
 
-  /** The count of which not all texts have room: all that are more frequent have. */
+  /** Returns the highest count whose texts do not all fit; all more frequent texts fit. */
   #leastCount(bytesMax: number): number {
     const sizeByCount = new Map<number, number>();
     for (const texts of this.#groups.values()) {

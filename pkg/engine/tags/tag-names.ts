@@ -1,4 +1,4 @@
-/** How questions about tags, columns and the tag index name the same things. */
+/** Mapping between the names of tags in questions, columns and the tag index. */
 import type { TagQuestion, TagReference, TagScope, TagValueType } from "#pkg/api/api.ts";
 import type { TagType } from "#pkg/block/block.ts";
 import { columnPrefix, parseAttributeColumn, type ScalarType } from "#pkg/columns/columns.ts";
@@ -8,7 +8,7 @@ import { referenceColumns } from "#pkg/engine/condition/references.ts";
 
 export const scalarTypes: readonly ScalarType[] = ["string", "int64", "double", "bool"];
 
-/** Types of the tag index in the words of answers. */
+/** Types of the tag index as answers name them. */
 export const valueTypes: Readonly<Record<Exclude<TagType, "other">, TagValueType>> = {
   string: "string",
   int64: "int",
@@ -17,21 +17,21 @@ export const valueTypes: Readonly<Record<Exclude<TagType, "other">, TagValueType
 };
 
 /**
- * The column, which is also the key of the tag index, of an intrinsic whose values are listed;
- * undefined for another one.
+ * Returns the column of an intrinsic, which is also its key in the tag index; undefined if its
+ * values are not listed.
  */
 export function listedColumn(name: IntrinsicName): string | undefined {
   const { column, isListed } = intrinsicSources[name];
   return isListed ? column : undefined;
 }
 
-/** The key of the tag index that has the values; undefined if nothing lists them. */
+/** Returns the key of the tag index for the values; undefined if they are not listed. */
 export function indexKeyOf(reference: TagReference): string | undefined {
   if (reference.kind === "intrinsic") return listedColumn(reference.name);
   return `${columnPrefix(reference.scope)}.${reference.name}`;
 }
 
-/** Which of a row group's columns hold the answer. */
+/** Returns the columns that answer a question. */
 export function questionColumns(question: TagQuestion, columnNames: readonly string[]): string[] {
   if (question.kind === "names") {
     return question.scopes.flatMap((scope) => scopeColumns(scope, columnNames));

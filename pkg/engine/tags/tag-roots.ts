@@ -1,11 +1,11 @@
 /**
- * Roots of traces in a head, which has no columns of them: as a cut would write them, of what the
- * head has of each trace.
+ * Roots of the traces of a head. A head does not store them, so they are computed from its spans,
+ * as a cut does when it writes a block.
  */
 import { columnOf, type DictColumn, type HeadBatch, RootOrder } from "#pkg/columns/columns.ts";
 import { serviceColumn } from "#pkg/engine/trace/service.ts";
 
-/** Per row, name or service of its trace's root; undefined if no span has one. */
+/** Returns the name or service of its trace's root per row; undefined if no span has any. */
 export function headRoots(batch: HeadBatch, what: "name" | "service"): DictColumn | undefined {
   const services = serviceColumn(batch);
   const source = what === "name" ? columnOf(batch, "name", "dict") : services;

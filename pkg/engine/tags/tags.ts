@@ -1,4 +1,4 @@
-/** Names of attributes and their values in a batch of spans. */
+/** Counts names of attributes and their values in a batch of spans. */
 import type { IntrinsicName } from "#pkg/traceql/traceql.ts";
 import type { TagCounts, TagReference, TagScope, TagsRequest } from "#pkg/api/api.ts";
 import { listAttributes } from "#pkg/block/index/tag-lists.ts";
@@ -25,8 +25,8 @@ import { TagCounter } from "./tag-counter.ts";
 import { listedColumn, scalarTypes, valueTypes } from "./tag-names.ts";
 
 /**
- * Counts what the request asks for. Throws InvalidInput (`traceql_value`) for a filter that these
- * spans make impossible.
+ * Counts the names or values of the request. Throws InvalidInput (`traceql_value`) if the filter
+ * cannot be evaluated over these spans.
  */
 export function countTags(batch: ColumnBatch, request: TagsRequest): TagCounts {
   const counter = new TagCounter(request.bytesMax);
@@ -40,7 +40,7 @@ export function countTags(batch: ColumnBatch, request: TagsRequest): TagCounts {
   return { ...counter.counts(), inspectedSpans: batch.rows };
 }
 
-/** Undefined: all rows. */
+/** Returns the rows in the range that match the filter; undefined without a filter: all rows. */
 function selectedRows(batch: ColumnBatch, request: TagsRequest): Uint8Array | undefined {
   if (request.filter === undefined) return undefined;
   const times = new SpanTimes(batch);
@@ -90,7 +90,7 @@ class TagCounting {
     if (keys?.child.kind !== "dict") return;
     const { dictionary, codes } = keys.child;
     const counts = new Uint32Array(dictionary.length);
-    // By key: the last row that had it, from 1 on. A key that a span has twice counts once.
+    // By key: the last row with it, from 1. A key that a span has twice counts once.
     const seen = new Uint32Array(dictionary.length);
     for (let row = 0; row < this.#batch.rows; row++) {
       if (!isSelected(this.#selection, row)) continue;
@@ -188,7 +188,7 @@ class TagCounting {
     }
   }
 
-  /** Values of a key in the rest lists; each distinct value is made once. */
+  /** Counts values of a key in the rest lists; parses each distinct value once. */
   #restValues(scope: TagScope, name: string): void {
     const keys = columnOf(this.#batch, `${columnPrefix(scope)}_rest_key`, "list");
     const values = columnOf(this.#batch, `${columnPrefix(scope)}_rest_value`, "list");
@@ -198,7 +198,7 @@ class TagCounting {
     const counts = new Uint32Array(values.child.dictionary.length);
     for (let row = 0; row < this.#batch.rows; row++) {
       if (!isSelected(this.#selection, row)) continue;
-      // Of a key that a span has more than once the last value counts.
+      // If a span has the key more than once, the last value counts.
       let last = -1;
       for (let i = keys.offsets[row]; i < keys.offsets[row + 1]; i++) {
         if (wanted[keys.child.codes[i]] === 1) last = values.child.codes[i];
@@ -225,7 +225,7 @@ class TagCounting {
     }
   }
 
-  /** How often each code occurs among the items of the selected rows. */
+  /** Counts the occurrences of each code among the items of the selected rows. */
   #itemCounts(offsets: Int32Array, { codes, dictionary }: DictColumn): Uint32Array {
     const counts = new Uint32Array(dictionary.length);
     for (let row = 0; row < this.#batch.rows; row++) {
@@ -264,7 +264,7 @@ function presentRows(batch: ColumnBatch, name: string, selection: Uint8Array | u
   return count;
 }
 
-/** A bitmap of the rows that are valid and selected. */
+/** Returns a bitmap of the rows that are valid and selected. */
 function selectedBits(
   valid: Uint8Array | undefined,
   selection: Uint8Array | undefined,
@@ -278,7 +278,7 @@ function selectedBits(
   return bits;
 }
 
-/** 1 for each code whose text is this one. */
+/** Marks with 1 each code whose text is `text`. */
 function codesOf({ dictionary }: DictColumn, text: string): Uint8Array {
   const wanted = new Uint8Array(dictionary.length);
   for (let code = 0; code < dictionary.length; code++) {

@@ -1,6 +1,6 @@
 /**
- * Test support: the plainest evaluation of a condition, over one OTLP span as an object. Shares no
- * code with the engine, so that one misreading cannot hide in both.
+ * Test support: a simple evaluation of a condition over one OTLP span as an object. It shares no
+ * code with the engine except the regular expressions, so that a mistake does not hide in both.
  */
 import type { AnyValue, KeyValue, Resource, Scope, Span } from "#pkg/otlp/trace-data.ts";
 import type { FieldExpr, Static } from "#pkg/traceql/ast.ts";
@@ -14,7 +14,7 @@ export interface WholeSpan {
   trace: readonly WholeSpan[];
 }
 
-/** A query that the data makes impossible. */
+/** Thrown for a condition that cannot be evaluated over the data. */
 export class OracleError extends Error {}
 
 type V = { t: string; v: unknown } | undefined;
@@ -61,7 +61,7 @@ function negation(operand: FieldExpr, whole: WholeSpan): boolean | undefined {
   return !values.some(({ v }) => v === true);
 }
 
-/** All pairs of an event and a link; -1 where there is none. */
+/** Returns all pairs of an event and a link; -1 if there is none. */
 function choices({ span }: WholeSpan): Choice[] {
   const events = span.events.length === 0 ? [-1] : span.events.map((_, i) => i);
   const links = span.links.length === 0 ? [-1] : span.links.map((_, i) => i);
@@ -80,7 +80,7 @@ function comparison(
     const isThere = choices(whole).some((c) => evaluate(other, whole, c) !== undefined);
     return op === "!=" ? isThere : !isThere;
   }
-  // What a set means, comparison by comparison.
+  // A set is evaluated as a chain of comparisons.
   if (right.kind === "set") {
     const one = (value: Static): boolean =>
       comparison(
@@ -132,7 +132,7 @@ function compareOne(op: string, a: NonNullable<V>, b: NonNullable<V>): boolean {
   if (!isBothNumbers && a.t !== b.t) return false;
   if (a.t === "array" || a.t === "other") return false;
   if (!isBothNumbers && a.t !== "string" && op !== "=" && op !== "!=") return false;
-  // As hex, the order of texts is that of their bytes.
+  // Texts are compared as hex, which orders them by their bytes.
   const hex = (text: unknown): string => Buffer.from(text as string).toString("hex");
   const x = (a.t === "string" ? hex(a.v) : a.v) as number;
   const y = (b.t === "string" ? hex(b.v) : b.v) as number;
@@ -215,7 +215,7 @@ function plain(op: string, x: bigint, y: bigint): bigint {
   return op === "/" ? x / y : x % y;
 }
 
-/** Small exponents by repetition, others only for what repeats itself. */
+/** Computes small exponents directly, and large ones by squaring, if the result is not constant. */
 function power(x: bigint, y: bigint): bigint {
   if (y < 0n && x === 0n) throw new OracleError("division by zero");
   if (x === 1n || (x === -1n && y % 2n === 0n)) return 1n;
@@ -259,7 +259,7 @@ function attribute(
   return where === undefined ? undefined : lookUp(own[where], name);
 }
 
-/** Of a key that comes more than once the last value counts. */
+/** Returns the last value of a key. */
 function lookUp(attributes: readonly KeyValue[], name: string): V {
   const found = attributes.filter(({ key }) => key === name);
   return found.length === 0 ? undefined : plainValue(found[found.length - 1].value);
@@ -327,7 +327,7 @@ function traceDuration(trace: readonly WholeSpan[]): bigint {
   return ends.reduce((a, b) => (b > a ? b : a)) - least;
 }
 
-/** The first `service.name`, if it is a string. */
+/** Returns the first `service.name`, if it is a string. */
 function serviceOf(whole: WholeSpan | undefined): string {
   const found = whole?.resource.attributes.find(({ key }) => key === "service.name");
   return found?.value.kind === "string" ? found.value.value : "";
@@ -337,7 +337,7 @@ function idOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
 }
 
-/** As text whose order is that of the trace's spans. */
+/** Returns a text that sorts as the trace's spans do. */
 function orderKey(whole: WholeSpan): string {
   const number = (value: bigint): string => String(value + 2n ** 64n).padStart(21, "0");
   const text = (value: string): string => `${Buffer.from(value).toString("hex")} `;
@@ -364,7 +364,7 @@ function childrenOf({ span }: WholeSpan, trace: readonly WholeSpan[]): WholeSpan
   );
 }
 
-/** Counted depth first from every root; 0 in all three for what no root leads to. */
+/** Numbers the spans depth first from every root; all 0 for spans without a path to a root. */
 function nestedSet(wanted: WholeSpan): { left: number; right: number; parent: number } {
   let number = 0;
   let found = { left: 0, right: 0, parent: 0 };

@@ -1,7 +1,7 @@
 /**
- * Test support: random data sets and random conditions, through a head and a block of several row
- * groups, against the oracle (filter-oracle.ts). A data set is a function of the seed and its
- * number.
+ * Test support: compares the engine with the oracle (filter-oracle.ts), for random conditions over
+ * random data sets in a head and in a block of several row groups. The seed and the number of a
+ * data set determine it.
  */
 import { usedArena } from "#pkg/bytes/bytes.testing.ts";
 import { cutOptions } from "#pkg/block/block.testing.ts";
@@ -30,7 +30,7 @@ import { namesWholeTrace, spanPart } from "#pkg/engine/condition/span-part.ts";
 import { batchOfHead, headOfRecord } from "./spans.ts";
 import { matchRows } from "#pkg/engine/trace/traces.ts";
 
-/** The condition of a query that is one filter; undefined if its types contradict each other. */
+/** Parses a condition; returns undefined if its types contradict each other. */
 function conditionOf(text: string): FieldExpr | undefined {
   try {
     const { body } = parseQuery(`{ ${text} }`);
@@ -43,7 +43,7 @@ function conditionOf(text: string): FieldExpr | undefined {
   }
 }
 
-/** A valid condition, and its text. */
+/** Returns a valid random condition and its text. */
 export function randomExpr(random: Random): { text: string; expr: FieldExpr } {
   for (let attempt = 0; attempt < 100; attempt++) {
     const text = randomCondition(random);
@@ -65,7 +65,7 @@ function wholeSpans(data: TraceData): Map<bigint, WholeSpan> {
   return spans;
 }
 
-/** Span ids of the hits, or that it cannot be evaluated. */
+/** Returns the span ids of the hits, or "error" if the condition cannot be evaluated. */
 function answerOf(run: () => bigint[]): string {
   try {
     return run()
@@ -81,7 +81,7 @@ function idsOf(batch: ColumnBatch): BigInt64Array {
   return columnOf(batch, "span_id", "int64")!.values;
 }
 
-/** A batch that shows only the named columns. */
+/** Returns a batch with only the named columns. */
 function projected(batch: ColumnBatch, names: readonly string[]): ColumnBatch {
   const column = (name: string): ReturnType<ColumnBatch["column"]> =>
     names.includes(name) ? batch.column(name) : undefined;
@@ -104,7 +104,7 @@ function oracleAnswer(
   spans: ReadonlyMap<bigint, WholeSpan>,
   expr: FieldExpr,
 ): string {
-  // A batch knows of a trace what is in it.
+  // For a batch, a trace consists of the spans in this batch.
   const known = [...ids].map((id) => spans.get(id)!);
   const byTrace = Map.groupBy(known, ({ span }) => Buffer.from(span.traceId).toString("hex"));
   const traceOf = ({ span }: WholeSpan): WholeSpan[] =>
@@ -127,7 +127,7 @@ async function blockOf(data: TraceData, random: Random): Promise<BlockReader> {
   return await openBlock({ store, key: "block", sizeBytes: bytes.length });
 }
 
-/** What was asked of what: `<op> <type of the literal> <scope or intrinsic>`. */
+/** Records the pairs that a condition covers: `<op> <type of the literal> <scope or intrinsic>`. */
 function notePairs(expr: FieldExpr, covered: Set<string>): void {
   if (expr.kind === "not" || expr.kind === "negate") notePairs(expr.operand, covered);
   if (expr.kind === "arithmetic") covered.add(`arithmetic ${expr.op}`);
@@ -142,7 +142,7 @@ function notePairs(expr: FieldExpr, covered: Set<string>): void {
   if (left.kind === "intrinsic") covered.add(`${op} ${right.static.type} ${left.name}`);
 }
 
-/** All pairs of operator, type of a literal, and scope or intrinsic that can be asked. */
+/** Returns all valid combinations of operator, type of a literal, and scope or intrinsic. */
 export function allPairs(): string[] {
   const ofScopes = Object.keys(scopePrefixes).flatMap((scope) =>
     Object.entries(opsOfType).flatMap(([type, ops]) => ops.map((op) => `${op} ${type} ${scope}`)),
@@ -164,17 +164,17 @@ export interface OracleRun {
 }
 
 export interface OracleOutcome {
-  /** What was asked of what, see `allPairs`. */
+  /** Combinations that were covered, see `allPairs`. */
   covered: Set<string>;
   hits: number;
   nothing: number;
   error: number;
-  /** Row groups asked, and of these left out by their tag index. */
+  /** Row groups tested, and how many of them the tag index pruned. */
   groups: number;
   pruned: number;
 }
 
-/** Throws, with what repeats it, where engine and oracle disagree or pruning loses a span. */
+/** Throws if engine and oracle disagree or pruning loses a span; the message has the seed. */
 export async function checkAgainstOracle(run: OracleRun): Promise<OracleOutcome> {
   const covered = new Set<string>();
   const outcome = { covered, hits: 0, nothing: 0, error: 0, groups: 0, pruned: 0 };
@@ -245,7 +245,7 @@ function checkGroups({ spans, groups }: DataSet, asked: Asked, outcome: OracleOu
       requireSame(answerOf(hitIds), expected, `used arena: ${where}, row group ${group}`);
     }
     outcome.groups++;
-    // The entries that are read are those that count.
+    // The entries of the condition's keys alone lead to the same decision.
     const keys = pruneKeys(expr);
     const few = { ...tags, entries: tags.entries.filter(({ key }) => keys.includes(key)) };
     const isPruned = !mayMatch(tags, expr);
@@ -256,7 +256,7 @@ function checkGroups({ spans, groups }: DataSet, asked: Asked, outcome: OracleOu
   }
 }
 
-/** The named columns, read alone from the store, give the same answer as all columns. */
+/** Checks that reading only the named columns leads to the same hits as reading all columns. */
 async function checkProjection(block: BlockReader, { expr, where }: Asked): Promise<void> {
   const whole = await block.readRowGroup(0);
   const named = await block.readRowGroup(0, filterColumns(expr));

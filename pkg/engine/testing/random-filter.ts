@@ -1,7 +1,7 @@
 /** Test support: random spans over few keys and values, and random conditions that fit them. */
 import type { AnyValue, KeyValue, Span, TraceData } from "#pkg/otlp/trace-data.ts";
 
-/** Numbers from 0 to below 1, from a seed (mulberry32). */
+/** A seeded generator (mulberry32) of numbers from 0 to below 1. */
 export type Random = () => number;
 
 export function randomFrom(seed: number): Random {
@@ -71,7 +71,7 @@ function arrayItems(random: Random): AnyValue[] {
   });
 }
 
-/** Most keys once, some twice or three times with another value or type. */
+/** Returns random attributes. Most keys occur once, some repeat with another value or type. */
 function attributes(random: Random, share: number): KeyValue[] {
   const out: KeyValue[] = [];
   for (const key of keys) if (random() < share) out.push({ key, value: anyValue(random) });
@@ -126,7 +126,7 @@ function span(random: Random, number: number): Span {
   };
 }
 
-/** Span ids are different. Some kinds of data are left out at random: columns are missing. */
+/** Returns spans with distinct ids. Leaves out kinds of data at random, so columns are missing. */
 export function randomSpans(random: Random): TraceData {
   const count = 1 + Math.floor(random() * (random() < 0.2 ? 60 : 20));
   const hasEvents = random() < 0.8;
@@ -248,7 +248,7 @@ function literal(random: Random, type: LiteralType, op: string): string {
   return pick(random, op.endsWith("~") ? patterns : literalTexts[type]);
 }
 
-/** A condition as text. Not all of them are valid: types may contradict each other. */
+/** Returns a random condition as text. It may be invalid: types may contradict each other. */
 export function randomCondition(random: Random, depth = 3): string {
   const choice = random();
   if (depth > 0 && choice < 0.4) {
@@ -263,7 +263,7 @@ export function randomCondition(random: Random, depth = 3): string {
   return randomComparison(random);
 }
 
-/** Comparisons of one name in a row, as they become sets. */
+/** Returns a chain of comparisons of one name, which the parser turns into a set. */
 function randomChain(random: Random): string {
   const intrinsic = random() < 0.4;
   const [name, type] = intrinsic

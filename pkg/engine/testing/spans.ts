@@ -1,4 +1,4 @@
-/** Test support: spans in few words, and real heads and real blocks made of them. */
+/** Test support: short descriptions of spans, and real heads and blocks built from them. */
 import { toBlockFile } from "#pkg/block/block-file.ts";
 import { cutHead } from "#pkg/block/cut.ts";
 import { Head, type HeadData } from "#pkg/columns/head.ts";
@@ -14,7 +14,7 @@ export interface SpanSpec {
   traceId: string;
   /** 16 hex digits. */
   spanId: string;
-  /** 16 hex digits; a root without. */
+  /** 16 hex digits; undefined for a root. */
   parentId?: string;
   service?: string;
   name?: string;
@@ -25,7 +25,7 @@ export interface SpanSpec {
   attributes?: Record<string, string | bigint | number | boolean>;
 }
 
-/** One resource per span, in order. */
+/** Returns the spans in order, each with its own resource. */
 export function traceDataOf(specs: readonly SpanSpec[]): TraceData {
   return {
     resourceSpans: specs.map((spec) => ({
@@ -76,12 +76,12 @@ function attribute(key: string, value: string | bigint | number | boolean): KeyV
   return { key, value: { kind: "bool", value } };
 }
 
-/** A frozen head of these spans. */
+/** Returns a frozen head of these spans. */
 export function headOf(specs: readonly SpanSpec[]): HeadData {
   return headOfRecord(encodeTraceData(traceDataOf(specs)));
 }
 
-/** A frozen head of an ExportTraceServiceRequest. */
+/** Returns a frozen head of an ExportTraceServiceRequest. */
 export function headOfRecord(record: Uint8Array): HeadData {
   const head = new Head(7);
   new HeadDecoder(head).decode(record);
@@ -95,7 +95,7 @@ export function batchOfHead(data: HeadData): HeadBatch {
 
 export interface TestBlock {
   tenant: string;
-  /** Below the tenant. */
+  /** Path below the tenant's prefix. */
   path: string;
   head: HeadData;
   partition: { index: number; count: number };
@@ -104,7 +104,7 @@ export interface TestBlock {
   newestSpans?: readonly number[];
 }
 
-/** Cuts a head and stores the block; returns what its commit would say. */
+/** Cuts a head and stores the block; returns its entry for the table's commit. */
 export async function putBlock(store: ObjectStore, block: TestBlock): Promise<BlockFile> {
   const { tenant, path, head, partition, rowGroupSpans, newestSpans } = block;
   const written = cutHead(head, {

@@ -1,7 +1,7 @@
 /**
- * 64-bit fingerprints of spans over the columns that a search reads, so that a span that a client
- * sent twice shows without reading all columns. Made from values, never from dictionary codes: the
- * same span has the same fingerprint in every batch.
+ * 64-bit fingerprints of spans over the columns that a search reads. They show possible duplicates
+ * without reading all columns. They use values, not dictionary codes: a span has the same
+ * fingerprint in every batch.
  */
 import {
   type ColumnBatch,
@@ -48,7 +48,7 @@ export class Fingerprints {
   }
 }
 
-/** Hashes of a dictionary's values, each made when it is first asked for. */
+/** Hashes of a dictionary's values, each computed on first use. */
 class TextHashes {
   readonly #column: DictColumn | undefined;
   readonly #hashes = new Map<number, Uint32Array>();
@@ -62,7 +62,7 @@ class TextHashes {
     const known = this.#hashes.get(code);
     if (known !== undefined) return known;
     const hash = Uint32Array.of(0x811c9dc5, 0x2f0b4a27);
-    // Null is how a batch without the column says "": both must hash alike.
+    // A batch without the column has null instead of "": both must have the same hash.
     if (code >= 0) {
       for (const byte of valueBytes(this.#column!.dictionary, code)) mix(hash, byte, byte + 1);
     }
@@ -71,7 +71,7 @@ class TextHashes {
   }
 }
 
-/** Mixes two words into a pair: murmur3's round on each, crossed so that order counts. */
+/** Mixes two words into a pair with murmur3's round; crosses the words so that order matters. */
 function mix(pair: Uint32Array, low: number, high: number): void {
   const a = Math.imul(pair[0] ^ low, 0xcc9e2d51);
   const b = Math.imul(pair[1] ^ high, 0x1b873593);

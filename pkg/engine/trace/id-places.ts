@@ -1,14 +1,14 @@
 // HOT: a look per trace of a row group; measured by `npm run bench:search`.
-/** Where in a list of trace ids (16 bytes each) an id stands, without a text for each. */
+/** A hash index over a list of trace ids (16 bytes each), without a string per id. */
 
 const idBytes = 16;
 
 export class IdPlaces {
   readonly count: number;
   readonly #ids: Uint8Array;
-  /** Places by hash, -1 for none: open addressing. */
+  /** Index of the id in the list, by hash; -1 if free. Open addressing. */
   readonly #slots: Int32Array;
-  /** The next place of the same id, -1 for none. */
+  /** The next index with the same id, -1 for none. */
   readonly #next: Int32Array;
 
   constructor(ids: Uint8Array) {
@@ -18,7 +18,7 @@ export class IdPlaces {
     while (size < this.count * 4) size *= 2;
     this.#slots = new Int32Array(size).fill(-1);
     this.#next = new Int32Array(this.count).fill(-1);
-    // Backwards, so that a repeated id is found where it stands first.
+    // Backwards, so that a lookup finds the first of several equal ids.
     for (let place = this.count - 1; place >= 0; place--) {
       const slot = this.#slotOf(ids, place * idBytes);
       this.#next[place] = this.#slots[slot];
@@ -26,17 +26,17 @@ export class IdPlaces {
     }
   }
 
-  /** The first place of the id at `offset` of `bytes`, -1 if it is not in the list. */
+  /** Returns the first index of the id at `offset` of `bytes`, -1 if it is not in the list. */
   find(bytes: Uint8Array, offset: number): number {
     return this.#slots[this.#slotOf(bytes, offset)];
   }
 
-  /** The next place with the same id, -1 if there is none. */
+  /** Returns the next index with the same id, -1 if there is none. */
   next(place: number): number {
     return this.#next[place];
   }
 
-  /** The slot that has the id, or that it would get. */
+  /** Returns the slot of the id, or the free slot where it would be inserted. */
   #slotOf(bytes: Uint8Array, offset: number): number {
     const mask = this.#slots.length - 1;
     let hash = 0;

@@ -1,29 +1,29 @@
 // HOT: runs per row of every search of live spans; measured by filter.bench.ts.
 /**
- * Lists the newest traces of a head without looking at all of its spans.
+ * Lists the newest traces of a head without evaluating the condition on all of its spans.
  *
- * Rows of a head stand in the order of arrival. One pass over traces and starts finds when each
- * trace starts; then only the spans of the newest traces become columns, and the condition is
- * evaluated on them. If too few of these traces match, more are taken, and at last all.
+ * Rows of a head are in order of arrival. One pass finds the start of each trace. Then only the
+ * spans of the newest traces become columns, and the condition is evaluated on them. If too few of
+ * these traces match, more traces are taken, and in the end all.
  *
  *     starts of traces:   t7  t2  t9 | t4  t1 ...      newest first; | is the threshold
  *     evaluated:          all spans of t7, t2, t9
  *
- * A trace below the threshold starts before all that are above, so what matches there is final.
+ * Traces below the threshold start before all traces above it, so matches above it are final.
  */
 import type { ListTracesRequest, TimeRange, TraceList } from "#pkg/api/api.ts";
 import { HeadBatch, type HeadData } from "#pkg/columns/columns.ts";
 import { type ListOptions, listTraces } from "./list-traces.ts";
 import { nthLargest } from "./nth-largest.ts";
 
-/** A head with fewer spans is looked at as a whole. */
+/** A head with fewer spans is evaluated as a whole. */
 const spansMin = 8192;
-/** Traces taken at first: for each wanted one, and at the least. Each time, more are taken. */
+/** Traces of the first round: per wanted trace, and at least. Each round grows by the factor. */
 const tracesPerWanted = 4;
 const tracesMin = 128;
 const tracesGrowth = 8;
 
-/** As `listTraces` of all spans of the head; the list may end after `request.enough` traces. */
+/** Lists as `listTraces` of all spans does; the list may end after `request.enough` traces. */
 export function listHead(
   all: HeadBatch,
   request: ListTracesRequest,
@@ -50,8 +50,8 @@ export function listHead(
 }
 
 /**
- * The earliest start in the range of each trace, by code, rounded to a double, which keeps the
- * order; negative infinity for a trace without a span in the range.
+ * Returns the earliest start in the range of each trace, by code. Starts are rounded to doubles,
+ * which never reverses their order. Traces without a span in the range have negative infinity.
  */
 function traceStarts({ rows, perRow, traceIds }: HeadData, range?: TimeRange): Float64Array {
   const { trace, start } = perRow;
@@ -75,7 +75,7 @@ interface Bounds {
   toLow: number;
 }
 
-/** High words of any size, as times may be beyond 64 bits. */
+/** Splits the bounds into words. High words may exceed 32 bits: times may exceed 64 bits. */
 function wordsOf({ startNano, endNano }: TimeRange): Bounds {
   return {
     fromHigh: Number(startNano >> 32n),
@@ -85,7 +85,7 @@ function wordsOf({ startNano, endNano }: TimeRange): Bounds {
   };
 }
 
-/** Whether the span overlaps the range; one that ends before it starts ends where it starts. */
+/** Returns whether the span overlaps the range. An end before the start counts as the start. */
 function isInRange(
   { start, end }: HeadData["perRow"],
   row: number,
@@ -100,7 +100,7 @@ function isInRange(
   return endHigh > fromHigh || (endHigh === fromHigh && endLow >= fromLow);
 }
 
-/** Rows of the traces that start at the threshold or later. */
+/** Returns the rows of traces that start at the threshold or later. */
 function rowsFrom(
   { rows, perRow }: HeadData,
   starts: Float64Array,
@@ -117,7 +117,7 @@ function rowsFrom(
   return chosen;
 }
 
-/** The list, of which only the traces up to the last match are final. */
+/** Marks the list as truncated and drops maybes after the last match: they are not final. */
 function endingEarly(list: TraceList): TraceList {
   if (list.truncated) return list;
   const { maybes } = list;

@@ -1,7 +1,7 @@
 // HOT: runs per row of every search; measured by filter.bench.ts.
 /**
- * Which traces of one ColumnBatch have a matching span in a time range. See pkg/api/query.ts for
- * the meaning of answers.
+ * Finds the traces of one ColumnBatch that have a matching span in a time range. pkg/api/query.ts
+ * defines the answers.
  */
 import type { ListTracesRequest, QueryPlan, TimeRange, TraceList } from "#pkg/api/api.ts";
 import { Arena } from "#pkg/bytes/bytes.ts";
@@ -11,23 +11,23 @@ import { compareNano, spanStarts, SpanTimes } from "./span-times.ts";
 import type { StoredMatches } from "./stored-values.ts";
 import { withTraceColumns } from "./trace-columns.ts";
 
-/** Columns that `listTraces` reads, beside those of the filter. */
+/** Columns that `listTraces` reads in addition to those of the filter. */
 export const listColumns: readonly string[] = ["trace_id", "start_unix_nano", "duration_nano"];
-/** The same where all rows are in the range. */
+/** These columns if all rows are in the range. */
 export const insideColumns: readonly string[] = ["trace_id", "start_unix_nano"];
 
 export interface ListOptions {
-  /** 1 for each row that satisfies the plan's prefilter, if that is known already. */
+  /** 1 for each row that satisfies the plan's prefilter, if it was evaluated already. */
   hits?: Uint8Array;
-  /** For masks; good until its next `reset`. */
+  /** Allocates masks; they are valid until its next `reset`. */
   arena?: Arena;
-  /** What stored values tell of its traces: only the others are looked at. */
+  /** Traces decided by stored values: only the others are evaluated. */
   stored?: StoredMatches;
-  /** All rows are in the range: their durations are not needed to tell. */
+  /** All rows are in the range: their durations are not needed. */
   isInside?: boolean;
 }
 
-/** Traces of the batch with a matching span in the range, newest start first. */
+/** Lists the traces of the batch with a matching span in the range, newest start first. */
 export function listTraces(
   batch: ColumnBatch,
   request: ListTracesRequest,
@@ -59,7 +59,7 @@ export function listTraces(
   };
 }
 
-/** 16 bytes per code. */
+/** Returns the ids of the codes, 16 bytes each. */
 function idsOf({ bytes, offsets }: ByteValues, codes: readonly number[]): Uint8Array {
   const ids = new Uint8Array(codes.length * 16);
   for (let i = 0; i < codes.length; i++) {
@@ -79,8 +79,8 @@ function startsOf(words: Int32Array, codes: readonly number[]): BigInt64Array {
 }
 
 /**
- * The first `limit` of some codes in an order, in that order. Most of many are looked at once: the
- * last codes came last, so that the newest of them soon tell which of the others can be left out.
+ * Returns the first `limit` codes in an order, sorted. Starts with the last codes: they usually are
+ * the newest traces, so most other codes are skipped after one comparison.
  */
 function firstOf(
   codes: readonly number[],
@@ -99,7 +99,7 @@ function firstOf(
   return kept.sort(order).slice(0, limit);
 }
 
-/** Lists of different traces as one of at most `limit`. */
+/** Merges lists of different traces into one of at most `limit` traces. */
 export function mergeLists(lists: readonly TraceList[], limit: number): TraceList {
   if (lists.length === 1) return lists[0];
   const found = sortedPairs(lists);
@@ -144,7 +144,7 @@ function joinPairs(pairs: readonly Pair[]): Pick<TraceList, "ids" | "startNanos"
   return { ids, startNanos: BigInt64Array.from(pairs, ({ startNano }) => startNano) };
 }
 
-/** The codes whose mark is 1. */
+/** Returns the codes whose mark is 1. */
 function codesOf(marks: Uint8Array): number[] {
   const out: number[] = [];
   for (let code = 0; code < marks.length; code++) if (marks[code] === 1) out.push(code);
@@ -159,7 +159,7 @@ interface RangeRows {
   inRange: Uint8Array | undefined;
 }
 
-/** 1 for each row that overlaps the range. */
+/** Marks with 1 each row that overlaps the range. */
 export function rowsInRange(batch: ColumnBatch, request: TimeRange): Uint8Array {
   const spans = new SpanTimes(batch);
   const words = wordPairs(spans.start);
@@ -169,14 +169,14 @@ export function rowsInRange(batch: ColumnBatch, request: TimeRange): Uint8Array 
     const high = words[row * 2 + 1];
     const low = words[row * 2] >>> 0;
     if (high > to.high || (high === to.high && low >= to.low)) continue;
-    // Only of those that start before the range it matters when they end.
+    // The end matters only for spans that start before the range.
     const startsIn = high > from.high || (high === from.high && low >= from.low);
     if (startsIn || spans.overlaps(row, request)) inRange[row] = 1;
   }
   return inRange;
 }
 
-/** The earliest start in the range of each trace that is marked, by code. */
+/** Returns the earliest start in the range of each marked trace, by code. */
 function firstStarts(
   start: BigInt64Array,
   { codes, traces, inRange }: RangeRows,
@@ -202,17 +202,17 @@ function firstStarts(
   return new BigInt64Array(first.buffer);
 }
 
-/** Order of the integers `a` and `b` of word pairs. */
+/** Compares integers number `a` and `b` of an array of word pairs. */
 function compareWords(words: Int32Array, a: number, b: number): number {
   return words[a * 2 + 1] - words[b * 2 + 1] || (words[a * 2] >>> 0) - (words[b * 2] >>> 0);
 }
 
-/** The high word, of any size, and the low one of a time that may be beyond 64 bits. */
+/** Splits a time into words. The high word may exceed 32 bits: the time may exceed 64 bits. */
 function splitNano(nano: bigint): { high: number; low: number } {
   return { high: Number(nano >> 32n), low: Number(nano & 0xffff_ffffn) };
 }
 
-/** Marks of traces by code; `maybe` as in `TraceList.maybes`. */
+/** Marks traces by code: those that match, and the `TraceList.maybes`. */
 function matchTraces(
   batch: ColumnBatch,
   { codes, traces, inRange }: RangeRows,
@@ -232,7 +232,7 @@ function matchTraces(
     const whole = withTraceColumns(batch, plan.traceNames, chosen);
     const found = evaluateFilter(whole.batch, plan.filter, bothOf(hits, chosen), arena);
     for (let row = 0; row < found.length; row++) matched[codes[row]] |= found[row];
-    // A span that came twice may have spoilt the tree: who asks for the details will know.
+    // A duplicate span may have distorted the tree: the request for details will decide.
     for (let code = 0; code < traces; code++) {
       if (whole.doubtful?.[code] === 1 && open[code] === 1) matched[code] = 1;
     }
@@ -245,12 +245,12 @@ function matchTraces(
 interface PrefilterOptions {
   /** 1 for each row in the range; undefined: all are. */
   inRange: Uint8Array | undefined;
-  /** The answer, whatever the range, if that is known already. */
+  /** The result without regard to the range, if the prefilter was evaluated already. */
   known: Uint8Array | undefined;
   arena: Arena;
 }
 
-/** Rows in the range that satisfy what the filter says of single spans. */
+/** Marks the rows in the range that satisfy the prefilter. */
 export function prefiltered(
   batch: ColumnBatch,
   { prefilter }: QueryPlan,

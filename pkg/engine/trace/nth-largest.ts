@@ -4,7 +4,7 @@ export function nthLargest(numbers: Float64Array, n: number): number {
   let from = 0;
   let to = left.length - 1;
   const wanted = left.length - n;
-  // Hoare's selection; what adversaries could make slow is sorted instead.
+  // Hoare's selection. Input that would make it slow is sorted instead.
   for (let rounds = 0; from < to; rounds++) {
     if (rounds > roundsMax) return left.subarray(from, to + 1).sort()[wanted - from];
     const pivot = middleOf(left[from], left[(from + to) >>> 1], left[to]);
@@ -25,7 +25,7 @@ export function nthLargest(numbers: Float64Array, n: number): number {
   return left[from];
 }
 
-/** Rounds that are enough for a million numbers, unless they were chosen to be slow. */
+/** Enough rounds for a million numbers, unless they were chosen to be slow. */
 const roundsMax = 60;
 
 function middleOf(a: number, b: number, c: number): number {

@@ -1,6 +1,6 @@
 /**
- * The service of each span: its resource's first `service.name`, if it is a string, wherever a
- * batch keeps it.
+ * The service of each span: its resource's first `service.name`, if that is a string. A batch has
+ * it in a column or among the rare attributes.
  */
 import {
   type ColumnBatch,
@@ -15,13 +15,14 @@ import {
 export const serviceColumnName = "resource.service.name";
 
 /**
- * Where a block without a column `resource.service.name` may have it: among the rare attributes.
+ * Columns of the rare attributes, which hold the service if there is no `resource.service.name`
+ * column.
  */
 export const serviceRestColumns: readonly string[] = ["resource_rest_key", "resource_rest_value"];
 
 /**
- * Undefined if no span of the batch has a service. Where batches were joined, some rows may have it
- * in the column and others among the rare attributes.
+ * Returns the service of each row; undefined if no span of the batch has a service. In a joined
+ * batch, some rows may have it in the column and others among the rare attributes.
  */
 export function serviceColumn(batch: ColumnBatch): DictColumn | undefined {
   const column = columnOf(batch, serviceColumnName, "dict");
@@ -33,7 +34,7 @@ export function serviceColumn(batch: ColumnBatch): DictColumn | undefined {
   return column === undefined || rest === undefined ? (column ?? rest) : filled(column, rest);
 }
 
-/** A column with the values of another one where it has none. */
+/** Fills nulls of a column with the values of another one. */
 function filled(column: DictColumn, other: DictColumn): DictColumn {
   const builder = new DictBuilder();
   const codes = new Int32Array(column.codes.length).fill(-1);

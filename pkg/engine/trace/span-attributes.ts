@@ -1,6 +1,6 @@
 /**
- * What a search shows of a matching span beside its fixed fields: the values of the names in the
- * filter, by their bare names, as Tempo does.
+ * The attributes that a search lists for a matching span: the values of the names in the filter, by
+ * their bare names, as Tempo does.
  */
 import type { SpanAttribute } from "#pkg/api/api.ts";
 import type { ColumnBatch } from "#pkg/columns/columns.ts";
@@ -9,7 +9,7 @@ import { referencesOf } from "#pkg/engine/condition/filter.ts";
 import { RowEvaluator } from "#pkg/engine/condition/filter-rows.ts";
 import type { Value } from "#pkg/engine/condition/values.ts";
 
-/** Shown in fields of their own. */
+/** Intrinsics that have their own field in the response. */
 const fieldNames: readonly IntrinsicName[] = [
   "span:name",
   "span:duration",
@@ -19,7 +19,7 @@ const fieldNames: readonly IntrinsicName[] = [
   "trace:rootName",
   "trace:rootService",
 ];
-/** Those that clients know by their old names. */
+/** Intrinsics that clients know by their old names. */
 const shortNames: Partial<Record<IntrinsicName, string>> = {
   "span:status": "status",
   "span:kind": "kind",
@@ -40,7 +40,8 @@ export class SpanAttributes {
   }
 
   /**
-   * One value per name, the first that the filter's order gives; lists and the like are left out.
+   * Returns one value per name: the first in the order of the filter. Lists and other composite
+   * values are left out.
    */
   ofRow(row: number): SpanAttribute[] {
     const out: SpanAttribute[] = [];
@@ -58,7 +59,7 @@ function shownValue(value: Value | undefined): SpanAttribute["value"] | undefine
   return value.type === "duration" ? formatNanos(value.value) : value.value;
 }
 
-/** A duration as Go writes it: `1.5s`, `2m0s`, `150µs`. */
+/** Formats a duration as Go does: `1.5s`, `2m0s`, `150µs`. */
 function formatNanos(nanos: bigint): string {
   if (nanos === 0n) return "0s";
   const sign = nanos < 0n ? "-" : "";

@@ -1,8 +1,8 @@
-/** When the spans of a batch were, and of which traces they are. */
+/** The trace, start and duration of each span of a batch. */
 import { type ColumnBatch, columnOf, type DictColumn } from "#pkg/columns/columns.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** Traces and starts only. */
+/** Returns the columns of traces and starts. Throws Corrupt if one is missing. */
 export function spanStarts(batch: ColumnBatch): { traces: DictColumn; start: BigInt64Array } {
   const traces = columnOf(batch, "trace_id", "dict");
   const start = columnOf(batch, "start_unix_nano", "int64");
@@ -35,7 +35,7 @@ export class SpanTimes {
   }
 }
 
-/** Order of two times. */
+/** Compares two times. */
 export function compareNano(a: bigint, b: bigint): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -1,8 +1,8 @@
 // HOT: runs per row of searches by values of whole traces; measured by `npm run bench:search`.
 /**
- * Values of whole traces as a row group has them stored, where they are what all spans of the trace
- * in it come to (trace-columns.ts): the trace lies in the range, and no two of its spans start at
- * the same time, as the cut has put those in the order in which they came.
+ * Values of whole traces as stored in a row group. They equal the values computed from the spans of
+ * the row group (trace-columns.ts) if the whole trace lies in the range and no two of its spans
+ * start at the same time: the block writer leaves spans of equal start in order of arrival.
  */
 import type { QueryPlan } from "#pkg/api/api.ts";
 import type { Arena } from "#pkg/bytes/bytes.ts";
@@ -13,30 +13,30 @@ import { intrinsicSources } from "#pkg/engine/condition/intrinsics.ts";
 import { serviceColumnName } from "./service.ts";
 import { spanStarts } from "./span-times.ts";
 
-/** Traces by code, 1 or 0 each. */
+/** Marks of traces by code, 1 or 0 each. */
 export interface StoredMatches {
-  /** The stored values tell that it matches. */
+  /** The stored values show that the trace matches. */
   matched: Uint8Array;
-  /** The stored values do not tell. */
+  /** The stored values are not valid for the trace. */
   unsure: Uint8Array;
-  /** They do not tell of one that has a hit. */
+  /** A trace with a hit is unsure. */
   isUnsure: boolean;
   /** The earliest start of each trace, if all rows are in the range. */
   starts: BigInt64Array | undefined;
 }
 
-/** The stored columns of the values; undefined if the row groups lack what these stand for. */
+/** Returns the stored columns of the values; undefined if they cannot be used in this block. */
 export function storedColumns(
   names: readonly IntrinsicName[],
   known: readonly string[],
 ): string[] | undefined {
-  // What is among the rare attributes is no root's service.
+  // A service among the rare attributes is not stored as the root's service.
   const isUnknown = names.includes("trace:rootService") && !known.includes(serviceColumnName);
   return isUnknown ? undefined : names.map((name) => intrinsicSources[name].column);
 }
 
 interface StoredOptions {
-  /** 1 for each row in the range that may match, as far as it tells by itself. */
+  /** 1 for each row in the range that satisfies the prefilter. */
   hits: Uint8Array;
   /** 1 for each row in the range; undefined: all are. */
   inRange: Uint8Array | undefined;
@@ -44,9 +44,9 @@ interface StoredOptions {
 }
 
 /**
- * What the stored values tell of traces that have a hit.
+ * Decides by stored values which traces with a hit match.
  *
- * @param batch All spans of these traces that the row group has.
+ * @param batch All spans of these traces in the row group.
  */
 export function storedMatches(
   batch: ColumnBatch,
@@ -76,11 +76,11 @@ export function storedMatches(
 }
 
 interface TraceOrder {
-  /** Traces of which a row does not start after the one before, or that are in two places. */
+  /** Traces whose rows are not adjacent, or with a row that does not start after the one before. */
   ties: Uint8Array;
   /** The start of each trace's first row. */
   starts: BigInt64Array;
-  /** It is the earliest of the trace, for all of them. */
+  /** For every trace, the first row has the earliest start. */
   isOrdered: boolean;
 }
 
@@ -114,7 +114,9 @@ function orderOf(codes: Int32Array, start: BigInt64Array, traces: number): Trace
   return { ties, starts: new BigInt64Array(starts.buffer), isOrdered };
 }
 
-/** Texts that no trace of the block has are not stored. */
+/**
+ * Adds empty columns for root names and services that the block does not store: no trace has one.
+ */
 function withStored(batch: ColumnBatch, names: readonly IntrinsicName[]): ColumnBatch {
   const missing = new Map<string, Column>();
   for (const name of names) {

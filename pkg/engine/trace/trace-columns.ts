@@ -1,12 +1,12 @@
 // HOT: runs per row of searches that name values of whole traces; measured by filter.bench.ts.
 /**
- * Values of whole traces as columns beside those of a batch: duration, root and tree of each trace,
- * as functions of the chosen rows and of nothing else (not of stored columns, which know only what
- * was in the block when it was cut, whatever range a query has).
+ * Computes values of whole traces as additional columns of a batch: duration, root and tree of each
+ * trace. They depend only on the chosen rows. Stored columns are not used: they cover all spans of
+ * the block, whatever the range of a query.
  *
- * Order of a trace's spans, which numbers the tree: as roots are (trace-root.ts), that is by start,
- * id, service, name; then by duration, status, parent. Spans that are alike in all of these have
- * one fingerprint (fingerprints.ts), and who asks for details compares them whole.
+ * The tree is numbered in this order of spans: by start, id, service, name (the order of roots, see
+ * trace-root.ts), then by duration, status, parent. Spans equal in all of these have the same
+ * fingerprint (fingerprints.ts), and a request for details compares them in full.
  */
 import {
   type Column,
@@ -41,13 +41,17 @@ export function traceColumnInputs(name: IntrinsicName): readonly string[] {
 export interface TraceColumns {
   batch: ColumnBatch;
   /**
-   * 1 for each trace, by its code, that may have a span twice here: its tree is not certain.
-   * Undefined if the tree was not asked for.
+   * 1 for each trace, by code, that may contain a duplicate span: its tree is uncertain. Undefined
+   * if the tree was not requested.
    */
   doubtful: Uint8Array | undefined;
 }
 
-/** The batch with the columns of those of the names that are values of the whole trace. */
+/**
+ * Returns the batch with computed columns for the names that are values of the whole trace.
+ *
+ * @param selection 1 for each chosen row.
+ */
 export function withTraceColumns(
   batch: ColumnBatch,
   names: readonly IntrinsicName[],
@@ -84,7 +88,7 @@ function overlaid(batch: ColumnBatch, made: ReadonlyMap<string, Column>): Column
   };
 }
 
-/** The chosen rows and what orders them. */
+/** The chosen rows, and the columns that define their order. */
 class TraceSpans {
   readonly rows: number;
   readonly selection: Uint8Array;
@@ -122,7 +126,7 @@ class TraceSpans {
     return this.roots.isRoot(row);
   }
 
-  /** The order that the top comment tells. */
+  /** Compares two rows in the order of the module comment. */
   compare(a: number, b: number): number {
     const first = this.roots.compare(a, b);
     if (first !== 0) return first;
@@ -144,7 +148,7 @@ const noBytes = new Uint8Array(0);
 
 const int64Max = 2n ** 63n - 1n;
 
-/** From the first start to the last end; a span that ends before it starts ends at its start. */
+/** Returns the time from first start to last end. An end before the start counts as the start. */
 function durations({ rows, selection, traces, start, duration }: TraceSpans): Column {
   const { codes, dictionary } = traces;
   const first = new BigInt64Array(dictionary.length);
@@ -162,7 +166,7 @@ function durations({ rows, selection, traces, start, duration }: TraceSpans): Co
   const lengths = new BigInt64Array(dictionary.length);
   for (let code = 0; code < lengths.length; code++) {
     const length = last[code] - first[code];
-    // As a block stores it: what is longer than a column can say is as long as it can say.
+    // Clamped to int64, as in blocks.
     lengths[code] = length > int64Max ? int64Max : length;
   }
   const values = new BigInt64Array(rows);
@@ -189,7 +193,7 @@ interface Trees {
 
 const treeNames = ["nested_left", "nested_right", "nested_parent", "child_count"] as const;
 
-/** Trees are made of a copy of the chosen rows in order, then brought back to their places. */
+/** Builds the trees over a sorted copy of the chosen rows; maps the values back to their rows. */
 function treesOf(spans: TraceSpans): Trees {
   const { order, traceStarts } = orderedByTrace(spans);
   const doubtful = new Uint8Array(spans.traces.dictionary.length);
@@ -210,7 +214,7 @@ function treesOf(spans: TraceSpans): Trees {
   return { columns, doubtful };
 }
 
-/** The chosen rows, trace by trace, and where each trace begins, with the count at the end. */
+/** Sorts the chosen rows by trace. `traceStarts` has the offset of each trace, then the count. */
 function orderedByTrace(spans: TraceSpans): { order: Uint32Array; traceStarts: Uint32Array } {
   const { codes, dictionary } = spans.traces;
   const starts = new Uint32Array(dictionary.length + 1);
@@ -233,7 +237,7 @@ function orderedByTrace(spans: TraceSpans): { order: Uint32Array; traceStarts: U
   return { order, traceStarts: Uint32Array.from(traceStarts) };
 }
 
-/** What `treeColumns` reads, in this order of rows. */
+/** Copies the columns that `treeColumns` reads, in this order of rows. */
 function gathered(spans: TraceSpans, order: Uint32Array): ColumnBatch {
   const take = (values: BigInt64Array | undefined): BigInt64Array => {
     const out = new BigInt64Array(order.length);

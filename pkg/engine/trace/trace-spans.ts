@@ -1,6 +1,6 @@
 /**
- * All spans of some traces, as columns: what is joined where a trace lies in several shards, and
- * the details of such traces over the joined batch.
+ * Traces that lie in several shards: collects their spans as columns from each shard, and computes
+ * their details over the joined columns.
  */
 import type { QueryPlan, TimeRange, TraceDetails, TraceDetailsRequest } from "#pkg/api/api.ts";
 import {
@@ -21,11 +21,11 @@ import { detailColumns, traceDetails } from "./traces.ts";
 export interface TraceSpansRequest {
   /** 16 bytes per trace. */
   ids: Uint8Array;
-  /** Names of columns; undefined: all that come with spans. */
+  /** Names of columns; undefined: all columns of spans. */
   columns?: string[];
-  /** Of the spans that overlap it; undefined: of all. */
+  /** Only spans that overlap it; undefined: all spans. */
   range?: TimeRange;
-  /** Of the answer, about: traces that do not fit are left out. */
+  /** Approximate bytes of the answer; traces that do not fit are left out. */
   bytesMax: number;
 }
 
@@ -33,43 +33,43 @@ export interface TraceSpansRequest {
 export interface TraceSpans {
   batch: BatchData;
   /**
-   * How many of the asked traces, from the first one on, are answered: all, unless the answer was
-   * cut off.
+   * Number of requested traces, from the first one, that the answer covers: all, unless it was cut
+   * off at `bytesMax`.
    */
   answered: number;
 }
 
-/** Of no trace. */
+/** The columns of no spans. */
 export const noSpans: BatchData = { rows: 0, columns: [] };
 
-/** What a shard has columns for. */
+/** The columns of a shard. */
 interface KnownColumns {
   names: () => readonly string[];
   hasService: boolean;
 }
 
-/** The columns of a request. */
+/** Returns the columns to collect for a request. */
 export function spanColumns(
   { columns }: TraceSpansRequest,
   { names, hasService }: KnownColumns,
 ): readonly string[] {
   if (columns === undefined) return names().filter((name) => !traceColumnNames.includes(name));
-  // The others of the trace's shards may have services in their column.
+  // Other shards of the trace may have the services in a column, this one has them in the rest.
   const isService = columns.includes(serviceColumnName) && !hasService;
   return isService ? [...new Set([...columns, ...serviceRestColumns])] : columns;
 }
 
-/** The columns that details of traces in several shards need, if no span came twice. */
+/** Returns the columns that details of joined traces need if no span is a duplicate. */
 export function joinedColumns(plan: QueryPlan | undefined): string[] {
   return [...new Set([...detailColumns, ...(plan?.columns ?? [])])];
 }
 
-/** Spans of those of the asked traces that the batch has, trace by trace as they were asked. */
+/** Collects the spans of the requested traces from the batch, in the order of the request. */
 export function collectSpans(batch: ColumnBatch, request: TraceSpansRequest): TraceSpans {
   const count = request.ids.length / 16;
   if (batch.rows === 0) return { batch: noSpans, answered: count };
   const hasService = batch.column(serviceColumnName) !== undefined;
-  // All names of a head's columns are known when all of these are made.
+  // `batch.names` of a head builds all its columns: it is read only if all are requested.
   const names = spanColumns(request, { names: () => batch.names, hasService });
   const rowsOf = rowsByPlace(batch, request);
   const sizes = new RowSizes(batch, names);
@@ -85,7 +85,7 @@ export function collectSpans(batch: ColumnBatch, request: TraceSpansRequest): Tr
   return { batch: gatherRows(batch, kept, names), answered };
 }
 
-/** Rows of each asked trace, by its place among the ids. */
+/** Returns the rows of each requested trace, by its index among the ids. */
 function rowsByPlace(batch: ColumnBatch, { ids, range }: TraceSpansRequest): Map<number, number[]> {
   const times = new SpanTimes(batch);
   const { codes, dictionary } = times.traces;
@@ -105,16 +105,16 @@ function rowsByPlace(batch: ColumnBatch, { ids, range }: TraceSpansRequest): Map
   return rowsOf;
 }
 
-/** Traces that lie in several shards, and what is asked of them. */
+/** Traces that lie in several shards, and the request for their details. */
 export interface JoinedTraces {
-  /** What each shard has of them. */
+  /** Columns of the traces from each shard. */
   parts: BatchData[];
   request: TraceDetailsRequest;
-  /** Some spans may have come twice: the parts have all columns, and equal spans count once. */
+  /** Spans may be duplicates: the parts have all columns, and equal spans count once. */
   hasRepeats: boolean;
 }
 
-/** Details of the traces as if one shard had all of them. Throws as `evaluateFilter` does. */
+/** Returns details as if one shard had all the spans. Throws as `evaluateFilter` does. */
 export function detailsOfJoined({
   parts,
   request,
@@ -124,5 +124,5 @@ export function detailsOfJoined({
   if (some.length === 0) return [];
   const batch = joinBatches(some.map(batchOfData));
   const details = traceDetails(batch, request, hasRepeats ? findRepeats(batch) : undefined);
-  return details.map(({ fingerprints: _told, ...one }) => one);
+  return details.map(({ fingerprints: _unused, ...one }) => one);
 }

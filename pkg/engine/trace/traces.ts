@@ -1,6 +1,6 @@
 /**
- * Questions about some traces of one ColumnBatch: what is known of them, and all spans of one. See
- * pkg/api/query.ts for the meaning of answers.
+ * Answers questions about some traces of one ColumnBatch: their details, and all spans of one
+ * trace. pkg/api/query.ts defines the answers.
  */
 import type { RootSummary, SpanSummary, TraceDetails, TraceDetailsRequest } from "#pkg/api/api.ts";
 import {
@@ -27,8 +27,8 @@ import { compareNano, SpanTimes } from "./span-times.ts";
 import { withTraceColumns } from "./trace-columns.ts";
 
 /**
- * Columns that `traceDetails` reads, beside those of the filter; `serviceRestColumns` too where the
- * last one is missing.
+ * Columns that `traceDetails` reads in addition to those of the filter. If the column of services
+ * is missing, it reads `serviceRestColumns` too.
  */
 export const detailColumns: readonly string[] = [
   ...listColumns,
@@ -40,9 +40,9 @@ export const detailColumns: readonly string[] = [
 ];
 
 /**
- * Details of those of the asked traces that have a span in the range, matching or not.
+ * Returns details of the requested traces that have a span in the range, matching or not.
  *
- * @param keep 1 for each row that counts; undefined: all do.
+ * @param keep 1 for each row that counts; undefined: all rows count.
  */
 export function traceDetails(
   batch: ColumnBatch,
@@ -66,8 +66,8 @@ export function traceDetails(
 }
 
 /**
- * Rows of the selection that match, and what is shown of them. The selection holds all spans of its
- * traces that count. Throws as `evaluateFilter` does.
+ * Returns the selected rows that match, and their attributes. The selection must hold all spans of
+ * its traces that count. Throws as `evaluateFilter` does.
  */
 export function matchRows(
   batch: ColumnBatch,
@@ -81,13 +81,13 @@ export function matchRows(
   };
 }
 
-/** Spans that are objects at a time, and one piece of an answer. */
+/** Spans per piece: so many are held as objects at a time. */
 const spansPerPiece = 500;
 
 /**
- * All spans of a trace (16 bytes) in pieces of protobuf TracesData, each with a buffer of its own,
- * which can be moved to another thread; none if the batch has none. The answer ends soon after
- * `bytesMax`: it may lack spans if it is longer.
+ * Returns all spans of a trace (16 bytes) as pieces of protobuf TracesData; none if the batch has
+ * no span of the trace. Each piece has its own buffer, which can be transferred to another thread.
+ * Stops once the pieces exceed `bytesMax`: spans may then be missing.
  */
 export function findTrace(
   batch: ColumnBatch,
@@ -116,7 +116,7 @@ function joinedBytes(chunks: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** 1 for each of these traces (16 bytes each) that the batch, of which only ids are read, has. */
+/** Marks with 1 each of these traces (16 bytes each) that the batch has. Reads only trace ids. */
 export function heldTraces(batch: ColumnBatch, ids: Uint8Array): Uint8Array {
   const marks = new Uint8Array(ids.length / 16);
   const traces = columnOf(batch, "trace_id", "dict");
@@ -133,7 +133,7 @@ export function heldTraces(batch: ColumnBatch, ids: Uint8Array): Uint8Array {
   return marks;
 }
 
-/** Rows of a trace, ascending. */
+/** Returns the rows of a trace, ascending. */
 export function traceRows(batch: ColumnBatch, traceId: Uint8Array): number[] {
   const traces = columnOf(batch, "trace_id", "dict");
   const rows: number[] = [];
@@ -144,7 +144,7 @@ export function traceRows(batch: ColumnBatch, traceId: Uint8Array): number[] {
   return rows;
 }
 
-/** 1 for each dictionary entry that is one of these ids (16 bytes each). */
+/** Marks with 1 each dictionary entry that is one of these ids (16 bytes each). */
 export function wantedCodes(dictionary: ByteValues, ids: Uint8Array): Uint8Array {
   const places = new IdPlaces(ids);
   const { bytes, offsets } = dictionary;
@@ -156,7 +156,7 @@ export function wantedCodes(dictionary: ByteValues, ids: Uint8Array): Uint8Array
   return wanted;
 }
 
-/** Order of a trace's spans in answers. */
+/** Compares two spans of a trace in the order of answers. */
 export function compareSpans(a: SpanSummary, b: SpanSummary): number {
   return (
     compareNano(a.startNano, b.startNano) ||
@@ -247,7 +247,7 @@ function firstSpans(
 ): SpanSummary[] {
   if (count === 0 || rows.length === 0) return [];
   const byStart = [...rows].sort((a, b) => compareNano(times.start[a], times.start[b]));
-  // Those that start with the last one wanted are in the race too: ids decide.
+  // Spans that start at the same time as the last wanted one are candidates too: ids decide.
   const last = times.start[byStart[Math.min(count, byStart.length) - 1]];
   const race = byStart.filter((row) => times.start[row] <= last);
   return race
@@ -256,7 +256,7 @@ function firstSpans(
     .slice(0, count);
 }
 
-/** The columns of `detailColumns`, by row. */
+/** Reads the values of `detailColumns` by row. */
 class DetailReader {
   readonly #ids: Int64Column;
   readonly roots: RootOrder;

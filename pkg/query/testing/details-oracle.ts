@@ -1,6 +1,6 @@
 /**
- * Test support: details of a trace from its whole spans as objects, the plainest way; what is
- * joined as columns must come to the same.
+ * Test support: details of a trace computed from decoded spans in the simplest way. It is the
+ * oracle of the columns that are joined.
  */
 import type { RootSummary, SpanSummary, TimeRange } from "#pkg/api/query.ts";
 import { matchTrace } from "./match-oracle.ts";
@@ -13,11 +13,11 @@ import type { MergedTrace } from "#pkg/query/merge-details.ts";
 import { mergeTraces } from "#pkg/query/merge-trace.ts";
 
 interface DetailsQuery extends TimeRange {
-  /** The condition that spans must satisfy to be shown and counted as matched. */
+  /** The condition of spans that are listed and counted as matched. */
   filter?: FieldExpr;
 }
 
-/** A whole trace, and what is asked of it. */
+/** A whole trace, and the request for its details. */
 interface WholeTraceJob {
   /** Protobuf TracesData. */
   pieces: readonly Uint8Array[];
@@ -26,8 +26,8 @@ interface WholeTraceJob {
 }
 
 /**
- * The spans of the pieces that overlap the range; undefined if none does. Throws InvalidInput for a
- * filter that they make impossible.
+ * Returns details of the spans that overlap the range; undefined if none does. Throws InvalidInput
+ * if the filter cannot be evaluated over these spans.
  */
 export function detailsOfTrace({
   pieces,
@@ -70,7 +70,7 @@ function overlaps({ startNano, durationNano }: SpanSummary, range: TimeRange): b
   return startNano < range.endNano && startNano + durationNano >= range.startNano;
 }
 
-/** Tells whether a span matches, and gives the summary of one that does its attributes. */
+/** Returns a function that checks a span and adds attributes to the summary of a match. */
 function matcherOf(
   data: TraceData,
   query: DetailsQuery,
@@ -107,7 +107,7 @@ function emptyTrace({ traceId }: Span, startNano: bigint, endNano: bigint): Merg
 }
 
 /**
- * Times as the columns have them: signed, and a span that ends before it starts has no duration.
+ * Uses the times of the columns: signed, and a span that ends before it starts has duration 0.
  */
 function summaryOf(span: Span): SpanSummary {
   const startNano = BigInt.asIntN(64, span.startTimeUnixNano);

@@ -1,6 +1,5 @@
 /**
- * Test support: a filter over the spans of a trace that is there as objects, by the same code as
- * over columns.
+ * Test support: evaluates a filter over a decoded trace, by converting it to columns.
  */
 import type { SpanAttribute } from "#pkg/api/query.ts";
 import { Head } from "#pkg/columns/head.ts";
@@ -12,9 +11,9 @@ import type { FieldExpr } from "#pkg/traceql/ast.ts";
 import { matchRows } from "#pkg/engine/trace/traces.ts";
 
 export interface TraceMatch {
-  /** 1 for each span that matches, in the order in which the data has them. */
+  /** 1 for each span that matches, in the order of the data. */
   hits: Uint8Array;
-  /** What a search shows of the span at this place. */
+  /** Returns the attributes that a search lists for the span with this index. */
   attributes(span: number): SpanAttribute[];
 }
 
@@ -24,7 +23,7 @@ export interface TraceMatch {
  * Throws as `evaluateFilter` does.
  */
 export function matchTrace(data: TraceData, filter: FieldExpr, selection: Uint8Array): TraceMatch {
-  // One trace needs no hash seed that nobody can guess.
+  // A single trace needs no secret hash seed.
   const head = new Head(0);
   new HeadDecoder(head).decode(encodeTraceData(data));
   const rows = Uint32Array.from({ length: head.rows }, (_, row) => row);

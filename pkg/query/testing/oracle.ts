@@ -1,4 +1,4 @@
-/** Test support: the plainest search over all spans in one array, the oracle of search.ts. */
+/** Test support: a simple search over all spans in one array, the oracle of search.ts. */
 import type { SpanAttribute, TimeRange } from "#pkg/api/query.ts";
 import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import type { MergedTrace } from "#pkg/query/merge-details.ts";
@@ -102,7 +102,7 @@ function describeTrace(
   };
 }
 
-/** Spans that are alike in all other fields are shown in the order of this text. */
+/** Returns the last sort key of spans, for spans that are equal in all other fields. */
 function shownText(
   span: SpanSpec,
   trace: readonly SpanSpec[],

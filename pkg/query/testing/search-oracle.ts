@@ -1,6 +1,6 @@
 /**
- * Test support: random conditions over random spans, through heads, one block, many blocks in any
- * order, and a mix: the whole search against the plainest evaluation of whole traces.
+ * Test support: compares searches with an oracle that evaluates whole traces in the simplest way.
+ * Conditions and spans are random; spans are in heads, in one block, in many blocks, or in a mix.
  */
 import { planQuery } from "#pkg/engine/condition/plan.ts";
 import type { TimeRange } from "#pkg/api/query.ts";
@@ -127,11 +127,11 @@ export interface SearchRunOptions {
 export interface SearchOutcome {
   found: number;
   nothing: number;
-  /** The spans make it an error: whether a search meets such a span depends on what it reads. */
+  /** The oracle throws. Whether the search throws depends on the spans that it reads. */
   impossible: number;
 }
 
-/** Throws, with what repeats it, where a search and the oracle disagree. */
+/** Throws where a search and the oracle disagree; the message has the seed to repeat it. */
 export async function checkSearches(run: SearchRunOptions): Promise<SearchOutcome> {
   const outcome: SearchOutcome = { found: 0, nothing: 0, impossible: 0 };
   for (let set = run.from; set < run.to; set++) {

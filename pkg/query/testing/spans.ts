@@ -1,6 +1,6 @@
 /**
- * Test support: live and stored spans for the frontend, made of real heads and real blocks that are
- * read in this thread. The ingester and the querier answer the same questions on threads of theirs.
+ * Test support: live and stored spans for the frontend, from real heads and real blocks, read in
+ * the calling thread. The real ingester and querier read theirs on worker threads.
  */
 import type { TagsRequest } from "#pkg/api/tags.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block-file.ts";
@@ -57,14 +57,14 @@ function timesOfBatch(batch: ColumnBatch): Times {
   return { minStartNano: least(starts), maxStartNano: most(starts), maxEndNano: most(ends) };
 }
 
-/** Where a head is. */
+/** The partition of a head, and its position in the log. */
 interface HeadPlace {
   partition: Partition;
   appId: string;
   toOffset: number;
 }
 
-/** What a head is before it is pinned. */
+/** A head that is not pinned yet. */
 export interface TestHead extends Omit<HeadRef, "pin"> {
   batch: ColumnBatch;
 }
@@ -74,7 +74,7 @@ export function headShard(specs: readonly SpanSpec[], place: HeadPlace): TestHea
   return headShardOf(headOf(specs), place);
 }
 
-/** The same of a head. */
+/** As `headShard`, from the data of a head. */
 export function headShardOf(data: HeadData, place: HeadPlace): TestHead {
   const batch = batchOfHead(data);
   return {
@@ -101,7 +101,7 @@ export class TestSpans implements LiveSpans, StoredSpans {
   /** Thrown by `pin` and `snapshot` if set. */
   liveError: Error | undefined;
   storedError: Error | undefined;
-  /** Thrown for each block whose index is asked, if set. */
+  /** Thrown for each block whose index is read, if set. */
   brokenIndex: Error | undefined;
   /** Why a block by its path, or a shard by its name, cannot be read. */
   readonly broken: Map<string, Error> = new Map();
@@ -112,11 +112,11 @@ export class TestSpans implements LiveSpans, StoredSpans {
   #nextPinId = 0;
   /** By path. */
   readonly #readers = new Map<string, BlockReader>();
-  /** How many pins are not released. */
+  /** Pins that are not released. */
   pins = 0;
-  /** Every call, in order, for tests of the order of things. */
+  /** Every call in order, for tests that assert the order. */
   readonly calls: string[] = [];
-  /** The row groups that were asked together, each time. */
+  /** The row groups of each job. */
   readonly jobs: string[][] = [];
 
   get both(): { live: LiveSpans; stored: StoredSpans } {
