@@ -25,7 +25,7 @@ export function jsonAnswer(body: string | Uint8Array): Answer {
   return { status: 200, contentType: "application/json", body };
 }
 
-/** Returns the error's message as plain text. The message of an internal error is not shown. */
+/** Returns the error's message as plain text; for an internal error, no details. */
 export function errorAnswer(error: SpoorError): Answer {
   // As in Tempo: the request is valid but cannot be answered.
   const isUnprocessable = error.reason === "trace_too_large";

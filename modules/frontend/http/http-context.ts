@@ -1,4 +1,4 @@
-/** Shared by the routes of the API: their dependencies, types of the route table, request helpers. */
+/** Shared by the routes of the API: dependencies, types of the route table, request helpers. */
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { Registry } from "prom-client";

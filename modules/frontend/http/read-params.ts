@@ -1,6 +1,6 @@
 /**
- * Parses parameters that hold TraceQL. Cheap ones are parsed in place. Long texts and costly regular
- * expressions are parsed on a worker thread, so that one client's pattern does not delay the others.
+ * Parses parameters that hold TraceQL. Cheap ones are parsed in place. Long texts and costly
+ * regular expressions go to a worker thread, so that one client's pattern does not delay others.
  */
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import { type ParseOptions, RegexElsewhere } from "#pkg/traceql/traceql.ts";

@@ -67,7 +67,7 @@ function parseTimes(params: URLSearchParams): TimeRange | undefined {
 
 const nanosPerSecond = 1_000_000_000n;
 
-/** Parses unix seconds (also with a fraction), unix nanoseconds or RFC 3339. Returns nanoseconds. */
+/** Parses unix seconds (also fractional), unix nanoseconds or RFC 3339. Returns nanoseconds. */
 function parseTime(name: string, text: string): bigint {
   if (/^\d{1,10}$/.test(text)) return BigInt(text) * nanosPerSecond;
   if (/^\d{11,19}$/.test(text) && BigInt(text) < 2n ** 63n) return BigInt(text);

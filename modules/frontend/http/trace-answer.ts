@@ -112,7 +112,7 @@ function* formatV2(trace: SpansOnDemand, partial: string): IterableIterator<stri
   yield `,"metrics":{}${status}}`;
 }
 
-/** Encodes v2 protobuf. Grafana dereferences `trace` unchecked, so an empty trace is written too. */
+/** Encodes v2 protobuf. Grafana dereferences `trace` unchecked: an empty one is written too. */
 function encodeV2(chunks: readonly Uint8Array[], partial: string): Uint8Array[] {
   const rest = new WireWriter();
   rest.message(2, () => undefined);
