@@ -1,7 +1,7 @@
 /**
- * Test support: a worker program whose jobs act by their block's key. "wait" blocks the thread until
- * the gate in `workerData` opens, "exit" ends the thread, "throw" throws outside of any job. A job
- * over several row groups acts for each of them in turn.
+ * Test support: a worker program whose jobs act by their block's key. "wait" blocks the thread
+ * until the gate in `workerData` opens, "exit" ends the thread, "throw" throws outside of any job.
+ * A job over several row groups acts for each of them in turn.
  */
 import { workerData } from "node:worker_threads";
 import type { WorkerAnswer, WorkerTask } from "./block-worker.ts";

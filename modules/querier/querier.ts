@@ -148,7 +148,7 @@ export class Querier implements StoredSpans {
     return found;
   }
 
-  /** Returns a snapshot that is at most `snapshotAgeMaxMs` old, since other processes commit too. */
+  /** Returns a snapshot at most `snapshotAgeMaxMs` old, since other processes commit too. */
   async #refreshed(table: Table, minVersion: number, signal: AbortSignal): Promise<Snapshot> {
     const { clock, config } = this.#options;
     const nowMs = clock.monotonicMs();

@@ -36,7 +36,7 @@ export class TraceBlooms {
 
   /**
    * Returns a byte per trace: 1 if the block at `key` may hold it. All are 1 if the filter cannot
-   * be read or is corrupt: the block itself then answers or fails. Throws Canceled and Timeout only.
+   * be read or is corrupt: the block itself then answers or fails. Throws only Canceled, Timeout.
    *
    * @param ids 16 bytes per trace.
    */
@@ -57,7 +57,7 @@ export class TraceBlooms {
     return marks;
   }
 
-  /** Returns the hashes of ids. They are cached, since many blocks are asked for the same traces. */
+  /** Returns the hashes of ids; cached, since many blocks are asked for the same traces. */
   #pairsOf(ids: Uint8Array): Uint32Array {
     const known = this.#pairs.get(ids);
     if (known !== undefined) return known;
