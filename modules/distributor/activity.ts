@@ -1,9 +1,9 @@
-/** What each tenant sent in the last minute, for the status page. */
+/** Rates of spans and bytes per tenant over the last minute, for the status page. */
 import type { Clock } from "#pkg/clock/clock.ts";
 
 export interface TenantRate {
   spansPerSecond: number;
-  /** Of request bodies as protobuf. */
+  /** Bytes of request bodies as protobuf. */
   bytesPerSecond: number;
 }
 
@@ -12,12 +12,12 @@ const slots = 6;
 /** Beyond this many tenants, those that sent nothing in the last minute are forgotten. */
 const tenantsMax = 10_000;
 
-/** Number of a slot that nothing was noted in. */
+/** Number of an unused slot. */
 const never = Number.NEGATIVE_INFINITY;
 
 /** Sums of one slot of time. */
 interface Slot {
-  /** Number of the slot since the clock began. */
+  /** Index of the slot: monotonic time divided by `slotMs`. */
   number: number;
   spans: number;
   bytes: number;
@@ -31,7 +31,7 @@ export class TenantActivity {
     this.#clock = clock;
   }
 
-  /** Counts what a request brought. */
+  /** Counts the spans and bytes of a request. */
   note(tenant: string, spans: number, bytes: number): void {
     const number = this.#slotNumber();
     const slot = this.#slotsOf(tenant)[number % slots];
@@ -40,7 +40,7 @@ export class TenantActivity {
     slot.bytes += bytes;
   }
 
-  /** Rates over the slots that are whole, most of a minute, of tenants that sent something. */
+  /** Returns rates over the last 50 s (complete slots only) of tenants that sent something. */
   rates(): Map<string, TenantRate> {
     const out = new Map<string, TenantRate>();
     const now = this.#slotNumber();
@@ -75,7 +75,7 @@ export class TenantActivity {
     for (const [tenant, own] of this.#tenants) {
       if (own.every(({ number }) => number <= oldest)) this.#tenants.delete(tenant);
     }
-    // All of them are busy: the one that has been known longest makes room.
+    // If all are active, the tenant that was added first is dropped.
     if (this.#tenants.size >= tenantsMax) {
       const [first] = this.#tenants.keys();
       this.#tenants.delete(first);

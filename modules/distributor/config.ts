@@ -14,7 +14,7 @@ export const distributorConfig: z.ZodType<
 > = z.strictObject({
   retryAfterMs: positive
     .default(5000)
-    .describe("What clients are told to wait when their spans can not be taken now, ms."),
+    .describe("Retry delay sent to clients whose spans cannot be accepted now, ms."),
   splitThreads: positive
     .max(64)
     .default(2)

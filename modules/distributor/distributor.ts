@@ -1,6 +1,6 @@
 /**
- * The distributor: validates the request on the wire, splits it by trace id and
- * appends one record per partition to the log. Resolves when all of them are durable.
+ * The distributor: validates the bytes of a request, splits them by trace id and appends one record
+ * per partition to the span log. Resolves when all records are durable.
  */
 import type { Registry } from "prom-client";
 import type { PushRequest, PushResult, SpanSink } from "#pkg/api/api.ts";
@@ -19,9 +19,9 @@ export interface DistributorOptions {
   config: DistributorConfig;
   spanLog: LogProducer;
   registry: Registry;
-  /** Tenants whose spans cannot be stored at present are pushed back, the others are not. */
+  /** Returns whether the tenant's spans cannot be stored now. Only its requests are refused. */
   isTenantFailing: (tenant: string) => boolean;
-  /** Why they cannot be stored, where that is known. */
+  /** Returns why the spans cannot be stored, if known. */
   whyFailing?: (tenant: string) => string | undefined;
   limits: TenantLimits;
   refusals: Refusals;
@@ -62,7 +62,7 @@ export class Distributor implements SpanSink {
     }
   }
 
-  /** Ends the threads that split. No request may be under way. */
+  /** Ends the split threads. No request may be in flight. */
   async stop(): Promise<void> {
     await this.#splitter.close();
   }
@@ -71,7 +71,7 @@ export class Distributor implements SpanSink {
     const { isTenantFailing, whyFailing, config, limits, refusals, activity } = this.#options;
     if (isTenantFailing(tenant)) {
       const why = whyFailing?.(tenant);
-      const message = `spans of tenant ${tenant} can not be stored now`;
+      const message = `spans of tenant ${tenant} cannot be stored now`;
       throw new SpoorError("Unavailable", why === undefined ? message : `${message}: ${why}`, {
         reason: "tenant_store_failing",
         retryAfterMs: config.retryAfterMs,
@@ -97,8 +97,8 @@ export class Distributor implements SpanSink {
   }
 
   /**
-   * Waits for all partitions, also when one fails: the client sends everything again then, and the
-   * log's memory of retries keeps what was taken from being stored twice.
+   * Appends a record to each partition and waits for all of them, even if one fails. The client
+   * then retries the whole request, and the log drops the records that it already has.
    */
   async #append(tenant: string, { parts }: SplitResult, options: AppendOptions): Promise<void> {
     const { spanLog } = this.#options;
@@ -119,16 +119,18 @@ export class Distributor implements SpanSink {
   }
 }
 
-/** A client that is told to try again would do so in vain if one of the failures stays. */
+/** Returns a failure that a retry cannot cure, if there is one: the client must not retry then. */
 function worstOf(failures: readonly SpoorError[]): SpoorError {
   return failures.find(({ code }) => !errorTable[code].retryable) ?? failures[0];
 }
 
-/** Sending it again cannot help: the client has to make smaller batches. */
+/** Throws TooLarge for too many spans. A retry cannot help: the client must send smaller batches. */
 function checkSpanCount(split: SplitResult, { spansPerRequestMax }: Limits): void {
   const spanCount = split.acceptedSpans + split.rejectedSpans;
   if (spansPerRequestMax === 0 || spanCount <= spansPerRequestMax) return;
-  const message = `request of ${spanCount} spans, at most ${spansPerRequestMax} are allowed`;
+  const message =
+    `request of ${spanCount} spans, at most ${spansPerRequestMax} are allowed: ` +
+    "send smaller batches";
   throw new SpoorError("TooLarge", message, { reason: "spans_per_request" });
 }
 

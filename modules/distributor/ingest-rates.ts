@@ -1,11 +1,11 @@
-/** The rate at which each tenant sends, against its limit. */
+/** Enforces each tenant's limit of bytes per second. */
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { type Limits, TokenBucket } from "#pkg/limits/limits.ts";
 
-/** Beyond this many tenants, those that sent nothing lately are forgotten. */
+/** Beyond this many tenants, those whose bucket is full again are forgotten. */
 const bucketsMax = 10_000;
-/** A client is never told to wait longer. */
+/** Longest retry delay sent to a client. */
 const retryAfterMsMax = 60_000;
 
 export class IngestRates {
@@ -16,7 +16,7 @@ export class IngestRates {
     this.#clock = clock;
   }
 
-  /** Counts a request's bytes. LimitExceeded, with the time to wait, if there is no room now. */
+  /** Counts a request's bytes. Throws LimitExceeded with a retry delay if the bucket is empty. */
   take(tenant: string, sizeBytes: number, limits: Limits): void {
     const { ingestBytesPerSecond: perSecond, ingestBurstBytes: burst } = limits;
     if (perSecond === 0) return;

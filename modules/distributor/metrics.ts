@@ -10,7 +10,11 @@ export interface DistributorMetrics {
   refusedRequests: Counter<"reason">;
 }
 
-/** `splitThreads` tells how many threads split large requests now. */
+/**
+ * Registers the metrics of the distributor.
+ *
+ * @param splitThreads returns the number of threads that split large requests now.
+ */
 export function distributorMetrics(
   registry: Registry,
   splitThreads: () => number,
@@ -28,7 +32,7 @@ export function distributorMetrics(
   return {
     spans: new Counter({
       name: "spoor_distributor_spans_total",
-      help: "Spans made durable in the log, repeats of a request not counted.",
+      help: "Spans made durable in the log, without duplicates of retried requests.",
       registers,
       labelNames: ["tenant"],
     }),
@@ -40,12 +44,12 @@ export function distributorMetrics(
     }),
     records: new Counter({
       name: "spoor_distributor_records_total",
-      help: "Records made durable in the log, one per request and partition, with repeats.",
+      help: "Records made durable in the log, one per request and partition, with duplicates.",
       registers,
     }),
     duplicateRecords: new Counter({
       name: "spoor_distributor_duplicate_records_total",
-      help: "Records that were in the log already: a client sent the same request again.",
+      help: "Records that the log already had, since a client retried a request.",
       registers,
     }),
     rejectedSpans: new Counter({

@@ -7,14 +7,14 @@ import type { KeyedSplit, SplitJob, SplitJobResult } from "./split-worker.ts";
 
 /** Measured: in place 1.5 ms of the main thread per MiB; moved to a thread 0.15 ms per body. */
 const inPlaceBytesMax = 1024 * 1024;
-/** Bodies that may wait per thread; they are bounded by the receivers' bytes in flight too. */
+/** Bodies that may wait per thread. The receivers' limit of bytes in flight bounds them as well. */
 const queuePerThread = 64;
 const idleTimeoutMs = 60_000;
 
 export interface SplitPoolOptions {
   threads: number;
   partitionCount: number;
-  /** What clients are told to wait when too many bodies wait, milliseconds. */
+  /** Retry delay sent to clients when the queue is full, milliseconds. */
   retryAfterMs: number;
 }
 
@@ -23,7 +23,7 @@ export class SplitPool {
   readonly #scratch: SplitScratch = new SplitScratch();
   #pool: Piscina<SplitJob, SplitJobResult> | undefined;
 
-  /** Starts no thread until a large body comes. */
+  /** Threads start with the first large body. */
   constructor(options: SplitPoolOptions) {
     this.#options = options;
   }
@@ -34,10 +34,10 @@ export class SplitPool {
   }
 
   /**
-   * Splits a body, and returns its request key too: `key`, or the body's own. The body may be moved
-   * to another thread: the caller must not use it again. Throws what `splitRequest` throws,
-   * LimitExceeded `split_queue_full`, Unavailable if the thread died. Takes no AbortSignal: piscina
-   * would end the whole thread to cancel one job.
+   * Splits a body. Returns the parts with the request key: `key`, or the key of the body. The body
+   * may be transferred to a thread: the caller must not use it afterwards. Throws what
+   * `splitRequest` throws, LimitExceeded (`split_queue_full`), or Unavailable if the thread died.
+   * Takes no AbortSignal: piscina would end the thread to cancel one job.
    */
   async split(tenant: string, body: Uint8Array, key?: Uint8Array): Promise<KeyedSplit> {
     const { threads, partitionCount, retryAfterMs } = this.#options;
@@ -53,10 +53,10 @@ export class SplitPool {
       idleTimeout: idleTimeoutMs,
     });
     if (this.#pool.queueSize >= threads * queuePerThread) {
-      const message = `${this.#pool.queueSize} large requests wait to be split already`;
+      const message = `${this.#pool.queueSize} large requests already wait to be split: retry later`;
       throw new SpoorError("LimitExceeded", message, { reason: "split_queue_full", retryAfterMs });
     }
-    // Only a buffer that is all ours can be moved; parts of shared ones are copied.
+    // Only a whole buffer can be transferred; a view of a larger one is copied.
     const owned = body.byteLength === body.buffer.byteLength ? body : new Uint8Array(body);
     const result = await this.#run({ tenant, body: owned, key, partitionCount });
     if ("error" in result) throw errorFromData(result.error);

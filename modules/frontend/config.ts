@@ -40,58 +40,61 @@ export const frontendConfig: z.ZodType<FrontendConfig, Partial<FrontendConfig>> 
     .min(0)
     .max(65_535)
     .default(3200)
-    .describe("Port of the HTTP API; 0 takes a free one."),
+    .describe("Port of the HTTP API; 0 picks a free one."),
   partialResults: z
     .enum(["answer", "error"])
     .default("answer")
     .describe(
-      "What a query gets when something could not be read: the rest, marked as partial, or 503.",
+      "Response when something could not be read: the rest, marked as partial (answer), or " +
+        "status 503 (error).",
     ),
-  queryTimeoutMs: positive.default(60_000).describe("How long a query may take, milliseconds."),
+  queryTimeoutMs: positive.default(60_000).describe("Longest time of a query, milliseconds."),
   storeStallMs: positive
     .default(10_000)
     .describe(
-      "How long a query waits for a bucket that answers nothing, milliseconds; then it is " +
-        "answered from live spans, as partial. One that answers slowly has three quarters of " +
-        "query_timeout.",
+      "How long a query waits for a bucket that does not respond, milliseconds; at most half of " +
+        "query_timeout. The query then returns live spans only, marked as partial. A bucket that " +
+        "responds slowly has three quarters of query_timeout.",
     ),
   queriesMax: positive
     .default(256)
-    .describe("Queries that run or wait for their turn; more are told to retry."),
+    .describe("Queries that run or wait; further ones are refused with 429."),
   queriesRunningMax: positive
     .default(64)
-    .describe("Queries that run at a time; others wait, and tenants take turns."),
+    .describe("Queries that run at the same time; others wait, and tenants take turns."),
   tenantQueriesRunningMax: positive
     .default(16)
-    .describe("Queries of one tenant that run at a time, where its limit queries_max is not set."),
+    .describe(
+      "Queries of one tenant that run at the same time, unless its limit queries_max is set.",
+    ),
   slowQueryMs: positive
     .default(10_000)
-    .describe("A query that takes this long is logged with its parameters, milliseconds."),
+    .describe("Queries that take this long are logged with their parameters, milliseconds."),
   concurrency: positive
     .max(1024)
     .default(16)
-    .describe("Heads, blocks and jobs of row groups that one query asks at a time."),
+    .describe("Requests of one query to heads, blocks and jobs of row groups at the same time."),
   jobBytesMax: positive
     .default(4 * 1024 * 1024)
-    .describe("Bytes of small row groups that are asked in one job; a larger one is alone."),
+    .describe("Bytes of row groups in one job; a larger row group has a job of its own."),
   jobRowGroupsMax: positive
     .max(1024)
     .default(64)
-    .describe("Row groups that are asked in one job, however small they are."),
+    .describe("Row groups in one job, however small they are."),
   queryMemoryBytesMax: positive
     .default(256 * 1024 * 1024)
-    .describe("Memory of one search for the traces that it knows of, bytes; beyond it, an error."),
+    .describe("Memory of one search for its candidate traces, bytes; beyond it, an error."),
   tagMemoryBytesMax: positive
     .default(8 * 1024 * 1024)
-    .describe("Memory of one question for names or values of tags, bytes; the rarest are dropped."),
+    .describe("Memory of one request for tag names or values, bytes; the rarest are dropped."),
   tagAnswerBytesMax: positive
     .default(1_000_000)
-    .describe("Longest answer about tags, bytes; what is less frequent is left out."),
-  searchLimitMax: positive.default(262_144).describe("Most traces that one search may ask for."),
-  spansPerTraceMax: positive
-    .default(100)
-    .describe("Most spans per trace that one search may ask for."),
-  connectionsMax: positive.default(10_000).describe("Open connections; more are closed at once."),
+    .describe("Largest response with tags, bytes; the least frequent are left out."),
+  searchLimitMax: positive.default(262_144).describe("Largest limit (traces) of one search."),
+  spansPerTraceMax: positive.default(100).describe("Largest spss (spans per trace) of one search."),
+  connectionsMax: positive
+    .default(10_000)
+    .describe("Open connections; further ones are closed at once."),
   headersTimeoutMs: positive
     .default(10_000)
     .describe("Time for a client to send its request's headers, milliseconds."),

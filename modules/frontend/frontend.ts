@@ -27,14 +27,14 @@ export interface FrontendOptions {
   stored: StoredSpans;
   /** This program's own version. */
   version: string;
-  /** Why this process cannot answer yet; undefined when it can. */
+  /** Returns why this process is not ready; undefined if it is. */
   readiness: () => string | undefined;
-  /** The running configuration as YAML, without secrets. */
+  /** Returns the running configuration as YAML, without secrets. */
   configText: () => string;
   status: StatusPages[string];
   /** Further pages, at /status/<name>. */
   statusPages: StatusPages;
-  /** Below which all paths are, e.g. `/spoor`; "" if there is none. */
+  /** Prefix of all paths, e.g. `/spoor`; "" if there is none. */
   pathPrefix: string;
   tracer: Tracer;
   limits: TenantLimits;
@@ -44,14 +44,14 @@ export interface FrontendOptions {
   registry: Registry;
 }
 
-/** A query of 128 KiB, percent-encoded, and other headers. */
+/** Room for a query of 128 KiB, percent-encoded (3 bytes per byte), and other headers. */
 const headerBytesMax = 512 * 1024;
 
 export class Frontend {
   readonly #answers = new AnswerPool();
   readonly #app: ReturnType<typeof buildApp>;
   readonly #listener: HttpListener;
-  /** What is served on this port. */
+  /** The routes of this port. */
   readonly routes: readonly RouteFacts[];
 
   constructor(options: FrontendOptions) {
@@ -92,24 +92,28 @@ export class Frontend {
     });
   }
 
-  /** Listens. Throws Unavailable if the port is taken. */
+  /** Listens and resolves with the port. Throws Unavailable if the port is in use. */
   async start(): Promise<{ port: number }> {
     return { port: await this.#listener.start() };
   }
 
-  /** Answers a request that came by another way than the port; `tenants` are its X-Scope-OrgID. */
+  /**
+   * Answers a request that did not arrive on the port.
+   *
+   * @param tenants values of X-Scope-OrgID.
+   */
   async answer(request: Request, tenants: readonly string[]): Promise<Response> {
     const incoming = { headersDistinct: { "x-scope-orgid": tenants } };
     return await this.#app.fetch(request, { incoming });
   }
 
-  /** Takes no more requests and resolves when those under way are answered. */
+  /** Accepts no more requests; resolves when those in flight are answered. */
   async stop(): Promise<void> {
     await this.#listener.stop();
     await this.#answers.close();
   }
 
-  /** Closes connections without an answer: their queries are cancelled. */
+  /** Closes connections without a response; their queries are cancelled. */
   kill(): void {
     this.#listener.kill();
   }

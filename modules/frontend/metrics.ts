@@ -12,11 +12,11 @@ export interface FrontendMetrics {
   cutTagAnswers: Counter<"reason">;
   slow: Counter<"route">;
   stalledStore: Counter;
-  /** Sets where the numbers of queries come from. */
+  /** Registers the gauge of queries in flight, which calls `read` at each scrape. */
   inFlight: (read: () => { running: number; waiting: number }) => void;
 }
 
-/** Registers them. */
+/** Registers the metrics of the frontend. */
 export function frontendMetrics(registry: Registry): FrontendMetrics {
   const registers = [registry];
   return {
@@ -28,42 +28,42 @@ export function frontendMetrics(registry: Registry): FrontendMetrics {
     }),
     seconds: new Histogram({
       name: "spoor_frontend_request_duration_seconds",
-      help: "Time from a request's headers to its answer",
+      help: "Time from a request's headers to its response",
       labelNames: ["route"],
       buckets: [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60],
       registers,
     }),
     partial: new Counter({
       name: "spoor_frontend_partial_answers_total",
-      help: "Answers that lack what could not be read, once per reason",
+      help: "Responses without what could not be read, counted once per reason",
       labelNames: ["route", "reason"],
       registers,
     }),
     inspectedSpans: new Counter({
       name: "spoor_frontend_inspected_spans_total",
-      help: "Spans that searches looked at",
+      help: "Spans that searches and tag requests inspected",
       registers,
     }),
     inspectedBytes: new Counter({
       name: "spoor_frontend_inspected_bytes_total",
-      help: "Bytes that searches read from the store",
+      help: "Bytes that searches and tag requests read from the store",
       registers,
     }),
     answerBytes: new Counter({
       name: "spoor_frontend_answer_bytes_total",
-      help: "Bytes of answers before compression",
+      help: "Bytes of responses before compression",
       labelNames: ["route"],
       registers,
     }),
     limited: new Counter({
       name: "spoor_frontend_limited_queries_total",
-      help: "Queries that met a bound and got an error, by bound",
+      help: "Queries that a limit refused, by limit",
       labelNames: ["reason"],
       registers,
     }),
     cutTagAnswers: new Counter({
       name: "spoor_frontend_cut_tag_answers_total",
-      help: "Answers about tags that lack the least frequent: bytes (of the answer), memory",
+      help: "Responses without the least frequent tags, by limit: bytes (of the response), memory",
       labelNames: ["reason"],
       registers,
     }),
@@ -75,7 +75,7 @@ export function frontendMetrics(registry: Registry): FrontendMetrics {
     }),
     stalledStore: new Counter({
       name: "spoor_frontend_stalled_store_queries_total",
-      help: "Queries that gave up waiting for the bucket and were answered without the rest of it",
+      help: "Queries that stopped waiting for the bucket and returned a partial result",
       registers,
     }),
     inFlight: (read) => inFlightGauge(registry, read),
@@ -85,7 +85,7 @@ export function frontendMetrics(registry: Registry): FrontendMetrics {
 function inFlightGauge(registry: Registry, read: () => { running: number; waiting: number }): void {
   const gauge = new Gauge({
     name: "spoor_frontend_in_flight_queries",
-    help: "Queries that run now, and that wait for their turn",
+    help: "Queries in flight now, by state: running, waiting",
     labelNames: ["state"],
     registers: [registry],
     collect() {

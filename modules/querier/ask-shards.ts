@@ -1,6 +1,6 @@
 /**
- * Questions to row groups of blocks of a snapshot, as jobs on worker threads. A job that ends with
- * its thread takes only the row group along that the thread was at: the others are asked again.
+ * Asks row groups of a snapshot's blocks, in jobs on worker threads. If a thread ends during a job,
+ * only the row groups that it was reading are affected; the others are asked again.
  */
 import { errorFromData, hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerOf, Outcome, Outcomes, QuestionName } from "#pkg/questions/questions.ts";
@@ -15,7 +15,10 @@ export interface ShardsAsker {
 
 type Answers<K extends QuestionName> = Outcomes<AnswerOf<K>>;
 
-/** Asks some row groups in one job. Throws Canceled only. */
+/**
+ * Asks row groups in one job. The outcomes have the order of `items`; errors are outcomes too.
+ * Throws only when `signal` aborts.
+ */
 export async function askShards<K extends QuestionName>(
   asker: ShardsAsker,
   question: K,
@@ -60,7 +63,7 @@ async function askAll<K extends QuestionName>(
           found.set(item, { error: left.length === 1 ? error : about(error, question, item) });
           continue;
         }
-        // Alone, it takes nothing else along.
+        // In a job of its own it can fail only itself.
         const alone = await askAll(pool, question, [item], signal);
         found.set(item, alone.outcomes[0]);
         readBytes += alone.readBytes;
@@ -80,19 +83,22 @@ function jobOf<K extends QuestionName>(kind: K, items: readonly ShardsItem<K>[])
 
 const lostReasons: readonly string[] = ["panic", "worker_died", "job_timeout"];
 
-/** What must not be asked again together with others: all, if it was not the thread's end. */
+/** Returns items that must not be retried in a shared job; all if the thread did not end. */
 function lostItems<T>(items: readonly T[], { progress }: ShardsJob, error: SpoorError): T[] {
   if (!lostReasons.includes(error.reason)) return [...items];
   const lost = items.filter((_, i) => progress[i] === begun);
   return lost.length === 0 ? [...items] : lost;
 }
 
-/** A panic or a death is one row group's; time has been lost already, and would be again. */
+/**
+ * Returns whether to retry a row group alone: after a panic or the thread's death, but not after a
+ * timeout, which would use up the query's time again.
+ */
 function isWorthAnother({ reason }: SpoorError): boolean {
   return reason === "panic" || reason === "worker_died";
 }
 
-/** The error of a job, as that of one of its row groups. */
+/** Returns the error of one row group in a job that failed. */
 function about(
   error: SpoorError,
   question: QuestionName,

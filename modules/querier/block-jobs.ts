@@ -1,6 +1,6 @@
 /**
- * What a worker thread does with blocks: opens them, keeps a bounded number of them open, and
- * answers one job at a time from their columns. Jobs and answers are plain data.
+ * Runs jobs over blocks on a worker thread, one at a time. It opens blocks and keeps a bounded
+ * number of them open. Jobs and answers are plain data.
  */
 import { Arena } from "#pkg/bytes/bytes.ts";
 import { blockError } from "#pkg/block/block.ts";
@@ -17,13 +17,18 @@ import type { StopMark } from "#pkg/threads/threads.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import type { BlockJobBase } from "./block-place.ts";
 import { type OpenBlock, OpenBlocks, type OpenBlocksOptions } from "./open-blocks.ts";
-import { runShardsJob, type ShardsAnswer, type ShardsJob, type UseBlock } from "./shards-job.ts";
+import {
+  runShardsJob,
+  type ShardsAnswer,
+  type ShardsJob,
+  type WithRowGroups,
+} from "./shards-job.ts";
 import { runTagIndexJob, type TagIndexAnswer, type TagIndexJob } from "./tag-index-job.ts";
 
 export type BlockJob = TagIndexJob | ShardsJob;
 
 interface ReadBytes {
-  /** That were read from the store for the job, also to open blocks. */
+  /** Bytes read from the store for the job, including those to open blocks. */
   readBytes: number;
 }
 
@@ -39,7 +44,7 @@ const neverAborted: AbortSignal = new AbortController().signal;
 export class BlockJobs {
   readonly #stores: StoreOpener;
   readonly #blocks: OpenBlocks;
-  /** For columns, from one job to the next. */
+  /** Memory for columns, reused by each job. */
   readonly #arena = new Arena();
   readonly #regexes = new RegexCache();
   #readBytes = 0;
@@ -56,8 +61,8 @@ export class BlockJobs {
   }
 
   /**
-   * One job at a time. Throws Corrupt naming the block, NotFound, Canceled once `stop` is set, or
-   * what the store throws.
+   * Runs one job; the caller must await it before the next. Throws Corrupt naming the block,
+   * NotFound, Canceled once `stop` is set, or what the store throws.
    */
   async run(job: BlockJob, stop: StopMark): Promise<BlockJobAnswer> {
     const before = this.#readBytes;
@@ -75,8 +80,8 @@ export class BlockJobs {
     }
     const prepare = requestPreparer(tools);
     const items = job.items.map((item) => ({ ...item, request: prepare(item.request) }));
-    const useBlock: UseBlock = (...args) => this.#with(...args);
-    return await runShardsJob({ ...job, items }, useBlock, this.#arena);
+    const withRowGroups: WithRowGroups = (...args) => this.#with(...args);
+    return await runShardsJob({ ...job, items }, withRowGroups, this.#arena);
   }
 
   /** Closes all blocks. */
@@ -84,7 +89,7 @@ export class BlockJobs {
     this.#blocks.close();
   }
 
-  /** What is corrupt may be a cache of the bucket: then the bucket itself is asked, once. */
+  /** Uses a block. If it is corrupt, retries once past the caches, which may be damaged instead. */
   async #with<T>(
     place: BlockJobBase,
     withFooter: boolean,
@@ -112,18 +117,18 @@ export class BlockJobs {
       return answer;
     } catch (error) {
       if (error instanceof SpoorError && error.reason === "traceql_value") throw error;
-      // What was open may be what is broken: the next job starts afresh.
+      // The open block itself may be damaged: the next job opens it again.
       this.#blocks.drop(key);
       throw named(error, place.key);
     }
   }
 
-  /** Counts the bytes that a job reads, those that opening its block takes among them. */
+  /** Counts the bytes that a job reads, including those to open its block. */
   #counted(store: ObjectStore, isFresh: boolean): Pick<ObjectStore, "getRange"> {
     return {
       getRange: async (key, start, end, options) => {
         const bytes = await store.getRange(key, start, end, {
-          // Of the job that runs now, not of the one that opened the block.
+          // The signal of the running job, not of the job that opened the block.
           signal: this.#signal,
           ...options,
           isFresh,
@@ -135,7 +140,7 @@ export class BlockJobs {
   }
 }
 
-/** An error that names its block. */
+/** Returns the error with the block's key in its message. */
 function named(error: unknown, key: string): unknown {
   if (error instanceof SpoorError) return blockError(error, key);
   const { message } = toSpoorError(error);

@@ -1,7 +1,7 @@
-/** Where a job finds its block. */
+/** How a job on a worker thread finds its block. */
 import type { StoreConfig } from "#pkg/objstore/objstore.ts";
 
-/** The block, and its place in the store. */
+/** A block's store, key and layout, as plain data. */
 export interface BlockJobBase {
   store: StoreConfig;
   key: string;

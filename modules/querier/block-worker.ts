@@ -1,7 +1,7 @@
 /**
  * Entry of a worker thread: runs jobs over blocks, one at a time. After a panic of parquet-wasm, or
- * when its memory has grown too far, the thread must take no other job: it leaves its answer with
- * the main thread and ends itself, and the pool starts another one.
+ * when its WASM memory exceeds the limit, the thread must run no other job. It posts its answer to
+ * the main thread and exits; the pool starts another thread.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol } from "piscina";
@@ -19,15 +19,15 @@ export interface WorkerOptions extends OpenBlocksOptions {
 export interface WorkerTask {
   id: number;
   job: BlockJob;
-  /** Buffer of a StopMark: the job is to stop. */
+  /** Buffer of a StopMark, which tells the job to stop. */
   stop: SharedArrayBuffer;
 }
 
 export type WorkerAnswer = { answer: BlockJobAnswer } | { error: ErrorData };
 
-/** What a thread posts before it ends itself. */
-export interface LastWords {
-  lastWordsOf: number;
+/** What a thread posts before it exits: the answer of its last task. */
+export interface ExitMessage {
+  taskId: number;
   reason: "panic" | "memory";
   answer: WorkerAnswer;
 }
@@ -49,7 +49,7 @@ export default async function run({ id, job, stop }: WorkerTask): Promise<Worker
   return moved(job, answer);
 }
 
-/** With large arrays that move to the main thread instead of being copied. */
+/** Transfers large arrays of an answer to the main thread instead of copying them. */
 function moved(job: BlockJob, answer: WorkerAnswer): WorkerAnswer {
   if (job.kind === "tagIndex" || "error" in answer) return answer;
   const { kind } = job;
@@ -60,10 +60,10 @@ function moved(job: BlockJob, answer: WorkerAnswer): WorkerAnswer {
   return move(message as never) as unknown as WorkerAnswer;
 }
 
-function end(id: number, reason: LastWords["reason"], answer: WorkerAnswer): never {
-  const words: LastWords = { lastWordsOf: id, reason, answer };
+function end(taskId: number, reason: ExitMessage["reason"], answer: WorkerAnswer): never {
+  const message: ExitMessage = { taskId, reason, answer };
   // oxlint-disable-next-line require-post-message-target-origin -- not a window
-  parentPort!.postMessage(words);
-  // In a worker this ends the thread; what was posted arrives before its "exit" event.
+  parentPort!.postMessage(message);
+  // In a worker this ends the thread. The message arrives before its "exit" event.
   return process.exit(0);
 }

@@ -24,14 +24,14 @@ export const querierConfig: z.ZodType<QuerierConfig, Partial<QuerierConfig>> = z
     .min(0)
     .max(64)
     .default(1)
-    .describe("Threads that come for tenants whose jobs wait while all threads work for others."),
+    .describe("Extra threads for tenants that have no job running while all threads are busy."),
   jobsQueuedMax: positive
     .max(1_000_000)
     .default(10_000)
-    .describe("Jobs that may wait for a thread; more are refused."),
+    .describe("Jobs that may wait for a thread; further ones are refused."),
   jobTimeoutMs: positive
     .default(30_000)
-    .describe("How long one job may run, milliseconds; its thread is replaced then."),
+    .describe("Longest time of one job, milliseconds; then its thread is replaced."),
   openBlocksMax: positive
     .max(10_000)
     .default(1024)
@@ -41,7 +41,7 @@ export const querierConfig: z.ZodType<QuerierConfig, Partial<QuerierConfig>> = z
     .describe("Memory of each thread for indexes, decoded tags and footers of open blocks, bytes."),
   threadMemoryBytesMax: positive
     .default(512 * mebibyte)
-    .describe("WASM memory, which never shrinks, at which a thread is replaced, bytes."),
+    .describe("WASM memory (which never shrinks) above which a thread is replaced, bytes."),
   bloomCacheBytes: positive
     .default(64 * mebibyte)
     .describe("Memory for bloom filters of blocks, bytes."),
@@ -50,5 +50,5 @@ export const querierConfig: z.ZodType<QuerierConfig, Partial<QuerierConfig>> = z
     .int()
     .nonnegative()
     .default(5000)
-    .describe("How long commits of other processes may go unseen, milliseconds."),
+    .describe("Longest time until commits of other processes are seen, milliseconds."),
 });

@@ -1,4 +1,4 @@
-/** Test support: changes bytes of a block's body and makes all of its checksums right again. */
+/** Test support: changes bytes of a block's body and recomputes all checksums. */
 import { crc32, zstdCompressSync } from "node:zlib";
 import {
   decodeDirectory,
@@ -9,7 +9,7 @@ import {
 } from "#pkg/block/index/index-section.ts";
 import type { PartLocation } from "#pkg/block/place.ts";
 
-/** A copy of the block with `change` done to its body, whose sizes stay. */
+/** Returns a copy of the block with `change` applied to its body, which must keep its size. */
 export function forgeBlock(block: Uint8Array, change: (body: Buffer) => void): Buffer {
   const file = Buffer.from(block);
   const footerStart = file.length - 8 - file.readUInt32LE(file.length - 8);

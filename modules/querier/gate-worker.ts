@@ -1,14 +1,14 @@
 /**
- * Test support: a thread's program whose jobs do what their key says. "wait" blocks the thread
- * until the gate in `workerData` opens, "exit" ends it, "throw" dies of an exception outside of
- * any job. A job over several row groups does so for each of them in turn.
+ * Test support: a worker program whose jobs act by their block's key. "wait" blocks the thread
+ * until the gate in `workerData` opens, "exit" ends the thread, "throw" throws outside of any job.
+ * A job over several row groups acts for each of them in turn.
  */
 import { workerData } from "node:worker_threads";
 import type { WorkerAnswer, WorkerTask } from "./block-worker.ts";
 import { begun } from "./shards-job.ts";
 
 export interface Gate {
-  /** [how many jobs wait, whether they may go on], in shared memory. */
+  /** [number of waiting jobs, 1 once they may continue], in shared memory. */
   cells: Int32Array;
 }
 

@@ -1,11 +1,11 @@
 /**
- * Runs jobs on disposable worker threads: a bounded queue in front of piscina, which is never given
- * more jobs than it has threads. So a job that is cancelled while it waits costs nothing, and a
- * thread that ends itself after a job takes no other job with it.
+ * Runs jobs on disposable worker threads. A bounded queue stands in front of piscina, which never
+ * has more jobs than threads. So a job that is cancelled while it waits costs nothing, and a thread
+ * that exits after a job takes no other job with it.
  *
- * Tenants take turns by the time that their jobs took. Where all threads work for others, a tenant
- * may have a job on one of a few spare threads. A job that is cancelled stops by itself where it
- * awaits something or looks; else its thread is ended.
+ * Tenants take turns by the time that their jobs took. If all threads work for other tenants, a
+ * tenant may run a job on one of a few spare threads. A cancelled job stops at its next await or
+ * check of its stop mark; if it does not stop in time, its thread is ended.
  */
 import { Piscina } from "piscina";
 import { type ErrorData, errorFromData, SpoorError } from "#pkg/errors/errors.ts";
@@ -13,24 +13,24 @@ import type { Log } from "#pkg/log/log.ts";
 import { checkSignal } from "#pkg/objstore/objstore.ts";
 import { FairQueue, StopMark, type Turn } from "#pkg/threads/threads.ts";
 import type { BlockJob, BlockJobAnswer, BlockJobAnswers } from "./block-jobs.ts";
-import type { LastWords, WorkerAnswer, WorkerTask } from "./block-worker.ts";
+import type { ExitMessage, WorkerAnswer, WorkerTask } from "./block-worker.ts";
 import type { QuerierMetrics } from "./metrics.ts";
 
-/** What has the threads. */
+/** The thread pool: piscina, or a test's. */
 export interface ThreadPool {
   readonly threads: { readonly length: number };
   run(task: WorkerTask, options: { signal: AbortSignal }): Promise<WorkerAnswer>;
-  on(event: "message", listener: (words: LastWords) => void): unknown;
+  on(event: "message", listener: (message: ExitMessage) => void): unknown;
   on(event: "error", listener: (error: Error) => void): unknown;
   destroy(): Promise<void>;
 }
 
 export interface ThreadPoolOptions {
-  /** Threads that are always there. */
+  /** Threads that always exist. */
   threads: number;
-  /** Threads that come when all of those work for other tenants. */
+  /** Extra threads, started when all others work for other tenants. */
   spareThreads: number;
-  /** The threads' program, which exports what block-worker.ts does, and its `workerData`. */
+  /** The threads' program, with the exports of block-worker.ts, and its `workerData`. */
   entry: URL;
   workerData: object;
 }
@@ -40,9 +40,9 @@ export type StartPool = (options: ThreadPoolOptions) => ThreadPool;
 export interface JobPoolOptions extends ThreadPoolOptions {
   queuedMax: number;
   jobTimeoutMs: number;
-  /** How long a cancelled job may go on before its thread is ended; `stopGraceMs` unless given. */
+  /** How long a cancelled job may run before its thread is ended; `stopGraceMs` unless given. */
   graceMs?: number;
-  /** A clock that never goes back, milliseconds. */
+  /** A monotonic clock, milliseconds. */
   nowMs: () => number;
   /** Piscina unless given. */
   startPool?: StartPool;
@@ -50,9 +50,9 @@ export interface JobPoolOptions extends ThreadPoolOptions {
   log: Log;
 }
 
-/** Cancellation takes hold within 100 ms: so long a thread has to stop by itself. */
+/** Time for a cancelled job to stop. Cancellation must take effect within 100 ms. */
 export const stopGraceMs = 50;
-/** How long a spare thread stays without work. */
+/** How long an idle spare thread is kept. */
 const spareIdleMs = 10_000;
 
 interface Waiting {
@@ -68,8 +68,8 @@ export class JobPool {
   readonly #options: JobPoolOptions;
   readonly #pool: ThreadPool;
   readonly #queue: FairQueue<Waiting>;
-  /** Answers of threads that have ended themselves, by task. */
-  readonly #lastWords = new Map<number, LastWords>();
+  /** Answers of threads that have exited, by task. */
+  readonly #exitMessages = new Map<number, ExitMessage>();
   #taskId = 0;
   #isClosed = false;
 
@@ -77,7 +77,9 @@ export class JobPool {
     this.#options = options;
     this.#queue = new FairQueue(options.nowMs);
     this.#pool = (options.startPool ?? startPiscina)(options);
-    this.#pool.on("message", (words: LastWords) => this.#lastWords.set(words.lastWordsOf, words));
+    this.#pool.on("message", (message: ExitMessage) =>
+      this.#exitMessages.set(message.taskId, message),
+    );
     this.#pool.on("error", (error: Error) => {
       options.log.error({ error: error.message }, "a worker thread failed between jobs");
     });
@@ -94,9 +96,9 @@ export class JobPool {
   }
 
   /**
-   * Runs a job. When `signal` aborts, a waiting job is dropped; a running one stops within
-   * `graceMs`, if need be by the end of its thread. Errors: those of the job; Canceled, Timeout;
-   * LimitExceeded ("queue_full"); Corrupt after a panic; Unavailable when the thread died.
+   * Runs a job. When `signal` aborts, a waiting job is dropped. A running job has `graceMs` to
+   * stop; then its thread is ended. Throws the job's errors, Canceled, Timeout, LimitExceeded
+   * (`queue_full`), Corrupt after a panic, or Unavailable if the thread died.
    */
   async run<K extends BlockJob["kind"]>(
     job: Extract<BlockJob, { kind: K }>,
@@ -106,7 +108,7 @@ export class JobPool {
     checkSignal(signal, attempt);
     if (this.#isClosed) throw closed(attempt);
     if (this.#queue.waiting >= this.#options.queuedMax) {
-      const message = `${attempt}: ${this.#queue.waiting} jobs are waiting already`;
+      const message = `${attempt}: ${this.#queue.waiting} jobs already wait: retry later`;
       throw new SpoorError("LimitExceeded", message, { reason: "queue_full", retryAfterMs: 1000 });
     }
     const { promise, resolve, reject } = Promise.withResolvers<BlockJobAnswer>();
@@ -146,7 +148,7 @@ export class JobPool {
     while (!this.#isClosed) {
       const { running } = this.#queue;
       if (running >= threads + spareThreads) break;
-      // The spare ones are for tenants that have none.
+      // Spare threads are for tenants without a running job.
       const turn = this.#queue.next((_, own) => running < threads || own === 0);
       if (turn === undefined) break;
       void this.#runOne(turn.tenant, turn.item);
@@ -195,11 +197,11 @@ export class JobPool {
       clearTimeout(timeout);
       clearTimeout(grace);
       waiting.stop = () => undefined;
-      this.#lastWords.delete(id);
+      this.#exitMessages.delete(id);
     }
   }
 
-  /** The thread has ended before it answered: by its own will, by this pool's, or it died. */
+  /** Handles a thread that ended during a job: it exited, this pool ended it, or it died. */
   #afterDeath(
     id: number,
     job: BlockJob,
@@ -207,17 +209,17 @@ export class JobPool {
   ): WorkerAnswer {
     const { metrics, log, jobTimeoutMs } = this.#options;
     const { kind, key } = job;
-    const words = this.#lastWords.get(id);
+    const exit = this.#exitMessages.get(id);
     const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     const isPanic = error instanceof Error && error.name === "RuntimeError";
-    const reason = words?.reason ?? why ?? (isPanic ? "panic" : "died");
+    const reason = exit?.reason ?? why ?? (isPanic ? "panic" : "died");
     metrics.workersReplaced.inc({ reason });
     log.warn({ reason, kind, block: key, error: message }, "worker thread is replaced");
-    if (words !== undefined) return words.answer;
+    if (exit !== undefined) return exit.answer;
     if (this.#isClosed) throw closed(nameOf(job));
     if (reason === "canceled") throw new SpoorError("Canceled", `${nameOf(job)}: aborted`);
     if (reason === "timeout") {
-      const text = `${nameOf(job)}: not done after ${jobTimeoutMs} ms`;
+      const text = `${nameOf(job)}: not finished after ${jobTimeoutMs} ms (querier.job_timeout)`;
       throw new SpoorError("Timeout", text, { reason: "job_timeout", cause: error });
     }
     if (isPanic) {
@@ -238,7 +240,7 @@ function startPiscina(options: ThreadPoolOptions): ThreadPool {
   const { entry, threads, spareThreads, workerData } = options;
   return new Piscina<WorkerTask, WorkerAnswer>({
     filename: entry.href,
-    // They are there before the first search, and what they keep open outlives a pause.
+    // They start before the first search and keep their open blocks while idle.
     minThreads: threads,
     maxThreads: threads + spareThreads,
     idleTimeout: spareIdleMs,
@@ -254,7 +256,7 @@ function answerOf(answer: WorkerAnswer): BlockJobAnswer {
   return answer.answer;
 }
 
-/** The first folder of a block's key. */
+/** Returns the tenant, which is the first folder of a block's key. */
 function tenantOf({ key }: BlockJob): string {
   return key.slice(0, Math.max(0, key.indexOf("/")));
 }

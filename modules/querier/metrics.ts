@@ -12,7 +12,7 @@ export interface QuerierMetrics {
   running: Gauge;
 }
 
-/** Registers them. */
+/** Registers the metrics of the querier. */
 export function querierMetrics(registry: Registry): QuerierMetrics {
   const registers = [registry];
   return {
@@ -24,13 +24,13 @@ export function querierMetrics(registry: Registry): QuerierMetrics {
     }),
     rowGroupFailures: new Counter({
       name: "spoor_querier_row_group_failures_total",
-      help: "Row groups that could not be read, by the code of the error; a job may ask several",
+      help: "Row groups that could not be read, by error code; a job may read several",
       labelNames: ["kind", "outcome"],
       registers,
     }),
     jobSeconds: new Histogram({
       name: "spoor_querier_job_duration_seconds",
-      help: "Time that a job ran on a thread, without waiting",
+      help: "Time of a job on its thread, without its wait in the queue",
       labelNames: ["kind"],
       buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30],
       registers,
@@ -43,7 +43,7 @@ export function querierMetrics(registry: Registry): QuerierMetrics {
     }),
     bloomReads: new Counter({
       name: "spoor_querier_bloom_reads_total",
-      help: "Looks at a shard of a bloom filter: cached, read, failed",
+      help: "Look-ups of a bloom filter shard by outcome: cached, read, failed",
       labelNames: ["outcome"],
       registers,
     }),
@@ -55,12 +55,12 @@ export function querierMetrics(registry: Registry): QuerierMetrics {
     }),
     queued: new Gauge({
       name: "spoor_querier_jobs_queued",
-      help: "Jobs that wait for a thread now",
+      help: "Jobs waiting for a thread now",
       registers,
     }),
     running: new Gauge({
       name: "spoor_querier_jobs_running",
-      help: "Jobs on a thread now",
+      help: "Jobs running on a thread now",
       registers,
     }),
   };

@@ -1,6 +1,6 @@
 /**
- * The blocks that a worker thread keeps open: first their index only, their footer too once rows
- * are read. Bounded by number and by bytes; least recently used go first.
+ * The blocks that a worker thread keeps open. The index is read on opening, the footer once rows
+ * are read. An LRU cache, bounded by number and by bytes.
  */
 import { LRUCache } from "lru-cache";
 import {
@@ -14,11 +14,11 @@ import { ParquetLibrary } from "#pkg/parquet/parquet-library.ts";
 
 export interface OpenBlocksOptions {
   openBlocksMax: number;
-  /** For their indexes and footers; the block in use is kept whatever its size. */
+  /** Memory for indexes and footers; a block larger than that is kept as the only one. */
   openBlockBytes: number;
 }
 
-/** One block. Its reader is opened when it is asked for. */
+/** An open block. Its reader is opened on first use. */
 export class OpenBlock {
   readonly index: BlockIndex;
   readonly #place: BlockAddress;
@@ -34,12 +34,12 @@ export class OpenBlock {
     this.index = index;
   }
 
-  /** Memory that it holds, bytes. */
+  /** Memory held by the block, bytes. */
   get heldBytes(): number {
     return this.#reader?.heldBytes ?? this.index.heldBytes;
   }
 
-  /** Throws what `openBlock` does. */
+  /** Returns the reader of the block's rows. Throws what `openBlock` throws. */
   async reader(): Promise<BlockReader> {
     if (this.#reader !== undefined) return this.#reader;
     this.#opening ??= openBlock({
@@ -55,7 +55,7 @@ export class OpenBlock {
     }
   }
 
-  /** Whoever uses it says so, and `release`s it: it is not closed in between. */
+  /** Keeps the block open until the caller's matching `release`. */
   retain(): void {
     this.#uses++;
   }
@@ -65,7 +65,7 @@ export class OpenBlock {
     if (this.#isClosed) this.close();
   }
 
-  /** Closes it when nobody uses it any more. */
+  /** Closes the block, once all its users have released it. */
   close(): void {
     this.#isClosed = true;
     if (this.#uses > 0) return;
@@ -75,7 +75,7 @@ export class OpenBlock {
 }
 
 export class OpenBlocks {
-  /** A block that has grown gets a new slot: its size is asked for when it is set. */
+  /** The cache reads a size only on `set`, so each use sets a new wrapper of the block. */
   readonly #open: LRUCache<string, { block: OpenBlock }>;
   readonly #opening = new Map<string, Promise<OpenBlock>>();
   readonly #library = new ParquetLibrary();
@@ -97,8 +97,10 @@ export class OpenBlocks {
   }
 
   /**
-   * Uses the block, opened if it was not; it may be in several uses at the same time. `withFooter`:
-   * rows will be read. Throws what `openBlockIndex` does, and what `use` throws.
+   * Runs `use` on a block, which is opened if needed. Several uses may run at the same time. Throws
+   * what `openBlockIndex` throws, and what `use` throws.
+   *
+   * @param withFooter whether rows will be read, so that opening reads the footer as well.
    */
   async use<T>(
     key: string,
@@ -110,7 +112,7 @@ export class OpenBlocks {
     try {
       return await use(block);
     } finally {
-      // It may hold more than before.
+      // The block may hold more memory than before.
       if (this.#open.peek(key)?.block === block) this.#open.set(key, { block });
       block.release();
     }
@@ -133,7 +135,7 @@ export class OpenBlocks {
     return await opening;
   }
 
-  /** Closes one. */
+  /** Removes a block from the cache and closes it. */
   drop(key: string): void {
     this.#open.delete(key);
   }

@@ -1,6 +1,7 @@
 /**
- * The querier: a tenant's blocks as the frontend asks them. It takes snapshots of the table, looks
- * into bloom filters on the main thread, and reads blocks on disposable worker threads (README.md).
+ * The querier: answers questions of the frontend about a tenant's blocks. It takes snapshots of the
+ * table, tests bloom filters on the main thread, and reads blocks on disposable worker threads
+ * (README.md).
  */
 import { LRUCache } from "lru-cache";
 import type { Registry } from "prom-client";
@@ -41,11 +42,11 @@ import { TraceBlooms } from "./trace-blooms.ts";
 
 export interface QuerierOptions {
   config: QuerierConfig;
-  /** For bloom filters, on this thread. */
+  /** The store of bloom filters, which are read on this thread. */
   store: ObjectStore;
   /** How worker threads open the same store. */
   storeConfig: StoreConfig;
-  /** Ingester and querier of one process share their tables. */
+  /** Returns a tenant's table. Ingester and querier of one process share their tables. */
   tableOf: (tenant: string) => Table;
   clock: Clock;
   log: Log;
@@ -54,7 +55,7 @@ export interface QuerierOptions {
   startPool?: StartPool;
 }
 
-/** Blocks that their commit describes wrongly, as many as are remembered. */
+/** Largest number of remembered blocks whose commit describes them wrongly. */
 const mismatchedMax = 10_000;
 
 type ParsedBlock = { block: StoredBlock } | { failed: FailedBlock };
@@ -64,7 +65,7 @@ export class Querier implements StoredSpans {
   readonly #metrics: QuerierMetrics;
   readonly #pool: JobPool;
   readonly #context: BlockContext;
-  /** Snapshots share the objects of the blocks that they share. */
+  /** Successive snapshots share the BlockFile objects of common blocks. */
   readonly #parsed = new WeakMap<BlockFile, ParsedBlock>();
   readonly #refreshedMs = new WeakMap<Table, number>();
 
@@ -95,7 +96,7 @@ export class Querier implements StoredSpans {
     this.#context = { store: storeConfig, pool: this.#pool, metrics, blooms, mismatched };
   }
 
-  /** Ends the worker threads; questions under way fail with Unavailable. */
+  /** Ends the worker threads; questions in flight fail with Unavailable. */
   async stop(): Promise<void> {
     await this.#pool.close();
   }
@@ -147,7 +148,7 @@ export class Querier implements StoredSpans {
     return found;
   }
 
-  /** Other processes commit too: a known version is good for `snapshotAgeMaxMs` only. */
+  /** Returns a snapshot at most `snapshotAgeMaxMs` old, since other processes commit too. */
   async #refreshed(table: Table, minVersion: number, signal: AbortSignal): Promise<Snapshot> {
     const { clock, config } = this.#options;
     const nowMs = clock.monotonicMs();

@@ -1,6 +1,6 @@
 /**
- * One question to some row groups, on a worker thread: many small ones in one job, as what they
- * cost one by one is mostly the asking. Several are read at the same time.
+ * Asks row groups one question, on a worker thread. A job has many small row groups, since most of
+ * the cost of asking one by one is messages between threads. Several are read at the same time.
  */
 import type { Arena } from "#pkg/bytes/bytes.ts";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
@@ -14,7 +14,7 @@ import {
 import type { BlockJobBase } from "./block-place.ts";
 import type { OpenBlock } from "./open-blocks.ts";
 
-/** One row group, and what it is asked. */
+/** A row group and its request. */
 export interface ShardsItem<K extends QuestionName> {
   place: BlockJobBase;
   rowGroup: number;
@@ -26,15 +26,15 @@ export interface ShardsJob<K extends QuestionName = QuestionName> {
   /** The first block, for messages. */
   key: string;
   items: ShardsItem<K>[];
-  /** How far each of them is, in shared memory: it tells which one a lost thread was at. */
+  /** State of each item, in shared memory: shows which ones a lost thread was reading. */
   progress: Uint8Array;
 }
 
-/** A row group that was begun and not done, in `ShardsJob.progress`. */
+/** State of a row group that was begun and is not done, in `ShardsJob.progress`. */
 export const begun = 1;
 const done = 2;
 
-/** Answers in the order of the items; errors as data. */
+/** Outcomes in the order of the items; errors as data. */
 export interface ShardsAnswer {
   outcomes: (Answered<AnswerOf<QuestionName>> | { error: ErrorData })[];
 }
@@ -42,20 +42,20 @@ export interface ShardsAnswer {
 /** Row groups that are read at the same time. */
 const readsMax = 8;
 
-/** Opens a block, uses it, and names it in errors. */
-export type UseBlock = <T>(
+/** Opens a block, runs `use` on it, and names the block in errors. */
+export type WithRowGroups = <T>(
   place: BlockJobBase,
   withFooter: boolean,
   use: (block: OpenBlock) => Promise<T>,
 ) => Promise<T>;
 
 /**
- * Throws for the sake of one row group only if it is the only one, or if the thread must end
- * (`isPanic`).
+ * Runs a job. A row group that fails has an error as its outcome. Throws instead if it is the only
+ * one, or if the thread must end (`isPanic`).
  */
 export async function runShardsJob<K extends QuestionName>(
   { kind, items, progress }: ShardsJob<K>,
-  useBlock: UseBlock,
+  withRowGroups: WithRowGroups,
   arena: Arena,
 ): Promise<ShardsAnswer> {
   const outcomes: ShardsAnswer["outcomes"] = [];
@@ -65,13 +65,13 @@ export async function runShardsJob<K extends QuestionName>(
     for (const [i, { place, rowGroup, request }] of queue) {
       progress[i] = begun;
       try {
-        // The tag index is asked before rows: often nothing else is read.
+        // If the tag index decides first, often nothing else is read.
         const withFooter = isIndexFirst?.(request) !== true;
         const use = async (block: OpenBlock): Promise<Answered<AnswerOf<K>>> => {
           const reader = (): ReturnType<OpenBlock["reader"]> => block.reader();
           return await overRowGroup({ index: block.index, reader, rowGroup, arena }, request);
         };
-        outcomes[i] = await useBlock(place, withFooter, use);
+        outcomes[i] = await withRowGroups(place, withFooter, use);
       } catch (error) {
         if (items.length === 1 || isPanic(error)) throw error;
         outcomes[i] = { error: errorToData(error) };
@@ -83,7 +83,7 @@ export async function runShardsJob<K extends QuestionName>(
   return { outcomes };
 }
 
-/** Whether WASM trapped somewhere below: its memory may be in any state. */
+/** Returns whether a WASM trap caused the error. WASM memory is then in an unknown state. */
 export function isPanic(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
     if (at.name === "RuntimeError") return true;

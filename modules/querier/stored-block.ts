@@ -1,6 +1,4 @@
-/**
- * Blocks of a snapshot: what a commit says of one, checked, and where a job finds it.
- */
+/** Blocks of a snapshot: checks the facts in a commit, and tells jobs where to find a block. */
 import type { LRUCache } from "lru-cache";
 import { commitMismatch } from "#pkg/block/block-facts.ts";
 import { type BlockTags, parseBlockTags } from "#pkg/block/block.ts";
@@ -20,27 +18,28 @@ import type { BlockJobBase } from "./block-place.ts";
 import type { ShardsItem } from "./shards-job.ts";
 import type { TraceBlooms } from "./trace-blooms.ts";
 
-/** What all blocks share. */
+/** Dependencies shared by all blocks. */
 export interface BlockContext extends ShardsAsker {
   store: StoreConfig;
   blooms: TraceBlooms;
-  /** Keys of blocks that are not what their commit says -> why. */
+  /** Keys of blocks that differ from their commit -> why. */
   mismatched: LRUCache<string, string>;
 }
 
-/** Throws Corrupt, or InvalidInput for a newer format, if the commit's tags cannot be read. */
+/**
+ * Returns a block from the facts in its commit. Throws Corrupt, or InvalidInput for a newer format,
+ * if the commit's tags cannot be read.
+ */
 export function checkedBlock(tenant: string, file: BlockFile): StoredBlock {
   const tags = parseBlockTags(file);
   checkTags(file.path, tags);
   return storedBlock(tenant, file, tags);
 }
 
-/** Most bits of one bloom shard that are read: 128 KiB. */
+/** Largest bloom shard that is read, bits: 128 KiB. */
 const shardBitsMax = 2 ** 20;
 
-/**
- * A wrong partition would hide spans, a wrong size would fill memory: neither is taken on trust.
- */
+/** Checks a commit's tags: a wrong partition would hide spans, a wrong size could fill memory. */
 function checkTags(path: string, { partition, bloom, rowGroups }: BlockTags): void {
   const { index, count } = partition;
   const isPowerOfTwo = count >= 1 && count <= 2 ** 30 && (count & (count - 1)) === 0;
@@ -50,7 +49,7 @@ function checkTags(path: string, { partition, bloom, rowGroups }: BlockTags): vo
   const { offset, shards, bitsPerShard, hashes } = bloom;
   const hasBloom = offset >= 0 && shards >= 1 && hashes >= 1 && hashes <= 64;
   if (!hasBloom || bitsPerShard < 8 || bitsPerShard % 8 !== 0 || bitsPerShard > shardBitsMax) {
-    throw new SpoorError("Corrupt", `block ${path}: its commit has an impossible bloom filter`);
+    throw new SpoorError("Corrupt", `block ${path}: its commit has invalid bloom filter sizes`);
   }
   if (rowGroups.some(({ rows }) => rows < 0)) {
     throw new SpoorError("Corrupt", `block ${path}: its commit has a row group of negative size`);
@@ -58,8 +57,8 @@ function checkTags(path: string, { partition, bloom, rowGroups }: BlockTags): vo
 }
 
 /**
- * Remembers a block that its commit describes wrongly: what is left out by the commit alone, as
- * traces of other partitions are, would not be missed otherwise.
+ * Remembers a block whose commit describes it wrongly. Later searches report it as failed:
+ * otherwise spans that are skipped by the commit's facts alone would be missing silently.
  */
 export function noteMismatch({ mismatched }: BlockContext, key: string, error: unknown): void {
   if (error instanceof SpoorError && error.reason === commitMismatch) {
@@ -67,7 +66,7 @@ export function noteMismatch({ mismatched }: BlockContext, key: string, error: u
   }
 }
 
-/** The same for the outcomes of several row groups. */
+/** Calls `noteMismatch` for the outcomes of several row groups. */
 export function noteMismatches(
   context: BlockContext,
   items: readonly ShardsItem<QuestionName>[],
@@ -78,24 +77,24 @@ export function noteMismatches(
   });
 }
 
-/** The block's key in the store. */
+/** Returns the block's key in the store. */
 export function keyOf({ tenant, path }: BlockRef): string {
   return `${tenant}/${path}`;
 }
 
-/** Where a job finds a block. */
+/** Returns where a job finds a block. */
 export function placeOf(store: StoreConfig, block: BlockRef): BlockJobBase {
   const { sizeBytes, indexOffset, footerOffset, factsCrc } = block;
   return { store, key: keyOf(block), sizeBytes, indexOffset, footerOffset, factsCrc };
 }
 
-/** The same of a row group, with what it is asked. */
+/** Returns the job item of a row group and its request. Throws Internal for another shard. */
 export function itemOf<K extends QuestionName>(
   store: StoreConfig,
   { shard, request }: ShardAsk<K>,
 ): ShardsItem<K> {
   if (shard.kind !== "rowGroup") {
-    throw new SpoorError("Internal", `${shard.name} is no row group of a block`);
+    throw new SpoorError("Internal", `${shard.name} is not a row group of a block`);
   }
   return { place: placeOf(store, shard.block), rowGroup: shard.rowGroup, request };
 }

@@ -1,4 +1,4 @@
-/** Questions about tags over blocks of a snapshot: one job on a thread for several of them. */
+/** Asks blocks of a snapshot about tags: one job on a worker thread for several blocks. */
 import type { TagsRequest } from "#pkg/api/api.ts";
 import { errorFromData } from "#pkg/errors/errors.ts";
 import type { IndexedTags, StoredBlock } from "#pkg/questions/questions.ts";
@@ -6,13 +6,13 @@ import type { BlockJobBase } from "./block-place.ts";
 import type { JobPool } from "./job-pool.ts";
 import type { TagIndexJob } from "./tag-index-job.ts";
 
-/** What a job needs of a stored block. */
+/** A stored block and where a job finds it. */
 export interface PlacedBlock {
   block: StoredBlock;
   place: BlockJobBase;
 }
 
-/** Asks one job for some blocks. Throws what `JobPool.run` does. */
+/** Asks blocks about tags in one job. Throws what `JobPool.run` throws. */
 export async function indexedTags(
   pool: JobPool,
   blocks: readonly PlacedBlock[],

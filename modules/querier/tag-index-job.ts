@@ -1,6 +1,6 @@
 /**
- * A question about tags that the indexes of several blocks answer, on a worker thread: one job
- * reads a few parts of each.
+ * Answers a question about tags from the tag indexes of several blocks, on a worker thread. It
+ * reads a few parts of each index.
  */
 import type { TagCounts, TagQuestion, TagsRequest } from "#pkg/api/api.ts";
 import { type IndexedTags, TagCounter, tagsOfIndex } from "#pkg/engine/engine.ts";
@@ -25,16 +25,16 @@ export interface TagIndexAnswer extends TagCounts {
 /** Blocks whose parts are read at the same time. */
 const readsMax = 8;
 
-/** Opens a block, uses it, and names it in errors. */
-export type UseBlock = <T>(
+/** Opens a block, runs `use` on it, and names the block in errors. */
+export type WithTagIndex = <T>(
   place: BlockJobBase,
   use: (block: OpenBlock) => Promise<T>,
 ) => Promise<T>;
 
-/** Never throws for the sake of one block. */
+/** Runs a job. A block that fails is listed in `failed`. */
 export async function runTagIndexJob(
   { blocks, request }: TagIndexJob,
-  useBlock: UseBlock,
+  withTagIndex: WithTagIndex,
 ): Promise<TagIndexAnswer> {
   const counter = new TagCounter(request.bytesMax);
   const unread: TagIndexAnswer["unread"] = [];
@@ -43,7 +43,7 @@ export async function runTagIndexJob(
   const lane = async (): Promise<void> => {
     for (const [block, { place, rowGroups }] of places) {
       try {
-        const found = await useBlock(
+        const found = await withTagIndex(
           place,
           async ({ index }): Promise<IndexedTags> => await tagsOfIndex(index, rowGroups, request),
         );

@@ -1,6 +1,6 @@
 /**
- * Bloom filters of trace ids, shard by shard: read with one ranged get each, checked against the
- * CRC that stands in the block's commit, and kept in a cache of bounded bytes.
+ * Bloom filters of trace ids. Each shard is read with one ranged get, checked against the CRC in
+ * the block's commit, and kept in a cache bounded by bytes.
  */
 import { crc32 } from "node:zlib";
 import { LRUCache } from "lru-cache";
@@ -22,7 +22,7 @@ export interface TraceBloomsOptions {
 export class TraceBlooms {
   readonly #options: TraceBloomsOptions;
   readonly #cache: LRUCache<string, Uint8Array>;
-  /** Hashes of ids, while their bytes are in use. */
+  /** Hashes of the ids of a request; kept as long as its array of ids. */
   readonly #pairs = new WeakMap<Uint8Array, Uint32Array>();
   readonly #reading = new Map<string, Promise<Uint8Array | undefined>>();
 
@@ -35,9 +35,10 @@ export class TraceBlooms {
   }
 
   /**
-   * 1 for each of the traces (16 bytes each) that the block at `key` may hold. All of them if the
-   * filter cannot be read or is corrupt: the block itself then answers or fails. Throws Canceled
-   * and Timeout only.
+   * Returns a byte per trace: 1 if the block at `key` may hold it. All are 1 if the filter cannot
+   * be read or is corrupt: the block itself then answers or fails. Throws only Canceled, Timeout.
+   *
+   * @param ids 16 bytes per trace.
    */
   async mayHold(
     key: string,
@@ -56,7 +57,7 @@ export class TraceBlooms {
     return marks;
   }
 
-  /** Many blocks are asked for the same traces. */
+  /** Returns the hashes of ids; cached, since many blocks are asked for the same traces. */
   #pairsOf(ids: Uint8Array): Uint32Array {
     const known = this.#pairs.get(ids);
     if (known !== undefined) return known;
@@ -86,7 +87,7 @@ export class TraceBlooms {
     return bytes;
   }
 
-  /** Shared by all who want it now, so that no single one of them can cancel it. */
+  /** Reads a shard. Callers share the read, so none of them can cancel it. */
   async #read(
     key: string,
     bloom: BlockTags["bloom"],
@@ -96,18 +97,18 @@ export class TraceBlooms {
     const shardBytes = bloom.bitsPerShard / 8;
     const start = bloom.offset + shard * shardBytes;
     try {
-      // What a cache holds may be damaged where the bucket is not.
+      // A cached copy may be damaged while the bucket is intact.
       for (const isFresh of [false, true]) {
         const bytes = await store.getRange(key, start, start + shardBytes, { isFresh });
         if (crc32(bytes) !== bloom.crcs[shard]) continue;
         metrics.bloomReads.inc({ outcome: "read" });
         return bytes;
       }
-      log.error({ block: key, shard }, "checksum of a bloom filter does not match");
+      log.error({ block: key, shard }, "bloom filter checksum does not match");
     } catch (error) {
       const fields = { block: key, shard, error: toSpoorError(error).message };
-      if (hasCode(error, "Corrupt")) log.error(fields, "a bloom filter cannot be read");
-      else log.warn(fields, "a bloom filter cannot be read");
+      if (hasCode(error, "Corrupt")) log.error(fields, "bloom filter cannot be read");
+      else log.warn(fields, "bloom filter cannot be read");
     }
     metrics.bloomReads.inc({ outcome: "failed" });
     return undefined;

@@ -1,6 +1,6 @@
 /**
- * What receivers answer: ExportTraceServiceResponse on success, google.rpc.Status otherwise, both
- * as protobuf and as JSON. https://opentelemetry.io/docs/specs/otlp/
+ * Encodes responses of the receivers: ExportTraceServiceResponse on success, google.rpc.Status
+ * otherwise, as protobuf or JSON. https://opentelemetry.io/docs/specs/otlp/
  */
 import { create, toBinary, toJsonString } from "@bufbuild/protobuf";
 import type { PushResult } from "#pkg/api/api.ts";
@@ -19,7 +19,7 @@ export type BodyFormat = "protobuf" | "json";
 
 const emptyBytes = new Uint8Array();
 
-/** ExportTraceServiceResponse. Full success is no bytes, or `{}`. */
+/** Encodes an ExportTraceServiceResponse. Full success is an empty message, or `{}`. */
 export function encodeResponse(result: PushResult, format: BodyFormat): Uint8Array | string {
   const { rejectedSpans } = result;
   const message = cutMessage(result.rejectedMessage);
@@ -32,7 +32,7 @@ export function encodeResponse(result: PushResult, format: BodyFormat): Uint8Arr
     : toBinary(ExportTraceServiceResponseSchema, response);
 }
 
-/** google.rpc.Status: with an ErrorInfo, and a RetryInfo if the client may try again later. */
+/** Encodes a google.rpc.Status, with an ErrorInfo, and a RetryInfo if the client may retry. */
 export function encodeError(status: Status, format: BodyFormat): Uint8Array | string {
   return format === "json" ? statusJson(status) : encodeStatus(status);
 }
@@ -48,9 +48,9 @@ function statusJson({ code, message, retryAfterMs, reason }: Status): string {
 }
 
 /**
- * The error as it is told to a client: refusals for lack of room always say when to retry, as
- * OTLP/gRPC clients drop the spans otherwise; refusals that retrying cannot cure never do. Text of
- * errors that are our own fault stays inside.
+ * Returns the error for the client. LimitExceeded and Unavailable always have a time to retry,
+ * since OTLP/gRPC clients drop the spans otherwise. Errors that a retry cannot cure have none. The
+ * message of an internal error is replaced.
  */
 export function answerFor(error: SpoorError, retryAfterMs: number): SpoorError {
   const { code, reason } = error;

@@ -1,4 +1,4 @@
-/** For tests: clients that send what they are told, byte for byte. */
+/** Test support: clients that send given bytes unchanged. */
 import { readFileSync } from "node:fs";
 import { type Agent, request } from "node:http";
 import type { ClientHttp2Session, IncomingHttpHeaders } from "node:http2";
@@ -50,7 +50,7 @@ export function sendHttp(port: number, post: Post = {}): Promise<Answer> {
   });
 }
 
-/** A raw connection. */
+/** Opens a TCP connection. */
 export function openSocket(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, "127.0.0.1", () => resolve(socket));
@@ -58,7 +58,7 @@ export function openSocket(port: number): Promise<Socket> {
   });
 }
 
-/** Resolves with all that comes until the connection is closed. */
+/** Resolves with everything that is received until the connection closes. */
 export function readAll(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
     let text = "";
@@ -70,7 +70,7 @@ export function readAll(socket: Socket): Promise<string> {
   });
 }
 
-/** A grpc-js client that sends and gets bytes. */
+/** Opens a grpc-js client that sends and receives raw bytes. */
 export function openClient(port: number): Client {
   const Generic = makeGenericClientConstructor({}, "raw");
   return new Generic(`127.0.0.1:${port}`, credentials.createInsecure(), {
@@ -85,7 +85,7 @@ export interface CallOptions {
   deadline?: number;
 }
 
-/** One unary call; rejects with grpc-js's ServiceError. */
+/** Makes one unary call. Rejects with grpc-js's ServiceError. */
 export function callGrpc(client: Client, options: CallOptions = {}): Promise<Buffer> {
   const { path = exportPath, body = demoTrace, deadline } = options;
   const metadata = Metadata.fromHttp2Headers(options.metadata ?? {});
@@ -105,7 +105,7 @@ export interface StreamAnswer {
   body: Buffer;
 }
 
-/** Sends bytes as they are in one HTTP/2 stream. */
+/** Sends bytes unchanged in one HTTP/2 stream. */
 export function sendStream(
   session: ClientHttp2Session,
   body: Uint8Array,

@@ -21,7 +21,7 @@ export interface OtlpReceiverConfig {
   corsAllowedOrigins: string[];
 }
 
-/** Origins are compared as browsers send them: scheme, host and port, nothing else. */
+/** Returns whether `text` is an origin as browsers send it (scheme, host and port), or "*". */
 function isOrigin(text: string): boolean {
   return text === "*" || URL.parse(text)?.origin === text;
 }
@@ -38,13 +38,13 @@ export const otlpReceiverConfigSchema: z.ZodType<OtlpReceiverConfig> = z
       .min(0)
       .max(65_535)
       .default(4318)
-      .describe("Port of OTLP/HTTP; 0 takes a free one"),
+      .describe("Port of OTLP/HTTP; 0 picks a free one"),
     grpcPort: z
       .int()
       .min(0)
       .max(65_535)
       .default(4317)
-      .describe("Port of OTLP/gRPC; 0 takes a free one"),
+      .describe("Port of OTLP/gRPC; 0 picks a free one"),
     bodyBytesMax: z
       .int()
       .min(1024)
@@ -55,22 +55,24 @@ export const otlpReceiverConfigSchema: z.ZodType<OtlpReceiverConfig> = z
       .int()
       .min(1)
       .default(4096)
-      .describe("Requests in flight, over both protocols; more are told to retry"),
+      .describe("Requests in flight, over both protocols; further ones must retry"),
     connectionRequestsMax: z
       .int()
       .min(1)
       .default(128)
-      .describe("Requests in flight of one gRPC connection; clients wait with more"),
+      .describe("Requests in flight of one gRPC connection; clients hold back further ones"),
     bytesMax: z
       .int()
       .min(mebibyte)
       .default(256 * mebibyte)
-      .describe("Bytes of request bodies in memory, over both protocols; more are told to retry"),
+      .describe(
+        "Bytes of request bodies in memory, over both protocols; beyond, clients must retry",
+      ),
     connectionsMax: z
       .int()
       .min(1)
       .default(10_000)
-      .describe("Open connections per server; more are closed at once"),
+      .describe("Open connections per server; further ones are closed at once"),
     headersTimeoutMs: z
       .int()
       .min(1)
@@ -90,7 +92,7 @@ export const otlpReceiverConfigSchema: z.ZodType<OtlpReceiverConfig> = z
       .int()
       .min(1)
       .default(5000)
-      .describe("How long clients are told to wait where the refusal does not say it, ms"),
+      .describe("Retry delay sent to clients if the refusal has none of its own, ms"),
     jsonThreads: z
       .int()
       .min(1)

@@ -1,4 +1,4 @@
-/** The way of every OTLP request after its bytes are read: inflate, JSON to protobuf, sink. */
+/** Handles every OTLP request after its body is read: inflate, convert JSON, push to the sink. */
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Refusals } from "#pkg/limits/limits.ts";
 import type { Log } from "#pkg/log/log.ts";
@@ -16,7 +16,7 @@ import {
 import type { JsonPool } from "./json-pool.ts";
 import type { ProtocolMetrics, ReceiverMetrics } from "./metrics.ts";
 
-/** What the servers of all protocols share. */
+/** Dependencies shared by the servers of all protocols. */
 export interface ReceiverParts {
   config: OtlpReceiverConfig;
   sink: SpanSink;
@@ -26,7 +26,7 @@ export interface ReceiverParts {
   metrics: ReceiverMetrics;
   inFlight: InFlight;
   jsonPool: JsonPool;
-  /** Of bodies that are inflated in the thread pool. */
+  /** Bounds the bodies that are inflated in the thread pool at the same time. */
   turns: Turns;
 }
 
@@ -43,10 +43,13 @@ export interface IngestInput {
   signal: AbortSignal;
 }
 
-/** A longer JSON body than this has something in it. */
+/** A JSON body longer than this is not empty. */
 const emptyJsonBytesMax = 256;
 
-/** Resolves when the sink has stored the spans. Throws SpoorError. */
+/**
+ * Inflates and converts a request and pushes it to the sink. Resolves when the spans are durable.
+ * Throws SpoorError.
+ */
 export async function ingest(parts: ReceiverParts, input: IngestInput): Promise<PushResult> {
   const { tenant, body, encoding, format, lease, signal } = input;
   const { bodyBytesMax: bytesMax } = parts.config;
@@ -67,7 +70,7 @@ export async function ingest(parts: ReceiverParts, input: IngestInput): Promise<
   return { ...result, rejectedMessage: noSpans(inflated.length, format) };
 }
 
-/** Whether a request says itself that it has no spans. */
+/** Returns whether a request is empty on purpose. */
 function isEmptyRequest(body: Uint8Array, format: BodyFormat): boolean {
   if (body.length === 0) return true;
   if (format === "protobuf" || body.length > emptyJsonBytesMax) return false;
@@ -75,15 +78,18 @@ function isEmptyRequest(body: Uint8Array, format: BodyFormat): boolean {
   return /^\s*\{\s*(?:"resourceSpans"\s*:\s*\[\s*\]\s*)?\}\s*$/.test(text);
 }
 
-/** Fields that are not known are skipped, as protobuf wants it: a misspelt one loses all spans. */
+/**
+ * Returns the message for a body without spans. Unknown fields are skipped, as protobuf requires,
+ * so a misspelt field name loses all spans.
+ */
 function noSpans(sizeBytes: number, format: BodyFormat): string {
   const field = format === "json" ? '"resourceSpans"' : "resource_spans (1)";
-  return `no span found in ${sizeBytes} bytes: an ExportTraceServiceRequest has them in ${field}`;
+  return `no span found in ${sizeBytes} bytes: an ExportTraceServiceRequest has spans in ${field}`;
 }
 
 /**
- * Turns what was thrown into what the client is told; counts and logs it. An abort's own reason
- * (client gone, deadline) counts, not how the sink put it.
+ * Converts a thrown value to the error for the client, and counts and logs it. If the signal was
+ * aborted, its reason (client gone, deadline) is the error, whatever the sink threw.
  */
 export function refuse(
   parts: ReceiverParts,
@@ -97,7 +103,7 @@ export function refuse(
   if (errorTable[error.code].logLevel === "error") {
     parts.log.error({ ...fields, stack: error.stack }, "request failed");
   } else parts.log.debug(fields, "request refused");
-  // Lines about refusals come at a bounded rate: there may be thousands per second.
+  // Refusals are logged at a bounded rate: there may be thousands per second.
   if (error.code !== "Canceled") {
     parts.refusals.noteError(error, { tenant: "", source: protocol, peer });
   }
@@ -119,7 +125,7 @@ export interface Malformed {
   message: string;
 }
 
-/** Counts and lists what was refused before it was a request for spans. */
+/** Counts and lists bytes or a request that were refused before an OTLP request was recognized. */
 export function refuseMalformed(
   parts: ReceiverParts,
   metrics: ProtocolMetrics,
@@ -129,7 +135,7 @@ export function refuseMalformed(
   parts.refusals.note({ tenant: "", reason, message, source: protocol, peer });
 }
 
-/** The last resort: even the answer of an error failed. The connection is then closed. */
+/** Logs that even the error response failed. The caller closes the connection. */
 export function logUnanswered(log: Log, protocol: string, thrown: unknown): void {
   const { message, stack } = toSpoorError(thrown);
   log.error({ protocol, error: message, stack }, "request could not be answered");

@@ -15,15 +15,15 @@ export class JsonPool {
   #threads: number;
   #pool: Piscina<JsonJob, JsonJobResult> | undefined;
 
-  /** Starts no thread until a large body comes. */
+  /** Threads start with the first large body. */
   constructor(threads: number) {
     this.#threads = threads;
   }
 
   /**
-   * The request as protobuf, with its key. `json` may be moved away: the caller must not use it
-   * again. Throws InvalidInput, LimitExceeded (too many waiting). Takes no AbortSignal: piscina
-   * would end the whole thread to cancel one job.
+   * Converts a request to protobuf and returns it with its key. `json` may be transferred to a
+   * thread: the caller must not use it afterwards. Throws InvalidInput, or LimitExceeded
+   * (`json_queue_full`). Takes no AbortSignal: piscina would end the thread to cancel one job.
    */
   async toWire(tenant: string, json: Uint8Array): Promise<KeyedWire> {
     if (json.length <= inPlaceBytesMax) {
@@ -37,11 +37,15 @@ export class JsonPool {
       idleTimeout: idleTimeoutMs,
     });
     if (this.#pool.queueSize >= this.#threads * queuePerThread) {
-      throw new SpoorError("LimitExceeded", "too many JSON bodies waiting for conversion", {
-        reason: "json_queue_full",
-      });
+      throw new SpoorError(
+        "LimitExceeded",
+        "too many JSON bodies wait for conversion: retry later",
+        {
+          reason: "json_queue_full",
+        },
+      );
     }
-    // Only a buffer that is all ours can be moved; parts of shared ones are copied.
+    // Only a whole buffer can be transferred; a view of a larger one is copied.
     const owned = json.byteLength === json.buffer.byteLength ? json : new Uint8Array(json);
     const transferList = [owned.buffer as ArrayBuffer];
     const result = await this.#pool.run({ tenant, json: owned }, { transferList });

@@ -1,4 +1,4 @@
-/** Worker thread: converts OTLP/JSON to protobuf. Buffers are moved in and out, not copied. */
+/** Worker thread: converts OTLP/JSON to protobuf. Buffers are transferred, not copied. */
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { jsonToWire } from "#pkg/otlp/otlp.ts";
@@ -9,7 +9,7 @@ export interface JsonJob {
   json: Uint8Array;
 }
 
-/** A request as protobuf, and its key: of the JSON as it was received. */
+/** A request as protobuf. The key is that of the received JSON, so a retry has an equal key. */
 export interface KeyedWire {
   wire: Uint8Array;
   key: Uint8Array;
@@ -17,11 +17,11 @@ export interface KeyedWire {
 
 export type JsonJobResult = KeyedWire | { error: ErrorData };
 
-/** Errors go back as data: structured clone would drop their code. */
+/** Converts a body. Returns errors as data: structured clone would drop their code. */
 export default function convert({ tenant, json }: JsonJob): JsonJobResult {
   try {
     const key = requestKey(tenant, json);
-    // A copy of the exact size: the writer's buffer has room to grow, or is part of a shared one.
+    // Copied to its exact size: the writer's buffer is larger, or part of a shared one.
     const wire = new Uint8Array(jsonToWire(json));
     const moved = { [transferableSymbol]: [wire.buffer], [valueSymbol]: { wire, key } };
     return move(moved as unknown as ArrayBuffer) as unknown as JsonJobResult;

@@ -1,5 +1,5 @@
 /**
- * Metrics of the receivers. Every request is counted once by its outcome, refused ones by reason.
+ * Metrics of the receivers. Every request is counted once by outcome, a refused one also by reason.
  */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { SpoorError } from "#pkg/errors/errors.ts";
@@ -31,7 +31,7 @@ export class ReceiverMetrics {
     });
     this.#spans = new Counter({
       name: "spoor_receivers_spans_total",
-      help: "Spans of answered requests: accepted, or rejected one by one",
+      help: "Spans of successful requests: accepted, or rejected one by one",
       labelNames: ["protocol", "result"],
       registers,
     });
@@ -49,7 +49,7 @@ export class ReceiverMetrics {
     });
     this.#duration = new Histogram({
       name: "spoor_receivers_request_duration_seconds",
-      help: "Time from a request's headers to its answer",
+      help: "Time from a request's headers to its response",
       labelNames: ["protocol"],
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
       registers,
@@ -74,7 +74,7 @@ export class ReceiverMetrics {
     });
   }
 
-  /** The counters of one protocol, with the labels bound once. */
+  /** Returns the metrics of one protocol, with labels bound once. */
   forProtocol(protocol: string): ProtocolMetrics {
     const ok = this.#requests.labels(protocol, "ok");
     const accepted = this.#spans.labels(protocol, "accepted");
@@ -106,10 +106,10 @@ export class ReceiverMetrics {
 }
 
 export interface ProtocolMetrics {
-  /** A whole body came in: its size on the wire, and as protobuf. */
+  /** Counts a received body: its size on the wire, and as protobuf. */
   received(wireBytes: number, decodedBytes: number): void;
   stored(result: PushResult, seconds: number): void;
   refused(error: SpoorError, seconds: number): void;
-  /** Bytes that were not even a request, or a request for something else. */
+  /** Counts bytes that are not a request, or a request for something else. */
   malformed(reason: string): void;
 }

@@ -1,5 +1,5 @@
 // HOT: runs per request; measured by `npm run bench` (receive).
-/** OTLP/gRPC: `TraceService/Export` and the health of the port, on a server of pkg/grpc. */
+/** OTLP/gRPC: `TraceService/Export` and the health service, on a server of pkg/grpc. */
 import { type GrpcMethod, GrpcServer, Health, type UnaryCall } from "#pkg/grpc/grpc.ts";
 import type { Listener } from "#pkg/listen/listen.ts";
 import { ExportTraceServiceResponseSchema } from "#pkg/pb/otlp/export_pb.ts";
@@ -15,7 +15,7 @@ export class OtlpGrpcServer implements Listener {
   readonly #metrics: ProtocolMetrics;
   readonly #health = new Health([traceService]);
   readonly #server: GrpcServer;
-  /** What is served on this port. */
+  /** The methods of this port. */
   readonly methods: readonly GrpcMethod[];
 
   constructor(parts: ReceiverParts) {
@@ -74,7 +74,7 @@ export class OtlpGrpcServer implements Listener {
     const tenant = viewer.tenant!;
     const input = { tenant, body, encoding, protocol, peer, metrics, lease, signal };
     const result = await ingest(this.#parts, { ...input, format: "protobuf" });
-    // A call that has been given up is counted as that.
+    // An aborted call was already counted as refused.
     if (!signal.aborted) metrics.stored(result, (performance.now() - startedMs) / 1000);
     return encodeResponse(result, "protobuf") as Uint8Array;
   }

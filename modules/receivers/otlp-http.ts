@@ -2,8 +2,9 @@
 /**
  * OTLP/HTTP on node:http: `POST /v1/traces` with protobuf or JSON, plain or compressed.
  *
- * Everything is refused as early as it can be: path, method, type and encoding before the body,
- * size while it is read or inflated. Errors are a google.rpc.Status in the request's own format.
+ * Bad requests are refused as early as possible: by path, method, type and encoding before the body
+ * is read, by size while it is read or inflated. Errors are a google.rpc.Status in the request's
+ * format.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { errorTable } from "#pkg/errors/errors.ts";
@@ -36,7 +37,7 @@ const contentTypes: Record<BodyFormat, string> = {
   json: "application/json",
 };
 
-/** What is served on this port. */
+/** The routes of this port. */
 export const otlpHttpRoutes: readonly RouteFacts[] = [
   {
     path: "/v1/traces",
@@ -47,7 +48,7 @@ export const otlpHttpRoutes: readonly RouteFacts[] = [
   },
 ];
 
-/** A request that is not for us, before its body is read. */
+/** A refusal by the head of a request, before its body is read. */
 interface HeadRefusal extends Pick<Status, "code" | "message"> {
   httpStatus: number;
   reason: string;
@@ -122,7 +123,7 @@ export class OtlpHttpServer implements Listener {
     }
   }
 
-  /** Decides by the head of a request alone. Undefined: it is answered. */
+  /** Checks the head of a request. Answers a bad or preflight request and returns undefined. */
   #accept(req: IncomingMessage, res: ServerResponse): Accepted | undefined {
     const route = findRoute(otlpHttpRoutes, req);
     if ("path" in route) {
@@ -172,7 +173,7 @@ function setHeaders(res: ServerResponse, headers: Readonly<Record<string, string
   for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
 }
 
-/** Type, encoding and announced size of a body. */
+/** Checks content type, encoding and announced size of a body. */
 function acceptHead(req: IncomingMessage, bytesMax: number): Omit<Accepted, "right"> | HeadRefusal {
   const format = bodyFormat(req.headers["content-type"]);
   if (format === undefined) {
@@ -198,7 +199,7 @@ function acceptHead(req: IncomingMessage, bytesMax: number): Omit<Accepted, "rig
     };
   }
   if (Number(req.headers["content-length"] ?? 0) > bytesMax) {
-    const message = `request over ${bytesMax} bytes`;
+    const message = `request over ${bytesMax} bytes: send smaller batches`;
     return {
       httpStatus: 413,
       code: grpcStatus.resourceExhausted,

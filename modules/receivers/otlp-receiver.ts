@@ -1,6 +1,6 @@
 /**
- * Receives OpenTelemetry traces over HTTP and gRPC and hands them to a SpanSink. An answer is sent
- * when the sink has made the spans durable; until then they are held here and counted.
+ * Receives OpenTelemetry traces over HTTP and gRPC and pushes them to a SpanSink. The response is
+ * sent when the sink has made the spans durable. Until then they count as in flight.
  */
 import type { Registry } from "prom-client";
 import type { SpanSink } from "#pkg/api/api.ts";
@@ -22,7 +22,7 @@ import { ReceiverMetrics } from "./metrics.ts";
 import { OtlpGrpcServer } from "./otlp-grpc.ts";
 import { OtlpHttpServer, otlpHttpRoutes } from "./otlp-http.ts";
 
-/** Bodies that are inflated in Node's thread pool at a time: it has threads for little more. */
+/** Bodies inflated in Node's thread pool at the same time; the pool has few more threads. */
 const inflateTasksMax = 2;
 
 export interface OtlpReceiverOptions {
@@ -39,7 +39,7 @@ export class OtlpReceiver {
   #inFlight: InFlight;
   #jsonPool: JsonPool;
   readonly #listeners: readonly Listener[];
-  /** What is served on the port of HTTP, and on that of gRPC. */
+  /** The routes of the HTTP port and the methods of the gRPC port. */
   readonly routes: readonly RouteFacts[] = otlpHttpRoutes;
   readonly methods: readonly GrpcMethod[];
 
@@ -61,7 +61,9 @@ export class OtlpReceiver {
     this.#listeners = [new OtlpHttpServer(parts), grpc];
   }
 
-  /** Listens on both ports. Throws Unavailable `listen` if one is taken, and then holds neither. */
+  /**
+   * Listens on both ports. Throws Unavailable (`listen`) if one is in use; then neither stays open.
+   */
   async start(): Promise<{ httpPort: number; grpcPort: number }> {
     const [httpPort, grpcPort] = await startAll(this.#listeners);
     this.#log.debug({ httpPort, grpcPort }, "receiving OTLP");
@@ -69,8 +71,8 @@ export class OtlpReceiver {
   }
 
   /**
-   * Accepts nothing new and waits until what is in flight is answered, but not longer than
-   * `deadlineMs`; then closes connections without an answer: clients send those spans again.
+   * Accepts no more requests and waits until those in flight are answered, at most `deadlineMs`.
+   * Then closes the remaining connections without a response: clients retry those requests.
    */
   async stop(deadlineMs: number): Promise<void> {
     const isAnswered = await stopAll(this.#listeners, deadlineMs, this.#inFlight.idle());

@@ -1,4 +1,4 @@
-/** For tests: a receiver on free ports with a sink that records what it is given. */
+/** Test support: a receiver on free ports with a sink that records its requests. */
 import { Registry } from "prom-client";
 import type { PushRequest, PushResult, SpanSink } from "#pkg/api/ingest.ts";
 import { systemClock } from "#pkg/clock/clock.ts";
@@ -11,7 +11,7 @@ import { splitRequest } from "#pkg/otlp/split.ts";
 import { type OtlpReceiverConfig, otlpReceiverConfigSchema } from "./config.ts";
 import { OtlpReceiver } from "./otlp-receiver.ts";
 
-/** Keeps every request; answers as `answer` says, by default like a distributor with no limits. */
+/** Keeps every request. By default `answer` acts like a distributor without limits. */
 export class RecordingSink implements SpanSink {
   readonly requests: PushRequest[] = [];
   answer: (request: PushRequest) => Promise<PushResult> = acceptValid;
@@ -23,7 +23,7 @@ export class RecordingSink implements SpanSink {
     return this.answer(request);
   }
 
-  /** Resolves when `count` requests have come in all. */
+  /** Resolves when `count` requests have been received in total. */
   async received(count: number): Promise<void> {
     while (this.requests.length < count) {
       await new Promise<void>((resolve) => {
@@ -32,7 +32,7 @@ export class RecordingSink implements SpanSink {
     }
   }
 
-  /** The spans of all requests from the one numbered `from`. */
+  /** Returns the spans of all requests, starting with request `from`. */
   spans(from = 0): Span[] {
     return this.requests
       .slice(from)
@@ -59,7 +59,7 @@ export interface TestReceiver extends AsyncDisposable {
   refusals: Refusals;
   httpPort: number;
   grpcPort: number;
-  /** The value of a metric; `labels` as they are printed, e.g. `protocol="otlp_http"`. */
+  /** Returns the value of a metric; `labels` as printed, e.g. `protocol="otlp_http"`. */
   metric(name: string, labels?: string): Promise<number>;
 }
 
@@ -94,7 +94,7 @@ export async function startReceiver(
   };
 }
 
-/** Asks again until `holds`; fails the test by its own timeout. For what no event announces. */
+/** Polls until `holds`, for conditions without an event. The test's timeout ends it. */
 export async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) {
     await new Promise((resolve) => {

@@ -1,5 +1,5 @@
 /**
- * What may take long, off the main thread: encodes answers with large traces, reads parameters with
+ * Runs slow work off the main thread: encodes responses with large traces, parses parameters with
  * long texts or costly patterns, evaluates whole traces. Small work is done in place.
  */
 import { Piscina } from "piscina";
@@ -15,15 +15,16 @@ import { type TraceAnswerJob, traceAnswerChunks } from "./trace-answer.ts";
 const inPlaceBytesMax = 64 * 1024;
 const queuedMax = 64;
 const idleTimeoutMs = 60_000;
-/** How long evaluating some whole traces may take: its pattern may be anything. */
+/** Longest evaluation of whole traces, ms. A client's pattern can be arbitrarily costly. */
 const wholeTraceMsMax = 30_000;
 
 export class AnswerPool {
-  /** Patterns may keep a thread for long: what has a bound does not wait for them. */
+  /** Patterns can occupy a thread for long, so work of bounded cost has a pool of its own. */
   readonly #pools = new Map<"bounded" | "patterns", Piscina<AnswerJob, AnswerJobResult>>();
 
   /**
-   * An answer in pieces that are to be joined. The pieces of the job are moved, not copied.
+   * Encodes a trace response. Returns chunks to be joined. The buffers of `job.pieces` are
+   * transferred, not copied: the caller must not use them afterwards.
    *
    * Throws Corrupt or InvalidInput if a piece is not protobuf, LimitExceeded, Canceled, Timeout.
    */
@@ -32,12 +33,15 @@ export class AnswerPool {
     return (await this.#run("bounded", { kind: "trace", ...job }, signal)) as Uint8Array[];
   }
 
-  /** Throws InvalidInput, LimitExceeded, Canceled, Timeout. */
+  /** Parses parameters on a thread. Throws InvalidInput, LimitExceeded, Canceled, Timeout. */
   async parse(job: ParamsJob, signal: AbortSignal): Promise<ParsedParams> {
     return (await this.#run("bounded", { kind: "params", job }, signal)) as ParsedParams;
   }
 
-  /** Details of whole traces; on a thread where they are large, or a pattern is asked of them. */
+  /**
+   * Evaluates whole traces; on a thread if they are large or the condition has a pattern. Throws
+   * LimitExceeded, Canceled, and Timeout after 30 s.
+   */
   readonly wholeTraces: WholeTraces = async (job, signal) => {
     const sizeBytes = job.parts.reduce((sum, part) => sum + bytesOfData(part), 0);
     if (sizeBytes <= inPlaceBytesMax && job.request.plan?.hasPattern !== true)
@@ -53,7 +57,7 @@ export class AnswerPool {
   ): Promise<AnswerJobResult> {
     const pool = this.#pool(name);
     if (pool.queueSize >= queuedMax) {
-      const message = `${queuedMax} large traces or queries are waiting to be worked on already`;
+      const message = `${queuedMax} large traces or queries already wait for a thread: retry later`;
       throw new SpoorError("LimitExceeded", message, { reason: "answers_queued" });
     }
     const transferList = ownBuffers(arraysIn(job));
@@ -82,7 +86,7 @@ export class AnswerPool {
   }
 }
 
-/** What a job has of other threads' spans. */
+/** Returns the arrays of spans in a job, whose buffers are transferred to the thread. */
 function arraysIn(job: AnswerJob): ArrayBufferView[] {
   switch (job.kind) {
     case "trace":

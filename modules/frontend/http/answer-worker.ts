@@ -1,4 +1,4 @@
-/** Worker thread: what the main thread has no time for. Buffers are moved, not copied. */
+/** Worker thread of AnswerPool. Buffers are transferred, not copied. */
 import { move, transferableSymbol, valueSymbol } from "piscina";
 import { type ErrorData, errorToData } from "#pkg/errors/errors.ts";
 import { RegexCache } from "#pkg/traceql/regex.ts";
@@ -31,7 +31,7 @@ export default function work(job: AnswerJob): AnswerJobResult {
   }
 }
 
-/** Chunks with buffers of their own. */
+/** Transfers the chunks, copying those that are part of a larger buffer. */
 function moved(chunks: Uint8Array[]): Uint8Array[] {
   const own = chunks.map((chunk) => (isWhole(chunk) ? chunk : new Uint8Array(chunk)));
   const message = {

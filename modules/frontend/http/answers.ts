@@ -1,4 +1,4 @@
-/** From an answer of ours, or an error, to an HTTP response. The only place that does it. */
+/** Converts an Answer or an error to an HTTP response. All routes of the API use it. */
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { createGzip, gzip } from "node:zlib";
@@ -8,7 +8,7 @@ import { errorTable, type SpoorError } from "#pkg/errors/errors.ts";
 export interface Answer {
   status: number;
   contentType: string;
-  /** A text, bytes, or bytes in chunks that are to be joined. */
+  /** A text, bytes, or chunks of bytes to be joined. */
   body: string | Uint8Array | readonly Uint8Array[];
   headers?: Record<string, string>;
 }
@@ -25,9 +25,9 @@ export function jsonAnswer(body: string | Uint8Array): Answer {
   return { status: 200, contentType: "application/json", body };
 }
 
-/** The error's message as plain text; an internal one says nothing about the inside. */
+/** Returns the error's message as plain text; for an internal error, no details. */
 export function errorAnswer(error: SpoorError): Answer {
-  // As Tempo: the request is in order, and cannot be answered.
+  // As in Tempo: the request is valid but cannot be answered.
   const isUnprocessable = error.reason === "trace_too_large";
   const httpStatus = isUnprocessable ? 422 : errorTable[error.code].httpStatus;
   const body = error.code === "Internal" ? "internal error" : shownText(error.message);
@@ -41,13 +41,13 @@ export function errorAnswer(error: SpoorError): Answer {
 
 const messageCharsMax = 4096;
 
-/** A message may repeat what the client sent: it is cut, and shows no secrets of URLs. */
+/** Cuts a message, which may quote the request, and redacts credentials in URLs. */
 function shownText(message: string): string {
   const cut = message.length > messageCharsMax ? `${message.slice(0, messageCharsMax)}…` : message;
   return redactUserinfo(cut);
 }
 
-/** Compresses on libuv's threads if the client takes gzip. */
+/** Makes the HTTP response. Compresses on libuv's threads if the client accepts gzip. */
 export async function toResponse(
   { status, contentType, body, headers }: Answer,
   acceptEncoding: string,
@@ -77,7 +77,7 @@ function chunksOf(body: Answer["body"]): readonly Uint8Array[] {
   return body instanceof Uint8Array ? [body] : body;
 }
 
-/** Bytes of a body before compression. */
+/** Returns the size of a body before compression, bytes. */
 export function bytesOf(body: Answer["body"]): number {
   return chunksOf(body).reduce((sum, { length }) => sum + length, 0);
 }
@@ -89,7 +89,7 @@ function takesGzip(acceptEncoding: string): boolean {
   });
 }
 
-/** A text as a header's value: what HTTP does not allow becomes "?". */
+/** Returns a text as a header value: "?" for characters that HTTP forbids, at most 1,000. */
 export function headerText(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/g, "?").slice(0, 1000);
 }

@@ -1,4 +1,4 @@
-/** What a search did, for `spoor query --explain`: the search is run, and its work told. */
+/** The report of a search for `spoor query --explain`. The search is run to make it. */
 import type { QueryPlan } from "#pkg/api/api.ts";
 import { cheapestFirst, conjunctsOf, isOfWholeTraces } from "#pkg/engine/engine.ts";
 import { formatField } from "#pkg/traceql/format.ts";
@@ -7,7 +7,7 @@ import { metricsJson } from "./search-answer.ts";
 import type { SearchQuery, SearchResult } from "#pkg/query/query.ts";
 
 /**
- * The answer of `/api/search/explain` as JSON.
+ * Formats the response of `/api/search/explain` as JSON.
  *
  * @param elapsedMs from the start of the search to its result.
  */
@@ -31,7 +31,10 @@ export function formatExplanation(
   });
 }
 
-/** A row group may ask its conditions in another order: it knows its own values. */
+/**
+ * Returns the parts of a plan. A row group may evaluate the conditions in another order, since it
+ * knows how often its own values occur.
+ */
 function partsOf(plan: QueryPlan): object {
   const { filter, prefilter, traceNames, canFail, columns, traceId } = plan;
   return {

@@ -1,4 +1,4 @@
-/** What the routes of the API have in common: their parts, their table's types, their requests. */
+/** Shared by the routes of the API: dependencies, types of the route table, request helpers. */
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { Registry } from "prom-client";
@@ -23,16 +23,16 @@ export interface HttpParts {
   metrics: FrontendMetrics;
   profiles: Profiles;
   access: Access;
-  /** Below which all paths are, e.g. `/spoor`; "" if there is none. */
+  /** Prefix of all paths, e.g. `/spoor`; "" if there is none. */
   pathPrefix: string;
   tracer: Tracer;
   registry: Registry;
   refusals: Refusals;
   clock: Clock;
   log: Log;
-  /** Why this process cannot answer yet; undefined when it can. */
+  /** Returns why this process is not ready; undefined if it is. */
   readiness: () => string | undefined;
-  /** The running configuration as YAML, without secrets. */
+  /** Returns the running configuration as YAML, without secrets. */
   configText: () => string;
   status: StatusPages[string];
   /** Further pages, at /status/<name>. */
@@ -49,13 +49,13 @@ export type Handler = (c: Context<Env>) => Promise<Answer> | Answer;
 
 export interface Question {
   tenant: string;
-  /** Aborts when the client has gone or the time is over. */
+  /** Aborts when the client disconnects or `query_timeout` has passed. */
   signal: AbortSignal;
 }
 
 export type QueryHandler = (c: Context<Env>, question: Question) => Promise<Answer>;
 
-/** Tempo takes any method for queries, with their parameters in the URL. */
+/** Queries accept any method, with their parameters in the URL, as in Tempo. */
 interface ApiRouteFacts extends RouteFacts {
   method: "get" | "any";
 }
@@ -65,7 +65,7 @@ export interface PlainRoute extends ApiRouteFacts {
   handle: (c: Context<Env>, who: { viewer: Viewer }) => Promise<Answer> | Answer;
 }
 
-/** A query runs within the bounds of time and number of its tenant. */
+/** A query. It waits for its turn in the tenant's queue and is bounded by `query_timeout`. */
 export interface QueryRoute extends ApiRouteFacts {
   isQuery: true;
   handle: QueryHandler;
@@ -73,7 +73,7 @@ export interface QueryRoute extends ApiRouteFacts {
 
 export type Route = PlainRoute | QueryRoute;
 
-/** The parameters of a request's URL. */
+/** Returns the parameters of a request's URL. */
 export function paramsOf(c: Context<Env>): URLSearchParams {
   const { url } = c.req;
   const at = url.indexOf("?");

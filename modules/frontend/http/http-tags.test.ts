@@ -412,7 +412,9 @@ describe("values of a tag", () => {
     for (const [i, data] of extra.entries()) await rig.spans.addBlockOf(`c${i}`, data, place);
     const answer = await rig.ask("/api/v2/search/tag/span.many/values");
     expect(answer.status).toBe(200);
-    expect(answer.headers["x-spoor-partial"]).toBe("there are more tags than memory for them");
+    expect(answer.headers["x-spoor-partial"]).toBe(
+      "the rarest tags were dropped for lack of memory",
+    );
     const metrics = (await rig.ask("/metrics")).text;
     expect(metrics).toContain('spoor_frontend_cut_tag_answers_total{reason="memory"} 1');
   });

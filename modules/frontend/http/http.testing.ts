@@ -1,4 +1,4 @@
-/** Test support: a frontend on a free port over test spans, and requests as they are written. */
+/** Test support: a frontend on a free port over test spans, and raw HTTP requests. */
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { Registry } from "prom-client";
 import type { Partition, StoredBlock } from "#pkg/questions/shards.ts";
@@ -104,7 +104,7 @@ export class Rig {
     return this;
   }
 
-  /** One request as it is written here: no URL is made nicer on the way. */
+  /** Sends one request. Unlike fetch, it does not normalize the URL. */
   async ask(path: string, { method = "GET", headers = {} }: Ask = {}): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const host = "127.0.0.1";
@@ -128,7 +128,7 @@ export class Rig {
   }
 }
 
-/** A root in a block, its child in a head. */
+/** Starts a frontend with a root span in a block and its child in a head. */
 export async function filled(
   config: Partial<FrontendConfig> = {},
   options: RigOptions = {},
@@ -140,13 +140,13 @@ export async function filled(
   return await rig.start();
 }
 
-/** One request to a frontend of its own. */
+/** Sends one request to a new frontend. */
 export async function askFilled(path: string): Promise<Answer> {
   await using rig = await filled();
   return await rig.ask(path);
 }
 
-/** Breaks the only block; returns it. */
+/** Makes the only block unreadable and returns it. */
 export function breakBlock(rig: Rig): StoredBlock {
   const [block] = rig.spans.blocks;
   const error = new SpoorError("Corrupt", "checksum\u00e4 does not match");

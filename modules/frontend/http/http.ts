@@ -1,4 +1,4 @@
-/** The HTTP API: who may ask, within which bounds, and what becomes of errors. */
+/** The HTTP API: checks access and limits, runs the routes, turns errors into responses. */
 import { type Context, Hono } from "hono";
 import { errorTable, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { pathOfTarget } from "#pkg/listen/listen.ts";
@@ -15,7 +15,7 @@ import {
 import { isLimitRefusal } from "./queries.ts";
 import { throwIfEnded } from "#pkg/query/query.ts";
 
-/** Builds the API from the table of its routes (`routesOf`). */
+/** Builds the API from its route table (`routesOf`). */
 export function buildApp(parts: HttpParts, routes: readonly Route[]): Hono<Env> {
   const app = new Hono<Env>({ getPath: (request) => pathBelow(parts.pathPrefix, request.url) });
   for (const route of routes) {
@@ -36,8 +36,8 @@ export function buildApp(parts: HttpParts, routes: readonly Route[]): Hono<Env> 
 }
 
 /**
- * The path of a request below the prefix that a proxy leaves in place. Probes and scrapers reach
- * the process itself, without the proxy: what they ask for is there without the prefix, too.
+ * Returns the path of a request without the prefix. A proxy in front leaves the prefix in place.
+ * Probes and scrapers reach the process directly, so `/ready` and `/metrics` work without it.
  */
 function pathBelow(prefix: string, url: string): string {
   const path = pathOfTarget(url);
@@ -73,7 +73,7 @@ async function answered(
   return await toResponse(answer, c.req.header("accept-encoding") ?? "");
 }
 
-/** Bounds the number of queries and their time, and finds the tenant. */
+/** Runs a query of the request's tenant within the limits of number and time. */
 async function asQuery(parts: HttpParts, c: Context<Env>, handler: QueryHandler): Promise<Answer> {
   const { config, access, queries } = parts;
   const tenant = access.tenantOf(credentialsOf(c));
@@ -98,7 +98,7 @@ async function asQuery(parts: HttpParts, c: Context<Env>, handler: QueryHandler)
 
 const paramCharsMax = 2000;
 
-/** A line for a query that took long, with what it asked for. */
+/** Logs and counts a query that took `slow_query` or longer, with its parameters. */
 function noteIfSlow(
   { config, log, metrics }: HttpParts,
   c: Context<Env>,

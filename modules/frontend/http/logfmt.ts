@@ -1,7 +1,7 @@
-/** logfmt, the form of the search parameter `tags`: `key=value other="two words"`. */
+/** Parses logfmt, the format of the search parameter `tags`: `key=value other="two words"`. */
 import { invalid } from "./params-errors.ts";
 
-/** Pairs in their order; a key without `=` has the empty value. Throws InvalidInput. */
+/** Returns the pairs in order. A key without `=` has an empty value. Throws InvalidInput. */
 export function parseLogfmt(text: string): Map<string, string> {
   const pairs = new Map<string, string>();
   let at = 0;
@@ -14,7 +14,7 @@ export function parseLogfmt(text: string): Map<string, string> {
     let value = "";
     at = keyEnd;
     if (text[at] === "=") [value, at] = readValue(text, at + 1);
-    // What follows a key or a value directly: `a"b`, `a=b=c`, `a="b"c`.
+    // No space after a key or a value: `a"b`, `a=b=c`, `a="b"c`.
     if (at < text.length && !isSpace(text, at)) throw unexpected(text, at);
     if (pairs.has(key)) throw invalid(`invalid tags: tag ${key} has been set twice`);
     pairs.set(key, value);
@@ -33,7 +33,7 @@ function readValue(text: string, from: number): [value: string, end: number] {
   return [value, from + quoted[0].length];
 }
 
-/** Escapes are those of JSON; a line break may also stand as it is. */
+/** Decodes a quoted value: JSON's escapes, and unescaped control characters. */
 function unquoted(quoted: string): string | undefined {
   try {
     const raw = quoted.replaceAll(/\p{Cc}/gu, (char) => JSON.stringify(char).slice(1, -1));
@@ -43,7 +43,7 @@ function unquoted(quoted: string): string | undefined {
   }
 }
 
-/** The end of a key or of a value without quotes. */
+/** Returns the end of a key or of an unquoted value. */
 function endOf(text: string, from: number): number {
   let at = from;
   while (at < text.length && !isSpace(text, at) && text[at] !== "=" && text[at] !== '"') at++;
@@ -58,7 +58,7 @@ function unexpected(text: string, at: number): Error {
   return syntaxError(`unexpected '${text[at]}'`, at);
 }
 
-/** Positions count from 1. */
+/** Returns a syntax error. `at` counts from 0, the position in the message from 1. */
 function syntaxError(what: string, at: number): Error {
   return invalid(`invalid tags: ${what} at pos ${at + 1}`);
 }

@@ -1,4 +1,4 @@
-/** Parameters of requests, checked. All errors are InvalidInput with a text for people. */
+/** Parses and checks request parameters. All errors are InvalidInput with a text for people. */
 import { planOf } from "#pkg/engine/engine.ts";
 import type { QueryPlan, TimeRange } from "#pkg/api/api.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -16,7 +16,7 @@ import { allOf, durationFilter, tagsFilter } from "./tag-search.ts";
 
 const nanosPerSecond = 1_000_000_000n;
 const uint32Max = 4_294_967_295;
-/** Longest query text, bytes. */
+/** Longest query text, in bytes. */
 const queryBytesMax = 128 * 1024;
 const defaultRangeMs = 15 * 60 * 1000;
 const defaultLimit = 20;
@@ -27,7 +27,7 @@ export interface SearchParams extends TimeRange {
   spansPerTrace: number;
   /** The condition; undefined if every span satisfies it. */
   plan?: QueryPlan;
-  /** Answers to searches by tags do not show the spans that match. */
+  /** Whether the search is by tags. Its response does not list the matching spans. */
   isByTags: boolean;
 }
 
@@ -37,7 +37,10 @@ export interface SearchBounds {
   spansPerTraceMax: number;
 }
 
-/** A trace id of 1 to 32 hex digits as 16 bytes, padded with zeros on the left. */
+/**
+ * Parses a trace id of 1 to 32 hex digits. Returns 16 bytes, padded with zeros on the left. Throws
+ * InvalidInput.
+ */
 export function parseTraceId(text: string): Uint8Array {
   const bad = /[^0-9a-fA-F]/u.exec(text);
   if (bad !== null) {
@@ -50,8 +53,8 @@ export function parseTraceId(text: string): Uint8Array {
 }
 
 /**
- * `start` and `end` of a look-up by trace id, unix seconds: only one of them bounds the range on
- * its side, none of them leaves it open.
+ * Parses `start` and `end` of a look-up by trace id, in unix seconds. If only one of them is given,
+ * the other side of the range is open. Returns undefined if neither is given.
  */
 export function parseTraceRange(params: URLSearchParams): TimeRange | undefined {
   const mode = valueOf(params, "mode") ?? "all";
@@ -65,7 +68,7 @@ export function parseTraceRange(params: URLSearchParams): TimeRange | undefined 
   return rangeOf(start ?? 0, end ?? uint32Max);
 }
 
-/** Parameters of /api/search. Throws RegexElsewhere as the options say. */
+/** Parses the parameters of /api/search. Throws RegexElsewhere as `options` describes. */
 export function parseSearch(
   params: URLSearchParams,
   bounds: SearchBounds,
@@ -87,7 +90,7 @@ export function parseSearch(
   return { ...range, limit, spansPerTrace: isByTags ? 0 : shown, plan, isByTags };
 }
 
-/** All other parameters are tags, where none of `languageParams` is there. */
+/** If a request has none of `languageParams`, every parameter not listed here is a tag. */
 const knownParams: readonly string[] = ["limit", "spss", "minDuration", "maxDuration"];
 const languageParams: readonly string[] = ["q", "tags", "start", "end", "since"];
 
@@ -114,14 +117,17 @@ function parseConditions(
   return { filter, isByTags: tags !== undefined || filter !== undefined };
 }
 
-/** Tags as parameters of their own, as clients from before `tags` send them. */
+/** Returns the tags of old clients, which send each tag as a parameter of its own. */
 function otherParams(params: URLSearchParams): Map<string, string> {
   if (languageParams.some((name) => valueOf(params, name) !== undefined)) return new Map();
   const known = [...knownParams, ...languageParams];
   return new Map([...params].filter(([name]) => !known.includes(name) && name !== ""));
 }
 
-/** The condition of a TraceQL query that is one spanset filter. */
+/**
+ * Parses a TraceQL query that is one spanset filter and returns its condition; undefined if every
+ * span satisfies it.
+ */
 function parseFilter(q: string, options: ParseOptions): FieldExpr | undefined {
   if (q.trim() === "") return undefined;
   const query = parsedQuery(q, options);
@@ -156,7 +162,7 @@ function parseRange(params: URLSearchParams): TimeRange | undefined {
   return rangeOf(start, end);
 }
 
-/** `start` and `end` in unix seconds; two zeros are as good as none, as in Tempo. */
+/** Reads `start` and `end` in unix seconds. Two zeros count as absent, as in Tempo. */
 function givenTimes(params: URLSearchParams): [start: number | undefined, end: number | undefined] {
   const start = parseUint(params, "start");
   const end = parseUint(params, "end");
@@ -170,13 +176,13 @@ function rangeOf(start: number, end: number): TimeRange {
   return { startNano: BigInt(start) * nanosPerSecond, endNano: BigInt(end) * nanosPerSecond };
 }
 
-/** The last 15 minutes. */
+/** Returns the last 15 minutes. */
 export function defaultRange(nowMs: number): TimeRange {
   const nano = (ms: number): bigint => BigInt(Math.trunc(ms)) * 1_000_000n;
   return { startNano: nano(nowMs - defaultRangeMs), endNano: nano(nowMs) };
 }
 
-/** The range that `since` means: it ends now, whatever `start` and `end` say. */
+/** Parses `since`: the range ends now, and `start` and `end` are ignored. */
 export function parseSince(params: URLSearchParams, nowMs: number): TimeRange | undefined {
   const text = valueOf(params, "since");
   if (text === undefined) return undefined;
@@ -203,7 +209,7 @@ function parseUint(params: URLSearchParams, name: string): number | undefined {
   throw invalid(`invalid ${name}: must be ${unit} from 0 to ${uint32Max}, not ${shownText(text)}`);
 }
 
-/** An empty value is as good as none. */
+/** Returns the value of a parameter. An empty value counts as absent. */
 export function valueOf(params: URLSearchParams, name: string): string | undefined {
   return params.get(name) || undefined;
 }

@@ -1,4 +1,4 @@
-/** Queries from parsed parameters to answers, with what must be said when not all could be read. */
+/** Runs queries from parsed parameters to responses, and reports what could not be read. */
 import type { TagValue } from "#pkg/engine/engine.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { Clock } from "#pkg/clock/clock.ts";
@@ -41,7 +41,7 @@ export interface QueriesOptions {
   clock: Clock;
 }
 
-/** Reasons of queries that were refused for what they ask. */
+/** Reasons of queries that a limit refused. */
 const limitReasons: readonly string[] = [
   "queries_max",
   "queries_queued",
@@ -51,7 +51,7 @@ const limitReasons: readonly string[] = [
   traceTooLarge,
 ];
 
-/** Whether the error is a refusal by a limit. */
+/** Returns whether a limit caused the error. */
 export function isLimitRefusal({ reason }: SpoorError): boolean {
   return limitReasons.includes(reason);
 }
@@ -74,8 +74,8 @@ export class Queries {
   }
 
   /**
-   * Runs a query when it is its turn. Throws LimitExceeded if too many wait already; counts
-   * whatever a limit refuses.
+   * Runs a query when its turn comes. Throws LimitExceeded if too many queries wait, and what `run`
+   * throws. Counts refusals by limits.
    */
   async admitted<T>(
     { tenant, signal }: { tenant: string; signal: AbortSignal },
@@ -90,7 +90,7 @@ export class Queries {
     }
   }
 
-  /** Runs with what a query of the tenant sees, within its limits. */
+  /** Runs a query over the tenant's spans, within its byte budget and the stall limit. */
   async #withSpans<T>(tenant: string, run: (spans: Spans) => Promise<T>): Promise<T> {
     const { spans, limits, config, metrics } = this.#options;
     const { queryBytesMax } = limits.of(tenant);
@@ -109,10 +109,13 @@ export class Queries {
     }
   }
 
-  /** Throws NotFound; Unavailable if not all could be read and the answer could not say so. */
+  /**
+   * Answers a look-up by id. Throws NotFound, or Unavailable if something could not be read and
+   * `format` has no way to say so.
+   */
   async traceById(query: TraceQuery, format: TraceFormat): Promise<Answer> {
     const { config, answers } = this.#options;
-    // The other half is for the answer, which is encoded while they are there.
+    // Half is for the spans. The other half is for the response, which is encoded beside them.
     const bytesMax = Math.floor(config.queryMemoryBytesMax / 2);
     const { concurrency } = config;
     const { pieces, failures } = await this.#withSpans(query.tenant, (spans) =>
@@ -128,6 +131,7 @@ export class Queries {
     return { status: 200, contentType, body, headers: partialHeaders(partial) };
   }
 
+  /** Answers a search. Throws Unavailable if the table is out of reach and no trace was found. */
   async search(query: SearchQuery): Promise<Answer> {
     const result = await this.#searched(query);
     const { traces, stats, failures } = result;
@@ -140,7 +144,7 @@ export class Queries {
     return { ...jsonAnswer(json), headers: partialHeaders(partial) };
   }
 
-  /** Runs a search and tells how. */
+  /** Runs a search and answers with a report of its work. */
   async explain(query: SearchQuery): Promise<Answer> {
     const startedMs = performance.now();
     const result = await this.#searched(query);
@@ -160,7 +164,7 @@ export class Queries {
     return result;
   }
 
-  /** Names or values of tags, in the form that `format` gives them. */
+  /** Answers a request for tag names or values, formatted by `format`. */
   async tags(query: TagsQuery, format: TagFormat): Promise<Answer> {
     const { config, limits, metrics } = this.#options;
     checkRange(query, limits.of(query.tenant));
@@ -173,7 +177,10 @@ export class Queries {
     metrics.inspectedBytes.inc(stats.inspectedBytes);
     if (result.truncated) {
       metrics.cutTagAnswers.inc({ reason: "memory" });
-      failures.push({ reason: "tag_memory", message: "there are more tags than memory for them" });
+      failures.push({
+        reason: "tag_memory",
+        message: "the rarest tags were dropped for lack of memory",
+      });
     }
     const partial = joinMessages(failures);
     if (result.isStoredMissing && values.length === 0) throw incomplete(partial);
@@ -181,7 +188,7 @@ export class Queries {
     return { ...this.#tagAnswer(format(values, stats)), headers: partialHeaders(partial) };
   }
 
-  /** What is known without asking: nothing is read for it. */
+  /** Answers a request whose values are fixed: no span is read. */
   knownTags(format: (stats: TagsStats) => TagAnswer): Answer {
     return this.#tagAnswer(format(noStats));
   }
@@ -212,7 +219,10 @@ const noStats: TagsStats = {
   completedJobs: 0,
 };
 
-/** A filter that the spans make impossible is none: somebody may still be typing it. */
+/**
+ * Finds tags. Drops the filter if the spans' values make it invalid, since the user may still be
+ * typing it.
+ */
 async function findTagsLeniently(
   spans: Spans,
   query: TagsQuery,
@@ -226,11 +236,11 @@ async function findTagsLeniently(
   }
 }
 
-/** A trace that is too large will not be smaller when it is asked for again. */
+/** Returns the error for a partial trace in version 1. TooLarge, since a retry cannot help. */
 function incompleteTrace(failures: readonly Failure[], message: string): SpoorError {
   const isTooLarge = failures.some(({ reason }) => reason === traceTooLarge);
   if (!isTooLarge) return incomplete(message);
-  const advice = "ask version 2 of the API for what fits";
+  const advice = "use /api/v2/traces, which returns the part that fits";
   return new SpoorError("TooLarge", `${message}: ${advice}`, { reason: traceTooLarge });
 }
 

@@ -1,29 +1,29 @@
 /**
- * Reads parameters that hold TraceQL: what costs little in place, long texts and costly regular
- * expressions on a worker thread, so that nobody's pattern holds up all others.
+ * Parses parameters that hold TraceQL. Cheap ones are parsed in place. Long texts and costly
+ * regular expressions go to a worker thread, so that one client's pattern does not delay others.
  */
 import { RegexCache } from "#pkg/traceql/regex.ts";
 import { type ParseOptions, RegexElsewhere } from "#pkg/traceql/traceql.ts";
 import { parseSearch, type SearchBounds, type SearchParams } from "./params.ts";
 import { parseTagParams, type TagParams } from "./tag-params.ts";
 
-/** Longer ones take more than a millisecond. */
+/** Longest parameters that are parsed in place. Longer ones take more than a millisecond. */
 const charsHereMax = 4096;
-/** What regular expressions may cost here: less than a millisecond too. */
+/** Largest compiled regular expression in place: its compilation takes less than a millisecond. */
 const regexSizeHere = 256;
 
-/** Parameters of a search or of a question for tags, as they stand in the URL. */
+/** Parameters of a search or of a tag request, as they appear in the URL. */
 export type ParamsJob =
   | { kind: "search"; params: string; bounds: SearchBounds }
   | { kind: "tags"; params: string; nowMs: number };
 
-/** What the parameters of each kind mean. */
+/** The parsed parameters of each kind. */
 interface ParamsAnswers {
   search: SearchParams;
   tags: TagParams;
 }
 
-/** Parses whatever it costs: on a thread. Throws InvalidInput. */
+/** Parses parameters of any cost. Runs on a worker thread. Throws InvalidInput. */
 export function parseParams(job: ParamsJob, regexes: RegexCache): ParsedParams {
   return parseHere(job, { regexes });
 }
@@ -46,7 +46,10 @@ export class ParamsReader {
     this.#onThread = onThread;
   }
 
-  /** Throws InvalidInput; LimitExceeded if too many wait for the thread; Canceled, Timeout. */
+  /**
+   * Parses the parameters of a request. Throws InvalidInput, Canceled, Timeout, or LimitExceeded if
+   * too many jobs wait for the thread.
+   */
   async read<K extends ParamsJob["kind"]>(
     job: Extract<ParamsJob, { kind: K }>,
     signal: AbortSignal,
@@ -54,7 +57,7 @@ export class ParamsReader {
     return (this.#readHere(job) ?? (await this.#onThread(job, signal))) as ParamsAnswers[K];
   }
 
-  /** Undefined if it would cost too much. */
+  /** Parses in place; returns undefined if that would cost too much. */
   #readHere(job: ParamsJob): ParsedParams | undefined {
     if (job.params.length > charsHereMax) return undefined;
     try {

@@ -1,4 +1,4 @@
-/** The table of all routes of the HTTP API: parse, ask, answer. */
+/** The table of all routes of the HTTP API. */
 import type { Context } from "hono";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { type Answer, jsonAnswer, textAnswer } from "./answers.ts";
@@ -20,8 +20,7 @@ import {
 import { type TagAsk, tagNames, tagValues } from "./tag-routes.ts";
 
 /**
- * What clients of Tempo take for its version: Grafana up to 12.2 turns features on by it, and this
- * is the API that is served here.
+ * The version of Tempo whose API is served here. Grafana up to 12.2 enables features by it.
  */
 const tempoVersion = "2.7.0";
 
@@ -42,7 +41,7 @@ const searchParamNames = [
 ];
 const tagParams = ["scope", "q", "limit", ...rangeParams];
 
-/** Every route of the API, with the right that it needs. */
+/** Returns every route of the API, with the right that it needs. */
 export function routesOf(parts: HttpParts): Route[] {
   return [...traceRoutes(parts), ...tagRoutes(parts), ...plainRoutes(parts), ...pageRoutes(parts)];
 }
@@ -85,7 +84,7 @@ function tagRoutes(parts: HttpParts): Route[] {
       answers: json,
       handle: (c, question) => tagNames(tagAsk(parts, c, question), version),
     }),
-    // The name may have slashes.
+    // The name may contain slashes.
     query({
       path: `${path}/search/tag/*`,
       params: tagParams,
@@ -226,7 +225,7 @@ function tagAsk(
   return { ...question, queries, paramsReader, params, nowMs: clock.nowMs(), bytesMax };
 }
 
-/** What stands between the prefix and `/values`, as it was sent. */
+/** Returns the path between the prefix and `/values`, still encoded. Throws NotFound. */
 function tagNameIn(path: string, prefix: string): string {
   const end = "/values";
   if (path.endsWith(end) && path.length > prefix.length + end.length) {
@@ -235,7 +234,7 @@ function tagNameIn(path: string, prefix: string): string {
   throw new SpoorError("NotFound", "404 page not found");
 }
 
-/** `version` is what clients of Tempo look at; `spoorVersion` is what runs here. */
+/** Formats the build info. Clients of Tempo read `version`; `spoorVersion` is this program's. */
 function buildInfo(version: string): string {
   return JSON.stringify({
     version: tempoVersion,

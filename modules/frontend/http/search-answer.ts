@@ -1,18 +1,21 @@
 /**
- * Search results as Tempo's JSON. Grafana refuses a whole answer for one key that it does not know:
- * only the keys below are ever written.
+ * Formats search results as Tempo's JSON. Grafana rejects a whole response for one unknown key, so
+ * only the keys below may be written.
  */
 import { setImmediate } from "node:timers/promises";
 import type { SpanAttribute, SpanSummary } from "#pkg/api/api.ts";
 import type { MergedTrace, SearchStats } from "#pkg/query/query.ts";
 
-/** Shown for traces whose root span has not come (Tempo's words, known to Grafana's users). */
+/** Shown for traces whose root span was not received. The wording is Tempo's. */
 const rootMissing = "<root span not yet received>";
 const uint32Max = 4_294_967_295n;
 /** About 1 ms of work. */
 const tracesPerTurn = 500;
 
-/** The answer as text. Gives way to other work in between: large answers do not stop the thread. */
+/**
+ * Formats a search response. Yields to the event loop after every 500 traces, so that a large
+ * response does not block it.
+ */
 export async function formatSearch(
   traces: readonly MergedTrace[],
   stats: SearchStats,
@@ -27,7 +30,7 @@ export async function formatSearch(
   return `{"traces":[${parts.join(",")}],"metrics":${JSON.stringify(metricsJson(stats))}}`;
 }
 
-/** Keys with values of different types: a table in Grafana has one type per column. */
+/** Returns keys whose values have different types. A column of a Grafana table has one type. */
 function mixedKeys(traces: readonly MergedTrace[]): ReadonlySet<string> {
   const types = new Map<string, string>();
   const mixed = new Set<string>();
@@ -41,7 +44,7 @@ function mixedKeys(traces: readonly MergedTrace[]): ReadonlySet<string> {
   return mixed;
 }
 
-/** Without `mixed`, without span sets. */
+/** Formats a trace; without span sets if `mixed` is undefined. */
 function traceJson(trace: MergedTrace, mixed: ReadonlySet<string> | undefined): object {
   const durationMs = (trace.endNano - trace.startNano) / 1_000_000n;
   return {
@@ -83,7 +86,7 @@ function attributeJson({ key, value }: SpanAttribute, isMixed: boolean): object 
   return { key, value: isMixed ? { stringValue: String(value) } : valueJson(value) };
 }
 
-/** As in OTLP/JSON: an integer is text, and so is a double that JSON has no number for. */
+/** Formats as in OTLP/JSON: integers and non-finite doubles are strings. */
 function valueJson(value: SpanAttribute["value"]): object {
   switch (typeof value) {
     case "string":
@@ -97,12 +100,12 @@ function valueJson(value: SpanAttribute["value"]): object {
   }
 }
 
-/** Times are unsigned on the wire. */
+/** Formats a time, which is unsigned on the wire. */
 function unsigned(nano: bigint): string {
   return String(BigInt.asUintN(64, nano));
 }
 
-/** The `metrics` of an answer. */
+/** Returns the `metrics` of a response. */
 export function metricsJson(stats: SearchStats): object {
   return {
     inspectedTraces: stats.inspectedTraces,

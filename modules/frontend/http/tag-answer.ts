@@ -1,77 +1,77 @@
-/** Names and values of tags as Tempo's JSON, with the metrics that Tempo 2.7 has. */
+/** Formats tag names and values as Tempo's JSON, with the metrics of Tempo 2.7. */
 import type { TagsStats } from "#pkg/query/query.ts";
 
 export interface AnswerBounds {
-  /** Most names per scope, or most values; undefined: no bound but the bytes. */
+  /** Most names per scope, or most values; undefined: bounded by `bytesMax` only. */
   limit: number | undefined;
-  /** Of the whole answer; what has no room is left out. */
+  /** Size of the whole response; items beyond it are left out. */
   bytesMax: number;
 }
 
 export interface TagAnswer {
   json: string;
-  /** Whether something had no room. */
+  /** Whether items were left out because of `bytesMax`. */
   isCut: boolean;
 }
 
-/** One list of an answer: names of a scope, or values. */
+/** One list of a response: names of a scope, or values. */
 export interface TagList {
   name: string;
   texts: readonly string[];
 }
 
-/** A value of a tag; `count` of its spans, where they were counted and asked for. */
+/** A value of a tag. `count` is the number of spans that have it, if they were counted. */
 export interface TypedText {
   kind: string;
   text: string;
   count?: number;
 }
 
-/** Values of a tag as the second API shows them: their type beside each. */
+/** Formats the values of a tag for version 2 of the API, each with its type. */
 export function formatTypedValues(
   values: readonly TypedText[],
   stats: TagsStats,
   { hasCounts, ...bounds }: AnswerBounds & { hasCounts: boolean },
 ): TagAnswer {
-  const room = new Room(stats, bounds);
-  const items = room.take(values, ({ kind, text, count }) =>
+  const writer = new BoundedWriter(stats, bounds);
+  const items = writer.take(values, ({ kind, text, count }) =>
     JSON.stringify({ type: kind, value: text, count: hasCounts ? count : undefined }),
   );
-  return room.answer(`"tagValues":[${items}]`);
+  return writer.answer(`"tagValues":[${items}]`);
 }
 
-/** A list of texts, as the first API answers. */
+/** Formats a list of texts for version 1 of the API. */
 export function formatTexts(
   key: "tagNames" | "tagValues",
   texts: readonly string[],
   stats: TagsStats,
   bounds: AnswerBounds,
 ): TagAnswer {
-  const room = new Room(stats, bounds);
-  return room.answer(`"${key}":[${room.take(texts, quoted)}]`);
+  const writer = new BoundedWriter(stats, bounds);
+  return writer.answer(`"${key}":[${writer.take(texts, quoted)}]`);
 }
 
-/** Names by scope, as the second API answers. */
+/** Formats names by scope for version 2 of the API. */
 export function formatScopes(
   lists: readonly TagList[],
   stats: TagsStats,
   bounds: AnswerBounds,
 ): TagAnswer {
-  const room = new Room(stats, bounds);
+  const writer = new BoundedWriter(stats, bounds);
   const scopes = lists
     .filter(({ texts }) => texts.length > 0)
     .map(({ name, texts }) => {
-      const tags = room.take(texts, quoted);
+      const tags = writer.take(texts, quoted);
       return `{"name":${JSON.stringify(name)},"tags":[${tags}]}`;
     });
-  return room.answer(`"scopes":[${scopes.join(",")}]`);
+  return writer.answer(`"scopes":[${scopes.join(",")}]`);
 }
 
-/** What the frame of an answer takes beside its items, bytes: about. */
+/** Approximate size of a response without its items and metrics, bytes. */
 const frameBytes = 400;
 
-/** The bytes that an answer may still take. */
-class Room {
+/** Formats items until the response reaches its limit of items or bytes. */
+class BoundedWriter {
   readonly #metrics: string;
   readonly #limit: number;
   #left: number;
@@ -83,7 +83,7 @@ class Room {
     this.#left = bytesMax - frameBytes - this.#metrics.length;
   }
 
-  /** As many items as the limit and the room allow, joined. */
+  /** Returns as many items as the limit and the remaining bytes allow, joined by commas. */
   take<T>(items: readonly T[], format: (item: T) => string): string {
     const kept: string[] = [];
     for (const one of items) {

@@ -1,4 +1,4 @@
-/** Names of tags as clients write them. */
+/** Parses tag names as clients write them. */
 import type { TagReference, TagScope } from "#pkg/api/api.ts";
 import { intrinsicSources } from "#pkg/engine/engine.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
@@ -20,16 +20,16 @@ export const tagScopes: readonly TagScope[] = [
   "instrumentation",
 ];
 
-/** Numbers of trees: Tempo does not list them. */
+/** Intrinsics that are computed from the trace's tree. Tempo does not list them. */
 const unlisted: readonly string[] = ["span:childCount"];
 
-/** What every span has, in every spelling, as Tempo lists it. */
+/** The intrinsics of every span, in every spelling, as Tempo lists them. */
 export const intrinsicTags: readonly string[] = Object.entries(intrinsics)
   .filter(([name, { isScoped }]) => isScoped && !unlisted.includes(name))
   .flatMap(([name, { legacy }]) => (legacy === undefined ? [name] : [name, legacy]))
   .sort();
 
-/** What to do about the values of a name: they are known, or spans are asked. */
+/** Where the values of a name come from: a fixed list, or the spans. */
 export type TagTarget =
   | { kind: "known"; type: "keyword" | "string"; values: readonly string[] }
   | { kind: "asked"; references: TagReference[] };
@@ -37,13 +37,13 @@ export type TagTarget =
 const statusWords = ["ok", "error", "unset"];
 const kindWords = ["client", "server", "producer", "consumer", "internal", "unspecified"];
 
-/** The name out of a path, which may be encoded twice (Grafana 12.2 and 12.3 do that). */
+/** Decodes a name from a URL's path. Grafana 12.2 and 12.3 encode it twice. */
 export function decodeTagName(raw: string): string {
   const once = decoded(raw);
   return /%[0-9a-fA-F]{2}/.test(once) ? decoded(once) : once;
 }
 
-/** Text that is not percent-encoded UTF-8 stays as it is. */
+/** Decodes percent-encoded UTF-8; returns other text unchanged. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -52,7 +52,7 @@ function decoded(text: string): string {
   }
 }
 
-/** A name of the second API: a whole TraceQL identifier. Throws InvalidInput. */
+/** Parses a name of version 2 of the API: a whole TraceQL identifier. Throws InvalidInput. */
 export function parseTagName(name: string): TagTarget {
   const reference = referenceOf(name) ?? plainAttribute(name);
   if (reference === undefined) {
@@ -85,7 +85,7 @@ function referenceOf(name: string): Reference | undefined {
   }
 }
 
-/** A name that would need quotes, written without them: `span.with space`. */
+/** Parses a name that needs quotes but was written without them: `span.with space`. */
 function plainAttribute(name: string): NamedReference | undefined {
   const match = /^(|span|resource|event|link|instrumentation)\.([^]+)$/.exec(name);
   if (match === null || match[2].length > 1000) return undefined;
@@ -93,7 +93,7 @@ function plainAttribute(name: string): NamedReference | undefined {
   return { kind: "attribute", scope, name: match[2] };
 }
 
-/** A name of the first API: an attribute without its scope, or one of a few old words. */
+/** Parses a name of version 1 of the API: an attribute without its scope, or a few old words. */
 export function parseOldTagName(name: string): TagTarget {
   switch (name) {
     case "status.code":

@@ -1,4 +1,4 @@
-/** Parameters of the endpoints of tags, checked. All errors are InvalidInput. */
+/** Parses and checks the parameters of the tag endpoints. All errors are InvalidInput. */
 import type { TagScope, TimeRange } from "#pkg/api/api.ts";
 import { spanPart } from "#pkg/engine/engine.ts";
 import { type FieldExpr, parseLeniently, type ParseOptions } from "#pkg/traceql/traceql.ts";
@@ -7,9 +7,9 @@ import { invalid } from "./params-errors.ts";
 import { tagScopes } from "./tag-names.ts";
 
 export interface TagParams extends TimeRange {
-  /** Most names per scope, or most values; undefined: as many as there is room for. */
+  /** Most names per scope, or most values; undefined: bounded by the response's size only. */
   limit: number | undefined;
-  /** What can be said of single spans in `q`; undefined: nothing. */
+  /** The part of `q` that single spans decide; undefined if there is none. */
   filter: FieldExpr | undefined;
 }
 
@@ -19,8 +19,8 @@ export interface TagScopes {
 }
 
 /**
- * Parameters of all endpoints of tags. What is unknown or unfinished is ignored. Throws
- * RegexElsewhere as the options say.
+ * Parses the parameters of a tag endpoint. Unknown or unfinished parts of `q` are ignored. Throws
+ * InvalidInput for a bad range, RegexElsewhere as `options` describes.
  */
 export function parseTagParams(
   params: URLSearchParams,
@@ -38,24 +38,24 @@ export function parseTagParams(
   };
 }
 
-/** The parameter `scope`. */
+/** Parses the parameter `scope`. Throws InvalidInput. */
 export function parseTagScope(params: URLSearchParams): TagScopes {
   const scope = params.get("scope") ?? "";
   if (scope === "" || scope === "none") return { scopes: tagScopes, hasIntrinsics: true };
   if (scope === "intrinsic") return { scopes: [], hasIntrinsics: true };
-  // Attributes of traces do not exist.
+  // Traces have no attributes.
   if (scope === "trace") return { scopes: [], hasIntrinsics: false };
   const known = tagScopes.find((one) => one === scope);
   if (known === undefined) throw invalid(`invalid scope: ${scope.slice(0, 100)}`);
   return { scopes: [known], hasIntrinsics: false };
 }
 
-/** `start` and `end` in any of the forms that clients send here: both or neither. */
+/** Parses `start` and `end`, both or neither, in any format that clients send to tag endpoints. */
 function parseTimes(params: URLSearchParams): TimeRange | undefined {
   const start = valueOf(params, "start");
   const end = valueOf(params, "end");
   if (start === undefined && end === undefined) return undefined;
-  // Two zeros are as good as none, as in Tempo.
+  // Two zeros count as absent, as in Tempo.
   if (start === "0" && end === "0") return undefined;
   if (start === undefined || end === undefined) {
     throw invalid("only one of start and end provided: must provide both or neither");
@@ -67,7 +67,7 @@ function parseTimes(params: URLSearchParams): TimeRange | undefined {
 
 const nanosPerSecond = 1_000_000_000n;
 
-/** Unix seconds (also with a fraction), unix nanoseconds, or RFC 3339; as nanoseconds. */
+/** Parses unix seconds (also fractional), unix nanoseconds or RFC 3339. Returns nanoseconds. */
 function parseTime(name: string, text: string): bigint {
   if (/^\d{1,10}$/.test(text)) return BigInt(text) * nanosPerSecond;
   if (/^\d{11,19}$/.test(text) && BigInt(text) < 2n ** 63n) return BigInt(text);

@@ -1,4 +1,4 @@
-/** The endpoints of tags: names and values, in both versions of the API. */
+/** The tag endpoints: names and values, in both versions of the API. */
 import type { TagScope } from "#pkg/api/api.ts";
 import type { TagValue } from "#pkg/engine/engine.ts";
 import type { Answer } from "./answers.ts";
@@ -16,7 +16,7 @@ import { decodeTagName, intrinsicTags, parseOldTagName, parseTagName } from "./t
 import { parseTagScope, type TagParams } from "./tag-params.ts";
 import type { TagsStats } from "#pkg/query/query.ts";
 
-/** Which of the two APIs: the first has neither types nor scopes. */
+/** Version of the API. Version 1 has neither types nor scopes. */
 export type TagVersion = "v1" | "v2";
 
 export interface TagAsk {
@@ -26,7 +26,7 @@ export interface TagAsk {
   params: URLSearchParams;
   paramsReader: ParamsReader;
   nowMs: number;
-  /** Longest answer. */
+  /** Longest response body, bytes. */
   bytesMax: number;
 }
 
@@ -34,7 +34,7 @@ async function readTagParams({ paramsReader, params, nowMs, signal }: TagAsk): P
   return await paramsReader.read({ kind: "tags", params: params.toString(), nowMs }, signal);
 }
 
-/** Names of tags. Throws InvalidInput. */
+/** Answers a request for tag names. Throws InvalidInput. */
 export async function tagNames(ask: TagAsk, version: TagVersion): Promise<Answer> {
   const { queries, tenant, signal } = ask;
   const { limit, ...query } = await readTagParams(ask);
@@ -43,7 +43,7 @@ export async function tagNames(ask: TagAsk, version: TagVersion): Promise<Answer
   const format = (values: readonly TagValue[], stats: TagsStats): TagAnswer => {
     if (version === "v2")
       return formatScopes(scopedNames(values, scopes, hasIntrinsics), stats, bounds);
-    // The first API tells intrinsics only if nothing else is asked for.
+    // Version 1 lists intrinsics only if the request asks for nothing else.
     const isIntrinsic = scopes.length === 0 && hasIntrinsics;
     return formatTexts("tagNames", isIntrinsic ? intrinsicTags : textsOf(values), stats, bounds);
   };
@@ -65,7 +65,11 @@ function scopedNames(
   return hasIntrinsics ? [{ name: "intrinsic", texts: intrinsicTags }, ...lists] : lists;
 }
 
-/** Values of a tag, whose name is as it stands in the path. Throws InvalidInput. */
+/**
+ * Answers a request for the values of a tag. Throws InvalidInput.
+ *
+ * @param rawName the name as in the URL's path, percent-encoded.
+ */
 export async function tagValues(
   ask: TagAsk,
   version: TagVersion,
@@ -76,7 +80,7 @@ export async function tagValues(
   const target = version === "v1" ? parseOldTagName(name) : parseTagName(name);
   const { limit, ...query } = await readTagParams(ask);
   const bounds: AnswerBounds = { limit, bytesMax: ask.bytesMax };
-  // Tempo has no counts, and some of its clients refuse fields that they do not know.
+  // Tempo sends no counts, and some of its clients reject unknown fields.
   const hasCounts = ask.params.get("counts") === "true";
   const format = (values: readonly TypedText[], stats: TagsStats): TagAnswer =>
     version === "v1"
@@ -91,7 +95,7 @@ export async function tagValues(
   return await queries.tags({ ...query, tenant, signal, question }, format);
 }
 
-/** Texts without their kinds, each once, in their order. */
+/** Returns the distinct texts without their kinds, in their order. */
 function textsOf(values: readonly TypedText[]): string[] {
   return [...new Set(values.map(({ text }) => text))];
 }

@@ -1,6 +1,6 @@
 /**
- * The search parameters from before TraceQL (`tags`, `minDuration`, `maxDuration`) as a condition:
- * one span must have all of the tags, its trace the duration.
+ * Converts the search parameters that precede TraceQL (`tags`, `minDuration`, `maxDuration`) to a
+ * condition. One span must have all of the tags. The durations are the trace's.
  */
 import { hasCode } from "#pkg/errors/errors.ts";
 import { formatField } from "#pkg/traceql/format.ts";
@@ -17,7 +17,10 @@ import { invalid } from "./params-errors.ts";
 
 const range = { from: 0, to: 0 };
 
-/** A span that has each of the tags. Undefined if there are none. Throws InvalidInput. */
+/**
+ * Returns the condition that a span has every tag; undefined if there are no tags. Throws
+ * InvalidInput.
+ */
 export function tagsFilter(
   tags: ReadonlyMap<string, string>,
   options: ParseOptions = {},
@@ -27,7 +30,10 @@ export function tagsFilter(
   return filter;
 }
 
-/** A trace of these durations, as Go writes them. Throws InvalidInput. */
+/**
+ * Returns the condition that a trace's duration is between `min` and `max`, which have Go's format.
+ * Throws InvalidInput.
+ */
 export function durationFilter(
   min: string | undefined,
   max: string | undefined,
@@ -43,7 +49,7 @@ export function durationFilter(
   return allOf([...compared(">=", least), ...compared("<=", most)]);
 }
 
-/** Conditions that must all hold; undefined if there are none. */
+/** Joins conditions with `&&`; returns undefined if there are none. */
 export function allOf(conditions: readonly (FieldExpr | undefined)[]): FieldExpr | undefined {
   const known = conditions.filter((one) => one !== undefined);
   return known.length === 0 ? undefined : known.reduce((a, b) => logical("&&", a, b));
@@ -72,9 +78,9 @@ function statusFilter(word: string): FieldExpr {
   return compare(intrinsic("span:status"), "=", { type: "status", value: word });
 }
 
-/** Texts that hold the value, and numbers and booleans that are equal to it. */
+/** Returns a condition: strings contain the value; numbers and booleans are equal to it. */
 function attributeFilter(reference: FieldExpr, value: string): FieldExpr {
-  // Any value holds the empty text.
+  // Every string contains the empty string.
   if (value === "") return compare(reference, "!=", { type: "nil" });
   const text = contains(reference, value);
   const other = scalarOf(value);
@@ -111,17 +117,17 @@ function logical(op: "&&" | "||", left: FieldExpr, right: FieldExpr): FieldExpr 
   return { kind: "logical", op, left, right, range };
 }
 
-/** The language has bounds, which must hold for what did not come as its text, too. */
+/** Checks that a condition built from tags is within the limits of a TraceQL text. */
 function checkBounds(filter: FieldExpr, options: ParseOptions): void {
   try {
     parseQuery(`{ ${formatField(filter)} }`, options);
   } catch (error) {
     if (!hasCode(error, "InvalidInput")) throw error;
-    throw invalid(`invalid tags: too many, or too long: ${error.message}`);
+    throw invalid(`invalid tags: too many or too long: ${error.message}`);
   }
 }
 
-/** Nanoseconds. */
+/** Parses a duration in Go's format. Returns nanoseconds. Throws InvalidInput. */
 function parseGoDuration(name: string, text: string): bigint {
   const isGo = /^((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$/.test(text);
   if (text === "0") return 0n;

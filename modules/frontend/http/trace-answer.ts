@@ -1,9 +1,8 @@
 /**
- * Bytes of an answer with a trace, in the four forms that Tempo has: two API versions, JSON and
- * protobuf. Runs in place for small traces and on a worker thread (answer-worker.ts) for large
- * ones.
+ * Encodes a trace response in Tempo's four formats: two API versions, each as JSON and protobuf.
+ * Runs in place for small traces and on a worker thread (answer-worker.ts) for large ones.
  *
- * | form | content |
+ * | format | content |
  * |---|---|
  * | v1 JSON | `{"batches": [ResourceSpans]}` |
  * | v1 protobuf | tempopb.Trace, wire-equal to OTLP TracesData |
@@ -32,21 +31,22 @@ export interface TraceAnswerJob {
   /** Protobuf TracesData. */
   pieces: Uint8Array[];
   format: TraceFormat;
-  /** Why the trace may not be whole; "" if it is. Only v2 can say it. */
+  /** Why the trace may be incomplete; "" if it is complete. Only v2 has a field for it. */
   partial: string;
 }
 
 /** PartialStatus.PARTIAL of tempopb. */
 const statusPartial = 1;
 
-/** The same as `traceAnswerChunks`, joined. */
+/** Returns the chunks of `traceAnswerChunks`, joined. */
 export function encodeTraceAnswer(job: TraceAnswerJob): Uint8Array {
   return Buffer.concat(traceAnswerChunks(job));
 }
 
 /**
- * The answer in chunks of about a mebibyte: it may be longer than a text, or a buffer that doubles,
- * can be. Spans are copied from the pieces; those that must be read are objects one at a time.
+ * Encodes a response in chunks of about 1 MiB, since a whole response may exceed the longest string
+ * or buffer. Spans are copied from the pieces as bytes; spans that must be decoded are objects one
+ * at a time.
  */
 export function traceAnswerChunks(
   { pieces, format, partial }: TraceAnswerJob,
@@ -67,7 +67,7 @@ export function traceAnswerChunks(
   }
 }
 
-/** The trace with spans that are decoded when they are asked for, and not kept. */
+/** Returns a trace whose spans are decoded while they are iterated, and not kept. */
 function readable(trace: readonly WireResource[], decode: DecodeSpan): SpansOnDemand {
   const resourceSpans = trace.map((one) => ({
     ...one,
@@ -89,7 +89,7 @@ function wireChunks(resourceSpans: readonly WireResource[], decode: DecodeSpan):
 
 const chunkBytes = 1024 * 1024;
 
-/** Texts as UTF-8, in chunks. */
+/** Encodes texts as UTF-8, in chunks. */
 function joinTexts(texts: Iterable<string>): Uint8Array[] {
   const chunks: Uint8Array[] = [];
   let open: string[] = [];
@@ -112,7 +112,7 @@ function* formatV2(trace: SpansOnDemand, partial: string): IterableIterator<stri
   yield `,"metrics":{}${status}}`;
 }
 
-/** Grafana dereferences `trace` unchecked: it is always written, even empty. */
+/** Encodes v2 protobuf. Grafana dereferences `trace` unchecked: an empty one is written too. */
 function encodeV2(chunks: readonly Uint8Array[], partial: string): Uint8Array[] {
   const rest = new WireWriter();
   rest.message(2, () => undefined);
@@ -124,7 +124,8 @@ function encodeV2(chunks: readonly Uint8Array[], partial: string): Uint8Array[] 
 }
 
 /**
- * Grafana hides all spans of a resource without attributes: it gets OpenTelemetry's default name.
+ * Adds OpenTelemetry's default service name to a resource without attributes: Grafana hides the
+ * spans of such a resource.
  */
 function withAttribute(one: WireResource): WireResource {
   if (one.resource.attributes.length > 0) return one;

@@ -1,4 +1,4 @@
-/** CPU and heap profiles of the main thread: files that Chrome's developer tools open. */
+/** CPU and heap profiles of the main thread, in the format of Chrome's developer tools. */
 import { Session } from "node:inspector/promises";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -19,8 +19,8 @@ export class Profiles {
   }
 
   /**
-   * Records for `seconds` and returns the profile as JSON. Errors: InvalidInput, LimitExceeded
-   * while another one is recorded.
+   * Records for `seconds` and returns the profile as JSON. Throws InvalidInput, or LimitExceeded
+   * while another profile is being recorded.
    */
   async record(kind: ProfileKind, seconds: string | null): Promise<string> {
     const count = seconds === null ? secondsDefault : Number(seconds);

@@ -1,21 +1,21 @@
-/** The status page: a small HTML page for people, without anything from outside. */
+/** The status page: a small HTML page that loads nothing from elsewhere, and its JSON form. */
 import type { Viewer } from "#pkg/tenant/tenant.ts";
 import { type Answer, jsonAnswer } from "#modules/frontend/http/answers.ts";
 
-/** How a number is shown to people; programs get it as it is. */
+/** How the page formats a number. JSON has the plain number. */
 export type StatusUnit = "bytes" | "bytes_per_second" | "per_second" | "time";
 
 export interface StatusColumn {
-  /** Name for programs. */
+  /** Name in JSON. */
   key: string;
-  /** Name for people; the key with spaces unless given. */
+  /** Name on the page; the key with spaces unless given. */
   title?: string;
-  /** Of its numbers; a plain count unless given. Times are milliseconds since the epoch. */
+  /** Unit of its numbers; a plain count unless given. Times are milliseconds since the epoch. */
   unit?: StatusUnit;
 }
 
 export interface StatusTable {
-  /** Name for programs. */
+  /** Name in JSON. */
   key: string;
   title: string;
   /** What the reader should do about it. */
@@ -28,11 +28,11 @@ export interface StatusPage {
   version: string;
   /** When the process started, milliseconds since the epoch. */
   startedMs: number;
-  /** Why it is not ready; undefined if it is. */
+  /** Why the process is not ready; undefined if it is. */
   notReady: string | undefined;
-  /** What needs attention, a sentence each, with what to do. */
+  /** What needs attention: one sentence each, with the remedy. */
   problems: readonly string[];
-  /** Tenants with blocks and spans, heads, the log ... */
+  /** E.g. tenants with their blocks and spans, heads, the log. */
   tables: readonly StatusTable[];
 }
 
@@ -45,7 +45,7 @@ const style =
   "td.n{text-align:right;font-variant-numeric:tabular-nums}" +
   ":root{color-scheme:light dark}";
 
-/** Nothing may be loaded and no script may run, whatever a name contains. */
+/** Content security policy: nothing is loaded and no script runs, whatever a name contains. */
 const policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 export interface PageOptions {
@@ -55,7 +55,7 @@ export interface PageOptions {
   nowMs: number;
 }
 
-/** A page for people. */
+/** Formats the page as HTML. */
 export function formatStatusPage(
   page: StatusPage,
   { others, pathPrefix, nowMs }: PageOptions,
@@ -78,7 +78,7 @@ ${formatProblems(page.problems)}${page.tables.map(formatTable).join("\n")}
   return { status: 200, contentType: "text/html; charset=utf-8", body, headers };
 }
 
-/** The same for programs: each table under its key, a row an object by the keys of columns. */
+/** Formats the page as JSON: each table under its key, each row an object by column keys. */
 export function statusJson(page: StatusPage, nowMs: number): Answer {
   const { version, startedMs, notReady, problems } = page;
   const tables = page.tables.map(({ key, columns, rows }) => [
@@ -136,7 +136,7 @@ function formatNumber(value: number, unit: StatusUnit | undefined): string {
 
 const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
-/** Three digits and a unit: 1.53 GiB. */
+/** Formats bytes with three digits and a unit: 1.53 GiB. */
 function formatBytes(value: number): string {
   let left = value;
   let unit = 0;
