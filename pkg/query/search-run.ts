@@ -39,13 +39,9 @@ import { detailsOfWhole, type WholeTrace } from "./whole-traces.ts";
  * number reaches the concurrency, the jobs themselves grow.
  */
 const firstWave = 4;
-<<<<<<< HEAD
 /** Spans of row groups that are listed at first: the newest ones of several partitions. */
 const firstWaveSpans = 8192;
-/** What share of its bytes a job has at first. */
-=======
 /** Share of `jobBytesMax` that a job of the first wave has: one part in so many. */
->>>>>>> lang3
 const firstJobDivisor = 16;
 
 /** Up to this number, maybes become candidates if a bloom filter says so, without a look-up. */
@@ -174,7 +170,6 @@ export class SearchRun {
       .sort((a, b) => comparePlaces(a.frontier!, b.frontier!));
   }
 
-<<<<<<< HEAD
   /**
    * Returns the newest shards with about as many spans as the missing matches take, judging by
    * those that were inspected. The first wave is small; where nothing matched yet, all are taken.
@@ -193,10 +188,7 @@ export class SearchRun {
     return end < 0 ? unclear : unclear.slice(0, end);
   }
 
-  /** Lists the newest of these shards: the later the wave, the more. */
-=======
   /** Lists the newest of these shards; later waves list more of them. */
->>>>>>> lang3
   async #listWave(unclear: readonly ShardState[], wave: number): Promise<void> {
     const { startNano, endNano } = this.#query;
     const plan = this.#shardPlan;
