@@ -87,7 +87,7 @@ async function listColumnsOf(
     const range = { from: 0, to: columns.rows };
     return await listWhole(columns, request, { range, isInside, hits, own, known, plan });
   }
-  const hits = await hitsOf(columns, prefilter);
+  const hits = await matchingRows(columns, prefilter);
   if (!hits.includes(1)) return { ...noTraces, inspectedSpans: columns.rows };
   const traces = await columns.traces();
   const wanted = new Uint8Array(traces.dictionary.length);
@@ -150,7 +150,7 @@ export async function countRowGroup(
 ): Promise<number> {
   const tags = await tagsFor(reader.index, rowGroup, filter);
   if (!mayMatch(tags, filter)) return 0;
-  const hits = await hitsOf(new RowGroupColumns(reader, rowGroup, tags, arena), filter);
+  const hits = await matchingRows(new RowGroupColumns(reader, rowGroup, tags, arena), filter);
   return countRows(hits);
 }
 
@@ -158,7 +158,10 @@ export async function countRowGroup(
  * Returns the rows that match a condition, evaluated in steps. Cheap and selective parts of the
  * condition come first. Reading stops when no row is left.
  */
-async function hitsOf(columns: RowGroupColumns, condition: FieldExpr): Promise<Uint8Array> {
+export async function matchingRows(
+  columns: RowGroupColumns,
+  condition: FieldExpr,
+): Promise<Uint8Array> {
   const { arena } = columns;
   let hits = arena.uint8(columns.rows).fill(1);
   for (const step of readSteps(columns, condition)) {

@@ -6,7 +6,10 @@ import type { TagCounts, TagQuestion, TagReference, TagScope, TagsRequest } from
 import type { BlockIndex, BlockReader, TagIndex, TagKey, TagKeys } from "#pkg/block/block.ts";
 import { columnPrefix } from "#pkg/columns/columns.ts";
 import { filterColumns } from "#pkg/engine/condition/filter.ts";
-import { mayHoldMatch } from "#pkg/engine/row-group/row-group.ts";
+import { pruneKeys } from "#pkg/engine/condition/prune.ts";
+import { mayFail } from "#pkg/engine/condition/span-part.ts";
+import { matchingRows, mayHoldMatch } from "#pkg/engine/row-group/row-group.ts";
+import { RowGroupColumns } from "#pkg/engine/row-group/row-group-columns.ts";
 import { TagCounter } from "./tag-counter.ts";
 import { indexKeyOf, questionColumns, valueTypes } from "./tag-names.ts";
 import { countTags } from "./tags.ts";
@@ -117,8 +120,18 @@ export async function countRowGroupTags(
   if (filter !== undefined && !(await mayHoldMatch(block.index, rowGroup, filter))) return nothing;
   const reader = await block.reader();
   const own = questionColumns(question, reader.columnNames);
-  const columns = filter === undefined ? own : [...own, ...timeColumns, ...filterColumns(filter)];
-  return countTags(await reader.readRowGroup(rowGroup, columns), request);
+  if (filter === undefined) return countTags(await reader.readRowGroup(rowGroup, own), request);
+  if (mayFail(filter)) {
+    const columns = [...own, ...timeColumns, ...filterColumns(filter)];
+    return countTags(await reader.readRowGroup(rowGroup, columns), request);
+  }
+  const tags = await block.index.tags(rowGroup, pruneKeys(filter));
+  const columns = new RowGroupColumns(reader, rowGroup, tags);
+  const hits = await matchingRows(columns, filter);
+  if (!hits.includes(1)) return { ...nothing, inspectedSpans: columns.rows };
+  const isInside = columns.isInside(request);
+  const batch = await columns.read(isInside ? own : [...own, ...timeColumns]);
+  return countTags(batch, request, { hits, isInside });
 }
 
 const timeColumns: readonly string[] = ["trace_id", "start_unix_nano", "duration_nano"];

@@ -24,13 +24,21 @@ import { headRoots } from "./tag-roots.ts";
 import { TagCounter } from "./tag-counter.ts";
 import { listedColumn, scalarTypes, valueTypes } from "./tag-names.ts";
 
+/** Rows that are known to match the filter. */
+export interface KnownRows {
+  /** 1 for each row that matches. */
+  hits: Uint8Array;
+  /** Whether all rows are in the range. */
+  isInside: boolean;
+}
+
 /**
  * Counts the names or values of the request. Throws InvalidInput (`traceql_value`) if the filter
  * cannot be evaluated over these spans.
  */
-export function countTags(batch: ColumnBatch, request: TagsRequest): TagCounts {
+export function countTags(batch: ColumnBatch, request: TagsRequest, known?: KnownRows): TagCounts {
   const counter = new TagCounter(request.bytesMax);
-  const selection = selectedRows(batch, request);
+  const selection = selectedRows(batch, request, known);
   if (selection === undefined || selection.includes(1)) {
     const counting = new TagCounting(batch, selection, counter);
     const { question } = request;
@@ -41,12 +49,19 @@ export function countTags(batch: ColumnBatch, request: TagsRequest): TagCounts {
 }
 
 /** Returns the rows in the range that match the filter; undefined without a filter: all rows. */
-function selectedRows(batch: ColumnBatch, request: TagsRequest): Uint8Array | undefined {
+function selectedRows(
+  batch: ColumnBatch,
+  request: TagsRequest,
+  known: KnownRows | undefined,
+): Uint8Array | undefined {
   if (request.filter === undefined) return undefined;
+  if (known?.isInside === true) return known.hits;
   const times = new SpanTimes(batch);
   const inRange = new Uint8Array(batch.rows);
   for (let row = 0; row < batch.rows; row++) if (times.overlaps(row, request)) inRange[row] = 1;
-  return evaluateFilter(batch, request.filter, inRange);
+  if (known === undefined) return evaluateFilter(batch, request.filter, inRange);
+  for (let row = 0; row < inRange.length; row++) inRange[row] &= known.hits[row];
+  return inRange;
 }
 
 class TagCounting {
