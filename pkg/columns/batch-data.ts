@@ -1,6 +1,6 @@
 /**
- * Some rows of a batch as plain data that is small and its own: what a shard hands to another
- * thread or process. Dictionaries hold only the values that the rows use.
+ * Copies of some rows of a batch as plain data, for transfer to another thread or process.
+ * Dictionaries hold only the values that the rows use.
  */
 import {
   batchOf,
@@ -18,18 +18,18 @@ export interface NamedColumn {
   column: Column;
 }
 
-/** A ColumnBatch as data. Columns that hold nothing are not there. */
+/** A ColumnBatch as data, without empty columns. */
 export interface BatchData {
   rows: number;
   columns: NamedColumn[];
 }
 
-/** The batch that the data is. */
+/** Returns the data as a batch. */
 export function batchOfData({ rows, columns }: BatchData): ColumnBatch {
   return batchOf(rows, new Map(columns.map(({ name, column }) => [name, column])));
 }
 
-/** The rows, in this order, of those of the named columns that the batch has. */
+/** Copies the rows, in this order, of the named columns that the batch has. */
 export function gatherRows(
   batch: ColumnBatch,
   rows: ArrayLike<number>,
@@ -44,12 +44,12 @@ export function gatherRows(
   return { rows: rows.length, columns };
 }
 
-/** Bytes of the data's arrays. */
+/** Returns the size of the data's arrays, bytes. */
 export function bytesOfData({ columns }: BatchData): number {
   return arraysOf({ columns }).reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
 
-/** The arrays that hold the values: what may be handed over without a copy. */
+/** Returns the arrays that hold the values; they can be transferred without a copy. */
 export function arraysOf({ columns }: Pick<BatchData, "columns">): ArrayBufferView[] {
   return columns.flatMap(({ column }) => arraysOfColumn(column));
 }
@@ -65,7 +65,7 @@ function arraysOfColumn(column: Column): ArrayBufferView[] {
   }
 }
 
-/** Undefined if all is null, or every list is empty. */
+/** Returns undefined if all rows are null or all lists are empty. */
 function gatherColumn(column: Column, rows: ArrayLike<number>): Column | undefined {
   switch (column.kind) {
     case "dict":
@@ -89,7 +89,7 @@ function gatherValues(values: Values, rows: ArrayLike<number>): Values {
   return out;
 }
 
-/** Undefined: all are there. */
+/** Copies a bitmap; undefined if all bits are set, "none" if no bit is. */
 function gatherBits(
   valid: Uint8Array | undefined,
   rows: ArrayLike<number>,
@@ -126,7 +126,7 @@ function gatherDict(
   return { kind: "dict", type, codes: out, dictionary: someValues(dictionary, kept) };
 }
 
-/** New codes by old ones: a head's dictionary may be much longer than its rows are many. */
+/** Maps old codes to new ones. Uses a Map if the dictionary is much longer than the rows. */
 function renames(length: number, rows: number): Renames {
   if (length > rows * 16) return new Map<number, number>();
   const codes = new Int32Array(length).fill(-1);
@@ -143,7 +143,7 @@ interface Renames {
   set(code: number, own: number): void;
 }
 
-/** The values of some codes, in this order. */
+/** Copies the values of some codes, in this order. */
 function someValues(values: ByteValues, codes: readonly number[]): ByteValues {
   const { offsets: ends } = values;
   const offsets = new Int32Array(codes.length + 1);
@@ -171,7 +171,7 @@ function gatherList(
   return { kind: "list", offsets: ends, child: gatherColumn(child, items) as ListColumn["child"] };
 }
 
-/** How many bytes rows take, added up: each value of a dictionary once. */
+/** Estimates the bytes of rows; counts each dictionary value once. */
 export class RowSizes {
   readonly #columns: { column: Column; seen: Uint8Array }[];
 
@@ -185,7 +185,7 @@ export class RowSizes {
     });
   }
 
-  /** Bytes of rows that were not asked for before. */
+  /** Returns the additional bytes of rows that were not added before. */
   add(rows: readonly number[]): number {
     let sizeBytes = 0;
     for (const { column, seen } of this.#columns) {

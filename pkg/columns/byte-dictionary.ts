@@ -23,7 +23,7 @@ export class ByteDictionary {
   #hashes: Uint32Array;
   #length = 0;
   #lastHash = 0;
-  /** How many values were not UTF-8 and had to be repaired (`internText` only). */
+  /** Values that were not UTF-8 and were repaired (`internText` only). */
   repairedCount = 0;
 
   constructor(ledger: Ledger, seed: number) {
@@ -41,7 +41,7 @@ export class ByteDictionary {
     return this.#length;
   }
 
-  /** A view of all values so far; later ones do not show in it. */
+  /** Returns a view of all values so far, without later ones. */
   values(): ByteValues {
     return {
       bytes: this.#bytes.values,
@@ -50,7 +50,7 @@ export class ByteDictionary {
     };
   }
 
-  /** The code of src[start, end); adds it if it is new. */
+  /** Returns the code of src[start, end); adds the value if it is new. */
   intern(src: Uint8Array, start: number, end: number): number {
     this.#hash(src, start, end);
     return this.#place(src, start, end, this.#lastHash);
@@ -68,8 +68,8 @@ export class ByteDictionary {
   }
 
   /**
-   * Hashes four bytes a step into `#lastHash`: one multiplication per word instead of per byte is
-   * what makes this fast. Returns all words or-ed together; a high bit set means "not ASCII".
+   * Hashes four bytes per step into `#lastHash`: one multiplication per word instead of one per
+   * byte. Returns all words or-ed together; the high bit of a byte is set if it is not ASCII.
    */
   #hash(src: Uint8Array, start: number, end: number): number {
     let hash = this.#seed ^ (end - start);

@@ -1,7 +1,7 @@
 /** Spans as canonical text, so that tests and `spoor verify` can compare two sets of spans. */
 import { formatTraceJson, type KeyValue, type TraceData } from "#pkg/otlp/otlp.ts";
 
-/** One text per span, with its resource and scope; attribute order does not show. Sorted. */
+/** Returns one text per span with its resource and scope, sorted. Ignores the attribute order. */
 export function canonicalSpans(data: TraceData): string[] {
   const out: string[] = [];
   for (const resourceSpans of data.resourceSpans) {

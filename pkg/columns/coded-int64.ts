@@ -1,5 +1,5 @@
 // HOT: runs per value read from a block; measured by `npm run bench:search`.
-/** 64-bit integers by dictionary, which become a plain array only if somebody asks for it. */
+/** 64-bit integers by dictionary; the plain array is built on first use. */
 import { type CodedInts, type Int64Column, wordPairs } from "./column-batch.ts";
 
 export class CodedInt64 implements Int64Column {
@@ -18,7 +18,7 @@ export class CodedInt64 implements Int64Column {
   }
 }
 
-/** As pairs of words. */
+/** Looks up all values, as pairs of words. */
 function lookUp({ codes, entries }: CodedInts): BigInt64Array {
   const words = new Int32Array(codes.length * 2);
   const from = wordPairs(entries);

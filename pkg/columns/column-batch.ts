@@ -1,9 +1,9 @@
 /**
- * The shape that everything shares: a batch of spans as columns. Heads, row groups read from a
- * bucket and row groups about to be written all look like one `ColumnBatch`.
+ * The shared representation of spans: a batch of spans as columns. Heads, row groups read from a
+ * bucket and row groups to be written all implement `ColumnBatch`.
  *
- * A column that is absent holds nothing: null for strings and attributes, 0 for counters, empty for
- * lists. `schema.ts` names the columns; FORMAT.md in pkg/block describes them on disk.
+ * An absent column stands for null in strings and attributes, 0 in counters, and empty lists.
+ * `schema.ts` names the columns; FORMAT.md in pkg/block describes them on disk.
  */
 
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -31,11 +31,11 @@ export interface Int64Column {
   kind: "int64";
   readonly values: BigInt64Array;
   readonly valid: Uint8Array | undefined;
-  /** The same by dictionary, where the column came like that: `CodedInt64` of its own file. */
+  /** The values by dictionary, if the column was read in this form (coded-int64.ts). */
   readonly coded?: CodedInts;
 }
 
-/** codes[row] is an index into `entries`; any code stands where no value is. */
+/** codes[row] is an index into `entries`; rows without a value have any code. */
 export interface CodedInts {
   codes: Uint8Array | Int32Array;
   entries: BigInt64Array;
@@ -77,23 +77,23 @@ export type Column =
 
 export interface ColumnBatch {
   readonly rows: number;
-  /** Names of the columns that hold something. */
+  /** Names of the columns that are not empty. */
   readonly names: readonly string[];
-  /** The column, or undefined when it holds nothing. The caller must not write to it. */
+  /** Returns the column, or undefined if it is empty. The caller must not write to it. */
   column(name: string): Column | undefined;
 }
 
-/** Whether bit `row` of an Arrow validity bitmap is set; an absent bitmap means all valid. */
+/** Returns whether bit `row` of an Arrow validity bitmap is set; without a bitmap all are valid. */
 export function isValid(valid: Uint8Array | undefined, row: number): boolean {
   return valid === undefined || (valid[row >> 3] & (1 << (row & 7))) !== 0;
 }
 
-/** The bytes of dictionary entry `code`; a view. */
+/** Returns a view of the bytes of dictionary entry `code`. */
 export function valueBytes(values: ByteValues, code: number): Uint8Array {
   return values.bytes.subarray(values.offsets[code], values.offsets[code + 1]);
 }
 
-/** The text of dictionary entry `code`. */
+/** Returns the text of dictionary entry `code`. */
 export function valueText(values: ByteValues, code: number): string {
   const { bytes, offsets } = values;
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString(
@@ -103,12 +103,12 @@ export function valueText(values: ByteValues, code: number): string {
   );
 }
 
-/** A batch over columns that are already made. */
+/** Returns a batch over existing columns. */
 export function batchOf(rows: number, columns: ReadonlyMap<string, Column>): ColumnBatch {
   return { rows, names: [...columns.keys()], column: (name) => columns.get(name) };
 }
 
-/** The column `name` if it is of this kind; undefined when absent; throws on another kind. */
+/** Returns the column `name`; undefined if it is absent. Throws Corrupt if its kind differs. */
 export function columnOf<K extends Column["kind"]>(
   batch: ColumnBatch,
   name: string,
@@ -122,7 +122,7 @@ export function columnOf<K extends Column["kind"]>(
   return column as Extract<Column, { kind: K }>;
 }
 
-/** 64-bit integers as pairs of words, the low one first: bigints would cost ten times as much. */
+/** Views 64-bit integers as pairs of words, low word first: ten times faster than bigints. */
 export function wordPairs({ buffer, byteOffset, length }: BigInt64Array): Int32Array {
   return new Int32Array(buffer, byteOffset, length * 2);
 }

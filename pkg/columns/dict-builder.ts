@@ -5,7 +5,7 @@ export class DictBuilder {
   readonly #codes = new Map<string, number>();
   readonly #values: Buffer[] = [];
 
-  /** The code of a text; adds it if it is new. */
+  /** Returns the code of a text; adds the text if it is new. */
   code(text: string): number {
     const known = this.#codes.get(text);
     if (known !== undefined) return known;
@@ -28,7 +28,7 @@ export class DictBuilder {
   }
 }
 
-/** Byte strings laid one after another. */
+/** Concatenates byte strings. */
 export function concatValues(values: readonly Uint8Array[]): ByteValues {
   const offsets = new Int32Array(values.length + 1);
   let size = 0;

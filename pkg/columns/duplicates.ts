@@ -1,12 +1,13 @@
 /**
- * Spans that came twice: a client resends when an answer is lost. Spans equal in every field are
- * one span; the same id with other content is kept (decided: an update is not a repeat).
+ * Finds duplicate spans in a head: a client retries when it gets no response. Spans equal in every
+ * field are duplicates. Spans that share an id and differ otherwise are all kept: an update is not
+ * a duplicate.
  */
 import type { HeadData } from "./head.ts";
 import { HeadBatch } from "./head-batch.ts";
 import { spanKeys } from "./spans.ts";
 
-/** 0 for each row of the head that repeats an earlier row; undefined if there is none. */
+/** Returns 0 for each row that duplicates an earlier row, else 1; undefined without duplicates. */
 export function findDuplicates(data: HeadData): Uint8Array | undefined {
   const suspects = sameIds(data);
   if (suspects.length === 0) return undefined;
@@ -24,7 +25,7 @@ export function findDuplicates(data: HeadData): Uint8Array | undefined {
   return keep;
 }
 
-/** Rows whose trace and span id occur more than once, ascending. */
+/** Returns rows whose trace and span id occur more than once, ascending. */
 function sameIds(data: HeadData): Uint32Array {
   const { trace, spanId } = data.perRow;
   let size = 1024;

@@ -1,26 +1,26 @@
-/** Sparse lists of a head (attributes, events, links) seen through a batch of some of its rows. */
+/** Sparse lists of a head (attributes, events, links), restricted to the rows of a batch. */
 import type { HeadData, SparseData } from "./head.ts";
 
-/** Entries of a list that belong to a batch: index in the list and row of the batch, parallel. */
+/** Entries of a list that belong to a batch: parallel arrays of list index and batch row. */
 export interface Entries {
   entry: Uint32Array;
   at: Uint32Array;
   length: number;
 }
 
-/** What list columns need of a batch over a head. */
+/** The parts of a batch over a head that list columns use. */
 export interface HeadRowsView {
   readonly rows: number;
   readonly data: HeadData;
-  /** Which entries of a list, whose rows ascend, belong to this batch. */
+  /** Returns the entries of a list that belong to this batch. `listRows` ascends. */
   entries(listRows: Uint32Array): Entries;
-  /** Span attributes that are not columns of this batch. */
+  /** Returns the span attributes that are not columns of this batch. */
   unchosenSparse(): SparseData[];
 }
 
 /**
- * Arrow offsets of a list column, and the list's entries in the order of the batch's rows (entries
- * of one row keep their order).
+ * Returns the Arrow offsets of a list column, and the list's entries in the order of the batch's
+ * rows. Entries of one row keep their order.
  */
 export function listOffsets(
   entries: Entries,

@@ -1,7 +1,6 @@
 /**
- * Resource and scope of spans as columns. A head keeps them as protobuf bytes, once per distinct
- * pair; here each pair is decoded once and spread over the rows that have it, so the work is per
- * pair and not per span.
+ * Resource and scope of spans as columns. A head stores them as protobuf bytes, once per distinct
+ * pair (an "envelope"). Each pair is decoded once and its values are copied to its rows.
  */
 import { WireWriter } from "#pkg/bytes/bytes.ts";
 import {
@@ -22,23 +21,23 @@ interface Envelope {
   resourceSchema: string;
   scope: Scope;
   scopeSchema: string;
-  /** Attributes of the resource that may be columns, by column name. */
+  /** Resource attributes that can be columns, by column name. */
   scalars: Map<string, AnyValue>;
   resourceRest: KeyValue[];
 }
 
-/** Per-envelope values of one column, still to be spread over rows. */
+/** Builds columns of a batch from its envelopes. */
 export class EnvelopeColumns {
   readonly #envelopes: Envelope[];
   readonly #rowEnvelopes: Uint32Array;
 
-  /** `rowEnvelopes[i]` is the envelope of row i of the batch. */
+  /** @param rowEnvelopes The envelope of each row of the batch. */
   constructor(data: HeadData, rowEnvelopes: Uint32Array) {
     this.#rowEnvelopes = rowEnvelopes;
     this.#envelopes = decodeEnvelopes(data);
   }
 
-  /** Names of resource attribute columns that occur, with the number of rows that have each. */
+  /** Returns the resource attribute columns that occur, with the number of rows of each. */
   attributeRows(): Map<string, number> {
     const rowsOf = new Uint32Array(this.#envelopes.length);
     for (const envelope of this.#rowEnvelopes) rowsOf[envelope]++;
@@ -52,7 +51,7 @@ export class EnvelopeColumns {
     return counts;
   }
 
-  /** A resource attribute's column. */
+  /** Returns the column of a resource attribute; undefined if no row has the attribute. */
   attribute(name: string): Column | undefined {
     const values = this.#envelopes.map((envelope) => envelope.scalars.get(name));
     const first = values.find((value) => value !== undefined);
@@ -92,7 +91,7 @@ export class EnvelopeColumns {
   }
 
   /**
-   * A fixed column of resource or scope; undefined when it holds nothing or is not one of these.
+   * Returns a fixed column of resource or scope; undefined if it is empty or not one of these.
    */
   fixed(name: string, chosen: ReadonlySet<string> | undefined): Column | undefined {
     switch (name) {
@@ -184,7 +183,7 @@ export class EnvelopeColumns {
   }
 }
 
-/** Attributes without a column: those that cannot have one and those that were not chosen. */
+/** Returns attributes without a column: those that cannot have one and those not chosen. */
 function restOf(envelope: Envelope, chosen: ReadonlySet<string> | undefined): KeyValue[] {
   if (chosen === undefined) return envelope.resourceRest;
   const unchosen: KeyValue[] = [];
@@ -193,7 +192,7 @@ function restOf(envelope: Envelope, chosen: ReadonlySet<string> | undefined): Ke
     const key = /^resource\.(.*?)(?::int|:double|:bool)?$/.exec(name)![1];
     unchosen.push({ key, value });
   }
-  // A first service name comes before its others.
+  // The first service name must precede its other values.
   return [...unchosen, ...envelope.resourceRest];
 }
 
@@ -253,8 +252,8 @@ function splitAttributes(attributes: readonly KeyValue[]): {
   for (const attribute of attributes) {
     const { key, value } = attribute;
     const type = scalarTypes[value.kind];
-    // A key that comes more than once stays together, in order: the last value counts. But a first
-    // service name stays in its column, which all answers show.
+    // All values of a repeated key go to the rest list, in order: the last one counts. Exception:
+    // the first service name stays in its column, which is the service in all answers.
     const isService = key === "service.name" && type === "string" && !seen.has(key);
     seen.add(key);
     const mayBeColumn = counts.get(key) === 1 || isService;

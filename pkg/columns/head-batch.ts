@@ -1,6 +1,6 @@
 /**
- * A head as a ColumnBatch: the given rows of it, in the given order, each column made when it is
- * first asked for. The same for a live look-up (few rows) and for a cut (all rows, sorted).
+ * A ColumnBatch over given rows of a head, in the given order. Each column is built on first use.
+ * Both live look-ups (few rows) and cuts (all rows, sorted) use it.
  */
 import { type Column, type ColumnBatch, type DictColumn, type ByteValues } from "./column-batch.ts";
 import { DictBuilder } from "./dict-builder.ts";
@@ -19,7 +19,7 @@ import {
   statusWords,
 } from "./schema.ts";
 
-/** Below this share of the head's rows, entries are searched per row instead of scanned. */
+/** Batches with a smaller share of the head's rows search list entries per row. */
 const searchShare = 1 / 64;
 
 const sparseTypes: Record<number, ScalarType> = {
@@ -43,8 +43,8 @@ export class HeadBatch implements ColumnBatch, HeadRowsView {
   #names: string[] | undefined;
 
   /**
-   * @param rowIds rows of the head, each at most once.
-   * @param chosen names of the attribute columns; all other attributes go to the rest lists.
+   * @param rowIds Rows of the head, each at most once.
+   * @param chosen Names of the attribute columns; all other attributes go to the rest lists.
    *   Undefined: every attribute that can have a column has one.
    */
   constructor(data: HeadData, rowIds: Uint32Array, chosen?: ReadonlySet<string>) {
@@ -67,10 +67,10 @@ export class HeadBatch implements ColumnBatch, HeadRowsView {
     return this.#names;
   }
 
-  /** How many rows of the batch have each attribute that could be a column. */
+  /** Counts the rows of the batch with each attribute that could be a column. */
   attributeRows(): Map<string, number> {
     const counts = this.#envelope().attributeRows();
-    // Each row is there at most once: as many rows are all of them.
+    // Rows are distinct, so an equal count means all rows.
     const isWhole = this.rows === this.data.rows;
     for (const [name, sparse] of this.#sparseByName) {
       const rows = isWhole
@@ -81,7 +81,7 @@ export class HeadBatch implements ColumnBatch, HeadRowsView {
     return counts;
   }
 
-  /** The same rows with another choice of attribute columns. */
+  /** Returns a batch of these rows with another choice of attribute columns. */
   withColumns(chosen: ReadonlySet<string>): HeadBatch {
     return new HeadBatch(this.data, this.rowIds, chosen);
   }
@@ -93,12 +93,12 @@ export class HeadBatch implements ColumnBatch, HeadRowsView {
     return column;
   }
 
-  /** Span attributes that are not columns of this batch. */
+  /** Returns the span attributes that are not columns of this batch. */
   unchosenSparse(): SparseData[] {
     return [...this.#sparseByName].filter(([name]) => !this.#has(name)).map(([, sparse]) => sparse);
   }
 
-  /** Which entries of a list, whose rows ascend, belong to this batch. */
+  /** Returns the entries of a list that belong to this batch. `listRows` ascends. */
   entries(listRows: Uint32Array): Entries {
     if (this.rows < this.data.rows * searchShare) return this.#searchEntries(listRows);
     const rank = this.#ranks();
@@ -228,7 +228,7 @@ export class HeadBatch implements ColumnBatch, HeadRowsView {
       : { kind: "double", values: new Float64Array(words.buffer), valid };
   }
 
-  /** 64-bit values from word pairs; `highFirst` says how the head has them. */
+  /** Returns 64-bit values from word pairs; `highFirst` is the order of words in the head. */
   #pairs(source: Uint32Array, highFirst: boolean): BigInt64Array {
     const words = new Uint32Array(this.rows * 2);
     const low = highFirst ? 1 : 0;
@@ -254,7 +254,9 @@ export class HeadBatch implements ColumnBatch, HeadRowsView {
     return { kind: "int64", values, valid: count === this.rows ? undefined : valid };
   }
 
-  /** End minus start, modulo 2^64, so that the end comes back exactly whatever a client sent. */
+  /**
+   * Returns end minus start modulo 2^64, so that any end that a client sends is restored exactly.
+   */
   #durations(): Column {
     const { start, end } = this.data.perRow;
     const words = new Uint32Array(this.rows * 2);

@@ -1,14 +1,14 @@
 // HOT: runs per event and link of a span; measured by `npm run bench` (decode).
 /**
- * Events and links of a span, from the wire to the head's lists. The cursor stands at the start of
- * the message and may read to `end`; the caller sets it on afterwards. They belong to row
- * `head.rows`: the span that is being decoded.
+ * Decodes events and links of a span from the wire to the head's lists. The reader is at the start
+ * of the message, which ends at `end`; the caller resets the reader afterwards. The items belong to
+ * row `head.rows`, the span that is being decoded.
  */
 import type { WireReader } from "#pkg/bytes/bytes.ts";
 import type { Head } from "./head.ts";
 import type { Scratch } from "./scratch.ts";
 
-/** Span.Event: time 1, name 2, attributes 3, dropped 4. */
+/** Decodes a Span.Event: time 1, name 2, attributes 3, dropped 4. */
 export function decodeEvent(head: Head, reader: WireReader, scratch: Scratch, end: number): void {
   const { buf } = reader;
   const { dictionaries, events } = head;
@@ -40,7 +40,7 @@ export function decodeEvent(head: Head, reader: WireReader, scratch: Scratch, en
   events.dropped.push(dropped);
 }
 
-/** Span.Link: trace id 1, span id 2, trace state 3, attributes 4, dropped 5, flags 6. */
+/** Decodes a Span.Link: trace id 1, span id 2, trace state 3, attributes 4, dropped 5, flags 6. */
 export function decodeLink(head: Head, reader: WireReader, scratch: Scratch, end: number): void {
   const { buf } = reader;
   const { dictionaries, links } = head;

@@ -19,7 +19,7 @@ export class HeadDecoder {
   readonly #head: Head;
   readonly #reader = new WireReader(noBytes);
   readonly #scratch = new Scratch();
-  /** By key code: the last span that had the key, by its number in `#span`. */
+  /** By key code: the last span with the key, as numbered by `#span`. */
   #seen = new Uint32Array(256);
   #span = 0;
 
@@ -27,7 +27,7 @@ export class HeadDecoder {
     this.#head = head;
   }
 
-  /** Appends all spans of `record`; returns how many. */
+  /** Appends all spans of `record`; returns their number. Throws InvalidInput, see above. */
   decode(record: Uint8Array): number {
     const head = this.#head;
     const rows = head.rows;
@@ -53,7 +53,7 @@ export class HeadDecoder {
     const reader = this.#reader;
     const { buf } = reader;
     const { dictionaries } = this.#head;
-    // First the envelope's own fields, which may come after the spans; then the scopes.
+    // The envelope's own fields are read first, because they may come after the spans.
     const schema = this.#ownFields(pos, end);
     const resource = dictionaries.resource.intern(this.#scratch.bytes, 0, this.#scratch.length);
     reader.reset(buf, pos, end);
@@ -68,8 +68,8 @@ export class HeadDecoder {
   }
 
   /**
-   * The fields of a ResourceSpans or ScopeSpans besides its list: field 1 (resource or scope) goes
-   * to the scratch; returns the code of field 3, the schema URL.
+   * Reads the fields of a ResourceSpans or ScopeSpans except its list. Field 1 (resource or scope)
+   * goes to the scratch. Returns the code of field 3, the schema URL.
    */
   #ownFields(pos: number, end: number): number {
     const reader = this.#reader;
@@ -252,7 +252,7 @@ export class HeadDecoder {
     head.rows = row + 1;
   }
 
-  /** One KeyValue of a span. The usual shape (key, then one scalar) is read without the cursor. */
+  /** Decodes a KeyValue of a span. The usual form (key, then one scalar) bypasses the reader. */
   #attribute(pos: number, end: number, row: number): void {
     const { buf } = this.#reader;
     if (end - pos < 4 || buf[pos] !== 0x0a || buf[pos + 1] >= 0x80) {
@@ -302,7 +302,7 @@ export class HeadDecoder {
     this.#rest(key, value, row);
   }
 
-  /** Whether this span has had the key before; notes that it has it. */
+  /** Returns whether this span had the key before, and records the key. */
   #isRepeat(key: number): boolean {
     if (key >= this.#seen.length) {
       const grown = new Uint32Array(Math.max(key + 1, this.#seen.length * 2));
@@ -322,8 +322,8 @@ export class HeadDecoder {
   }
 
   /**
-   * An AnyValue at [pos, end): a scalar goes to its sparse column, all else to the rest list. A key
-   * that the span has more than once goes there whole, in order: the last value counts.
+   * Decodes the AnyValue at [pos, end). A scalar goes to its sparse column, other values go to the
+   * rest list. All values of a repeated key go to the rest list, in order: the last one counts.
    */
   #value(key: number, pos: number, end: number, row: number): void {
     if (this.#isRepeat(key)) this.#moveToRest(key, row);
@@ -339,7 +339,7 @@ export class HeadDecoder {
     rest.value.push(value);
   }
 
-  /** True if the AnyValue is one scalar field and was stored. */
+  /** Stores the AnyValue if it is one scalar field; returns whether it was stored. */
   #scalar(key: number, pos: number, end: number, row: number): boolean {
     const head = this.#head;
     const reader = this.#reader;

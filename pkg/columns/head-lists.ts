@@ -13,7 +13,7 @@ import { type Entries, type HeadRowsView, listOffsets } from "./entries.ts";
 import { type SparseData, sparseBool, sparseInt, sparseString } from "./head.ts";
 import { formatRestValue } from "./rest-value.ts";
 
-/** A column whose name starts with `event_`. */
+/** Returns a column whose name starts with `event_`. */
 export function eventColumn(batch: HeadRowsView, name: string): Column | undefined {
   const { events, dictionaries } = batch.data;
   const entries = batch.entries(events.row);
@@ -32,7 +32,7 @@ export function eventColumn(batch: HeadRowsView, name: string): Column | undefin
   }
 }
 
-/** A column whose name starts with `link_`. */
+/** Returns a column whose name starts with `link_`. */
 export function linkColumn(batch: HeadRowsView, name: string): Column | undefined {
   const { links, dictionaries } = batch.data;
   const entries = batch.entries(links.row);
@@ -86,7 +86,7 @@ function counterList(batch: HeadRowsView, entries: Entries, source: Uint32Array)
   return { kind: "list", offsets, child: { kind: "int32", values, valid: undefined } };
 }
 
-/** Attribute lists as OTLP/JSON text; each distinct list is converted once. */
+/** Converts attribute lists to OTLP/JSON text, each distinct list once. */
 function attributesList(batch: HeadRowsView, entries: Entries, source: Uint32Array): ListColumn {
   const { attributes } = batch.data.dictionaries;
   const { offsets, order } = listOffsets(entries, batch.rows);
@@ -107,8 +107,9 @@ function attributesList(batch: HeadRowsView, entries: Entries, source: Uint32Arr
 }
 
 /**
- * The lists `span_rest_key` and `span_rest_value`: what the head kept as rest (arrays, nested
- * values, duplicate keys, odd names) and sparse columns that were not chosen as columns.
+ * The lists `span_rest_key` and `span_rest_value`: the rest list of the head (arrays, nested
+ * values, duplicate keys, keys that cannot be columns) and sparse columns that were not chosen as
+ * columns.
  */
 export class RestColumns {
   readonly #batch: HeadRowsView;
@@ -166,7 +167,10 @@ export class RestColumns {
     }
   }
 
-  /** Codes of values that the head keeps as protobuf; each distinct value is converted once. */
+  /**
+   * Returns the codes of values that the head stores as protobuf; converts each distinct value
+   * once.
+   */
   #rawValueCodes(source: Uint32Array): (entry: number) => number {
     const { restValue } = this.#batch.data.dictionaries;
     const codeOf = new Map<number, number>();

@@ -1,10 +1,9 @@
 /**
  * The head: spans that are in no block yet, as append-only columns in shared memory.
  *
- * Per span one entry in each array of `HeadRows`; attributes are sparse columns, one per key and
- * type, of (row, value) pairs in row order; resource and scope are stored once per distinct pair
- * (an "envelope"). `decodeRecord` in head-decode.ts fills it; `HeadBatch` shows it as a
- * ColumnBatch.
+ * Each array of `HeadRows` has one entry per span. Attributes are sparse columns, one per key and
+ * type, of (row, value) pairs in row order. Resource and scope are stored once per distinct pair
+ * (an "envelope"). `HeadDecoder` in head-decode.ts fills a head; `HeadBatch` is its ColumnBatch.
  *
  * One thread appends. `freeze()` takes a snapshot that other threads may read at the same time:
  * values below the snapshot's lengths are never written again.
@@ -15,16 +14,18 @@ import { type ByteValues, valueBytes } from "./column-batch.ts";
 import { columnKeyPattern } from "./schema.ts";
 import { TraceIds } from "./trace-ids.ts";
 
-/** Scalar types of sparse columns, by their index in `Head.sparse`. */
+/** Scalar types of sparse columns; part of the index in `Head.sparse`. */
 export const sparseString = 0;
 export const sparseInt = 1;
 export const sparseDouble = 2;
 export const sparseBool = 3;
 
-/** More (key, type) pairs than this in one head go to the rest lists. */
+/**
+ * Sparse columns in one head at most; attributes of further (key, type) pairs go to the rest list.
+ */
 const sparseColumnsMax = 2000;
 
-/** One attribute key with one type. Numbers are pairs (low, high 32 bits) in `values`. */
+/** Values of one attribute key and type. Numbers are pairs (low, high 32 bits) in `values`. */
 export class SparseColumn {
   readonly keyCode: number;
   readonly type: number;
@@ -41,8 +42,8 @@ export class SparseColumn {
   }
 
   /**
-   * Takes back the value of the row that is being decoded, if it has one here; returns it as an
-   * AnyValue on the wire. No snapshot has it yet.
+   * Removes the value of the row that is being decoded, if the column has one, and returns it as an
+   * encoded AnyValue. No snapshot contains this row yet.
    */
   takeLast(row: number): Uint8Array | undefined {
     const { rows, values } = this;
@@ -102,7 +103,7 @@ export class HeadRows {
   }
 }
 
-/** Parallel lists with one entry per event, link or rest attribute; `row` ascends. */
+/** Creates parallel lists with one entry per event, link or rest attribute; `row` ascends. */
 function growList<K extends string>(ledger: Ledger, keys: readonly K[]): Record<K, GrowU32> {
   return Object.fromEntries(keys.map((key) => [key, new GrowU32(ledger)])) as Record<K, GrowU32>;
 }
@@ -120,7 +121,7 @@ const linkKeys = [
   "flags",
 ] as const;
 
-/** What the bytes of each dictionary are. Text is UTF-8; raw is protobuf as it came. */
+/** Dictionaries by content: UTF-8 text, or raw bytes as received (protobuf messages, ids). */
 const textDictionaries = ["name", "statusMessage", "traceState", "schemaUrl", "key"] as const;
 const rawDictionaries = ["resource", "scope", "restValue", "attributes", "linkId"] as const;
 type DictionaryName = (typeof textDictionaries)[number] | (typeof rawDictionaries)[number];
@@ -134,16 +135,16 @@ export class Head {
   readonly events: Record<(typeof eventKeys)[number], GrowU32>;
   readonly links: Record<(typeof linkKeys)[number], GrowU32>;
   readonly dictionaries: Record<DictionaryName, ByteDictionary>;
-  /** Sparse columns by keyCode * 4 + type; holes where there is none. */
+  /** Sparse columns by keyCode * 4 + type; undefined if there is none. */
   readonly sparse: (SparseColumn | undefined)[] = [];
   rows = 0;
   readonly #seed: number;
   readonly #envelopeIndex = new Map<string, number>();
-  /** By key code: 1 if the key may have columns, 0 if not, undefined if not looked at yet. */
+  /** By key code: 1 if the key may have columns, 0 if not, undefined if not checked yet. */
   readonly #keyAllowed: number[] = [];
   #sparseCount = 0;
 
-  /** `seed` makes the hash tables of this head unpredictable to clients; any 32-bit number. */
+  /** @param seed Any 32-bit number; makes the hash tables unpredictable to clients. */
   constructor(seed: number) {
     this.#seed = seed;
     this.traceIds = new TraceIds(this.ledger, seed);
@@ -158,18 +159,18 @@ export class Head {
       ]),
     ) as Record<DictionaryName, ByteDictionary>;
     const empty = new Uint8Array(0);
-    // Code 0 is "nothing" in the dictionaries whose fields are usually absent.
+    // Code 0 is the empty value in dictionaries whose fields are usually absent.
     for (const name of ["statusMessage", "traceState", "schemaUrl", "attributes"] as const) {
       this.dictionaries[name].intern(empty, 0, 0);
     }
   }
 
-  /** Bytes of memory held, without the private hash tables of trace ids. */
+  /** Bytes of memory, without the private hash table of trace ids. */
   get sizeBytes(): number {
     return this.ledger.sizeBytes;
   }
 
-  /** How many strings were not UTF-8 and were repaired. */
+  /** Strings that were not UTF-8 and were repaired. */
   get repairedCount(): number {
     let count = 0;
     for (const name of textDictionaries) count += this.dictionaries[name].repairedCount;
@@ -177,7 +178,7 @@ export class Head {
     return count;
   }
 
-  /** The sparse column of a key and type, or undefined if the value belongs in the rest list. */
+  /** Returns the sparse column of a key and type; undefined if its values go to the rest list. */
   sparseColumn(keyCode: number, type: number): SparseColumn | undefined {
     const column = this.sparse[keyCode * 4 + type];
     if (column !== undefined) return column;
@@ -189,7 +190,7 @@ export class Head {
     return made;
   }
 
-  /** Takes the value of a key back from the row that is being decoded; see `takeLast`. */
+  /** Removes the value of a key from the row that is being decoded; see `takeLast`. */
   takeSparse(keyCode: number, row: number): Uint8Array | undefined {
     for (let type = 0; type < 4; type++) {
       const taken = this.sparse[keyCode * 4 + type]?.takeLast(row);
@@ -213,7 +214,7 @@ export class Head {
     return allowed;
   }
 
-  /** The index of a distinct (resource, its schema, scope, its schema), all dictionary codes. */
+  /** Returns the index of an envelope; adds it if it is new. All arguments are dictionary codes. */
   envelope(resource: number, resourceSchema: number, scope: number, scopeSchema: number): number {
     const key = `${resource},${resourceSchema},${scope},${scopeSchema}`;
     const known = this.#envelopeIndex.get(key);
@@ -228,8 +229,8 @@ export class Head {
   }
 
   /**
-   * Takes back everything that belongs to rows at or after `rows`; dictionaries keep their
-   * values.
+   * Removes all data of rows at or after `rows`, including the row being decoded. Dictionaries keep
+   * their values.
    */
   rollback(rows: number): void {
     const perRow = this.rowArrays;
@@ -250,7 +251,7 @@ export class Head {
     this.rows = rows;
   }
 
-  /** A snapshot of the first `rows` spans for reading, also from other threads. */
+  /** Returns a snapshot of the first `rows` spans, which other threads may read. */
   freeze(): HeadData {
     const { key } = this.dictionaries;
     const keys = key.values();
@@ -289,9 +290,10 @@ export interface SparseData {
 }
 
 /**
- * A head as plain data over shared memory. Two words per entry: `perRow.spanId` and `parentId` as
- * (high, low), all-zero parent = none; `perRow.start`, `end`, `events.time` and numeric sparse
- * values as (low, high). `traceIds` has four big-endian words per id.
+ * A head as plain data over shared memory. Some arrays have two words per entry: `perRow.spanId`
+ * and `parentId` as (high, low), where a parent of zeros means none; `perRow.start`, `end`,
+ * `events.time` and numeric sparse values as (low, high). `traceIds` has four big-endian words per
+ * id.
  */
 export interface HeadData {
   rows: number;
@@ -306,7 +308,7 @@ export interface HeadData {
   sparse: SparseData[];
 }
 
-/** The first index of ascending `values[0, length)` whose value is at least `target`. */
+/** Returns the first index of ascending `values[0, length)` whose value is at least `target`. */
 export function lowerBound(values: Uint32Array, length: number, target: number): number {
   let low = 0;
   let high = length;

@@ -1,7 +1,6 @@
 /**
- * Several batches as one: their rows one after another. A dictionary's values are merged, each
- * distinct one once; what a batch has no column for is null in its rows. Columns are joined when
- * they are first asked for.
+ * Concatenates batches. Dictionaries are merged, so that each distinct value occurs once. Rows of a
+ * batch without a column are null (0 for counters). Columns are joined on first use.
  */
 import { Ledger } from "#pkg/bytes/bytes.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -19,7 +18,7 @@ import {
   type ListColumn,
 } from "./column-batch.ts";
 
-/** The batches as one. Throws Corrupt where they disagree about what a column is. */
+/** Returns the rows of all batches as one batch. Throws Corrupt if kinds of a column differ. */
 export function joinBatches(parts: readonly ColumnBatch[]): ColumnBatch {
   if (parts.length === 1) return parts[0];
   const names = [...new Set(parts.flatMap((part) => part.names))];
@@ -34,7 +33,7 @@ export function joinBatches(parts: readonly ColumnBatch[]): ColumnBatch {
   };
 }
 
-/** Items of one part: rows of a batch, or what the lists of its rows hold. */
+/** Items of one part: rows of a batch, or the list items of these rows. */
 interface Piece<C> {
   /** Undefined: all null. */
   column: C | undefined;
@@ -100,7 +99,7 @@ function internAll({ dictionary }: DictColumn, into: ByteDictionary): Int32Array
   );
 }
 
-/** @param isZero a missing column means zeros, not nulls. */
+/** @param isZero A missing column stands for zeros, not nulls. */
 function joinedValues<T extends BigInt64Array | Int32Array | Float64Array | Uint8Array>(
   pieces: readonly Piece<{ values: T; valid: Uint8Array | undefined }>[],
   make: new (length: number) => T,

@@ -1,6 +1,7 @@
 /**
- * Spans of a batch that came twice: equal in every field, wherever the batch keeps an attribute. As
- * duplicates.ts tells them in a head, and mergeWire on the wire.
+ * Finds duplicate spans in any batch: spans equal in every field, whether the batch has an
+ * attribute in a column or in a rest list. Uses the rule of duplicates.ts (heads) and `mergeWire`
+ * (wire).
  */
 import {
   type Column,
@@ -15,7 +16,10 @@ import { formatRestValue } from "./rest-value.ts";
 import { parseAttributeColumn, traceColumnNames } from "./schema.ts";
 import { scalarValue } from "./spans.ts";
 
-/** 0 for each row that repeats an earlier one; undefined if there is none. Reads all columns. */
+/**
+ * Returns 0 for each row that duplicates an earlier row, else 1; undefined without duplicates.
+ * Reads all columns.
+ */
 export function findRepeats(batch: ColumnBatch): Uint8Array | undefined {
   const suspects = rowsOfSameIds(batch);
   if (suspects.length === 0) return undefined;
@@ -31,7 +35,7 @@ export function findRepeats(batch: ColumnBatch): Uint8Array | undefined {
   return keep;
 }
 
-/** Rows whose trace and span id occur more than once, ascending. */
+/** Returns rows whose trace and span id occur more than once, ascending. */
 function rowsOfSameIds(batch: ColumnBatch): number[] {
   const traces = columnOf(batch, "trace_id", "dict");
   const ids = columnOf(batch, "span_id", "int64");
@@ -53,17 +57,17 @@ function rowsOfSameIds(batch: ColumnBatch): number[] {
 
 type AttributeOwner = "resource" | "span" | "scope";
 
-/** What null means in columns of words. */
+/** The word that null stands for, by column. */
 const absentWords: Readonly<Record<string, string>> = { kind: "unspecified", status: "unset" };
 
-/** A field's columns, and how its cells are told apart. */
+/** The column of a field, and the code that equals null in it. */
 interface Field {
   column: Column;
   /** The code of the text that null stands for, -1 if no row has it. */
   nullCode: number;
 }
 
-/** Rows as texts that are equal exactly if all fields are. */
+/** Converts rows to texts that are equal only if all fields are equal. */
 class SpanContents {
   readonly #batch: ColumnBatch;
   readonly #fields: Field[] = [];
@@ -93,7 +97,7 @@ class SpanContents {
     return JSON.stringify([cells, ...owners.map((owner) => this.#attributesOf(owner, row))]);
   }
 
-  /** By key, each with its value; values of one key in their order. */
+  /** Returns attributes with their values, sorted by key; values of one key keep their order. */
   #attributesOf(owner: AttributeOwner, row: number): [string, string][] {
     const out: [string, string][] = [];
     for (const { key, column } of this.#attributes[owner]) {

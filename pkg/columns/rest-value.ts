@@ -25,7 +25,7 @@ export function formatRestValue(value: AnyValue): string {
   }
 }
 
-/** The inverse of `formatRestValue`. Throws Corrupt for text that it never writes. */
+/** Parses the text of `formatRestValue`. Throws Corrupt for text that it never writes. */
 export function parseRestValue(text: string): AnyValue {
   const rest = text.slice(1);
   switch (text[0]) {

@@ -16,7 +16,7 @@ export type ColumnType =
   | "list<int64>"
   | "list<int32>";
 
-/** Every column that is not an attribute's. */
+/** All columns except those of attributes. */
 export const fixedColumns: Readonly<Record<string, ColumnType>> = {
   trace_id: "binary",
   span_id: "int64",
@@ -65,7 +65,7 @@ export const fixedColumns: Readonly<Record<string, ColumnType>> = {
   link_flags: "list<int32>",
 };
 
-/** Those that are made of all spans of a trace that a block has: no span came with them. */
+/** Columns that the block writer computes from all spans of a trace in the block. */
 export const traceColumnNames: readonly string[] = [
   "nested_left",
   "nested_right",
@@ -87,18 +87,18 @@ const suffixes: Record<ScalarType, string> = {
   bool: ":bool",
 };
 
-/** Keys that may become a column: others live in the rest lists. */
+/** Keys that may have columns; attributes with other keys are in the rest lists. */
 export const columnKeyPattern: RegExp = /^[A-Za-z0-9_./-]{1,128}$/;
 
 /**
- * How columns of rest lists and keys of the tag index begin for a scope of the language: they say
- * `scope` for the instrumentation scope, as OTLP does.
+ * Returns the prefix of rest columns and tag index keys for a scope of the language. It is `scope`
+ * for the instrumentation scope, as in OTLP.
  */
 export function columnPrefix(scope: string): string {
   return scope === "instrumentation" ? "scope" : scope;
 }
 
-/** The column's name of an attribute, e.g. `span.http.status_code:int`. */
+/** Returns the name of an attribute's column, e.g. `span.http.status_code:int`. */
 export function attributeColumnName(scope: AttributeScope, key: string, type: ScalarType): string {
   return `${scope}.${key}${suffixes[type]}`;
 }
@@ -109,7 +109,7 @@ export interface AttributeColumn {
   type: ScalarType;
 }
 
-/** The attribute that a column holds, or undefined for a fixed column. */
+/** Parses the name of an attribute's column; returns undefined for a fixed column. */
 export function parseAttributeColumn(name: string): AttributeColumn | undefined {
   const match = /^(resource|span)\.([A-Za-z0-9_./-]{1,128})(:int|:double|:bool)?$/.exec(name);
   if (match === null) return undefined;
@@ -119,7 +119,7 @@ export function parseAttributeColumn(name: string): AttributeColumn | undefined 
   return { scope: match[1] as AttributeScope, key: match[2], type };
 }
 
-/** The type of any column by its name; undefined for a name that no version of Spoor writes. */
+/** Returns the type of a column; undefined for a name that no version of Spoor writes. */
 export function columnType(name: string): ColumnType | undefined {
   return Object.hasOwn(fixedColumns, name) ? fixedColumns[name] : parseAttributeColumn(name)?.type;
 }
@@ -137,12 +137,12 @@ export const kindWords: readonly string[] = [
 /** OTLP status codes by number, as the words stored in the column `status`. */
 export const statusWords: readonly string[] = ["unset", "ok", "error"];
 
-/** The word of an enum value; a value without a word is stored as its decimal number. */
+/** Returns the word of an enum value; a value without a word is stored as its decimal number. */
 export function enumWord(words: readonly string[], value: number): string {
   return words[value] ?? String(value);
 }
 
-/** The inverse of `enumWord`. */
+/** Returns the enum value of a word of `enumWord`. */
 export function enumValue(words: readonly string[], word: string): number {
   const value = words.indexOf(word);
   return value >= 0 ? value : Number(word) | 0;

@@ -1,7 +1,7 @@
 // HOT: copies envelopes and attribute lists; measured by `npm run bench` (decode).
 /**
- * Bytes collected from several places of a message, to be interned as one value. Concatenating the
- * occurrences of a sub-message is protobuf's own way to merge them.
+ * Bytes collected from several parts of a message, to be interned as one value. Protobuf defines
+ * that concatenating the occurrences of a sub-message merges them.
  */
 import type { WireReader } from "#pkg/bytes/bytes.ts";
 
@@ -12,13 +12,13 @@ export class Scratch {
   bytes: Buffer = Buffer.alloc(1024);
   length = 0;
 
-  /** Adds what is between the cursor and `end`, and moves the cursor there. */
+  /** Adds the bytes from the reader's position to `end`, and moves the reader to `end`. */
   keepField(reader: WireReader, end: number): void {
     this.#keep(reader.buf, reader.pos, end);
     reader.pos = end;
   }
 
-  /** Adds the KeyValue at the cursor as field 1, whatever its tag was; the cursor moves past it. */
+  /** Adds the KeyValue at the reader's position as field 1, and moves the reader past it. */
   keepAttribute(reader: WireReader, tag: number): void {
     const start = reader.pos;
     reader.skip(tag);

@@ -1,6 +1,6 @@
 /**
- * Spans of a ColumnBatch as OTLP objects, whole: the inverse of decoding and cutting. For answers
- * with few rows; a search never builds these.
+ * Converts rows of a ColumnBatch to complete OTLP spans: the inverse of decoding and cutting. It
+ * serves answers with few rows; a search never builds these objects.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import {
@@ -27,7 +27,7 @@ import {
 import { parseRestValue } from "./rest-value.ts";
 import { enumValue, kindWords, parseAttributeColumn, statusWords } from "./schema.ts";
 
-/** The spans at `rows`, in that order, grouped by resource and scope. */
+/** Returns the spans at `rows`, in that order, grouped by resource and scope. */
 export function readSpans(batch: ColumnBatch, rows: ArrayLike<number>): TraceData {
   const reader = new SpanReader(batch);
   const out: TraceData = { resourceSpans: [] };
@@ -54,7 +54,7 @@ export function readSpans(batch: ColumnBatch, rows: ArrayLike<number>): TraceDat
   return out;
 }
 
-/** Per row a text that is equal for two spans exactly if every field of them is. */
+/** Returns a text per row. Texts are equal only if the spans are equal in every field. */
 export function spanKeys(batch: ColumnBatch): string[] {
   const columns = batch.names.map((name) => batch.column(name)!);
   const keys: string[] = [];
@@ -89,7 +89,7 @@ class SpanReader {
     }
   }
 
-  /** Text that is equal for two rows exactly if their resource (or scope) is the same. */
+  /** Returns a text that is equal for two rows only if their resources (or scopes) are equal. */
   identity(row: number, what: "resource" | "scope"): string {
     return this.#identity[what].map((column) => cellKey(column, row)).join(";");
   }
@@ -260,7 +260,7 @@ function asKind<K extends Column["kind"]>(
   return column as Extract<Column, { kind: K }>;
 }
 
-/** The value of a scalar attribute column at `row`; undefined for null. */
+/** Returns the value of a scalar attribute column at `row`; undefined for null. */
 export function scalarValue(column: Column, row: number): AnyValue | undefined {
   switch (column.kind) {
     case "dict": {
@@ -281,7 +281,7 @@ export function scalarValue(column: Column, row: number): AnyValue | undefined {
   }
 }
 
-/** A cell as text, equal exactly for equal cells of one column. */
+/** Returns a cell as text, which is equal only for equal cells of one column. */
 function cellKey(column: Column, row: number): string {
   switch (column.kind) {
     case "dict":
@@ -299,7 +299,7 @@ function cellKey(column: Column, row: number): string {
   }
 }
 
-/** The 8 bytes of an id stored as a big-endian int64. */
+/** Returns the 8 bytes of an id that is stored as a big-endian int64. */
 export function idBytes(id: bigint): Uint8Array {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigInt64(0, id);

@@ -21,7 +21,7 @@ export class TraceIds {
     return this.words.length >>> 2;
   }
 
-  /** The code of the id at src[pos, pos + 16); adds it if it is new. */
+  /** Returns the code of the id at src[pos, pos + 16); adds the id if it is new. */
   intern(src: Uint8Array, pos: number): number {
     const a = word(src, pos);
     const b = word(src, pos + 4);
@@ -47,7 +47,7 @@ export class TraceIds {
     return code;
   }
 
-  /** The code of the id at src[pos, pos + 16), or -1. */
+  /** Returns the code of the id at src[pos, pos + 16), or -1. */
   find(src: Uint8Array, pos: number): number {
     const a = word(src, pos);
     const b = word(src, pos + 4);

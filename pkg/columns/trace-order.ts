@@ -9,9 +9,9 @@
 import type { HeadData } from "./head.ts";
 
 export interface OrderOptions {
-  /** A row group takes no trace that would make it longer; a longer trace has one of its own. */
+  /** Spans per row group at most. A longer trace gets a row group of its own. */
   rowGroupSpans: number;
-  /** Starts outside [from, to) are bad clocks; nanoseconds since the epoch. */
+  /** Starts outside [from, to) count as bad clocks; nanoseconds since the epoch. */
   plausibleFromNano: bigint;
   plausibleToNano: bigint;
   /** Row groups for the newest traces, spans of each, the newest last. */
@@ -21,7 +21,7 @@ export interface OrderOptions {
 export interface SpanOrder {
   /** Rows of the head in the block's order. */
   rowIds: Uint32Array;
-  /** Where each trace begins in `rowIds`, and the total at the end: trace count + 1 values. */
+  /** Offset of each trace in `rowIds`, then the total: trace count + 1 values. */
   traceStarts: Uint32Array;
   /** Row groups as [first trace, trace after the last), in order. */
   rowGroups: { firstTrace: number; endTrace: number }[];
@@ -95,7 +95,7 @@ function compareRows(a: number, b: number, { start, spanId }: StartsAndIds): num
   );
 }
 
-/** 1 for each trace whose first or last start is implausible. */
+/** Marks with 1 each trace whose first or last start is implausible. */
 function findOutliers(
   rows: Uint32Array,
   starts: Uint32Array,
@@ -157,15 +157,15 @@ function assemble(
 }
 
 /**
- * Spans of the newest row groups, newest last. A search for the newest traces reads little where
- * they stand by themselves: a frequent condition is satisfied by the last 1,024 spans, a less
- * frequent one by the 8,192 before.
+ * Spans of the newest row groups, newest last. Small groups let a search for the newest traces read
+ * little: a frequent condition finds enough traces in the last 1,024 spans, a less frequent one in
+ * the 8,192 before them.
  */
 const defaultNewestSpans: readonly number[] = [8192, 1024];
-/** A row group with fewer spans is small already. */
+/** A row group with fewer spans is not split. */
 const splitSpansMin = 32_768;
 
-/** Splits a row group so that its newest traces are in small row groups of their own. */
+/** Splits the newest traces off a row group into small row groups. */
 function splitNewest(
   group: SpanOrder["rowGroups"][number],
   traceStarts: Uint32Array,
@@ -178,7 +178,7 @@ function splitNewest(
   for (const spans of newestSpans.toReversed()) {
     let firstTrace = endTrace;
     while (firstTrace > group.firstTrace && spansOf(firstTrace, endTrace) < spans) firstTrace--;
-    // One long trace may be all there is.
+    // A long trace may fill the whole group.
     if (firstTrace === group.firstTrace) break;
     parts.unshift({ firstTrace, endTrace });
     endTrace = firstTrace;

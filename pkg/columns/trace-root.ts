@@ -1,7 +1,7 @@
 /**
- * Which span of a trace is its root, the one rule of all: of the spans without a parent the one
- * that starts first; of several by id, then by service and by name, as UTF-8. The order of rows in
- * a block (trace-order.ts) agrees with it as far as ids tell.
+ * The rule for the root of a trace, shared by all code. The root is the span without a parent that
+ * starts first; ties are decided by id, then by service and name, compared as UTF-8. The order of
+ * rows in a block (trace-order.ts) agrees with it, except for spans with equal start and id.
  */
 import {
   type ColumnBatch,
@@ -12,7 +12,7 @@ import {
   valueBytes,
 } from "./column-batch.ts";
 
-/** What the rule goes by, of a span that is told of. */
+/** The fields of a span that the rule uses. */
 interface RootFacts {
   /** 16 hex digits. */
   spanId: string;
@@ -21,7 +21,7 @@ interface RootFacts {
   startNano: bigint;
 }
 
-/** Which of two roots of a trace comes first; of parts of a trace the first of their roots is. */
+/** Compares two candidate roots; the root of a trace is the least of its parts' roots. */
 export function compareRoots(a: RootFacts, b: RootFacts): number {
   if (a.startNano !== b.startNano) return a.startNano < b.startNano ? -1 : 1;
   if (a.spanId !== b.spanId) return a.spanId < b.spanId ? -1 : 1;
@@ -32,7 +32,7 @@ function compareUtf8(a: string, b: string): number {
   return a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-/** The rule over the rows of a batch. */
+/** Applies the rule to the rows of a batch. */
 export class RootOrder {
   readonly #rows: number;
   readonly #traces: DictColumn | undefined;
@@ -42,7 +42,7 @@ export class RootOrder {
   readonly #services: DictColumn | undefined;
   readonly #names: DictColumn | undefined;
 
-  /** @param services per row, wherever the batch keeps them. */
+  /** @param services The service of each row, from a column or from the rest list. */
   constructor(batch: ColumnBatch, services: DictColumn | undefined) {
     this.#rows = batch.rows;
     this.#traces = columnOf(batch, "trace_id", "dict");
@@ -53,12 +53,12 @@ export class RootOrder {
     this.#names = columnOf(batch, "name", "dict");
   }
 
-  /** Whether the span has no parent. */
+  /** Returns whether the span has no parent. */
   isRoot(row: number): boolean {
     return this.#parents === undefined || !isValid(this.#parents.valid, row);
   }
 
-  /** Which of two spans comes first. */
+  /** Compares two spans in the order of the rule. */
   compare(a: number, b: number): number {
     const [startA, startB] = [this.#starts?.[a] ?? 0n, this.#starts?.[b] ?? 0n];
     if (startA !== startB) return startA < startB ? -1 : 1;
@@ -69,9 +69,9 @@ export class RootOrder {
   }
 
   /**
-   * The root's row of each trace, by the code of its id; -1 for none.
+   * Returns the root's row of each trace, by the code of its id; -1 if it has no root.
    *
-   * @param selection 1 for each row to look at; undefined: all.
+   * @param selection 1 for each row to consider; undefined: all.
    */
   rowsByTrace(selection?: Uint8Array): Int32Array {
     const roots = new Int32Array(this.#traces?.dictionary.length ?? 0).fill(-1);
@@ -88,7 +88,7 @@ export class RootOrder {
 
 const noBytes = new Uint8Array(0);
 
-/** By bytes; null is as the empty text. */
+/** Compares two rows of a column by their bytes; null equals the empty text. */
 export function compareCodes(column: DictColumn | undefined, a: number, b: number): number {
   if (column === undefined || column.codes[a] === column.codes[b]) return 0;
   const bytes = (code: number): Uint8Array =>

@@ -1,18 +1,20 @@
 // HOT: runs per span at each cut; measured by `npm run bench` (cut).
 /**
- * The tree columns of a block: for each span its place in the trace as a nested set (Joe Celko's
+ * The tree columns of a block: each span's position in its trace as a nested set (Joe Celko's
  * model, as in TraceQL's nestedSetLeft/Right/Parent), its child count, and the trace's root, start
- * and duration, all as known from the spans in this block.
+ * and duration. They are computed from the spans in this block only.
  *
- * Numbering runs depth-first from every span without a parent, children in order of their start;
- * `nested_parent` is the parent's left number, -1 for a root. Spans whose ancestors do not lead to
- * a root here have 0 in all three: they are not connected.
+ * Numbering runs depth-first from every span without a parent, with children in order of their
+ * start. `nested_parent` is the parent's left number, -1 for a root. A span without a path to a
+ * root in this block is not connected: it has 0 in all three columns.
  */
 import { type Column, type ColumnBatch, columnOf, isValid } from "./column-batch.ts";
 
 /**
- * @param batch spans ordered by trace.
- * @param traceStarts where each trace begins, and the row count at the end.
+ * Returns the tree columns by name.
+ *
+ * @param batch Spans ordered by trace, and by start within a trace.
+ * @param traceStarts Offset of the first row of each trace, then the row count.
  */
 export function treeColumns(batch: ColumnBatch, traceStarts: Uint32Array): Map<string, Column> {
   const rows = batch.rows;
@@ -49,7 +51,7 @@ export function treeColumns(batch: ColumnBatch, traceStarts: Uint32Array): Map<s
   ]);
 }
 
-/** A trace of longer times than fit the column is this long. */
+/** The longest duration that the column can hold; longer ones are clamped. */
 const int64Max = 2n ** 63n - 1n;
 
 function int32(values: Int32Array): Column {
@@ -76,12 +78,12 @@ class IdWords {
   }
 }
 
-/** Span id -> row, for one trace at a time: open addressing, cleared per trace. */
+/** Maps span ids to rows, for one trace at a time. Open addressing, cleared per trace. */
 class RowIndex {
   #table = new Int32Array(64);
   #mask = 63;
 
-  /** Indexes rows [from, to); of two spans with the same id the first is found. */
+  /** Indexes rows [from, to). If spans share an id, the first one is found. */
   build(span: Uint32Array, from: number, to: number): void {
     let size = 64;
     while (size < (to - from) * 2) size *= 2;
@@ -114,7 +116,7 @@ function hashId(low: number, high: number): number {
   return (hash ^ (hash >>> 15)) >>> 0;
 }
 
-/** parentRow: the parent's row, -1 for a root, -2 when the parent is not here. */
+/** Fills `parentRow`: the parent's row, -1 for a root, -2 if the trace lacks the parent. */
 function findParents(
   ids: IdWords,
   index: RowIndex,
@@ -185,7 +187,7 @@ function numberTree(
         row = child;
         continue;
       }
-      // Up until there is a sibling to the right.
+      // Goes up until there is a sibling to the right.
       for (;;) {
         right[row] = number++;
         if (row === root) break;
