@@ -1,13 +1,15 @@
 /**
- * What shards are asked by a query, and what they answer: plain data. A shard is a live head or one
- * row group of a block; both answer the same questions (pkg/questions), because both are a
+ * Requests of queries to shards, and their answers, as plain data. A shard is a live head or one
+ * row group of a block. Both answer the same questions (pkg/questions), because both are a
  * ColumnBatch to pkg/engine.
  *
- * A search asks a shard twice: first which traces it has, newest first, as ids and starts only;
- * then the details of the few traces that make the answer. With a filter, the shard lists only
- * traces of which it holds a span that matches; all else that is told of a trace (its start, its
- * root, its services) is about all its spans in the range. Times are nanoseconds since the epoch; a
- * range is [startNano, endNano) and holds the spans that overlap it.
+ * A search sends two kinds of requests to a shard. The first lists its traces, newest first, as ids
+ * and starts only. The second returns details of the few traces in the result. With a filter, a
+ * shard lists only traces with a matching span (and maybes, see `TraceList`). The details of a
+ * trace (start, root, services) cover all its spans in the range, matching or not.
+ *
+ * Times are nanoseconds since the epoch. A range is [startNano, endNano) and contains the spans
+ * that overlap it.
  */
 
 import type { FieldExpr, IntrinsicName } from "#pkg/traceql/traceql.ts";
@@ -18,27 +20,27 @@ export interface TimeRange {
 }
 
 /**
- * How a condition is answered, as plain data (pkg/engine/condition/plan.ts makes it).
+ * How a condition is evaluated, as plain data (made by pkg/engine/condition/plan.ts).
  *
- *     prefilter   asked of single spans, in every shard
- *     filter      asked of the spans of the traces that are left, with the values of their whole
- *                 traces: in the shard where a trace lies wholly in it, else over its joined parts
+ *     prefilter   evaluated on single spans, in every shard
+ *     filter      evaluated on the spans of the remaining traces, with the values of whole traces:
+ *                 in the shard that holds the whole trace, otherwise over the joined parts
  */
 export interface QueryPlan {
-  /** What at least one span of a trace must satisfy. */
+  /** The condition that at least one span of a trace must match. */
   filter: FieldExpr;
   /**
-   * What every such span satisfies by itself, whatever the rest of its trace is: `filter`, if that
-   * names no value of the trace; undefined: any span may be one.
+   * A condition on single spans that every matching span satisfies, whatever the rest of its trace.
+   * It is `filter` itself if that names no value of the trace. Undefined: any span may match.
    */
   prefilter?: FieldExpr;
-  /** Values of whole traces that the filter names: a part of a trace does not tell them. */
+  /** Values of whole traces that the filter names; a part of a trace does not determine them. */
   traceNames: IntrinsicName[];
-  /** Some values make the filter an error. */
+  /** Evaluating the filter throws for some values. */
   canFail: boolean;
-  /** It asks for a pattern that is no choice of texts: that may take any time. */
+  /** The filter has a pattern other than a choice of texts, so its run time is not bounded. */
   hasPattern: boolean;
-  /** Columns that the filter reads where an attribute may be anywhere. */
+  /** Columns that the filter reads if the locations of attributes are not known. */
   columns: string[];
   /** The only trace (16 bytes) that may match. */
   traceId?: Uint8Array;
@@ -53,15 +55,16 @@ export interface TraceList {
   ids: Uint8Array;
   /** Earliest start of the trace's spans in this shard and range. */
   startNanos: BigInt64Array;
-  /** True if there were more traces than asked for: all of them start at or before the last one. */
+  /** True if the list ended early: all further traces start at or before the last one listed. */
   truncated: boolean;
   /**
-   * With a plan that names values of whole traces: traces that do not match as far as this shard
-   * knows them, but may once the rest of them is known; those before the last one in the order, or
-   * all if the list is not truncated. The traces of the list match if this shard has all of them.
+   * Only with a plan that names values of whole traces: traces that do not match by their spans in
+   * this shard, but may match with their spans in other shards. If the list is truncated, only
+   * maybes before its last trace are included. Listed traces match if this shard holds all their
+   * spans.
    */
   maybes?: { ids: Uint8Array; startNanos: BigInt64Array };
-  /** Spans that were looked at. */
+  /** Spans that were inspected. */
   inspectedSpans: number;
 }
 
@@ -75,7 +78,7 @@ export interface SpanSummary {
   attributes?: SpanAttribute[];
 }
 
-/** A value of a span by its bare name; an integer is a bigint, a double a number. */
+/** A value of a span by its bare name. Integers are bigints, doubles are numbers. */
 export interface SpanAttribute {
   key: string;
   value: string | bigint | number | boolean;
@@ -93,39 +96,37 @@ export interface DetailsAnswer {
   traces: TraceDetails[];
 }
 
-/** What one shard knows of one trace within the range. */
+/** Details of one trace from its spans in one shard and the range. */
 export interface TraceDetails {
   /** 32 hex digits. */
   traceId: string;
   startNano: bigint;
   endNano: bigint;
-  /** The earliest span without a parent (ties: pkg/columns/trace-root.ts), if it is here. */
+  /** The earliest span without a parent (ties: pkg/columns/trace-root.ts), if the shard has one. */
   root: RootSummary | undefined;
   /**
-   * The earliest spans that match, at most as many as asked for (ties: `compareSpans` of
-   * pkg/engine).
+   * The earliest spans that match, at most `spansPerTrace` (ties: `compareSpans` of pkg/engine).
    */
   spans: SpanSummary[];
   matchedSpans: number;
   /**
-   * One number per span in the range, equal for spans that are equal in every field. A number that
-   * comes twice, in one shard or in two, may be a span that a client sent twice: it must count
-   * once.
+   * One number per span in the range, equal for spans that are equal in every field. If a number
+   * occurs twice, in one shard or in two, the spans may be duplicates, which must count once.
    */
   fingerprints: BigUint64Array;
   services: Record<string, { spanCount: number; errorCount: number }>;
 }
 
 export interface ListTracesRequest extends TimeRange {
-  /** How many traces to return at the most. */
+  /** Traces returned at most. */
   limit: number;
-  /** The list may end once it has so many; undefined: it ends at the limit. */
+  /** The list may end once it has this many traces; undefined: it ends at `limit`. */
   enough?: number;
-  /** The condition that a span of the trace must satisfy; undefined: none. */
+  /** The condition that a span of the trace must match; undefined: none. */
   plan?: QueryPlan;
   /**
-   * No span of a trace here is in another shard with the same `disjoint`: what the shard has stored
-   * of whole traces is of all their spans in it.
+   * The shard holds all spans of its traces within its block (`disjoint`), so its stored values of
+   * whole traces cover exactly the spans of the shard.
    */
   hasWholeTraces?: boolean;
 }
@@ -134,7 +135,7 @@ export interface TraceDetailsRequest extends TimeRange {
   /** 16 bytes per trace. */
   ids: Uint8Array;
   spansPerTrace: number;
-  /** The condition that spans must satisfy to be shown and counted as matched. */
+  /** The condition of spans that are listed and counted as matched. */
   plan?: QueryPlan;
 }
 
@@ -144,13 +145,13 @@ export interface HeldTracesRequest {
 }
 
 export interface HeldTraces {
-  /** 1 for each of the traces that the shard has spans of, in the order of the request. */
+  /** 1 for each trace of which the shard has spans, in the order of the request. */
   marks: Uint8Array;
 }
 
 export interface FindTraceRequest {
   /** 16 bytes. */
   traceId: Uint8Array;
-  /** An answer of more may lack some spans; undefined: no bound. */
+  /** If an answer is larger, spans may be missing; undefined: no limit. */
   bytesMax?: number;
 }

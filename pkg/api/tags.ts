@@ -1,6 +1,6 @@
 /**
- * Questions about tags: which attributes spans have, and which values. Without a filter they are
- * about everything that a shard holds whose time overlaps the range; with one, about the spans that
+ * Questions about tags: which attributes spans have, and which values. Without a filter, all spans
+ * of a shard count if the shard's time overlaps the range. With a filter, only the spans count that
  * match and overlap the range themselves.
  */
 import type { FieldExpr, Reference } from "#pkg/traceql/traceql.ts";
@@ -8,7 +8,7 @@ import type { FieldExpr, Reference } from "#pkg/traceql/traceql.ts";
 /** Scopes that have attributes. */
 export type TagScope = "span" | "resource" | "event" | "link" | "instrumentation";
 
-/** Types of values, as answers name them. Lists and the like have none. */
+/** Types of values in answers. Lists and other composite values are not listed. */
 export type TagValueType = "string" | "int" | "float" | "bool";
 
 /** An attribute of one scope, or an intrinsic. */
@@ -18,16 +18,16 @@ export type TagReference =
 
 export type TagQuestion =
   | { kind: "names"; scopes: readonly TagScope[] }
-  /** Of all of them together. */
+  /** The values of all references together. */
   | { kind: "values"; references: readonly TagReference[] };
 
 export interface TagsRequest {
   question: TagQuestion;
   startNano: bigint;
   endNano: bigint;
-  /** A condition on single spans: it names no value of a whole trace. */
+  /** A condition on single spans, which names no value of a whole trace. */
   filter?: FieldExpr;
-  /** Memory for distinct names or values, bytes; beyond it the rarest are left out. */
+  /** Memory for distinct names or values, bytes. Beyond it, rare ones are left out. */
   bytesMax: number;
 }
 
@@ -36,17 +36,17 @@ export interface TagGroup {
   kind: TagScope | TagValueType;
   texts: string[];
   /**
-   * How often each was met: once per span that has it, more where a span has several (events,
-   * links, a key sent twice).
+   * The number of occurrences: once per span, more often if several events or links of a span have
+   * the text, or if a block of an older version has a repeated key.
    */
   counts: Float64Array;
 }
 
 export interface TagCounts {
-  /** In no order. */
+  /** In no particular order. */
   groups: TagGroup[];
-  /** True if some were left out. */
+  /** True if texts were left out. */
   truncated: boolean;
-  /** Spans that were looked at; 0 if an index has told. */
+  /** Spans that were inspected; 0 if an index answered. */
   inspectedSpans: number;
 }

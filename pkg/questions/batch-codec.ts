@@ -1,4 +1,4 @@
-/** Codec of batches as data: typed arrays as they are in memory. */
+/** Codec of column batches: typed arrays in their memory layout. */
 import type {
   BatchData,
   ByteValues,
@@ -21,7 +21,7 @@ import {
   word,
 } from "#pkg/wire/wire.ts";
 
-/** With as many offsets as it needs, and signed ones. */
+/** Codec of byte strings; writes only the offsets in use, as signed integers. */
 const byteValues: Codec<ByteValues> = {
   write: (out, { bytes: all, offsets, length }) => {
     bytes.write(out, all.subarray(0, offsets[length]));
@@ -64,7 +64,7 @@ const column: Codec<Column> = variant<Column, "kind">("kind", {
 
 const named = list(record<NamedColumn>({ name: text, column }));
 
-/** Refuses columns that are not of as many rows as the batch, as every reader goes by that. */
+/** Codec of a batch. Throws Corrupt if a column's row count differs from the batch's. */
 export const batchData: Codec<BatchData> = {
   write: (out, { rows, columns }) => {
     count.write(out, rows);

@@ -1,6 +1,6 @@
 /**
- * Contract suite of what can be asked: every question, to all shards that hold some spans, must be
- * answered as it is over the spans themselves, and the same when all passes through bytes.
+ * Contract suite of the query protocol. For every question, the joined answers of the shards must
+ * equal the answer over all their spans, also when requests and answers are encoded and decoded.
  */
 import { planOf } from "#pkg/engine/condition/plan.ts";
 import { expect } from "vitest";
@@ -57,7 +57,7 @@ const values = {
   ],
 } as const;
 
-/** What each question is asked: a question without any is a type error. */
+/** Requests of each question; a question without requests is a type error. */
 const requests: { [K in QuestionName]: readonly RequestOf<K>[] } = {
   list: [
     { ...all, limit: 100 },
@@ -81,7 +81,7 @@ const requests: { [K in QuestionName]: readonly RequestOf<K>[] } = {
   ],
 };
 
-/** Answers of all shards as one that can be compared. */
+/** Joins the answers of all shards into a comparable value. */
 const joined: { [K in QuestionName]: (answers: AnswerOf<K>[], request: RequestOf<K>) => unknown } =
   {
     list: (lists, { limit }) => lists.flatMap(linesOf).sort().reverse().slice(0, limit),
@@ -95,10 +95,10 @@ const joined: { [K in QuestionName]: (answers: AnswerOf<K>[], request: RequestOf
         : idsOf(batch);
     },
     trace: (answers) => answers.flat().flatMap((one) => canonicalSpans(decodeTraceData(one))),
-    countTags: (answers, request) => told(questionOf("countTags").merge!(answers, request)),
+    countTags: (answers, request) => sortedCounts(questionOf("countTags").merge!(answers, request)),
   };
 
-/** Starts are as long as each other, so that texts sort as they do. */
+/** Returns one line per trace. All starts have as many digits, so that lines sort by start. */
 function linesOf({ ids: found, startNanos }: TraceList): string[] {
   return Array.from(startNanos, (start, i) => {
     return `${start} ${Buffer.from(found.subarray(i * 16, i * 16 + 16)).toString("hex")}`;
@@ -112,7 +112,7 @@ function spansOf(batch: ColumnBatch): TraceData {
   );
 }
 
-/** With their services. */
+/** Returns the span ids with their services, sorted. */
 function idsOf(batch: ColumnBatch): string[] {
   const ids = columnOf(batch, "span_id", "int64")?.values ?? [];
   const services = columnOf(batch, "resource.service.name", "dict");
@@ -125,14 +125,14 @@ function byId(a: TraceDetails, b: TraceDetails): number {
   return a.traceId < b.traceId ? -1 : 1;
 }
 
-function told({ groups, truncated }: TagCounts): unknown {
+function sortedCounts({ groups, truncated }: TagCounts): unknown {
   const lines = groups.flatMap(({ kind, texts, counts }) =>
     texts.map((one, i) => `${kind} ${one} ${counts[i]}`),
   );
   return { lines: lines.sort(), truncated };
 }
 
-/** Over the spans themselves. */
+/** Returns the answer over all spans in one head. */
 function expectedOf<K extends QuestionName>(question: K, request: RequestOf<K>): unknown {
   const batch = batchOfHead(headOf(contractSpans));
   const times = { minStartNano: base, maxStartNano: base + 59_000n };
@@ -150,14 +150,14 @@ async function checkQuestion<K extends QuestionName>(
     const bytes = encode(asksOf(question), asks);
     const same = decode(asksOf(question), bytes);
     expect(same).toEqual(asks.map((ask) => structuredClone(ask)));
-    // Heads are asked one by one, row groups together: as the frontend does.
+    // As in the frontend, each head gets its own request, and row groups share one.
     const jobs = Map.groupBy(same, ({ shard }) => (shard.kind === "head" ? shard : "rowGroups"));
     const answers: AnswerOf<K>[] = [];
     for (const job of jobs.values()) {
-      const told = await holder.ask(question, job, signal);
-      const read = decode(outcomesOf(question), encode(outcomesOf(question), told));
-      // As a thread would hand it over.
-      expect(read).toEqual(structuredClone(told));
+      const sent = await holder.ask(question, job, signal);
+      const read = decode(outcomesOf(question), encode(outcomesOf(question), sent));
+      // The codec must be equivalent to a transfer between threads.
+      expect(read).toEqual(structuredClone(sent));
       for (const outcome of read.outcomes) {
         if ("error" in outcome) throw outcome.error;
         answers.push(outcome.answer);
@@ -167,7 +167,7 @@ async function checkQuestion<K extends QuestionName>(
   }
 }
 
-/** Asks shards that together hold `contractSpans`, no trace in two of them, every question. */
+/** Checks every question over shards that hold `contractSpans`; no trace is in two shards. */
 export async function checkQuestions(
   holder: AskableShards,
   shards: readonly ShardRef[],
@@ -179,12 +179,12 @@ export async function checkQuestions(
   }
 }
 
-/** A condition that no span can answer must be the fault of the question, also over bytes. */
+/** Checks the error of a condition that cannot be evaluated, also after encoding. */
 export async function checkErrors(holder: AskableShards, shard: ShardRef): Promise<void> {
   const { signal } = new AbortController();
   const impossible = planOf(parseLeniently("{ !resource.service.name }").filter);
   const asks = [{ shard, request: { ...all, limit: 1, plan: impossible } }];
-  const told = await holder.ask("list", asks, signal);
-  const { outcomes } = decode(outcomesOf("list"), encode(outcomesOf("list"), told));
+  const sent = await holder.ask("list", asks, signal);
+  const { outcomes } = decode(outcomesOf("list"), encode(outcomesOf("list"), sent));
   expect(outcomes).toMatchObject([{ error: { code: "InvalidInput", reason: "traceql_value" } }]);
 }

@@ -1,4 +1,4 @@
-/** Codec of conditions: the syntax tree of TraceQL, without what a thread has made ready of it. */
+/** Codec of conditions: the syntax tree of TraceQL, without compiled patterns. */
 import type { FieldExpr, IntrinsicName, Range, Scalar, Static } from "#pkg/traceql/traceql.ts";
 import {
   bigInt,
@@ -59,10 +59,10 @@ const range = record<Range>({ from: count, to: count });
 
 type NodeOf<K extends FieldExpr["kind"]> = Omit<Extract<FieldExpr, { kind: K }>, "kind">;
 
-/** Of an operand. */
+/** Codec of an operand. */
 const inner: Codec<FieldExpr> = nested(() => fieldExpr);
 
-/** A compiled pattern is a thread's own: it does not travel. */
+/** Codec of a literal. A compiled pattern belongs to one thread and is not sent. */
 const staticNode: Codec<NodeOf<"static">> = record<Omit<NodeOf<"static">, "regex">>({
   static: literal,
   range,

@@ -1,4 +1,4 @@
-/** Codecs of what shards are asked and of what they answer. */
+/** Codecs of the requests to shards and of their answers. */
 import type {
   DetailsAnswer,
   FindTraceRequest,

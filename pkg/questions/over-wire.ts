@@ -1,6 +1,6 @@
 /**
- * Live and stored spans of which everything that goes in or comes out passes through bytes, as it
- * would to another process: nothing gets by that is not plain data, or that a codec lacks.
+ * Wrappers of live and stored spans that encode and decode every request and response, as for
+ * another process. They show values that are not plain data, and fields that a codec lacks.
  */
 import { type Codec, decode, encode, text } from "#pkg/wire/wire.ts";
 import {

@@ -1,7 +1,7 @@
 /**
- * Every question that shards are asked, declared once: how it is answered over the columns of a
- * head, how over a row group of a block, and how request and answer become bytes. A new question is
- * a new line of `questions`; everything on its way goes by this table.
+ * The questions of the query protocol, each declared once: how it is answered over the columns of a
+ * head and over a row group of a block, and the codecs of request and answer. A new question is a
+ * new entry of `questions`; all other code uses this table.
  */
 import type {
   DetailsAnswer,
@@ -57,14 +57,14 @@ import {
   traceSpans,
 } from "./messages.ts";
 
-/** Columns of a head, and when its spans start. */
+/** Columns of a head, and the range of its spans' starts. */
 export interface HeadRows {
   batch: ColumnBatch;
   minStartNano: bigint;
   maxStartNano: bigint;
 }
 
-/** A row group of an open block. Nothing of an answer is in the arena. */
+/** A row group of an open block. Answers do not use the arena's memory. */
 export interface RowGroupRows {
   index: BlockIndex;
   reader: () => Promise<BlockReader>;
@@ -72,43 +72,43 @@ export interface RowGroupRows {
   arena?: Arena;
 }
 
-/** What one shard answers, and what is told of how it came to that. */
+/** The answer of one shard, and how it was found. */
 export interface Answered<A> {
   answer: A;
-  /** The index alone told that nothing matches. */
+  /** The index alone showed that nothing matches. */
   isPruned?: boolean;
 }
 
 interface Question<Request, Answer> {
   request: Codec<Request>;
   answer: Codec<Answer>;
-  /** A head looks it up on its partition's thread, or is searched on a thread of its own. */
+  /** Where heads answer: a look-up runs on the partition's thread, a search on another one. */
   ofHeads: "lookUp" | "search";
-  /** The only traces (16 bytes each) that it is about; absent: all. */
+  /** Returns the only traces (16 bytes each) that the request is about; absent: all. */
   tracesOf?: (request: Request) => Uint8Array;
-  /** Over a head; of the asked traces only, if it is about some. */
+  /** Answers over a head. If `tracesOf` is present, the batch holds only the traces it returns. */
   overHead: (head: HeadRows, request: Request) => Answer;
-  /** Often answered by the index alone: the footer need not be read ahead. */
+  /** Whether the index alone often answers the request: the footer is then not read ahead. */
   isIndexFirst?: (request: Request) => boolean;
   overRowGroup: (rows: RowGroupRows, request: Request) => Promise<Answered<Answer>>;
-  /** Arrays of an answer that may be large: they are moved from thread to thread, not copied. */
+  /** Returns the large arrays of an answer, which are transferred between threads, not copied. */
   arraysOf?: (answer: Answer) => readonly ArrayBufferView[];
   /**
-   * Answers of several shards as one, where these do not depend on what the asker knows of other
-   * shards already, as lists and details do (modules/frontend).
+   * Merges the answers of several shards. Absent if merging depends on the state of the search, as
+   * for lists and details (pkg/query).
    */
   merge?: (answers: readonly Answer[], request: Request) => Answer;
 }
 
-/** Each question with what it asks and what is answered. */
+/** The questions with their requests and answers. */
 interface Questions {
-  /** Which traces there are, newest first. */
+  /** The traces with a matching span, newest first. */
   list: Question<ListTracesRequest, TraceList>;
-  /** What is known of some traces. */
+  /** Details of some traces. */
   details: Question<TraceDetailsRequest, DetailsAnswer>;
-  /** Which of some traces there are, whatever the time of their spans. */
+  /** Which of some traces the shard has, at any time. */
   held: Question<HeldTracesRequest, HeldTraces>;
-  /** The spans of some traces as columns: what is joined where traces lie in several shards. */
+  /** The spans of some traces as columns, to be joined with those of other shards. */
   spans: Question<TraceSpansRequest, TraceSpans>;
   /** All spans of a trace in pieces of protobuf TracesData. */
   trace: Question<FindTraceRequest, Uint8Array[]>;
@@ -219,17 +219,17 @@ export type AnswerOf<K extends QuestionName> = ValueOf<Questions[K]["answer"]>;
 
 const table: { [K in QuestionName]: Question<RequestOf<K>, AnswerOf<K>> } = questions;
 
-/** The declaration of a question. */
+/** Returns the declaration of a question. */
 export function questionOf<K extends QuestionName>(name: K): Question<RequestOf<K>, AnswerOf<K>> {
   return table[name];
 }
 
-/** Buffers of an answer that can be moved to another thread. */
+/** Returns the buffers of an answer that can be transferred to another thread. */
 export function buffersOf<K extends QuestionName>(question: K, answer: AnswerOf<K>): ArrayBuffer[] {
   return ownBuffers(questionOf(question).arraysOf?.(answer) ?? []);
 }
 
-/** Prepares the conditions of some requests; equal ones of them once. */
+/** Returns a function that prepares the conditions of requests, each shared condition once. */
 export function requestPreparer(tools: FilterTools): <R>(request: R) => R {
   const known = new Map<FieldExpr, FieldExpr>();
   const prepared = (filter: FieldExpr): FieldExpr => {

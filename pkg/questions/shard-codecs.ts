@@ -1,6 +1,6 @@
 /**
- * Codecs of the calls of shards.ts. Messages name a block once, however many of its row groups are
- * in them.
+ * Codecs of the calls of shards.ts. A message contains each block once, even if several of its row
+ * groups are named.
  */
 import type { TagQuestion, TagsRequest } from "#pkg/api/api.ts";
 import {
@@ -43,7 +43,7 @@ import type {
   StoredSnapshot,
 } from "./shards.ts";
 
-/** The same values in another form, for the bytes. */
+/** Returns a codec that converts values to another type before encoding. */
 function mapped<T, W>(codec: Codec<W>, to: (value: T) => W, from: (wire: W) => T): Codec<T> {
   return {
     write: (out, value) => codec.write(out, to(value)),
@@ -65,12 +65,12 @@ const errorCode = word<ErrorData["code"]>([
   "Internal",
 ]);
 
-/** An error without its cause. */
+/** Codec of an error, without its cause. */
 export const spoorError: Codec<SpoorError> = mapped(
   record<ErrorData>({
     code: errorCode,
     message: text,
-    // Another process may know more words.
+    // A newer process may send unknown reasons.
     reason: mapped<ErrorData["reason"], string>(text, String, foreignReason),
     retryAfterMs: optional(float),
   }),
@@ -119,14 +119,14 @@ export const blockRef: Codec<BlockRef> = record<BlockRef>({
   }),
 });
 
-/** A row group by the place of its block in the message. */
+/** A row group with the index of its block in the message. */
 type PlacedGroup = Omit<RowGroupRef, "block"> & { block: number };
 type PlacedShard = HeadRef | PlacedGroup;
 
 const placedGroup = record<Omit<PlacedGroup, "kind">>({ ...facts, block: count, rowGroup: count });
 const placedShard = variant<PlacedShard, "kind">("kind", { head, rowGroup: placedGroup });
 
-/** Blocks of a message, each once. */
+/** The distinct blocks of a message. */
 class Blocks {
   readonly list: BlockRef[] = [];
   readonly #places = new Map<BlockRef, number>();
@@ -142,7 +142,7 @@ class Blocks {
   }
 }
 
-/** What comes with shards of these blocks. */
+/** Returns a codec of values with shards; it writes their blocks first, each once. */
 function withBlocks<T, W extends object>(
   codec: Codec<W>,
   to: (value: T, place: (shard: ShardRef) => PlacedShard) => W,
@@ -168,7 +168,7 @@ function withBlocks<T, W extends object>(
   };
 }
 
-/** What `ask` is called with. */
+/** Returns the codec of the argument of `ask`. */
 export function asksOf<K extends QuestionName>(question: K): Codec<ShardAsk<K>[]> {
   const { request } = questionOf(question);
   type Placed = { shard: PlacedShard; request: RequestOf<K> };
@@ -184,7 +184,7 @@ export function asksOf<K extends QuestionName>(question: K): Codec<ShardAsk<K>[]
   );
 }
 
-/** What `ask` returns. */
+/** Returns the codec of the result of `ask`. */
 export function outcomesOf<K extends QuestionName>(question: K): Codec<Outcomes<AnswerOf<K>>> {
   const { answer } = questionOf(question);
   const outcome: Codec<Outcome<AnswerOf<K>>> = {
@@ -223,7 +223,7 @@ export type MayHoldCall = { block: BlockRef; ids: Uint8Array };
 
 export const mayHoldCall: Codec<MayHoldCall> = record<MayHoldCall>({ block: blockRef, ids: bytes });
 
-/** What `mayHold` returns. */
+/** Codec of the result of `mayHold`. */
 export const mayHoldMarks: Codec<Uint8Array> = bytes;
 
 type Pinned = Omit<PinnedHeads, "release">;
@@ -235,7 +235,7 @@ const headRef: Codec<HeadRef> = mapped<HeadRef, Head>(
   (ref): HeadWithKind => ({ kind: "head", ...ref }),
 );
 
-/** What `pin` returns, but how they are released. */
+/** Codec of the result of `pin`, without `release`. */
 export const pinnedHeads: Codec<Pinned> = record<Pinned>({
   heads: list(headRef),
   tableVersion: mapped<number, bigint>(bigInt, BigInt, Number),
@@ -251,7 +251,7 @@ export const pinnedHeads: Codec<Pinned> = record<Pinned>({
   ),
 });
 
-/** A block with the shards of its one block. */
+/** A block with its shards; the block index of each is 0. */
 type WireBlock = Omit<StoredBlock, "shards"> & { shards: Omit<PlacedGroup, "kind">[] };
 
 export const storedBlocks: Codec<readonly StoredBlock[]> = list(
@@ -278,7 +278,7 @@ type WireSnapshot = Omit<StoredSnapshot, "transactions" | "version"> & {
   transactions: { appId: string; offset: number }[];
 };
 
-/** What `snapshot` returns. */
+/** Codec of the result of `snapshot`. */
 export const storedSnapshot: Codec<StoredSnapshot> = mapped<StoredSnapshot, WireSnapshot>(
   record<WireSnapshot>({
     version: bigInt,
@@ -312,7 +312,7 @@ type WireTags = {
   readBytes: number;
 };
 
-/** What `indexedTags` returns. */
+/** Codec of the result of `indexedTags`. */
 export const indexedTagsAnswer: Codec<IndexedTags> = withBlocks<IndexedTags, WireTags>(
   record<WireTags>({
     counts: tagCounts,

@@ -1,7 +1,7 @@
 /**
- * What the frontend needs of everything that holds spans: shards that are named by plain data, and
- * one call that asks some of them (`ask`). Whatever goes in or comes out could cross a process:
- * codecs are in shard-codecs.ts and questions.ts.
+ * The interfaces between the frontend and the holders of spans. Shards are referred to by plain
+ * data, and one call, `ask`, sends a question to some of them. All requests and responses can be
+ * sent to another process: the codecs are in shard-codecs.ts and messages.ts.
  */
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import type { BlockTags } from "#pkg/block/block.ts";
@@ -13,36 +13,36 @@ export interface Partition {
   count: number;
 }
 
-/** What is known of a shard without asking it. */
+/** Properties of a shard that are known without a request to it. */
 interface ShardFacts {
-  /** For messages: a block's path and row group, or a head's partition. */
+  /** Name for messages: a block's path and row group, or a head's partition. */
   readonly name: string;
   readonly partition: Partition;
   readonly minStartNano: bigint;
   readonly maxStartNano: bigint;
   readonly maxEndNano: bigint;
-  /** No trace has its earliest span later than this; absent: not known. */
+  /** The latest start of a trace, where a trace starts with its earliest span; absent: unknown. */
   readonly maxTraceStartNano?: bigint;
   readonly spans: number;
-  /** About what it takes in the store, bytes; 0 for spans in memory. */
+  /** Approximate size in the store, bytes; 0 for spans in memory. */
   readonly sizeBytes: number;
-  /** No trace is in two shards with the same value: row groups of a block as it was cut. */
+  /** No trace is in two shards with the same value, as for row groups of one block. */
   readonly disjoint?: string;
 }
 
-/** A head that is pinned: it stays as it was. */
+/** A pinned head: it does not change until it is released. */
 export interface HeadRef extends ShardFacts {
   readonly kind: "head";
   readonly tenant: string;
-  /** Which log it reads: the `txn` appId of its commits. */
+  /** The log of the head: the `txn` appId of its commits. */
   readonly appId: string;
   /**
-   * The head holds its tenant's records of the log with offsets below this one, as far as the
-   * table's transaction `appId` has not reached them.
+   * The head holds its tenant's records of the log from the offset of the table's transaction
+   * `appId` up to this offset, exclusive.
    */
   readonly toOffset: number;
   readonly pin: {
-    /** The worker that holds it; another one knows other heads by these numbers. */
+    /** The worker that holds the head; the numbers below are valid only for this worker. */
     readonly worker: string;
     readonly pinId: number;
     readonly headId: number;
@@ -57,10 +57,10 @@ export interface RowGroupRef extends ShardFacts {
 
 export type ShardRef = HeadRef | RowGroupRef;
 
-/** A block, and what its commit says of where things are in it. */
+/** A block, with the offsets and checksums from its commit. */
 export interface BlockRef {
   readonly tenant: string;
-  /** Below the tenant's folder. */
+  /** Path below the tenant's folder. */
   readonly path: string;
   readonly sizeBytes: number;
   readonly partition: Partition;
@@ -68,7 +68,7 @@ export interface BlockRef {
   readonly footerOffset: number;
   /** `blockFactsCrc` of the commit. */
   readonly factsCrc: number;
-  /** Of the ids of its traces. */
+  /** The bloom filter of the block's trace ids. */
   readonly bloom: BlockTags["bloom"];
 }
 
@@ -83,32 +83,32 @@ export interface StoredBlock {
   readonly shards: readonly RowGroupRef[];
 }
 
-/** One shard, and what it is asked. */
+/** A request to one shard. */
 export interface ShardAsk<K extends QuestionName> {
   shard: ShardRef;
   request: RequestOf<K>;
 }
 
-/** What one shard said. */
+/** The answer or error of one shard. */
 export type Outcome<A> = Answered<A> | { error: SpoorError };
 
-/** What shards said that were asked together, and what that took. */
+/** The outcomes of one call of `ask`, and its cost. */
 export interface Outcomes<A> {
-  /** In the order in which they were asked; one that fails does not fail the others. */
+  /** In the order of the requests. A shard that fails does not fail the others. */
   outcomes: Outcome<A>[];
-  /** Bytes that were read from the store for all of them, also to open blocks. */
+  /** Bytes read from the store for all shards, including those to open blocks. */
   readBytes: number;
-  /** From the question to the last answer, milliseconds. */
+  /** Time from the call to the last answer, milliseconds. */
   tookMs: number;
 }
 
-/** What can be asked. */
+/** Shards that answer questions. */
 export interface AskableShards {
   /**
-   * Asks some shards, row groups in one job: what many small ones cost one by one is mostly the
-   * asking. Errors of one shard: Corrupt, NotFound, Unavailable, Timeout, LimitExceeded;
-   * InvalidInput with reason `traceql_value` for a filter that its spans make impossible. Throws
-   * Canceled only.
+   * Sends a question to some shards. Row groups share one job, because the cost of many small row
+   * groups is mostly per request. Errors of one shard are outcomes: Corrupt, NotFound, Unavailable,
+   * Timeout, LimitExceeded, and InvalidInput with reason `traceql_value` if the filter cannot be
+   * evaluated over its spans. Throws only Canceled.
    */
   ask<K extends QuestionName>(
     question: K,
@@ -117,7 +117,7 @@ export interface AskableShards {
   ): Promise<Outcomes<AnswerOf<K>>>;
 }
 
-/** Acknowledged spans in quarantine: they are in no head and no block. */
+/** Acknowledged spans in quarantine, which are in no head and no block. */
 export interface AsideSpans {
   minStartNano: bigint;
   maxEndNano: bigint;
@@ -125,7 +125,7 @@ export interface AsideSpans {
   traceIds: Uint8Array | undefined;
 }
 
-/** The heads of one tenant, pinned: they stay as they were until `release`. */
+/** The pinned heads of one tenant: they do not change until `release`. */
 export interface PinnedHeads {
   heads: HeadRef[];
   /** The table version that the ingester has committed, -1 before the first commit. */
@@ -137,23 +137,23 @@ export interface PinnedHeads {
   release(): void;
 }
 
-/** What the frontend needs of the ingester. */
+/** The interface of the ingester to the frontend. */
 export interface LiveSpans extends AskableShards {
   pin(tenant: string, signal: AbortSignal): Promise<PinnedHeads>;
 }
 
-/** What the frontend needs of the queriers: a tenant's blocks. */
+/** The interface of the queriers to the frontend: a tenant's blocks. */
 export interface StoredSpans extends AskableShards {
-  /** The blocks of the table at `minVersion` or later. */
+  /** Returns the blocks of the table at `minVersion` or later. */
   snapshot(tenant: string, minVersion: number, signal: AbortSignal): Promise<StoredSnapshot>;
   /**
-   * 1 for each of these traces (16 bytes each) of which the block may hold spans; 0 is certain.
-   * Throws Canceled and Timeout only.
+   * Marks with 1 each of these traces (16 bytes each) that the block may hold; 0 is certain. Throws
+   * only Canceled and Timeout.
    */
   mayHold(block: BlockRef, ids: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
   /**
-   * Answers a question without a filter from the tag indexes of blocks of a snapshot: no row is
-   * read. Row groups count whole if their time overlaps the range. Throws Canceled, Timeout,
+   * Answers a question without a filter from the tag indexes of blocks, without reading rows. All
+   * spans of a row group count if its time overlaps the range. Throws Canceled, Timeout,
    * Unavailable, LimitExceeded.
    */
   indexedTags(
@@ -163,27 +163,27 @@ export interface StoredSpans extends AskableShards {
   ): Promise<IndexedTags>;
 }
 
-/** What the tag indexes of some blocks tell. */
+/** Counts from the tag indexes of some blocks. */
 export interface IndexedTags extends TagCounts {
-  /** Row groups whose index does not know all, and what they are still to be asked. */
+  /** Row groups whose index does not list all values, and the questions left for them. */
   unread: { shard: RowGroupRef; question: TagQuestion }[];
   /** Blocks whose index could not be read, and why. */
   failed: { path: string; error: SpoorError }[];
-  /** Bytes that were read from the store for it. */
+  /** Bytes read from the store. */
   readBytes: number;
 }
 
 export interface FailedBlock {
   readonly path: string;
-  /** Why, in words that name the block. */
+  /** The reason; names the block. */
   readonly message: string;
 }
 
 export interface StoredSnapshot {
   readonly version: number;
   readonly blocks: readonly StoredBlock[];
-  /** Blocks whose commit cannot be read: every answer must say that it may lack their spans. */
+  /** Blocks whose commit cannot be read: every result must say that their spans are missing. */
   readonly failed: readonly FailedBlock[];
-  /** appId -> log offset that the table has reached. */
+  /** The committed log offset by appId. */
   readonly transactions: ReadonlyMap<string, number>;
 }

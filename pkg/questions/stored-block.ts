@@ -1,9 +1,14 @@
-/** A block of the table as shards that can be asked. */
+/** Conversion of a block of the table to shards. */
 import { blockFactsCrc } from "#pkg/block/block-facts.ts";
 import type { BlockTags } from "#pkg/block/block.ts";
 import type { BlockRef, RowGroupRef, StoredBlock } from "./shards.ts";
 
-/** @param file its path below the tenant's folder, and its size in bytes. */
+/**
+ * Returns a block with one shard per row group.
+ *
+ * @param file Path below the tenant's folder, and size in bytes.
+ * @param tags The block's facts from its commit.
+ */
 export function storedBlock(
   tenant: string,
   { path, sizeBytes }: { path: string; sizeBytes: number },
@@ -30,7 +35,7 @@ export function storedBlock(
       maxTraceStartNano,
       spans: rows,
       sizeBytes: Math.ceil(sizeBytes * (rows / Math.max(1, spans))),
-      // The cut keeps a trace in one row group. Whoever merges blocks must say so in their tags.
+      // The cut keeps a trace in one row group. Code that merges blocks must keep this or mark it.
       disjoint: path,
     };
   });

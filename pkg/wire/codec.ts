@@ -1,14 +1,14 @@
 /**
- * Plain data as bytes: what may cross from one process to another. A codec is put together from
- * small ones, so that a message has one declaration for both directions, and what is read has the
- * declared shape or is refused.
+ * Binary codecs of plain data, for messages between processes. Codecs are composed of smaller
+ * codecs, so that one declaration defines both directions of a message. Reading checks that the
+ * bytes have the declared shape.
  *
  *     message = version (1 byte) | value
  *     numbers are little-endian; counts are LEB128; lists, texts and typed arrays are
- *     count | elements; a choice is the place of the case in its table
+ *     count | elements; a choice is the index of the case in its table
  *
- * Tables of cases and keys of records are part of the format: new ones go to the end, with a new
- * version.
+ * The order of cases in tables and of keys in records is part of the format. New ones go to the
+ * end, with a new version.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { Reader } from "./reader.ts";
@@ -16,14 +16,14 @@ import { Writer } from "./writer.ts";
 
 export interface Codec<T> {
   write(out: Writer, value: T): void;
-  /** Throws Corrupt `wire` for bytes that are no such value. */
+  /** Reads a value. Throws Corrupt `wire` if the bytes do not encode such a value. */
   read(from: Reader): T;
 }
 
-/** What a codec reads and writes. */
+/** The type of a codec's values. */
 export type ValueOf<C> = C extends Codec<infer T> ? T : never;
 
-/** Of all messages. */
+/** Version of all messages. */
 export const wireVersion = 1;
 
 export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
@@ -34,8 +34,8 @@ export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
 }
 
 /**
- * Throws Corrupt `wire` for bytes that `encode` did not make of such a value, and InvalidInput
- * `wire_version` for those of a newer version.
+ * Decodes a message. Throws Corrupt `wire` if the bytes do not encode such a value, and
+ * InvalidInput `wire_version` if they have a newer version.
  */
 export function decode<T>(codec: Codec<T>, bytes: Uint8Array): T {
   const from = new Reader(bytes);
@@ -137,15 +137,17 @@ export function optional<T>(codec: Codec<T>): Codec<T | undefined> {
   };
 }
 
-/** One of some words, in a fixed order. */
+/** Codec of one of some words, in a fixed order. */
 export function word<const T extends string>(words: readonly T[]): Codec<T> {
   return {
-    write: (out, value) => out.count(placeIn(words, value)),
+    write: (out, value) => out.count(indexOfWord(words, value)),
     read: (from) => from.choice(words),
   };
 }
 
-/** An object with the keys of `fields`, in their order. A key without a value is left out. */
+/**
+ * Codec of an object with the keys of `fields`, in their order. Omits undefined keys on reading.
+ */
 export function record<T extends object>(fields: {
   [K in keyof T]-?: Codec<T[K]>;
 }): Codec<T> {
@@ -165,7 +167,7 @@ export function record<T extends object>(fields: {
   };
 }
 
-/** An object whose keys are data. */
+/** Codec of an object whose keys are data. */
 export function dictionary<T>(codec: Codec<T>): Codec<Record<string, T>> {
   const entry: Codec<[string, T]> = {
     write: (out, [key, value]) => {
@@ -181,7 +183,7 @@ export function dictionary<T>(codec: Codec<T>): Codec<Record<string, T>> {
   };
 }
 
-/** Objects of several kinds, told apart by the word in `key`. */
+/** Codec of a union, discriminated by `key`. */
 export function variant<T extends object, K extends keyof T & string>(
   key: K,
   cases: { [W in T[K] & string]: Codec<Omit<Extract<T, Record<K, W>>, K>> },
@@ -191,7 +193,7 @@ export function variant<T extends object, K extends keyof T & string>(
   return {
     write: (out, value) => {
       const kind = String(value[key]);
-      out.count(placeIn(words, kind));
+      out.count(indexOfWord(words, kind));
       codecs[kind].write(out, value);
     },
     read: (from) => {
@@ -201,7 +203,7 @@ export function variant<T extends object, K extends keyof T & string>(
   };
 }
 
-/** A value that may hold others of its type; nested at most 1024 deep. */
+/** Codec of a recursive type, nested at most 1024 deep. */
 export function nested<T>(codec: () => Codec<T>): Codec<T> {
   return {
     write: (out, value) => codec().write(out, value),
@@ -209,8 +211,8 @@ export function nested<T>(codec: () => Codec<T>): Codec<T> {
   };
 }
 
-function placeIn(words: readonly string[], value: string): number {
+function indexOfWord(words: readonly string[], value: string): number {
   const place = words.indexOf(value);
-  if (place < 0) throw new SpoorError("Internal", `encode a message: no place for "${value}"`);
+  if (place < 0) throw new SpoorError("Internal", `encode a message: unknown word "${value}"`);
   return place;
 }

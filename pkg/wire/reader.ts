@@ -1,8 +1,8 @@
-/** Reads a message of which nothing is trusted: no length leads out of it or takes more memory. */
+/** Reads untrusted messages: a length beyond the message is rejected before memory is allocated. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { bigIntBitsMax } from "./writer.ts";
 
-/** As deep as conditions of TraceQL may be, and a little. */
+/** A little more than the depth of TraceQL conditions. */
 const depthMax = 1024;
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -17,7 +17,7 @@ export class Reader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** An error that says where reading ended. */
+  /** Returns a Corrupt error with the current offset. */
   corrupt(what: string): SpoorError {
     const message = `decode a message: ${what} at byte ${this.#at} of ${this.#bytes.length}`;
     return new SpoorError("Corrupt", message, { reason: "wire" });
@@ -71,7 +71,7 @@ export class Reader {
     }
   }
 
-  /** The bytes of a typed array, in place. */
+  /** Reads the bytes of a typed array; returns a view of the message. */
   sized(bytesPerElement: number): Uint8Array {
     const sizeBytes = this.count() * bytesPerElement;
     this.#need(sizeBytes);
@@ -79,7 +79,7 @@ export class Reader {
     return this.#bytes.subarray(this.#at - sizeBytes, this.#at);
   }
 
-  /** The length of a list: each of its items takes a byte at the least. */
+  /** Reads the length of a list; each item takes at least one byte. */
   lengthOfItems(): number {
     const length = this.count();
     this.#need(length);
@@ -100,7 +100,7 @@ export class Reader {
     return value;
   }
 
-  /** Throws if something is left. */
+  /** Throws Corrupt if bytes are left. */
   finish(): void {
     if (this.#at < this.#bytes.length) throw this.corrupt("bytes after the end");
   }

@@ -1,9 +1,9 @@
-/** Grows a message. */
+/** Writes a message into a growing buffer. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 const firstBytes = 256;
 
-/** The largest sizes that a bigint of a message may have. */
+/** Bits of a bigint in a message at most, including the sign. */
 export const bigIntBitsMax = 128;
 
 export class Writer {
@@ -12,14 +12,14 @@ export class Writer {
   #at = 0;
 
   byte(value: number): void {
-    this.#room(1);
+    this.#reserve(1);
     this.#bytes[this.#at++] = value;
   }
 
-  /** Throws Internal for what is no whole number from 0 to 2^53 - 1. */
+  /** Writes a count. Throws Internal if it is not an integer from 0 to 2^53 - 1. */
   count(value: number): void {
     if (!Number.isSafeInteger(value) || value < 0) {
-      throw new SpoorError("Internal", `encode a message: ${value} is no count`);
+      throw new SpoorError("Internal", `encode a message: ${value} is not a count`);
     }
     let left = value;
     for (; left >= 0x80; left = Math.floor(left / 0x80)) this.byte((left % 0x80) | 0x80);
@@ -27,17 +27,17 @@ export class Writer {
   }
 
   float(value: number): void {
-    this.#room(8);
+    this.#reserve(8);
     this.#view.setFloat64(this.#at, value, true);
     this.#at += 8;
   }
 
-  /** Throws Internal for one of more than 128 bits. */
+  /** Writes an integer. Throws Internal if it has more than 128 bits. */
   bigInt(value: bigint): void {
     if (BigInt.asIntN(bigIntBitsMax, value) !== value) {
       throw new SpoorError("Internal", `encode a message: ${value} has too many bits`);
     }
-    // The sign goes to the lowest bit, so that small negative ones are short.
+    // The sign is the lowest bit (zigzag), so that small negative integers are short.
     let left = value < 0n ? -2n * value - 1n : 2n * value;
     for (; left >= 0x80n; left >>= 7n) this.byte(Number(left & 0x7fn) | 0x80);
     this.byte(Number(left));
@@ -47,10 +47,10 @@ export class Writer {
     this.sized(Buffer.from(value));
   }
 
-  /** A typed array: how many elements, and their bytes. */
+  /** Writes a typed array: the number of elements, then their bytes. */
   sized(value: Uint8Array | Int32Array | BigInt64Array | BigUint64Array | Float64Array): void {
     this.count(value.length);
-    this.#room(value.byteLength);
+    this.#reserve(value.byteLength);
     this.#bytes.set(new Uint8Array(value.buffer, value.byteOffset, value.byteLength), this.#at);
     this.#at += value.byteLength;
   }
@@ -59,7 +59,7 @@ export class Writer {
     return this.#bytes.slice(0, this.#at);
   }
 
-  #room(sizeBytes: number): void {
+  #reserve(sizeBytes: number): void {
     const needed = this.#at + sizeBytes;
     if (needed <= this.#bytes.length) return;
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
