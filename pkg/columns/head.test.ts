@@ -11,7 +11,7 @@ import { HeadBatch } from "./head-batch.ts";
 import { HeadDecoder } from "./head-decode.ts";
 import { readSpans } from "./spans.ts";
 
-/** The record that a distributor with one partition would log: invalid spans taken out. */
+/** The record that a distributor with one partition would log, without invalid spans. */
 function recordOf(wire: Uint8Array): Uint8Array {
   const { parts } = splitRequest(wire, { partitionCount: 1 });
   return Buffer.concat(parts.map((part) => part.record));
@@ -37,7 +37,7 @@ function dataOf(attributes: KeyValue[]): TraceData {
 }
 
 describe("head", () => {
-  it("gives back every span of any request, with all or some attributes as columns", () => {
+  it("returns every span of any request, with all or some attributes as columns", () => {
     fc.assert(
       fc.property(fc.array(randomWire, { maxLength: 3 }), fc.nat(), (requests, seed) => {
         const head = new Head(seed);
@@ -61,7 +61,7 @@ describe("head", () => {
     );
   });
 
-  it("keeps a key that a span has twice whole and in order, whatever the types", () => {
+  it("keeps all values of a repeated key in order, whatever their types", () => {
     const values: AnyValue[] = [
       { kind: "string", value: "error" },
       { kind: "int", value: -5n },
@@ -89,7 +89,7 @@ describe("head", () => {
     }
   });
 
-  it("takes back a record that does not parse, whole", () => {
+  it("rolls a record back if it does not parse", () => {
     fc.assert(
       fc.property(randomWire, randomWire, fc.nat(), (first, second, cut) => {
         const head = new Head(1);

@@ -67,7 +67,7 @@ function headOf(spans: readonly Sent[]): HeadData {
 
 const signed = ({ startNano: start }: Sent): bigint => BigInt.asIntN(64, start);
 
-/** Row groups of traces of rows, by arrays of objects. */
+/** The oracle: row groups of traces of rows, by sorting arrays of objects. */
 function plainOrder(
   spans: readonly Sent[],
   rowGroupSpans: number,
@@ -75,7 +75,7 @@ function plainOrder(
 ): number[][][] {
   const traces = new Map<number, number[]>();
   spans.forEach(({ trace }, row) => {
-    // A trace's place among traces that start together is that of its first span, kept or not.
+    // Traces that start together are in order of their first spans, whether these are kept or not.
     if (!traces.has(trace)) traces.set(trace, []);
     if (keep(row)) traces.get(trace)!.push(row);
   });
@@ -112,7 +112,7 @@ function nested({ rowIds, traceStarts, rowGroups }: SpanOrder): number[][][] {
 }
 
 describe("orderSpans", () => {
-  it("is what plain sorting gives", () => {
+  it("equals plain sorting", () => {
     const keeps = fc.option(fc.infiniteStream(fc.integer({ min: 0, max: 3 })), { nil: undefined });
     fc.assert(
       fc.property(
@@ -130,7 +130,7 @@ describe("orderSpans", () => {
     );
   });
 
-  it("gives a trace that is longer than a row group one of its own, whole", () => {
+  it("puts a trace that is longer than a row group into a row group of its own", () => {
     const spans = Array.from({ length: 50 }, (_, i) => ({
       trace: i % 10 === 0 ? i : 5,
       startNano: now + BigInt(i),
@@ -144,7 +144,7 @@ describe("orderSpans", () => {
   });
 });
 
-it("gives the newest traces of a large row group small row groups of their own", () => {
+it("splits the newest traces of a large row group into small row groups", () => {
   const spansOf = (traces: number, perTrace: number): Sent[] =>
     Array.from({ length: traces * perTrace }, (_, i) => {
       const trace = Math.floor(i / perTrace);
@@ -161,7 +161,7 @@ it("gives the newest traces of a large row group small row groups of their own",
   expect(sizesOf(spansOf(150, 200), 100_000)).toEqual([30_000]);
   expect(sizesOf(spansOf(2, 20_000), 100_000)).toEqual([20_000, 20_000]);
   expect(sizesOf(spansOf(1, 40_000), 100_000)).toEqual([40_000]);
-  // A trace with a bad clock stays behind them.
+  // A trace with a bad clock still comes last.
   const bad = { trace: 250, startNano: 1n };
   expect(sizesOf([bad, ...spansOf(200, 200)], 100_000)).toEqual([30_600, 8200, 1200, 1]);
 });

@@ -1,4 +1,4 @@
-/** The cases of testdata/traceql/eval, which were written by hand (README.md there). */
+/** Runs the hand-written cases of testdata/traceql/eval (see its README.md). */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { cutHead } from "#pkg/block/cut.ts";

@@ -101,7 +101,7 @@ describe("readHybrid", () => {
     );
   });
 
-  it("says of bytes that end early that they are corrupt", () => {
+  it("throws Corrupt for truncated bytes", () => {
     fc.assert(
       fc.property(hybrids, fc.nat(), ({ width, runs }, cut) => {
         const bytes = hybridOf(runs, width);
@@ -184,7 +184,7 @@ describe("readDelta", () => {
     );
   });
 
-  it("says of bytes that end early that they are corrupt", () => {
+  it("throws Corrupt for truncated bytes", () => {
     fc.assert(
       fc.property(longs, fc.nat(), (values, cut) => {
         const bytes = deltasOf(values, 32, 0);

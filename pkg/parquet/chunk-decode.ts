@@ -99,7 +99,7 @@ function dataPages({ codec }: ColumnChunk, runs: readonly Uint8Array[]): DataPag
   return pages;
 }
 
-/** Most values of a chunk. Larger chunks go to the library, which bounds its own memory. */
+/** Values of a chunk at most. Larger chunks go to the library, which limits its own memory. */
 const valuesMax = 64 * 1024 * 1024;
 
 class ChunkDecoder {
@@ -160,6 +160,7 @@ class ChunkDecoder {
     }
   }
 
+  /** Reads a data page; returns false if it is not supported. */
   readPage({ count, encoding, body }: DataPage): boolean {
     const cursor = cursorOf(body);
     const from = this.#level;
@@ -231,7 +232,7 @@ class ChunkDecoder {
     if (cursor.pos >= cursor.end) throw new SpoorError("Corrupt", "Parquet page has no code width");
     const width = cursor.bytes[cursor.pos++];
     if (this.#leaf !== "dict") {
-      // Spoor never mixes codes and plain values in one column of numbers.
+      // Columns of numbers with both codes and plain values are left to the library.
       if (this.#dictionaryWords === undefined || this.#words.length > 0) return false;
       if (this.#codes.length === 0) {
         const isSmall = this.#dictionaryLength <= 256 && width <= 8;
@@ -270,8 +271,8 @@ class ChunkDecoder {
       return { kind: "bool", values: values as Uint8Array, valid };
     }
     if (this.#dictionaryWords !== undefined) {
-      const room = new (this.#codes.constructor as typeof Int32Array)(this.#count);
-      const codes = spreadCodes(this.#codes, definition, max, room, 0);
+      const out = new (this.#codes.constructor as typeof Int32Array)(this.#count);
+      const codes = spreadCodes(this.#codes, definition, max, out, 0);
       return codedNumbers(this.#leaf, this.#dictionaryWords, codes, valid);
     }
     return numbersOf(this.#leaf, spreadWords(this.#words, definition, max), valid);

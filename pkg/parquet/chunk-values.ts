@@ -45,6 +45,7 @@ export function countOf(levels: Uint8Array, from: number, to: number, wanted: nu
   return count;
 }
 
+/** Throws Corrupt if a code is not below `length`. */
 export function checkCodes(
   codes: Int32Array | Uint8Array,
   from: number,
@@ -58,6 +59,7 @@ export function checkCodes(
   }
 }
 
+/** Looks up 64-bit entries, which are pairs of words, by code. */
 export function lookUpPairs(
   entries: Int32Array,
   codes: Int32Array | Uint8Array,
@@ -110,6 +112,7 @@ export function spreadWords(dense: Int32Array, definition: Uint8Array, max: numb
   return out;
 }
 
+/** Returns an Arrow validity bitmap: bits of the rows whose definition level is `max`. */
 export function bitmapOf(definition: Uint8Array, max: number): Uint8Array {
   const valid = new Uint8Array((definition.length + 7) >> 3);
   for (let row = 0; row < definition.length; row++) {

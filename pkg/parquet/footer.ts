@@ -77,7 +77,7 @@ export function footerRowGroups(footer: ThriftStruct): RowGroupInfo[] {
 
 const optional = 1;
 const repeated = 2;
-/** Deepest nesting of schema groups. */
+/** Nesting depth of schema groups at most. */
 const schemaDepthMax = 32;
 
 /** Returns the levels of the schema's leaves; undefined for deeper nesting. Throws Corrupt. */

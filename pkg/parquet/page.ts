@@ -24,7 +24,7 @@ const dictionaryPageType = 2;
 const codecs = { uncompressed: 0, zstd: 6 } as const;
 export const encodings = { plain: 0, plainDictionary: 2, rle: 3, delta: 5, dictionary: 8 } as const;
 
-/** Most bytes of a decompressed page: 256 MiB. */
+/** Size of a decompressed page at most. */
 const pageBytesMax = 256 * 1024 * 1024;
 
 /** Returns whether `openPage` supports this codec. */

@@ -131,7 +131,7 @@ function readSlice(
   }
 }
 
-/** Callers of `guard` get the error; without a caller, nobody needs it. */
+/** Ignores the rejection if no call of `guard` is pending: the next call throws the error. */
 function ignoreReadFailure(): void {}
 
 /**

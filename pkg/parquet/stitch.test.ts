@@ -195,7 +195,7 @@ describe("stitch", () => {
     );
   });
 
-  it("refuses files of different columns", () => {
+  it("rejects files of different schemas", () => {
     const [only] = fc.sample(rowGroup, { numRuns: 1, seed: 3 });
     const columns = [...columnsOf(only)].map(([name, column]): NamedColumn => ({ name, column }));
     const fewer = columns.slice(1);

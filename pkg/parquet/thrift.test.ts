@@ -78,7 +78,7 @@ describe("thrift", () => {
     );
   });
 
-  it("refuses truncation at every byte", () => {
+  it("rejects truncation at every byte", () => {
     fc.assert(
       fc.property(struct, (fields) => {
         const encoded = encodeThrift(fields);
@@ -101,20 +101,20 @@ describe("thrift", () => {
     );
   });
 
-  it("refuses what is nested too deeply, in structs and in lists", () => {
+  it("rejects values nested too deeply, in structs and in lists", () => {
     expectCorrupt(Buffer.alloc(1_000_000, 0x1c));
     expectCorrupt(Buffer.alloc(1_000_000, 0x19));
     expectCorrupt(Buffer.concat([Uint8Array.of(0x1a), Buffer.alloc(1_000_000, 0x1a)]));
   });
 
-  it("refuses lists of more items than bytes, or than anyone needs", () => {
+  it("rejects lists of more items than bytes, or than the limit", () => {
     expectCorrupt(Uint8Array.of(0x19, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0));
     const many = 5_000_000;
     const header = Uint8Array.of(0x19, 0xf3, ...varint(many));
     expectCorrupt(Buffer.concat([header, Buffer.alloc(many + 10)]));
   });
 
-  it("refuses integers longer than 10 bytes and values longer than the input", () => {
+  it("rejects integers longer than 10 bytes and values longer than the input", () => {
     expectCorrupt(Buffer.concat([Uint8Array.of(0x16), Buffer.alloc(11, 0xff), Buffer.alloc(2)]));
     expectCorrupt(Uint8Array.of(0x18, ...varint(2 ** 31), 1, 2, 3));
   });

@@ -1,6 +1,6 @@
 /**
- * Decodes the Thrift compact protocol to a generic tree that keeps every field and type. A Parquet
- * footer can thus be decoded, changed in a few fields and encoded without losing other fields.
+ * Codec of the Thrift compact protocol, over a generic tree that keeps every field and type. A
+ * Parquet footer can be decoded, changed in a few fields and encoded without losing other fields.
  * Format: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -18,7 +18,7 @@ const typeSet = 10;
 export const typeStruct = 12;
 
 const depthMax = 32;
-/** Most values of one tree, about 100,000 column chunks: bounds the memory of the tree. */
+/** Values of one tree at most, about 100,000 column chunks: limits the memory of the tree. */
 const valuesMax = 4_000_000;
 
 export type ThriftValue =

@@ -10,11 +10,11 @@ interface Held {
   end: () => void;
 }
 
-/** Queries that run until they are told to end. */
+/** Queries that run until the test ends them. */
 class Bench {
   readonly queue: QueryQueue;
   readonly running: Held[] = [];
-  /** Tenants in the order in which their queries started. */
+  /** Tenants in the order of their queries' starts. */
   readonly started: string[] = [];
   readonly refused: string[] = [];
   nowMs = 0;
@@ -56,7 +56,7 @@ async function settle(): Promise<void> {
 }
 
 describe("queries of tenants", () => {
-  test("take turns: one with many delays itself only", async () => {
+  test("take turns: a tenant with many queries delays only itself", async () => {
     const bench = new Bench({ runningMax: 1 });
     const all = ["many", "many", "many", "many", "one", "other"].map((name) => bench.ask(name));
     await settle();
@@ -65,7 +65,7 @@ describe("queries of tenants", () => {
     expect(bench.started).toEqual(["many", "many", "one", "other", "many", "many"]);
   });
 
-  test("run at a time only as many as the tenant may, also when there is room", async () => {
+  test("never exceed the tenant's own limit, even with free slots", async () => {
     const limits = new TenantLimits();
     limits.setOverrides({ tenants: { small: { queriesMax: 2, queriesQueuedMax: 1 } } });
     const bench = new Bench({ runningMax: 10, limits });
@@ -79,7 +79,7 @@ describe("queries of tenants", () => {
     await Promise.all(all);
   });
 
-  test("have a share of the places by default, whatever one of them asks for", async () => {
+  test("are limited to a share of the slots by default", async () => {
     const bench = new Bench({ runningMax: 4, tenantRunningMax: 3 });
     const all = ["many", "many", "many", "many", "many", "one"].map((name) => bench.ask(name));
     await settle();
@@ -100,7 +100,7 @@ describe("queries of tenants", () => {
     expect(bench.started).toEqual(["heavy", "light", "light", "light", "heavy"]);
   });
 
-  test("leave the line when they are aborted", async () => {
+  test("leave the queue when they are aborted", async () => {
     const bench = new Bench({ runningMax: 1 });
     const abort = new AbortController();
     const all = [bench.ask("a"), bench.ask("a", abort.signal), bench.ask("b")];
@@ -115,7 +115,7 @@ describe("queries of tenants", () => {
     expect(bench.started).toEqual(["a", "b"]);
   });
 
-  test("never exceed a bound, and all of them end", async () => {
+  test("never exceed a limit, and all of them end", async () => {
     const step = fc.record({
       tenant: fc.constantFrom("a", "b", "c"),
       kind: fc.constantFrom("ask", "ask", "ask", "end", "abort"),

@@ -32,7 +32,7 @@ describe("jobsOf", () => {
     ]);
   });
 
-  it("makes enough jobs for all threads of a few row groups", () => {
+  it("splits a few row groups into enough jobs for all threads", () => {
     const bounds = { jobBytesMax: 1000, jobRowGroupsMax: 64 };
     expect(sizesOf([5, 5, 5, 5, 5, 5, 5, 5], bounds)).toEqual([
       [5, 5],
@@ -43,7 +43,7 @@ describe("jobsOf", () => {
     expect(sizesOf([5, 5], bounds)).toEqual([[5], [5]]);
   });
 
-  it("keeps all, in order, within the bounds", () => {
+  it("keeps all requests in order, within the limits", () => {
     const bounds = fc.record({
       jobBytesMax: fc.integer({ min: 1, max: 100 }),
       jobRowGroupsMax: fc.integer({ min: 1, max: 10 }),

@@ -53,8 +53,8 @@ function wholeSpans(data: TraceData): WholeSpan[] {
 }
 
 /**
- * Every list of attributes of a scope that a span has: one per event, one per link. Of a key that a
- * list has more than once the last value counts; of a service name also the first, as it is shown.
+ * Returns the attribute lists of a scope of a span: one per event, one per link. The last value of
+ * a repeated key counts. The first service name counts too, because it is the displayed service.
  */
 function listsOf(whole: WholeSpan, of: TagScope): (readonly KeyValue[])[] {
   return allListsOf(whole, of).map((list) =>
@@ -110,7 +110,7 @@ function valuesOf(whole: WholeSpan, reference: TagReference): [string, string][]
   return texts[reference.name].map((text) => ["string", text]);
 }
 
-/** The plainest answer: every span is looked at. */
+/** The oracle: counts over every span. */
 function oracle(spans: readonly WholeSpan[], question: TagQuestion): TagValue[] {
   const counts = new Map<string, TagValue>();
   const add = (kind: string, text: string): void => {
@@ -162,7 +162,7 @@ function randomQuestion(random: Random): TagQuestion {
   };
 }
 
-/** The same spans in different places: a head, a block, many blocks, a mix. */
+/** Distributes the spans: to a head, a block, many blocks, or a mix. */
 async function placesOf(data: TraceData, random: Random): Promise<[string, TestSpans][]> {
   const parts = data.resourceSpans.map((one): TraceData => ({ resourceSpans: [one] }));
   const oneHead = new TestSpans();
@@ -187,7 +187,7 @@ async function placesOf(data: TraceData, random: Random): Promise<[string, TestS
 }
 
 describe("tags", () => {
-  it("agree with the oracle wherever spans are, with and without a filter", async () => {
+  it("agree with the oracle for heads and blocks, with and without a filter", async () => {
     const random = randomFrom(seed);
     const outcomes = { filtered: 0, nothing: 0, errors: 0, unfiltered: 0 };
     for (let set = 0; set < 25; set++) {
@@ -227,7 +227,7 @@ describe("tags", () => {
     try {
       return all.filter((whole) => filter === undefined || oracleHolds(filter, whole));
     } catch (error) {
-      // What the data makes impossible is asked again without the filter (queries.ts).
+      // If the filter cannot be evaluated, the request is retried without it (queries.ts).
       if (error instanceof OracleError) return undefined;
       throw error;
     }
@@ -266,7 +266,7 @@ describe("tag values", () => {
     return specOf(i, { order: `o-${number}` });
   });
 
-  it("of which an index lists only some are counted in their column", async () => {
+  it("are counted in their column if an index lists only some of them", async () => {
     const spans = new TestSpans();
     await spans.addBlock("a", many.slice(0, 2000), { partition, rowGroupSpans: 1500 });
     await spans.addBlock("b", many.slice(2000, 4000), { partition, rowGroupSpans: 900 });
@@ -280,7 +280,7 @@ describe("tag values", () => {
     const expected = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
     expect(values.map(({ text, count }) => [text, count])).toEqual(expected);
     expect(truncated).toBe(false);
-    // Row groups of fewer than 1000 orders are answered by their index.
+    // The index answers for row groups of fewer than 1000 orders.
     expect(stats.inspectedSpans).toBe(1500 + 500);
     const rare = await ask(spans, { question: service });
     expect(rare.values.map(({ text, count }) => [text, count])).toEqual([
@@ -291,7 +291,7 @@ describe("tag values", () => {
     expect([rare.stats.inspectedSpans, rare.stats.totalJobs]).toEqual([500, 3]);
   });
 
-  it("are bounded in memory: the most frequent are kept, and the answer says so", async () => {
+  it("are limited in memory: the most frequent are kept, and the answer is marked", async () => {
     const spans = new TestSpans();
     await spans.addBlock("a", many, { partition, rowGroupSpans: 5000 });
     const { values, truncated } = await ask(spans, { question: order }, 50_000);
@@ -301,7 +301,7 @@ describe("tag values", () => {
     expect(values.every(({ count }) => count === 2)).toBe(true);
   });
 
-  it("of roots are those of what is stored together", async () => {
+  it("of roots come from the spans that are stored together", async () => {
     const roots: TagQuestion = {
       kind: "values",
       references: [
@@ -329,7 +329,7 @@ describe("tag values", () => {
     }
   });
 
-  it("count row groups whole that overlap the range, and with a filter only what overlaps", async () => {
+  it("count whole row groups that overlap; with a filter, only overlapping spans", async () => {
     const spans = new TestSpans();
     await spans.addBlock("a", many.slice(0, 90), { partition, rowGroupSpans: 30 });
     spans.heads = [headShard(many.slice(90, 120), { partition, appId: "h", toOffset: 1 })];

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { TraceTable } from "./trace-table.ts";
 
-it("gives each id one place, in the order in which they came", () => {
+it("numbers ids in order of insertion, each once", () => {
   const ids = fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 1000 });
-  // Ids that differ in one byte only, wherever it is.
+  // Ids that differ in only one byte, at any position.
   const byte = fc.integer({ min: 0, max: 15 });
   fc.assert(
     fc.property(ids, byte, (numbers, at) => {

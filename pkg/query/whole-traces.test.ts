@@ -1,6 +1,6 @@
 /**
- * Traces that are joined as columns come to what they come to as objects, wherever each shard keeps
- * an attribute, whichever spans came twice.
+ * Compares traces joined as columns with traces merged as objects. Shards keep attributes in
+ * different columns, and some spans are duplicates.
  */
 import { planQuery } from "#pkg/engine/condition/plan.ts";
 import { expect, inject, it } from "vitest";
@@ -24,7 +24,7 @@ const ranges: readonly TimeRange[] = [
   { startNano: 17n * 10n ** 17n + 2n, endNano: 17n * 10n ** 17n + 12n },
 ];
 
-/** Spans one by one, some of them twice, some again with another name or other attributes. */
+/** Single spans; some repeat unchanged, some with another name or other attributes. */
 function pieces(random: Random): ResourceSpans[][] {
   const single = randomSpans(random).resourceSpans.flatMap(({ scopeSpans, ...resource }) =>
     scopeSpans.flatMap(({ spans, ...scope }) =>
@@ -50,7 +50,7 @@ function pieces(random: Random): ResourceSpans[][] {
   return all.filter(({ length }) => length > 0);
 }
 
-/** Each piece a head or a block: a block has columns for other attributes than another one. */
+/** Makes each piece a head or a block; blocks differ in their attribute columns. */
 async function shardsOf(random: Random, all: ResourceSpans[][]): Promise<TestSpans> {
   const spans = new TestSpans();
   for (const [i, resourceSpans] of all.entries()) {
@@ -79,7 +79,7 @@ async function askAll<K extends QuestionName>(
   });
 }
 
-/** Undefined if the spans make the condition impossible. */
+/** Returns undefined if the condition cannot be evaluated over the spans. */
 function orImpossible<T>(work: () => T): T | undefined {
   try {
     return work();
@@ -129,14 +129,14 @@ function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
 }
 
-it("traces joined as columns have the details that they have as objects", async () => {
+it("traces joined as columns have the same details as traces merged as objects", async () => {
   const sets = 10 * inject("depth");
   let checked = 0;
   for (let set = 0; set < sets; set++) checked += await checkSet(20_261_201 + set);
   expect(checked).toBeGreaterThan(sets * 12);
 }, 600_000);
 
-/** One span, with a long attribute of its own. */
+/** A span with a long distinct attribute. */
 function longSpan(trace: number, span: number): SpanSpec {
   return {
     traceId: trace.toString(16).padStart(32, "0"),
@@ -148,7 +148,7 @@ function longSpan(trace: number, span: number): SpanSpec {
   };
 }
 
-it("an answer with spans says how many of the asked traces fit", () => {
+it("an answer with spans states how many of the requested traces fit", () => {
   const specs = [1, 2, 3].flatMap((trace) => [1, 2].map((n) => longSpan(trace, trace * 10 + n)));
   const batch = batchOfHead(headOf(specs));
   const ids = new Uint8Array(
@@ -160,13 +160,13 @@ it("an answer with spans says how many of the asked traces fit", () => {
     return { answered, spans: some.rows };
   };
   expect(fits(100_000)).toEqual({ answered: 4, spans: 6 });
-  // The one that is not here takes nothing.
+  // A missing trace takes no bytes.
   expect(fits(5000)).toEqual({ answered: 3, spans: 4 });
   expect(fits(3000)).toEqual({ answered: 1, spans: 2 });
   expect(fits(1000)).toEqual({ answered: 0, spans: 0 });
 });
 
-/** Traces of which two heads have the same spans: each counts once. */
+/** Two heads with the same spans of the traces: each span counts once. */
 function sentTwice(traces: number, spansPerTrace: number): TestSpans {
   const spans = new TestSpans();
   const specs = Array.from({ length: traces }, (_, trace) =>
@@ -192,11 +192,11 @@ it("traces that do not fit together are joined one by one", async () => {
   const { traces, failures } = await search(spans, 48_000);
   expect(failures).toEqual([]);
   expect(traces.map(({ matchedSpans }) => matchedSpans)).toEqual([5, 5, 5]);
-  // Both heads together, and then again for a trace that did not fit.
+  // One request to both heads, then further requests for a trace that did not fit.
   expect(asked.filter((question) => question === "spans").length).toBeGreaterThan(2);
 });
 
-it("a trace that is too large to be joined is said to be, and counted as it came", async () => {
+it("a trace that is too large to be joined is reported, and its parts are added up", async () => {
   const { traces, failures } = await search(sentTwice(1, 40), 48_000);
   expect(failures.map(({ reason }) => reason)).toEqual(["trace_too_large"]);
   expect(traces.map(({ matchedSpans }) => matchedSpans)).toEqual([80]);

@@ -46,7 +46,7 @@ const head: HeadRef = { ...facts, kind: "head", tenant: "t", appId: "log/4/1", t
 
 const names = Object.keys(questions) as QuestionName[];
 
-/** Every type of message, for bytes that nobody meant. */
+/** Codecs of all messages, to be fed with random bytes. */
 const codecs: Codec<unknown>[] = [
   ...names.map((name) => asksOf(name) as Codec<unknown>),
   ...names.map((name) => outcomesOf(name) as Codec<unknown>),
@@ -60,7 +60,7 @@ const codecs: Codec<unknown>[] = [
 ];
 
 describe("messages about shards", () => {
-  it("name a block once, and give its row groups the same one", () => {
+  it("contain a block once, and decode its row groups to one shared block", () => {
     const request = { ids: Uint8Array.of(1, 2) };
     const asks: ShardAsk<"held">[] = [group, { ...group, rowGroup: 4 }, head].map((shard) => ({
       shard,
@@ -74,17 +74,17 @@ describe("messages about shards", () => {
     expect(Buffer.from(bytes).toString("latin1").split(block.path)).toHaveLength(2);
   });
 
-  it("with a block that is not in them are refused", () => {
+  it("are rejected if they refer to a block that they do not contain", () => {
     const asks: ShardAsk<"held">[] = [{ shard: group, request: { ids: new Uint8Array(0) } }];
     const bytes = encode(asksOf("held"), asks);
-    // The last bytes: place of the block, row group, no ids.
+    // The last bytes: index of the block, row group, no ids.
     bytes[bytes.length - 3] = 1;
     expect(() => decode(asksOf("held"), bytes)).toThrow(
       expect.objectContaining({ code: "Corrupt", reason: "wire" }),
     );
   });
 
-  it("carry errors with their code, reason and pause", () => {
+  it("carry errors with their code, reason and retry delay", () => {
     const error = new SpoorError("LimitExceeded", "too many", {
       reason: "queue_full",
       retryAfterMs: 1000,
@@ -110,7 +110,7 @@ describe("messages about shards", () => {
     expect(carried).toBeGreaterThan(100);
   });
 
-  it("that are any bytes are refused with a typed error, or read", () => {
+  it("of random bytes cause a typed error, or decode", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (tail) => {
         const bytes = Uint8Array.of(1, ...tail);

@@ -100,7 +100,7 @@ const messages: fc.Arbitrary<Message> = fc.record(
 );
 
 describe("messages", () => {
-  it("come back as they were", () => {
+  it("are equal after encoding and decoding", () => {
     fc.assert(
       fc.property(messages, (value) => {
         expect(decode(message, encode(message, value))).toEqual(value);
@@ -109,7 +109,7 @@ describe("messages", () => {
     );
   });
 
-  it("that are cut, changed or longer are refused with a typed error, or are other messages", () => {
+  it("that are cut, changed or longer cause a typed error, or decode to other messages", () => {
     const changes = fc.record({ at: fc.nat(), byte: fc.nat(255), length: fc.nat() });
     fc.assert(
       fc.property(messages, changes, (value, { at, byte, length }) => {
@@ -144,13 +144,13 @@ describe("messages", () => {
     );
   });
 
-  it("of a newer version are refused by their version", () => {
+  it("of a newer version are rejected by their version", () => {
     expect(() => decode(bool, Uint8Array.of(2, 1))).toThrow(
       expect.objectContaining({ code: "InvalidInput", reason: "wire_version" }),
     );
   });
 
-  it("are nested as deep as conditions may be, and no deeper", () => {
+  it("can nest as deeply as conditions, and no deeper", () => {
     const leaf: Shape = { kind: "leaf", value: 1 };
     let deep: Shape = leaf;
     for (let i = 0; i < 1000; i++) deep = { kind: "pair", left: deep, right: leaf };
@@ -162,7 +162,7 @@ describe("messages", () => {
     );
   });
 
-  it("say nothing of what has no place in them", () => {
+  it("cannot encode values outside of their declared types", () => {
     const internal = expect.objectContaining({ code: "Internal" });
     expect(() => encode(count, -1)).toThrow(internal);
     expect(() => encode(count, 0.5)).toThrow(internal);

@@ -1,7 +1,7 @@
 /**
- * Time of conditions over one row group, and of a search of a live head with them, which makes its
- * columns anew: `node pkg/engine/condition/filter.bench.ts [spans]`. Medians of five runs, milliseconds, one
- * thread, nothing read from a store.
+ * Measures conditions over one row group, and searches of a live head, which builds its columns for
+ * each search: `node pkg/engine/condition/filter.bench.ts [spans]`. Prints medians of five runs in
+ * milliseconds, on one thread, without reading from a store.
  */
 import { Head } from "#pkg/columns/head.ts";
 import { HeadBatch } from "#pkg/columns/head-batch.ts";
@@ -51,7 +51,7 @@ for (let from = 0; from < spans; from += 1000) {
 const rows = Uint32Array.from({ length: head.rows }, (_, row) => row);
 const data = head.freeze();
 const batch = new HeadBatch(data, rows);
-/** All but the newest spans are in it: each has to be looked at. */
+/** A range without the newest spans, so that each span has to be checked. */
 const endNano = specOf(spans - spans / 100).startNano;
 const range = { startNano: 0n, endNano, limit: 20 };
 
@@ -70,7 +70,7 @@ const table = queries.map((query) => {
 });
 console.table(table);
 
-/** The first run, which compiles and may build columns, does not count. */
+/** Ignores the first run, which compiles code and may build columns. */
 function medianMs(run: () => void): number {
   const times = Array.from({ length: runs + 1 }, () => {
     const started = performance.now();

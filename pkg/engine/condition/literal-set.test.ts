@@ -35,7 +35,7 @@ const value: fc.Arbitrary<Value> = fc.oneof(
   fc.array(scalar, { maxLength: 3 }).map((values): Value => ({ type: "array", values })),
 );
 
-it("a set means what its comparisons mean one by one", () => {
+it("a set is equivalent to its single comparisons", () => {
   fc.assert(
     fc.property(sets, value, fc.boolean(), (values, one, isId) => {
       const single = isId ? idComparisonWith : comparisonWith;

@@ -101,7 +101,7 @@ function outcomeOf(run: () => number[]): unknown {
   }
 }
 
-it("arithmetic on columns gives what it gives row by row, at the ends of all types", () => {
+it("arithmetic on columns equals arithmetic by row, at the limits of all types", () => {
   const seen = { hits: 0, nothing: 0, error: 0 };
   fc.assert(
     fc.property(spans, condition, (values, text) => {

@@ -1,4 +1,4 @@
-/** The loops without branches do what the plain ones do. */
+/** Compares the branch-free loops with simple ones. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isValid } from "#pkg/columns/column-batch.ts";
@@ -17,7 +17,7 @@ import {
 const bit = fc.integer({ min: 0, max: 1 });
 const answer = fc.constantFrom(answers.none, answers.no, answers.yes);
 
-/** Rows with codes from -1 to 9, of which some are pending, and some others are hits already. */
+/** Rows with codes from -1 to 9; some are pending, some others are already hits. */
 const cases = fc
   .array(fc.record({ code: fc.integer({ min: -1, max: 9 }), pending: bit, hit: bit, valid: bit }), {
     maxLength: 100,
@@ -40,7 +40,7 @@ function bitmapOf(bits: readonly number[]): Uint8Array {
   return out;
 }
 
-/** Row by row, as it is meant. */
+/** The oracle, row by row. */
 function plain(codes: Iterable<number>, table: Uint8Array, pass: Pass, valid?: Uint8Array): Pass {
   const out = { pending: pass.pending.slice(), hits: pass.hits.slice() };
   for (const [row, code] of [...codes].entries()) {
@@ -75,7 +75,7 @@ describe("passes over rows", () => {
     );
   });
 
-  it("tell which codes pending rows have", () => {
+  it("mark the codes of pending rows", () => {
     fc.assert(
       fc.property(cases, ({ codes, pass: { pending } }) => {
         const seen = new Set([...codes].filter((_, row) => pending[row] === 1));

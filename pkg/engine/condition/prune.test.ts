@@ -33,7 +33,7 @@ async function mayMatchEach(bytes: Uint8Array): Promise<Record<string, boolean>>
 }
 
 describe("pruning", () => {
-  it("looks at attributes of events and links too", async () => {
+  it("uses attributes of events and links too", async () => {
     expect(await mayMatchEach(cutTraces(sampleTraces(6)).bytes)).toEqual({
       '.http.method = "GET"': true,
       '.http.method = "PUT"': false,
@@ -45,7 +45,7 @@ describe("pruning", () => {
     });
   });
 
-  it("does not take an old index for complete", async () => {
+  it("does not treat an old index as complete", async () => {
     const file = new URL("../../../testdata/blocks/v1.parquet", import.meta.url);
     expect(await mayMatchEach(readFileSync(file))).toEqual({
       '.http.method = "GET"': true,
@@ -58,7 +58,7 @@ describe("pruning", () => {
     });
   });
 
-  it("knows that a block has no links", async () => {
+  it("detects that a block has no links", async () => {
     const data = sampleTraces(2);
     for (const span of data.resourceSpans[0].scopeSpans[0].spans) span.links = [];
     const asked = await mayMatchEach(cutTraces(data).bytes);

@@ -1,4 +1,4 @@
-/** What columns are asked as a whole is what each of their rows says. */
+/** Compares tests of whole columns with tests of single rows. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CodedInt64 } from "#pkg/columns/coded-int64.ts";
@@ -8,7 +8,7 @@ import { DictValues, DurationValues, IntValues, type RowValues } from "./row-val
 import type { Value } from "./values.ts";
 
 const bit = fc.integer({ min: 0, max: 1 });
-/** Few pending rows, or many: whole words of them are stepped over. */
+/** Few pending rows, so that whole words of the mask are skipped, or many. */
 const pendings = fc.oneof(
   fc.array(bit, { minLength: 120, maxLength: 120 }),
   fc.array(fc.nat({ max: 119 }), { maxLength: 4 }).map((rows) => {
@@ -19,7 +19,7 @@ const pendings = fc.oneof(
 );
 const cases = fc.record({
   rows: fc.nat({ max: 120 }),
-  /** Where the masks begin in their memory. */
+  /** Byte offset of the masks in their buffer. */
   shift: fc.nat({ max: 4 }),
   pending: pendings,
   hits: fc.array(bit, { minLength: 120, maxLength: 120 }),
@@ -60,7 +60,7 @@ function passOf({ rows, shift, pending, hits }: Case): Pass {
   return { pending: maskOf(pending), hits: maskOf(isHit) };
 }
 
-/** Asks as a whole, and row by row. */
+/** Tests the whole column, and row by row. */
 function check(values: RowValues, predicate: Predicate, one: Case): void {
   const expected = passOf(one);
   for (let row = 0; row < one.rows; row++) {
@@ -127,7 +127,7 @@ describe("values of rows", () => {
     );
   });
 
-  it("an entry that no pending row has is not asked for", () => {
+  it("an entry that no pending row has is not tested", () => {
     const dictionary = { bytes: Buffer.from("ab"), offsets: Int32Array.of(0, 1, 2), length: 2 };
     const asked: string[] = [];
     const predicate: Predicate = {

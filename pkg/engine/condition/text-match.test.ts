@@ -51,7 +51,7 @@ it("gaps count characters, and parts do not overlap", () => {
     "abaxaba",
   ]);
   expect(matching(".*aa.*", ["a", "aa", "baab"])).toEqual(["aa", "baab"]);
-  // A needle that only two neighbours hold together is in neither.
+  // A needle that spans two adjacent entries is in neither.
   expect(matching(".*xy.*", ["x", "y", "axyb"])).toEqual(["axyb"]);
   expect(matching("[0-9]xy", ["1x", "y", "1xy"])).toEqual(["1xy"]);
 });
@@ -87,7 +87,7 @@ const text = fc
   .array(fc.constantFrom("a", "b", "ab", "é", "😀", ".", "-", "1", "\n"), { maxLength: 7 })
   .map((parts) => parts.join(""));
 
-it("matches what the engine matches, for any pattern and any texts", () => {
+it("agrees with the regular expression engine for any pattern and texts", () => {
   const seen = { globs: 0, needles: 0, none: 0, matches: 0 };
   fc.assert(
     fc.property(pattern, fc.array(text, { minLength: 1, maxLength: 20 }), (regex, texts) => {
@@ -102,7 +102,7 @@ it("matches what the engine matches, for any pattern and any texts", () => {
   for (const count of Object.values(seen)) expect(count).toBeGreaterThan(150);
 });
 
-it("looks only at the entries that are asked for", () => {
+it("tests only the requested entries", () => {
   const texts = ["abc", "abd", "xbc", "abe"];
   for (const regex of ["ab.*", ".*b.*", "a[b]c|.bd", "[ax]bc"]) {
     const marks = Uint8Array.of(0, 1, 1, 0);

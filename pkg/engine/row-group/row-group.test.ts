@@ -1,4 +1,4 @@
-/** Questions of which the answer is in a few pages of a row group: the rest is not read. */
+/** Questions answered from a few pages of a row group, without reading the other pages. */
 import { planQuery } from "#pkg/engine/condition/plan.ts";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseBlockTags } from "#pkg/block/block-file.ts";
@@ -44,7 +44,7 @@ const specs: SpanSpec[] = Array.from({ length: traces * spansPerTrace }, (_, i) 
 const partition = { index: 0, count: 1 };
 let head: HeadBatch;
 let block: BlockReader;
-/** Opens the same block once more. */
+/** Opens the block again. */
 let openAgain: () => Promise<BlockReader>;
 
 /** Opens a block of one row group with these spans. */
@@ -106,7 +106,7 @@ describe("a row group", () => {
     expect(all.startNanos).toHaveLength(expected.length);
   });
 
-  it("gives details and whole traces from a few pages", async () => {
+  it("returns details and whole traces from a few pages", async () => {
     const ids = Buffer.concat(rareTraces.map((trace) => Buffer.from(idOf(trace), "hex")));
     const plan = planQuery(filterOf('{ span.kind = "rare" && span:childCount > 0 }'));
     const request = { ...range, ids, spansPerTrace: 3, plan };
@@ -159,17 +159,18 @@ describe("a row group", () => {
       );
       const [stored, computed] = told;
       expect(stored.list).toEqual(computed.list);
-      // A range that cuts traces may need more than what is stored.
+      // A range that cuts traces may need more than the stored values.
       if (from === 0) expect([stored.readsParents, computed.readsParents]).toEqual([false, true]);
     }
   });
 
-  it("computes what spans with the same start and id leave open", async () => {
+  it("computes values if spans share start and id", async () => {
     const id = idOf(0);
     const spanOf = (spanId: string, more: Partial<SpanSpec>): SpanSpec => {
       return { traceId: id, spanId, startNano: base, endNano: base + 1n, ...more };
     };
-    // Two spans with one id: the first in the order of services is the parent, not the first to come.
+    // Two spans with one id: the first in the order of services is the parent, not the first to
+    // come.
     const twice = [
       spanOf("00000000000000aa", { service: "z", name: "late" }),
       spanOf("00000000000000aa", { service: "a", name: "early" }),
@@ -216,7 +217,7 @@ describe("clustersOf", () => {
   const far = (codes: number[]): DictColumn =>
     column(codes.flatMap((code) => Array.from({ length: 10_000 }, (_, i) => (i === 0 ? code : 7))));
 
-  it("joins what is near, and reads all where that is little less", () => {
+  it("joins close ranges, and reads all rows if that is little more", () => {
     const wanted = Uint8Array.of(0, 1, 0, 0, 0, 0, 0, 0);
     expect(clustersOf(far([1, 0, 0, 0, 0, 0]), wanted)).toEqual([{ from: 0, to: 1 }]);
     // Spans of one trace that are far apart.
@@ -233,7 +234,7 @@ describe("clustersOf", () => {
 });
 
 describe("mergeLists", () => {
-  it("keeps the newest, and what may come before the last of them", () => {
+  it("keeps the newest traces, and maybes before the last of them", () => {
     const list = (places: [number, bigint][], maybes?: [number, bigint][]) => {
       const pairs = (some: [number, bigint][]) => ({
         ids: Buffer.concat(some.map(([id]) => Buffer.from(idOf(id), "hex"))),

@@ -135,9 +135,9 @@ async function listWhole(
   const inRange = isInside ? undefined : rowsInRange(batch, request);
   const { arena } = columns;
   const some = prefiltered(batch, plan, { inRange, known: hits, arena });
-  const told = storedMatches(batch, plan, { hits: some, inRange, arena });
-  const options = { hits, isInside, stored: told, arena };
-  if (!told.isUnsure) return listTraces(batch, request, options);
+  const matches = storedMatches(batch, plan, { hits: some, inRange, arena });
+  const options = { hits, isInside, stored: matches, arena };
+  if (!matches.isUnsure) return listTraces(batch, request, options);
   return listTraces(await columns.readRows(all, range), request, options);
 }
 

@@ -10,9 +10,9 @@ const scopes: TagScope[] = ["span", "resource", "event", "link", "instrumentatio
 const bytesMax = 1e6;
 
 interface Told {
-  /** What indexes alone tell. */
+  /** Counts from indexes alone. */
   indexed: string[];
-  /** With what the rows tell that these do not know. */
+  /** Counts from indexes, and from rows for the rest. */
   whole: string[];
   unread: IndexedTags["unread"];
 }
@@ -42,11 +42,11 @@ async function tellOf(
 }
 
 const old = readFileSync(new URL("../../../testdata/blocks/v1.parquet", import.meta.url));
-/** The same spans in today's format. */
+/** The same spans in the current format. */
 const block = cutTraces(sampleTraces(6), { rowGroupSpans: 8 }).bytes;
 
 describe("tags of a block", () => {
-  it("are the same whatever version its index has", async () => {
+  it("are equal for all versions of its index", async () => {
     const questions: TagQuestion[] = [
       { kind: "names", scopes },
       ...["http.method", "code", "ratio", "cached", "order", "odd key", "tags"].map(
@@ -67,7 +67,7 @@ describe("tags of a block", () => {
     }
   });
 
-  it("of events and links are asked of rows where the index is old, and only these", async () => {
+  it("of events and links, and only these, are read from rows if the index is old", async () => {
     const { indexed, whole, unread } = await tellOf(old, { kind: "names", scopes });
     expect(indexed.filter((one) => one.startsWith("event"))).toEqual([]);
     expect(whole).toContain("event http.method 6");

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { TagCounter } from "./tag-counter.ts";
 
 describe("a counter of tags", () => {
-  it("adds up, whatever comes from where, and sorts by count and text", () => {
+  it("adds counts from any source, and sorts by count and text", () => {
     const parts = [new TagCounter(1e6), new TagCounter(1e6)];
     parts[0].add("string", "b", 2);
     parts[0].add("int", "1", 5);
@@ -25,7 +25,7 @@ describe("a counter of tags", () => {
     expect(whole.isTruncated).toBe(true);
   });
 
-  it("keeps to its memory, and keeps what is most frequent", () => {
+  it("stays within its memory, and keeps the most frequent texts", () => {
     const values = fc.array(fc.tuple(fc.nat({ max: 400 }), fc.nat({ max: 5 })), {
       maxLength: 600,
     });
@@ -50,7 +50,7 @@ describe("a counter of tags", () => {
           expect(given).toHaveLength(kept.length);
           return;
         }
-        // What is given is at least as frequent as all that is not.
+        // Returned texts are at least as frequent as all others.
         const least = Math.min(...given.map(({ count }) => count));
         const names = new Set(given.map(({ text }) => text));
         for (const { text, count } of kept) {

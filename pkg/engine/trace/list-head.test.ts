@@ -76,7 +76,7 @@ it.each([
         continue;
       }
       expect(found.length).toBeGreaterThanOrEqual(enough);
-      // Of the maybes, those that stand before the last match, all of them.
+      // The maybes are exactly those before the last match.
       const maybes = pairsOf(
         early.maybes ?? { ids: new Uint8Array(0), startNanos: new BigInt64Array(0) },
       );
@@ -89,18 +89,18 @@ it.each([
   }
 });
 
-it("a frequent condition is evaluated on the newest traces alone", () => {
+it("a frequent condition is evaluated only on the newest traces", () => {
   expect(lists("{ true }", all, 20).early.inspectedSpans).toBeLessThanOrEqual(128 * spansPerTrace);
   const { early } = lists('{ resource.service.name = "service-3" }', all, 15);
   expect(early.inspectedSpans).toBeLessThanOrEqual(128 * spansPerTrace);
   expect(early.startNanos.length).toBeGreaterThanOrEqual(15);
 });
 
-it("what can fail is evaluated for all spans", () => {
+it("a condition that can fail is evaluated on all spans", () => {
   expect(() => lists("{ 1 / span.zero > 0 }", all, 1)).toThrow("division by zero");
 });
 
-it("a part of a head is looked at as a whole", () => {
+it("a batch of some rows of a head is evaluated completely", () => {
   const part = new HeadBatch(
     head,
     Uint32Array.from({ length: 9000 }, (_, row) => row),
@@ -111,7 +111,7 @@ it("a part of a head is looked at as a whole", () => {
   );
 });
 
-it("the n-th largest number is that of the sorted list", () => {
+it("the n-th largest number equals that of the sorted list", () => {
   const number = fc.oneof(
     fc.integer({ min: -5, max: 5 }),
     fc.double({ noNaN: true, noDefaultInfinity: true }).map((one) => one + 0),

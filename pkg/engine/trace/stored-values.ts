@@ -2,7 +2,7 @@
 /**
  * Values of whole traces as stored in a row group. They equal the values computed from the spans of
  * the row group (trace-columns.ts) if the whole trace lies in the range and no two of its spans
- * start at the same time: the block writer leaves spans of equal start in order of arrival.
+ * start at the same time. Blocks of older versions order such spans by arrival, newer ones by id.
  */
 import type { QueryPlan } from "#pkg/api/api.ts";
 import type { Arena } from "#pkg/bytes/bytes.ts";

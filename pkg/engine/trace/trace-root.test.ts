@@ -1,4 +1,4 @@
-/** Everything that tells the root of a trace goes by one rule, whatever order spans came in. */
+/** All code uses one rule for the root of a trace, for any order of arrival. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { cutHead } from "#pkg/block/cut.ts";
@@ -41,7 +41,7 @@ const spans = fc
     ),
   );
 
-/** Of the first row: all rows of a trace have the same. */
+/** Returns the value of the first row: all rows of a trace have the same value. */
 function firstText(batch: ColumnBatch, name: string): string {
   const column = columnOf(batch, name, "dict");
   return column === undefined || column.codes[0] < 0

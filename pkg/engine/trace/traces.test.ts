@@ -37,7 +37,7 @@ describe("listTraces", () => {
       spanOf(3, 199, 300),
       spanOf(4, 200, 300),
       spanOf(5, 100, 100),
-      // An end before the start is no end.
+      // An end before the start counts as the start.
       spanOf(6, 150, 10),
     );
     const { ids, startNanos } = listTraces(spans, { ...range, limit: 10 });
@@ -50,7 +50,7 @@ describe("listTraces", () => {
     expect([...listTraces(spans, { ...range, limit: 1 }).startNanos]).toEqual([120n]);
   });
 
-  it("orders ties by id, and says when there is more", () => {
+  it("orders ties by id, and reports truncation", () => {
     const spans = batch(spanOf(9, 150, 160), spanOf(3, 150, 160), spanOf(5, 150, 160));
     const two = listTraces(spans, { ...range, limit: 2 });
     expect([Buffer.from(two.ids), two.truncated]).toEqual([bytesOf(3, 5), true]);
@@ -58,7 +58,7 @@ describe("listTraces", () => {
     expect(two.inspectedSpans).toBe(3);
   });
 
-  it("finds the newest of very many, in any order, on both sides of any word", () => {
+  it("finds the newest of very many, in any order, across word boundaries", () => {
     // Around multiples of 2^32, where the words of two times compare differently.
     const time = fc
       .tuple(fc.integer({ min: 0, max: 2 }), fc.integer({ min: -40, max: 40 }))
@@ -88,7 +88,7 @@ describe("listTraces", () => {
     );
   });
 
-  it("says Corrupt when columns are missing", () => {
+  it("throws Corrupt if columns are missing", () => {
     expect(() => listTraces(batchOf(0, new Map()), { ...range, limit: 1 })).toThrow("lacks");
   });
 });
@@ -97,7 +97,7 @@ describe("traceDetails", () => {
   const details = (spans: ColumnBatch, ids: Uint8Array, spansPerTrace = 3): unknown[] =>
     traceDetails(spans, { ...range, ids, spansPerTrace });
 
-  it("describes those of the asked traces that are there", () => {
+  it("describes the requested traces that exist", () => {
     const root = spanOf(1, 150, 180, { spanId: "00000000000000aa", name: "root" });
     const early = spanOf(1, 120, 130, { parentId: "00000000000000aa", isError: true });
     const outside = spanOf(1, 10, 20, { spanId: "00000000000000bb", name: "outside" });
@@ -119,14 +119,14 @@ describe("traceDetails", () => {
     ]);
   });
 
-  it("knows no root when all spans have a parent", () => {
+  it("has no root if all spans have a parent", () => {
     const parentId = "00000000000000ff";
     expect(details(batch(spanOf(1, 150, 160, { parentId })), bytesOf(1))).toMatchObject([
       { root: undefined },
     ]);
   });
 
-  it("shows as many spans as asked for, ties by what is shown", () => {
+  it("lists as many spans as requested, ties by their fields", () => {
     const spec = fc
       .record({ id: fc.integer({ min: 1, max: 3 }), start: fc.integer({ min: 100, max: 103 }) })
       .chain(({ id, start }) =>
@@ -159,7 +159,7 @@ describe("traceDetails", () => {
     );
   });
 
-  it("finds the service among the rare attributes where it has no column", () => {
+  it("finds the service among the rare attributes if it has no column", () => {
     const specs = [spanOf(1, 150, 160, { service: "shop" }), spanOf(1, 150, 160, { service: "" })];
     const data = headOf(specs);
     const none = new HeadBatch(data, Uint32Array.of(0, 1), new Set());
@@ -175,7 +175,7 @@ describe("fingerprints", () => {
     return found.fingerprints.at(-1)!;
   };
 
-  it("are the same wherever a span is, and differ in every field that is read", () => {
+  it("are equal in every batch, and differ if any field that is read differs", () => {
     const one = spanOf(1, 150, 160);
     const same = printOf(one);
     expect(printOf(one, [spanOf(2, 1, 2, { name: "x", service: "y", isError: true })])).toBe(same);
@@ -198,7 +198,7 @@ describe("fingerprints", () => {
 describe("findTrace", () => {
   const spans = batch(spanOf(1, 1, 2), spanOf(2, 1, 2), spanOf(1, 500, 600));
 
-  it("gives a large trace in pieces that can be moved, never as one buffer", () => {
+  it("returns a large trace in transferable pieces, never as one buffer", () => {
     const many = batch(...Array.from({ length: 1200 }, (_, i) => spanOf(1, i, i + 1)));
     const pieces = findTrace(many, bytesOf(1));
     const counts = pieces.map((piece) =>
@@ -210,14 +210,14 @@ describe("findTrace", () => {
     expect(new Set(ownBuffers(pieces)).size).toBe(3);
   });
 
-  it("gives all spans of a trace, in whatever range", () => {
+  it("returns all spans of a trace, at any time", () => {
     const found = decodeTraceData(findTrace(spans, bytesOf(1))[0]);
     expect(found.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans[0].spans)).toHaveLength(2);
     expect(findTrace(spans, bytesOf(3))).toEqual([]);
     expect([...traceRows(spans, bytesOf(1))]).toEqual([0, 2]);
   });
 
-  it("needs only the ids to say which there are", () => {
+  it("reads only ids to find which traces there are", () => {
     const ids: [string, Column][] = [["trace_id", spans.column("trace_id")!]];
     const only = batchOf(3, new Map(ids));
     expect([...heldTraces(only, bytesOf(3, 2, 1, 2))]).toEqual([0, 1, 1, 1]);
