@@ -3,7 +3,7 @@ import {
   findRoute,
   HttpListener,
   type Listener,
-  type Place,
+  type ListenAddress,
   type RouteFacts,
 } from "#pkg/listen/listen.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
@@ -25,7 +25,7 @@ const bounds = {
 /** Serves the metrics at a place, which is said on stdout. Throws Unavailable `listen`. */
 export async function serveMetrics(
   { registry }: VerifyMetrics,
-  place: Place,
+  address: ListenAddress,
   io: CommandIo,
 ): Promise<Listener> {
   const server = new HttpListener({
