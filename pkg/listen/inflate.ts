@@ -5,8 +5,8 @@
  * Measured (Node 24, bodies of spans): sync calls with an output buffer of the right size take 26
  * µs for 35 KB and 280 µs for 512 KB; async ones 120-190 µs and 490-1,400 µs. So a small body that
  * inflates to at most 1 MiB is inflated in place. The size of the compressed body counts as well,
- * since even empty blocks take time: 60 MB of them take 2.5 s. Everything else
- * goes to Node's thread pool, a few bodies at a time, since the log's fsyncs need that pool too.
+ * since even empty blocks take time: 60 MB of them take 2.5 s. Everything else goes to Node's
+ * thread pool, a few bodies at a time, since the log's fsyncs need that pool too.
  */
 import { promisify } from "node:util";
 import {
