@@ -31,7 +31,7 @@ export function parseOverrides(source: OverridesSource): LimitOverrides {
   const overrides = parseConfig(limitOverrides, source);
   const bad = Object.keys(overrides.tenants).find((tenant) => !isTenantName(tenant));
   if (bad === undefined) return overrides;
-  const message = `${source.name}: tenants: ${JSON.stringify(bad)} is not a tenant's name`;
+  const message = `${source.name}: tenants: ${JSON.stringify(bad)} is not a valid tenant name`;
   throw new SpoorError("InvalidInput", message, { reason: "usage" });
 }
 

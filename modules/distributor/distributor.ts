@@ -124,7 +124,7 @@ function worstOf(failures: readonly SpoorError[]): SpoorError {
   return failures.find(({ code }) => !errorTable[code].retryable) ?? failures[0];
 }
 
-/** Throws TooLarge for too many spans. A retry cannot help: the client must send smaller batches. */
+/** Throws TooLarge for too many spans. A retry cannot help; smaller batches do. */
 function checkSpanCount(split: SplitResult, { spansPerRequestMax }: Limits): void {
   const spanCount = split.acceptedSpans + split.rejectedSpans;
   if (spansPerRequestMax === 0 || spanCount <= spansPerRequestMax) return;

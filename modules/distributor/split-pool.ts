@@ -53,7 +53,7 @@ export class SplitPool {
       idleTimeout: idleTimeoutMs,
     });
     if (this.#pool.queueSize >= threads * queuePerThread) {
-      const message = `${this.#pool.queueSize} large requests already wait to be split: retry later`;
+      const message = `${this.#pool.queueSize} large requests already wait: retry later`;
       throw new SpoorError("LimitExceeded", message, { reason: "split_queue_full", retryAfterMs });
     }
     // Only a whole buffer can be transferred; a view of a larger one is copied.

@@ -74,7 +74,7 @@ export class Frontend {
     this.#app = buildApp(parts, routes);
     this.#listener = new HttpListener({
       ...config,
-      place: { host: config.host, port: config.port },
+      address: { host: config.host, port: config.port },
       headerBytesMax,
       // The URL of a request without a Host needs some name.
       handle: getRequestListener(this.#app.fetch, { hostname: "localhost" }),

@@ -1,4 +1,4 @@
-/** Runs cuts on threads of their own, a bounded number at a time. */
+/** Runs cuts on worker threads, a bounded number at a time. */
 import { cutterDied, SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import type { StartThread } from "#pkg/threads/threads.ts";
 import { type KeptThread, KeptThreads } from "./kept-threads.ts";
@@ -6,9 +6,9 @@ import type { CutResult, CutTask } from "./messages.ts";
 
 export interface CutterOptions {
   threadsMax: number;
-  /** A thread without work for this long ends and gives its memory back. */
+  /** Idle time after which a thread ends and frees its memory, milliseconds. */
   idleMs: number;
-  /** A thread whose WASM memory is larger than this after a cut is replaced. */
+  /** WASM memory after a cut above which a thread is replaced, bytes. */
   wasmBytesMax: number;
   /** A worker thread unless given. */
   startThread?: StartThread;
@@ -38,8 +38,8 @@ export class Cutter {
 
   /**
    * Encodes the spans of a range of the log and stores them as one block; `stored` is undefined if
-   * there are none. Errors: Internal `encode_failed`; Unavailable `cutter_died`; what the store and
-   * the log throw; Canceled after `stop`.
+   * there are none. Throws Internal (`encode_failed`), Unavailable (`cutter_died`), what the store
+   * and the log throw, or Canceled after `stop`.
    */
   async cut(task: CutTask): Promise<CutResult> {
     if (this.#running >= this.#options.threadsMax) {
@@ -49,14 +49,14 @@ export class Cutter {
       if (this.#isStopped) throw stopped();
       return await this.#run(this.#threads.take(), task);
     } finally {
-      // The place goes to the one who waits longest; nobody can come between.
+      // The slot passes to the cut that has waited longest; the count stays.
       const next = this.#waiting.shift();
       if (next === undefined) this.#running--;
       else next();
     }
   }
 
-  /** Ends all threads now; their cuts, and later ones, fail. */
+  /** Ends all threads now. Cuts in flight and later ones fail. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await this.#threads.endAll();
@@ -71,7 +71,7 @@ export class Cutter {
     } catch (cause) {
       if (this.#isStopped) throw stopped();
       const error = toSpoorError(cause);
-      // A store that fails says nothing about the thread; anything else may have broken its WASM.
+      // A failed store leaves the thread usable. Any other error may have broken its WASM.
       keep = error.code === "Unavailable" || error.code === "Timeout";
       throw error;
     } finally {

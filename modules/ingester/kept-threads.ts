@@ -1,16 +1,16 @@
-/** Worker threads that stay when their work is done: the next work need not wait for a start. */
+/** Worker threads that are kept after their work, so that later work does not wait for a start. */
 import type { SpoorError } from "#pkg/errors/errors.ts";
 import { Rpc, type StartThread, startWorker, type Thread } from "#pkg/threads/threads.ts";
 
 export interface KeptThreadsOptions {
   entry: URL;
-  /** So many stay for ever; 0 unless given. */
+  /** Number of threads that never end while idle; 0 unless given. */
   staying?: number;
-  /** One beyond them without work for this long ends and gives its memory back, milliseconds. */
+  /** Idle time after which a thread beyond `staying` ends and frees its memory, milliseconds. */
   idleMs: number;
   /** A worker thread unless given. */
   startThread?: StartThread;
-  /** What calls to a thread fail with that died, and to one that was ended. */
+  /** Return the errors of calls to a thread that died, and to one that was ended. */
   died: (why: string, cause?: Error) => SpoorError;
   ended: () => SpoorError;
 }
@@ -24,7 +24,7 @@ interface Running extends KeptThread {
   idleTimer: NodeJS.Timeout | undefined;
 }
 
-/** How many there are at a time is up to its user. */
+/** Starts, keeps and ends threads. The caller bounds how many it takes. */
 export class KeptThreads {
   readonly #options: KeptThreadsOptions;
   readonly #idle: Running[] = [];
@@ -34,12 +34,12 @@ export class KeptThreads {
     this.#options = options;
   }
 
-  /** Threads with and without work. */
+  /** Number of threads, busy and idle. */
   get size(): number {
     return this.#all.size;
   }
 
-  /** A thread without work, or a new one: `park` or `end` it when its work is done. */
+  /** Returns an idle or a new thread. The caller must `park` or `end` it after its work. */
   take(): KeptThread {
     const parked = this.#idle.pop();
     if (parked === undefined) return this.#start();
@@ -47,7 +47,7 @@ export class KeptThreads {
     return parked;
   }
 
-  /** Keeps a thread for the next work. One that died meanwhile is gone. */
+  /** Keeps a thread for later work. Does nothing if it has died. */
   park(thread: KeptThread): void {
     const running = this.#all.get(thread);
     if (running === undefined) return;
@@ -58,7 +58,7 @@ export class KeptThreads {
     running.idleTimer.unref();
   }
 
-  /** Ends a thread now; its calls fail. */
+  /** Ends a thread now. Its calls in flight fail. */
   async end(thread: KeptThread): Promise<void> {
     const running = this.#all.get(thread);
     if (running === undefined) return;

@@ -1,11 +1,10 @@
 /**
- * Searches of heads, on threads of their own. Heads are in shared memory, so that a partition's
- * thread has nothing to do with a search but to lend the head: it goes on reading the log and
- * looking up traces whatever a condition costs.
+ * Runs questions to heads on worker threads. Heads are in shared memory, so a partition's thread
+ * only lends the head. It continues to read the log and look up traces, whatever a condition costs.
  *
  * Tenants take turns by the time that their questions took, each on a few threads at a time. A
- * question that nobody waits for, or that takes too long, stops by itself between two values, or
- * its thread is ended.
+ * question that is cancelled or takes too long stops between two values; if it does not stop in
+ * time, its thread is ended.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { AnswerOf, QuestionName } from "#pkg/questions/questions.ts";
@@ -14,23 +13,23 @@ import { type KeptThread, KeptThreads } from "./kept-threads.ts";
 import type { LiveCall, LiveTask } from "./live-questions.ts";
 
 export interface LivePoolOptions {
-  /** Threads that one tenant may use at a time; so many stay when they have no work. */
+  /** Threads that one tenant may use at a time. This many threads stay while idle. */
   tenantThreads: number;
   /** Threads of all tenants. */
   threadsMax: number;
   /** Questions that may wait. */
   queuedMax: number;
-  /** How long one question may take, milliseconds. */
+  /** Longest time of one question, milliseconds. */
   timeoutMs: number;
-  /** How long a thread may go on that is to stop; 50 ms unless given. */
+  /** Time for a question to stop before its thread is ended; 50 ms unless given. */
   graceMs?: number;
-  /** A further thread without work for this long ends. */
+  /** Idle time after which a thread beyond `tenantThreads` ends, milliseconds. */
   idleMs: number;
-  /** A clock that never goes back, milliseconds. */
+  /** A monotonic clock, milliseconds. */
   nowMs: () => number;
   /** A worker thread unless given. */
   startThread?: StartThread;
-  /** Told when a thread was ended in the middle of a question, and why. */
+  /** Called when a thread was ended during a question. */
   onEnded?: (reason: "timeout" | "canceled") => void;
 }
 
@@ -38,7 +37,7 @@ const stopGraceMs = 50;
 
 export class LivePool {
   readonly #options: LivePoolOptions;
-  /** What waits: each starts its question. */
+  /** Waiting questions: each function starts its question. */
   readonly #queue: FairQueue<() => void>;
   readonly #threads: KeptThreads;
   #isStopped = false;
@@ -68,7 +67,7 @@ export class LivePool {
     return this.#queue.running;
   }
 
-  /** Starts the threads that stay, so that the first question need not wait for them. */
+  /** Starts the threads that stay, so that the first question does not wait for their start. */
   warmUp(): void {
     if (this.#isStopped) return;
     const missing = this.#options.tenantThreads - this.#threads.size;
@@ -77,8 +76,9 @@ export class LivePool {
   }
 
   /**
-   * Asks a head when it is the tenant's turn. Errors: those of the question; Canceled; Timeout;
-   * LimitExceeded if too many wait; Unavailable if the thread died or the pool was stopped.
+   * Asks a head when the tenant's turn comes. Throws the question's errors, Canceled, Timeout,
+   * LimitExceeded if too many questions wait, or Unavailable if the thread died or the pool was
+   * stopped.
    */
   async ask<K extends QuestionName>(
     tenant: string,
@@ -96,7 +96,7 @@ export class LivePool {
     }
   }
 
-  /** Ends all threads now; their questions, and later ones, fail. */
+  /** Ends all threads now. Questions in flight and later ones fail. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#next();
@@ -108,7 +108,7 @@ export class LivePool {
     if (this.#isStopped) throw stopped();
     if (signal.aborted) throw canceled();
     if (this.#queue.waiting >= queuedMax) {
-      const message = `${queuedMax} questions to heads are waiting already`;
+      const message = `${queuedMax} questions to heads already wait: retry later`;
       throw new SpoorError("LimitExceeded", message, { reason: "queue_full", retryAfterMs: 1000 });
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -128,7 +128,7 @@ export class LivePool {
   #next(): void {
     const { tenantThreads, threadsMax } = this.#options;
     for (;;) {
-      // After a stop all of them start, and fail.
+      // After a stop all waiting questions start, and fail.
       const isFree = this.#isStopped || this.#queue.running < threadsMax;
       const turn = this.#queue.next((_, own) => isFree && (this.#isStopped || own < tenantThreads));
       if (turn === undefined) return;

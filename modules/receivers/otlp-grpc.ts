@@ -27,7 +27,7 @@ export class OtlpGrpcServer implements Listener {
     this.#server = new GrpcServer({
       ...parts,
       ...config,
-      place: { host: config.host, port: config.grpcPort },
+      address: { host: config.host, port: config.grpcPort },
       methods: this.methods,
       noteRefused: (refused) => refuseMalformed(parts, metrics, { protocol, ...refused }),
       refuse: (thrown, call) => refuse(parts, thrown, { metrics, protocol, ...call }),

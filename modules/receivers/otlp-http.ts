@@ -72,7 +72,7 @@ export class OtlpHttpServer implements Listener {
     this.#metrics = parts.metrics.forProtocol(protocol);
     this.#listener = new HttpListener({
       ...config,
-      place: { host: config.host, port: config.httpPort },
+      address: { host: config.host, port: config.httpPort },
       handle: (req, res) => this.#handle(req, res),
       noteRefused: (refused) => {
         refuseMalformed(this.#parts, this.#metrics, { protocol, ...refused });

@@ -1,10 +1,10 @@
-/** Calls that end before their work does. */
+/** Aborts of calls before their work is done. */
 import { type Reason, SpoorError } from "#pkg/errors/errors.ts";
 
-/** Longest that setTimeout can wait. */
+/** Longest delay of setTimeout. */
 const timerMsMax = 2 ** 31 - 1;
 
-/** Aborts with a Timeout after a time; undefined where that is for ever. */
+/** Aborts with Timeout after `timeoutMs`. Returns the timer; undefined if it would never fire. */
 export function abortAfter(
   abort: AbortController,
   timeoutMs: number,
@@ -15,7 +15,7 @@ export function abortAfter(
   return setTimeout(() => abort.abort(new SpoorError("Timeout", what, { reason })), timeoutMs);
 }
 
-/** The result of `running`, or the reason of the abort if that comes first. */
+/** Resolves like `running`, or rejects with the signal's reason if that aborts first. */
 export async function orAborted<T>(running: Promise<T>, signal: AbortSignal): Promise<T> {
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_resolve, reject) => {

@@ -1,5 +1,5 @@
 // HOT: runs per request; measured by `npm run bench` (receive).
-/** Answers of gRPC on a stream of HTTP/2: a message, messages one after the other, or a status. */
+/** Writes gRPC responses to an HTTP/2 stream: one message, a stream of messages, or a status. */
 import { once } from "node:events";
 import { constants, type ServerHttp2Stream } from "node:http2";
 import type { SpoorError } from "#pkg/errors/errors.ts";
@@ -11,7 +11,7 @@ import { type Status, statusOf } from "./status.ts";
 const head = { ":status": 200, "content-type": "application/grpc+proto" };
 const okTrailers = { "grpc-status": "0" };
 
-/** The answer of a unary call. */
+/** Sends the response of a unary call. */
 export function answerMessage(stream: ServerHttp2Stream, message: Uint8Array): void {
   if (stream.closed || stream.destroyed) return;
   stream.respond(head, { waitForTrailers: true });
@@ -19,7 +19,7 @@ export function answerMessage(stream: ServerHttp2Stream, message: Uint8Array): v
   stream.end(frameMessage(message));
 }
 
-/** A "trailers-only" answer. If the client is still sending, it is told to stop. */
+/** Sends a "trailers-only" response. Resets the stream if the client is still sending. */
 export function answerStatus(
   stream: ServerHttp2Stream,
   status: Status,
@@ -32,14 +32,14 @@ export function answerStatus(
 
 interface StreamOptions {
   signal: AbortSignal;
-  /** What the client is told of an error. */
+  /** Returns the error for the client. */
   refuse: (thrown: unknown) => SpoorError;
 }
 
 /**
- * Sends messages as they are made, no faster than the client takes them. Throws what failed before
- * the first of them; what fails later ends the stream with its status. A client that goes away ends
- * it too, as clients do that have seen enough.
+ * Sends messages as they are produced, no faster than the client reads them. Throws an error that
+ * occurs before the first message; a later error ends the stream with its status. The stream also
+ * ends when the client disconnects or cancels.
  */
 export async function answerStream(
   stream: ServerHttp2Stream,
@@ -64,8 +64,11 @@ export async function answerStream(
     if (stream.closed || stream.destroyed) return;
     trailers = statusTrailers(statusOf(refuse(thrown)));
   } finally {
-    // Not awaited: it may be waiting for what never comes. Its own errors have been told.
-    iterator.return?.().catch(() => undefined);
+    // Not awaited: the iterator may wait for something that never happens.
+    iterator.return?.().catch(ignoreReturnError);
   }
   stream.end();
 }
+
+/** The call has ended: an error while its iterator is closed has no receiver. */
+function ignoreReturnError(): void {}

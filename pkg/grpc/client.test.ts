@@ -53,7 +53,7 @@ test("an answer that is too large, or none of gRPC, is an error", async () => {
   onTestFinished(() => void server.close());
   await expect(clientOf(port).call(path, hello)).rejects.toMatchObject({
     code: "Unavailable",
-    message: "answer without grpc-status, HTTP status 404",
+    message: "response without grpc-status, HTTP status 404",
   });
 });
 
@@ -66,7 +66,7 @@ test("connects again when the server has been away", async () => {
   first.session.destroy();
   await stopAll([first.server], 0);
   await expect(client.call(path, hello)).rejects.toThrow();
-  await using second = await serveMethods(methods, { place: { host: "127.0.0.1", port } });
+  await using second = await serveMethods(methods, { address: { host: "127.0.0.1", port } });
   expect(second.port).toBe(port);
   expect((await client.call(path, hello)).status.code).toBe(0);
 });

@@ -1,4 +1,4 @@
-/** A gRPC client for unary calls on one HTTP/2 connection, which is opened again when it ends. */
+/** A gRPC client for unary calls on one HTTP/2 connection, which is reopened when it ends. */
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -7,12 +7,12 @@ import {
   type IncomingHttpHeaders,
 } from "node:http2";
 import { SpoorError } from "#pkg/errors/errors.ts";
-import { frameMessage, MessageReader, type Room } from "./frame.ts";
+import { frameMessage, MessageReader, type ByteBudget } from "./frame.ts";
 import { formatTimeout, isGrpc, readTrailers } from "./metadata.ts";
 import { grpcStatus, type Status } from "./status.ts";
 
 export interface GrpcAnswer {
-  /** Code 0: it was taken. */
+  /** Code 0: success. */
   status: Status;
   /** Empty unless the code is 0. */
   message: Uint8Array;
@@ -23,21 +23,21 @@ export interface GrpcClientOptions {
   origin: string;
   /** Metadata of every call. */
   metadata?: Readonly<Record<string, string>>;
-  /** How long a call may take, milliseconds. */
+  /** Longest time of a call, milliseconds. */
   timeoutMs: number;
-  /** A longer answer is an error. */
+  /** Largest response; a larger one is an error. */
   answerBytesMax: number;
 }
 
 const windowBytes = 1024 * 1024;
-/** An answer is bounded by its size alone. */
-const anyRoom: Room = { lease: () => ({ resize: () => undefined }) };
+/** A budget without a limit: `answerBytesMax` bounds a response. */
+const noBudget: ByteBudget = { lease: () => ({ resize: () => undefined }) };
 
 export class GrpcClient {
   readonly #options: GrpcClientOptions;
   #session: ClientHttp2Session | undefined;
 
-  /** Connects with the first call. */
+  /** The first call connects. */
   constructor(options: GrpcClientOptions) {
     this.#options = options;
   }
@@ -47,8 +47,8 @@ export class GrpcClient {
   }
 
   /**
-   * Makes one call; resolves whatever its status is. Rejects where there was no answer (the error
-   * of the connection, Timeout) or none of gRPC (Unavailable).
+   * Makes one call. Resolves with any gRPC status. Rejects if there was no response (connection
+   * error, Timeout) or if it is not gRPC (Unavailable).
    */
   async call(path: string, message: Uint8Array): Promise<GrpcAnswer> {
     const { metadata, timeoutMs, answerBytesMax } = this.#options;
@@ -60,13 +60,14 @@ export class GrpcClient {
       "grpc-timeout": formatTimeout(timeoutMs),
       ...metadata,
     });
-    const reader = new MessageReader(answerBytesMax, anyRoom);
+    const reader = new MessageReader(answerBytesMax, noBudget);
     const headers = await exchange(stream, frameMessage(message), { timeoutMs, reader });
     const status = readTrailers(headers);
     if (status === undefined) throw noStatus(headers);
     if (status.code !== grpcStatus.ok) return { status, message: new Uint8Array() };
     const { bytes, isCompressed } = reader.finish();
-    if (isCompressed) throw new SpoorError("Unavailable", "answer in an encoding not asked for");
+    if (isCompressed)
+      throw new SpoorError("Unavailable", "the response is compressed, which was not requested");
     return { status, message: bytes };
   }
 
@@ -88,10 +89,10 @@ export class GrpcClient {
 
 function noStatus(headers: IncomingHttpHeaders): SpoorError {
   const got = String(headers[":status"] ?? "none");
-  return new SpoorError("Unavailable", `answer without grpc-status, HTTP status ${got}`);
+  return new SpoorError("Unavailable", `response without grpc-status, HTTP status ${got}`);
 }
 
-/** Sends a frame; resolves with all headers and trailers when the stream has ended. */
+/** Sends a frame. Resolves with all headers and trailers when the stream has ended. */
 function exchange(
   stream: ClientHttp2Stream,
   frame: Uint8Array,
@@ -101,7 +102,7 @@ function exchange(
     let headers: IncomingHttpHeaders = {};
     stream.setTimeout(timeoutMs, () => {
       stream.close(constants.NGHTTP2_CANCEL);
-      reject(new SpoorError("Timeout", `no answer within ${timeoutMs} ms`));
+      reject(new SpoorError("Timeout", `no response within ${timeoutMs} ms`));
     });
     stream.on("response", (found) => {
       headers = { ...headers, ...found };

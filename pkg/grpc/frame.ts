@@ -1,6 +1,6 @@
 // HOT: runs per request; measured by `npm run bench` (receive).
 /**
- * Messages of gRPC in frames (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
+ * Frames of gRPC messages (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
  *
  *     byte 0       1 = compressed
  *     bytes 1-4    length, big-endian
@@ -15,30 +15,30 @@ export interface Frame {
   bytes: Uint8Array;
 }
 
-/** What counts the bytes that are held: an `Admission`, on a server. */
-export interface Room {
-  /** Called with the first bytes, and often. Throws LimitExceeded. */
+/** Counts the bytes held by a reader. On a server it is an `Admission`. */
+export interface ByteBudget {
+  /** Called for each chunk, from the first on. Throws LimitExceeded. */
   lease(): { resize(bytes: number): void };
 }
 
-/** Puts the one message of a request or unary answer together from chunks of any size. */
+/** Assembles the message of a unary request or response from chunks of any size. */
 export class MessageReader {
   #bytesMax: number;
-  #room: Room;
+  #budget: ByteBudget;
   #head: Buffer = Buffer.alloc(headBytes);
   #headSize = 0;
   #body: Buffer | undefined;
   #bodySize = 0;
   #length = 0;
 
-  constructor(bytesMax: number, room: Room) {
+  constructor(bytesMax: number, budget: ByteBudget) {
     this.#bytesMax = bytesMax;
-    this.#room = room;
+    this.#budget = budget;
   }
 
-  /** Takes a chunk. Throws TooLarge, LimitExceeded, InvalidInput (more than one message). */
+  /** Adds a chunk. Throws TooLarge, LimitExceeded, InvalidInput (more than one message). */
   push(chunk: Buffer): void {
-    const lease = this.#room.lease();
+    const lease = this.#budget.lease();
     let pos = 0;
     if (this.#headSize < headBytes) {
       pos = chunk.copy(this.#head, this.#headSize);
@@ -60,7 +60,7 @@ export class MessageReader {
     this.#bodySize += left;
   }
 
-  /** The message, when the client has sent all. Throws InvalidInput if it is not whole. */
+  /** Returns the message after the last chunk. Throws InvalidInput if it is incomplete. */
   finish(): Frame {
     if (this.#headSize < headBytes || this.#bodySize < this.#length) {
       throw new SpoorError("InvalidInput", "call ended before its message was complete", {
@@ -83,8 +83,8 @@ export class MessageReader {
     }
   }
 
-  /** Grows with what came, not with what was announced: a head alone must not take memory. */
-  #append(chunk: Buffer, pos: number, lease: ReturnType<Room["lease"]>): void {
+  /** Grows with received, not announced bytes: a frame head alone must not allocate memory. */
+  #append(chunk: Buffer, pos: number, lease: ReturnType<ByteBudget["lease"]>): void {
     const wanted = this.#bodySize + chunk.length - pos;
     const have = this.#body?.length ?? 0;
     if (wanted > have) {
@@ -98,7 +98,7 @@ export class MessageReader {
   }
 }
 
-/** A frame around an uncompressed message. */
+/** Returns a frame with an uncompressed message. */
 export function frameMessage(message: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(headBytes + message.length);
   frame[0] = 0;

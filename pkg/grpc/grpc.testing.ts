@@ -1,4 +1,4 @@
-/** For tests: a server over a table of methods, and clients that send what they are told. */
+/** Test support: a server with given methods, and clients that send given bytes unchanged. */
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -20,9 +20,9 @@ export interface TestGrpc extends AsyncDisposable {
   port: number;
   session: ClientHttp2Session;
   inFlight: InFlight;
-  /** What was no call of a method. */
+  /** Requests that were not a call of a method. */
   refused: Refused[];
-  /** What calls failed with. */
+  /** Errors of calls. */
   failed: SpoorError[];
 }
 
@@ -35,7 +35,7 @@ export async function serveMethods(
   const refused: Refused[] = [];
   const failed: SpoorError[] = [];
   const server = new GrpcServer({
-    place: { host: "127.0.0.1", port: 0 },
+    address: { host: "127.0.0.1", port: 0 },
     methods,
     connectionsMax: 100,
     connectionRequestsMax: 100,
@@ -100,7 +100,7 @@ export function openStream(
   return session.request({ ...base, ":path": path, ...headers });
 }
 
-/** Sends bytes as they are; resolves when the stream has ended. */
+/** Sends bytes unchanged. Resolves when the stream has ended. */
 export function sendBytes(stream: ClientHttp2Stream, bytes: Uint8Array): Promise<GotAnswer> {
   return new Promise((resolve, reject) => {
     const answer: GotAnswer = { headers: {}, isTrailersOnly: false, body: Buffer.alloc(0) };
@@ -116,7 +116,7 @@ export function sendBytes(stream: ClientHttp2Stream, bytes: Uint8Array): Promise
   });
 }
 
-/** The messages in the frames of a body. */
+/** Returns the messages in the frames of a body. */
 export function messagesIn(body: Buffer): string[] {
   const messages: string[] = [];
   for (let pos = 0; pos < body.length;) {

@@ -86,7 +86,7 @@ test("grpc-js watches a port", async () => {
     got.push([...bytes]);
     if (got.length === 1) health.stop();
   });
-  expect(await ended).toMatchObject({ code: 14, details: "the server stops" });
+  expect(await ended).toMatchObject({ code: 14, details: "the server is stopping" });
   expect(got).toEqual([
     [8, 1],
     [8, 2],

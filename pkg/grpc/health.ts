@@ -1,5 +1,5 @@
 /**
- * `grpc.health.v1.Health`: whether a port takes calls
+ * `grpc.health.v1.Health`: whether a port accepts calls
  * (https://grpc.io/docs/guides/health-checking/).
  */
 import type { MessageInitShape } from "@bufbuild/protobuf";
@@ -13,25 +13,25 @@ import { type GrpcCall, type GrpcMethod, streamingMethod, unaryMethod } from "./
 
 type Answer = MessageInitShape<typeof HealthCheckResponseSchema>;
 
-/** A request has one short string. */
+/** A request is one short string. */
 const requestBytesMax = 4096;
 const watchersMaxDefault = 1000;
 
-/** The health of the services of one port: they serve until it stops. */
+/** The health of the services of one port: SERVING until the port stops. */
 export class Health {
   readonly #services: ReadonlySet<string>;
   readonly #watchersMax: number;
-  /** Wakes each call that watches. */
+  /** Wakes each open `Watch` call. */
   readonly #watchers = new Set<() => void>();
   #isStopping = false;
 
-  /** `watchersMax`: calls that watch at a time; more are refused (`health_watchers`). */
+  /** @param watchersMax open `Watch` calls; further ones are refused (`health_watchers`). */
   constructor(services: readonly string[], watchersMax: number = watchersMaxDefault) {
     this.#services = new Set(["", ...services]);
     this.#watchersMax = watchersMax;
   }
 
-  /** The methods for the port's table. Anybody may ask: load balancers do. */
+  /** Returns the methods for the port's table. They are open, for load balancers. */
   methods(): GrpcMethod[] {
     const declared = { right: "open", requestBytesMax } as const;
     const { check, watch } = HealthService.method;
@@ -41,7 +41,7 @@ export class Health {
     ];
   }
 
-  /** Says from now on that nothing is served; ends the calls that watch. */
+  /** Reports NOT_SERVING from now on and ends open `Watch` calls. */
   stop(): void {
     this.#isStopping = true;
     for (const wake of this.#watchers) wake();
@@ -54,10 +54,10 @@ export class Health {
     return { status: this.#statusOf(service) };
   }
 
-  /** Tells the status at once, and once more when the port stops. */
+  /** Sends the status at once, and again when the port stops. */
   async *#watch(service: string, { signal }: GrpcCall): AsyncGenerator<Answer> {
     if (this.#watchers.size >= this.#watchersMax) {
-      const message = `over ${this.#watchersMax} calls watch already`;
+      const message = `${this.#watchersMax} calls already watch: close some and retry`;
       throw new SpoorError("LimitExceeded", message, { reason: "health_watchers" });
     }
     const { promise: woken, resolve } = Promise.withResolvers<void>();
@@ -72,7 +72,7 @@ export class Health {
         if (signal.aborted) return;
         yield { status: this.#statusOf(service) };
       }
-      throw new SpoorError("Unavailable", "the server stops", { reason: "stopping" });
+      throw new SpoorError("Unavailable", "the server is stopping", { reason: "stopping" });
     } finally {
       signal.removeEventListener("abort", wake);
       this.#watchers.delete(wake);

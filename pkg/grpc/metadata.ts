@@ -1,10 +1,10 @@
-/** What gRPC says in headers and trailers: deadlines, types, how a call ended. */
+/** Headers and trailers of gRPC: deadlines, content types, and the status of a call. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { encodeStatus, readStatus, type Status } from "./status.ts";
 
-/** Trailers have to fit where headers do. The details have the whole message. */
+/** Trailers must fit into the limits for headers. The details have a longer message. */
 const messageCharsMax = 1024;
-/** A `grpc-timeout` has eight digits at most. */
+/** A `grpc-timeout` has at most eight digits. */
 const timeoutMax = 99_999_999;
 const unitMs: Readonly<Record<string, number>> = {
   H: 3.6e6,
@@ -15,10 +15,13 @@ const unitMs: Readonly<Record<string, number>> = {
   n: 1e-6,
 };
 
-/** Header names to values, as node:http2 has them. */
+/** Header names to values, as in node:http2. */
 export type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-/** Milliseconds of a `grpc-timeout` ("100m", "5S"); Infinity without one. InvalidInput if odd. */
+/**
+ * Parses a `grpc-timeout` ("100m", "5S"). Returns milliseconds; Infinity without a header. Throws
+ * InvalidInput.
+ */
 export function parseTimeout(header: string | undefined): number {
   if (header === undefined) return Number.POSITIVE_INFINITY;
   const match = /^(\d{1,8})([HMSmun])$/.exec(header);
@@ -30,7 +33,7 @@ export function parseTimeout(header: string | undefined): number {
   return Number(match[1]) * unitMs[match[2]];
 }
 
-/** A `grpc-timeout` of so many milliseconds, or a little more. */
+/** Formats milliseconds as a `grpc-timeout`, rounded up. */
 export function formatTimeout(timeoutMs: number): string {
   for (const unit of ["m", "S", "M"]) {
     const count = Math.ceil(timeoutMs / unitMs[unit]);
@@ -39,13 +42,13 @@ export function formatTimeout(timeoutMs: number): string {
   return `${Math.min(timeoutMax, Math.ceil(timeoutMs / unitMs.H))}H`;
 }
 
-/** Whether a content type is that of gRPC with protobuf. */
+/** Returns whether a content type is gRPC with protobuf. */
 export function isGrpc(contentType: string | undefined): boolean {
   const [type] = (contentType ?? "").toLowerCase().split(";", 1);
   return type.trim() === "application/grpc" || type.trim() === "application/grpc+proto";
 }
 
-/** The trailers of a failed call. */
+/** Returns the trailers of a failed call. */
 export function statusTrailers(status: Status): Record<string, string> {
   return {
     "grpc-status": String(status.code),
@@ -54,7 +57,7 @@ export function statusTrailers(status: Status): Record<string, string> {
   };
 }
 
-/** How a call ended, from its trailers or its only headers; undefined: they do not say. */
+/** Reads a call's status from its trailers, or its only headers; undefined if there is none. */
 export function readTrailers(headers: Headers): Status | undefined {
   const code = headers["grpc-status"];
   if (typeof code !== "string" || !/^\d{1,9}$/.test(code)) return undefined;
@@ -72,12 +75,12 @@ function detailsOf(headers: Headers): Partial<Status> {
       ...(reason !== undefined && { reason }),
     };
   } catch {
-    // The code says what matters; details of another kind are nothing to fail for.
+    // The code is enough: unknown details are ignored.
     return {};
   }
 }
 
-/** Bytes outside of printable ASCII, and `%`, as %XX of their UTF-8. */
+/** Encodes bytes outside of printable ASCII, and `%`, as %XX of their UTF-8. */
 function percentEncode(text: string): string {
   return text.replaceAll(/[^\x20-\x24\x26-\x7e]+/g, (part) =>
     [...Buffer.from(part, "utf8")]

@@ -1,6 +1,6 @@
 /**
- * The methods of a port as a table: what each is called, who may call it, what it takes and gives.
- * Bytes in and bytes out; `unaryMethod` and `streamingMethod` put generated messages around them.
+ * The methods of a port as a table: their names, rights and message types. Handlers take and return
+ * bytes; `unaryMethod` and `streamingMethod` wrap handlers of generated messages.
  */
 import {
   create,
@@ -20,28 +20,28 @@ export interface MethodFacts {
   /** E.g. `Check`. */
   method: string;
   right: Right;
-  /** Full names of the messages that it takes and gives. */
+  /** Full names of the request and response messages. */
   request: string;
   answer: string;
 }
 
 export interface GrpcCall {
-  /** For whom it is; of the right `write`, always a tenant. */
+  /** The caller; with the right `write` always a tenant. */
   viewer: Viewer;
   /** Address of the client. */
   peer: string;
-  /** By `performance.now()`. */
+  /** Start time by `performance.now()`. */
   startedMs: number;
-  /** Aborts at the client's deadline, and when it goes away. */
+  /** Aborts at the client's deadline, or when the client disconnects. */
   signal: AbortSignal;
 }
 
 export interface UnaryCall extends GrpcCall {
-  /** As it was sent. */
+  /** The message as sent. */
   message: { bytes: Uint8Array; encoding: Encoding };
-  /** Holds the message's bytes; what is made of them is to be counted there, too. */
+  /** Counts the message's bytes. Handlers must add memory that they derive from them. */
   lease: Lease;
-  /** The message after decompression. Throws as `inflate` of pkg/listen. */
+  /** Returns the message after decompression. Throws what `inflate` of pkg/listen throws. */
   inflated(): Promise<Uint8Array>;
 }
 
@@ -49,7 +49,7 @@ export interface UnaryCall extends GrpcCall {
 export interface UnaryMethod extends MethodFacts {
   kind: "unary";
   requestBytesMax: number;
-  /** Resolves to the answer's bytes. */
+  /** Resolves to the bytes of the response. */
   handle: (call: UnaryCall) => Promise<Uint8Array>;
 }
 
@@ -57,13 +57,13 @@ export interface UnaryMethod extends MethodFacts {
 export interface StreamingMethod extends MethodFacts {
   kind: "server_streaming";
   requestBytesMax: number;
-  /** Makes the answers; it is asked for the next one when the client has room for it. */
+  /** Yields responses. The next one is requested when the client can receive it. */
   handle: (request: Uint8Array, call: GrpcCall) => AsyncIterable<Uint8Array>;
 }
 
 export type GrpcMethod = UnaryMethod | StreamingMethod;
 
-/** A method as it is in a generated service. */
+/** A method of a generated service. */
 interface DescribedMethod<Kind extends string, I extends DescMessage, O extends DescMessage> {
   methodKind: Kind;
   name: string;
@@ -72,13 +72,13 @@ interface DescribedMethod<Kind extends string, I extends DescMessage, O extends 
   output: O;
 }
 
-/** What a schema does not say of a method. */
+/** Properties of a method that its schema lacks. */
 interface Declared {
   right: Right;
   requestBytesMax: number;
 }
 
-/** A unary method of a generated service. */
+/** Wraps a handler for a unary method of a generated service. */
 export function unaryMethod<I extends DescMessage, O extends DescMessage>(
   described: DescribedMethod<"unary", I, O>,
   declared: Declared,
@@ -95,7 +95,7 @@ export function unaryMethod<I extends DescMessage, O extends DescMessage>(
   };
 }
 
-/** A method of a generated service that answers with a stream. */
+/** Wraps a handler for a server-streaming method of a generated service. */
 export function streamingMethod<I extends DescMessage, O extends DescMessage>(
   described: DescribedMethod<"server_streaming", I, O>,
   declared: Declared,

@@ -1,10 +1,10 @@
 // HOT: runs per request; measured by `npm run bench` (receive).
 /**
- * A gRPC server on node:http2. It serves the methods of its table, unary or answered by a stream,
- * and checks their rights; one place says what becomes of errors.
+ * A gRPC server on node:http2. It serves the methods of its table, unary or server-streaming, and
+ * checks their rights. `refuse` maps all errors of calls.
  *
- * Flow-control windows are megabytes (the default 64 KiB costs a round trip per two frames). What
- * a client may then send unread is bounded by InFlight, not by the window.
+ * Flow-control windows are megabytes (the default 64 KiB costs a round trip per two frames). So
+ * InFlight, not the window, bounds the bytes that are received but not processed.
  */
 import {
   constants,
@@ -28,7 +28,7 @@ import {
   listenOn,
   parseEncoding,
   peerOf,
-  type Place,
+  type ListenAddress,
   type Refused,
   type Turns,
 } from "#pkg/listen/listen.ts";
@@ -41,31 +41,31 @@ import type { GrpcMethod, StreamingMethod, UnaryMethod } from "./methods.ts";
 import { grpcStatus, statusOf } from "./status.ts";
 
 export interface GrpcServerOptions {
-  place: Place;
+  address: ListenAddress;
   methods: readonly GrpcMethod[];
   connectionsMax: number;
-  /** Calls at a time of one connection; clients wait with more. */
+  /** Concurrent calls of one connection; clients hold back further ones. */
   connectionRequestsMax: number;
-  /** For a client to send its whole message. */
+  /** Time for a client to send its whole message. */
   requestTimeoutMs: number;
   idleTimeoutMs: number;
   access: Access;
   inFlight: InFlight;
-  /** Of messages that are inflated in the thread pool. */
+  /** Bounds the messages that are inflated in the thread pool at the same time. */
   turns: Turns;
-  /** Counts and lists what was not even a call of one of the methods. */
+  /** Counts and lists requests that are not a call of one of the methods. */
   noteRefused: (refused: Refused) => void;
-  /** What a client is told of an error; counts and logs it. */
+  /** Returns the error for the client; counts and logs it. */
   refuse: (thrown: unknown, call: FailedCall) => SpoorError;
-  /** What kept a call from being answered; its stream is closed. */
+  /** Called if a call could not be answered; its stream is closed. */
   noteUnanswered: (thrown: unknown) => void;
 }
 
-/** What is known of a call that failed. */
+/** A call that failed. */
 export interface FailedCall {
   peer: string;
   signal: AbortSignal;
-  /** By `performance.now()`. */
+  /** Start time by `performance.now()`. */
   startedMs: number;
 }
 
@@ -80,7 +80,7 @@ interface Call extends FailedCall {
 
 const streamWindowBytes = 4 * 1024 * 1024;
 const sessionWindowBytes = 16 * 1024 * 1024;
-/** Frames up to this size: fewer events per body than with the default 16 KiB. */
+/** Largest HTTP/2 frame: fewer events per body than with the default 16 KiB. */
 const frameBytesMax = 256 * 1024;
 
 export class GrpcServer implements Listener {
@@ -113,12 +113,12 @@ export class GrpcServer implements Listener {
     });
   }
 
-  /** Listens; resolves with the port. Throws Unavailable `listen`. */
+  /** Listens; resolves with the port. Throws Unavailable (`listen`). */
   start(): Promise<number> {
-    return listenOn(this.#server, this.#options.place);
+    return listenOn(this.#server, this.#options.address);
   }
 
-  /** Accepts no more calls (GOAWAY); resolves when the last one is answered. */
+  /** Accepts no more calls (GOAWAY); resolves when those in flight are answered. */
   async stop(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());
@@ -140,7 +140,7 @@ export class GrpcServer implements Listener {
   /** Answers a call; never throws. */
   #answer(call: Call): void {
     const { stream } = call;
-    // A reset stream closes after its error; the call sees the close.
+    // A reset stream closes after its error; the call handles the close.
     stream.on("error", () => undefined);
     this.#route(call).catch((error: unknown) => {
       this.#options.noteUnanswered(error);
@@ -221,7 +221,7 @@ export class GrpcServer implements Listener {
     });
   }
 
-  /** The one message of a call that is answered by a stream, which holds nothing of it. */
+  /** Reads the request of a streaming call. Its lease ends before the response. */
   #request(
     call: Call,
     { requestBytesMax }: StreamingMethod,
@@ -241,8 +241,8 @@ export class GrpcServer implements Listener {
   }
 
   /**
-   * Reads the call's message within its time and runs `work` on it. The lease is held until `work`
-   * has ended, also when the call is aborted before.
+   * Reads the call's message within `requestTimeoutMs` and runs `work` on it. The lease is held
+   * until `work` ends, even if the call is aborted earlier.
    */
   async #withMessage<T>(
     { stream, abort }: Call,
@@ -282,7 +282,7 @@ function openCall(
   };
 }
 
-/** All values of x-scope-orgid: node:http2 joins duplicates with ", ". */
+/** Returns all values of x-scope-orgid: node:http2 joins duplicates with ", ". */
 function tenantValues(rawHeaders: readonly string[]): string[] {
   const values: string[] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -295,7 +295,10 @@ function peerOfSession(session: Http2Session | undefined): string {
   return session === undefined || session.destroyed ? "" : peerOf(session.socket);
 }
 
-/** A reset stream emits "aborted", then "end" as if its body were complete, then "close". */
+/**
+ * Aborts the call when the client disconnects. A reset stream emits "aborted", then "end" as if its
+ * body were complete, then "close".
+ */
 function abortWhenGone({ stream, abort }: Call): void {
   const onGone = (): void => {
     if (stream.writableFinished) return;

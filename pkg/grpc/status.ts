@@ -1,13 +1,13 @@
 /**
- * How a failed call is told: a code, a text, and a google.rpc.Status with details. OTLP says the
- * same in the bodies of HTTP.
+ * The status of a failed call: a code, a message, and a google.rpc.Status with details. OTLP/HTTP
+ * sends a google.rpc.Status as the response body.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Any, AnySchema, anyUnpack, durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 import { errorTable, SpoorError } from "#pkg/errors/errors.ts";
 import { ErrorInfoSchema, RetryInfoSchema, StatusSchema } from "#pkg/pb/google/rpc/status_pb.ts";
 
-/** The codes that Spoor itself gives or waits for: https://grpc.io/docs/guides/status-codes/ */
+/** The codes that Spoor itself sends or checks: https://grpc.io/docs/guides/status-codes/ */
 export const grpcStatus = {
   ok: 0,
   invalidArgument: 3,
@@ -21,29 +21,29 @@ export const grpcStatus = {
 export interface Status {
   code: number;
   message: string;
-  /** In a RetryInfo: the client may try again, not before. Milliseconds. */
+  /** Delay before a retry, in a RetryInfo, milliseconds; without it the client must not retry. */
   retryAfterMs?: number;
-  /** In an ErrorInfo: a short stable word. */
+  /** A short stable word, in an ErrorInfo. */
   reason?: string;
 }
 
 const typeUrlPrefix = "type.googleapis.com/";
 export const errorInfoUrl: string = typeUrlPrefix + ErrorInfoSchema.typeName;
 export const retryInfoUrl: string = typeUrlPrefix + RetryInfoSchema.typeName;
-/** Who gives the reasons in an ErrorInfo. */
+/** The domain of the reasons in an ErrorInfo. */
 export const errorDomain = "spoor";
-/** Longer messages are cut: answers stay far below the clients' limits. */
+/** Longer messages are cut, so that responses stay far below the clients' limits. */
 const messageCharsMax = 4096;
 const reasonPattern = /^[a-zA-Z0-9_.-]{1,64}$/;
 
-/** The one mapping of errors to what gRPC says. */
+/** Maps an error to its gRPC status. */
 export function statusOf(error: SpoorError): Status {
   const { grpcStatus } = errorTable[error.code];
   const { message, retryAfterMs, reason } = error;
   return { code: grpcStatus, message, retryAfterMs, reason };
 }
 
-/** google.rpc.Status: with an ErrorInfo, and a RetryInfo if the client may try again later. */
+/** Encodes a google.rpc.Status, with an ErrorInfo, and a RetryInfo if the client may retry. */
 export function encodeStatus({ code, message, retryAfterMs, reason }: Status): Uint8Array {
   const details: Any[] = [];
   if (reason !== undefined) {
@@ -62,7 +62,7 @@ function anyOf(typeUrl: string, value: Uint8Array): Any {
   return create(AnySchema, { typeUrl, value });
 }
 
-/** Reads a google.rpc.Status. Throws InvalidInput. Details of other kinds are skipped. */
+/** Decodes a google.rpc.Status. Details of other kinds are skipped. Throws InvalidInput. */
 export function readStatus(bytes: Uint8Array): Status {
   try {
     const { code, message, details } = fromBinary(StatusSchema, bytes);
@@ -81,7 +81,7 @@ export function readStatus(bytes: Uint8Array): Status {
   }
 }
 
-/** A message that is short enough for an answer. */
+/** Cuts a message to 4,096 characters. */
 export function cutMessage(message: string): string {
   return message.length > messageCharsMax ? `${message.slice(0, messageCharsMax)}…` : message;
 }

@@ -1,25 +1,25 @@
-/** Ports that are listened on: opening them, all or none, and closing them within a time. */
+/** Opens ports, all or none, and closes them within a deadline. */
 import type { AddressInfo, Server } from "node:net";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-export interface Place {
+export interface ListenAddress {
   host: string;
-  /** 0 takes a free one. */
+  /** 0 picks a free port. */
   port: number;
 }
 
 /** A server on a port of its own. */
 export interface Listener {
-  /** Listens; resolves with the port. Throws Unavailable `listen`. */
+  /** Listens; resolves with the port. Throws Unavailable (`listen`). */
   start(): Promise<number>;
-  /** Takes no more requests; resolves when those under way are answered. */
+  /** Accepts no more requests; resolves when those in flight are answered. */
   stop(): Promise<void>;
-  /** Closes connections without an answer. */
+  /** Closes connections without a response. */
   kill(): void;
 }
 
-/** Makes a server listen; resolves with the port. Throws Unavailable `listen`, with its cause. */
-export async function listenOn(server: Server, { host, port }: Place): Promise<number> {
+/** Makes a server listen; resolves with the port. Throws Unavailable (`listen`) with its cause. */
+export async function listenOn(server: Server, { host, port }: ListenAddress): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const onError = (cause: Error): void => {
     const message = `listen on ${host}:${port}: ${cause.message}`;
@@ -32,7 +32,7 @@ export async function listenOn(server: Server, { host, port }: Place): Promise<n
   return (server.address() as AddressInfo).port;
 }
 
-/** Starts listeners in their order; resolves with their ports. If one fails, none stays open. */
+/** Starts listeners in order; resolves with their ports. If one fails, none stays open. */
 export async function startAll(listeners: readonly Listener[]): Promise<number[]> {
   const ports: number[] = [];
   for (const listener of listeners) {
@@ -49,8 +49,9 @@ export async function startAll(listeners: readonly Listener[]): Promise<number[]
 }
 
 /**
- * Stops listeners and waits until all is answered, and `rest` has settled, but for `deadlineMs` at
- * most: then their connections are closed without an answer. Resolves to whether all was answered.
+ * Stops listeners and waits, at most `deadlineMs`, until all requests are answered and `rest` has
+ * settled. Then closes the remaining connections without a response. Resolves to whether all
+ * requests were answered.
  */
 export async function stopAll(
   listeners: readonly Listener[],
@@ -74,12 +75,12 @@ interface RemoteEnd {
   remotePort?: number;
 }
 
-/** Address of a client, for people; "" when it has gone. */
+/** Returns a client's address for logs; "" if it has disconnected. */
 export function peerOf({ remoteAddress, remotePort }: RemoteEnd): string {
   return remoteAddress === undefined ? "" : `${remoteAddress}:${remotePort}`;
 }
 
-/** Something that was refused before it was a request. */
+/** A connection or bytes that were refused before a request was recognized. */
 export interface Refused {
   reason: string;
   message: string;
@@ -87,7 +88,7 @@ export interface Refused {
   peer: string;
 }
 
-/** Calls `note` for each connection that is closed because there are `connectionsMax` already. */
+/** Bounds the open connections of a server. Calls `note` for each connection above the limit. */
 export function boundConnections(
   server: Server,
   connectionsMax: number,

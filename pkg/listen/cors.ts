@@ -1,12 +1,12 @@
 /**
- * Cross-origin headers, so that web pages can send and ask
- * (https://fetch.spec.whatwg.org/#http-cors-protocol). Never with credentials.
+ * Cross-origin headers, so that web pages can send requests
+ * (https://fetch.spec.whatwg.org/#http-cors-protocol). Credentials are never allowed.
  */
 import type { IncomingMessage } from "node:http";
 
 type Headers = [name: string, value: string][];
 
-/** Headers of every answer to a request with an `Origin`. */
+/** Returns the CORS headers of every response to a request with an `Origin`. */
 export function responseHeaders(req: IncomingMessage, allowedOrigins: readonly string[]): Headers {
   const { origin } = req.headers;
   if (origin === undefined) return [];
@@ -21,8 +21,10 @@ export function responseHeaders(req: IncomingMessage, allowedOrigins: readonly s
 }
 
 /**
- * Further headers of the answer to a preflight of a path that takes `methods`. Any header may be
- * sent: we ignore most.
+ * Returns further headers of the response to a preflight request. Every request header is allowed,
+ * since most are ignored.
+ *
+ * @param methods the methods of the path.
  */
 export function preflightHeaders(
   req: IncomingMessage,

@@ -1,7 +1,7 @@
-/** Addresses to listen on, as configs have them. */
+/** Validates addresses to listen on in a config. */
 import { isIP } from "node:net";
 
-/** Whether this may be a host to listen on: an IP address or a name. */
+/** Returns whether `host` can be listened on: an IP address or a host name. */
 export function isListenHost(host: string): boolean {
   const label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
   return (
@@ -9,5 +9,5 @@ export function isListenHost(host: string): boolean {
   );
 }
 
-/** What is wrong with a host that is none. */
+/** Error message for an invalid host. */
 export const listenHostError = "must be an IP address or a host name, such as 127.0.0.1 or 0.0.0.0";

@@ -15,7 +15,7 @@ async function listen(options: Partial<HttpListenerOptions> = {}): Promise<Runni
   const refused: Refused[] = [];
   const unanswered: unknown[] = [];
   const listener = new HttpListener({
-    place: { host: "127.0.0.1", port: 0 },
+    address: { host: "127.0.0.1", port: 0 },
     connectionsMax: 10,
     headersTimeoutMs: 5000,
     requestTimeoutMs: 5000,
@@ -198,7 +198,7 @@ test("listeners start all or none, and the error names the place", async () => {
   const taken = await listen();
   const placeOf = (port: number): HttpListener =>
     new HttpListener({
-      place: { host: "127.0.0.1", port },
+      address: { host: "127.0.0.1", port },
       connectionsMax: 1,
       headersTimeoutMs: 1000,
       requestTimeoutMs: 1000,

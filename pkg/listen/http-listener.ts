@@ -1,7 +1,7 @@
 // HOT: runs per request; measured by `npm run bench` (receive).
 /**
- * An HTTP/1 server with its limits: connections, the size of headers, the time of a request. Every
- * HTTP port of Spoor is one; what it serves is its `handle`.
+ * An HTTP/1 server with limits on connections, header size and request time. Every HTTP port of
+ * Spoor is an HttpListener; `handle` answers its requests.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -11,29 +11,29 @@ import {
   type Listener,
   listenOn,
   peerOf,
-  type Place,
+  type ListenAddress,
   type Refused,
 } from "./addresses.ts";
 import { endWithAnswer, type RawAnswer, type Unreadable, unreadableOf } from "./unreadable.ts";
 
 export interface HttpListenerOptions {
-  place: Place;
+  address: ListenAddress;
   connectionsMax: number;
   headersTimeoutMs: number;
-  /** For a whole request with its body. */
+  /** Time for a whole request with its body. */
   requestTimeoutMs: number;
   idleTimeoutMs: number;
-  /** Request line and headers; 16 KiB unless given. */
+  /** Size of request line and headers; 16 KiB unless given. */
   headerBytesMax?: number;
-  /** Origins whose pages may read answers; none unless given. */
+  /** Origins whose pages may read responses; none unless given. */
   corsAllowedOrigins?: readonly string[];
-  /** Answers a request. When it throws, the connection is closed. */
+  /** Answers a request. If it throws, the connection is closed. */
   handle: (req: IncomingMessage, res: ServerResponse) => Promise<void> | void;
-  /** Counts and lists what was not even a request. */
+  /** Counts and lists bytes that are not a request. */
   noteRefused: (refused: Refused) => void;
-  /** What `handle` threw. */
+  /** Called with what `handle` threw. */
   noteUnanswered: (thrown: unknown) => void;
-  /** The answer to bytes that are no request; `req`: they came where its body should be. */
+  /** Returns the response to unreadable bytes. `req` is set if they are in its body. */
   answerUnreadable: (unreadable: Unreadable, req: IncomingMessage | undefined) => RawAnswer;
 }
 
@@ -43,7 +43,7 @@ interface Current {
   res: ServerResponse;
 }
 
-/** How often Node looks for requests that are late, at most and at least, milliseconds. */
+/** Bounds of the interval at which Node checks for late requests, milliseconds. */
 const lateCheckMs = { min: 50, max: 2500 };
 
 export class HttpListener implements Listener {
@@ -63,7 +63,7 @@ export class HttpListener implements Listener {
         requestTimeout: requestTimeoutMs,
         keepAliveTimeout: idleTimeoutMs,
         maxHeaderSize: options.headerBytesMax,
-        // HTTP/1.0 clients and health checks of load balancers send none; nothing here needs it.
+        // HTTP/1.0 clients and load balancers' health checks send no Host; nothing here needs it.
         requireHostHeader: false,
         connectionsCheckingInterval: Math.max(
           lateCheckMs.min,
@@ -81,14 +81,14 @@ export class HttpListener implements Listener {
   }
 
   start(): Promise<number> {
-    return listenOn(this.#server, this.#options.place);
+    return listenOn(this.#server, this.#options.address);
   }
 
   async stop(): Promise<void> {
     this.#isStopping = true;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());
-    // Node closes connections that are between requests, not those that have sent none.
+    // Node closes idle connections only if they have had a request.
     for (const socket of this.#sockets) this.#closeAfterAnswer(socket);
     await promise;
   }
@@ -123,7 +123,7 @@ export class HttpListener implements Listener {
     }
   }
 
-  /** Answers bytes that node:http could not read as a request, or that came too slowly. */
+  /** Answers bytes that node:http could not parse as a request, or that arrived too slowly. */
   #refuse(error: NodeJS.ErrnoException, socket: Socket): void {
     const current = this.#current.get(socket);
     const isInBody = current !== undefined && !current.res.writableEnded;
@@ -139,7 +139,7 @@ export class HttpListener implements Listener {
   }
 }
 
-/** Whether a request has some of its answer, and one of the two goes on. */
+/** Returns whether a response has begun and either it or its request is unfinished. */
 function isHalfDone({ req, res }: Current): boolean {
   return res.headersSent && !(res.writableFinished && req.complete);
 }

@@ -1,16 +1,16 @@
 /**
- * What all requests together may hold: a number of requests and of body bytes. Beyond it a client
- * is told to retry (LimitExceeded), before its body is read where that is known.
+ * Bounds the requests in flight and their body bytes. A request beyond the limit is refused with
+ * LimitExceeded and a retry delay, if possible before its body is read.
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** A connection's part of the requests in flight. */
+/** One connection's share of the requests in flight. */
 export interface Connection {
-  /** Requests of it that are admitted now. */
+  /** Admitted requests of the connection. */
   requests: number;
 }
 
-/** Within this time some requests in flight will have been answered. */
+/** Retry delay: within this time some requests in flight are usually answered. */
 const retryAfterMs = 1000;
 
 export class InFlight {
@@ -22,7 +22,7 @@ export class InFlight {
   #bytesMax: number;
   #waiters: (() => void)[] = [];
 
-  /** `perConnectionMax`: requests of one connection; as many as of all unless given. */
+  /** @param perConnectionMax requests of one connection; `requestsMax` unless given. */
   constructor(requestsMax: number, bytesMax: number, perConnectionMax: number = requestsMax) {
     this.#requestsMax = requestsMax;
     this.#perConnectionMax = perConnectionMax;
@@ -30,8 +30,8 @@ export class InFlight {
   }
 
   /**
-   * Admits a request, which should have begun to send its body: clients that only open requests
-   * must not keep others out. Throws LimitExceeded. The lease must be released.
+   * Admits a request. Call it when the first body bytes arrive: clients that open requests without
+   * sending must not block others. Throws LimitExceeded. The caller must release the lease.
    */
   admit(connection: Connection = { requests: 0 }): Lease {
     if (connection.requests >= this.#perConnectionMax) {
@@ -52,7 +52,7 @@ export class InFlight {
     return new Lease(this, connection);
   }
 
-  /** Counts bytes. Throws LimitExceeded, and then counts none of them. */
+  /** Counts bytes. Throws LimitExceeded without counting any of them. */
   take(bytes: number): void {
     if (this.bytes + bytes > this.#bytesMax) {
       throw new SpoorError("LimitExceeded", `over ${this.#bytesMax} bytes of requests in flight`, {
@@ -79,7 +79,7 @@ export class InFlight {
   }
 }
 
-/** The part of one request. */
+/** One request's share of the limits. */
 export class Lease {
   #owner: InFlight;
   #connection: Connection;
@@ -91,7 +91,7 @@ export class Lease {
     this.#connection = connection;
   }
 
-  /** Makes the request hold `bytes` in all. Throws LimitExceeded and changes nothing. */
+  /** Sets the total bytes of the request. Throws LimitExceeded without a change. */
   resize(bytes: number): void {
     if (this.#isReleased) return;
     if (bytes > this.#bytes) this.#owner.take(bytes - this.#bytes);
@@ -111,7 +111,7 @@ export class Lease {
   }
 }
 
-/** A request before and after its first bytes: it is admitted when they come. */
+/** Admits a request at its first body bytes, and keeps its lease. */
 export class Admission {
   readonly #owner: InFlight;
   readonly #connection: Connection;
@@ -122,7 +122,7 @@ export class Admission {
     this.#connection = connection;
   }
 
-  /** The request's lease. Throws LimitExceeded if it is not admitted. */
+  /** Returns the request's lease; the first call admits it. Throws LimitExceeded. */
   lease(): Lease {
     this.#lease ??= this.#owner.admit(this.#connection);
     return this.#lease;

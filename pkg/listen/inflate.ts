@@ -4,9 +4,9 @@
  *
  * Measured (Node 24, bodies of spans): sync calls with an output buffer of the right size take 26
  * µs for 35 KB and 280 µs for 512 KB; async ones 120-190 µs and 490-1,400 µs. So a small body that
- * becomes at most 1 MiB is inflated in place. The size of the compressed body counts as well, as
- * bytes that inflate to nothing take time too: 60 MB of empty blocks take 2.5 s. Everything else
- * goes to Node's thread pool, a few bodies at a time, since the log's fsyncs need that pool too.
+ * inflates to at most 1 MiB is inflated in place. The size of the compressed body counts as well,
+ * since even empty blocks take time: 60 MB of them take 2.5 s. Everything else goes to Node's
+ * thread pool, a few bodies at a time, since the log's fsyncs need that pool too.
  */
 import { promisify } from "node:util";
 import {
@@ -29,25 +29,25 @@ import type { Turns } from "./turns.ts";
 
 export type Encoding = "identity" | "gzip" | "zstd" | "deflate" | "snappy";
 
-/** For Accept-Encoding and grpc-accept-encoding. */
+/** Supported encodings, for Accept-Encoding and grpc-accept-encoding. */
 export const encodingNames: readonly Encoding[] = ["identity", "gzip", "zstd", "deflate", "snappy"];
 
 export interface InflateOptions {
   encoding: Encoding;
   bytesMax: number;
-  /** Holds the compressed bytes; is made to hold the output too. */
+  /** Holds the compressed bytes; `inflate` adds the output. */
   lease: Lease;
   /** Bounds how many bodies are inflated in the thread pool at the same time. */
   turns: Turns;
 }
 
-/** Larger bodies are not inflated in place, whatever they become: see the measurement above. */
+/** Largest compressed body that is inflated in place: see the measurement above. */
 export const inPlaceBodyBytesMax: number = 64 * 1024;
 
 const syncBytesMax = 1024 * 1024;
-/** Bodies of spans shrink 8 to 12 times. */
+/** Compression ratio of bodies of spans is 8 to 12. */
 const usualRatio = 12;
-/** 32 MiB: what senders' highest levels use. The library's default is 128 MiB per request. */
+/** A window of 32 MiB, as the highest levels use. The library's default is 128 MiB per request. */
 const zstdWindowLogMax = 25;
 
 const asyncInflaters = {
@@ -63,7 +63,7 @@ const syncInflaters = {
   zstd: zstdDecompressSync,
 };
 
-/** The name in a Content-Encoding or grpc-encoding header; undefined if we do not know it. */
+/** Parses a Content-Encoding or grpc-encoding header; undefined if the encoding is unknown. */
 export function parseEncoding(header: string | undefined): Encoding | undefined {
   switch (header?.trim().toLowerCase()) {
     case undefined:
@@ -88,8 +88,8 @@ export function parseEncoding(header: string | undefined): Encoding | undefined 
 }
 
 /**
- * Decompresses `body`. Throws TooLarge above `bytesMax`, LimitExceeded if the memory for it is in
- * use, InvalidInput if it is not of this encoding. Holds on to no memory when it throws.
+ * Decompresses `body`. Throws TooLarge above `bytesMax`, LimitExceeded if the lease cannot grow,
+ * InvalidInput if the body does not have this encoding.
  */
 export async function inflate(body: Uint8Array, options: InflateOptions): Promise<Uint8Array> {
   const { encoding, lease, turns } = options;
@@ -118,7 +118,10 @@ interface Attempt {
   isInPlace: boolean;
 }
 
-/** What a body really becomes is known only by trying; a lease of the limit is held meanwhile. */
+/**
+ * Returns output limits to try in order. The output's size is known only after inflating, so the
+ * lease holds the whole limit meanwhile.
+ */
 function attempts(bodyBytes: number, bytesMax: number): Attempt[] {
   const syncMax = Math.min(bytesMax, syncBytesMax);
   const usual = Math.min(bytesMax, Math.max(syncMax, bodyBytes * 20));
@@ -141,7 +144,7 @@ function tooLarge(bytesMax: number): SpoorError {
   });
 }
 
-/** Options for at most `limit` bytes; the output buffer is as large as we think they will be. */
+/** Returns options for at most `limit` bytes of output, with a buffer of the expected size. */
 function zlibOptions(encoding: Encoding, limit: number, guess: number): ZlibOptions & ZstdOptions {
   const chunkSize = Math.max(64, Math.min(guess, limit + 1, syncBytesMax));
   if (encoding !== "zstd") return { maxOutputLength: limit, chunkSize };
@@ -149,7 +152,7 @@ function zlibOptions(encoding: Encoding, limit: number, guess: number): ZlibOpti
   return { maxOutputLength: limit, chunkSize, params };
 }
 
-/** How large the output may be: a gzip body ends with its size modulo 4 GiB. Only a hint. */
+/** Estimates the output's size. A gzip body ends with its size modulo 4 GiB. Only a hint. */
 function guessBytes(body: Uint8Array, encoding: Encoding): number {
   const end = body.length;
   if (encoding !== "gzip" || end < 18) return end * usualRatio;
@@ -157,7 +160,7 @@ function guessBytes(body: Uint8Array, encoding: Encoding): number {
   return (size >>> 0) + 1;
 }
 
-/** HTTP's "deflate" is the zlib format, but some clients send it without the zlib header. */
+/** Detects the format. HTTP's "deflate" is zlib, but some clients omit the zlib header. */
 function deflateFormat(body: Uint8Array): "zlib" | "deflateRaw" {
   const hasHeader = (body[0] & 0x0f) === 8 && ((body[0] << 8) | body[1]) % 31 === 0;
   return hasHeader ? "zlib" : "deflateRaw";

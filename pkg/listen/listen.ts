@@ -1,9 +1,9 @@
 /**
- * The door of pkg/listen: what HTTP servers share.
+ * The door of pkg/listen: ports, limits and request parsing shared by all servers.
  */
 export {
   type Listener,
-  type Place,
+  type ListenAddress,
   type Refused,
   boundConnections,
   listenOn,

@@ -1,8 +1,8 @@
-/** Request targets of HTTP/1 (RFC 9112, 3.2) as paths. */
+/** Paths of HTTP/1 request targets (RFC 9112, 3.2). */
 
 /**
- * The path of a request target or URL: without query and fragment, repeated slashes as one. Proxies
- * send the absolute form (`http://host/path`), older Grafana `//api/...`.
+ * Returns the path of a request target or URL, without query and fragment. Repeated slashes are
+ * merged. Proxies send the absolute form (`http://host/path`), older Grafana `//api/...`.
  */
 export function pathOfTarget(target: string): string {
   const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(target);

@@ -1,11 +1,11 @@
 // HOT: runs per request; measured by `npm run bench` (receive).
-/** What every HTTP port wants of a request: its body within bounds, its credentials, its end. */
+/** Helpers for requests of every HTTP port: bounded body, credentials, disconnect signal. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { Credentials } from "#pkg/tenant/tenant.ts";
 import type { Admission } from "./in-flight.ts";
 
-/** Aborts when the client goes away before it has its answer. */
+/** Returns a signal that aborts if the client disconnects before its response is complete. */
 export function signalOf(res: ServerResponse): AbortSignal {
   const gone = new AbortController();
   res.once("close", () => {
@@ -24,15 +24,15 @@ export function credentialsOf(req: IncomingMessage): Credentials {
   return { authorization, tenants: tenants === undefined ? [] : tenantValues(req, tenants) };
 }
 
-/** All values of X-Scope-OrgID: node:http joins duplicates with ", ". */
+/** Returns all values of X-Scope-OrgID: node:http joins duplicates with ", ". */
 function tenantValues(req: IncomingMessage, joined: string | string[]): string[] {
   const isOne = typeof joined === "string" && !joined.includes(",");
   return isOne ? [joined] : (req.headersDistinct["x-scope-orgid"] ?? []);
 }
 
 /**
- * Reads a body, counting what came on the request's lease, which it gets with the first bytes.
- * Throws TooLarge, LimitExceeded, Canceled.
+ * Reads a body. The first bytes admit the request; all bytes count on its lease. Throws TooLarge,
+ * LimitExceeded, Canceled.
  */
 export async function readBody(
   req: IncomingMessage,
@@ -53,7 +53,7 @@ export async function readBody(
         admission.lease().resize(size);
         chunks.push(chunk);
       } catch (error) {
-        // Whatever else comes is read and thrown away, so that the client sees the answer.
+        // The rest is read and discarded, so that the client sees the response.
         req.off("data", onData);
         req.resume();
         reject(error as Error);
@@ -63,7 +63,7 @@ export async function readBody(
     req.once("end", resolve);
     req.once("error", () => undefined);
     req.once("close", () => {
-      // Every request closes: an error object (with its stack) only for those that did not end.
+      // Every request emits close. The error, with its costly stack, is made only if needed.
       if (req.readableEnded) return;
       reject(clientGone());
     });

@@ -1,6 +1,6 @@
 /**
- * Routes as they are declared: a port serves what stands in its table, and nothing else. Ports
- * without a router of their own find a request's route here.
+ * Declared routes: a port serves the routes in its table and nothing else. `findRoute` is for ports
+ * without a router.
  */
 import type { IncomingMessage } from "node:http";
 import type { Right } from "#pkg/tenant/tenant.ts";
@@ -10,13 +10,13 @@ export interface RouteFacts {
   path: string;
   method: "get" | "post" | "any";
   right: Right;
-  /** Parameters of the URL that it reads; others are ignored unless the page says otherwise. */
+  /** URL parameters that the route reads. Others are ignored, except old tags of a search. */
   params: readonly string[];
-  /** Content types that it may answer with. */
+  /** Content types of responses. */
   answers: readonly string[];
 }
 
-/** A request that no route is for, before its body is read. */
+/** A request without a route, before its body is read. */
 export interface RouteRefusal {
   httpStatus: 404 | 405;
   reason: "not_found" | "method_not_allowed";
@@ -24,13 +24,13 @@ export interface RouteRefusal {
   headers: Readonly<Record<string, string>>;
 }
 
-/** A question of a browser, whether a page may send a request: `headers` are the answer, a 204. */
+/** A browser's preflight request; answered by 204 with `headers`. */
 export interface Preflight {
   httpStatus: 204;
   headers: Readonly<Record<string, string>>;
 }
 
-/** The route of a request. Paths are literal here: without parameters. */
+/** Returns the route of a request. Paths are literal, without parameters. */
 export function findRoute<R extends RouteFacts>(
   routes: readonly R[],
   req: IncomingMessage,

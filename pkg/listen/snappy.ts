@@ -1,26 +1,26 @@
 /**
  * Decompresses snappy bodies, never past a limit: single blocks (what HTTP clients mean by
- * `snappy`) and the framed format (what gRPC clients and `x-snappy-framed` mean). Both say how
- * large they become before anything is decompressed.
+ * `snappy`) and the framed format (what gRPC clients and `x-snappy-framed` mean). Both announce
+ * their decompressed size.
  * https://github.com/google/snappy/blob/main/framing_format.txt
  */
 import { SpoorError } from "#pkg/errors/errors.ts";
 
-/** First chunk of a framed stream. No block begins so: it would copy from before its start. */
+/** First chunk of a framed stream. A valid block cannot start with these bytes. */
 const streamIdentifier: Buffer = Buffer.from("\xff\x06\x00\x00sNaPpY", "latin1");
 const chunkHeadBytes = 4;
 const checksumBytes = 4;
-/** Chunks hold at most so much. */
+/** Largest decompressed chunk. */
 const chunkContentBytesMax = 65_536;
 
-/** Bytes that `body` becomes. Throws InvalidInput if it cannot say so. */
+/** Returns the decompressed size of `body`. Throws InvalidInput. */
 export function snappyLength(body: Uint8Array): number {
   return isFramed(body) ? framedLength(body) : blockLength(body, 0);
 }
 
 /** Decompresses `body`, off the main thread. Throws InvalidInput. */
 export async function snappyDecompress(body: Uint8Array): Promise<Uint8Array> {
-  // Native code that few senders need: loaded when one does.
+  // Few senders need this native module, so it is loaded on first use.
   const { Decompressor, uncompress } = await import("snappy");
   try {
     if (!isFramed(body)) return (await uncompress(body, { asBuffer: true })) as Buffer;
@@ -36,7 +36,7 @@ function isFramed(body: Uint8Array): boolean {
   return streamIdentifier.equals(body.subarray(0, streamIdentifier.length));
 }
 
-/** Sums what the chunks say; those that may be skipped hold nothing. */
+/** Sums the sizes of the chunks. Skippable chunks have no content. */
 function framedLength(body: Uint8Array): number {
   let total = 0;
   let pos = 0;
@@ -58,7 +58,7 @@ function framedLength(body: Uint8Array): number {
   return total;
 }
 
-/** The varint that a block begins with: its length after decompression, below 2^32. */
+/** Reads the varint at the start of a block: its decompressed length, below 2^32. */
 function blockLength(body: Uint8Array, start: number): number {
   let value = 0;
   for (let i = 0; i < 5; i++) {

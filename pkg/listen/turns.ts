@@ -1,4 +1,4 @@
-/** Lets a few tasks run at the same time; the others wait in the order in which they came. */
+/** A semaphore: bounds the tasks that run at the same time. Others wait in order of arrival. */
 export class Turns {
   readonly #tasksMax: number;
   readonly #waiting: (() => void)[] = [];
@@ -8,12 +8,12 @@ export class Turns {
     this.#tasksMax = tasksMax;
   }
 
-  /** Tasks that run now, and those that wait. */
+  /** Tasks that run now. */
   get running(): number {
     return this.#running;
   }
 
-  /** Runs `task` when it is its turn. Callers bound how many wait: each holds a request's lease. */
+  /** Runs `task` when its turn comes. The wait is unbounded: callers hold a request's lease. */
   async run<T>(task: () => Promise<T>): Promise<T> {
     if (this.#running >= this.#tasksMax) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -23,7 +23,7 @@ export class Turns {
     try {
       return await task();
     } finally {
-      // A task that waits takes this one's place: the count stays.
+      // A waiting task takes over this one's slot, so the count stays.
       const next = this.#waiting.shift();
       if (next === undefined) this.#running--;
       else next();

@@ -1,22 +1,26 @@
 /**
- * Answers to bytes that node:http could not read as a request: a `clientError`. There is no request
- * or response object then, only the socket.
+ * Responses to bytes that node:http could not parse as a request (`clientError`). There is no
+ * request or response object then, only the socket.
  */
 import type { Socket } from "node:net";
 
 export interface Unreadable {
   httpStatus: number;
-  /** As in metrics and lists of refusals. */
+  /** Reason in metrics and in lists of refusals. */
   reason: string;
-  /** What is wrong, for the client. */
+  /** Message for the client. */
   message: string;
 }
 
-/** What a `clientError` means for the client. `hasHeaders`: it was reading a request's body. */
+/**
+ * Returns the status and message of a `clientError`.
+ *
+ * @param hasHeaders whether the error is in a request's body.
+ */
 export function unreadableOf(error: NodeJS.ErrnoException, hasHeaders: boolean): Unreadable {
   switch (error.code) {
     case "ERR_HTTP_REQUEST_TIMEOUT":
-      // Clients of OTLP send again after 503, and give up after 408.
+      // OTLP clients retry after 503 but not after 408.
       return hasHeaders
         ? { httpStatus: 503, reason: "request_timeout", message: "body was not sent in time" }
         : { httpStatus: 408, reason: "request_timeout", message: "headers were not sent in time" };
@@ -53,7 +57,7 @@ const statusTexts: Readonly<Record<number, string>> = {
   503: "Service Unavailable",
 };
 
-/** Writes an answer to a socket that still can take one, and closes it. */
+/** Writes a response to a socket that is still writable, and closes it. */
 export function endWithAnswer(socket: Socket, answer: RawAnswer): void {
   const { httpStatus, contentType, body, retryAfterSeconds } = answer;
   const bytes = typeof body === "string" ? Buffer.from(body) : body;

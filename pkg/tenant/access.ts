@@ -1,24 +1,24 @@
 /**
- * Who may ask for what. There are no users yet: tenants name themselves (a gateway in front has
- * checked them), and the operator holds `server.admin_token`.
+ * Access control. There are no users yet. A request names its tenant, which a gateway in front must
+ * have checked. The operator holds `server.admin_token`.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { resolveTenant } from "./tenant-name.ts";
 
 /**
- * What a route needs:
- * - open: nothing; it says nothing about any tenant.
- * - read: a tenant's own data; the operator sees all tenants where the route shows several.
+ * The right that a route needs:
+ * - open: none; the route shows nothing about tenants.
+ * - read: shows a tenant's own data. If the route shows several tenants, the operator sees all.
  * - write: a tenant sends or changes its own data.
- * - operate: shows all tenants at once. With multi-tenancy only the operator may see it.
- * - admin: the operator's, always.
+ * - operate: shows all tenants at once. With multi-tenancy only the operator has access.
+ * - admin: only the operator has access, always.
  */
 export type Right = "open" | "read" | "write" | "operate" | "admin";
 
-/** For whom an answer is made. */
+/** The receiver of a response. */
 export interface Viewer {
-  /** Undefined: the operator, who sees all tenants. */
+  /** The tenant; undefined: no restriction to a tenant (operator, single tenant, open route). */
   tenant: string | undefined;
 }
 
@@ -32,17 +32,20 @@ export class Access {
   readonly #multiTenancy: boolean;
   readonly #adminToken: string;
 
-  /** Without a token nobody is the operator. */
+  /** With an empty `adminToken` there is no operator. */
   constructor(multiTenancy: boolean, adminToken: string) {
     this.#multiTenancy = multiTenancy;
     this.#adminToken = adminToken;
   }
 
-  /** Throws Unauthenticated or InvalidInput (tenant), NotFound where admin routes are off. */
+  /**
+   * Checks that a request has a right, and returns the viewer. Throws Unauthenticated, InvalidInput
+   * (invalid tenant), or NotFound if admin routes are off.
+   */
   check(right: Right, credentials: Credentials): Viewer {
     if (right === "open") return { tenant: undefined };
     if (right === "admin") return this.#admin(credentials);
-    // The operator's data, too, are some tenant's.
+    // Data always belongs to a tenant, even if the operator sends it.
     if (right === "write") return { tenant: this.tenantOf(credentials) };
     if (!this.#multiTenancy || this.#isAdmin(credentials)) return { tenant: undefined };
     if (right === "operate") {
@@ -53,7 +56,7 @@ export class Access {
     return { tenant: resolveTenant(credentials.tenants, true) };
   }
 
-  /** The tenant that a request names. Throws Unauthenticated or InvalidInput. */
+  /** Returns the tenant that a request names. Throws Unauthenticated or InvalidInput. */
   tenantOf({ tenants }: Pick<Credentials, "tenants">): string {
     return resolveTenant(tenants, this.#multiTenancy);
   }
@@ -75,7 +78,7 @@ export class Access {
   }
 }
 
-/** In a time that says nothing of where they differ. */
+/** Compares in constant time. */
 function isEqual(a: string, b: string): boolean {
   const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
   return timingSafeEqual(digest(a), digest(b));

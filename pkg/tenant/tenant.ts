@@ -1,5 +1,5 @@
 /**
- * The door of pkg/tenant: names of tenants, and who has access to them.
+ * The door of pkg/tenant: tenant names and access control.
  */
 export { Access, type Credentials, type Right, type Viewer } from "./access.ts";
 export { isTenantName, singleTenant } from "./tenant-name.ts";

@@ -15,8 +15,8 @@ test("the action, what stands behind it, and its tenant", () => {
 });
 
 test.each([
-  [[], "block: say what to do: spoor block ls|rm"],
-  [["toString"], "block: say what to do: spoor block ls|rm"],
+  [[], "block: the action is missing or unknown: spoor block ls|rm"],
+  [["toString"], "block: the action is missing or unknown: spoor block ls|rm"],
   [["ls", "--tenant", "../a"], '"../a" is not a tenant\'s name'],
 ])("%j is refused", (args, message) => {
   expect(() => choose(...args)).toThrow(message);

@@ -1,4 +1,4 @@
-/** What commands with several actions share: `spoor block ls`, `spoor quarantine retry` ... */
+/** Shared by commands with several actions: `spoor block ls`, `spoor quarantine retry` ... */
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
 import { configFlags } from "#cmd/spoor/serve-args.ts";
@@ -10,13 +10,13 @@ export const folderFlags: readonly FlagSpec[] = configFlags.filter(({ name }) =>
 
 export interface ChosenAction<A> {
   run: A;
-  /** What stands behind the action. */
+  /** The arguments after the action. */
   names: string[];
-  /** Of `--tenant`. */
+  /** The value of `--tenant`. */
   tenant: string | undefined;
 }
 
-/** The action that the arguments name. Throws a usage error. */
+/** Returns the action that the arguments name. Throws a usage error. */
 export function chooseAction<A>(
   command: string,
   parsed: ParsedArgs,
@@ -25,11 +25,11 @@ export function chooseAction<A>(
   const [action, ...names] = parsed.positionals;
   if (action === undefined || !Object.hasOwn(actions, action)) {
     const known = Object.keys(actions).join("|");
-    throw usageError(`${command}: say what to do: spoor ${command} ${known}`);
+    throw usageError(`${command}: the action is missing or unknown: spoor ${command} ${known}`);
   }
   const tenant = flagText(parsed, "--tenant");
   if (tenant !== undefined && !isTenantName(tenant)) {
-    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
+    throw usageError(`${JSON.stringify(tenant)} is not a valid tenant name`);
   }
   return { run: actions[action], names, tenant };
 }

@@ -1,15 +1,15 @@
-/** `spoor block find TRACE`: which blocks of the table hold spans of a trace, and how many. */
+/** `spoor block find TRACE`: finds the blocks that hold spans of a trace, and counts them. */
 import { crc32 } from "node:zlib";
 import { type BlockTags, openBlock, parseBlockTags } from "#pkg/block/block.ts";
 import { bloomMayHold, bloomShard, traceIdHasher } from "#pkg/block/index/bloom.ts";
 import { findInRowGroup } from "#pkg/engine/engine.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { decodeTraceData, partitionOf } from "#pkg/otlp/otlp.ts";
-import type { BlockPlaces, PlacedBlock } from "./block-places.ts";
+import type { BlockCatalog, BlockSource } from "./block-places.ts";
 
 export interface FoundIn {
   block: string;
-  /** Spans of the trace in it. */
+  /** Spans of the trace in the block. */
   spans: number;
 }
 
@@ -21,19 +21,19 @@ export interface FindOptions {
   onError: (block: string, error: SpoorError) => void;
 }
 
-/** The blocks that hold the trace. Those of other partitions are left out, then the bloom asked. */
+/** Yields the blocks that hold the trace. Skips blocks by partition, then by bloom filter. */
 export async function* findBlocks(
-  places: BlockPlaces,
+  catalog: BlockCatalog,
   { tenants, traceId, onError }: FindOptions,
 ): AsyncIterable<FoundIn> {
   for (const tenant of tenants) {
-    for (const [path, file] of await places.files(tenant)) {
+    for (const [path, file] of await catalog.files(tenant)) {
       const name = `${tenant}/${path}`;
       try {
         const tags = parseBlockTags(file);
         const { index, count } = tags.partition;
         if (partitionOf(traceId, 0, count) !== index) continue;
-        const block = await places.block(name);
+        const block = await catalog.block(name);
         if (!(await mayHold(block, tags, traceId))) continue;
         const spans = await countSpans(block, traceId);
         if (spans > 0) yield { block: name, spans };
@@ -46,7 +46,7 @@ export async function* findBlocks(
 }
 
 async function mayHold(
-  { store, key }: PlacedBlock,
+  { store, key }: BlockSource,
   { bloom }: BlockTags,
   traceId: Uint8Array,
 ): Promise<boolean> {
@@ -60,7 +60,7 @@ async function mayHold(
   return bloomMayHold(bloom, bytes, traceId, traceIdHasher);
 }
 
-async function countSpans({ store, key }: PlacedBlock, traceId: Uint8Array): Promise<number> {
+async function countSpans({ store, key }: BlockSource, traceId: Uint8Array): Promise<number> {
   const { sizeBytes } = await store.head(key);
   const reader = await openBlock({ store, key, sizeBytes });
   try {

@@ -1,4 +1,4 @@
-/** What `spoor block inspect` tells of a block. */
+/** Describes a block for `spoor block inspect`. */
 import type { ColumnChunk } from "#pkg/parquet/parquet.ts";
 import {
   type BlockReader,
@@ -37,7 +37,7 @@ export interface DescribedColumn {
   name: string;
   sizeBytes: number;
   uncompressedBytes: number;
-  /** Of the file, 0 to 1. */
+  /** Share of the file, 0 to 1. */
   share: number;
   encodings: string[];
   codec: string;
@@ -65,7 +65,7 @@ const encodingNames: Readonly<Record<number, string>> = {
 };
 const codecNames: Readonly<Record<number, string>> = { 0: "UNCOMPRESSED", 1: "SNAPPY", 6: "ZSTD" };
 
-/** Throws Corrupt naming the block, or what the store throws. Reads no rows. */
+/** Describes a block without reading rows. Throws Corrupt naming the block, or store errors. */
 export async function describeBlock(store: RangeStore, key: string): Promise<DescribedBlock> {
   const { sizeBytes } = await store.head(key);
   const reader = await openBlock({ store, key, sizeBytes });
@@ -207,7 +207,7 @@ export function describedLines(block: DescribedBlock): string[] {
   ];
 }
 
-/** Lines of a table with columns of equal width. */
+/** Formats a table with aligned columns. */
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const all = [header, ...rows];
   const widths = header.map((_, i) => all.reduce((most, row) => Math.max(most, row[i].length), 0));

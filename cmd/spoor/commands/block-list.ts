@@ -1,10 +1,10 @@
-/** The lines of `spoor block ls`. */
+/** Formats the lines of `spoor block ls`. */
 import { type BlockTags, blockTimeMs, parseBlockTags } from "#pkg/block/block.ts";
 import { toSpoorError } from "#pkg/errors/errors.ts";
 import type { BlockFile } from "#pkg/table/table.ts";
 import { escapeControls } from "./escape.ts";
 
-/** A block as its commit describes it. Times are ISO 8601, or nanoseconds where that cannot be. */
+/** A block as its commit describes it. Times are ISO 8601, or nanoseconds if out of its range. */
 export interface ListedBlock {
   block: string;
   sizeBytes: number;
@@ -45,7 +45,7 @@ export function listedBlock(tenant: string, file: BlockFile): ListedBlock {
   };
 }
 
-/** Nanoseconds since the epoch as a time to the millisecond; far from today as a number. */
+/** Formats nanoseconds since the epoch as ISO 8601 in ms; as a number if far from today. */
 export function nanoText(nano: bigint): string {
   const ms = Number(nano / 1_000_000n);
   return Math.abs(ms) < 8e15 / 1000 ? new Date(ms).toISOString() : `${nano} ns`;

@@ -1,4 +1,4 @@
-/** Where the blocks of `spoor block` are: plain files, or keys of the bucket with their commits. */
+/** Locates the blocks of `spoor block`: plain files, or keys of the bucket with their commits. */
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -13,21 +13,21 @@ import { storeConfigOf } from "#cmd/spoor/storage.ts";
 
 export type RangeStore = Pick<ObjectStore, "getRange" | "head">;
 
-export interface PlacedBlock {
-  /** As it was named. */
+export interface BlockSource {
+  /** The name as given. */
   name: string;
   store: RangeStore;
   key: string;
-  /** What the table says of it. */
+  /** The block in its table's last commit; undefined for a plain file or an unknown key. */
   file: BlockFile | undefined;
 }
 
-/** The bucket is opened when something in it is asked for. */
-export function openPlaces(parsed: ParsedArgs, io: CommandIo): BlockPlaces {
-  return new BlockPlaces(parsed, io);
+/** Returns a catalog. The bucket is opened on first use. */
+export function openCatalog(parsed: ParsedArgs, io: CommandIo): BlockCatalog {
+  return new BlockCatalog(parsed, io);
 }
 
-export class BlockPlaces {
+export class BlockCatalog {
   readonly #parsed: ParsedArgs;
   readonly #io: CommandIo;
   #store: ObjectStore | undefined;
@@ -38,7 +38,7 @@ export class BlockPlaces {
     this.#io = io;
   }
 
-  /** The one asked for, or all that have a table. Throws NotFound for one that has none. */
+  /** Returns `only`, or all tenants in the bucket. Throws NotFound if `only` is not there. */
   async tenants(only: string | undefined): Promise<string[]> {
     const store = await this.#openStore();
     const found = (await store.listFolders("")).filter(isTenantName);
@@ -47,12 +47,12 @@ export class BlockPlaces {
     throw new SpoorError("NotFound", `tenant ${only} has nothing in the bucket`);
   }
 
-  /** Blocks of a tenant's table, by path. */
+  /** Returns the blocks of a tenant's table, by path. */
   async files(tenant: string): Promise<ReadonlyMap<string, BlockFile>> {
     return (await this.table(tenant)).files;
   }
 
-  /** A tenant's table. Throws Corrupt, or what the store throws. */
+  /** Returns a snapshot of a tenant's table. Throws Corrupt, or what the store throws. */
   async table(tenant: string): Promise<Snapshot> {
     let snapshot = this.#tables.get(tenant);
     if (snapshot === undefined) {
@@ -64,15 +64,15 @@ export class BlockPlaces {
     return snapshot;
   }
 
-  /** How many blocks there are, of one tenant or of all. */
+  /** Returns the number of blocks, of one tenant or of all. */
   async count(only: string | undefined): Promise<number> {
     let count = 0;
     for (const tenant of await this.tenants(only)) count += (await this.files(tenant)).size;
     return count;
   }
 
-  /** A block by the path of a file, or by its key in the bucket. Throws NotFound. */
-  async block(name: string): Promise<PlacedBlock> {
+  /** Returns a block by the path of a file, or by its key in the bucket. Throws NotFound. */
+  async block(name: string): Promise<BlockSource> {
     if (await isFile(name)) return { name, store: localFiles, key: name, file: undefined };
     const slash = name.indexOf("/");
     const tenant = name.slice(0, Math.max(0, slash));
@@ -89,11 +89,11 @@ export class BlockPlaces {
     if (this.#store !== undefined) return this.#store;
     const { config } = loadConfig(this.#parsed, this.#io.env, this.#io.readFile);
     const store = storeConfigOf(config.storage, config.server.dataDir);
-    // Opening makes the folder: looking should not.
+    // Opening a store creates its folder, which a read-only command must not do.
     if (store.kind === "fs" && !(await exists(store.root))) {
       throw new SpoorError("NotFound", `there is no bucket in ${store.root}`);
     }
-    // A command that ends soon shares no cache with the server.
+    // The disk cache belongs to the server; a short command needs none.
     const uncached = { memoryBytes: 0, diskBytes: 0 };
     this.#store = await openStore(
       store.kind === "fs" ? store : { ...store, cache: { ...store.cache, ...uncached } },
@@ -106,7 +106,7 @@ async function isFile(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isFile();
   } catch {
-    // Whatever it is, it is not a file that can be read: it may be a key.
+    // It is not a readable file, so it may be a key.
     return false;
   }
 }
@@ -118,7 +118,7 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** Files of this machine, by path. */
+/** Reads local files by path. */
 const localFiles: RangeStore = {
   head: async (path: string): Promise<ObjectInfo> => {
     const { size, mtimeMs } = await stat(path).catch((error: unknown) => fail(path, error));

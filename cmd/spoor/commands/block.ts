@@ -1,4 +1,4 @@
-/** `spoor block ls|inspect|verify`: looks into blocks, in the bucket or as plain files. */
+/** `spoor block ls|inspect|find|verify`: examines blocks in the bucket or in plain files. */
 import { BlockVerifier } from "#pkg/block/verify/verify.ts";
 import { hasCode, SpoorError } from "#pkg/errors/errors.ts";
 import {
@@ -13,7 +13,7 @@ import { chooseAction, folderFlags } from "./actions.ts";
 import { findBlocks } from "./block-find.ts";
 import { describeBlock, describedLines } from "./block-inspect.ts";
 import { blockLine, listedBlock, listHeader } from "./block-list.ts";
-import { type BlockPlaces, openPlaces, type PlacedBlock } from "./block-places.ts";
+import { type BlockCatalog, openCatalog, type BlockSource } from "./block-places.ts";
 import { escapeControls } from "./escape.ts";
 import { parseTraceIdText } from "./trace-id.ts";
 
@@ -21,8 +21,8 @@ export const blockHelp: CommandHelp = {
   usage: "spoor block ls|inspect|find|verify [BLOCK...|TRACE] [flags]",
   about:
     "ls       lists the blocks of the tenants' tables\n" +
-    "inspect  shows what one block is made of: row groups, columns, index section, tags\n" +
-    "find     names the blocks that hold a trace, and how many of its spans\n" +
+    "inspect  shows the parts of a block: row groups, columns, index section, tags\n" +
+    "find     lists the blocks that hold a trace, with the number of its spans\n" +
     "verify   checks every byte, row and index of the given blocks, or of all blocks\n\n" +
     "BLOCK is a file, or a key in the bucket: TENANT/blocks/2026/11/22/ULID.parquet.",
   flags: [
@@ -30,12 +30,12 @@ export const blockHelp: CommandHelp = {
     { name: "--tenant", value: "NAME", help: "only the blocks of this tenant (ls, find, verify)" },
     { name: "--json", help: "print one JSON object per line" },
   ],
-  notes: "Exit code 1: a block is damaged, could not be read, or (find) none holds the trace.",
+  notes: "Exit code 1: a block is damaged or unreadable, or (find) no block holds the trace.",
 };
 
 type Action = (parsed: ParsedArgs, blocks: readonly string[], io: CommandIo) => Promise<number>;
 
-/** Resolves to the exit code. Throws a usage error, or what keeps it from looking at all. */
+/** Runs the command; resolves to the exit code. Throws a usage error, NotFound, Unavailable. */
 export async function blockCommand(args: string[], io: CommandIo): Promise<number> {
   const parsed = parseArgs(args, blockHelp.flags);
   const actions = { ls, inspect, find, verify };
@@ -45,11 +45,11 @@ export async function blockCommand(args: string[], io: CommandIo): Promise<numbe
 
 async function ls(parsed: ParsedArgs, blocks: readonly string[], io: CommandIo): Promise<number> {
   if (blocks.length > 0) throw usageError(`unexpected argument ${JSON.stringify(blocks[0])}`);
-  const places = openPlaces(parsed, io);
+  const catalog = openCatalog(parsed, io);
   const isJson = parsed.flags.has("--json");
   let failed = false;
-  for (const tenant of await places.tenants(flagText(parsed, "--tenant"))) {
-    const files = [...(await places.files(tenant)).values()];
+  for (const tenant of await catalog.tenants(flagText(parsed, "--tenant"))) {
+    const files = [...(await catalog.files(tenant)).values()];
     files.sort((a, b) => (a.path < b.path ? -1 : 1));
     if (!isJson) await io.out(listHeader(tenant, files));
     for (const file of files) {
@@ -67,10 +67,11 @@ async function inspect(
   io: CommandIo,
 ): Promise<number> {
   const [name, extra] = blocks;
-  if (name === undefined) throw usageError("block inspect: which block? spoor block inspect BLOCK");
+  if (name === undefined)
+    throw usageError("block inspect: the block is missing: spoor block inspect BLOCK");
   if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
-  const place = await openPlaces(parsed, io).block(name);
-  const described = await describeBlock(place.store, place.key);
+  const block = await openCatalog(parsed, io).block(name);
+  const described = await describeBlock(block.store, block.key);
   if (parsed.flags.has("--json")) await io.out(`${JSON.stringify(described)}\n`);
   else await io.out(`${describedLines(described).map(escapeControls).join("\n")}\n`);
   return 0;
@@ -78,10 +79,11 @@ async function inspect(
 
 async function find(parsed: ParsedArgs, ids: readonly string[], io: CommandIo): Promise<number> {
   const [id, extra] = ids;
-  if (id === undefined) throw usageError("block find: which trace? spoor block find TRACE");
+  if (id === undefined)
+    throw usageError("block find: the trace id is missing: spoor block find TRACE");
   if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
-  const places = openPlaces(parsed, io);
-  const tenants = await places.tenants(flagText(parsed, "--tenant"));
+  const catalog = openCatalog(parsed, io);
+  const tenants = await catalog.tenants(flagText(parsed, "--tenant"));
   const traceId = parseTraceIdText(id);
   let failed = false;
   let found = 0;
@@ -89,13 +91,13 @@ async function find(parsed: ParsedArgs, ids: readonly string[], io: CommandIo): 
     failed = true;
     io.err(`spoor: ${escapeControls(block)}: ${escapeControls(message)}\n`);
   };
-  for await (const one of findBlocks(places, { tenants, traceId, onError })) {
+  for await (const one of findBlocks(catalog, { tenants, traceId, onError })) {
     found++;
     const isJson = parsed.flags.has("--json");
     const spans = `${one.spans} span${one.spans === 1 ? "" : "s"}`;
     await io.out(isJson ? `${JSON.stringify(one)}\n` : `${escapeControls(one.block)}  ${spans}\n`);
   }
-  if (found === 0) io.err("no block holds the trace (its spans may be in no block yet)\n");
+  if (found === 0) io.err("no block holds the trace (recent spans are not in a block yet)\n");
   return failed || found === 0 ? 1 : 0;
 }
 
@@ -106,19 +108,19 @@ async function verify(
 ): Promise<number> {
   const tenant = flagText(parsed, "--tenant");
   if (blocks.length > 0 && tenant !== undefined) {
-    throw usageError("block verify: either blocks or --tenant");
+    throw usageError("block verify: give either blocks or --tenant, not both");
   }
-  const places = openPlaces(parsed, io);
+  const catalog = openCatalog(parsed, io);
   const isJson = parsed.flags.has("--json");
   const verifier = new BlockVerifier();
-  const total = blocks.length > 0 ? blocks.length : await places.count(tenant);
+  const total = blocks.length > 0 ? blocks.length : await catalog.count(tenant);
   let count = 0;
   let damaged = 0;
   try {
-    for await (const block of targets(places, blocks, tenant)) {
+    for await (const block of targets(catalog, blocks, tenant)) {
       const findings = await checked(verifier, block);
       count++;
-      // A line that the next one replaces, for people who wait.
+      // A progress line; the next one overwrites it.
       if (io.isTerminal) io.err(`\r${count} of ${total} blocks checked`);
       if (findings.length > 0) damaged++;
       const ok = findings.length === 0;
@@ -134,17 +136,17 @@ async function verify(
 }
 
 async function* targets(
-  places: BlockPlaces,
+  catalog: BlockCatalog,
   blocks: readonly string[],
   tenant: string | undefined,
-): AsyncIterable<PlacedBlock> {
+): AsyncIterable<BlockSource> {
   if (blocks.length > 0) {
-    for (const name of blocks) yield await places.block(name);
+    for (const name of blocks) yield await catalog.block(name);
     return;
   }
-  for (const one of await places.tenants(tenant)) {
-    for (const path of (await places.files(one)).keys()) {
-      yield await places.block(`${one}/${path}`);
+  for (const one of await catalog.tenants(tenant)) {
+    for (const path of (await catalog.files(one)).keys()) {
+      yield await catalog.block(`${one}/${path}`);
     }
   }
 }
@@ -155,8 +157,8 @@ interface Shown {
   message: string;
 }
 
-/** Findings; a block that cannot be read is one. */
-async function checked(verifier: BlockVerifier, block: PlacedBlock): Promise<Shown[]> {
+/** Verifies a block and returns its findings. An unreadable block is a finding. */
+async function checked(verifier: BlockVerifier, block: BlockSource): Promise<Shown[]> {
   try {
     return await verifier.verify(block);
   } catch (error) {

@@ -1,4 +1,4 @@
-/** The span log, opened by a command while no server runs, to put records back into it. */
+/** Opens the span log while no server runs, and puts quarantined records back into it. */
 import { dirname, join } from "node:path";
 import {
   type AsideRecord,
@@ -17,7 +17,10 @@ import { lockDataFolder } from "#cmd/spoor/data-lock.ts";
 import { storeConfigOf } from "#cmd/spoor/storage.ts";
 
 export interface PutBack extends AsyncDisposable {
-  /** Throws what `putBack` of the ingester throws, and Unavailable if it is in the log still. */
+  /**
+   * Appends a record to the log. Throws what `putBack` of the ingester throws, or Unavailable if
+   * the log still holds the record.
+   */
   putBack(record: AsideRecord): Promise<void>;
 }
 
@@ -30,7 +33,7 @@ export async function openPutBack(config: SpoorConfig, logDir: string): Promise<
   const lockOptions = { clock: systemClock, log, onLost };
   const lock = await lockDataFolder(dataDir, lockOptions).catch((error: unknown) => {
     if (!hasCode(error, "Unavailable") || error.reason !== dataDirLocked) throw error;
-    const message = `${error.message}; stop spoor serve first: a retry appends to its log`;
+    const message = `${error.message}; stop spoor serve first, since a retry writes to its log`;
     throw new SpoorError("Unavailable", message, { reason: error.reason, cause: error });
   });
   const unlock = (): Promise<void> => lock.release();
@@ -60,7 +63,7 @@ interface Held {
 class LockedLog implements PutBack {
   readonly #spanLog: SpanLog;
   readonly #held: Held;
-  /** Tenant -> appId -> what the tenant's table has reached. */
+  /** Tenant -> appId -> log offset that the tenant's table has reached. */
   readonly #reached = new Map<string, ReadonlyMap<string, number>>();
 
   constructor(spanLog: SpanLog, held: Held) {
@@ -75,13 +78,16 @@ class LockedLog implements PutBack {
     const { appId, offset } = record;
     const isOfThisLog = appId.startsWith(`${this.#spanLog.id}/`);
     if (isOfThisLog && offset >= (reached.get(appId) ?? 0)) {
-      const message = `${record.path} is in the log still: start spoor serve, which tries it again`;
+      const message = `${record.path} is still in the log: start spoor serve, which retries it`;
       throw new SpoorError("Unavailable", message, { reason: "not_passed" });
     }
     await putBack(record, this.#spanLog);
   }
 
-  /** Also brings the log behind what the table has reached: what is below counts as stored. */
+  /**
+   * Returns the offsets that the tenant's table has reached. Also advances the log past them, since
+   * records below are stored.
+   */
   async #tableOf(tenant: string): Promise<ReadonlyMap<string, number>> {
     const known = this.#reached.get(tenant);
     if (known !== undefined) return known;

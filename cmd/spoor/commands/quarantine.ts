@@ -19,10 +19,10 @@ import { openPutBack } from "./quarantine-retry.ts";
 export const quarantineHelp: CommandHelp = {
   usage: "spoor quarantine ls|show|retry|rm [RECORD...] [flags]",
   about:
-    "ls     lists log records that could not become a block: their spans are in no answer\n" +
+    "ls     lists log records that could not become a block: no query finds their spans\n" +
     "show   prints the spans of records as OTLP/JSON, one line per record\n" +
-    "retry  appends the spans of the given records, or of all, to the log again, once;\n" +
-    "       the next start makes blocks of them; Spoor must not be running\n" +
+    "retry  appends the given records, or all, to the log again, each once; the next\n" +
+    "       start of Spoor makes blocks of them; Spoor must not be running\n" +
     "rm     removes records: their spans are lost\n\n" +
     "RECORD is TENANT/NAME.otlp, as ls prints it.",
   flags: [
@@ -30,7 +30,7 @@ export const quarantineHelp: CommandHelp = {
     { name: "--tenant", value: "NAME", help: "only the records of this tenant (ls, retry)" },
     { name: "--json", help: "print one JSON object per line (ls)" },
   ],
-  notes: "Exit code 1: a record could not be read, or put back.",
+  notes: "Exit code 1: a record could not be read or appended to the log.",
 };
 
 interface Chosen {
@@ -39,7 +39,10 @@ interface Chosen {
   isAll: boolean;
 }
 
-/** Resolves to the exit code. Throws a usage error, NotFound for unknown records, Unavailable. */
+/**
+ * Runs the command; resolves to the exit code. Throws a usage error, NotFound for an unknown record,
+ * or Unavailable.
+ */
 export async function quarantineCommand(args: string[], io: CommandIo): Promise<number> {
   const parsed = parseArgs(args, quarantineHelp.flags);
   const actions = { ls, show, retry, rm };
@@ -83,7 +86,9 @@ async function ls({ parsed, records }: Chosen, io: CommandIo): Promise<number> {
 }
 
 async function show({ records, isAll }: Chosen, io: CommandIo): Promise<number> {
-  if (isAll) throw usageError("quarantine show: which records? spoor quarantine show RECORD");
+  if (isAll) {
+    throw usageError("quarantine show: the record is missing: spoor quarantine show RECORD");
+  }
   for (const { path } of records) {
     const data = decodeTraceData(await readFile(path));
     await io.out(`${formatTraceJson(data, { dialect: "otlp", key: "resourceSpans" })}\n`);
@@ -92,7 +97,7 @@ async function show({ records, isAll }: Chosen, io: CommandIo): Promise<number> 
 }
 
 async function rm({ records, isAll }: Chosen, io: CommandIo): Promise<number> {
-  if (isAll) throw usageError("quarantine rm: which records? spoor quarantine rm RECORD");
+  if (isAll) throw usageError("quarantine rm: the record is missing: spoor quarantine rm RECORD");
   for (const record of records) {
     await removeDurably(record.path);
     await io.out(`removed ${nameOf(record)}\n`);
@@ -102,7 +107,7 @@ async function rm({ records, isAll }: Chosen, io: CommandIo): Promise<number> {
 
 async function retry({ parsed, records }: Chosen, io: CommandIo): Promise<number> {
   if (records.length === 0) {
-    await io.out("nothing is in quarantine\n");
+    await io.out("there are no records in quarantine\n");
     return 0;
   }
   const { config } = loadConfig(parsed, io.env, io.readFile);
@@ -118,6 +123,6 @@ async function retry({ parsed, records }: Chosen, io: CommandIo): Promise<number
       io.err(`spoor: ${error.message}\n`);
     }
   }
-  await io.out("the next start of spoor serve makes blocks of what was put back\n");
+  await io.out("start spoor serve: it makes blocks of the records that were put back\n");
   return failed === 0 ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-/** What commands that ask a running Spoor (or Tempo) share: where it is, and one GET. */
+/** Shared by commands that query a running Spoor (or Tempo): its URL, and GET requests. */
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { isTenantName } from "#pkg/tenant/tenant.ts";
 import { type FlagSpec, flagText, type ParsedArgs, usageError } from "#cmd/spoor/flags.ts";
@@ -6,7 +6,7 @@ import { parseEndpoint } from "#cmd/spoor/endpoint.ts";
 import { escapeControls } from "./escape.ts";
 
 const defaultEndpoint = "http://127.0.0.1:3200";
-/** Longer than a server lets a query run. */
+/** Longer than the default time limit of a query on the server. */
 const timeoutMs = 120_000;
 const errorBytesMax = 4096;
 
@@ -14,29 +14,29 @@ export const apiFlags: readonly FlagSpec[] = [
   {
     name: "--endpoint",
     value: "URL",
-    help: `where the query API is (default ${defaultEndpoint})`,
+    help: `URL of the query API (default ${defaultEndpoint})`,
   },
-  { name: "--tenant", value: "NAME", help: "tenant, where multi-tenancy is on" },
+  { name: "--tenant", value: "NAME", help: "tenant, if multi-tenancy is on" },
 ];
 
-export interface ApiPlace {
+export interface ApiTarget {
   endpoint: URL;
   tenant: string | undefined;
 }
 
-/** What `apiFlags` say, or another flag with the address. Throws a usage error. */
-export function placeOfApi(args: ParsedArgs, flag = "--endpoint"): ApiPlace {
+/** Returns the target that `apiFlags` name; `flag` has the URL. Throws a usage error. */
+export function apiTargetOf(args: ParsedArgs, flag = "--endpoint"): ApiTarget {
   const text = flagText(args, flag) ?? defaultEndpoint;
   const endpoint = parseEndpoint(text.endsWith("/") ? text : `${text}/`, flag, defaultEndpoint);
   const tenant = flagText(args, "--tenant");
   if (tenant !== undefined && !isTenantName(tenant)) {
-    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
+    throw usageError(`${JSON.stringify(tenant)} is not a valid tenant name`);
   }
   return { endpoint, tenant };
 }
 
 export interface ApiRequest {
-  /** What is asked for, and what its content type may be. */
+  /** The `Accept` header, and a pattern of accepted content types. */
   accept: string;
   acceptPattern: RegExp;
   bytesMax: number;
@@ -47,9 +47,12 @@ export interface ApiAnswer {
   headers: Headers;
 }
 
-/** Undefined for 404. InvalidInput or Unavailable for other answers than 200, TooLarge. */
+/**
+ * Sends a GET request. Returns undefined for 404. Throws InvalidInput, LimitExceeded or Unavailable
+ * for other statuses than 200, TooLarge for a long response, Unavailable if there is no response.
+ */
 export async function getFromApi(
-  { tenant }: ApiPlace,
+  { tenant }: ApiTarget,
   url: URL,
   { accept, acceptPattern, bytesMax }: ApiRequest,
 ): Promise<ApiAnswer | undefined> {
@@ -68,7 +71,7 @@ export async function getFromApi(
       await response.body?.cancel();
       throw new SpoorError(
         "InvalidInput",
-        `get ${shownUrl(url)}: answered ${escapeControls(contentType)} instead of ` +
+        `get ${shownUrl(url)}: got content type ${escapeControls(contentType)} instead of ` +
           `${accept.replace("application/", "")}: is this the query API of Spoor or Tempo?`,
       );
     }
@@ -79,7 +82,7 @@ export async function getFromApi(
   }
 }
 
-/** The body up to `bytesMax`. TooLarge beyond. */
+/** Reads a body of at most `bytesMax`. Throws TooLarge. */
 async function readBody(response: Response, bytesMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let sizeBytes = 0;
@@ -87,7 +90,7 @@ async function readBody(response: Response, bytesMax: number): Promise<Uint8Arra
     for await (const chunk of response.body) {
       sizeBytes += chunk.length;
       if (sizeBytes > bytesMax) {
-        throw new SpoorError("TooLarge", `the answer is larger than ${String(bytesMax)} bytes`);
+        throw new SpoorError("TooLarge", `the response is larger than ${String(bytesMax)} bytes`);
       }
       chunks.push(chunk);
     }
@@ -100,7 +103,7 @@ async function refused(url: URL, response: Response): Promise<SpoorError> {
   try {
     text = Buffer.from(await readBody(response, errorBytesMax)).toString("utf8");
   } catch {
-    // The status says enough when the text is cut off or too long.
+    // The status is enough if the text is cut off or too long.
   }
   const hint = response.status === 401 ? " (--tenant names the tenant)" : "";
   const why = text === "" ? "" : `: ${escapeControls(text.trim().slice(0, 500))}`;
@@ -111,7 +114,7 @@ async function refused(url: URL, response: Response): Promise<SpoorError> {
   );
 }
 
-/** `fetch` says only "fetch failed"; the reason is in its cause. */
+/** Returns the error of a failed `fetch`. Its message is only "fetch failed"; the cause says why. */
 function unreachable(url: URL, error: unknown): SpoorError {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
@@ -122,7 +125,7 @@ function unreachable(url: URL, error: unknown): SpoorError {
   });
 }
 
-/** Without the parameters: a query can be long. */
+/** Formats a URL without its parameters, since a query can be long. */
 function shownUrl({ origin, pathname }: URL): string {
   return `${origin}${pathname}`;
 }

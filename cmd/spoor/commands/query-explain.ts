@@ -1,4 +1,4 @@
-/** The answer of /api/search/explain as text. */
+/** Formats the response of /api/search/explain as text. */
 import { z } from "zod";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { escapeControls } from "./escape.ts";
@@ -40,7 +40,7 @@ const explanationSchema = z.object({
   elapsedMs: z.number().nonnegative(),
 });
 
-/** Throws InvalidInput if it is no such answer. */
+/** Formats an explanation. Throws InvalidInput if `json` is not one. */
 export function formatExplained(json: string): string {
   const lines = explanationLines(parse(json));
   return lines.map(([name, text]) => `${name.padEnd(12)} ${escapeControls(text)}\n`).join("");
@@ -50,22 +50,22 @@ function parse(json: string): z.infer<typeof explanationSchema> {
   try {
     return explanationSchema.parse(JSON.parse(json));
   } catch (cause) {
-    throw new SpoorError("InvalidInput", "the answer does not explain a search", { cause });
+    throw new SpoorError("InvalidInput", "the response does not explain a search", { cause });
   }
 }
 
-/** What is asked where: of single spans, of a trace in one place, of one in parts. */
+/** Returns which conditions apply to single spans, and which to whole traces. */
 function wholeTraceLines({
   spanPart,
   traceValues,
   canFail,
 }: z.infer<typeof explanationSchema>): [string, string][] {
-  const names = traceValues.length === 0 ? "values of its trace" : traceValues.join(", ");
+  const names = traceValues.length === 0 ? "values of the trace" : traceValues.join(", ");
   return [
-    ["spans", `first by ${spanPart}`],
+    ["spans", `filtered by ${spanPart} first`],
     canFail
-      ? ["traces", `by ${names}, each joined whole: a part of it could be an error`]
-      : ["traces", `then by ${names}: as stored where a trace is in one place, else joined`],
+      ? ["traces", `filtered by ${names}, all joined first: the condition can fail on a part`]
+      : ["traces", `then filtered by ${names}, joined first if stored in several parts`],
   ];
 }
 
@@ -87,11 +87,11 @@ function explanationLines(found: z.infer<typeof explanationSchema>): [string, st
   lines.push(
     ["blocks", `${metrics.totalBlocks} of ${plan.storedBlocks} overlap the range`],
     ["shards", `${plan.heads} heads and ${plan.rowGroups} row groups overlap it`],
-    ["", `${plan.excludedShards} cannot hold the trace, ${notAsked} could not change the answer`],
-    ["", `${plan.prunedShards} left out by their index, of ${plan.askedShards} asked`],
-    ["", `${plan.jobs} jobs for lists of traces and for their details, ${plan.askedMs} ms in all`],
+    ["", `${plan.excludedShards} cannot hold the trace, ${notAsked} cannot change the result`],
+    ["", `${plan.askedShards} asked, ${plan.prunedShards} of them skipped by their index`],
+    ["", `${plan.jobs} jobs for trace lists and details, ${plan.askedMs} ms in total`],
     ["read", `${metrics.inspectedBytes} bytes, ${share.toFixed(2)} % of the blocks in the range`],
-    ["looked at", `${metrics.inspectedSpans} spans, ${metrics.inspectedTraces} traces`],
+    ["inspected", `${metrics.inspectedSpans} spans, ${metrics.inspectedTraces} traces`],
     ["found", `${found.traces} traces in ${found.elapsedMs} ms`],
     ...found.failures.map((one): [string, string] => ["unreadable", one]),
   );

@@ -120,15 +120,15 @@ describe("spoor query", () => {
       "conditions   traceDuration > 1s",
       '             name = "a"',
       "columns      trace_id, name",
-      'spans        first by name = "a"',
-      "traces       then by traceDuration: as stored where a trace is in one place, else joined",
+      'spans        filtered by name = "a" first',
+      "traces       then filtered by traceDuration, joined first if stored in several parts",
       "blocks       3 of 9 overlap the range",
       "shards       1 heads and 12 row groups overlap it",
-      "             1 cannot hold the trace, 2 could not change the answer",
-      "             7 left out by their index, of 10 asked",
-      "             4 jobs for lists of traces and for their details, 7.5 ms in all",
+      "             1 cannot hold the trace, 2 cannot change the result",
+      "             10 asked, 7 of them skipped by their index",
+      "             4 jobs for trace lists and details, 7.5 ms in total",
       "read         25 bytes, 2.50 % of the blocks in the range",
-      "looked at    77 spans, 5 traces",
+      "inspected    77 spans, 5 traces",
       "found        2 traces in 12.5 ms",
       "unreadable   block x: gone",
       "",
@@ -171,13 +171,13 @@ describe("spoor query", () => {
 
   test("says when there may be more, when there is nothing, and when something is missing", async () => {
     const full = await runAgainst(json(answer), ["{}", "--limit", "2"]);
-    expect(full.io.stderr).toBe("these are the newest 2; there may be more (--limit)\n");
+    expect(full.io.stderr).toBe("these are the newest 2 traces; for more, raise --limit\n");
     const none = await runAgainst(json({ metrics: {} }, { "x-spoor-partial": "block b" }), ["{}"]);
     expect(none.exitCode).toBe(0);
     expect(none.io.stdout).toBe("");
     expect(none.io.stderr).toBe(
-      "spoor: warning: not all could be read: block b\n" +
-        "no trace in the range has a span that matches\n",
+      "spoor: warning: the result is partial: block b\n" +
+        "no trace in the range has a matching span\n",
     );
   });
 
@@ -209,17 +209,17 @@ describe("spoor query", () => {
   test.each([
     [[], "query: the query is missing"],
     [["{", "}"], 'unexpected argument "}": write the query in quotes'],
-    [["{}", "-s", "2"], "-s, --spans takes no number, 2 was given"],
-    [["--spans", "2", "{}"], "-s, --spans takes no number, 2 was given"],
+    [["{}", "-s", "2"], "-s, --spans takes no number, got 2"],
+    [["--spans", "2", "{}"], "-s, --spans takes no number, got 2"],
     [["{}", "--limit", "0"], '--limit "0" is not a number from 1 on'],
     [["{}", "--limit", "x"], '--limit "x" is not a number from 1 on'],
     [["{}", "--since", "1"], "--since: "],
     [["{}", "--since", "0s"], '--since "0s" must be more than 0'],
-    [["{}", "--since", "1h", "--end", "5"], "--since goes without --start and --end"],
+    [["{}", "--since", "1h", "--end", "5"], "--since cannot be combined with --start or --end"],
     [["{}", "--end", "5"], "--end needs --start"],
     [["{}", "--start", "yesterday"], '--start "yesterday" is not like 2026-01-31T10:00:00Z'],
     [["{}", "--start", "5", "--end", "5"], "--start 5 is not before the end"],
-    [["{}", "--tenant", "a/b"], `"a/b" is not a tenant's name`],
+    [["{}", "--tenant", "a/b"], `"a/b" is not a valid tenant name`],
   ])("refuses %j", async (args, message) => {
     const io = recordIo();
     expect(await runCli(["query", ...args], io)).toBe(2);
@@ -251,7 +251,7 @@ describe("spoor query", () => {
         ["{}"],
       );
       expect([exitCode, io.stdout]).toEqual([1, ""]);
-      expect(io.stderr).toBe("spoor: the answer is not a search result\n");
+      expect(io.stderr).toBe("spoor: the response is not a search result\n");
     },
   );
 });

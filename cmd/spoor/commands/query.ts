@@ -1,4 +1,4 @@
-/** `spoor query 'TRACEQL'`: asks a running Spoor (or Tempo) for traces and prints one per line. */
+/** `spoor query 'TRACEQL'`: searches a running Spoor (or Tempo) and prints one trace per line. */
 import { z } from "zod";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
@@ -11,7 +11,7 @@ import {
 } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { type Paint, paintOf } from "#cmd/spoor/paint.ts";
-import { apiFlags, getFromApi, placeOfApi } from "./query-api.ts";
+import { apiFlags, getFromApi, apiTargetOf } from "./query-api.ts";
 import { rangeFlags, rangeOf } from "./range-flags.ts";
 import { formatExplained } from "./query-explain.ts";
 import { escapeControls } from "./escape.ts";
@@ -24,17 +24,21 @@ const uint32Max = 4_294_967_295;
 export const queryHelp: CommandHelp = {
   usage: "spoor query 'TRACEQL' [flags]",
   about:
-    "Finds traces with a span that matches, and prints the newest first: start, duration," +
-    "\nspans that failed in it, trace id, root service and name, how many spans match.",
+    "Finds traces with a matching span and prints them, newest first: start, duration,\n" +
+    "failed spans, trace id, root service and name, number of matching spans.",
   flags: [
     ...rangeFlags,
-    { name: "--limit", value: "N", help: "how many traces at most (default 20)" },
-    { name: "--spans", short: "-s", help: "also print spans that match, with what was asked of" },
-    { name: "--json", help: "print the server's answer as it is" },
-    { name: "--explain", help: "run the query and tell how: what was asked, left out and read" },
+    { name: "--limit", value: "N", help: "most traces to print (default 20)" },
+    {
+      name: "--spans",
+      short: "-s",
+      help: "also print matching spans and their queried attributes",
+    },
+    { name: "--json", help: "print the server's response unchanged" },
+    { name: "--explain", help: "run the query and report what it read and what it skipped" },
     ...apiFlags,
   ],
-  notes: "Without --since and --start the server looks at the last 15 minutes.",
+  notes: "Without --since and --start the server searches the last 15 minutes.",
 };
 
 export async function queryCommand(
@@ -53,21 +57,21 @@ export async function queryCommand(
   }
   const limit = limitOf(parsed);
   const params = new URLSearchParams({ q: text, limit: String(limit), ...rangeOf(parsed, clock) });
-  const place = placeOfApi(parsed);
+  const target = apiTargetOf(parsed);
   const isExplained = parsed.flags.has("--explain");
   const path = isExplained ? "api/search/explain" : "api/search";
-  const url = new URL(`${path}?${params.toString()}`, place.endpoint);
-  const answer = await getFromApi(place, url, {
+  const url = new URL(`${path}?${params.toString()}`, target.endpoint);
+  const answer = await getFromApi(target, url, {
     accept: "application/json",
     acceptPattern: /^application\/json\b/,
     bytesMax: answerBytesMax,
   });
   if (answer === undefined) {
-    throw new SpoorError("NotFound", `there is no query API at ${place.endpoint.href}`);
+    throw new SpoorError("NotFound", `there is no query API at ${target.endpoint.href}`);
   }
   const partial = answer.headers.get(partialHeader);
   if (partial !== null) {
-    io.err(`spoor: warning: not all could be read: ${escapeControls(partial)}\n`);
+    io.err(`spoor: warning: the result is partial: ${escapeControls(partial)}\n`);
   }
   const json = Buffer.from(answer.body).toString("utf8");
   if (parsed.flags.has("--json")) await io.out(`${json}\n`);
@@ -76,11 +80,11 @@ export async function queryCommand(
   return 0;
 }
 
-/** `-s 2`, as for other tools: the number would be taken for the query, or for a part of it. */
+/** Refuses `-s 2`, as other tools accept it: here the number would be taken for the query. */
 function refuseNumberOfSpans(args: readonly string[], { positionals }: ParsedArgs): void {
   const number = args.find((arg, i) => /^\d+$/.test(arg) && /^(?:-s|--spans)$/.test(args[i - 1]));
   if (number === undefined || !positionals.includes(number)) return;
-  throw usageError(`-s, --spans takes no number, ${number} was given: it prints what is answered`);
+  throw usageError(`-s, --spans takes no number, got ${number}: the server chooses how many spans`);
 }
 
 function limitOf(parsed: ParsedArgs): number {
@@ -129,7 +133,7 @@ function parseAnswer(text: string): FoundTrace[] {
   try {
     return answerSchema.parse(JSON.parse(text)).traces;
   } catch (cause) {
-    throw new SpoorError("InvalidInput", "the answer is not a search result", { cause });
+    throw new SpoorError("InvalidInput", "the response is not a search result", { cause });
   }
 }
 
@@ -139,7 +143,7 @@ async function printTraces(
 ): Promise<void> {
   const paint = paintOf(io);
   if (traces.length === 0) {
-    io.err("no trace in the range has a span that matches\n");
+    io.err("no trace in the range has a matching span\n");
     return;
   }
   const lines = traces.flatMap((trace) => [
@@ -148,10 +152,10 @@ async function printTraces(
   ]);
   await io.out(lines.map((line) => `${line}\n`).join(""));
   if (traces.length < limit) return;
-  io.err(`these are the newest ${String(limit)}; there may be more (--limit)\n`);
+  io.err(`these are the newest ${String(limit)} traces; for more, raise --limit\n`);
 }
 
-/** A trace's time, duration, failed spans, id, root, and how many spans match. */
+/** Formats a trace: time, duration, failed spans, id, root, number of matching spans. */
 function traceLine(trace: FoundTrace, paint: Paint): string {
   const start = timeText(trace.startTimeUnixNano);
   const duration = trace.durationMs < 1 ? "<1ms" : durationText(millis(trace.durationMs));
@@ -170,7 +174,7 @@ function millis(ms: number): bigint {
   return BigInt(Math.round(ms)) * 1_000_000n;
 }
 
-/** Its spans that match, as many as the server shows. */
+/** Formats the matching spans in the response and counts the others. */
 function spanLines({ spanSets }: FoundTrace, paint: Paint): string[] {
   return spanSets.flatMap(({ spans, matched }) => {
     const lines = spans.map(({ spanID, name, durationNanos, attributes }) => {

@@ -21,7 +21,7 @@ export function rangeOf(parsed: ParsedArgs, clock: Clock): Record<string, string
   const start = flagText(parsed, "--start");
   const end = flagText(parsed, "--end");
   if (since !== undefined && (start !== undefined || end !== undefined)) {
-    throw usageError("--since goes without --start and --end");
+    throw usageError("--since cannot be combined with --start or --end");
   }
   if (end !== undefined && start === undefined) throw usageError("--end needs --start");
   if (since === undefined && start === undefined) return {};

@@ -8,7 +8,7 @@ import { type CommandHelp, flagText, parseArgs, usageError } from "#cmd/spoor/fl
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { configFlags, loadConfig } from "#cmd/spoor/serve-args.ts";
 import { storeConfigOf } from "#cmd/spoor/storage.ts";
-import { openPlaces } from "./block-places.ts";
+import { openCatalog } from "./block-places.ts";
 
 const ownConfigFlags = ["--config", "--data-dir"];
 
@@ -34,11 +34,11 @@ export async function sqlCommand(args: string[], io: CommandIo): Promise<number>
   if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
   const tenant = flagText(parsed, "--tenant") ?? singleTenant;
   if (!isTenantName(tenant)) {
-    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
+    throw usageError(`${JSON.stringify(tenant)} is not a valid tenant name`);
   }
-  const places = openPlaces(parsed, io);
-  await places.tenants(tenant);
-  const { files, columns, version } = await places.table(tenant);
+  const catalog = openCatalog(parsed, io);
+  await catalog.tenants(tenant);
+  const { files, columns, version } = await catalog.table(tenant);
   if (version < 0) throw new SpoorError("NotFound", `tenant ${tenant} has no table`);
   const { config } = loadConfig(parsed, io.env, io.readFile);
   const root = rootOf(storeConfigOf(config.storage, config.server.dataDir));

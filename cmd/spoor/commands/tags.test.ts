@@ -68,16 +68,16 @@ test("tags have their scope; nothing is said to be nothing; JSON comes as it is"
   const tags = await runAgainst(answer, ["tags"]);
   expect(tags.io.stdout).toBe("span.http.method\nduration\n");
   const none = await runAgainst({ scopes: [] }, ["tags", "--scope", "link"]);
-  expect([none.io.stdout, none.io.stderr]).toEqual(["", "nothing in the range\n"]);
+  expect([none.io.stdout, none.io.stderr]).toEqual(["", "nothing found in the range\n"]);
   const json = await runAgainst(values, ["services", "--json"]);
   expect(JSON.parse(json.io.stdout)).toEqual(values);
 });
 
 test.each([
-  [["values"], "of which attribute"],
+  [["values"], "the name is missing"],
   [["values", "a", "b"], 'unexpected argument "b"'],
   [["services", "--limit", "0"], '--limit "0" is not a number'],
-  [["tags", "--since", "1h", "--end", "5"], "--since goes without"],
+  [["tags", "--since", "1h", "--end", "5"], "--since cannot be combined"],
 ])("%j is a usage error", async (args, text) => {
   const { code, io } = await runAgainst(values, args);
   expect([code, io.stderr]).toEqual([2, expect.stringContaining(text)]);

@@ -1,6 +1,6 @@
 /**
- * `spoor tags`, `spoor values` and `spoor services`: which names there are to ask for, and which
- * values, from a running Spoor (or Tempo).
+ * `spoor tags`, `spoor values` and `spoor services`: list attribute names and values of a running
+ * Spoor (or Tempo).
  */
 import { z } from "zod";
 import { type Clock, systemClock } from "#pkg/clock/clock.ts";
@@ -15,40 +15,43 @@ import {
 } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { escapeControls } from "./escape.ts";
-import { apiFlags, getFromApi, placeOfApi } from "./query-api.ts";
+import { apiFlags, getFromApi, apiTargetOf } from "./query-api.ts";
 import { rangeFlags, rangeOf } from "./range-flags.ts";
 
 const answerBytesMax = 64 * 1024 * 1024;
 
 const sharedFlags: readonly FlagSpec[] = [
   ...rangeFlags,
-  { name: "--limit", value: "N", help: "how many at most" },
-  { name: "--json", help: "print the server's answer as it is" },
+  { name: "--limit", value: "N", help: "most entries to print" },
+  { name: "--json", help: "print the server's response unchanged" },
   ...apiFlags,
 ];
 const filterFlag: FlagSpec = {
   name: "--query",
   value: "TRACEQL",
-  help: "only of spans that match, e.g. '{ status = error }'",
+  help: "only from matching spans, e.g. '{ status = error }'",
 };
 
 export const tagsHelp: CommandHelp = {
   usage: "spoor tags [flags]",
-  about: "Lists the names of attributes that queries can ask for, most frequent first.",
-  flags: [{ name: "--scope", value: "SCOPE", help: "only span, resource, ..." }, ...sharedFlags],
+  about: "Lists the attribute names that queries can use, most frequent first.",
+  flags: [
+    { name: "--scope", value: "SCOPE", help: "only this scope: span, resource, ..." },
+    ...sharedFlags,
+  ],
 };
 
 export const valuesHelp: CommandHelp = {
   usage: "spoor values NAME [flags]",
   about:
-    "Lists values of an attribute, most frequent first, behind the number of their spans:\n" +
-    "spoor values resource.service.name",
+    "Lists the values of an attribute, most frequent first, each after its number of spans.\n" +
+    "Example: spoor values resource.service.name",
   flags: [filterFlag, ...sharedFlags],
 };
 
 export const servicesHelp: CommandHelp = {
   usage: "spoor services [flags]",
-  about: "Lists the names of services, most frequent first.",
+  about: "Lists service names, most frequent first.",
   flags: [filterFlag, ...sharedFlags],
 };
 
@@ -79,7 +82,7 @@ export async function valuesCommand(
 ): Promise<number> {
   const parsed = parseArgs(args, valuesHelp.flags);
   const [name, ...rest] = parsed.positionals;
-  if (name === undefined) throw usageError("values: of which attribute? spoor values NAME");
+  if (name === undefined) throw usageError("values: the name is missing: spoor values NAME");
   noPositionals(rest);
   return await printValues(parsed, io, { name, clock, hasCounts: true });
 }
@@ -109,9 +112,9 @@ async function printValues(
     params: { ...(q === undefined ? {} : { q }), ...(hasCounts ? { counts: "true" } : {}) },
   });
   const { tagValues } = parse(json, valuesSchema);
-  // The most frequent comes first.
+  // The most frequent value comes first, so its count is the widest.
   const width = String(tagValues[0]?.count ?? "").length;
-  // Tempo counts nothing.
+  // Tempo sends no counts.
   const texts = tagValues.map(({ value, count }) =>
     count === undefined ? value : `${String(count).padStart(width)}  ${value}`,
   );
@@ -135,20 +138,20 @@ async function get(
   clock: Clock,
   { path, params }: { path: string; params: Record<string, string> },
 ): Promise<string> {
-  const place = placeOfApi(parsed);
+  const target = apiTargetOf(parsed);
   const limit = flagText(parsed, "--limit");
   if (limit !== undefined && !/^[1-9]\d{0,8}$/.test(limit)) {
     throw usageError(`--limit ${JSON.stringify(limit)} is not a number from 1 on`);
   }
   const all = new URLSearchParams({ ...params, ...rangeOf(parsed, clock) });
   if (limit !== undefined) all.set("limit", limit);
-  const answer = await getFromApi(place, new URL(`${path}?${all.toString()}`, place.endpoint), {
+  const answer = await getFromApi(target, new URL(`${path}?${all.toString()}`, target.endpoint), {
     accept: "application/json",
     acceptPattern: /^application\/json\b/,
     bytesMax: answerBytesMax,
   });
   if (answer === undefined) {
-    throw new SpoorError("NotFound", `there is no query API at ${place.endpoint.href}`);
+    throw new SpoorError("NotFound", `there is no query API at ${target.endpoint.href}`);
   }
   return Buffer.from(answer.body).toString("utf8");
 }
@@ -157,7 +160,7 @@ function parse<T>(json: string, schema: z.ZodType<T>): T {
   try {
     return schema.parse(JSON.parse(json));
   } catch (cause) {
-    throw new SpoorError("InvalidInput", "the answer is no list of tags", { cause });
+    throw new SpoorError("InvalidInput", "the response is not a list of tags", { cause });
   }
 }
 
@@ -168,6 +171,6 @@ async function print(
   lines: readonly string[],
 ): Promise<void> {
   if (parsed.flags.has("--json")) await io.out(`${json}\n`);
-  else if (lines.length === 0) io.err("nothing in the range\n");
+  else if (lines.length === 0) io.err("nothing found in the range\n");
   else await io.out(lines.map((line) => `${escapeControls(line)}\n`).join(""));
 }

@@ -11,7 +11,7 @@ import {
 } from "#cmd/spoor/flags.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
 import { paintOf } from "#cmd/spoor/paint.ts";
-import { apiFlags, type ApiPlace, getFromApi, placeOfApi } from "./query-api.ts";
+import { apiFlags, type ApiTarget, getFromApi, apiTargetOf } from "./query-api.ts";
 import { escapeControls } from "./escape.ts";
 import { traceLines, type TreeView } from "./trace-text.ts";
 import { parseTraceIdText } from "./trace-id.ts";
@@ -38,14 +38,14 @@ export async function traceCommand(args: string[], io: CommandIo): Promise<numbe
   if (id === undefined) throw usageError("trace: the id is missing: spoor trace ID");
   if (extra !== undefined) throw usageError(`unexpected argument ${JSON.stringify(extra)}`);
   const traceId = Buffer.from(parseTraceIdText(id)).toString("hex");
-  const place = placeOfApi(parsed);
+  const target = apiTargetOf(parsed);
   const view = treeView(parsed, traceId, io);
-  const answer = await fetchTrace(place, traceId);
+  const answer = await fetchTrace(target, traceId);
   if (answer.isPartial) {
     const why = answer.message === "" ? "" : `: ${escapeControls(answer.message)}`;
     io.err(`spoor: warning: the trace may not be complete${why}\n`);
   }
-  if (answer.trace.resourceSpans.length === 0) throw notFound(place.endpoint, traceId);
+  if (answer.trace.resourceSpans.length === 0) throw notFound(target.endpoint, traceId);
   if (parsed.flags.has("--json")) await printJson(answer.trace, io);
   else await printTree(answer.trace, view, io);
   return 0;
@@ -86,14 +86,14 @@ interface TraceAnswer {
   message: string;
 }
 
-async function fetchTrace(place: ApiPlace, traceId: string): Promise<TraceAnswer> {
-  const url = new URL(`api/v2/traces/${traceId}`, place.endpoint);
-  const answer = await getFromApi(place, url, {
+async function fetchTrace(target: ApiTarget, traceId: string): Promise<TraceAnswer> {
+  const url = new URL(`api/v2/traces/${traceId}`, target.endpoint);
+  const answer = await getFromApi(target, url, {
     accept: "application/protobuf",
     acceptPattern: /^application\/(x-)?protobuf\b/,
     bytesMax: answerBytesMax,
   });
-  if (answer === undefined) throw notFound(place.endpoint, traceId);
+  if (answer === undefined) throw notFound(target.endpoint, traceId);
   return decodeAnswer(answer.body);
 }
 

@@ -12,7 +12,7 @@ import { verifyMetrics } from "#cmd/spoor/verify/metrics.ts";
 import { serveMetrics } from "#cmd/spoor/verify/metrics-port.ts";
 import { stopAll } from "#pkg/listen/listen.ts";
 import { type FailedCheck, Verifier } from "#cmd/spoor/verify/verifier.ts";
-import { placeOfApi } from "./query-api.ts";
+import { apiTargetOf } from "./query-api.ts";
 import { escapeControls } from "./escape.ts";
 
 export const verifyHelp: CommandHelp = {
@@ -51,7 +51,7 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
   const random = Math.floor(Math.random() * 2 ** 31);
   const seed = numberFlag(parsed, "--seed", { fallback: random, min: 0 });
   const metricsAt = parseMetricsAddress(flagText(parsed, "--metrics"));
-  const place = placeOfApi(parsed, "--query-endpoint");
+  const target = apiTargetOf(parsed, "--query-endpoint");
   const sender = openSender(parsed, 4);
   const stop = stopOnSignal();
   const { signal } = stop;
@@ -59,7 +59,7 @@ export async function verifyCommand(args: string[], io: CommandIo): Promise<numb
   const pending = (): number => verifier.pendingCount;
   const metrics = verifyMetrics(pending);
   const onFailure = (failure: FailedCheck): void => io.err(failureLine(failure));
-  const checker = { place, clock, signal };
+  const checker = { target, clock, signal };
   const verifier = new Verifier({ seed, sender, checker, clock, metrics, onFailure });
   const server = metricsAt && (await serveMetrics(metrics, metricsAt, io));
   const progress = setInterval(

@@ -34,7 +34,7 @@ export function openSender(args: ParsedArgs, inFlightMax: number): Sender {
   const endpoint = parseEndpoint(text, "--endpoint", defaultEndpoints[protocol]);
   const tenant = flagText(args, "--tenant");
   if (tenant !== undefined && !isTenantName(tenant)) {
-    throw usageError(`${JSON.stringify(tenant)} is not a tenant's name`);
+    throw usageError(`${JSON.stringify(tenant)} is not a valid tenant name`);
   }
   const open = protocol === "http" ? openHttpSender : openGrpcSender;
   return open({ endpoint, tenant, inFlightMax });

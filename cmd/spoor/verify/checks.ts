@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Clock } from "#pkg/clock/clock.ts";
 import { SpoorError, toSpoorError } from "#pkg/errors/errors.ts";
 import { compareWithKnown, type KnownTrace } from "#pkg/loadgen/loadgen.ts";
-import { type ApiPlace, getFromApi } from "#cmd/spoor/commands/query-api.ts";
+import { type ApiTarget, getFromApi } from "#cmd/spoor/commands/query-api.ts";
 import { decodeAnswer } from "#cmd/spoor/commands/trace.ts";
 
 export type CheckKind = "trace" | "search";
@@ -21,7 +21,7 @@ export interface CheckFailure {
 }
 
 export interface Checker {
-  place: ApiPlace;
+  target: ApiTarget;
   clock: Clock;
   signal: AbortSignal;
 }
@@ -37,9 +37,9 @@ export async function checkTrace(
   known: KnownTrace,
 ): Promise<CheckFailure | undefined> {
   return await withRetries(checker, async () => {
-    const { place } = checker;
-    const url = new URL(`api/v2/traces/${known.traceId}`, place.endpoint);
-    const answer = await getFromApi(place, url, {
+    const { target } = checker;
+    const url = new URL(`api/v2/traces/${known.traceId}`, target.endpoint);
+    const answer = await getFromApi(target, url, {
       accept: "application/protobuf",
       acceptPattern: /^application\/(x-)?protobuf\b/,
       bytesMax: answerBytesMax,
@@ -82,21 +82,21 @@ export async function checkSearch(
   query: KnownTrace["queries"][number],
 ): Promise<CheckFailure | undefined> {
   return await withRetries(checker, async () => {
-    const { place } = checker;
+    const { target } = checker;
     const seconds = (nano: bigint): number => Number(nano / 1_000_000_000n);
     const params = new URLSearchParams({
       q: query.traceQl,
       start: String(seconds(known.startNano) - 1),
       end: String(seconds(known.endNano) + 2),
     });
-    const url = new URL(`api/search?${params.toString()}`, place.endpoint);
-    const answer = await getFromApi(place, url, {
+    const url = new URL(`api/search?${params.toString()}`, target.endpoint);
+    const answer = await getFromApi(target, url, {
       accept: "application/json",
       acceptPattern: /^application\/json\b/,
       bytesMax: answerBytesMax,
     });
     if (answer === undefined) {
-      return { reason: "request_failed", message: `there is no search at ${place.endpoint.href}` };
+      return { reason: "request_failed", message: `there is no search at ${target.endpoint.href}` };
     }
     const partial = answer.headers.get("x-spoor-partial");
     if (partial !== null) return { reason: "partial", message: partial };

@@ -3,7 +3,7 @@ import {
   findRoute,
   HttpListener,
   type Listener,
-  type Place,
+  type ListenAddress,
   type RouteFacts,
 } from "#pkg/listen/listen.ts";
 import type { CommandIo } from "#cmd/spoor/io.ts";
@@ -22,15 +22,15 @@ const bounds = {
   idleTimeoutMs: 60_000,
 };
 
-/** Serves the metrics at a place, which is said on stdout. Throws Unavailable `listen`. */
+/** Serves the metrics on `address` and prints the URL on stdout. Throws Unavailable (`listen`). */
 export async function serveMetrics(
   { registry }: VerifyMetrics,
-  place: Place,
+  address: ListenAddress,
   io: CommandIo,
 ): Promise<Listener> {
   const server = new HttpListener({
     ...bounds,
-    place,
+    address,
     handle: async (req, res) => {
       const route = findRoute(routes, req);
       if ("path" in route) {
@@ -47,7 +47,7 @@ export async function serveMetrics(
     }),
   });
   const port = await server.start();
-  const host = place.host.includes(":") ? `[${place.host}]` : place.host;
+  const host = address.host.includes(":") ? `[${address.host}]` : address.host;
   await io.out(`metrics at http://${host}:${port}/metrics\n`);
   return server;
 }
