@@ -53,7 +53,7 @@ export class ByteDictionary {
   /** Returns the code of src[start, end); adds the value if it is new. */
   intern(src: Uint8Array, start: number, end: number): number {
     this.#hash(src, start, end);
-    return this.#place(src, start, end, this.#lastHash);
+    return this.#internHashed(src, start, end, this.#lastHash);
   }
 
   /** As `intern`; a new value that is not UTF-8 is repaired with U+FFFD and counted. */
@@ -64,7 +64,7 @@ export class ByteDictionary {
       const repaired = Buffer.from(Buffer.from(src.subarray(start, end)).toString("utf8"), "utf8");
       return this.intern(repaired, 0, repaired.length);
     }
-    return this.#place(src, start, end, this.#lastHash);
+    return this.#internHashed(src, start, end, this.#lastHash);
   }
 
   /**
@@ -89,7 +89,7 @@ export class ByteDictionary {
     return bits;
   }
 
-  #place(src: Uint8Array, start: number, end: number, hash: number): number {
+  #internHashed(src: Uint8Array, start: number, end: number, hash: number): number {
     const table = this.#table;
     const mask = table.length - 1;
     let slot = hash & mask;

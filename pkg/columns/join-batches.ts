@@ -142,7 +142,7 @@ function joinedList(pieces: readonly Piece<ListColumn>[], name: string): ListCol
     const { child } = column;
     kind ??= child.kind;
     if (child.kind !== kind) {
-      throw new SpoorError("Corrupt", `items of column ${name} are ${child.kind}, and ${kind}`);
+      throw new SpoorError("Corrupt", `items of column ${name} are ${child.kind}, not ${kind}`);
     }
     items.push({ column: child, from: first, length: column.offsets[from + length] - first });
   }

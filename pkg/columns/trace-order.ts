@@ -14,7 +14,7 @@ export interface OrderOptions {
   /** Starts outside [from, to) count as bad clocks; nanoseconds since the epoch. */
   plausibleFromNano: bigint;
   plausibleToNano: bigint;
-  /** Row groups for the newest traces, spans of each, the newest last. */
+  /** Spans of the row groups for the newest traces, newest last; by default [8192, 1024]. */
   newestSpans?: readonly number[];
 }
 

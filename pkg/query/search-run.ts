@@ -39,7 +39,7 @@ import { detailsOfWhole, type WholeTrace } from "./whole-traces.ts";
  * number reaches the concurrency, the jobs themselves grow.
  */
 const firstWave = 4;
-/** Spans of row groups that are listed at first: the newest ones of several partitions. */
+/** Spans of the row groups in the first wave: the newest row groups of several partitions. */
 const firstWaveSpans = 8192;
 /** Share of `jobBytesMax` that a job of the first wave has: one part in so many. */
 const firstJobDivisor = 16;
@@ -171,8 +171,9 @@ export class SearchRun {
   }
 
   /**
-   * Returns the newest shards with about as many spans as the missing matches take, judging by
-   * those that were inspected. The first wave is small; where nothing matched yet, all are taken.
+   * Returns the newest shards that probably hold enough spans for the missing matches, estimated
+   * from the spans inspected so far. The first wave is small. If a later wave starts without any
+   * match, it takes all shards.
    */
   #firstOf(unclear: readonly ShardState[], known: number, wave: number): readonly ShardState[] {
     const missing = Math.max(0, this.#query.limit - known);
@@ -180,7 +181,7 @@ export class SearchRun {
     const wanted = missing === 0 ? 0 : 2 * missing * spansPerMatch;
     let left = wave === 0 ? firstWaveSpans : Math.max(wanted, firstWaveSpans * 4 ** wave);
     const end = unclear.findIndex(({ shard }, i) => {
-      // Heads are in memory, and end early by themselves.
+      // Heads are in memory, and their lists end early (`ListTracesRequest.enough`).
       if (shard.kind === "head") return false;
       left -= shard.spans;
       return left < 0 && i > 0;

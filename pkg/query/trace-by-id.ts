@@ -126,7 +126,7 @@ class Found implements FoundTrace {
     const message = `the trace has more than ${this.#bytesMax} bytes`;
     this.failures.push({
       reason: traceTooLarge,
-      message: `${message}: not all of its spans are here`,
+      message: `${message}: some of its spans are missing`,
     });
   }
 }

@@ -166,7 +166,7 @@ async function fetchOne(
       if (answered > 0 && leftBytes >= 0) return;
       isWhole = false;
       const bound = `more than ${options.bytesMax} bytes`;
-      const message = `a trace is too large to compare its spans: ${bound}`;
+      const message = `trace ${trace.id} is too large to join its spans: ${bound}`;
       const error = new SpoorError("TooLarge", message, { reason: traceTooLarge });
       options.fail(failureOf(error, state.shard.name));
     });

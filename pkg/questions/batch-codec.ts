@@ -33,7 +33,7 @@ const byteValues: Codec<ByteValues> = {
     const length = offsets.length - 1;
     const isInOrder = offsets.every((end, i) => end >= (i === 0 ? 0 : offsets[i - 1]));
     if (length < 0 || !isInOrder || offsets[length] !== all.length) {
-      throw from.corrupt(`offsets of a dictionary of ${all.length} bytes`);
+      throw from.corrupt(`invalid offsets of a dictionary of ${all.length} bytes`);
     }
     return { bytes: all, offsets, length };
   },
@@ -74,7 +74,7 @@ export const batchData: Codec<BatchData> = {
     const rows = count.read(from);
     const columns = named.read(from);
     for (const { name, column: one } of columns) {
-      if (!hasRows(one, rows)) throw from.corrupt(`column ${name} of a batch of ${rows} rows`);
+      if (!hasRows(one, rows)) throw from.corrupt(`column ${name} does not fit ${rows} rows`);
     }
     return { rows, columns };
   },

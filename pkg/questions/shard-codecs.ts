@@ -120,23 +120,23 @@ export const blockRef: Codec<BlockRef> = record<BlockRef>({
 });
 
 /** A row group with the index of its block in the message. */
-type PlacedGroup = Omit<RowGroupRef, "block"> & { block: number };
-type PlacedShard = HeadRef | PlacedGroup;
+type WireGroup = Omit<RowGroupRef, "block"> & { block: number };
+type WireShard = HeadRef | WireGroup;
 
-const placedGroup = record<Omit<PlacedGroup, "kind">>({ ...facts, block: count, rowGroup: count });
-const placedShard = variant<PlacedShard, "kind">("kind", { head, rowGroup: placedGroup });
+const wireGroup = record<Omit<WireGroup, "kind">>({ ...facts, block: count, rowGroup: count });
+const wireShard = variant<WireShard, "kind">("kind", { head, rowGroup: wireGroup });
 
 /** The distinct blocks of a message. */
 class Blocks {
   readonly list: BlockRef[] = [];
-  readonly #places = new Map<BlockRef, number>();
+  readonly #indexes = new Map<BlockRef, number>();
 
-  place(shard: ShardRef): PlacedShard {
+  toWire(shard: ShardRef): WireShard {
     if (shard.kind === "head") return shard;
-    let block = this.#places.get(shard.block);
+    let block = this.#indexes.get(shard.block);
     if (block === undefined) {
       block = this.list.push(shard.block) - 1;
-      this.#places.set(shard.block, block);
+      this.#indexes.set(shard.block, block);
     }
     return { ...shard, block };
   }
@@ -145,14 +145,14 @@ class Blocks {
 /** Returns a codec of values with shards; it writes their blocks first, each once. */
 function withBlocks<T, W extends object>(
   codec: Codec<W>,
-  to: (value: T, place: (shard: ShardRef) => PlacedShard) => W,
-  from: (wire: W, refOf: (shard: PlacedShard) => ShardRef) => T,
+  to: (value: T, toWire: (shard: ShardRef) => WireShard) => W,
+  from: (wire: W, refOf: (shard: WireShard) => ShardRef) => T,
 ): Codec<T> {
   const blockList = list(blockRef);
   return {
     write: (out, value) => {
       const blocks = new Blocks();
-      const wire = to(value, (shard) => blocks.place(shard));
+      const wire = to(value, (shard) => blocks.toWire(shard));
       blockList.write(out, blocks.list);
       codec.write(out, wire);
     },
@@ -161,7 +161,8 @@ function withBlocks<T, W extends object>(
       return from(codec.read(reader), (shard) => {
         if (shard.kind === "head") return shard;
         const block = blocks.at(shard.block);
-        if (block === undefined) throw reader.corrupt(`block ${shard.block} of ${blocks.length}`);
+        const { length } = blocks;
+        if (block === undefined) throw reader.corrupt(`unknown block ${shard.block} of ${length}`);
         return { ...shard, block };
       });
     },
@@ -171,16 +172,16 @@ function withBlocks<T, W extends object>(
 /** Returns the codec of the argument of `ask`. */
 export function asksOf<K extends QuestionName>(question: K): Codec<ShardAsk<K>[]> {
   const { request } = questionOf(question);
-  type Placed = { shard: PlacedShard; request: RequestOf<K> };
-  return withBlocks<ShardAsk<K>[], Placed[]>(
+  type WireAsk = { shard: WireShard; request: RequestOf<K> };
+  return withBlocks<ShardAsk<K>[], WireAsk[]>(
     list(
-      record<{ shard: PlacedShard; request: unknown }>({
-        shard: placedShard,
+      record<{ shard: WireShard; request: unknown }>({
+        shard: wireShard,
         request,
-      }) as Codec<Placed>,
+      }) as Codec<WireAsk>,
     ),
-    (asks, place) => asks.map((ask) => ({ ...ask, shard: place(ask.shard) })),
-    (placed, refOf) => placed.map((ask) => ({ ...ask, shard: refOf(ask.shard) })),
+    (asks, toWire) => asks.map((ask) => ({ ...ask, shard: toWire(ask.shard) })),
+    (wire, refOf) => wire.map((ask) => ({ ...ask, shard: refOf(ask.shard) })),
   );
 }
 
@@ -227,7 +228,7 @@ export const mayHoldCall: Codec<MayHoldCall> = record<MayHoldCall>({ block: bloc
 export const mayHoldMarks: Codec<Uint8Array> = bytes;
 
 type Pinned = Omit<PinnedHeads, "release">;
-type HeadWithKind = Extract<PlacedShard, HeadRef>;
+type HeadWithKind = Extract<WireShard, HeadRef>;
 
 const headRef: Codec<HeadRef> = mapped<HeadRef, Head>(
   head,
@@ -252,7 +253,7 @@ export const pinnedHeads: Codec<Pinned> = record<Pinned>({
 });
 
 /** A block with its shards; the block index of each is 0. */
-type WireBlock = Omit<StoredBlock, "shards"> & { shards: Omit<PlacedGroup, "kind">[] };
+type WireBlock = Omit<StoredBlock, "shards"> & { shards: Omit<WireGroup, "kind">[] };
 
 export const storedBlocks: Codec<readonly StoredBlock[]> = list(
   mapped<StoredBlock, WireBlock>(
@@ -263,7 +264,7 @@ export const storedBlocks: Codec<readonly StoredBlock[]> = list(
       minStartNano: bigInt,
       maxEndNano: bigInt,
       ref: blockRef,
-      shards: list(placedGroup),
+      shards: list(wireGroup),
     }),
     (block) => ({ ...block, shards: block.shards.map((shard) => ({ ...shard, block: 0 })) }),
     (block) => ({
@@ -307,7 +308,7 @@ export const indexedTagsCall: Codec<IndexedTagsCall> = record<IndexedTagsCall>({
 
 type WireTags = {
   counts: Pick<IndexedTags, "groups" | "truncated" | "inspectedSpans">;
-  unread: { shard: PlacedShard; question: TagQuestion }[];
+  unread: { shard: WireShard; question: TagQuestion }[];
   failed: { path: string; error: SpoorError }[];
   readBytes: number;
 };
@@ -316,13 +317,13 @@ type WireTags = {
 export const indexedTagsAnswer: Codec<IndexedTags> = withBlocks<IndexedTags, WireTags>(
   record<WireTags>({
     counts: tagCounts,
-    unread: list(record<WireTags["unread"][number]>({ shard: placedShard, question: tagQuestion })),
+    unread: list(record<WireTags["unread"][number]>({ shard: wireShard, question: tagQuestion })),
     failed: list(record<WireTags["failed"][number]>({ path: text, error: spoorError })),
     readBytes: count,
   }),
-  ({ unread, failed, readBytes, ...counts }, place) => ({
+  ({ unread, failed, readBytes, ...counts }, toWire) => ({
     counts,
-    unread: unread.map((one) => ({ ...one, shard: place(one.shard) })),
+    unread: unread.map((one) => ({ ...one, shard: toWire(one.shard) })),
     failed,
     readBytes,
   }),

@@ -41,11 +41,11 @@ export function decode<T>(codec: Codec<T>, bytes: Uint8Array): T {
   const from = new Reader(bytes);
   const version = from.byte();
   if (version > wireVersion) {
-    const known = `known is ${wireVersion}: update this process`;
-    const message = `a message has version ${version}, ${known}`;
+    const known = `this process reads up to ${wireVersion}: update it`;
+    const message = `decode a message: it has version ${version}, ${known}`;
     throw new SpoorError("InvalidInput", message, { reason: "wire_version" });
   }
-  if (version !== wireVersion) throw from.corrupt(`version ${version}`);
+  if (version !== wireVersion) throw from.corrupt(`unknown version ${version}`);
   const value = codec.read(from);
   from.finish();
   return value;
@@ -55,7 +55,7 @@ export const bool: Codec<boolean> = {
   write: (out, value) => out.byte(value ? 1 : 0),
   read: (from) => {
     const byte = from.byte();
-    if (byte > 1) throw from.corrupt(`boolean ${byte}`);
+    if (byte > 1) throw from.corrupt(`invalid boolean ${byte}`);
     return byte === 1;
   },
 };

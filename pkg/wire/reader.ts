@@ -88,7 +88,7 @@ export class Reader {
 
   choice<T>(of: readonly T[]): T {
     const place = this.count();
-    if (place >= of.length) throw this.corrupt(`choice ${place} of ${of.length}`);
+    if (place >= of.length) throw this.corrupt(`unknown choice ${place} of ${of.length}`);
     return of[place];
   }
 

@@ -20,7 +20,7 @@ describe("trace by id", () => {
     };
     expect(json.status).toBe("PARTIAL");
     expect(json.message).toBe(
-      "the trace has more than 200000 bytes: not all of its spans are here",
+      "the trace has more than 200000 bytes: some of its spans are missing",
     );
     const count = json.trace.resourceSpans.flatMap((one) =>
       one.scopeSpans.flatMap((scope) => scope.spans),

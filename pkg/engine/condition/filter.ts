@@ -30,22 +30,22 @@ import {
   type Predicate,
 } from "./predicate.ts";
 import { subtractRows, uniteRows } from "./passes.ts";
-import { isId, type KeyPlaces, referenceColumns } from "./references.ts";
+import { isId, type LocateKey, referenceColumns } from "./references.ts";
 import { conjunctsOf, mayFail } from "./span-part.ts";
 import type { OrderOp } from "./values.ts";
 
 /** Returns the names of the columns that evaluating the condition reads. */
-export function filterColumns(expr: FieldExpr, places?: KeyPlaces): string[] {
-  const names = referencesOf(expr).flatMap((reference) => referenceColumns(reference, places));
+export function filterColumns(expr: FieldExpr, locate?: LocateKey): string[] {
+  const names = referencesOf(expr).flatMap((reference) => referenceColumns(reference, locate));
   return [...new Set(names)];
 }
 
 /** As `filterColumns`, without the columns for values of whole traces. */
-export function spanColumnsOf(expr: FieldExpr, places: KeyPlaces): string[] {
+export function spanColumnsOf(expr: FieldExpr, locate: LocateKey): string[] {
   const ofSpans = referencesOf(expr).filter(
     (one) => one.kind === "attribute" || !isOfWholeTrace(one.name),
   );
-  return [...new Set(ofSpans.flatMap((one) => referenceColumns(one, places)))];
+  return [...new Set(ofSpans.flatMap((one) => referenceColumns(one, locate)))];
 }
 
 /** Returns the attributes and intrinsics that the condition names, in the order of the text. */

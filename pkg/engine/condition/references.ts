@@ -55,14 +55,14 @@ export function scopesOf(scope: AttributeScope): readonly OneScope[] {
 /**
  * Returns where a row group has the values of a key: nowhere, only in columns, or also in lists.
  */
-export type KeyPlaces = (scope: OneScope, key: string) => "nowhere" | "columns" | "anywhere";
+export type LocateKey = (scope: OneScope, key: string) => "nowhere" | "columns" | "anywhere";
 
-const anywhere: KeyPlaces = () => "anywhere";
+const anywhere: LocateKey = () => "anywhere";
 
 /** Returns the names of the columns that may hold values of the reference. */
 export function referenceColumns(
   reference: Reference,
-  places: KeyPlaces = anywhere,
+  locate: LocateKey = anywhere,
 ): readonly string[] {
   if (reference.kind === "intrinsic") {
     if (isOfWholeTrace(reference.name)) return traceColumnInputs(reference.name);
@@ -70,7 +70,7 @@ export function referenceColumns(
     return [column, ...besides];
   }
   return scopesOf(reference.scope).flatMap((scope) => {
-    const place = places(scope, reference.name);
+    const place = locate(scope, reference.name);
     if (place === "nowhere") return [];
     if (scope === "event" || scope === "link") return listColumns[scope];
     const columns = typedColumns(scope, reference.name);

@@ -7,7 +7,7 @@ import type { BlockReader, TagIndex } from "#pkg/block/block.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import { filterColumns, spanColumnsOf } from "#pkg/engine/condition/filter.ts";
-import { type KeyPlaces, type OneScope, typedColumns } from "#pkg/engine/condition/references.ts";
+import { type LocateKey, type OneScope, typedColumns } from "#pkg/engine/condition/references.ts";
 import { idsInRange } from "./row-clusters.ts";
 
 const idColumn: readonly string[] = ["trace_id"];
@@ -54,12 +54,12 @@ export class RowGroupColumns {
    * values of whole traces are computed.
    */
   namesFor(condition: FieldExpr, what: "all" | "spans" = "all"): string[] {
-    const places: KeyPlaces = (scope, key) => this.#placesOf(scope, key);
-    return what === "all" ? filterColumns(condition, places) : spanColumnsOf(condition, places);
+    const locate: LocateKey = (scope, key) => this.#locate(scope, key);
+    return what === "all" ? filterColumns(condition, locate) : spanColumnsOf(condition, locate);
   }
 
   /** Finds out where the values of a key are stored, from the counts in the tag index. */
-  #placesOf(scope: OneScope, key: string): ReturnType<KeyPlaces> {
+  #locate(scope: OneScope, key: string): ReturnType<LocateKey> {
     const { entries, truncated, covers } = this.tags;
     if (truncated) return "anywhere";
     const isInList = scope === "event" || scope === "link";

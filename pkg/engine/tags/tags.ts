@@ -24,7 +24,7 @@ import { headRoots } from "./tag-roots.ts";
 import { TagCounter } from "./tag-counter.ts";
 import { listedColumn, scalarTypes, valueTypes } from "./tag-names.ts";
 
-/** Rows that are known to match the filter. */
+/** The rows that match the filter, if it was evaluated already. */
 export interface KnownRows {
   /** 1 for each row that matches. */
   hits: Uint8Array;

@@ -3,7 +3,7 @@
 
 const idBytes = 16;
 
-export class IdPlaces {
+export class TraceIdIndex {
   readonly count: number;
   readonly #ids: Uint8Array;
   /** Index of the id in the list, by hash; -1 if free. Open addressing. */

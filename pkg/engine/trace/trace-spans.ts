@@ -13,7 +13,7 @@ import {
   RowSizes,
   traceColumnNames,
 } from "#pkg/columns/columns.ts";
-import { IdPlaces } from "./id-places.ts";
+import { TraceIdIndex } from "./id-places.ts";
 import { serviceColumnName, serviceRestColumns } from "./service.ts";
 import { SpanTimes } from "./span-times.ts";
 import { detailColumns, traceDetails } from "./traces.ts";
@@ -89,7 +89,7 @@ export function collectSpans(batch: ColumnBatch, request: TraceSpansRequest): Tr
 function rowsByPlace(batch: ColumnBatch, { ids, range }: TraceSpansRequest): Map<number, number[]> {
   const times = new SpanTimes(batch);
   const { codes, dictionary } = times.traces;
-  const asked = new IdPlaces(ids);
+  const asked = new TraceIdIndex(ids);
   const { bytes, offsets } = dictionary;
   const places = Int32Array.from({ length: dictionary.length }, (_, code) =>
     asked.find(bytes, offsets[code]),

@@ -19,7 +19,7 @@ import { traceDataChunks } from "#pkg/otlp/otlp.ts";
 import type { FieldExpr } from "#pkg/traceql/traceql.ts";
 import { evaluateFilter, intrinsicNames } from "#pkg/engine/condition/filter.ts";
 import { Fingerprints } from "./fingerprints.ts";
-import { IdPlaces } from "./id-places.ts";
+import { TraceIdIndex } from "./id-places.ts";
 import { listColumns } from "./list-traces.ts";
 import { serviceColumn, serviceColumnName } from "./service.ts";
 import { SpanAttributes } from "./span-attributes.ts";
@@ -124,7 +124,7 @@ export function heldTraces(batch: ColumnBatch, ids: Uint8Array): Uint8Array {
   const { codes, dictionary } = traces;
   const isUsed = new Uint8Array(dictionary.length);
   for (const code of codes) if (code >= 0) isUsed[code] = 1;
-  const places = new IdPlaces(ids);
+  const places = new TraceIdIndex(ids);
   const { bytes, offsets } = dictionary;
   for (let code = 0; code < dictionary.length; code++) {
     if (isUsed[code] === 0 || offsets[code + 1] - offsets[code] !== 16) continue;
@@ -146,7 +146,7 @@ export function traceRows(batch: ColumnBatch, traceId: Uint8Array): number[] {
 
 /** Marks with 1 each dictionary entry that is one of these ids (16 bytes each). */
 export function wantedCodes(dictionary: ByteValues, ids: Uint8Array): Uint8Array {
-  const places = new IdPlaces(ids);
+  const places = new TraceIdIndex(ids);
   const { bytes, offsets } = dictionary;
   const wanted = new Uint8Array(dictionary.length);
   for (let code = 0; code < dictionary.length; code++) {
