@@ -22,7 +22,7 @@ export interface PushRequest {
 }
 
 export interface PushResult {
-  /** Spans that are durable now. */
+  /** Spans that are durable. */
   acceptedSpans: number;
   /** Spans that were rejected individually; the client must not send them again. */
   rejectedSpans: number;

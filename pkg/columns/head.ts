@@ -5,8 +5,8 @@
  * type, of (row, value) pairs in row order. Resource and scope are stored once per distinct pair
  * (an "envelope"). `HeadDecoder` in head-decode.ts fills a head; `HeadBatch` is its ColumnBatch.
  *
- * One thread appends. `freeze()` takes a snapshot that other threads may read at the same time:
- * values below the snapshot's lengths are never written again.
+ * One thread appends. `freeze()` takes a snapshot that other threads may read meanwhile: values
+ * below the snapshot's lengths are never overwritten.
  */
 import { GrowU32, Ledger, WireWriter } from "#pkg/bytes/bytes.ts";
 import { ByteDictionary } from "./byte-dictionary.ts";

@@ -35,7 +35,7 @@ export function joinBatches(parts: readonly ColumnBatch[]): ColumnBatch {
 
 /** Items of one part: rows of a batch, or the list items of these rows. */
 interface Piece<C> {
-  /** Undefined: all null. */
+  /** Undefined if all items are null. */
   column: C | undefined;
   from: number;
   length: number;

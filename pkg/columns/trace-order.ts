@@ -3,8 +3,8 @@
  * The order of spans in a block. The spans of a trace are contiguous and ordered by start and id,
  * so that its tree and root do not depend on the order of arrival. Traces are ordered by their
  * earliest start; the newest ones get small row groups. Traces with a span far from the time of
- * ingest (bad clocks) come last, in row groups of their own, so that they do not spoil the others'
- * time ranges. Times are compared as the signed 64-bit integers of the column.
+ * ingest (bad clocks) come last, in separate row groups, so that they do not widen the time ranges
+ * of the others. Times are compared as the signed 64-bit integers of the column.
  */
 import type { HeadData } from "./head.ts";
 

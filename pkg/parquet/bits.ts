@@ -174,7 +174,7 @@ export function readDelta(cursor: Cursor, count: number, out: Int32Array, at: nu
   }
 }
 
-/** `addDeltas` for widths up to 32 where 5 bytes can be read from each delta's position. */
+/** As `addDeltas`, for widths up to 32, if 5 bytes can be read from each delta's position. */
 function addSmallDeltas(
   view: DataView,
   from: number,

@@ -10,12 +10,12 @@ import { FairQueue } from "#pkg/threads/threads.ts";
 export interface QueryQueueOptions {
   /** Queries that run at a time. */
   runningMax: number;
-  /** Queries that run or wait; more are refused. */
+  /** Queries that run or wait; more are rejected. */
   queriesMax: number;
   limits: TenantLimits;
   /** Queries of one tenant at a time, unless the tenant's own limit is set. */
   tenantRunningMax: number;
-  /** A clock that never goes back, milliseconds. */
+  /** A monotonic clock, milliseconds. */
   nowMs: () => number;
 }
 

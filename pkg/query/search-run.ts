@@ -1,5 +1,5 @@
 /**
- * One search under way.
+ * Runs one search.
  *
  * Every shard (a head or a row group) has a frontier: no trace that it has not listed yet comes
  * before it in the order of the result (newest start first, then by id). A trace that one shard
@@ -9,12 +9,12 @@
  *     shards:            ^frontier of A   ^frontier of B
  *
  * Shards are listed until the first `limit` known traces come before every frontier. Then the
- * traces among them that are not resolved are resolved. If one of them moved, this repeats.
+ * unresolved ones among them are resolved. If one of them moved, this repeats.
  *
- * A filter that names values of whole traces (`trace:duration`) can be wrong about a trace of which
- * a shard has only a part. Shards list such traces as maybes. Bloom filters, and then the ids that
- * shards hold, tell which other shards have a part. A maybe without other parts is dropped, the
- * others are fetched whole.
+ * If a shard has only a part of a trace, it cannot decide a filter that names values of whole
+ * traces (`trace:duration`). It lists such traces as maybes. Bloom filters, and then the ids that
+ * shards hold, show which other shards have a part. A maybe without other parts is dropped. The
+ * spans of the others are fetched from all their shards and evaluated together.
  *
  * Requests to several row groups travel as one job (shard-jobs.ts); the first jobs are small. Each
  * row group has its own list, frontier and failure, so the result does not depend on the jobs.
@@ -80,7 +80,7 @@ export class SearchRun {
   readonly #wholeBytesMax: number;
   readonly #holders: Holders;
   #inspectedSpans = 0;
-  /** Maybes that became candidates: most of them match nowhere. */
+  /** Maybes that became candidates. Most of them do not match. */
   #promoted = 0;
 
   /** @param spans Access to the shards. */

@@ -22,7 +22,7 @@ export interface SearchStats {
 
 /** How a search was executed: which shards were read, and which were skipped and why. */
 export interface SearchReport {
-  /** Blocks of the tenant, whatever their time. */
+  /** Blocks of the tenant, at any time. */
   storedBlocks: number;
   /** Heads and row groups whose time overlaps the range. */
   heads: number;

@@ -10,7 +10,7 @@ export interface TraceQuery {
   tenant: string;
   /** 16 bytes. */
   traceId: Uint8Array;
-  /** Narrows which blocks and heads are looked at, as in Tempo; it does not filter spans. */
+  /** Limits which blocks and heads are read, as in Tempo; it does not filter spans. */
   range: TimeRange | undefined;
   signal: AbortSignal;
 }

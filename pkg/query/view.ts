@@ -25,7 +25,7 @@ export interface Spans {
 
 /** Something that could not be read: its spans may be missing from the result. */
 export interface Failure {
-  /** Short stable word for metrics. */
+  /** Short stable code for metrics. */
   reason: string;
   /** English; names the head, block or row group. */
   message: string;

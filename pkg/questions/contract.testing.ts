@@ -22,7 +22,7 @@ import type { AskableShards, ShardRef } from "./shards.ts";
 
 const base = 1_700_000_000_000_000_000n;
 
-/** Traces of three spans with errors, names and attributes of all types. */
+/** Twenty traces of three spans, with services, names and attributes of all types. */
 export const contractSpans: readonly SpanSpec[] = Array.from({ length: 60 }, (_, i): SpanSpec => {
   const startNano = base + BigInt(i) * 1000n;
   const trace = 1 + (i % 20);

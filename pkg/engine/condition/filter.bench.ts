@@ -26,7 +26,7 @@ const queries = [
 ];
 
 function specOf(i: number): SpanSpec {
-  // Spans do not come in the order of their starts.
+  // Spans do not arrive in the order of their starts.
   const jitterNano = (i * 7919) % 5_000_011;
   const startNano = 1_700_000_000_000_000_000n + BigInt(i * 1000 + jitterNano);
   return {

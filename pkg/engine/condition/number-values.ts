@@ -12,7 +12,7 @@ export const numberKinds = { none: 0, int: 1, duration: 2, float: 3, unsure: 4 }
 /** One number per row. */
 export interface NumberRows {
   values: Float64Array;
-  /** One of `numberKinds` each. */
+  /** The kind of each, one of `numberKinds`. */
   kinds: Uint8Array;
 }
 

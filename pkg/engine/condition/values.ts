@@ -80,7 +80,7 @@ function isNumber(value: Value): value is NumberValue {
   return value.type === "int" || value.type === "float" || value.type === "duration";
 }
 
-/** JavaScript compares integers of any size with doubles exactly. */
+/** Compares numbers. JavaScript compares bigints of any size with doubles exactly. */
 function holdsForNumbers(op: OrderOp, left: bigint | number, right: bigint | number): boolean {
   switch (op) {
     case "=":

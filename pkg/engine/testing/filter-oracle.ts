@@ -10,7 +10,7 @@ export interface WholeSpan {
   resource: Resource;
   scope: Scope;
   span: Span;
-  /** All spans of its trace that count, itself among them. */
+  /** All spans of its trace that count, including itself. */
   trace: readonly WholeSpan[];
 }
 

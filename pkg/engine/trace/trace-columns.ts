@@ -138,7 +138,7 @@ class TraceSpans {
     return parentA < parentB ? -1 : parentA > parentB ? 1 : 0;
   }
 
-  /** -1 for a root. */
+  /** Returns the unsigned id of the parent; -1 for a root. */
   #parent(row: number): bigint {
     return this.isRoot(row) ? -1n : BigInt.asUintN(64, this.parents!.values[row]);
   }

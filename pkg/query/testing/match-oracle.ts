@@ -18,7 +18,9 @@ export interface TraceMatch {
 }
 
 /**
- * @param selection 1 for each span to look at.
+ * Evaluates a filter over the spans of a trace.
+ *
+ * @param selection 1 for each span to evaluate.
  *
  * Throws as `evaluateFilter` does.
  */

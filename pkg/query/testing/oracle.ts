@@ -19,7 +19,7 @@ function byNano(a: bigint, b: bigint): number {
 export interface Condition {
   text: string;
   holds: (span: SpanSpec, trace: readonly SpanSpec[]) => boolean;
-  /** What a search shows of a span that matches. */
+  /** The attributes that a search lists for a span that matches. */
   shows: (span: SpanSpec, trace: readonly SpanSpec[]) => SpanAttribute[];
 }
 

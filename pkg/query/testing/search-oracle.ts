@@ -30,7 +30,7 @@ function pick<T>(random: Random, from: readonly T[]): T {
   return from[Math.floor(random() * from.length)];
 }
 
-/** One span each, with its resource and scope. */
+/** Returns random spans, each with its resource and scope. */
 function singleSpans(random: Random): Omit<WholeSpan, "trace">[] {
   return randomSpans(random).resourceSpans.flatMap(({ resource, scopeSpans }) =>
     scopeSpans.flatMap(({ scope, spans }) => spans.map((span) => ({ resource, scope, span }))),
@@ -82,7 +82,7 @@ interface Found {
   matchedSpans: number;
 }
 
-/** Undefined if the condition cannot be evaluated with these spans. */
+/** Returns the expected result; undefined if the condition cannot be evaluated. */
 function expectedOf(
   all: readonly Omit<WholeSpan, "trace">[],
   { expr, range, limit }: Asked,

@@ -69,7 +69,7 @@ export interface TestHead extends Omit<HeadRef, "pin"> {
   batch: ColumnBatch;
 }
 
-/** One partition's head. */
+/** Returns the head of one partition. */
 export function headShard(specs: readonly SpanSpec[], place: HeadPlace): TestHead {
   return headShardOf(headOf(specs), place);
 }
@@ -89,7 +89,7 @@ export function headShardOf(data: HeadData, place: HeadPlace): TestHead {
   };
 }
 
-/** Heads and blocks that a test fills, and switches to break them. */
+/** Heads and blocks filled by a test, with switches that make them fail. */
 export class TestSpans implements LiveSpans, StoredSpans {
   readonly store: ObjectStore = new MemoryStore();
   heads: TestHead[] = [];
@@ -103,14 +103,14 @@ export class TestSpans implements LiveSpans, StoredSpans {
   storedError: Error | undefined;
   /** Thrown for each block whose index is read, if set. */
   brokenIndex: Error | undefined;
-  /** Why a block by its path, or a shard by its name, cannot be read. */
+  /** Errors of blocks by path, and of shards by name. */
   readonly broken: Map<string, Error> = new Map();
-  /** Called for each question to a shard, before it is answered; what it throws fails the shard. */
+  /** Called before each request to a shard; an error that it throws fails the shard. */
   onAsk: (question: QuestionName, shard: ShardRef) => void = () => undefined;
   /** Columns of heads by their pins. */
   readonly #batches = new Map<number, ColumnBatch[]>();
   #nextPinId = 0;
-  /** By path. */
+  /** Readers of blocks by path. */
   readonly #readers = new Map<string, BlockReader>();
   /** Pins that are not released. */
   pins = 0;
@@ -248,7 +248,7 @@ export class TestSpans implements LiveSpans, StoredSpans {
     return this.addOpened(path, file.sizeBytes, { reader, tags });
   }
 
-  /** Adds a block that is open. */
+  /** Adds an open block. */
   addOpened(path: string, sizeBytes: number, { reader, tags }: OpenBlock): StoredBlock {
     const block = storedBlock(tenant, { path, sizeBytes }, tags);
     this.#readers.set(path, reader);
