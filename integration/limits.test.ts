@@ -1,4 +1,4 @@
-/** Each limit of a tenant against the real server: code, reason, counter; others do not notice. */
+/** Each tenant limit on the real server: code, reason, counter; other tenants are not affected. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,7 +64,7 @@ async function send(protocol: Protocol, tenant: string, body: Uint8Array): Promi
   }
 }
 
-/** A trace of `count` spans. */
+/** Returns a trace of `count` spans. */
 function trace(count: number, attributes: Record<string, string> = {}): SentTrace {
   const traceId = (++made).toString(16).padStart(32, "a");
   const startNano = BigInt(Date.now()) * 1_000_000n;
