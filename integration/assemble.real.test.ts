@@ -95,7 +95,7 @@ function nameOf({ method, url, headers }: ProxiedRequest): string {
 
 const footer = bytesOf(1000, 5);
 
-test("MinIO copies long ranges by itself; only what joins them comes through here", async () => {
+test("MinIO copies long ranges; only the bytes between them pass through this process", async () => {
   const { store, direct, bucket } = await s3Rig();
   const [a, b] = [bytesOf(12 * MIB, 1), bytesOf(20 * MIB, 2)];
   await direct.put("t/blocks/a", a);

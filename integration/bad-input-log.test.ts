@@ -117,7 +117,7 @@ describe("the log", { timeout }, () => {
     expect(await spoor.stop()).toBe(0);
   });
 
-  it("with damaged records: the others are served, and answers say what is lost", async () => {
+  it("with damaged records: the others are served, and responses report the loss", async () => {
     const dataDir = await broken.copy();
     const partition = ([{ traceId }]: SpanSpec[]): number =>
       partitionOf(Buffer.from(traceId, "hex"), 0, partitionCount);

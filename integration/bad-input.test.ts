@@ -293,7 +293,7 @@ describe("OTLP/gRPC", { timeout }, () => {
     for (let i = 0; i < 150; i++) {
       const answer = await stream(mutate(random, source));
       const status = statusOf(answer);
-      // OK; INVALID_ARGUMENT; RESOURCE_EXHAUSTED; UNIMPLEMENTED; INTERNAL, gRPC's code of bad frames.
+      // OK; INVALID_ARGUMENT; RESOURCE_EXHAUSTED; UNIMPLEMENTED; INTERNAL (bad frames).
       expect([0, 3, 8, 12, 13]).toContain(status);
       if (status !== 0) refused++;
     }

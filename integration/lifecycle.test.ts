@@ -244,7 +244,7 @@ describe("stop", { timeout }, () => {
 });
 
 describe("limits", { timeout }, () => {
-  it("a disk without room: clients are told to retry, and are served when there is", async () => {
+  it("a full disk: clients must retry, and are served when there is space again", async () => {
     const dataDir = await makeDataDir();
     const full = await startReady({ dataDir, config: roomy.replace("1MiB", "1000000GiB") });
     const trace = makeTrace(2);

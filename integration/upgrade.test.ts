@@ -211,7 +211,7 @@ describe("a newer format", () => {
     expect(stderr).toMatch(/reader/i);
   });
 
-  test("of a block is told in every answer that lacks it, and nothing else suffers", async () => {
+  test("of a block is reported in every response that lacks it, and affects nothing else", async () => {
     const { dataDir, traces } = copyOf(written);
     const blocks = join(dataDir, "bucket", "single", "blocks");
     for (const name of readdirSync(blocks, { recursive: true }).map(String)) {
