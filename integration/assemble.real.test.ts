@@ -1,6 +1,6 @@
 /**
- * What real servers are asked when an object is assembled of others: a proxy sees every request.
- * Long ranges, or whole objects, must not come through this process, and nothing may be left.
+ * The requests to real servers while an object is assembled from others, seen by a proxy. Long
+ * ranges and whole objects must not pass through this process, and no upload may be left behind.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -44,9 +44,9 @@ afterAll(async () => {
 });
 
 interface Rig {
-  /** Through the proxy. */
+  /** The store through the proxy. */
   store: CountedStore;
-  /** Past it. */
+  /** The store without the proxy. */
   direct: ObjectStore;
   bucket: string;
 }
@@ -71,7 +71,7 @@ function bytesOf(sizeBytes: number, seed: number): Uint8Array {
   return bytes;
 }
 
-/** What came by, in one word each, and with the range that it named. */
+/** Returns the requests seen by the proxy: one word each, with the range if there is one. */
 function watch(proxy: HttpProxy, plan: HttpProxy["plan"]): string[] {
   const seen: string[] = [];
   proxy.plan = (request) => {
@@ -95,7 +95,7 @@ function nameOf({ method, url, headers }: ProxiedRequest): string {
 
 const footer = bytesOf(1000, 5);
 
-test("MinIO copies long ranges by itself; only what joins them comes through here", async () => {
+test("MinIO copies long ranges; only the bytes between them pass through this process", async () => {
   const { store, direct, bucket } = await s3Rig();
   const [a, b] = [bytesOf(12 * MIB, 1), bytesOf(20 * MIB, 2)];
   await direct.put("t/blocks/a", a);
@@ -125,7 +125,7 @@ test("MinIO copies long ranges by itself; only what joins them comes through her
     "part",
     "end",
   ];
-  // MinIO has no checksum of what it copies: the first upload is begun again without.
+  // MinIO returns no checksum for copied parts: the first upload is restarted without checksums.
   const first = watch(toMinio, () => "pass");
   await store.assemble("t/blocks/first", pieces);
   expect(first.filter((name) => name === "abort")).toEqual(["abort"]);
@@ -201,7 +201,7 @@ test("MinIO: after any request that fails, or an abort, no upload and no object 
   const names = ["HEAD", "begin", "GET bytes", "part", "copy", "end"];
   for (const name of names) {
     for (const verdict of ["refuse", "lose", { status: 503 }, "abort"] as const) {
-      // Of an upload of which nobody knows the number, only the server can get rid.
+      // Only the server can remove an upload whose id was lost.
       if (name === "begin" && verdict === "lose") continue;
       const abort = new AbortController();
       let isDone = false;

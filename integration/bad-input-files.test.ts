@@ -1,8 +1,8 @@
 /**
- * Broken blocks and tables under the running binary and before its start: what is left is served
- * and said to be partial, or the tenant is refused with a text that names the file. Never a crash,
- * never a wrong answer that looks whole, never another tenant's trouble. Each way of breaking has a
- * tenant of its own, so that one server shows them all.
+ * Broken blocks and tables, under the running binary and before its start. The rest is served as
+ * partial, or the tenant is refused with an error that names the file. The server never crashes,
+ * never returns a wrong result as complete, and other tenants are not affected. Each kind of damage
+ * has a tenant of its own, so that one server covers all kinds.
  */
 import { randomBytes } from "node:crypto";
 import { cp, mkdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
@@ -48,7 +48,7 @@ afterAll(async () => {
   await broken[Symbol.asyncDispose]();
 });
 
-/** A data folder in which each of these tenants has the same blocks, and a trace in the log. */
+/** Makes a data folder in which each tenant has equal blocks, and a trace in the log. */
 class TenantsFolder {
   readonly dataDir: string;
   readonly inLog = new Map<string, SpanSpec[]>();
@@ -138,7 +138,7 @@ describe("a block", { timeout }, () => {
     const partial = await checkHonest(spoor, tenant, broken.stored);
     expect(partial).toBeGreaterThan(0);
     expect(partial).toBeLessThan(broken.stored.length);
-    // The other shape of answer says it as well, in the way of its protocol.
+    // The other response format reports it as well, by its protocol.
     const search = await fetch(`${spoor.address}/api/search?limit=100`, {
       headers: asTenant(tenant),
     });
@@ -204,7 +204,7 @@ describe("a table's commits", { timeout }, () => {
   let whole: Buffer;
   const flipped = new Map<string, string>();
 
-  /** Flips one bit of one commit, and notes its name. */
+  /** Flips one bit of a commit and records its name. */
   async function flipOne(tenant: string, random: () => number): Promise<void> {
     const paths = await folder.commits(tenant);
     const path = paths[Math.floor(random() * paths.length)];
@@ -214,7 +214,7 @@ describe("a table's commits", { timeout }, () => {
     flipped.set(tenant, path.slice(path.indexOf("_delta_log")));
   }
 
-  /** Without the tenants that refuse the start, as theirs looks like a newer format. */
+  /** Removes the tenants whose tables look like a newer format, which refuses the start. */
   async function startSome(): Promise<SpoorProcess> {
     for (;;) {
       const started = await folder.start(impatientConfig).catch((error: Error) => error);
@@ -252,7 +252,7 @@ describe("a table's commits", { timeout }, () => {
     await spoor.kill();
   });
 
-  /** Pushes and queries say why the tenant is not served; the process goes on. */
+  /** Pushes and queries report why the tenant is not served; the process keeps running. */
   async function expectRefused(tenant: string, why: string): Promise<void> {
     const headers = asTenant(tenant);
     const pushed = await post(spoor.otlpHttp, requestOf(makeTrace(1)), headers);

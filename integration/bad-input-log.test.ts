@@ -1,4 +1,4 @@
-/** A broken log before the start of the binary: what is left is served, or the start is refused. */
+/** A log broken before the start of the binary: the rest is served, or the start is refused. */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { cp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
@@ -86,7 +86,7 @@ describe("the log", { timeout }, () => {
     const [segment] = await filesOf(join(dataDir, "log", "p0"), /\.seg$/);
     await rm(segment);
     execFileSync("mkfifo", [segment]);
-    // A process that waited for a writer of the pipe would be deaf to signals, and never end.
+    // A process that waits for a writer of the pipe would ignore signals and never end.
     const run = await runServe({ dataDir, config: brokenFolderConfig });
     expect(run.code).toBe(1);
     expect(run.stderr).toContain(`open ${segment}: it is a pipe, not a regular file`);
@@ -99,7 +99,7 @@ describe("the log", { timeout }, () => {
     const first = await start(dataDir);
     await first.ready();
     await send(first.otlpHttp, makeTrace(2), wholeTenant);
-    // It notes once a second how far the log is durable.
+    // The process records once a second how far the log is durable.
     await eventually(async () => (await readFile(ends, "utf8")) !== before);
     await first.kill();
     await rm(join(dataDir, "log"), { recursive: true });
@@ -117,11 +117,12 @@ describe("the log", { timeout }, () => {
     expect(await spoor.stop()).toBe(0);
   });
 
-  it("with damaged records: the others are served, and answers say what is lost", async () => {
+  it("with damaged records: the others are served, and responses report the loss", async () => {
     const dataDir = await broken.copy();
     const partition = ([{ traceId }]: SpanSpec[]): number =>
       partitionOf(Buffer.from(traceId, "hex"), 0, partitionCount);
-    // More of the partition behind it, so that it is no torn end: of so many some share theirs.
+    // More records follow in the same partition, so this is not a torn end: with this many
+    // traces, some share a partition.
     const victim = broken.inLog.find((trace, i) =>
       broken.inLog.slice(i + 1).some((later) => partition(later) === partition(trace)),
     )!;

@@ -1,6 +1,6 @@
 /**
- * Hostile and broken data at every border of the running binary that a client reaches: the answer
- * is clear and in the protocol's own form, and the server goes on unharmed. Files: see
+ * Hostile and broken data at every interface of the running binary that clients reach. The response
+ * is clear and in the protocol's format, and the server keeps working. For files see
  * `bad-input-files.test.ts`, `bad-input-log.test.ts`.
  */
 import { randomBytes } from "node:crypto";
@@ -51,13 +51,13 @@ beforeAll(async () => {
 }, timeout);
 
 afterAll(async () => {
-  // Nothing of it all was taken for something that cannot be stored.
+  // Nothing was mistaken for spans that cannot be stored.
   const code = await spoor.stop();
   await rm(dir, { recursive: true, force: true });
   expect(code).toBe(0);
 }, timeout);
 
-/** After whatever a test did, the same process takes and finds a good trace and holds nothing. */
+/** Checks that the process still accepts and finds a valid trace and holds no request. */
 afterEach(async () => {
   const trace = makeTrace(2);
   await send(spoor.otlpHttp, trace);
@@ -71,7 +71,7 @@ afterEach(async () => {
   expect(await metric(spoor.address, "spoor_ingester_worker_restarts_total")).toBe(0);
 }, timeout);
 
-/** Wrong data made of right data: cut, flipped, spliced, repeated. */
+/** Makes invalid data from valid data: cut, flipped, spliced, repeated. */
 function mutate(random: () => number, source: Uint8Array): Uint8Array<ArrayBuffer> {
   const bytes = Buffer.from(source);
   const at = (): number => Math.floor(random() * bytes.length);
@@ -91,7 +91,7 @@ function mutate(random: () => number, source: Uint8Array): Uint8Array<ArrayBuffe
   }
 }
 
-/** code and message of a google.rpc.Status. */
+/** Returns code and message of a google.rpc.Status. */
 function decodeStatus(bytes: Uint8Array): { code: number; message: string } {
   const reader = new WireReader(bytes);
   const status = { code: 0, message: "" };
@@ -107,7 +107,7 @@ function decodeStatus(bytes: Uint8Array): { code: number; message: string } {
   return status;
 }
 
-/** A length-delimited field. */
+/** Returns a length-delimited field. */
 function field(number: number, content: Uint8Array): Buffer {
   const head: number[] = [(number << 3) | 2];
   let size = content.length;
@@ -115,7 +115,7 @@ function field(number: number, content: Uint8Array): Buffer {
   return Buffer.concat([Uint8Array.from([...head, size]), content]);
 }
 
-/** A request with one span whose attribute is an array in an array in an array ... */
+/** Returns a request with one span whose attribute is a deeply nested array. */
 function nestedRequest(depth: number): Uint8Array<ArrayBuffer> {
   let value: Buffer = field(1, Buffer.from("x"));
   for (let i = 0; i < depth; i++) value = field(5, field(1, value));
@@ -150,7 +150,7 @@ describe("OTLP/HTTP, protobuf", { timeout }, () => {
     const source = requestOf(makeTrace(1));
     for (let length = 0; length < source.length; length++) {
       const { status } = await post(spoor.otlpHttp, source.slice(0, length));
-      // A cut at the end of a field leaves a request that is whole.
+      // A cut at the end of a field leaves a valid request.
       expect([200, 400]).toContain(status);
     }
   });
@@ -293,7 +293,7 @@ describe("OTLP/gRPC", { timeout }, () => {
     for (let i = 0; i < 150; i++) {
       const answer = await stream(mutate(random, source));
       const status = statusOf(answer);
-      // OK; INVALID_ARGUMENT; RESOURCE_EXHAUSTED; UNIMPLEMENTED; INTERNAL as gRPC says of bad frames.
+      // OK; INVALID_ARGUMENT; RESOURCE_EXHAUSTED; UNIMPLEMENTED; INTERNAL (bad frames).
       expect([0, 3, 8, 12, 13]).toContain(status);
       if (status !== 0) refused++;
     }

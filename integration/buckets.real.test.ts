@@ -1,4 +1,4 @@
-/** `spoor serve` on buckets of real servers: what it refuses at the start, and its whole life. */
+/** `spoor serve` on buckets of real servers: refusals at the start, and a whole run. */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -103,7 +103,7 @@ it.each(["s3", "gcs"] as const)("keeps spans in a bucket (%s) over restarts", as
   expect(found.map(({ traceID }) => traceID).sort()).toEqual(expected.sort());
   expect(await metric(third.address, "spoor_store_requests_total")).toBeGreaterThan(0);
   expect(await third.stop()).toBe(0);
-  // A second opinion: MinIO's own client sees the blocks and the commits.
+  // An independent check: MinIO's own client sees the blocks and the commits.
   if (kind === "gcs") return;
   const names: string[] = [];
   for await (const { name } of minioClient(minio).listObjectsV2("life", "", true)) {

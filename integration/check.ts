@@ -1,7 +1,7 @@
 /**
- * `npm run check`: format, lint, types, unused code, the rules of the tree, the generated page and
- * code, and the table of test times, side by side. One line per check; the output of those that
- * failed. Exit code 1 if any did.
+ * `npm run check`: runs format, lint, types, unused code, the rules of the tree, generated pages
+ * and code, and the table of test times side by side. Prints one line per check and the output of
+ * failed ones. Exit code 1 if any check failed.
  */
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
@@ -17,7 +17,7 @@ const outputCharsMax = 100_000;
 interface CheckResult {
   isOk: boolean;
   output: string;
-  /** Printed though nothing is wrong. */
+  /** Text to print even if the check passed. */
   notes?: readonly string[];
 }
 
@@ -60,7 +60,7 @@ async function runTool(tool: string, ...args: string[]): Promise<CheckResult> {
   });
 }
 
-/** The page in deploy must be what the schema says today. */
+/** Checks that the page in deploy matches the schema. */
 async function checkReference(): Promise<CheckResult> {
   const { referencePage } = await import("#cmd/spoor/commands/config.ts");
   const path = "deploy/config-reference.md";
@@ -69,7 +69,7 @@ async function checkReference(): Promise<CheckResult> {
   return { isOk, output: isOk ? "" : remedy };
 }
 
-/** What is made of the schemas must be what they make today. */
+/** Checks that the generated code matches the schemas. */
 async function checkGenerated(): Promise<CheckResult> {
   const { staleFiles } = await import("./generate.ts");
   const stale = await staleFiles();
@@ -77,7 +77,7 @@ async function checkGenerated(): Promise<CheckResult> {
   return { isOk: stale.length === 0, output: stale.length === 0 ? "" : remedy };
 }
 
-/** The table of seconds knows each long test file; what was over its row is printed. */
+/** Checks that the table of seconds has each long test file; prints files that exceed their row. */
 async function checkTestTimes(): Promise<CheckResult> {
   const cwd = root;
   const files = new Set(globSync("{pkg,modules,cmd,integration}/**/*.test.ts", { cwd }));

@@ -50,7 +50,7 @@ function addressIn(output: string, name: string): string {
   return new RegExp(`${name}\\s+(http://\\S+)`).exec(output)?.[1] ?? "";
 }
 
-/** Whether a process handles SIGHUP, from the kernel's own list. */
+/** Returns whether a process handles SIGHUP, from /proc. */
 async function handlesHangup(pid: number): Promise<boolean> {
   const status = await readFile(`/proc/${String(pid)}/status`, "utf8");
   const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0";
@@ -69,7 +69,7 @@ it(
       const exited = once(npm, "exit");
       npm.kill("SIGTERM");
       await exited;
-      // npm itself is gone: so is the server, with its port.
+      // npm has ended, and so has the server: its port is free.
       await eventually(() =>
         fetch(`${address}/ready`).then(
           () => false,
@@ -93,7 +93,7 @@ async function startHandlingHangup(): Promise<{ child: ChildProcess; output: () 
 it(
   "SIGHUP during the start does not end the server",
   async () => {
-    // On a busy machine the start may be over before anything was seen of it: then once more.
+    // On a busy machine the start may end before it was observed: then retry.
     let { child, output } = await startHandlingHangup();
     while (output() !== "") ({ child, output } = await startHandlingHangup());
     child.kill("SIGHUP");
@@ -117,7 +117,7 @@ it(
     child.stderr!.pause();
     await eventually(async () => output().endsWith("ready\n"));
     const api = addressIn(output(), "API");
-    // More than a pipe and the buffer hold, a line of the log for each request.
+    // One log line per request, more than a pipe and the buffer can hold.
     const query = `/api/search?q=${encodeURIComponent(`{ .${"x".repeat(4000)} == }`)}`;
     await eventually(async () => {
       await Promise.all(Array.from({ length: 50 }, () => fetch(`${api}${query}`)));

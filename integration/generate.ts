@@ -1,6 +1,6 @@
 /**
- * `npm run generate`: makes TypeScript of the schemas in pkg/pb, with buf and protoc-gen-es of
- * node_modules. Needs no network. `npm run check` makes it once more and compares.
+ * `npm run generate`: generates TypeScript from the schemas in pkg/pb, with buf and protoc-gen-es
+ * of node_modules. Needs no network. `npm run check` generates it again and compares.
  */
 import { execFile } from "node:child_process";
 import { cp, glob, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -15,7 +15,7 @@ const schemas = "pkg/pb";
 const generatedPattern = "**/*_pb.ts";
 const run = promisify(execFile);
 
-/** Writes what the schemas of `from` become into the folder `to`. Rejects with buf's complaint. */
+/** Generates code from the schemas in `from` into the folder `to`. Rejects with buf's error. */
 async function generate(from: string, to: string): Promise<void> {
   const template = join(root, schemas, "buf.gen.yaml");
   const path = `${toolFolder}${delimiter}${process.env.PATH ?? ""}`;
@@ -34,12 +34,12 @@ async function withFresh<T>(from: string, use: (fresh: string) => Promise<T>): P
   }
 }
 
-/** Files of a folder that are generated code, from the folder, in order. */
+/** Returns the sorted paths of generated files, relative to the folder. */
 async function generatedIn(folder: string): Promise<string[]> {
   return (await Array.fromAsync(glob(generatedPattern, { cwd: folder }))).toSorted();
 }
 
-/** Generated files below `folder` that its schemas do not make, or make otherwise. */
+/** Returns generated files below `folder` that are stale or have no schema. */
 export async function staleFiles(folder: string = join(root, schemas)): Promise<string[]> {
   return await withFresh(folder, async (fresh) => {
     const names = new Set([...(await generatedIn(folder)), ...(await generatedIn(fresh))]);

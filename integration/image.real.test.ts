@@ -1,6 +1,6 @@
 /**
- * The image builds, runs as any user on a root file system that is read-only but for /data, answers,
- * and stops cleanly.
+ * The image builds, runs as any user on a read-only root file system with a writable /data, answers
+ * requests, and stops cleanly.
  */
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

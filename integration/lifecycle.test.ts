@@ -1,4 +1,4 @@
-/** The real binary from its start to its end: what it refuses, how it stops, what it keeps. */
+/** The real binary from start to end: refused starts, stops, and kept data. */
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,9 +29,9 @@ import {
 import { readStored } from "#integration/parts/stored.ts";
 import { callGrpc, openClient } from "#modules/receivers/client.testing.ts";
 
-/** A long test has a process to start more than once, on a machine that may be busy. */
+/** Timeout of tests that start a process several times, on a machine that may be busy. */
 const timeout = 120_000;
-/** The machine's free space is not what these tests are about. */
+/** These tests do not depend on the machine's free disk space. */
 const roomy = "span_log: {free_bytes_min: 1MiB, partition_count: 2}\nquerier: {threads: 1}\n";
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -60,7 +60,7 @@ async function startReady(options: SpoorProcessOptions): Promise<SpoorProcess> {
   return spoor;
 }
 
-/** No block of the single tenant can be written until the returned function is called. */
+/** Blocks writes of the single tenant's blocks until the returned function is called. */
 async function obstructBlocks(dataDir: string): Promise<() => Promise<void>> {
   const tenantDir = join(dataDir, "bucket", "single-tenant");
   await mkdir(tenantDir, { recursive: true });
@@ -112,7 +112,7 @@ describe("start", { timeout }, () => {
       await send(first.otlpHttp, traces.slice(i, i + 10).flat());
     }
     await first.kill();
-    // With little memory for heads and no way to store them it gets stuck on its way.
+    // With little memory for heads, and unable to store them, the start cannot finish.
     const release = await obstructBlocks(dataDir);
     const config = `${roomy}ingester: {head_bytes_max: 512KiB, read_bytes: 16KiB}\n`;
     const second = await start({ dataDir, config });
@@ -135,7 +135,7 @@ describe("start", { timeout }, () => {
     const dataDir = await makeDataDir();
     const refused = await runServe({ dataDir, config: roomy, args: ["--http-port", port] });
     expect(refused.code).toBe(1);
-    // Which flag, and which process.
+    // The error names the flag and the process.
     const holder = `by \\S+ \\(pid ${first.pid}\\)`;
     const text = `^spoor: port ${port} is taken ${holder}: .* another one with --http-port$`;
     expect(refused.stderr).toMatch(new RegExp(text, "m"));
@@ -150,7 +150,7 @@ describe("start", { timeout }, () => {
     await send(first.otlpHttp, trace);
     expect(await first.stop()).toBe(0);
     expect((await readStored(firstDir)).counts.size).toBe(2);
-    // Whoever was refused its ports has let go of its folder.
+    // The process that was refused its ports has released its folder.
     const spoor = await startReady({ dataDir });
     expect(await spoor.stop()).toBe(0);
   });
@@ -220,7 +220,7 @@ describe("stop", { timeout }, () => {
     first.signal("SIGINT");
     expect(await first.exited).toBe(143);
 
-    // Nothing can be stored in the time that there is.
+    // Nothing can be stored within the shutdown time.
     const second = await startReady({ dataDir, config: `${roomy}server: {shutdown: 1s}\n` });
     for (const trace of traces) {
       expect((await find(second.address, trace[0].traceId)).spanIds).toEqual(spanIdsOf(trace));
@@ -229,7 +229,7 @@ describe("stop", { timeout }, () => {
     expect(second.log()).toContain("some spans are only in the log");
     await release();
 
-    // Stopped before it is ready, with all the time that it wants.
+    // Stopped before it is ready, with a long shutdown time.
     const third = await start({ dataDir });
     expect(await third.stop()).toBe(0);
     const { counts } = await readStored(dataDir);
@@ -244,7 +244,7 @@ describe("stop", { timeout }, () => {
 });
 
 describe("limits", { timeout }, () => {
-  it("a disk without room: clients are told to retry, and are served when there is", async () => {
+  it("a full disk: clients must retry, and are served when there is space again", async () => {
     const dataDir = await makeDataDir();
     const full = await startReady({ dataDir, config: roomy.replace("1MiB", "1000000GiB") });
     const trace = makeTrace(2);

@@ -1,4 +1,4 @@
-/** Each limit of a tenant against the real server: code, reason, counter; others do not notice. */
+/** Each tenant limit on the real server: code, reason, counter; other tenants are not affected. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,7 +64,7 @@ async function send(protocol: Protocol, tenant: string, body: Uint8Array): Promi
   }
 }
 
-/** A trace of `count` spans. */
+/** Returns a trace of `count` spans. */
 function trace(count: number, attributes: Record<string, string> = {}): SentTrace {
   const traceId = (++made).toString(16).padStart(32, "a");
   const startNano = BigInt(Date.now()) * 1_000_000n;
@@ -98,7 +98,7 @@ async function ask(tenant: string, path: string): Promise<{ status: number; text
 const refusedTotal = "spoor_distributor_refused_requests_total";
 
 describe.each(protocols)("over %s", (protocol) => {
-  test("ingest rate: told to retry after a while, by reason; another tenant is not", async () => {
+  test("ingest rate: refused with reason and retry delay; another tenant is not", async () => {
     const before = await metric(refusedTotal, 'reason="ingest_rate"');
     const large = (): SentTrace => trace(60);
     let answer = await send(protocol, "slow", large().body);
@@ -221,7 +221,7 @@ describe("queries", () => {
   });
 });
 
-test("overrides are read again at SIGHUP; a bad file changes nothing and is told", async () => {
+test("overrides are reloaded at SIGHUP; an invalid file changes nothing and is reported", async () => {
   expect(await page("limits")).toContain("slow");
   await writeFile(overridesPath, overrides.replace("few:", "nobody:"));
   spoor.signal("SIGHUP");

@@ -1,5 +1,5 @@
 /**
- * The page of all metrics, deploy/metrics-reference.md, from the metrics themselves:
+ * Generates the reference of all metrics, deploy/metrics-reference.md, from the registered metrics:
  *
  *     npm run -s metrics-reference > deploy/metrics-reference.md
  */
@@ -22,7 +22,7 @@ export async function allMetrics(): Promise<{ serve: MetricFacts[]; verify: Metr
   }));
 }
 
-/** What prom-client keeps of a metric and does not show in its types. */
+/** Fields of a prom-client metric that its types omit. */
 interface KeptMetric {
   name: string;
   help: string;

@@ -1,4 +1,4 @@
-/** The one contract suite on the real servers; buckets are made by clients that are not ours. */
+/** The contract tests of stores on real servers; independent clients create the buckets. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -46,8 +46,8 @@ afterAll(async () => {
 
 describe("buckets of real servers", () => {
   const next = (): string => `contract-${++buckets}`;
-  // MinIO denies a write (403) whose folder a delete removes just then, about one of 2,000 in a race
-  // for one folder, with checksums and without: Spoor's stores try such a write again.
+  // MinIO denies a write (403) while a delete removes its folder: about one of 2,000 in a race for
+  // one folder, with and without checksums. Spoor's stores retry such a write.
   describeObjectStore("MinIO", async () =>
     tryAgain(openS3Store(await makeS3Bucket(minio, next()))),
   );
@@ -67,7 +67,7 @@ describe("a second client", () => {
     await store.putIfAbsent("t/_delta_log/0.json", new TextEncoder().encode("{}"));
     const client = minioClient(minio);
     const { size, etag } = await client.statObject("second", "t/blocks/large");
-    // "-3": it came in three parts.
+    // "-3": it was uploaded in three parts.
     expect([size, etag.slice(-2)]).toEqual([large.length, "-3"]);
     expect(await text(await client.getObject("second", "t/_delta_log/0.json"))).toBe("{}");
     const tags = await client.getObjectTagging("second", "t/blocks/large");

@@ -1,4 +1,4 @@
-/** The bucket goes away while Spoor runs, and comes back; the disk of the log fills up. */
+/** The bucket fails while Spoor runs, and recovers; the disk of the log fills up. */
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -23,7 +23,7 @@ import { readBucket } from "#integration/parts/stored.ts";
 import { openS3Store } from "#pkg/objstore/s3/s3.ts";
 import type { S3Options } from "#pkg/objstore/s3/s3-options.ts";
 
-/** Impatient, so that an outage of seconds is a long one; no cache that would hide it. */
+/** Short timeouts, so that an outage of seconds is a long one, and no cache that would hide it. */
 const impatient = `  requests: {timeout: 2s, attempts_max: 2, backoff_max: 500ms}
   cache: {memory_bytes: 0, disk_bytes: 0}
 `;
@@ -80,7 +80,7 @@ it.each(bucketErrors)("a bucket that %s costs no span, and mends itself", async 
     async () => ((await metric(spoor.address, "spoor_ingester_blocks_total")) ?? 0) > 0,
   );
   proxy.plan = () => verdict;
-  // Spans are taken and found while the bucket is away.
+  // Spans are accepted and found during the outage.
   const during = Array.from({ length: 60 }, () => makeTrace(5));
   for (const trace of during) await send(spoor.otlpHttp, trace);
   await eventually(async () => {
@@ -88,7 +88,7 @@ it.each(bucketErrors)("a bucket that %s costs no span, and mends itself", async 
   });
   for (const trace of during.slice(0, 3)) {
     const found = await find(spoor.address, trace[0].traceId);
-    // What is stored can not be read now: an answer says so, or there is none.
+    // Stored spans cannot be read now: the response says so, or the request fails.
     if (found.status === 200) {
       expect(found.spanIds).toEqual(spanIdsOf(trace));
     } else expect([503, 504]).toContain(found.status);
@@ -150,7 +150,7 @@ it("a disk that is full pushes back, loses nothing, and takes again when blocks 
   const dataDir = join(dir, `run-${made}`, "data");
   await mkdir(dataDir, { recursive: true });
   const storage = s3StorageYaml(options, { endpoint: proxy.address }) + impatient;
-  // What is kept free lets the log be trimmed when the disk is as full as it may get.
+  // The reserved space allows the log to be trimmed when the disk is full.
   const tight = "span_log: {free_bytes_min: 1MiB, segment_bytes_max: 64KiB}\n";
   const config = tight + quickCuts + storage;
   const spoor = await startSpoorProcess({ dataDir, config, diskBytes: 4 * 1024 * 1024 });
@@ -182,7 +182,7 @@ it("a disk that is full pushes back, loses nothing, and takes again when blocks 
 it("a bucket that hangs: live spans are answered in time as partial, the page too", async () => {
   const soon = "frontend: {store_stall: 1s}\n";
   const { spoor } = await start(roomy + quickCuts + soon);
-  // A block that every query must look at.
+  // A block that every query must read.
   await send(spoor.otlpHttp, makeTrace(4));
   await eventually(
     async () => ((await metric(spoor.address, "spoor_ingester_blocks_total")) ?? 0) > 0,

@@ -1,4 +1,4 @@
-/** `npm run test-times`: the tables of README.md, from the last seconds of each test file. */
+/** `npm run test-times`: prints the tables for README.md from the last run of each test file. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,7 +1,7 @@
 /**
- * Runs before each test file: property tests (fast-check) take the same cases each time, so that a
- * run says something about the change and not about chance. At depth they take others each time,
- * and a failure prints its seed.
+ * Runs before each test file. Property tests (fast-check) use fixed cases, so that a failure is due
+ * to a change and not to chance. At depth 10 each run uses other cases, and a failure prints its
+ * seed.
  */
 import * as fc from "fast-check";
 import { inject } from "vitest";

@@ -1,4 +1,4 @@
-/** Records in quarantine, seen from outside: said everywhere, and put back once. */
+/** Records in quarantine, seen from outside: reported everywhere, and put back once. */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { find, makeTrace, metric, requestOf, spanIdsOf } from "#integration/part
 import { runSpoor, startSpoorProcess } from "#integration/parts/spoor.ts";
 import { readStored } from "#integration/parts/stored.ts";
 
-/** The machine's free space is not what this test is about. */
+/** This test does not depend on the machine's free disk space. */
 const config = "span_log: {free_bytes_min: 1MiB}\nquerier: {threads: 1}\n";
 
 it(

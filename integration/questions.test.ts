@@ -1,4 +1,4 @@
-/** Every question over heads, blocks and the test double, as it is and through bytes. */
+/** Every question to heads, blocks and the test double, directly and through its encoding. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** The catalogue of reasons against the tree. */
+/** Compares the catalogue of error reasons with their uses in the code. */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * What an operation costs in requests to the bucket, counted by the real binary over all of its
- * threads, on MinIO with the caches of remote stores: what was read once is not asked for again.
+ * Requests to the bucket per operation, counted by the real binary over all of its threads, on
+ * MinIO with the caches of remote stores: no range is requested twice.
  */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.t
 import type { SpanSpec } from "#pkg/engine/testing/spans.ts";
 import { openS3Store } from "#pkg/objstore/s3/s3.ts";
 
-/** Each may find a block in a thread that did not have it yet. */
+/** Repeated operations: each may open a block on a thread that did not have it open. */
 const roundsMax = 8;
 let config = "";
 let dir = "";
@@ -60,9 +60,9 @@ it("what was read is hardly asked for again, and then not at all, also after a r
     expect(found).toMatchObject({ partial: undefined, status: 200 });
     expect(found.spanIds).toHaveLength(3);
   };
-  // Threads take blocks as they come: each has its own memory, the disk is everyone's. What is
-  // still being written to it may be asked for once more, and which ranges of a block are read
-  // together depends on what its thread has open.
+  // Any thread may get any block. Each has its own memory cache; they share the disk cache. A range
+  // that is still being written to disk may be requested once more. Which ranges of a block are
+  // read together depends on what the thread has open.
   const settle = async (again: () => Promise<void>): Promise<void> => {
     for (let round = 0; round < roundsMax; round++) {
       const { getRange = 0 } = await requestsOf(spoor.address, again);
@@ -74,7 +74,7 @@ it("what was read is hardly asked for again, and then not at all, also after a r
   const cold = await requestsOf(spoor.address, search);
   expect(cold.getRange).toBeGreaterThanOrEqual(blockCount);
   await settle(search);
-  // Of another partition than that of the search, whose bloom filters are known by now.
+  // A trace of another partition than the search's, whose bloom filters are cached by now.
   const found = await requestsOf(spoor.address, lookUp);
   expect(found.getRange).toBeGreaterThan(blockCount / partitionCount);
   await settle(lookUp);

@@ -1,6 +1,6 @@
 /**
- * What an operation costs in requests to the bucket, counted by the real binary over all of its
- * threads, without a cache. ARCHITECTURE.md states the formulas; requests.real.test.ts has caches.
+ * Requests to the bucket per operation, counted by the real binary over all of its threads, without
+ * a cache. ARCHITECTURE.md has the formulas; requests.real.test.ts tests with caches.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -24,7 +24,7 @@ span_log: {free_bytes_min: 1MiB}
 ingester: {cut_age: 300ms}
 querier: {snapshot_age_max: 1h}
 `;
-/** Ranges that opening one block and reading a trace of it take, and blooms that are wrong. */
+/** Ranges to open one block and read a trace from it, and false positives of bloom filters. */
 const perTraceMax = 60;
 
 let dir = "";
@@ -37,7 +37,7 @@ beforeAll(async () => {
   firstTraces = await makeManyBlocks(await openFsStore(join(dataDir, "bucket")));
   spoor = await startSpoorProcess({ dataDir, config });
   await spoor.ready();
-  // Its first cycle is not what is counted here.
+  // Its first cycle is not counted here.
   await eventually(async () => (await metric(spoor.address, "spoor_compactor_cycles_total")) === 1);
 }, 240_000);
 
@@ -64,7 +64,7 @@ it("a trace by id reads one bloom shard per block of its partition, then its blo
   expect(cold.getRange).toBeLessThanOrEqual(candidates + perTraceMax);
   expect(Object.keys(cold).sort()).toEqual(["getRange", "list"]);
   expect(cold.list).toBe(1);
-  // Bloom filters are remembered.
+  // Bloom filters are cached.
   const warm = await requestsOf(spoor.address, lookUp);
   expect(warm.getRange).toBeLessThanOrEqual(perTraceMax);
   expect(Object.keys(warm)).toEqual(["getRange"]);
@@ -86,7 +86,7 @@ it("a search on a rare value reads one index per block, and rows of one", async 
 it("a cut is one put and one conditional create", async () => {
   const before = (await metric(spoor.address, "spoor_ingester_blocks_total")) ?? 0;
   const made = await requestsOf(spoor.address, async () => {
-    // No column that the table does not have yet.
+    // No column is new to the table.
     await send(spoor.otlpHttp, makeTrace(5));
     await eventually(
       async () => (await metric(spoor.address, "spoor_ingester_blocks_total")) === before + 1,

@@ -38,7 +38,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** The trace as the server answers it, asked until it has `spanCount` spans. */
+/** Polls the server until the trace has `spanCount` spans, and returns it. */
 async function fetchTrace(traceId: string, spanCount: number): Promise<TraceData> {
   for (;;) {
     const response = await fetch(`${server.address}/api/traces/${traceId}`, {
@@ -54,7 +54,7 @@ async function fetchTrace(traceId: string, spanCount: number): Promise<TraceData
   }
 }
 
-/** Makes three spans with everything an SDK can say; returns what the SDK itself holds of them. */
+/** Makes three spans with every field of the SDK; returns the SDK's own representation. */
 async function record(exporter: SpanExporter): Promise<ReadableSpan[]> {
   const finished: ReadableSpan[] = [];
   const keep: SpanExporter = {

@@ -1,4 +1,4 @@
-/** What an operator sees of a running server: its own spans, profiles, slow queries, log times. */
+/** Diagnostics of a running server: its own spans, profiles, slow queries, log times. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,7 +60,7 @@ test("own spans go to the endpoint: queries, and heads with their cut and commit
 });
 
 test("nothing is sent without an endpoint, and a process does not trace itself unasked", async () => {
-  // Not one of those that the system gives to whoever asks for any: it would be taken now and then.
+  // Not an ephemeral port of the system: another process might take it.
   const config = `server: {tracing_endpoint: "http://localhost:24318"}\nreceivers: {http_port: 24318}`;
   const args = ["--otlp-http-port", "24318"];
   const refused = await runServe({ dataDir: join(dir, "self"), config, args });
@@ -69,7 +69,7 @@ test("nothing is sent without an endpoint, and a process does not trace itself u
 });
 
 test("slow queries are logged with what they asked for, and counted", async () => {
-  // One may be answered within a millisecond; and its line comes by another way than its answer.
+  // A query may take less than a millisecond, and its log line may arrive after its response.
   const askAndRead = async (): Promise<string> => {
     await fetch(`${spoor.address}/api/search?q=%7Bname%3D%22slow%22%7D`);
     return spoor.log();
@@ -91,7 +91,7 @@ test("profiles need the admin token, and there is one at a time", async () => {
   expect((await fetch(`${url}/heap?seconds=1`, { headers: wrong })).status).toBe(401);
   expect((await fetch(`${url}/cpu?seconds=0`, { headers })).status).toBe(400);
   const get = async (path: string): Promise<Response> => await fetch(`${url}/${path}`, { headers });
-  // The one that comes first runs. On a busy machine the other may come when it has ended.
+  // The first request runs. On a busy machine the second may arrive after it has ended.
   const pair = async (): Promise<number[]> => {
     const [cpu, heap] = await Promise.all([get("cpu?seconds=1"), get("heap?seconds=1")]);
     return [cpu.status, heap.status].sort((a, b) => a - b);

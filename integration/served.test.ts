@@ -1,4 +1,4 @@
-/** Every port serves what its table declares, to those with the right that stands there. */
+/** Every port serves the routes of its table, to clients with the declared right. */
 import { connect } from "node:http2";
 import { once } from "node:events";
 import { expect, test } from "vitest";
@@ -17,13 +17,13 @@ function nameOf(one: Served): string {
   return `${one.port} ${what}`;
 }
 
-/** What a client without further headers is told: 401 or 16 is "who are you". */
+/** Status for a client without credentials: 401 or 16 is "unauthenticated". */
 async function ask(spoor: RunningSpoor, one: Served, headers: Headers = {}): Promise<string> {
   if (one.protocol === "grpc") {
     return await call(spoor.otlpGrpcPort, `/${one.service}/${one.method}`, headers);
   }
   const port = one.port === "api" ? spoor.httpPort : spoor.otlpHttpPort;
-  // A profile of no length is refused after the right has been looked at.
+  // A profile of zero seconds is refused after the access check.
   const path = one.path.replace(/:\w+/, "1f").replace("*", "service.name/values");
   const response = await fetch(`http://127.0.0.1:${port}${path}?seconds=0`, {
     method: one.method === "post" ? "POST" : "GET",
@@ -41,7 +41,7 @@ async function call(port: number, path: string, headers: Headers): Promise<strin
     const stream = session.request({ ...base, ":path": path, ...headers });
     stream.end(frameMessage(new Uint8Array()));
     const [answer] = (await once(stream, "response")) as [Record<string, string>];
-    // A status with the first headers is an error's.
+    // Only an error has its status in the first headers.
     return answer["grpc-status"] ?? "0";
   } finally {
     session.destroy();

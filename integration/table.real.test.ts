@@ -1,4 +1,4 @@
-/** delta-rs and DuckDB, which know nothing of Spoor, count what Spoor counts, in the bucket. */
+/** delta-rs and DuckDB, independent readers, count the same rows in the bucket as Spoor. */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,7 +31,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** Rows and column names as DuckDB sees them in copies of the blocks that the table names. */
+/** Returns rows and column names that DuckDB reads from copies of the table's blocks. */
 async function readWithDuckDb(snapshot: Snapshot): Promise<{ rows: number; columns: string[] }> {
   const copies = await mkdtemp(join(dir, "copies-"));
   let at = 0;
@@ -101,7 +101,7 @@ it("all count the same, before and after schema growth, a checkpoint and a clean
   expect(await table.checkpoint({ commitsMin: 1, removedBeforeMs: nowMs - 1000 })).toBe(true);
   await expectAgreement(table, spans);
   await sendSome({ "shop.order": "17" });
-  // As it would run in a day.
+  // The clean-up that would run in a day.
   const clock = { ...systemClock, nowMs: () => Date.now() + 24 * 3_600_000 };
   const later = openTable({ store, tenant: singleTenant, clock, log });
   expect(await later.cleanUp(Date.now() + 60_000)).toBeGreaterThan(0);

@@ -1,40 +1,40 @@
 /**
- * How long test files took, beside how long they may take. A run of `npm test` or `test:real` notes
- * its seconds (`TimesReporter`); `npm run check` compares them with the table in README.md of this
- * folder. Time fails nothing: only a long file that the table does not know, or one that is gone.
+ * Compares the time of test files with their budget. A run of `npm test` or `test:real` records the
+ * seconds of each file (`TimesReporter`). `npm run check` compares them with the table in README.md
+ * of this folder. It fails only for a long file without a row, or a row without a file.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Reporter, TestModule } from "vitest/node";
 
-/** Below the project's folder; not in git. */
+/** Path in the project's folder; not in git. */
 export const testTimesPath = "node_modules/.cache/spoor/test-times.json";
-/** Files below this are one row together, seconds. */
+/** Files that take less share one row, seconds. */
 const rowSeconds = 3;
-/** A file without a row fails the check beyond this: ten times what needs none. */
+/** A file without a row fails the check beyond this time: ten times `rowSeconds`. */
 const unlistedSecondsMax = 30;
-/** What a file may take beyond its row before it is printed: times, and seconds. */
+/** A file is printed if it exceeds its row by this factor and by this number of seconds. */
 const slack = { factor: 1.5, seconds: 2 };
 
 /** Path of a test file -> seconds of its last run. */
 export type TestTimes = ReadonlyMap<string, number>;
 
 export interface TimesCheck {
-  /** What is over its budget. */
+  /** Files over their budget. */
   notes: string[];
-  /** Rows and files that do not fit together. */
+  /** Rows without a file, and long files without a row. */
   problems: string[];
 }
 
 const measuredProjects: ReadonlySet<string> = new Set(["unit", "real", "load"]);
 
-/** Notes the seconds of each file that runs, on top of those of earlier runs. */
+/** Records the seconds of each file that runs; keeps those of other files. */
 export class TimesReporter implements Reporter {
   readonly #path: string;
   readonly #started = new Map<string, number>();
   readonly #took = new Map<string, number>();
 
-  /** `path` is a JSON file, made if it is not there. */
+  /** @param path a JSON file; created if it does not exist. */
   constructor(path: string) {
     this.#path = path;
   }
@@ -53,13 +53,13 @@ export class TimesReporter implements Reporter {
   onTestRunEnd(): void {
     const all = new Map([...readTimes(this.#path), ...this.#took]);
     mkdirSync(dirname(this.#path), { recursive: true });
-    // Another run may read it.
+    // Written atomically, since another run may read it.
     writeFileSync(`${this.#path}.${process.pid}`, JSON.stringify(Object.fromEntries(all)));
     renameSync(`${this.#path}.${process.pid}`, this.#path);
   }
 }
 
-/** A worker that never waits says only at its end that it has begun: its tests know better. */
+/** Returns a file's seconds from its tests: a busy worker reports its start only at its end. */
 function testsMs(module: TestModule): number {
   let [from, to] = [Number.POSITIVE_INFINITY, 0];
   for (const test of module.children.allTests()) {
@@ -70,7 +70,7 @@ function testsMs(module: TestModule): number {
   return Math.max(0, to - from);
 }
 
-/** Nothing if no run has noted any. */
+/** Returns the recorded seconds; empty if there are none. */
 export function readTimes(path: string): TestTimes {
   try {
     return new Map(Object.entries(JSON.parse(readFileSync(path, "utf8")) as object));
@@ -80,15 +80,15 @@ export function readTimes(path: string): TestTimes {
   }
 }
 
-/** The rows `| path.test.ts | seconds |` of a document. */
+/** Returns the rows `| path.test.ts | seconds |` of a document. */
 export function readRows(document: string): TestTimes {
   const rows = document.matchAll(/^\| `([^`]+\.test\.ts)` \| (\d+) \|$/gm);
   return new Map(Array.from(rows, ([, path, seconds]) => [path, Number(seconds)]));
 }
 
 /**
- * Compares the last seconds of the test files that there are with the rows of the table. A machine
- * that is slower than the table's, or busy, has that much more time for each file.
+ * Compares the last seconds of existing test files with the rows of the table. On a slow or busy
+ * machine each file has proportionally more time.
  */
 export function checkTimes(
   files: ReadonlySet<string>,
@@ -117,7 +117,7 @@ export function checkTimes(
   return { notes, problems };
 }
 
-/** How much slower files with a row were, in the middle; 1 for a machine that was faster. */
+/** Returns the median slowdown of files with a row; at least 1. */
 function slowness(rows: TestTimes, measured: TestTimes): number {
   const ratios = [...rows].flatMap(([path, row]) => {
     const seconds = measured.get(path);
@@ -127,7 +127,7 @@ function slowness(rows: TestTimes, measured: TestTimes): number {
   return Math.max(1, ratios[Math.floor(ratios.length / 2)] ?? 1);
 }
 
-/** The table for README.md: a row for each file of at least `rowSeconds`, one for all others. */
+/** Formats the table for README.md: a row per file of at least `rowSeconds`, one for the rest. */
 export function formatRows(times: TestTimes): string {
   const long = [...times].filter(([, seconds]) => seconds >= rowSeconds);
   long.sort(([, a], [, b]) => b - a);

@@ -1,6 +1,6 @@
 /**
- * The rules of the code that no other tool holds: who may import whom, where files stand, how long
- * they may get, what they may not contain.
+ * Checks rules of the code that no other tool checks: allowed imports, places, lengths and contents
+ * of files.
  */
 import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, matchesGlob, normalize } from "node:path";
@@ -9,13 +9,13 @@ import { describe, expect, test } from "vitest";
 
 const root: string = fileURLToPath(new URL("..", import.meta.url));
 
-/** Folders that the top level may have; files there are what tools and newcomers need. */
+/** Allowed folders of the top level. Files there are for tools and newcomers. */
 const topFolders = ["cmd", "pkg", "modules", "web", "deploy", "testdata", "integration"];
-/** Not part of the project: made by git, npm and runs. */
+/** Folders made by git, npm and runs; not part of the project. */
 const ignoredFolders = ["node_modules", "data", "coverage", "dist"];
 const codeFolders = ["cmd", "pkg", "modules", "web", "integration"];
 
-/** Level 0: knows nothing of Spoor but each other. */
+/** Level 0: packages that import only each other. */
 const level0 = [
   "bytes",
   "clock",
@@ -74,7 +74,7 @@ const foldersWithDoors = [
   "pkg/objstore/wrap",
 ];
 
-/** Files that others import although they are no door, and why. */
+/** Files that other packages import although they are not a door, with the reason. */
 const besideDoors: Readonly<Record<string, readonly string[]>> = {
   "a command that starts no module reads its settings": ["modules/*/config.ts"],
   "flags are read before anything else is loaded": [
@@ -106,10 +106,10 @@ const besideDoors: Readonly<Record<string, readonly string[]>> = {
   "generated code has no door": ["pkg/pb/**"],
 };
 
-/** Test support: named so, and out of reach of the program. */
+/** Test support is marked by its name; the program must not import it. */
 const testSupport = /(?:\.testing\.ts$|\/testing\/|\/contract\/|\.(?:test|bench)\.tsx?$)/;
 
-/** What the other layers may import. Modules never import modules, except themselves. */
+/** Allowed imports of the other layers. Modules never import other modules. */
 const layerEdges: Record<string, readonly string[]> = {
   pkg: ["pkg"],
   modules: ["pkg"],
@@ -119,13 +119,13 @@ const layerEdges: Record<string, readonly string[]> = {
   web: ["pkg/api", "web"],
 };
 
-/** Imports out of the own folder by path, where there is no other way. */
+/** Allowed relative imports from another folder, where a tool needs them. */
 const pathExceptions = ["pkg/version/version.ts -> ../../package.json"];
 
-/** pkg knows no network and no process; these are what they would come with. */
+/** Node modules of networks and processes, which pkg must not import. */
 const foreignToPkg = ["node:http", "node:http2", "node:https", "node:net", "hono", "prom-client"];
 
-/** Parts of servers that several modules need: the exception to "pkg knows no network". */
+/** Packages with servers for several modules: exceptions to "pkg uses no network". */
 const listening = ["pkg/listen/", "pkg/grpc/"];
 
 const sourceLinesMax = 400;
@@ -133,13 +133,13 @@ const testLinesMax = 800;
 const columnsMax = 100;
 
 interface SourceFile {
-  /** From the root, with `/`. */
+  /** Path from the root, with `/`. */
   path: string;
   text: string;
   lines: string[];
   isTest: boolean;
   imports: string[];
-  /** Files that it runs: workers and programs, as `new URL(x, import.meta.url)`. */
+  /** Workers and programs that the file runs, as `new URL(x, import.meta.url)`. */
   programs: string[];
 }
 
@@ -149,7 +149,7 @@ const sources: readonly SourceFile[] = files.filter(
   ({ isTest, path }) => !isTest && !isGenerated(path),
 );
 
-/** Made of schemas by a generator, which chose their names. */
+/** Generated files, whose names the generator chose. */
 function isGenerated(path: string): boolean {
   return /^pkg\/pb\/.+_pb\.ts$/.test(path);
 }
@@ -179,8 +179,8 @@ function readSource(path: string): SourceFile {
 }
 
 /**
- * Specifiers of static, dynamic and type imports. oxfmt puts statements at the start of a line,
- * which keeps this simple.
+ * Returns the specifiers of static, dynamic and type imports. oxfmt puts statements at the start of
+ * a line, which keeps this simple.
  */
 function importsOf(text: string): string[] {
   const patterns = [
@@ -196,7 +196,7 @@ function programsOf(text: string): string[] {
   return Array.from(text.matchAll(pattern), ([, path]) => path.replace(/^(?!\.)/, "./"));
 }
 
-/** Whether another package may import this file. */
+/** Returns whether another package may import this file. */
 function isDoor(target: string): boolean {
   const folder = dirname(target);
   const isFolder = folder === folderOf(target) || foldersWithDoors.includes(folder);
@@ -205,24 +205,24 @@ function isDoor(target: string): boolean {
   return patterns.some((pattern) => matchesGlob(target, pattern));
 }
 
-/** The file that an import of ours means; undefined for packages and node:. */
+/** Resolves an import to a file of the project; undefined for packages and node:. */
 function resolveImport(from: string, specifier: string): string | undefined {
   if (specifier.startsWith("#")) return specifier.slice(1);
   if (specifier.startsWith(".")) return normalize(join(dirname(from), specifier));
   return undefined;
 }
 
-/** `pkg/block/reader.ts` -> `pkg/block`. */
+/** Returns the package of a file: `pkg/block/reader.ts` -> `pkg/block`. */
 function folderOf(path: string): string {
   return path.split("/").slice(0, 2).join("/");
 }
 
-/** Whether a file is part of what users run. */
+/** Returns whether a file is part of the program. */
 function isProgram({ path, isTest }: SourceFile): boolean {
   return !isTest && !testSupport.test(path) && /^(?:cmd|modules|pkg)\//.test(path);
 }
 
-/** Why `file` may not import `target`; undefined if it may. */
+/** Returns why `file` may not import `target`; undefined if it may. */
 function whyNot(file: SourceFile, target: string): string | undefined {
   const from = folderOf(file.path);
   const to = folderOf(target);
@@ -355,7 +355,7 @@ describe("imports", () => {
     };
     const installed = Object.keys(manifest.dependencies);
     const reached = filesReachedFrom("cmd/spoor/spoor.js");
-    // Workers are reached by URL: without them this test would prove nothing.
+    // The imports must include workers, which are started by URL.
     expect(reached.filter((path) => path.endsWith("worker.ts")).length).toBeGreaterThan(2);
     const wrong = reached.flatMap((path) =>
       (byPath.get(path)?.imports ?? [])
@@ -379,7 +379,7 @@ function filesReachedFrom(entry: string): string[] {
   return [...reached];
 }
 
-/** One cycle per file that closes one, as `a -> b -> a`. */
+/** Returns one import cycle per file that closes one, as `a -> b -> a`. */
 function findCycles(): string[] {
   const cycles: string[] = [];
   const done = new Set<string>();
@@ -422,7 +422,7 @@ describe("files", () => {
   });
 
   test(`are at most ${String(columnsMax)} columns wide`, () => {
-    // Tests hold golden texts, whose lines are as long as what they are compared with.
+    // Tests contain expected texts, whose lines may be longer.
     const wrong = linesWhere(sources, (line) => Array.from(line).length > columnsMax);
     expect(wrong).toEqual([]);
   });
@@ -452,7 +452,7 @@ describe("files", () => {
 });
 
 describe("code", () => {
-  // Put together here, so that this file does not find itself.
+  // Concatenated, so that the search does not match this file.
   const words = [
     ["TO", "DO"],
     ["FIX", "ME"],
@@ -483,7 +483,7 @@ describe("code", () => {
     const servers = [
       "pkg/listen/http-listener.ts",
       "pkg/grpc/server.ts",
-      // A socket that shows that the data folder has an owner: it answers nothing.
+      // A socket that marks the data folder as owned; it serves nothing.
       "cmd/spoor/data-lock.ts",
     ];
     const product = sources.filter(({ path }) => /^(?:cmd|modules|pkg)\//.test(path));
@@ -491,7 +491,7 @@ describe("code", () => {
     const found = linesWhere(product, (line) => opening.test(line));
     expect(found.map((line) => line.split(":")[0])).toEqual(expect.arrayContaining(servers));
     expect(found.filter((line) => !servers.includes(line.split(":")[0]))).toEqual([]);
-    // The routes of the API come from `routesOf`, all of them.
+    // All routes of the API must come from `routesOf`.
     const routing = /\bapp\.(?:get|post|put|patch|delete|all|on|use|route|mount)\(/;
     const routed = linesWhere(product, (line) => routing.test(line));
     expect(routed.length).toBeGreaterThan(0);

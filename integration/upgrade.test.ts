@@ -1,6 +1,6 @@
 /**
- * Data folders that earlier versions wrote keep opening: log, heads to be, table, blocks, memory of
- * repeats. `UPDATE=1` writes the one of this version anew; those of released versions stay.
+ * This version opens data folders of earlier versions: log, records not yet in a head, table,
+ * blocks, request keys. `UPDATE=1` rewrites this version's folder; those of released versions stay.
  */
 import {
   cpSync,
@@ -42,7 +42,7 @@ interface GoldenTrace {
   spans: string[];
 }
 
-/** Small segments, so that the log has several and forgets some. */
+/** Small segments, so that the log has several and removes some. */
 const config = `
 server: {multitenancy: true, admin_token: ${adminToken}}
 span_log: {partition_count: 2, segment_bytes_max: 8KiB, free_bytes_min: 0B}
@@ -76,7 +76,7 @@ async function send(spoor: SpoorProcess, tenant: string, number: number): Promis
   };
 }
 
-/** Some traces in blocks, the last ones only in the log, where a kill has left them. */
+/** Makes a data folder: some traces in blocks, the last ones only in the log after a kill. */
 async function update(): Promise<void> {
   const dataDir = join(dir, "data");
   const traces: GoldenTrace[] = [];
@@ -99,7 +99,7 @@ async function update(): Promise<void> {
   const folder = join(golden, written);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  // They say which machine has the folder.
+  // These files name the machine that owns the folder.
   for (const name of ["lock", "lock-owner"]) rmSync(join(dataDir, name), { recursive: true });
   cpSync(dataDir, join(folder, "data"), { recursive: true });
   writeFileSync(join(folder, "traces.json"), `${JSON.stringify(traces, undefined, 1)}\n`);
@@ -125,7 +125,7 @@ async function checkAll(spoor: SpoorProcess, traces: readonly GoldenTrace[]): Pr
   }
 }
 
-/** How many of its spans the server finds. */
+/** Returns how many spans of the trace the server finds. */
 async function countSpans(spoor: SpoorProcess, { tenant, traceId }: GoldenTrace): Promise<number> {
   const response = await get(spoor, tenant, `/api/traces/${traceId}`);
   const bytes = new Uint8Array(await response.arrayBuffer());
@@ -150,13 +150,13 @@ describe.each(versions)("a data folder of %s", (version) => {
     await spoor.ready();
     await checkAll(spoor, traces);
     const more = [await send(spoor, "single", 1000), await send(spoor, "new", 1001)];
-    // What is acknowledged is found within moments, one request of a trace after the other.
+    // Acknowledged spans become visible shortly after, one request of a trace after the other.
     for (const trace of more) {
       await expect.poll(() => countSpans(spoor, trace)).toBe(trace.spans.length);
     }
     await checkAll(spoor, more);
     expect(await spoor.stop()).toBe(0);
-    // Every span is in one block now, once.
+    // Every span is now in exactly one block.
     for (const tenant of [...tenants, "new"]) {
       const { counts } = await readStored(dataDir, tenant);
       const own = [...traces, ...more].filter((one) => one.tenant === tenant);
@@ -171,7 +171,7 @@ describe.each(versions)("a data folder of %s", (version) => {
 });
 
 describe("a newer format", () => {
-  /** Says version 99 in a file of the log, with a checksum that fits (FORMAT.md). */
+  /** Writes version 99 into a file of the log, with a valid checksum (FORMAT.md). */
   function patch(path: string): void {
     const bytes = readFileSync(path);
     bytes.writeUInt32LE(99, 8);
@@ -211,7 +211,7 @@ describe("a newer format", () => {
     expect(stderr).toMatch(/reader/i);
   });
 
-  test("of a block is told in every answer that lacks it, and nothing else suffers", async () => {
+  test("of a block is reported in every response that lacks it, and affects nothing else", async () => {
     const { dataDir, traces } = copyOf(written);
     const blocks = join(dataDir, "bucket", "single", "blocks");
     for (const name of readdirSync(blocks, { recursive: true }).map(String)) {

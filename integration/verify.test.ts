@@ -1,4 +1,4 @@
-/** `spoor verify` against the real server, directly and through a proxy that spoils answers. */
+/** `spoor verify` against the real server, directly and through a proxy that changes responses. */
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
@@ -20,10 +20,10 @@ interface ProxyAnswer {
 
 const waiting = { timeout: 30_000, interval: 50 };
 
-/** Changes an answer; `path` is what was asked for. */
+/** Changes the response to a request for `path`. */
 type Spoil = (answer: ProxyAnswer, path: string) => void;
 
-/** A proxy that hands answers through, changed or not. */
+/** Starts a proxy that forwards responses, changed or unchanged. */
 class Proxy implements AsyncDisposable {
   readonly #server: Server;
 
@@ -63,7 +63,7 @@ class Proxy implements AsyncDisposable {
 
 let dir: string;
 let spoor: SpoorProcess;
-/** Runs of one seed in the same moment would write the same traces. */
+/** Seeds differ, since concurrent runs of one seed would write equal traces. */
 let seed = 77;
 
 beforeAll(async () => {
@@ -92,7 +92,7 @@ interface VerifyRun {
   io: RecordedIo;
 }
 
-// Nearly all of their time they wait for traces to be old enough: they do it side by side.
+// These tests run side by side, since most of their time is waiting for traces to be old enough.
 describe.concurrent("a server that works is found to be right", () => {
   test("over HTTP, at several ages", async () => {
     const { code, io } = await verify(["--duration", "11s", "--interval", "250ms"]);
@@ -119,7 +119,7 @@ describe.concurrent("a server that works is found to be right", () => {
     const urlOf = (): string | undefined => /metrics at (\S+)/.exec(io.stdout)?.[1];
     await vi.waitUntil(urlOf, waiting);
     const text = async (): Promise<string> => await (await fetch(urlOf()!)).text();
-    // They are served for as long as it runs, well beyond the first checks.
+    // Metrics are served during the whole run, well beyond the first checks.
     const isChecked = async (): Promise<boolean> =>
       /checks_total\{kind="trace",age="2s"\} \d/.test(await text());
     await vi.waitUntil(isChecked, waiting);
@@ -181,9 +181,9 @@ describe.concurrent("what is wrong is seen", () => {
 
   test.for(spoils)("%s", async ([, change, reason], { expect: expectHere }) => {
     await using proxy = await Proxy.start(change);
-    // Few traces: a partial answer and a failed request are asked for again for some seconds.
-    // More than one, whatever the first takes: its second half may not come in this time. A busy
-    // machine may write none in it: then once more.
+    // Few traces: a partial response and a failed request are retried for some seconds. More than
+    // one trace, since the second half of the first may not arrive in time. A busy machine may
+    // write none in this time: then retry.
     const args = ["--duration", "1s", "--interval", "300ms"];
     let { code, io } = await verify(args, proxy.address);
     while (/^0 traces written/m.test(io.stdout)) ({ code, io } = await verify(args, proxy.address));

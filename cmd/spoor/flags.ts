@@ -4,11 +4,11 @@ import { didYouMean } from "#pkg/config/nearest.ts";
 import { SpoorError } from "#pkg/errors/errors.ts";
 
 export interface FlagSpec {
-  /** With its dashes, e.g. `--data-dir`. */
+  /** Name with its dashes, e.g. `--data-dir`. */
   name: string;
   /** Another name of one letter, e.g. `-v`. */
   short?: string;
-  /** What stands for the value in the help, e.g. `DIR`; a flag without one is on or off. */
+  /** Placeholder of the value in the help, e.g. `DIR`; a flag without one is on or off. */
   value?: string;
   help: string;
 }
@@ -18,7 +18,7 @@ export interface CommandHelp {
   usage: string;
   about: string;
   flags: readonly FlagSpec[];
-  /** More to know, after the flags. */
+  /** Text after the flags. */
   notes?: string;
 }
 
@@ -28,17 +28,17 @@ export interface ParsedArgs {
   positionals: string[];
 }
 
-/** Flags that every command takes. */
+/** Flags of every command. */
 const commonFlags: readonly FlagSpec[] = [
   { name: "--help", help: "show this text" },
   { name: "--log-level", value: "LEVEL", help: "debug also shows where an error came from" },
 ];
 
-/** Flags and the rest of the arguments; after `--` nothing is a flag. Throws a usage error. */
+/** Parses flags and positional arguments. After `--` nothing is a flag. Throws a usage error. */
 export function parseArgs(args: readonly string[], flags: readonly FlagSpec[]): ParsedArgs {
   const known = withCommonFlags(flags);
   const options = Object.fromEntries(known.map((flag) => [flag.name.slice(2), optionOf(flag)]));
-  // Not strict: our own errors say what was meant.
+  // Not strict: our own errors suggest the intended flag.
   const { tokens } = readArgs({ args: [...args], options, strict: false, tokens: true });
   const parsed = new Map<string, string | true>();
   const positionals: string[] = [];
@@ -66,18 +66,18 @@ function optionOf({ value, short }: FlagSpec): { type: "string" | "boolean"; sho
   return short === undefined ? { type } : { type, short: short.slice(1) };
 }
 
-/** The text of a flag with a value; undefined if it was not given. */
+/** Returns the value of a flag; undefined if it was not given. */
 export function flagText(args: ParsedArgs, name: string): string | undefined {
   const value = args.flags.get(name);
   return typeof value === "string" ? value : undefined;
 }
 
-/** The command line is wrong: exit code 2. */
+/** Returns the error for a wrong command line, which has exit code 2. */
 export function usageError(message: string): SpoorError {
   return new SpoorError("InvalidInput", message, { reason: "usage" });
 }
 
-/** The text of `--help`. */
+/** Formats the text of `--help`. */
 export function helpText(help: CommandHelp): string {
   const rows = withCommonFlags(help.flags).map(({ name, short, value, help }) => [
     (short === undefined ? "" : `${short}, `) + (value === undefined ? name : `${name} ${value}`),

@@ -15,7 +15,7 @@ interface ServedMethod extends MethodFacts {
   kind: GrpcMethod["kind"];
 }
 
-/** A route or method with its right, what it takes and what it answers. */
+/** A route or method with its right, request and response types. */
 export type Served = ServedRoute | ServedMethod;
 
 export function servedRoutes(port: PortName, routes: readonly RouteFacts[]): Served[] {

@@ -209,7 +209,7 @@ describe("tenants", () => {
     expect(await metric(running.registry, "duplicate_records_total")).toBe(1);
   });
 
-  it("whose spans cannot be stored are told to wait, the others are not", async () => {
+  it("whose spans cannot be stored are refused with a retry delay, others are not", async () => {
     const running = await start();
     running.failingTenants.add("a");
     const error = await refusal(running.push(bodyOf([spec()]), { tenant: "a" }));

@@ -135,7 +135,7 @@ describe("JobPool", () => {
     expect(order).toEqual(["few/1", "many/1", "many/2"]);
   });
 
-  it("ends the thread of a cancelled job that does not stop by itself", async () => {
+  it("ends the thread of a cancelled job that does not stop in time", async () => {
     rig = new Rig({ graceMs: 1 });
     const gone = new AbortController();
     const before = Atomics.load(rig.cells, 0);

@@ -142,7 +142,7 @@ function filterOf(text: string): FieldExpr {
   return stage.expr;
 }
 
-/** One row group by itself: its answer, and what that took. Throws what it fails with. */
+/** Asks one row group alone; returns its answer and cost. Throws the outcome's error. */
 async function askOne<K extends QuestionName>(
   querier: Querier,
   question: K,
@@ -380,7 +380,7 @@ describe("Querier", () => {
     }
   });
 
-  it("answers for many row groups in one job as for each by itself", async () => {
+  it("returns equal answers for row groups in one job and in separate jobs", async () => {
     const { querier, table, registry } = openQuerier("together", { threads: 1, openBlocksMax: 2 });
     for (const name of ["a", "b", "c"]) await addBlock(table, name, spansOf(20));
     const { blocks } = await querier.snapshot("together", -1, never);

@@ -89,11 +89,11 @@ describe.each(exporters)("%s exporter", (_name, open) => {
   });
 });
 
-// The JavaScript gRPC exporter never sends again (0.223), whatever it is told.
+// The JavaScript gRPC exporter (0.223) never retries.
 describe.each(exporters.filter(([name]) => name === "proto" || name === "json"))(
   "%s exporter",
   (_name, open) => {
-    test("sends again when told to retry", async () => {
+    test("retries after a retryable refusal", async () => {
       await using receiver = await startReceiver();
       const accept = receiver.sink.answer;
       receiver.sink.answer = (request) =>

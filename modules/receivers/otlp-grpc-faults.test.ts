@@ -95,7 +95,7 @@ describe("clients that misbehave", () => {
     await eventually(async () => (await inFlight()) === 0);
   });
 
-  test("more requests than fit are told to retry", async () => {
+  test("requests beyond the limit are refused with a retry delay", async () => {
     await using receiver = await startReceiver({ requestsMax: 1 });
     let release: (() => void) | undefined;
     receiver.sink.answer = () =>
@@ -149,7 +149,7 @@ describe("stop", () => {
     client.close();
   });
 
-  test("closes what is not answered by the deadline", async () => {
+  test("closes calls that are not answered by the deadline", async () => {
     const receiver = await startReceiver();
     receiver.sink.answer = () => new Promise(() => undefined);
     const client = openClient(receiver.grpcPort);

@@ -115,7 +115,7 @@ describe("stop", () => {
     await stopped;
   });
 
-  test("closes what is not answered by the deadline", async () => {
+  test("closes connections that are not answered by the deadline", async () => {
     const receiver = await startReceiver();
     receiver.sink.answer = () => new Promise(() => undefined);
     const sent = expect(sendHttp(receiver.httpPort)).rejects.toMatchObject({ code: "ECONNRESET" });
@@ -140,7 +140,7 @@ describe("stop", () => {
 });
 
 describe("HTTP as the standards have it", () => {
-  /** Sends text as it is and returns the whole answer. */
+  /** Sends a text unchanged and returns the whole response. */
   async function exchange(port: number, text: string | Buffer): Promise<string> {
     const socket = await openSocket(port);
     socket.end(text);

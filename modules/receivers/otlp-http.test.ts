@@ -228,7 +228,7 @@ describe("POST /v1/traces", () => {
     expect((await post({})).headers["access-control-allow-origin"]).toBeUndefined();
   });
 
-  test("bytes that are not HTTP are answered 400 and counted", async () => {
+  test("bytes that are not HTTP get 400 and are counted", async () => {
     const socket = await openSocket(receiver.httpPort);
     socket.write("\x16\x03\x01 not http\r\n\r\n");
     expect(await readAll(socket)).toMatch(/^HTTP\/1\.1 400 /);

@@ -84,7 +84,7 @@ describe("with multi-tenancy", () => {
     },
   );
 
-  test("over HTTP, too, it is told so before its body has come", async () => {
+  test("over HTTP it is refused before its body arrives, too", async () => {
     const socket = await openSocket(receiver.httpPort);
     const type = "Content-Type: application/x-protobuf";
     socket.write(`POST /v1/traces HTTP/1.1\r\n${type}\r\nContent-Length: 1000000\r\n\r\nabc`);
@@ -94,7 +94,7 @@ describe("with multi-tenancy", () => {
     expect(await receiver.metric("spoor_receivers_in_flight_requests")).toBe(0);
   });
 
-  test("one that is refused is told so before its body has come, and holds nothing", async () => {
+  test("a refused request gets its response before its body arrives, and holds nothing", async () => {
     const stream = session.request({
       ":method": "POST",
       ":path": exportPath,

@@ -15,7 +15,7 @@ function clientOf(port: number, options: Partial<GrpcClientOptions> = {}): GrpcC
   return client;
 }
 
-test("gets the answer or its status, with what the server tells of it", async () => {
+test("returns the response, or the status with its details", async () => {
   const methods = [
     unary("Echo", async ({ message }) => message.bytes),
     unary("Fail", async () => {

@@ -118,7 +118,7 @@ describe("unary calls", () => {
     }
   });
 
-  test("a deadline that passes answers, and aborts what the handler waits for", async () => {
+  test("an expired deadline ends the call and aborts the handler", async () => {
     const ended = Promise.withResolvers<unknown>();
     const waiting = unary("Echo", async ({ signal }) => {
       await once(signal, "abort");

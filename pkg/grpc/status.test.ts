@@ -11,7 +11,7 @@ test("a status comes back as it was, with and without details", () => {
     expect(readStatus(encodeStatus(status))).toEqual(status);
 });
 
-test("an error is told by its code, with its reason and its time to wait", () => {
+test("a status has the error's code, reason and retry delay", () => {
   const error = new SpoorError("LimitExceeded", "full", { reason: "log_full", retryAfterMs: 20 });
   expect(statusOf(error)).toEqual({
     code: 8,

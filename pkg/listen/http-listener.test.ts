@@ -61,7 +61,7 @@ class Client {
 
 const get = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
 
-test("bytes that are no request are answered, also after a request on the same connection", async () => {
+test("unreadable bytes get a response, also after a request on the connection", async () => {
   const { port, refused } = await listen();
   const client = new Client(port);
   client.socket.write(get);
@@ -140,7 +140,7 @@ test("a handler that fails closes its connection, and the port goes on", async (
   next.socket.destroy();
 });
 
-test("stop answers what is under way, tells its client to go, and takes no more", async () => {
+test("stop answers requests in flight, closes their connections, and accepts no more", async () => {
   const held = Promise.withResolvers<ServerResponse>();
   const { listener, port } = await listen({ handle: (_, res) => held.resolve(res) });
   const client = new Client(port);
@@ -165,7 +165,7 @@ function startAndFail(port: number): Promise<unknown> {
   });
 }
 
-test("what is not answered by the deadline is closed", async () => {
+test("connections that are not answered by the deadline are closed", async () => {
   const held = Promise.withResolvers<void>();
   const { listener, port } = await listen({ handle: () => held.resolve() });
   const client = new Client(port);

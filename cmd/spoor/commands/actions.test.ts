@@ -17,7 +17,7 @@ test("the action, what stands behind it, and its tenant", () => {
 test.each([
   [[], "block: the action is missing or unknown: spoor block ls|rm"],
   [["toString"], "block: the action is missing or unknown: spoor block ls|rm"],
-  [["ls", "--tenant", "../a"], '"../a" is not a tenant\'s name'],
+  [["ls", "--tenant", "../a"], '"../a" is not a valid tenant name'],
 ])("%j is refused", (args, message) => {
   expect(() => choose(...args)).toThrow(message);
 });

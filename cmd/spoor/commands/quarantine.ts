@@ -40,8 +40,8 @@ interface Chosen {
 }
 
 /**
- * Runs the command; resolves to the exit code. Throws a usage error, NotFound for an unknown record,
- * or Unavailable.
+ * Runs the command; resolves to the exit code. Throws a usage error, NotFound for an unknown
+ * record, or Unavailable.
  */
 export async function quarantineCommand(args: string[], io: CommandIo): Promise<number> {
   const parsed = parseArgs(args, quarantineHelp.flags);

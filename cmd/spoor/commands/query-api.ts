@@ -114,7 +114,7 @@ async function refused(url: URL, response: Response): Promise<SpoorError> {
   );
 }
 
-/** Returns the error of a failed `fetch`. Its message is only "fetch failed"; the cause says why. */
+/** Returns the error of a failed `fetch`, whose reason is in its cause, not in its message. */
 function unreachable(url: URL, error: unknown): SpoorError {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";

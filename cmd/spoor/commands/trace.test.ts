@@ -357,7 +357,7 @@ describe("spoor trace", () => {
       [["a", "b"], 'unexpected argument "b"'],
       [["a", "--endpoint", "ftp://x"], "--endpoint"],
       [["a", "--depth", "0"], "--depth"],
-      [["a", "--tenant", "_x"], '"_x" is not a tenant'],
+      [["a", "--tenant", "_x"], '"_x" is not a valid tenant name'],
       [["a", "--jsn"], "unknown flag --jsn; did you mean --json?"],
       [["a", "--json=1"], "--json takes no value"],
       [["a", "--tenant"], "--tenant needs a value: --tenant NAME"],

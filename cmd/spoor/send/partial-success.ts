@@ -1,4 +1,4 @@
-/** Reads what OTLP servers answer to an export that they took. */
+/** Reads the response of OTLP servers to an accepted export. */
 import { fromBinary } from "@bufbuild/protobuf";
 import { SpoorError } from "#pkg/errors/errors.ts";
 import { ExportTraceServiceResponseSchema } from "#pkg/pb/otlp/export_pb.ts";
@@ -19,6 +19,9 @@ export function readPartialSuccess(bytes: Uint8Array): PartialSuccess {
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     const reason = "invalid_protobuf";
-    throw new SpoorError("InvalidInput", `not an answer to an export: ${why}`, { cause, reason });
+    throw new SpoorError("InvalidInput", `not an ExportTraceServiceResponse: ${why}`, {
+      cause,
+      reason,
+    });
   }
 }

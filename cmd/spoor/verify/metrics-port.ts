@@ -1,4 +1,4 @@
-/** The port of `spoor verify --metrics`: what Prometheus reads, and nothing else. */
+/** The port of `spoor verify --metrics`: serves `/metrics` only. */
 import {
   findRoute,
   HttpListener,
@@ -14,7 +14,7 @@ const routes: readonly RouteFacts[] = [
   { path: "/metrics", method: "get", right: "open", params: [], answers: [text] },
 ];
 
-/** Few read it: these bounds are only for what should not be there. */
+/** Limits of the port. It has few clients, so they only stop unexpected ones. */
 const bounds = {
   connectionsMax: 100,
   headersTimeoutMs: 10_000,

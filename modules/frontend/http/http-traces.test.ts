@@ -123,7 +123,7 @@ describe("trace by id", () => {
     );
   });
 
-  it("makes errors of partial answers if it is told to", async () => {
+  it("turns partial responses into errors if configured", async () => {
     await using rig = await filled({ partialResults: "error" });
     breakBlock(rig);
     expect((await rig.ask("/api/v2/traces/abcd")).status).toBe(503);

@@ -461,7 +461,7 @@ describe("searchNewest", () => {
     ]);
   });
 
-  it("answers from what is left when heads or blocks are out of reach", async () => {
+  it("returns a partial result when heads or blocks are out of reach", async () => {
     const spans = new TestSpans();
     const partition = { index: 0, count: 1 };
     await spans.addBlock("old", [spanOf(1, 10)], { partition, rowGroupSpans: 100 });
