@@ -31,7 +31,6 @@ const deepTests: readonly string[] = [
   "pkg/table/{checkpoint,table-chaos}.test.ts",
   "pkg/traceql/traceql.test.ts",
   "integration/bad-input-{files,log}.test.ts",
-  "integration/traceql/needle.real.test.ts",
 ];
 
 /** Files that take longest: they come first, so that no worker is alone with one at the end. */

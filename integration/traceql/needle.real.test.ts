@@ -1,17 +1,16 @@
 /**
- * A rare value over 2 million spans in 4 blocks (4 million in 8 at depth) reads at most 5 % of their
+ * A rare value over 4 million spans in 8 blocks reads at most 5 % of their
  * bytes, index included; the values of a service come without reading a row. Counted by the store's
  * own counter, in the real binary.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildBlocks, type BuiltBlocks } from "#integration/bench/blocks.ts";
 import { type SpoorProcess, startSpoorProcess } from "#integration/parts/spoor.ts";
 
-/** At least one for each partition. */
-const blocks = inject("depth") === 1 ? 4 : 8;
+const blocks = 8;
 const spansPerBlock = 500_000;
 const hourNano = 3600n * 1_000_000_000n;
 let dir = "";
