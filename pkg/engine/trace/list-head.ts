@@ -4,7 +4,7 @@
  *
  * Rows of a head are in order of arrival. One pass finds the start of each trace. Then only the
  * spans of the newest traces become columns, and the condition is evaluated on them. If too few of
- * these traces match, more traces are taken, and in the end all.
+ * these traces match, more traces are taken. If none matches, all are.
  *
  *     starts of traces:   t7  t2  t9 | t4  t1 ...      newest first; | is the threshold
  *     evaluated:          all spans of t7, t2, t9
@@ -18,10 +18,11 @@ import { nthLargest } from "./nth-largest.ts";
 
 /** A head with fewer spans is evaluated as a whole. */
 const spansMin = 8192;
-/** Traces of the first round: per wanted trace, and at least. Each round grows by the factor. */
+/** Traces of the first round: per wanted trace, and at least. */
 const tracesPerWanted = 4;
 const tracesMin = 128;
-const tracesGrowth = 8;
+/** The next round has this many times the traces that the matches of the last one ask for. */
+const tracesMargin = 2;
 
 /** Lists as `listTraces` of all spans does; the list may end after `request.enough` traces. */
 export function listHead(
@@ -39,12 +40,16 @@ export function listHead(
   }
   const starts = traceStarts(data, options.isInside === true ? undefined : request);
   let traces = Math.max(tracesMin, enough * tracesPerWanted);
-  for (; traces < starts.length / 2; traces *= tracesGrowth) {
+  while (traces < starts.length / 2) {
     const threshold = nthLargest(starts, traces);
     if (threshold === Number.NEGATIVE_INFINITY) break;
     const newest = new HeadBatch(data, rowsFrom(data, starts, threshold));
     const list = listTraces(newest, request, options);
-    if (list.startNanos.length >= enough) return endingEarly(list);
+    const found = list.startNanos.length;
+    if (found >= enough) return endingEarly(list);
+    // A rare condition: another round would most likely end in vain.
+    if (found === 0) break;
+    traces = Math.ceil((traces * enough * tracesMargin) / found);
   }
   return listTraces(all, request, options);
 }
