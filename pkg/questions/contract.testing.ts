@@ -30,7 +30,7 @@ export const contractSpans: readonly SpanSpec[] = Array.from({ length: 60 }, (_,
   return {
     traceId: (trace * 0x1357).toString(16).padStart(32, "0"),
     spanId: (i + 1).toString(16).padStart(16, "0"),
-    ...(i < 20 ? {} : { parentSpanId: ((i % 20) + 1).toString(16).padStart(16, "0") }),
+    ...(i < 20 ? {} : { parentId: ((i % 20) + 1).toString(16).padStart(16, "0") }),
     service: `service-${i % 3}`,
     name: `op ${i % 4}`,
     startNano,
