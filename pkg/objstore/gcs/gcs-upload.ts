@@ -51,7 +51,7 @@ export function metadataOf({ tags }: GcsOptions): {
   };
 }
 
-/** Returns the CRC-32C in base64, as the protocol has it. */
+/** Returns the CRC-32C in base64, the form in which the protocol sends it. */
 export function sumOf(bytes: Uint8Array): string {
   const sum = new CRC32C();
   sum.update(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
