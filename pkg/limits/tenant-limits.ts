@@ -23,7 +23,7 @@ const number: z.ZodInt = z.int().min(0);
 /** One schema per limit, without defaults, as the overrides use them. */
 const fields: { [K in keyof Limits]: z.ZodInt } = {
   ingestBytesPerSecond: number.describe(
-    "Bytes of requests per second, after decompression; requests beyond it are told to retry",
+    "Bytes of requests per second, after decompression; further requests are refused for now",
   ),
   ingestBurstBytes: number.describe(
     "Bytes that may arrive at once before the rate applies; a larger request is admitted if the " +
@@ -41,7 +41,7 @@ const fields: { [K in keyof Limits]: z.ZodInt } = {
     "Spans of one trace in one head; a larger trace is kept, counted and reported",
   ),
   queriesMax: number.describe("Concurrent queries; more wait in the tenant's queue"),
-  queriesQueuedMax: number.describe("Queries that may wait; more are told to retry"),
+  queriesQueuedMax: number.describe("Queries that may wait; further queries are refused for now"),
   queryBytesMax: number.describe(
     "Bytes that one query may read; a query that needs more is refused",
   ),
